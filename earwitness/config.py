@@ -1,0 +1,246 @@
+"""The configuration: `config.toml`, overridden by the environment, checked before anything starts.
+
+Any key can come from the environment (`EARWITNESS_SERVER__PORT=9000`; lists such as `[[pbx]]` as
+JSON in `EARWITNESS_PBX`), any secret from a file (`password_file = "…"`). An unknown key is an
+error. Source: `config.toml` at the top of the repository lists every key with its default.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from storage.errors import ConfigurationInvalid
+
+ENVIRONMENT_PREFIX = "EARWITNESS_"
+# A PBX's name is the first part of call ids and object keys.
+PBX_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,30}")
+
+
+class Section(BaseModel):
+    """One table of the configuration: frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, table: Any) -> Any:
+        """Replace each `<secret>_file` by the text of the file that it names."""
+        if not isinstance(table, Mapping):
+            return table
+        return {
+            key.removesuffix("_file") if cls._is_secret_file(key) else key: (
+                _read_secret(key, value) if cls._is_secret_file(key) and value else value
+            )
+            for key, value in table.items()
+        }
+
+    @classmethod
+    def _is_secret_file(cls, key: str) -> bool:
+        field = cls.model_fields.get(key.removesuffix("_file"))
+        return key.endswith("_file") and field is not None and field.annotation is SecretStr
+
+
+def _read_secret(key: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{key}: cannot read {path}: {error.strerror}") from error
+
+
+def _http_url(value: str) -> str:
+    if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).netloc):
+        raise ValueError("expected a URL such as http://127.0.0.1:8088")
+    return value.rstrip("/")
+
+
+class Server(Section):
+    """Where the HTTP API listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=1, le=65535)
+    public_url: str = ""
+
+    _url = field_validator("public_url")(_http_url)
+
+
+class Data(Section):
+    """Where this machine keeps what is its own."""
+
+    directory: Path = Path("var")
+
+
+class Database(Section):
+    """PostgreSQL; an empty URL means the embedded one."""
+
+    url: SecretStr = SecretStr("")
+
+    @field_validator("url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and urlsplit(text).scheme not in {"postgresql", "postgres"}:
+            raise ValueError("expected postgresql://user:password@host/database")
+        return value
+
+
+class Objects(Section):
+    """The S3-compatible store."""
+
+    kind: Literal["embedded", "s3"] = "embedded"
+    endpoint_url: str = ""
+    public_endpoint_url: str = ""
+    region: str = "us-east-1"
+    bucket: str = "recordings"
+    access_key_id: str = ""
+    secret_access_key: SecretStr = SecretStr("")
+    addressing: Literal["path", "virtual"] = "path"
+    object_lock: Literal["off", "governance", "compliance"] = "off"
+    encryption: Literal["off", "sse-s3", "sse-kms", "envelope"] = "off"
+
+    _urls = field_validator("endpoint_url", "public_endpoint_url")(_http_url)
+
+    @model_validator(mode="after")
+    def _is_built(self) -> Self:
+        for key in ("object_lock", "encryption"):
+            if getattr(self, key) != "off":
+                raise ValueError(f'{key}: this version knows only "off"')
+        return self
+
+
+class Pbx(Section):
+    """One Asterisk."""
+
+    name: str = "main"
+    url: str = "http://127.0.0.1:8088"
+    username: str = "recorder"
+    password: SecretStr = SecretStr("")
+    application: str = Field("earwitness", pattern=r"^[A-Za-z0-9_-]+$")
+    trunks: tuple[str, ...] = ("PJSIP/trunk*",)
+
+    _url = field_validator("url")(_http_url)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not PBX_NAME.fullmatch(value):
+            raise ValueError("expected 1 to 31 of a-z, 0-9 and _, a letter or digit first")
+        return value
+
+
+class Recording(Section):
+    """How calls are recorded where nobody says otherwise."""
+
+    record_all: bool = False
+    layout: Literal["dual", "mono"] = "dual"
+    format: Literal["opus", "mp3", "flac", "wav"] = "opus"
+    pause: Literal["silence", "skip"] = "silence"
+    resume_after_s: int = Field(0, ge=0)
+
+
+class Config(BaseSettings):
+    """The whole configuration, as it was checked."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+    )
+
+    server: Server = Server()
+    data: Data = Data()
+    database: Database = Database()
+    objects: Objects = Objects()
+    pbx: tuple[Pbx, ...] = ()
+    recording: Recording = Recording()
+
+    @field_validator("pbx")
+    @classmethod
+    def _names_differ(cls, value: tuple[Pbx, ...]) -> tuple[Pbx, ...]:
+        names = [pbx.name for pbx in value]
+        if len(set(names)) != len(names):
+            raise ValueError("two [[pbx]] have the same name")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment beats the file, which is named by `load_config`."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_config(path: Path) -> Config:
+    """Read `path` and the environment.
+
+    Raises ConfigurationInvalid, naming file, key and expectation, for anything but a whole and
+    known configuration. A missing `config.toml` is an error too: a typo in `--config` must not
+    start a service on defaults.
+    """
+    if not path.is_file():
+        raise ConfigurationInvalid(f"{path}: no such file; name one with --config")
+
+    class Bound(Config):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        _refuse_unknown_variables()
+        return Bound()
+    except ValidationError as error:
+        raise ConfigurationInvalid(f"{path}: {_explain(error)}") from None
+    except ValueError as error:  # TOML that does not parse, JSON in the environment that does not
+        raise ConfigurationInvalid(f"{path}: {error}") from None
+
+
+# Read by the test laboratory, not by the service.
+FOREIGN_VARIABLES = ("EARWITNESS_LAB_",)
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt variable must not be ignored: its first part has to be a section we know."""
+    for name in os.environ:
+        if not name.startswith(ENVIRONMENT_PREFIX) or name.startswith(FOREIGN_VARIABLES):
+            continue
+        section = name.removeprefix(ENVIRONMENT_PREFIX).split("__")[0].lower()
+        if section not in Config.model_fields:
+            raise ValueError(f"environment variable {name} names no section of the configuration")
+
+
+def _explain(error: ValidationError) -> str:
+    """One line of `key: what was expected` for each fault; values are left out: they may be
+    secrets."""
+    faults = error.errors(include_input=False, include_url=False)
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc']))}: {_expectation(fault['type'], fault['msg'])}"
+        for fault in faults
+    )
+
+
+def _expectation(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "unknown key"
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")

@@ -1,0 +1,87 @@
+"""Calls, live and past."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.errors import NoSuchCall
+from storage.records import CallRecord, Page
+from storage.schema import call
+
+_KEPT = {column.name for column in call.columns} - {"id", "pbx"}
+
+
+def save_calls(tx: Connection, records: Iterable[CallRecord]) -> None:
+    """Write calls as they are now. In the order of their ids, so two writers cannot deadlock."""
+    rows = [asdict(record) for record in sorted(records, key=lambda record: record.id)]
+    if not rows:
+        return
+    statement = insert(call)
+    tx.execute(
+        statement.on_conflict_do_update(
+            index_elements=[call.c.id],
+            set_={name: statement.excluded[name] for name in _KEPT},
+        ),
+        rows,
+    )
+
+
+def find_call(tx: Connection, call_id: str) -> CallRecord | None:
+    """The call of this id, or None."""
+    row = tx.execute(select(call).where(call.c.id == call_id)).mappings().one_or_none()
+    return _record(row) if row is not None else None
+
+
+def get_call(tx: Connection, call_id: str, *, agents: Collection[str] | None = None) -> CallRecord:
+    """The call of this id; NoSuchCall also where it is not one of `agents`."""
+    record = find_call(tx, call_id)
+    if record is None or (agents is not None and record.agent not in agents):
+        raise NoSuchCall(f"there is no call {call_id}")
+    return record
+
+
+def list_live_calls(
+    tx: Connection, *, pbx: str | None = None, agents: Collection[str] | None = None
+) -> tuple[CallRecord, ...]:
+    """Every call that has not ended, newest first."""
+    query = select(call).where(call.c.state != "ended")
+    if pbx is not None:
+        query = query.where(call.c.pbx == pbx)
+    if agents is not None:
+        query = query.where(call.c.agent.in_(agents))
+    rows = tx.execute(query.order_by(call.c.started_at.desc(), call.c.id.desc())).mappings()
+    return tuple(_record(row) for row in rows)
+
+
+def list_calls(
+    tx: Connection,
+    *,
+    states: Sequence[str],
+    limit: int,
+    cursor: str | None = None,
+    agents: Collection[str] | None = None,
+) -> Page[CallRecord]:
+    """A page of calls in these states, newest first."""
+    position = tuple_(call.c.started_at, call.c.id)
+    query = select(call).where(call.c.state.in_(states))
+    if agents is not None:
+        query = query.where(call.c.agent.in_(agents))
+    if cursor is not None:
+        started_at, call_id = decode_cursor(cursor, datetime.fromisoformat, str)
+        query = query.where(position < tuple_(started_at, call_id))
+    query = query.order_by(call.c.started_at.desc(), call.c.id.desc()).limit(limit + 1)
+    records = [_record(row) for row in tx.execute(query).mappings()]
+    more = len(records) > limit
+    last = records[limit - 1] if more else None
+    return Page(
+        tuple(records[:limit]),
+        encode_cursor(last.started_at.isoformat(), last.id) if last else None,
+    )
+
+
+def _record(row: RowMapping) -> CallRecord:
+    return CallRecord(**{**row, "channels": tuple(row["channels"])})

@@ -1,0 +1,77 @@
+"""Connections to PostgreSQL, and bringing a database to the schema of this version."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from storage.errors import CatalogueUnavailable
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+# Any constant will do, as long as every process uses the same one.
+MIGRATION_LOCK = 0x6561727769746E73
+
+
+class Catalogue:
+    """The way into PostgreSQL; safe to share between threads.
+
+    Raises CatalogueUnavailable where the database cannot be reached.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self._url = make_url(url).set(drivername="postgresql+psycopg")
+        self._engine: Engine = create_engine(
+            self._url,
+            pool_size=pool_size,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 5, "application_name": "earwitness"},
+        )
+
+    def __repr__(self) -> str:
+        return f"Catalogue({self._url.render_as_string(hide_password=True)})"
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction: committed at the end of the block, rolled back by an error."""
+        try:
+            with self._engine.begin() as tx:
+                yield tx
+        except (OperationalError, InterfaceError) as error:
+            raise CatalogueUnavailable(f"PostgreSQL: {_first_line(error)}") from error
+
+    def migrate(self) -> None:
+        """Bring the schema to this version; processes that start together take turns."""
+        with self.begin() as tx:
+            tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            config = _alembic()
+            config.attributes["connection"] = tx
+            command.upgrade(config, "head")
+
+    def schema_versions(self) -> tuple[str | None, str | None]:
+        """The database's schema version and the one that this program needs."""
+        with self.begin() as tx:
+            present = MigrationContext.configure(tx).get_current_revision()
+        return present, ScriptDirectory.from_config(_alembic()).get_current_head()
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._engine.dispose()
+
+
+def _alembic() -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _first_line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

@@ -1,0 +1,67 @@
+"""Answers that were given to requests with an Idempotency-Key, to be given again."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from storage.errors import IdempotencyKeyReused
+from storage.schema import idempotency
+
+KEPT_FOR = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request was answered: HTTP status and JSON body."""
+
+    status: int
+    body: Any
+
+
+def fingerprint(method: str, path: str, body: bytes) -> bytes:
+    """What makes two requests the same."""
+    return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).digest()
+
+
+def claim_key(tx: Connection, token_id: UUID, key: str, request: bytes) -> Answer | None:
+    """None: the key is new and now ours, act. An Answer: it was acted on before, say it again.
+
+    Raises IdempotencyKeyReused if the key belongs to another request, or to one still running.
+    """
+    now = datetime.now(UTC)
+    mine = (idempotency.c.token_id == token_id) & (idempotency.c.key == key)
+    tx.execute(delete(idempotency).where(mine, idempotency.c.created_at < now - KEPT_FOR))
+    claimed = tx.execute(
+        insert(idempotency)
+        .values(token_id=token_id, key=key, fingerprint=request, created_at=now)
+        .on_conflict_do_nothing()
+    )
+    if claimed.rowcount == 1:
+        return None
+    row = tx.execute(select(idempotency).where(mine)).one()
+    if row.fingerprint != request:
+        raise IdempotencyKeyReused("this Idempotency-Key was used for a different request")
+    if row.status is None:
+        raise IdempotencyKeyReused("the request with this Idempotency-Key is still running")
+    return Answer(row.status, row.body)
+
+
+def keep_answer(tx: Connection, token_id: UUID, key: str, answer: Answer) -> None:
+    """Remember what the request was answered."""
+    tx.execute(
+        update(idempotency)
+        .where(idempotency.c.token_id == token_id, idempotency.c.key == key)
+        .values(status=answer.status, body=answer.body)
+    )
+
+
+def release_key(tx: Connection, token_id: UUID, key: str) -> None:
+    """The request failed: the key may be used to try again."""
+    tx.execute(
+        delete(idempotency).where(idempotency.c.token_id == token_id, idempotency.c.key == key)
+    )

@@ -1,0 +1,40 @@
+"""What `watch` last knew of each PBX, for every process to see; and who watches it."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from storage.records import PbxRecord
+from storage.schema import pbx
+
+
+def save_pbx(tx: Connection, record: PbxRecord) -> None:
+    """Remember the PBX's state; the version stays known while the PBX is away."""
+    values = {
+        "name": record.name,
+        "state": record.state,
+        "detail": record.detail,
+        "version": record.version,
+        "seen_at": record.seen_at,
+    }
+    statement = insert(pbx).values(values)
+    if not record.version:
+        del values["version"]
+    tx.execute(statement.on_conflict_do_update(index_elements=[pbx.c.name], set_=values))
+
+
+def touch_pbx(tx: Connection, name: str, seen_at: datetime) -> None:
+    """The watcher is alive and its picture of the PBX is fresh."""
+    tx.execute(pbx.update().where(pbx.c.name == name).values(seen_at=seen_at))
+
+
+def list_pbxs(tx: Connection) -> tuple[PbxRecord, ...]:
+    """Every PBX that was ever watched, by name."""
+    return tuple(PbxRecord(**row._mapping) for row in tx.execute(select(pbx).order_by(pbx.c.name)))
+
+
+def try_to_own(tx: Connection, name: str) -> bool:
+    """Become the one watcher of this PBX, for as long as this connection lives."""
+    query = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 7))")
+    return bool(tx.scalar(query, {"name": f"earwitness watch {name}"}))

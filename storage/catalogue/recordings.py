@@ -1,0 +1,243 @@
+"""Recordings: their rows, their states, and finding one among millions."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    cast,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from storage import states
+from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.errors import NoSuchRecording
+from storage.records import Gap, Page, Pause, RecordingRecord
+from storage.schema import SEARCHED_WORDS, recording
+
+PEOPLE = (
+    "direction",
+    "caller_number",
+    "caller_name",
+    "callee_number",
+    "callee_name",
+    "did",
+    "queue",
+    "agent",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFilter:
+    """What a list of recordings is narrowed to; None means not narrowed.
+
+    `number` are the last digits of either party's number; `words` must all occur in note or
+    names; `agents` are those whose recordings the asker may see.
+    """
+
+    call_id: str | None = None
+    number: str | None = None
+    agent: str | None = None
+    queue: str | None = None
+    did: str | None = None
+    direction: str | None = None
+    tag: str | None = None
+    rule: str | None = None
+    state: str | None = None
+    from_at: datetime | None = None
+    to_at: datetime | None = None
+    min_duration_s: float | None = None
+    max_duration_s: float | None = None
+    words: str | None = None
+    agents: Collection[str] | None = None
+
+
+def create_recording(tx: Connection, record: RecordingRecord) -> None:
+    """Write the promise down; its state is `requested`."""
+    tx.execute(insert(recording).values(_row(record)))
+
+
+def find_recording(tx: Connection, recording_id: UUID) -> RecordingRecord | None:
+    """The recording of this id, or None."""
+    query = select(recording).where(recording.c.id == recording_id)
+    row = tx.execute(query).mappings().one_or_none()
+    return _record(row) if row is not None else None
+
+
+def get_recording(
+    tx: Connection, recording_id: UUID, *, agents: Collection[str] | None = None
+) -> RecordingRecord:
+    """The recording of this id; NoSuchRecording also where it is not one of `agents`."""
+    record = find_recording(tx, recording_id)
+    if record is None or (agents is not None and record.agent not in agents):
+        raise NoSuchRecording(f"there is no recording {recording_id}")
+    return record
+
+
+def list_recordings(
+    tx: Connection, narrowed: RecordingFilter, *, limit: int, cursor: str | None = None
+) -> Page[RecordingRecord]:
+    """A page of recordings, newest first."""
+    query = select(recording).where(*_conditions(narrowed))
+    if cursor is not None:
+        (before,) = decode_cursor(cursor, UUID)
+        query = query.where(recording.c.id < before)
+    query = query.order_by(recording.c.id.desc()).limit(limit + 1)
+    records = [_record(row) for row in tx.execute(query).mappings()]
+    more = len(records) > limit
+    return Page(tuple(records[:limit]), encode_cursor(str(records[limit - 1].id)) if more else None)
+
+
+def list_recordings_of_calls(
+    tx: Connection, call_ids: Collection[str], *, in_states: Collection[str] | None = None
+) -> tuple[RecordingRecord, ...]:
+    """The recordings of these calls, oldest first."""
+    query = select(recording).where(recording.c.call_id.in_(call_ids))
+    if in_states is not None:
+        query = query.where(recording.c.state.in_(in_states))
+    rows = tx.execute(query.order_by(recording.c.id)).mappings()
+    return tuple(_record(row) for row in rows)
+
+
+def list_live_recordings(tx: Connection, pbx: str) -> tuple[RecordingRecord, ...]:
+    """Every recording of this PBX that has not come to its end at the PBX, oldest first."""
+    query = select(recording).where(recording.c.pbx == pbx, recording.c.state.in_(states.LIVE))
+    return tuple(_record(row) for row in tx.execute(query.order_by(recording.c.id)).mappings())
+
+
+def move(tx: Connection, recording_id: UUID, *, to: str, **columns: Any) -> RecordingRecord | None:
+    """Move to a state if it may be reached from the present one; None if it may not (any more).
+
+    Compare-and-set: of two callers who move the same recording, one gets None.
+    """
+    statement = (
+        update(recording)
+        .where(recording.c.id == recording_id, recording.c.state.in_(states.sources(to)))
+        .values(state=to, **columns)
+        .returning(recording)
+    )
+    row = tx.execute(statement).mappings().one_or_none()
+    return _record(row) if row is not None else None
+
+
+def open_pause(
+    tx: Connection, recording_id: UUID, *, at: datetime, by: str
+) -> RecordingRecord | None:
+    """recording → paused, and the pause begins; None if it is not recording."""
+    pause = [{"from_at": at.isoformat(), "to_at": None, "by": by}]
+    return move(
+        tx, recording_id, to="paused", pauses=recording.c.pauses.op("||")(cast(pause, JSONB))
+    )
+
+
+def close_pause(tx: Connection, recording_id: UUID, *, at: datetime) -> RecordingRecord | None:
+    """paused → recording, and the pause ends; None if it is not paused."""
+    statement = (
+        update(recording)
+        .where(recording.c.id == recording_id, recording.c.state == "paused")
+        .values(state="recording", pauses=_closed_pauses(at))
+        .returning(recording)
+    )
+    row = tx.execute(statement).mappings().one_or_none()
+    return _record(row) if row is not None else None
+
+
+def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> None:
+    """Bring what is known of the call's parties to its recordings that still run."""
+    tx.execute(
+        update(recording)
+        .where(recording.c.call_id == call_id, recording.c.state.in_(states.LIVE))
+        .values({name: people[name] for name in PEOPLE})
+    )
+
+
+def _closed_pauses(at: datetime) -> ColumnElement[Any]:
+    """The list of pauses with its last one ended at `at`."""
+    return func.jsonb_set(
+        recording.c.pauses, text("'{-1,to_at}'"), func.to_jsonb(at.isoformat(), type_=JSONB)
+    )
+
+
+def _conditions(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:
+    columns = recording.c
+    exact = ("call_id", "agent", "queue", "did", "direction", "rule", "state")
+    conditions: list[ColumnElement[bool]] = [
+        columns[name] == getattr(narrowed, name)
+        for name in exact
+        if getattr(narrowed, name) is not None
+    ]
+    if narrowed.number is not None:
+        conditions.append(_number_ends_with(narrowed.number))
+    if narrowed.tag is not None:
+        conditions.append(columns.tags.contains([narrowed.tag]))
+    if narrowed.words is not None:
+        conditions.append(
+            literal_column(SEARCHED_WORDS).op("@@", is_comparison=True)(
+                func.plainto_tsquery(literal_column("'simple'"), narrowed.words)
+            )
+        )
+    if narrowed.agents is not None:
+        conditions.append(columns.agent.in_(narrowed.agents))
+    return conditions + _ranges(narrowed)
+
+
+def _ranges(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:
+    columns = recording.c
+    candidates = (
+        (narrowed.from_at, columns.started_at.__ge__),
+        (narrowed.to_at, columns.started_at.__lt__),
+        (narrowed.min_duration_s, columns.duration_s.__ge__),
+        (narrowed.max_duration_s, columns.duration_s.__le__),
+    )
+    return [compare(value) for value, compare in candidates if value is not None]
+
+
+def _number_ends_with(digits: str) -> ColumnElement[bool]:
+    """Served by the indexes on the reversed numbers."""
+    pattern = digits[::-1].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    return or_(
+        func.reverse(recording.c.caller_number).like(pattern),
+        func.reverse(recording.c.callee_number).like(pattern),
+    )
+
+
+def _row(record: RecordingRecord) -> dict[str, Any]:
+    return {
+        **asdict(record),
+        "tags": list(record.tags),
+        "pauses": [_pause_row(pause) for pause in record.pauses],
+        "gaps": [asdict(gap) for gap in record.gaps],
+    }
+
+
+def _pause_row(pause: Pause) -> dict[str, str | None]:
+    to_at = pause.to_at.isoformat() if pause.to_at else None
+    return {"from_at": pause.from_at.isoformat(), "to_at": to_at, "by": pause.by}
+
+
+def _record(row: RowMapping) -> RecordingRecord:
+    return RecordingRecord(
+        **{
+            **row,
+            "tags": tuple(row["tags"]),
+            "pauses": tuple(_pause(pause) for pause in row["pauses"]),
+            "gaps": tuple(Gap(**gap) for gap in row["gaps"]),
+        }
+    )
+
+
+def _pause(row: Mapping[str, Any]) -> Pause:
+    to_at = datetime.fromisoformat(row["to_at"]) if row["to_at"] else None
+    return Pause(datetime.fromisoformat(row["from_at"]), to_at, row["by"])

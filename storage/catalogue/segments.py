@@ -1,0 +1,68 @@
+"""Segments: the files on the PBX that a recording is made of."""
+
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from storage.records import SegmentRecord
+from storage.schema import recording, segment
+
+RUNNING = ("requested", "recording")
+
+
+def claim_segment(tx: Connection, record: SegmentRecord) -> bool:
+    """Write a segment down before Asterisk is asked for it.
+
+    False if this leg already has a running one: somebody else was quicker.
+    """
+    statement = insert(segment).values(asdict(record)).on_conflict_do_nothing()
+    return tx.execute(statement).rowcount == 1
+
+
+def list_segments(tx: Connection, recording_id: UUID) -> tuple[SegmentRecord, ...]:
+    """The segments of a recording in the order in which they began."""
+    query = select(segment).where(segment.c.recording_id == recording_id)
+    rows = tx.execute(query.order_by(segment.c.started_at, segment.c.id))
+    return tuple(SegmentRecord(**row._mapping) for row in rows)
+
+
+def list_running_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]:
+    """Every segment that should be growing on this PBX now."""
+    query = (
+        select(segment).join(recording).where(recording.c.pbx == pbx, segment.c.state.in_(RUNNING))
+    )
+    return tuple(SegmentRecord(**row._mapping) for row in tx.execute(query))
+
+
+def move_segment(
+    tx: Connection, segment_id: UUID, *, to: str, sources: Collection[str], **columns: Any
+) -> bool:
+    """Compare-and-set of a segment's state; False if it was not in one of `sources`."""
+    statement = (
+        update(segment)
+        .where(segment.c.id == segment_id, segment.c.state.in_(sources))
+        .values(state=to, **columns)
+    )
+    return tx.execute(statement).rowcount == 1
+
+
+def update_segment(tx: Connection, segment_id: UUID, **columns: Any) -> None:
+    """Note what was measured of a segment's file."""
+    tx.execute(update(segment).where(segment.c.id == segment_id).values(**columns))
+
+
+def end_segment(tx: Connection, segment_id: UUID, *, at: datetime, cause: str) -> bool:
+    """The file has stopped growing; the first to say so is believed."""
+    return move_segment(
+        tx,
+        segment_id,
+        to="finished",
+        sources=RUNNING,
+        ended_at=func.greatest(segment.c.started_at, at),
+        end_cause=cause,
+    )

@@ -1,0 +1,134 @@
+"""Every error that Earwitness raises on purpose, on one page.
+
+    EarwitnessError
+    ├── ConfigurationInvalid        the configuration does not start; names file, key, expectation
+    ├── NoSuchCall
+    ├── NoSuchRecording
+    ├── NoSuchObject                the store holds nothing under this key
+    ├── CallEnded                   nothing can be recorded of a call that is over
+    ├── NothingToRecord             the call has no leg that carries speech yet
+    ├── RecordingNotActive          it has ended, or is not in the state that the request needs
+    ├── AudioNotStored              the recording has no rendition (yet, or any more)
+    ├── AudioUnusable               the captured files hold nothing that can be kept
+    ├── PbxUnavailable              Asterisk does not answer, or refuses
+    ├── StoreUnavailable            the object store does not answer
+    ├── StoreRefused                the object store answers, and says no
+    ├── ObjectMismatch              what was read back is not what was written
+    ├── ManifestInvalid             a manifest's signature or form does not hold
+    ├── CatalogueUnavailable        PostgreSQL does not answer
+    ├── BadCursor                   a list was continued with a cursor that is not ours
+    └── IdempotencyKeyReused        one Idempotency-Key for two different requests
+
+An error's message is a sentence for a person and never holds a secret, a path or a traceback;
+`error_id` is for programs and never changes.
+"""
+
+from typing import ClassVar
+
+
+class EarwitnessError(Exception):
+    """Something went wrong that Earwitness knows by name."""
+
+    error_id: ClassVar[str] = "internal-error"
+
+
+class ConfigurationInvalid(EarwitnessError):
+    """The configuration cannot be used; the message names file, key and what was expected."""
+
+    error_id = "configuration-invalid"
+
+
+class NoSuchCall(EarwitnessError):
+    """There is no call of this id."""
+
+    error_id = "no-such-call"
+
+
+class NoSuchRecording(EarwitnessError):
+    """There is no recording of this id."""
+
+    error_id = "no-such-recording"
+
+
+class NoSuchObject(EarwitnessError):
+    """The object store holds nothing under this key."""
+
+    error_id = "no-such-object"
+
+
+class CallEnded(EarwitnessError):
+    """The call is over: there is nothing left to record."""
+
+    error_id = "call-ended"
+
+
+class NothingToRecord(EarwitnessError):
+    """No leg of the call carries speech yet."""
+
+    error_id = "nothing-to-record"
+
+
+class RecordingNotActive(EarwitnessError):
+    """The recording is not in a state that allows this."""
+
+    error_id = "recording-not-active"
+
+
+class AudioNotStored(EarwitnessError):
+    """The recording's audio is not in the store."""
+
+    error_id = "audio-not-stored"
+
+
+class AudioUnusable(EarwitnessError):
+    """The captured files hold no audio that can be kept."""
+
+    error_id = "audio-unusable"
+
+
+class PbxUnavailable(EarwitnessError):
+    """Asterisk does not answer, or refuses us."""
+
+    error_id = "pbx-unavailable"
+
+
+class StoreUnavailable(EarwitnessError):
+    """The object store does not answer."""
+
+    error_id = "store-unavailable"
+
+
+class StoreRefused(EarwitnessError):
+    """The object store refuses the request: rights, bucket or keys are wrong."""
+
+    error_id = "store-refused"
+
+
+class ObjectMismatch(EarwitnessError):
+    """The object that was read back is not the one that was written."""
+
+    error_id = "object-mismatch"
+
+
+class ManifestInvalid(EarwitnessError):
+    """The manifest is not one of ours, or was changed after it was signed."""
+
+    error_id = "manifest-invalid"
+
+
+class CatalogueUnavailable(EarwitnessError):
+    """PostgreSQL does not answer."""
+
+    error_id = "catalogue-unavailable"
+
+
+class BadCursor(EarwitnessError):
+    """The cursor is not one that this list gave out."""
+
+    error_id = "bad-cursor"
+
+
+class IdempotencyKeyReused(EarwitnessError):
+    """The Idempotency-Key was used before for a different request, or that request still runs."""
+
+    error_id = "idempotency-key-reused"

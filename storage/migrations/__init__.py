@@ -1,0 +1,1 @@
+"""Schema changes, oldest first; applied by `Catalogue.migrate`."""

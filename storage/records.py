@@ -1,0 +1,139 @@
+"""Rows of the catalogue as frozen values; a field is a column of the same name.
+
+Source: `storage/schema.py` and the words of the contract. Times are aware UTC datetimes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One conversation as people see it.
+
+    `channels` are JSON-able mappings of id, name, state, party, number and name; the storage
+    does not look into them.
+    """
+
+    id: str
+    pbx: str
+    state: str
+    direction: str
+    started_at: datetime
+    caller_number: str | None = None
+    caller_name: str | None = None
+    callee_number: str | None = None
+    callee_name: str | None = None
+    did: str | None = None
+    queue: str | None = None
+    agent: str | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    channels: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A span in which nothing is recorded; `to_at` is None while it lasts."""
+
+    from_at: datetime
+    to_at: datetime | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A span of the recording, in seconds from its start, that should hold audio and does not."""
+
+    from_s: float
+    to_s: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingRecord:
+    """Our promise to keep a call's audio, and what became of it."""
+
+    id: UUID
+    call_id: str
+    pbx: str
+    state: str
+    trigger: str
+    layout: str
+    format: str
+    pause_leaves: str
+    direction: str
+    reason: str | None = None
+    rule: str | None = None
+    caller_number: str | None = None
+    caller_name: str | None = None
+    callee_number: str | None = None
+    callee_name: str | None = None
+    did: str | None = None
+    queue: str | None = None
+    agent: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_s: float | None = None
+    pauses: tuple[Pause, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    tags: tuple[str, ...] = ()
+    note: str | None = None
+    content_type: str | None = None
+    channels: int | None = None
+    sample_rate: int | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    object_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRecord:
+    """A continuous file captured on a PBX: what one leg of the call said, for a time."""
+
+    id: UUID
+    recording_id: UUID
+    channel_id: str
+    side: str
+    state: str
+    name: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    end_cause: str | None = None
+    duration_s: float | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PbxRecord:
+    """What `watch` last knew of a PBX."""
+
+    name: str
+    state: str
+    detail: str
+    version: str
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """Who a bearer token stands for; the token itself is kept only as its SHA-256."""
+
+    id: UUID
+    name: str
+    role: str
+    team: str | None
+    scopes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Part of a list, and the cursor that continues it (None at its end)."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None

@@ -1,0 +1,205 @@
+"""The tables of the catalogue; `storage/migrations/` brings a database to this shape."""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    }
+)
+
+Instant = DateTime(timezone=True)
+
+
+def _one_of(column: str, *words: str) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _people() -> list[Column[str]]:
+    """Who talks with whom: the same words on a call and on the recordings made of it."""
+    return [
+        Column("direction", Text, nullable=False),
+        Column("caller_number", Text),
+        Column("caller_name", Text),
+        Column("callee_number", Text),
+        Column("callee_name", Text),
+        Column("did", Text),
+        Column("queue", Text),
+        Column("agent", Text),
+    ]
+
+
+pbx = Table(
+    "pbx",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    _one_of("state", "connected", "unreachable"),
+)
+
+call = Table(
+    "call",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("pbx", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    *_people(),
+    Column("started_at", Instant, nullable=False),
+    Column("answered_at", Instant),
+    Column("ended_at", Instant),
+    Column("channels", JSONB, nullable=False),
+    _one_of("state", "ringing", "up", "ended"),
+    _one_of("direction", "inbound", "outbound", "internal"),
+    Index(None, "started_at", "id"),
+    Index("call_live_idx", "pbx", postgresql_where=text("state <> 'ended'")),
+)
+
+recording = Table(
+    "recording",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("call_id", Text, nullable=False),
+    Column("pbx", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("trigger", Text, nullable=False),
+    Column("rule", Text),
+    Column("layout", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("pause_leaves", Text, nullable=False),
+    *_people(),
+    Column("started_at", Instant),
+    Column("ended_at", Instant),
+    Column("duration_s", Float),
+    Column("pauses", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("gaps", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("tags", ARRAY(Text), nullable=False),
+    Column("note", Text),
+    Column("content_type", Text),
+    Column("channels", SmallInteger),
+    Column("sample_rate", Integer),
+    Column("size_bytes", BigInteger),
+    Column("sha256", String(64)),
+    Column("object_key", Text),
+    _one_of(
+        "state",
+        "requested",
+        "recording",
+        "paused",
+        "captured",
+        "stored",
+        "purged",
+        "aborted",
+        "discarded",
+        "failed",
+    ),
+    _one_of("trigger", "rule", "manual", "dtmf", "dialplan"),
+    _one_of("layout", "dual", "mono"),
+    _one_of("pause_leaves", "silence", "skip"),
+    Index(None, "call_id", "id"),
+    Index(None, "agent", "id"),
+    Index(None, "queue", "id"),
+    Index(None, "started_at", "id"),
+    Index(
+        "recording_live_idx",
+        "pbx",
+        postgresql_where=text("state IN ('requested', 'recording', 'paused')"),
+    ),
+    Index("recording_tags_idx", "tags", postgresql_using="gin"),
+)
+# A number is looked for by its last digits: read backwards, that is a prefix.
+for end in ("caller", "callee"):
+    Index(
+        f"recording_{end}_number_idx",
+        text(f"reverse({end}_number) text_pattern_ops"),
+        recording.c.id,
+    )
+
+SEARCHED_WORDS = (
+    "to_tsvector('simple', coalesce(note, '') || ' ' || coalesce(caller_name, '') || ' ' ||"
+    " coalesce(callee_name, ''))"
+)
+Index("recording_words_idx", text(SEARCHED_WORDS), _table=recording, postgresql_using="gin")
+
+segment = Table(
+    "segment",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("recording_id", ForeignKey("recording.id"), nullable=False, index=True),
+    Column("channel_id", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("end_cause", Text),
+    Column("duration_s", Float),
+    Column("size_bytes", BigInteger),
+    _one_of("side", "left", "right"),
+    _one_of("state", "requested", "recording", "finished", "lost", "deleted"),
+    # One running tap for each leg, whoever starts it.
+    Index(
+        "segment_running_idx",
+        "recording_id",
+        "channel_id",
+        unique=True,
+        postgresql_where=text("state IN ('requested', 'recording')"),
+    ),
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("team", Text),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("sha256", LargeBinary, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    _one_of("role", "admin", "supervisor", "compliance", "agent", "service"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("token_id", ForeignKey("token.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("status", SmallInteger),
+    Column("body", JSONB),
+    Column("created_at", Instant, nullable=False),
+)
+
+signing_key = Table(
+    "signing_key",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("private_pem", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
