@@ -46,6 +46,45 @@ class Catalogue:
         except (OperationalError, InterfaceError) as error:
             raise CatalogueUnavailable(f"PostgreSQL: {_first_line(error)}") from error
 
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a name for the length of the block: one holder among all processes.
+
+        The lock goes with its connection, so a process that dies holds nothing.
+        """
+        key = {"name": f"earwitness {name}"}
+        with self._connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), key)
+            try:
+                yield
+            finally:
+                connection.execute(
+                    text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), key
+                )
+
+    @contextmanager
+    def try_lock(self, name: str) -> Iterator["Lock | None"]:
+        """As `lock`, but without waiting: None where another process holds the name."""
+        key = {"name": f"earwitness {name}"}
+        with self._connect() as connection:
+            query = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+            if not connection.scalar(query, key):
+                yield None
+                return
+            try:
+                yield Lock(connection)
+            finally:
+                connection.invalidate()  # closing the connection gives the lock back, come what may
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        """A connection on which every statement stands alone."""
+        try:
+            with self._engine.connect() as connection:
+                yield connection.execution_options(isolation_level="AUTOCOMMIT")
+        except (OperationalError, InterfaceError) as error:
+            raise CatalogueUnavailable(f"PostgreSQL: {_first_line(error)}") from error
+
     def migrate(self) -> None:
         """Bring the schema to this version; processes that start together take turns."""
         with self.begin() as tx:
@@ -63,6 +102,20 @@ class Catalogue:
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
+
+
+class Lock:
+    """A name that this process holds, as long as PostgreSQL says so."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def verify(self) -> None:
+        """Raises CatalogueUnavailable once the connection, and with it the lock, is lost."""
+        try:
+            self._connection.execute(text("SELECT 1"))
+        except (OperationalError, InterfaceError) as error:
+            raise CatalogueUnavailable(f"PostgreSQL: {_first_line(error)}") from error
 
 
 def _alembic() -> AlembicConfig:

@@ -1,8 +1,8 @@
-"""What `watch` last knew of each PBX, for every process to see; and who watches it."""
+"""What `watch` last knew of each PBX, for every process to see."""
 
 from datetime import datetime
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
 from storage.records import PbxRecord
@@ -32,9 +32,3 @@ def touch_pbx(tx: Connection, name: str, seen_at: datetime) -> None:
 def list_pbxs(tx: Connection) -> tuple[PbxRecord, ...]:
     """Every PBX that was ever watched, by name."""
     return tuple(PbxRecord(**row._mapping) for row in tx.execute(select(pbx).order_by(pbx.c.name)))
-
-
-def try_to_own(tx: Connection, name: str) -> bool:
-    """Become the one watcher of this PBX, for as long as this connection lives."""
-    query = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 7))")
-    return bool(tx.scalar(query, {"name": f"earwitness watch {name}"}))

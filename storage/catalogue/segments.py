@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from storage import states
 from storage.records import SegmentRecord
 from storage.schema import recording, segment
 
@@ -35,6 +36,20 @@ def list_running_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]
     """Every segment that should be growing on this PBX now."""
     query = (
         select(segment).join(recording).where(recording.c.pbx == pbx, segment.c.state.in_(RUNNING))
+    )
+    return tuple(SegmentRecord(**row._mapping) for row in tx.execute(query))
+
+
+def list_unended_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]:
+    """Running segments whose recording is over: a process died between the two."""
+    query = (
+        select(segment)
+        .join(recording)
+        .where(
+            recording.c.pbx == pbx,
+            segment.c.state.in_(RUNNING),
+            recording.c.state.not_in(states.LIVE),
+        )
     )
     return tuple(SegmentRecord(**row._mapping) for row in tx.execute(query))
 

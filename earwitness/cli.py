@@ -1,0 +1,131 @@
+"""The command line: results on standard output, logs on standard error.
+
+Exit status 0 done, 1 a check failed, 2 wrong usage or configuration.
+"""
+
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from earwitness.config import Config, load_config
+from earwitness.logs import configure_logs
+from storage.errors import ConfigurationInvalid, EarwitnessError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Call recording and live supervision for Asterisk.",
+)
+tokens = typer.Typer(no_args_is_help=True, help="Bearer tokens.")
+app.add_typer(tokens, name="token")
+
+
+class Role(StrEnum):
+    """Who somebody is; see the table of permissions."""
+
+    admin = "admin"
+    supervisor = "supervisor"
+    compliance = "compliance"
+    agent = "agent"
+    service = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What stands before the command."""
+
+    path: Path
+
+    @property
+    def config(self) -> Config:
+        """The configuration; raises ConfigurationInvalid."""
+        return load_config(self.path)
+
+
+@app.callback()
+def _begin(
+    context: typer.Context,
+    config: Annotated[Path, typer.Option(help="The configuration file.")] = Path("config.toml"),
+) -> None:
+    configure_logs()
+    context.obj = Invocation(config)
+
+
+@app.command()
+def serve(context: typer.Context) -> None:
+    """Everything on one machine: API, watcher, workers, and what the configuration does not name."""
+    from earwitness.serve import serve  # noqa: PLC0415
+
+    serve(context.obj.path, context.obj.config)
+
+
+@app.command()
+def api(context: typer.Context) -> None:
+    """The HTTP API alone."""
+    _run_role("api", context.obj.config)
+
+
+@app.command()
+def watch(context: typer.Context) -> None:
+    """The watcher alone: follows every PBX, records what must be recorded."""
+    _run_role("watch", context.obj.config)
+
+
+@app.command()
+def work(context: typer.Context) -> None:
+    """A worker alone: fetches, encodes and stores what was captured."""
+    _run_role("work", context.obj.config)
+
+
+@app.command()
+def doctor(context: typer.Context) -> None:
+    """Check every PBX, the database, the store, codecs and disk; say what to mend."""
+    from earwitness.doctor import examine  # noqa: PLC0415
+
+    findings = examine(context.obj.config)
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in findings:
+        mark = "[green]ok[/]  " if finding.ok else "[red]FAIL[/]"
+        console.print(f"{mark} {finding.name}: {finding.text}", markup=True)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@tokens.command("create")
+def token_create(
+    context: typer.Context,
+    name: Annotated[str, typer.Option(help="Who will use it; for an agent, the endpoint's name.")],
+    role: Annotated[Role, typer.Option(help="What it may do.")],
+    team: Annotated[str | None, typer.Option(help="A supervisor sees the agents of this.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="For role service: a permission; may be repeated.")
+    ] = None,
+) -> None:
+    """Print a new bearer token, alone, on standard output. It cannot be shown again."""
+    from earwitness.tokens import create  # noqa: PLC0415
+
+    typer.echo(create(context.obj.config, name, role.value, team, scope or []))
+
+
+def _run_role(name: str, config: Config) -> None:
+    from earwitness.roles import ROLES  # noqa: PLC0415
+
+    ROLES[name](config)
+
+
+def main() -> None:
+    """Run a command; an error that we know is one line, not a traceback."""
+    try:
+        app()
+    except ConfigurationInvalid as error:
+        print(f"earwitness: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except EarwitnessError as error:
+        print(f"earwitness: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)

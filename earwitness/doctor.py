@@ -1,0 +1,218 @@
+"""`doctor`: is everything there that recording needs, and if not, what to mend."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import soundfile
+
+from earwitness.config import Config, Pbx
+from earwitness.embedded import embedded_database, embedded_objects
+from earwitness.wiring import Parts
+from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized
+from recorder.audio import Piece, render
+from storage.catalogue.engine import Catalogue
+from storage.errors import EarwitnessError
+from storage.objects import ObjectStore
+
+MODULES = (
+    "res_ari",
+    "res_ari_applications",
+    "res_ari_bridges",
+    "res_ari_channels",
+    "res_ari_events",
+    "res_ari_recordings",
+    "res_stasis",
+    "res_stasis_recording",
+    "res_stasis_snoop",
+    "res_http_websocket",
+    "format_wav",
+)
+LEAST_FREE_BYTES = 2 * 1024**3
+OLDEST_ASTERISK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: its name, whether it passed, and what was seen or what to mend."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+def examine(config: Config) -> tuple[Finding, ...]:
+    """Check everything, one after the other."""
+    findings = [finding for pbx in config.pbx for finding in examine_pbx(Parts(config), pbx)]
+    if not config.pbx:
+        findings.append(Finding("pbx", False, "none is configured: add a [[pbx]] table"))
+    findings.append(_examine_database(config))
+    findings += _examine_store(config)
+    findings += [examine_codec(format) for format in ("opus", "mp3", "flac", "wav")]
+    return (*findings, _examine_disk(config.data.directory))
+
+
+# Asterisk
+
+
+def examine_pbx(parts: Parts, pbx: Pbx) -> list[Finding]:
+    """Reachable, of a known version, with all modules, and the user may record."""
+    client, prefix = parts.pbxs[pbx.name], f"pbx {pbx.name}"
+    reached = _try(f"{prefix} reachable", lambda: _reach(client, pbx))
+    if not reached.ok:
+        return [reached]
+    return [
+        reached,
+        _try(f"{prefix} version", lambda: _version(client)),
+        _try(f"{prefix} modules", lambda: _modules(client)),
+        _try(f"{prefix} rights", lambda: _rights(client, pbx)),
+        _try(f"{prefix} recording", lambda: _records(client)),
+    ]
+
+
+def _reach(client: Ari, pbx: Pbx) -> str:
+    try:
+        client.get_info()
+    except AriUnauthorized as error:
+        raise _Fault(
+            f"pbx.username, pbx.password: {pbx.url} refuses {pbx.username}; compare ari.conf"
+        ) from error
+    except AriError as error:
+        raise _Fault(
+            f"pbx.url: {pbx.url} does not answer ({error}); is http.conf enabled there?"
+        ) from error
+    return f"{pbx.url} answers"
+
+
+def _version(client: Ari) -> str:
+    version = client.get_info().version
+    major = int("".join(_leading_digits(version)) or 0)
+    if major < OLDEST_ASTERISK:
+        raise _Fault(f"Asterisk {version}: {OLDEST_ASTERISK} or newer is needed")
+    if version.startswith("22.10.1") and "dfsg" in version:
+        return (
+            f"Asterisk {version}; note: this Debian build may drop audio after transfers from"
+            " MixMonitor and snoops of both directions; Earwitness records each leg by itself"
+        )
+    return f"Asterisk {version}"
+
+
+def _leading_digits(version: str) -> Iterator[str]:
+    for character in version:
+        if not character.isdigit():
+            return
+        yield character
+
+
+def _modules(client: Ari) -> str:
+    running = {
+        module.name.removesuffix(".so")
+        for module in client.list_modules()
+        if module.status == "Running"
+    }
+    missing = [name for name in MODULES if name not in running]
+    if missing:
+        raise _Fault(f"not loaded: {', '.join(missing)}; see modules.conf")
+    return f"{len(MODULES)} of {len(MODULES)} loaded"
+
+
+def _rights(client: Ari, pbx: Pbx) -> str:
+    """A request that would change something, on a channel that cannot exist."""
+    try:
+        client.hang_up(f"earwitness-doctor-{uuid4()}")
+    except AriUnauthorized as error:
+        raise _Fault(
+            f"{pbx.username} may only read: remove read_only=yes from its section in ari.conf"
+        ) from error
+    return f"{pbx.username} may control channels"
+
+
+def _records(client: Ari) -> str:
+    """Record an empty bridge for a moment: needs no call, and shows that files can be written."""
+    bridge_id, name = f"earwitness-doctor-{uuid4()}", f"earwitness/doctor/{uuid4()}"
+    client.create_bridge(bridge_id=bridge_id)
+    try:
+        client.record_bridge(bridge_id, name=name)
+        client.stop_live_recording(name)
+    except AriServerError as error:
+        raise _Fault(
+            "Asterisk cannot write recordings: create the directory `recording` under its spool"
+            " directory (/var/spool/asterisk/recording), owned by Asterisk's user"
+        ) from error
+    finally:
+        client.destroy_bridge(bridge_id)
+        client.delete_stored_recording(name)
+    return "a file can be recorded"
+
+
+# Database and store
+
+
+def _examine_database(config: Config) -> Finding:
+    def check() -> str:
+        with embedded_database(config) as url:
+            catalogue = Catalogue(url)
+            present, needed = catalogue.schema_versions()
+            catalogue.close()
+        if present is not None and present != needed:
+            raise _Fault(f"schema {present}, this program needs {needed}: start it to migrate")
+        return f"schema {needed}" if present else "reachable; the schema comes at the first start"
+
+    return _try("database", check)
+
+
+def _examine_store(config: Config) -> list[Finding]:
+    try:
+        with embedded_objects(config) as objects:
+            return examine_objects(objects)
+    except EarwitnessError as error:
+        return [Finding("objects", False, str(error))]
+
+
+def examine_objects(objects: ObjectStore) -> list[Finding]:
+    """The bucket takes, gives and deletes an object."""
+    return [Finding(f"objects {one.name}", one.ok, one.text) for one in objects.check()]
+
+
+# This machine
+
+
+def examine_codec(format: str) -> Finding:
+    """A second of silence can be encoded."""
+
+    def check() -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = Path(folder, "in.wav"), Path(folder, f"out.{format}")
+            soundfile.write(source, np.zeros(8000, np.int16), 8000)
+            rendition = render(
+                [Piece(source, "left", 0.0, None)], layout="dual", format=format, target=target
+            )
+        return f"encodes {rendition.content_type}"
+
+    return _try(f"codec {format}", check)
+
+
+def _examine_disk(directory: Path) -> Finding:
+    def check() -> str:
+        directory.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(directory).free
+        if free < LEAST_FREE_BYTES:
+            raise _Fault(f"{directory}: only {free / 1e9:.1f} GB free, keep 2 GB at least")
+        return f"{free / 1e9:.0f} GB free in {directory}"
+
+    return _try("disk", check)
+
+
+class _Fault(Exception):
+    """A check failed; the message says what to mend."""
+
+
+def _try(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, check())
+    except (_Fault, AriError, EarwitnessError, OSError) as error:
+        return Finding(name, False, str(error))

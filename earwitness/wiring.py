@@ -1,0 +1,102 @@
+"""How the parts are put together, for every role, on one page."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from earwitness.config import Config, Objects
+from recorder.ari import Ari
+from recorder.capture import Capture, Defaults
+from recorder.finish import Finisher
+from recorder.watch import Orders, Watch
+from storage.catalogue.engine import Catalogue
+from storage.errors import ConfigurationInvalid
+from storage.objects import ObjectStoreSettings, S3ObjectStore
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one process, each made when it is first asked for."""
+
+    config: Config
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """PostgreSQL."""
+        return Catalogue(self.database_url)
+
+    @property
+    def database_url(self) -> str:
+        """Where PostgreSQL is; only `serve` brings one along."""
+        url = self.config.database.url.get_secret_value()
+        if not url:
+            raise ConfigurationInvalid(
+                "database.url: this command needs a PostgreSQL; only `serve` brings its own"
+            )
+        return url
+
+    @cached_property
+    def objects(self) -> S3ObjectStore:
+        """The object store."""
+        if self.config.objects.kind == "embedded":
+            raise ConfigurationInvalid(
+                'objects.kind: this command needs "s3"; only `serve` brings a store of its own'
+            )
+        return S3ObjectStore(object_store_settings(self.config.objects))
+
+    @cached_property
+    def pbxs(self) -> dict[str, Ari]:
+        """A client for each PBX."""
+        return {
+            pbx.name: Ari(pbx.url, pbx.username, pbx.password.get_secret_value(), pbx.application)
+            for pbx in self.config.pbx
+        }
+
+    @cached_property
+    def capture(self) -> Capture:
+        """Recordings at the PBXs."""
+        wanted = self.config.recording
+        return Capture(
+            self.catalogue, self.pbxs, Defaults(wanted.layout, wanted.format, wanted.pause)
+        )
+
+    @cached_property
+    def watches(self) -> tuple[Watch, ...]:
+        """A watcher for each PBX."""
+        return tuple(
+            Watch(
+                pbx.name,
+                self.pbxs[pbx.name],
+                self.catalogue,
+                self.capture,
+                Orders(
+                    pbx.trunks,
+                    self.config.recording.record_all,
+                    self.config.recording.resume_after_s,
+                ),
+            )
+            for pbx in self.config.pbx
+        )
+
+    @cached_property
+    def finisher(self) -> Finisher:
+        """What workers do."""
+        return Finisher(self.catalogue, self.objects, self.pbxs, self.capture, self.spool)
+
+    @property
+    def spool(self) -> Path:
+        """Where files are while they are encoded."""
+        return self.config.data.directory / "spool"
+
+
+def object_store_settings(objects: Objects) -> ObjectStoreSettings:
+    """The `[objects]` table in the words of the store."""
+    return ObjectStoreSettings(
+        endpoint_url=objects.endpoint_url,
+        public_endpoint_url=objects.public_endpoint_url,
+        region=objects.region,
+        bucket=objects.bucket,
+        access_key_id=objects.access_key_id,
+        secret_access_key=objects.secret_access_key.get_secret_value(),
+        addressing=objects.addressing,
+    )

@@ -1,0 +1,408 @@
+"""The call model: channels and bridges of one PBX, seen as calls. Pure: no I/O, no clock.
+
+Events go in, `CallRecord`s come out:
+
+    model.apply(event, linkedids)  →  the ids of the calls that it changed
+    model.record(call_id)          →  the call as it is now
+
+A call is all channels of one linkedid. Asterisk changes linkedids when bridges join, so a channel
+may move from one call to another (attended transfer); the watcher reads them again whenever
+`linkedids_needed` says so. A *leg* is a channel that belongs to a person: not a Local half, not
+one of Asterisk's own helpers.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from recorder import ari
+from recorder.names import build_call_id
+from storage.records import CallRecord
+
+# Channels that carry no person and belong to no call: snoops, media, and what records or announces.
+HELPERS = frozenset(
+    {"Announcer", "AudioSocket", "CBAnn", "CBRec", "Message", "MulticastRTP", "Recorder"}
+    | {"Snoop", "Surrogate", "UnicastRTP", "WebSocket"}
+)
+LOCAL = "Local"
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A channel of a call, and since when it has been talking.
+
+    `joined_at` is its first time in a bridge, and then it gets its `side` of the recordings;
+    `left_at` is when it left the call, None while it is in it; `vanished` says that nobody saw it
+    leave, so `left_at` is only when that was noticed.
+    """
+
+    channel: ari.Channel
+    party: str | None
+    exten: str
+    joined_at: datetime | None = None
+    side: str | None = None
+    bridge_id: str | None = None
+    left_at: datetime | None = None
+    vanished: bool = False
+
+    @property
+    def is_person(self) -> bool:
+        """Whether somebody can be heard on it."""
+        return self.channel.technology != LOCAL
+
+    @property
+    def alive(self) -> bool:
+        """Whether the channel is still part of the call."""
+        return self.left_at is None
+
+
+@dataclass(slots=True)
+class _Call:
+    """What is known of one linkedid; `legs` in the order in which they appeared."""
+
+    linkedid: str
+    started_at: datetime
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    queue: str | None = None
+    legs: dict[str, Leg] = field(default_factory=dict)
+
+    def persons(self) -> list[Leg]:
+        return [leg for leg in self.legs.values() if leg.is_person]
+
+
+class CallModel:
+    """The calls of one PBX. `trunks` are patterns of the endpoints behind which customers are."""
+
+    def __init__(self, pbx: str, trunks: Collection[str]) -> None:
+        self._pbx = pbx
+        self._trunks = tuple(trunks)
+        self._calls: dict[str, _Call] = {}
+        self._call_of: dict[str, str] = {}  # channel id → linkedid
+
+    # What the watcher asks before and after an event
+
+    def linkedids_needed(self, event: ari.Event) -> tuple[str, ...]:
+        """The channels whose linkedid has to be read before this event can be applied."""
+        match event:
+            case ari.ChannelCreated(channel=channel):
+                return () if channel.technology in HELPERS else (channel.id,)
+            case ari.ChannelEnteredBridge(bridge=bridge):
+                present = [id_ for id_ in bridge.channel_ids if id_ in self._call_of]
+                return tuple(present) if len({self._call_of[id_] for id_ in present}) > 1 else ()
+        return ()
+
+    def record(self, call_id: str) -> CallRecord:
+        """The call as it is now. Raises KeyError for one that was forgotten."""
+        return _record(self._pbx, self._calls[call_id.removeprefix(f"{self._pbx}-")])
+
+    def live_call_ids(self) -> tuple[str, ...]:
+        """Every call that has not ended."""
+        return tuple(self._id(call) for call in self._calls.values() if call.ended_at is None)
+
+    def forget(self, call_id: str) -> None:
+        """Drop an ended call, once it is kept elsewhere."""
+        call = self._calls[call_id.removeprefix(f"{self._pbx}-")]
+        if call.ended_at is not None:
+            del self._calls[call.linkedid]
+            for channel_id in call.legs:
+                self._call_of.pop(channel_id, None)
+
+    def restore(self, record: CallRecord) -> None:
+        """Take up a call where it was kept; what has changed since comes with `rebuild`."""
+        linkedid = record.id.removeprefix(f"{self._pbx}-")
+        call = _Call(linkedid, record.started_at, record.answered_at, None, record.queue)
+        call.legs = {entry["id"]: _restore_leg(entry) for entry in record.channels}
+        self._calls[linkedid] = call
+        self._call_of |= {id_: linkedid for id_, leg in call.legs.items() if leg.alive}
+
+    # Events
+
+    def apply(self, event: ari.Event, linkedids: Mapping[str, str]) -> frozenset[str]:
+        """Take an event in; the ids of the calls that it changed."""
+        touched = {self._move(id_, linkedid, event.at) for id_, linkedid in linkedids.items()}
+        match event:
+            case ari.ChannelCreated(channel=channel) if channel.id in linkedids:
+                touched.add(self._add(channel, linkedids[channel.id]))
+            case ari.ChannelDestroyed(channel=channel):
+                touched.add(self._end(channel.id, event.at, vanished=False))
+            case ari.ChannelEnteredBridge(bridge=bridge, channel=channel):
+                touched.add(self._enter(channel, bridge.id, event.at))
+            case ari.ChannelLeftBridge(channel=channel):
+                touched.add(self._update(channel.id, bridge_id=None))
+            case ari.ChannelDialplan(channel=channel, app_name="Queue", app_data=data):
+                touched.add(self._queue(channel, data))
+            case (
+                ari.ChannelStateChange(channel=channel)
+                | ari.ChannelCallerId(channel=channel)
+                | ari.ChannelConnectedLine(channel=channel)
+            ):
+                touched.add(self._refresh(channel, event.at))
+        return frozenset(call_id for call_id in touched if call_id is not None)
+
+    def rebuild(
+        self,
+        channels: Iterable[ari.Channel],
+        linkedids: Mapping[str, str],
+        bridges: Iterable[ari.Bridge],
+        at: datetime,
+        *,
+        vanished: bool,
+    ) -> frozenset[str]:
+        """Bring the model to what the PBX lists; the ids of the calls that this changed.
+
+        Channels that are listed no more ended at `at`, `vanished` if that is only when it was
+        noticed.
+        """
+        present = {channel.id: channel for channel in channels if channel.id in linkedids}
+        gone = [id_ for id_, leg in self._live_legs().items() if id_ not in present]
+        touched = {self._end(id_, at, vanished=vanished) for id_ in gone}
+        for channel in sorted(present.values(), key=lambda channel: channel.created_at):
+            touched.add(self._move(channel.id, linkedids[channel.id], at))
+            touched.add(self._add(channel, linkedids[channel.id]))
+            touched.add(self._refresh(channel, at))
+        touched |= self._rebuild_bridges(bridges, at)
+        return frozenset(call_id for call_id in touched if call_id is not None)
+
+    def _rebuild_bridges(self, bridges: Iterable[ari.Bridge], at: datetime) -> set[str | None]:
+        bridge_of = {id_: bridge.id for bridge in bridges for id_ in bridge.channel_ids}
+        touched: set[str | None] = set()
+        for id_, leg in self._live_legs().items():
+            if id_ in bridge_of:
+                touched.add(self._enter(leg.channel, bridge_of[id_], at))
+            elif leg.bridge_id is not None:
+                touched.add(self._update(id_, bridge_id=None))
+        return touched
+
+    # Changes of one channel; each answers the id of the call it belongs to, None for no call
+
+    def _add(self, channel: ari.Channel, linkedid: str) -> str | None:
+        if channel.technology in HELPERS:
+            return None
+        call = self._calls.get(linkedid)
+        if call is None:
+            call = self._calls[linkedid] = _Call(linkedid, channel.created_at)
+        call.ended_at = None
+        if channel.id not in call.legs:
+            leg = Leg(channel, self._party(channel), channel.dialplan.exten)
+            call.legs[channel.id] = leg
+            self._call_of[channel.id] = linkedid
+        return self._refresh(channel, channel.created_at)
+
+    def _move(self, channel_id: str, linkedid: str, at: datetime) -> str | None:
+        """The channel may have come to another call: take its leg there."""
+        old = self._call_of.get(channel_id)
+        if old is None or old == linkedid:
+            return None
+        leg = self._calls[old].legs[channel_id]
+        self._calls[old].legs[channel_id] = replace(leg, left_at=at, bridge_id=None)
+        self._end_if_empty(self._calls[old], at)
+        call = self._calls.setdefault(linkedid, _Call(linkedid, leg.channel.created_at))
+        call.ended_at = None
+        call.legs[channel_id] = replace(leg, joined_at=None, side=None)
+        self._call_of[channel_id] = linkedid
+        if leg.bridge_id is not None:
+            self._enter(leg.channel, leg.bridge_id, at)
+        return self._id(self._calls[old])
+
+    def _refresh(self, channel: ari.Channel, at: datetime) -> str | None:
+        call_id = self._update(channel.id, channel=channel)
+        if call_id is None:
+            return None
+        call = self._calls[self._call_of[channel.id]]
+        first = next(iter(call.legs.values()))
+        if first.channel.id == channel.id and channel.state == "Up" and not call.answered_at:
+            call.answered_at = at
+        if channel.dialplan.app_name == "Queue":
+            self._queue(channel, channel.dialplan.app_data)
+        return call_id
+
+    def _enter(self, channel: ari.Channel, bridge_id: str, at: datetime) -> str | None:
+        leg = self._find_leg(channel.id)
+        if leg is None:
+            return None
+        side = leg.side or _side(leg, self._calls[self._call_of[channel.id]])
+        return self._update(
+            channel.id, bridge_id=bridge_id, joined_at=leg.joined_at or at, side=side
+        )
+
+    def _end(self, channel_id: str, at: datetime, *, vanished: bool) -> str | None:
+        call_id = self._update(channel_id, left_at=at, bridge_id=None, vanished=vanished)
+        if call_id is not None:
+            self._end_if_empty(self._calls[self._call_of.pop(channel_id)], at)
+        return call_id
+
+    def _queue(self, channel: ari.Channel, data: str) -> str | None:
+        linkedid = self._call_of.get(channel.id)
+        if linkedid is None:
+            return None
+        self._calls[linkedid].queue = data.split(",", maxsplit=1)[0] or None
+        return self._id(self._calls[linkedid])
+
+    def _update(self, channel_id: str, **changes: object) -> str | None:
+        linkedid = self._call_of.get(channel_id)
+        if linkedid is None:
+            return None
+        call = self._calls[linkedid]
+        call.legs[channel_id] = replace(call.legs[channel_id], **changes)  # type: ignore[arg-type]
+        return self._id(call)
+
+    # Helpers
+
+    def _end_if_empty(self, call: _Call, at: datetime) -> None:
+        if not any(leg.alive for leg in call.legs.values()):
+            call.ended_at = at
+
+    def _find_leg(self, channel_id: str) -> Leg | None:
+        linkedid = self._call_of.get(channel_id)
+        return self._calls[linkedid].legs[channel_id] if linkedid is not None else None
+
+    def _live_legs(self) -> dict[str, Leg]:
+        return {id_: self._calls[linkedid].legs[id_] for id_, linkedid in self._call_of.items()}
+
+    def _party(self, channel: ari.Channel) -> str | None:
+        if channel.technology == LOCAL:
+            return None
+        behind_trunk = any(fnmatchcase(channel.endpoint, trunk) for trunk in self._trunks)
+        return "customer" if behind_trunk else "agent"
+
+    def _id(self, call: _Call) -> str:
+        return build_call_id(self._pbx, call.linkedid)
+
+
+def _side(leg: Leg, call: _Call) -> str:
+    """The side of a dual recording on which a leg that joins is heard.
+
+    Left is the customer, or the caller where no customer takes part; right are all others, so a
+    second customer (a call that was transferred out) too.
+    """
+    persons = call.persons()
+    if any(other.side == "left" and other.alive for other in persons):
+        return "right"
+    if leg.party == "customer":
+        return "left"
+    is_caller = persons[0].channel.id == leg.channel.id
+    has_customer = any(other.party == "customer" for other in persons)
+    return "left" if is_caller and not has_customer else "right"
+
+
+def _record(pbx: str, call: _Call) -> CallRecord:
+    persons = call.persons()
+    direction = _direction(persons)
+    caller, callee = _caller(persons), _callee(persons, direction)
+    return CallRecord(
+        id=build_call_id(pbx, call.linkedid),
+        pbx=pbx,
+        state="ended" if call.ended_at else "up" if call.answered_at else "ringing",
+        direction=direction,
+        started_at=call.started_at,
+        caller_number=caller.number or None,
+        caller_name=caller.name or None,
+        callee_number=callee.number or None,
+        callee_name=callee.name or None,
+        did=_dialled(persons) if direction == "inbound" else None,
+        queue=call.queue,
+        agent=_agent(persons),
+        answered_at=call.answered_at,
+        ended_at=call.ended_at,
+        channels=tuple(_entry(leg) for leg in call.legs.values()),
+    )
+
+
+def _direction(persons: list[Leg]) -> str:
+    if persons and persons[0].party == "customer":
+        return "inbound"
+    return "outbound" if any(leg.party == "customer" for leg in persons) else "internal"
+
+
+def _caller(persons: list[Leg]) -> ari.Party:
+    return persons[0].channel.caller if persons else ari.Party("", "")
+
+
+def _callee(persons: list[Leg], direction: str) -> ari.Party:
+    """Who answered, or else whom the caller dialled; of an outbound call always the latter."""
+    others = sorted(
+        (leg for leg in persons[1:] if leg.joined_at is not None),
+        key=lambda leg: leg.joined_at or leg.channel.created_at,
+    )
+    dialled = ari.Party(_dialled(persons) or "", "")
+    if not others or direction == "outbound":
+        return dialled
+    answered = others[-1].channel.caller
+    return answered if answered.number else dialled
+
+
+def _dialled(persons: list[Leg]) -> str | None:
+    exten = persons[0].exten if persons else ""
+    return exten if exten not in {"", "s"} else None
+
+
+def _agent(persons: list[Leg]) -> str | None:
+    """The endpoint of the agent who joined last; before that, of the agent who calls."""
+    joined = [leg for leg in persons if leg.party == "agent" and leg.joined_at is not None]
+    if joined:
+        last = max(joined, key=lambda leg: leg.joined_at or leg.channel.created_at)
+        return _resource(last.channel)
+    if persons and persons[0].party == "agent":
+        return _resource(persons[0].channel)
+    return None
+
+
+def _resource(channel: ari.Channel) -> str:
+    return channel.endpoint.partition("/")[2]
+
+
+def _entry(leg: Leg) -> dict[str, object]:
+    """A leg as the catalogue keeps it; `_restore_leg` reads it back."""
+    channel = leg.channel
+    return {
+        "id": channel.id,
+        "name": channel.name,
+        "state": channel.state if leg.alive else "Gone",
+        "party": leg.party,
+        "number": channel.caller.number or None,
+        "caller_name": channel.caller.name or None,
+        "exten": leg.exten,
+        "created_at": channel.created_at.isoformat(),
+        "joined_at": leg.joined_at.isoformat() if leg.joined_at else None,
+        "side": leg.side,
+        "bridge_id": leg.bridge_id,
+        "left_at": leg.left_at.isoformat() if leg.left_at else None,
+        "vanished": leg.vanished,
+    }
+
+
+def _restore_leg(entry: Mapping[str, Any]) -> Leg:
+    party = ari.Party(entry["number"] or "", entry["caller_name"] or "")
+    channel = ari.Channel(
+        id=entry["id"],
+        name=entry["name"],
+        state=entry["state"],
+        caller=party,
+        connected=ari.Party("", ""),
+        dialplan=ari.Dialplan("", entry["exten"], "", ""),
+        created_at=datetime.fromisoformat(entry["created_at"]),
+        variables={},
+    )
+    return Leg(
+        channel,
+        entry["party"],
+        entry["exten"],
+        joined_at=_instant(entry["joined_at"]),
+        side=entry["side"],
+        bridge_id=entry["bridge_id"],
+        left_at=_instant(entry["left_at"]),
+        vanished=entry["vanished"],
+    )
+
+
+def _instant(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None
+
+
+def legs_of(record: CallRecord) -> tuple[Leg, ...]:
+    """The persons' legs of a call as it is kept, in the order in which they appeared."""
+    legs = (_restore_leg(entry) for entry in record.channels)
+    return tuple(leg for leg in legs if leg.is_person)

@@ -1,0 +1,313 @@
+"""Recordings at the PBX: begin, pause, resume, stop, discard; and keep them true to their state.
+
+Everything here needs ARI's REST interface and the catalogue alone, so any process may do it: the
+API for a person, the watcher for an event. A change is written down first (compare-and-set of
+the state), then `settle` brings the PBX to it. If the PBX does not answer, the state stands, the
+caller is told, and the watcher settles the recording when the PBX is back.
+
+A pause ends the captures: while it lasts nothing listens to the call at all.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+from uuid_utils.compat import uuid7
+
+from recorder import names
+from recorder.ari import Ari, AriConflict, AriError, AriNotFound
+from recorder.calls import Leg
+from recorder.plan import Plan, is_over, legs_to_capture, plan, side_of
+from storage import jobs, states
+from storage.catalogue import calls, recordings, segments
+from storage.catalogue.engine import Catalogue
+from storage.catalogue.recordings import PEOPLE
+from storage.errors import (
+    CallEnded,
+    NothingToRecord,
+    PbxUnavailable,
+    RecordingNotActive,
+)
+from storage.records import CallRecord, RecordingRecord, SegmentRecord
+
+log = structlog.get_logger()
+
+# A snoop can be recorded once it is in our application, a few milliseconds after it was made.
+STASIS_DEADLINE_S = 2.0
+WIDEBAND = ("g722", "opus", "slin16", "slin24", "slin32", "slin48", "silk", "speex16", "siren")
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """How a call is recorded where nobody says otherwise: `[recording]` of the configuration."""
+
+    layout: str = "dual"
+    format: str = "opus"
+    pause: str = "silence"
+
+
+class Capture:
+    """What can be done with recordings while their calls live.
+
+    Raises NoSuchCall, NoSuchRecording, CallEnded, NothingToRecord, RecordingNotActive, and
+    PbxUnavailable where the PBX does not answer or is not configured in this process.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, pbxs: Mapping[str, Ari], defaults: Defaults | None = None
+    ) -> None:
+        self._catalogue = catalogue
+        self._pbxs = pbxs
+        self._defaults = defaults or Defaults()
+
+    def start(
+        self,
+        call_id: str,
+        *,
+        by: str,
+        trigger: str = "manual",
+        layout: str | None = None,
+        format: str | None = None,
+        tags: Sequence[str] = (),
+    ) -> RecordingRecord:
+        """Promise to keep the call's audio from now on, and begin."""
+        with self._catalogue.begin() as tx:
+            call = calls.get_call(tx, call_id)
+            _refuse_unrecordable(call)
+            record = RecordingRecord(
+                id=uuid7(),
+                call_id=call.id,
+                pbx=call.pbx,
+                state="requested",
+                trigger=trigger,
+                layout=layout or self._defaults.layout,
+                format=format or self._defaults.format,
+                pause_leaves=self._defaults.pause,
+                tags=tuple(tags),
+                **{name: getattr(call, name) for name in PEOPLE},
+            )
+            recordings.create_recording(tx, record)
+        log.info("recording.requested", recording=str(record.id), call=call.id, by=by)
+        return self.settle(record.id)
+
+    def pause(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """Stop listening; a repeat is harmless."""
+        with self._catalogue.begin() as tx:
+            moved = recordings.open_pause(tx, recording_id, at=datetime.now(UTC), by=by)
+            _require(moved or _find_in(tx, recording_id, "paused"), tx, recording_id)
+        log.info("recording.paused", recording=str(recording_id), by=by)
+        return self.settle(recording_id)
+
+    def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """Listen again; a repeat is harmless."""
+        with self._catalogue.begin() as tx:
+            moved = recordings.close_pause(tx, recording_id, at=datetime.now(UTC))
+            _require(moved or _find_in(tx, recording_id, "recording"), tx, recording_id)
+        log.info("recording.resumed", recording=str(recording_id), by=by)
+        return self.settle(recording_id)
+
+    def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """End the recording and keep it, while the call goes on."""
+        with self._catalogue.begin() as tx:
+            recording = recordings.get_recording(tx, recording_id)
+            _require(_end(tx, recording, datetime.now(UTC)), tx, recording_id)
+        log.info("recording.stopped", recording=str(recording_id), by=by)
+        return self.settle(recording_id)
+
+    def discard(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """End the recording and keep nothing of it."""
+        with self._catalogue.begin() as tx:
+            now = datetime.now(UTC)
+            moved = recordings.move(
+                tx, recording_id, to="discarded", ended_at=now, reason=f"discarded by {by}"
+            )
+            _require(moved, tx, recording_id)
+            jobs.defer(tx, "clear", lock=str(recording_id), recording_id=str(recording_id))
+        log.info("recording.discarded", recording=str(recording_id), by=by)
+        return self.settle(recording_id)
+
+    def settle(self, recording_id: UUID) -> RecordingRecord:
+        """Bring the PBX to what the recording's state says. Harmless to repeat."""
+        with self._catalogue.lock(f"recording {recording_id}"):
+            recording, call, present = self._read(recording_id)
+            if not states.LIVE & {recording.state} and not _running(present):
+                return recording
+            with self._pbx(recording.pbx) as ari:
+                self._check_requested(ari, present)
+                recording, call, present = self._read(recording_id)
+                self._carry_out(ari, plan(call, recording, present), recording, call)
+            return self._read(recording_id)[0]
+
+    def segment_ended(self, segment_id: UUID, at: datetime, cause: str) -> None:
+        """The PBX said that a segment's file is closed."""
+        with self._catalogue.begin() as tx:
+            segments.end_segment(tx, segment_id, at=at, cause=cause)
+
+    def segment_started(self, segment_id: UUID, at: datetime) -> None:
+        """The PBX said when, on its own clock, a segment's file began."""
+        with self._catalogue.begin() as tx:
+            segments.move_segment(
+                tx, segment_id, to="recording", sources=segments.RUNNING, started_at=at
+            )
+
+    def check_running(self, pbx: str, lost_at: datetime | None) -> None:
+        """After a time without events: end the segments that Asterisk no longer records.
+
+        `lost_at` is when the PBX went away, if it did; None if only we were away.
+        """
+        with self._catalogue.begin() as tx:
+            running = segments.list_running_segments(tx, pbx)
+        with self._pbx(pbx) as ari:
+            for segment in running:
+                if ari.find_live_recording(segment.name) is None:
+                    cause = "pbx-lost" if lost_at else "unobserved"
+                    self.segment_ended(segment.id, lost_at or datetime.now(UTC), cause)
+
+    # One step each
+
+    def _read(
+        self, recording_id: UUID
+    ) -> tuple[RecordingRecord, CallRecord, tuple[SegmentRecord, ...]]:
+        with self._catalogue.begin() as tx:
+            recording = recordings.get_recording(tx, recording_id)
+            call = calls.get_call(tx, recording.call_id)
+            return recording, call, segments.list_segments(tx, recording_id)
+
+    def _carry_out(
+        self, ari: Ari, steps: Plan, recording: RecordingRecord, call: CallRecord
+    ) -> None:
+        for segment in steps.detach:
+            self._detach(ari, segment)
+        if steps.over:
+            with self._catalogue.begin() as tx:
+                _end(tx, recording, call.ended_at or datetime.now(UTC))
+            return
+        for leg in steps.attach:
+            self._attach(ari, recording, leg)
+
+    def _attach(self, ari: Ari, recording: RecordingRecord, leg: Leg) -> None:
+        segment_id, now = uuid7(), datetime.now(UTC)
+        segment = SegmentRecord(
+            id=segment_id,
+            recording_id=recording.id,
+            channel_id=leg.channel.id,
+            side=side_of(leg),
+            state="requested",
+            name=names.build_recording_name(recording.id, segment_id, now),
+            started_at=now,
+        )
+        with self._catalogue.begin() as tx:
+            if not segments.claim_segment(tx, segment):
+                return
+        try:
+            _tap(ari, segment)
+        except (AriNotFound, AriConflict):  # the leg hung up under our hands
+            self._lose(segment)
+        else:
+            self._attached(recording, segment)
+
+    def _attached(self, recording: RecordingRecord, segment: SegmentRecord) -> None:
+        now = datetime.now(UTC)
+        with self._catalogue.begin() as tx:
+            segments.move_segment(
+                tx, segment.id, to="recording", sources=["requested"], started_at=now
+            )
+            moved = recording.state == "requested" and recordings.move(
+                tx, recording.id, to="recording", started_at=now
+            )
+        if moved:
+            log.info("recording.recording", recording=str(recording.id))
+
+    def _detach(self, ari: Ari, segment: SegmentRecord) -> None:
+        """Both are needed: a recording that is still queued ignores the stop, but not the end of
+        its snoop; a snoop without frames lingers, but no longer records."""
+        ari.stop_live_recording(segment.name)
+        ari.hang_up(names.build_snoop_id(segment.id))
+        self.segment_ended(segment.id, datetime.now(UTC), "stopped")
+
+    def _check_requested(self, ari: Ari, present: Sequence[SegmentRecord]) -> None:
+        """A segment that was asked for by a process that died: did Asterisk begin it?"""
+        for segment in present:
+            if segment.state != "requested":
+                continue
+            if ari.find_live_recording(segment.name) is None:
+                ari.hang_up(names.build_snoop_id(segment.id))
+                self._lose(segment)
+            else:
+                self.segment_started(segment.id, segment.started_at)
+
+    def _lose(self, segment: SegmentRecord) -> None:
+        with self._catalogue.begin() as tx:
+            segments.move_segment(
+                tx, segment.id, to="lost", sources=["requested"], end_cause="never-began"
+            )
+
+    @contextmanager
+    def _pbx(self, name: str) -> Iterator[Ari]:
+        if name not in self._pbxs:
+            raise PbxUnavailable(f"no PBX named {name} is configured here")
+        try:
+            yield self._pbxs[name]
+        except AriError as error:
+            raise PbxUnavailable(f"PBX {name}: {error}") from error
+
+
+def _tap(ari: Ari, segment: SegmentRecord) -> None:
+    """Make the snoop that hears what the leg says, and record it."""
+    snoop_id = names.build_snoop_id(segment.id)
+    ari.snoop(segment.channel_id, snoop_id=snoop_id, spy="in", app_args=str(segment.id))
+    attempts = Retrying(
+        retry=retry_if_exception_type(AriConflict),
+        stop=stop_after_delay(STASIS_DEADLINE_S),
+        wait=wait_fixed(0.005),
+        reraise=True,
+    )
+    wav = _format(ari, segment.channel_id)
+    attempts(ari.record_channel, snoop_id, name=segment.name, format=wav)
+
+
+def _format(ari: Ari, channel_id: str) -> str:
+    """Asterisk's name for WAV at 16 kHz where the leg talks wideband, at 8 kHz otherwise."""
+    native = ari.find_variable(channel_id, "CHANNEL(audionativeformat)") or ""
+    return "wav16" if any(codec in native for codec in WIDEBAND) else "wav"
+
+
+def _end(tx: Connection, recording: RecordingRecord, at: datetime) -> RecordingRecord | None:
+    """The recording is over: what was captured goes to the workers. None if it was over before."""
+    if recording.state == "requested":
+        reason = "the call ended before anything was captured"
+        return recordings.move(tx, recording.id, to="aborted", ended_at=at, reason=reason)
+    if recording.state == "paused":
+        recordings.close_pause(tx, recording.id, at=at)
+    moved = recordings.move(tx, recording.id, to="captured", ended_at=at)
+    if moved is not None:
+        jobs.defer(tx, "finish", lock=str(recording.id), recording_id=str(recording.id))
+        log.info("recording.captured", recording=str(recording.id))
+    return moved
+
+
+def _refuse_unrecordable(call: CallRecord) -> None:
+    if is_over(call):
+        raise CallEnded(f"call {call.id} has ended")
+    if not legs_to_capture(call):
+        raise NothingToRecord(f"nobody has answered call {call.id} yet")
+
+
+def _find_in(tx: Connection, recording_id: UUID, state: str) -> RecordingRecord | None:
+    record = recordings.find_recording(tx, recording_id)
+    return record if record is not None and record.state == state else None
+
+
+def _require(moved: RecordingRecord | None, tx: Connection, recording_id: UUID) -> None:
+    if moved is None:
+        present = recordings.get_recording(tx, recording_id)
+        raise RecordingNotActive(f"recording {recording_id} is {present.state}")
+
+
+def _running(present: Sequence[SegmentRecord]) -> bool:
+    return any(segment.state in segments.RUNNING for segment in present)

@@ -1,0 +1,279 @@
+"""From files on a PBX to an object that is kept: what workers do, each step safe to repeat.
+
+    fetch ▶ probe ▶ join, encode, hash ▶ put ▶ read back ▶ manifest ▶ mark stored ▶ delete on the PBX
+
+A step that was done before is found done; one that was begun is done again, with the same result,
+since the same segments always give the same bytes. The PBX's files go last.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from recorder.ari import Ari, AriError, AriNotFound
+from recorder.audio import NotAudio, Piece, Rendition, Span, probe_wav, render
+from recorder.capture import Capture
+from recorder.timeline import Timeline, build_timeline
+from storage.catalogue import calls, recordings, segments, signing
+from storage.catalogue.engine import Catalogue
+from storage.errors import AudioUnusable, PbxUnavailable
+from storage.keys import ObjectKey, parse_key
+from storage.manifest import build_manifest, sign_manifest
+from storage.objects import ObjectStore
+from storage.records import RecordingRecord, SegmentRecord
+
+T = TypeVar("T")
+
+CLOSED_WITHIN_S = 5.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A segment whose file is here, measured."""
+
+    segment: SegmentRecord
+    path: Path
+
+
+class Finisher:
+    """Finishes captured recordings. `spool` is a directory of this machine for files on the way.
+
+    Raises PbxUnavailable, StoreUnavailable, CatalogueUnavailable (try again), AudioUnusable (do
+    not), ObjectMismatch.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        objects: ObjectStore,
+        pbxs: Mapping[str, Ari],
+        capture: Capture,
+        spool: Path,
+    ) -> None:
+        self._catalogue = catalogue
+        self._objects = objects
+        self._pbxs = pbxs
+        self._capture = capture
+        self._spool = spool
+
+    def finish(self, recording_id: UUID) -> None:
+        """Bring a captured recording to `stored`."""
+        recording = self._capture.settle(recording_id)
+        if recording.state == "captured":
+            self._store(recording)
+        if recording.state in {"captured", "stored"}:
+            self.clear(recording_id)
+
+    def clear(self, recording_id: UUID) -> None:
+        """Delete the recording's files on the PBX and here; it is stored, or nobody wants it."""
+        recording = self._capture.settle(recording_id)
+        ari = self._pbx(recording.pbx)
+        for segment in self._segments(recording_id):
+            if segment.state != "deleted":
+                self._delete(ari, segment)
+        shutil.rmtree(self._folder(recording_id), ignore_errors=True)
+
+    def fail(self, recording_id: UUID, reason: str) -> None:
+        """The recording cannot be finished: say why, and leave all its files on the PBX."""
+        with self._catalogue.begin() as tx:
+            moved = recordings.move(tx, recording_id, to="failed", reason=reason)
+        if moved is not None:
+            log.error("recording.failed", recording=str(recording_id), reason=reason)
+        shutil.rmtree(self._folder(recording_id), ignore_errors=True)
+
+    # The steps
+
+    def _store(self, recording: RecordingRecord) -> None:
+        folder = self._folder(recording.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        fetched = self._fetch(recording, folder)
+        timeline = self._timeline(recording, fetched)
+        recording = replace(
+            recording, started_at=timeline.started_at, gaps=timeline.gaps
+        )
+        rendition = _render(recording, timeline, fetched, folder)
+        stored = _with_media(recording, rendition)
+        self._put(stored, rendition)
+        self._mark_stored(stored)
+
+    def _fetch(self, recording: RecordingRecord, folder: Path) -> tuple[Fetched, ...]:
+        """Bring every segment's file here; those of which the PBX has nothing are lost."""
+        ari = self._pbx(recording.pbx)
+        candidates = [one for one in self._segments(recording.id) if one.state != "lost"]
+        found = [self._fetch_one(ari, segment, folder) for segment in candidates]
+        fetched = tuple(one for one in found if one is not None)
+        if not fetched:
+            raise AudioUnusable("the PBX holds no audio of this recording")
+        return fetched
+
+    def _fetch_one(self, ari: Ari, segment: SegmentRecord, folder: Path) -> Fetched | None:
+        path = folder / f"{segment.id}.wav"
+        try:
+            _wait_until_closed(ari, segment)
+            with path.open("wb") as target:
+                ari.fetch_stored_recording(segment.name, target)
+        except AriNotFound:
+            return self._lost(segment, "missing on the PBX")
+        except AriError as error:
+            raise PbxUnavailable(str(error)) from error
+        try:
+            wav = probe_wav(path)
+        except NotAudio as error:
+            return self._lost(segment, str(error))
+        if wav.frames == 0:
+            return self._lost(segment, "empty")
+        measured = {"duration_s": wav.duration_s, "size_bytes": path.stat().st_size}
+        with self._catalogue.begin() as tx:
+            segments.update_segment(tx, segment.id, **measured)
+        return Fetched(
+            replace(segment, duration_s=wav.duration_s, size_bytes=path.stat().st_size), path
+        )
+
+    def _lost(self, segment: SegmentRecord, cause: str) -> None:
+        log.warning("segment.lost", segment=str(segment.id), cause=cause)
+        with self._catalogue.begin() as tx:
+            segments.update_segment(tx, segment.id, duration_s=0.0, end_cause=cause)
+
+    def _timeline(self, recording: RecordingRecord, fetched: Sequence[Fetched]) -> Timeline:
+        with self._catalogue.begin() as tx:
+            call = calls.get_call(tx, recording.call_id)
+        return build_timeline(recording, call, [one.segment for one in fetched])
+
+    def _put(self, recording: RecordingRecord, rendition: Rendition) -> None:
+        """The object, read back; then the manifest, which claims it."""
+        key = _required(recording.object_key)
+        self._objects.put_file(
+            key,
+            rendition.path,
+            content_type=rendition.content_type,
+            metadata=_metadata(recording),
+            sha256=rendition.sha256,
+        )
+        self._objects.verify(key, size_bytes=rendition.size_bytes, sha256=rendition.sha256)
+        with self._catalogue.begin() as tx:
+            signing_key = signing.get_signing_key(tx)
+        body = build_manifest(
+            asdict(recording),
+            [asdict(segment) for segment in self._segments(recording.id)],
+            rendition.waveform.to_json(),
+        )
+        self._objects.put_bytes(
+            str(parse_key(key).manifest),
+            sign_manifest(body, signing_key),
+            content_type="application/json",
+        )
+
+    def _mark_stored(self, recording: RecordingRecord) -> None:
+        columns = {name: getattr(recording, name) for name in _MEDIA}
+        gaps = [asdict(gap) for gap in recording.gaps]
+        with self._catalogue.begin() as tx:
+            recordings.move(tx, recording.id, to="stored", gaps=gaps, **columns)
+        log.info("recording.stored", recording=str(recording.id), duration_s=recording.duration_s)
+
+    def _delete(self, ari: Ari, segment: SegmentRecord) -> None:
+        try:
+            ari.discard_live_recording(segment.name)
+            ari.delete_stored_recording(segment.name)
+        except AriError as error:
+            raise PbxUnavailable(str(error)) from error
+        with self._catalogue.begin() as tx:
+            segments.update_segment(tx, segment.id, state="deleted")
+
+    # Helpers
+
+    def _segments(self, recording_id: UUID) -> tuple[SegmentRecord, ...]:
+        with self._catalogue.begin() as tx:
+            return segments.list_segments(tx, recording_id)
+
+    def _pbx(self, name: str) -> Ari:
+        if name not in self._pbxs:
+            raise PbxUnavailable(f"no PBX named {name} is configured here")
+        return self._pbxs[name]
+
+    def _folder(self, recording_id: UUID) -> Path:
+        return self._spool / str(recording_id)
+
+
+def _wait_until_closed(ari: Ari, segment: SegmentRecord) -> None:
+    """Asterisk also serves a file that it is still writing: that would be cut."""
+    attempts = Retrying(
+        retry=retry_if_result(bool), stop=stop_after_delay(CLOSED_WITHIN_S), wait=wait_fixed(0.02)
+    )
+    try:
+        attempts(lambda: ari.find_live_recording(segment.name) is not None)
+    except RetryError as error:
+        raise PbxUnavailable("a segment that was ended is still being written") from error
+
+
+_MEDIA = (
+    "started_at",
+    "duration_s",
+    "content_type",
+    "channels",
+    "sample_rate",
+    "size_bytes",
+    "sha256",
+    "object_key",
+)
+
+
+def _render(
+    recording: RecordingRecord, timeline: Timeline, fetched: Sequence[Fetched], folder: Path
+) -> Rendition:
+    """Join and encode. A pause is blanked whatever the files hold, and cut out if so wished."""
+    paths = {one.segment.id: one.path for one in fetched}
+    pauses = [Span(*pause) for pause in timeline.pauses]
+    return render(
+        [
+            Piece(paths[place.segment_id], place.side, place.offset_s, place.span_s)
+            for place in timeline.placements
+        ],
+        layout=recording.layout,
+        format=recording.format,
+        target=folder / f"rendition.{recording.format}",
+        blank=pauses,
+        cut=pauses if recording.pause_leaves == "skip" else (),
+    )
+
+
+def _with_media(recording: RecordingRecord, rendition: Rendition) -> RecordingRecord:
+    started_at = _required(recording.started_at)
+    return replace(
+        recording,
+        state="stored",
+        duration_s=rendition.duration_s,
+        content_type=rendition.content_type,
+        channels=rendition.channels,
+        sample_rate=rendition.sample_rate,
+        size_bytes=rendition.size_bytes,
+        sha256=rendition.sha256,
+        object_key=str(
+            ObjectKey.of(recording.pbx, started_at, recording.id, rendition.extension)
+        ),
+    )
+
+
+def _metadata(recording: RecordingRecord) -> Mapping[str, str]:
+    """On the object itself: nothing personal, for it cannot change and shows in logs."""
+    return {
+        "recording-id": str(recording.id),
+        "call-id": recording.call_id,
+        "sha256": _required(recording.sha256),
+        "started-at": _required(recording.started_at).isoformat(),
+        "duration-s": f"{recording.duration_s:.3f}",
+        "channels": str(recording.channels),
+    }
+
+
+def _required(value: T | None) -> T:
+    if value is None:
+        raise AudioUnusable("the recording was never begun")
+    return value

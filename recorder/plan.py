@@ -1,0 +1,68 @@
+"""What has to change at the PBX so that a recording is what its state says. Pure.
+
+The same question is asked after every event, after every restart and by every process; asking
+twice changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recorder.calls import Leg, legs_of
+from storage import states
+from storage.catalogue.segments import RUNNING
+from storage.records import CallRecord, RecordingRecord, SegmentRecord
+
+# The states in which audio is captured: not while paused.
+CAPTURING = frozenset({"requested", "recording"})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Legs to begin capturing, segments to end, and whether the recording is over."""
+
+    attach: tuple[Leg, ...]
+    detach: tuple[SegmentRecord, ...]
+    over: bool
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.attach or self.detach or self.over)
+
+
+def plan(call: CallRecord, recording: RecordingRecord, segments: Sequence[SegmentRecord]) -> Plan:
+    """Hold what should be captured against what is."""
+    legs = legs_to_capture(call) if recording.state in CAPTURING else ()
+    running = [segment for segment in segments if segment.state in RUNNING]
+    captured = {segment.channel_id for segment in running}
+    wanted = {leg.channel.id for leg in legs}
+    return Plan(
+        attach=tuple(leg for leg in legs if leg.channel.id not in captured),
+        detach=tuple(segment for segment in running if segment.channel_id not in wanted),
+        over=recording.state in states.LIVE and is_over(call),
+    )
+
+
+def legs_to_capture(call: CallRecord) -> tuple[Leg, ...]:
+    """Every leg that has joined the conversation and is still there.
+
+    Before anybody has joined (a caller in a menu), every leg that is up.
+    """
+    legs = [leg for leg in legs_of(call) if leg.alive]
+    joined = tuple(leg for leg in legs if leg.joined_at is not None)
+    return joined or tuple(leg for leg in legs if leg.channel.state == "Up")
+
+
+def is_conversation(call: CallRecord) -> bool:
+    """Whether two people are talking: when a recording that begins by itself begins."""
+    return sum(leg.alive and leg.joined_at is not None for leg in legs_of(call)) > 1
+
+
+def is_over(call: CallRecord) -> bool:
+    """Whether nobody is left of whom anything could be recorded."""
+    return call.state == "ended" or not any(leg.alive for leg in legs_of(call))
+
+
+def side_of(leg: Leg) -> str:
+    """Where a leg is heard in a dual recording."""
+    return leg.side or ("left" if leg.party == "customer" else "right")

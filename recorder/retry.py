@@ -1,0 +1,48 @@
+"""Whether a step that failed is tried again, and when. Pure, but for the jitter.
+
+What the other side causes is retried for ever: a store that is away for a day must cost nothing
+but time. What we cause ourselves is retried a few times and then said. What the audio itself
+causes would fail again, so it is not retried at all.
+"""
+
+import random
+from collections.abc import Callable
+
+from storage.errors import (
+    AudioUnusable,
+    CatalogueUnavailable,
+    ObjectMismatch,
+    PbxUnavailable,
+    StoreRefused,
+    StoreUnavailable,
+)
+
+OTHER_SIDE = (PbxUnavailable, StoreUnavailable, StoreRefused, CatalogueUnavailable)
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 300.0
+# About ten minutes of trying.
+ATTEMPTS_OF_OURS = 10
+
+
+def next_wait_s(
+    error: BaseException,
+    attempts: int,
+    uniform: Callable[[float, float], float] = random.uniform,
+) -> float | None:
+    """Seconds until the next attempt; None where another attempt is of no use.
+
+    `attempts` counts those that were made before the one that failed now.
+    """
+    if isinstance(error, AudioUnusable):
+        return None
+    if not isinstance(error, OTHER_SIDE) and attempts + 1 >= ATTEMPTS_OF_OURS:
+        return None
+    ceiling = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(attempts, 20))
+    return uniform(ceiling / 2, ceiling)
+
+
+def reason_for(error: BaseException) -> str:
+    """What a recording that failed says of it: a sentence, no path, no traceback."""
+    if isinstance(error, AudioUnusable | ObjectMismatch):
+        return str(error)
+    return f"it could not be finished ({type(error).__name__}); its files are kept on the PBX"

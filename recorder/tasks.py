@@ -1,0 +1,66 @@
+"""The jobs that workers run; each names a recording, and is safe to run again."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from recorder.finish import Finisher
+from recorder.retry import next_wait_s, reason_for
+from storage import jobs
+
+log = structlog.get_logger()
+
+
+@jobs.app.task(name="finish", pass_context=True, retry=jobs.RetryBy(next_wait_s))
+def finish(context: jobs.JobContext, recording_id: str) -> None:
+    """A captured recording becomes stored, or, where that cannot be, failed."""
+    finisher = _finisher(context)
+    _attempt(context, recording_id, finisher.finish, finisher.fail)
+
+
+@jobs.app.task(name="clear", pass_context=True, retry=jobs.RetryBy(next_wait_s))
+def clear(context: jobs.JobContext, recording_id: str) -> None:
+    """The files of a discarded recording go from the PBX."""
+    _attempt(context, recording_id, _finisher(context).clear, _give_up)
+
+
+@jobs.app.periodic(cron="*/5 * * * * *")
+@jobs.app.task(name="retry_stalled", pass_context=True, queueing_lock="retry_stalled")
+async def retry_stalled(context: jobs.JobContext, timestamp: int) -> None:
+    """The jobs of workers that died are run by others."""
+    retried = await jobs.retry_stalled(context)
+    if retried:
+        log.warning("job.retried", count=retried, reason="its worker died")
+
+
+def _attempt(
+    context: jobs.JobContext,
+    recording_id: str,
+    work: Callable[[UUID], None],
+    give_up: Callable[[UUID, str], None],
+) -> None:
+    """One attempt: what fails is left to the queue to retry, unless there is no use in that."""
+    try:
+        work(UUID(recording_id))
+    except Exception as error:
+        wait_s = next_wait_s(error, context.job.attempts)
+        told = {"recording": recording_id, "attempt": context.job.attempts + 1}
+        if wait_s is None:
+            log.exception("job.gave-up", **told)
+            give_up(UUID(recording_id), reason_for(error))
+        else:
+            log.warning("job.postponed", error=str(error), **told)
+        raise
+
+
+def _give_up(recording_id: UUID, reason: str) -> None:
+    log.error("recording.not-cleared", recording=str(recording_id), reason=reason)
+
+
+def _finisher(context: jobs.JobContext) -> Finisher:
+    finisher: Any = context.additional_context["finisher"]
+    if not isinstance(finisher, Finisher):
+        raise TypeError("the worker was started without a finisher")
+    return finisher

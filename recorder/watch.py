@@ -1,0 +1,384 @@
+"""The watcher of one PBX: events in, calls into the catalogue, recordings kept true.
+
+    events ──▶ call model ──▶ catalogue
+                   └──▶ lanes: settle each recording of a changed call; begin those that must be
+
+One process watches a PBX at a time, by a lock in PostgreSQL; a second one stands by. Whatever was
+missed — our restart, the PBX's, a lost connection — is found by listing what the PBX has.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zlib import crc32
+
+import structlog
+
+from recorder import ari, names
+from recorder.ari import Ari, AriError
+from recorder.calls import HELPERS, CallModel
+from recorder.capture import Capture
+from recorder.plan import is_conversation, plan
+from storage import states
+from storage.catalogue import calls, pbxs, recordings, segments
+from storage.catalogue.engine import Catalogue, Lock
+from storage.catalogue.recordings import PEOPLE
+from storage.errors import CallEnded, EarwitnessError, NothingToRecord
+from storage.records import CallRecord, PbxRecord, RecordingRecord
+
+log = structlog.get_logger()
+
+TICK_S = 1.0
+CHECK_EVERY = timedelta(seconds=5)
+BATCH = 1000
+LANES = 8
+LINKEDID = "CHANNEL(linkedid)"
+
+EVENTS = (
+    "ApplicationReplaced",
+    "ChannelCallerId",
+    "ChannelConnectedLine",
+    "ChannelCreated",
+    "ChannelDestroyed",
+    "ChannelDialplan",
+    "ChannelEnteredBridge",
+    "ChannelLeftBridge",
+    "ChannelStateChange",
+    "RecordingFailed",
+    "RecordingFinished",
+    "RecordingStarted",
+    "StasisStart",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the administrator wants of every call on the PBX."""
+
+    trunks: tuple[str, ...]
+    record_all: bool = False
+    resume_after_s: int = 0
+
+
+class Lanes:
+    """Threads that work side by side, but in order for what has the same key."""
+
+    def __init__(self, name: str) -> None:
+        self._lanes = [ThreadPoolExecutor(1, f"{name}-{number}") for number in range(LANES)]
+
+    def submit(self, key: str, work: Callable[..., object], *arguments: Any) -> None:
+        """Do the work soon. What fails is logged; the next check finds what is left to do."""
+        self._lanes[crc32(key.encode()) % LANES].submit(self._run, work, *arguments)
+
+    def close(self) -> None:
+        """Finish what has begun, drop the rest."""
+        for lane in self._lanes:
+            lane.shutdown(wait=True, cancel_futures=True)
+
+    @staticmethod
+    def _run(work: Callable[..., object], *arguments: Any) -> None:
+        try:
+            work(*arguments)
+        except EarwitnessError as error:
+            log.warning("watch.postponed", error=str(error))
+        except Exception:
+            log.exception("watch.failed")
+
+
+class Watch:
+    """Watches one PBX until it is told to stop."""
+
+    def __init__(
+        self, name: str, client: Ari, catalogue: Catalogue, capture: Capture, orders: Orders
+    ) -> None:
+        self._name = name
+        self._ari = client
+        self._catalogue = catalogue
+        self._capture = capture
+        self._orders = orders
+
+    def run(self, stop: threading.Event) -> None:
+        """Own the PBX and watch it; stand by while another process does."""
+        while not stop.is_set():
+            try:
+                with self._catalogue.try_lock(f"watch {self._name}") as lock:
+                    if lock is not None:
+                        log.info("watch.began", pbx=self._name)
+                        self._watch(lock, stop)
+            except EarwitnessError as error:
+                log.warning("watch.interrupted", pbx=self._name, error=str(error))
+            stop.wait(TICK_S)
+
+    def _watch(self, lock: Lock, stop: threading.Event) -> None:
+        lanes = Lanes(f"watch-{self._name}")
+        session = _Session(
+            self._name, self._ari, self._catalogue, self._capture, self._orders, lanes
+        )
+        try:
+            with ari.EventStream(self._ari, allowed=EVENTS) as stream:
+                while not stop.is_set():
+                    session.take(stream)
+                    session.check(lock)
+        finally:
+            lanes.close()
+
+
+class _Session:
+    """The time for which one process owns the PBX: the call model lives as long."""
+
+    def __init__(
+        self,
+        name: str,
+        client: Ari,
+        catalogue: Catalogue,
+        capture: Capture,
+        orders: Orders,
+        lanes: Lanes,
+    ) -> None:
+        self._name = name
+        self._ari = client
+        self._catalogue = catalogue
+        self._capture = capture
+        self._orders = orders
+        self._lanes = lanes
+        self._model = CallModel(self._name, self._orders.trunks)
+        self._saved: dict[str, CallRecord] = {}
+        self._dirty: set[str] = set()
+        self._connected = False
+        self._stale = False
+        self._lost_at: datetime | None = None
+        self._checked_at = datetime.now(UTC)
+        self._restore()
+
+    def _restore(self) -> None:
+        with self._catalogue.begin() as tx:
+            for record in calls.list_live_calls(tx, pbx=self._name):
+                self._model.restore(record)
+                self._saved[record.id] = record
+
+    # Events
+
+    def take(self, stream: ari.EventStream) -> None:
+        """Wait for something to happen, take what else has, and write the changed calls down."""
+        item = stream.next(TICK_S)
+        taken = 0
+        while item is not None:
+            self._handle(item)
+            taken += 1
+            item = stream.next(0) if taken < BATCH else None
+        self._flush()
+
+    def _handle(self, item: ari.Event | ari.Connected | ari.Disconnected) -> None:
+        match item:
+            case ari.Connected():
+                self._reconcile()
+            case ari.Disconnected(at=at, reason=reason):
+                self._disconnected(at, reason)
+            case ari.RecordingStarted(at=at, recording=recording):
+                self._segment(recording.name, self._capture.segment_started, at)
+            case ari.RecordingFinished(at=at, recording=recording):
+                self._segment(recording.name, self._capture.segment_ended, at, "finished")
+            case ari.RecordingFailed(at=at, recording=recording):
+                self._segment(recording.name, self._capture.segment_ended, at, "failed")
+            case ari.StasisStart(channel=channel) if channel.technology not in HELPERS:
+                self._send_back(channel)
+            case ari.Event():
+                self._dirty |= self._model.apply(item, self._linkedids(item))
+
+    def _linkedids(self, event: ari.Event) -> dict[str, str]:
+        """What the event needs to be understood; `channelvars` of ari.conf may bring it along."""
+        needed = self._model.linkedids_needed(event)
+        if isinstance(event, ari.ChannelCreated) and LINKEDID in event.channel.variables:
+            return {id_: event.channel.variables[LINKEDID] for id_ in needed}
+        return self._read_linkedids(needed)
+
+    def _read_linkedids(self, channel_ids: tuple[str, ...]) -> dict[str, str]:
+        """Of channels that still exist; what cannot be read now is found by the next check."""
+        try:
+            read = {id_: self._ari.find_variable(id_, LINKEDID) for id_ in channel_ids}
+        except AriError as error:
+            log.warning("watch.stale", pbx=self._name, error=str(error))
+            self._stale = True
+            return {}
+        return {id_: linkedid for id_, linkedid in read.items() if linkedid}
+
+    def _segment(self, name: str, note: Callable[..., None], *arguments: Any) -> None:
+        """A file of ours began or ended: note it, and see what that means for its recording."""
+        parsed = names.parse_recording_name(name)
+        if parsed is None:
+            return
+        key = str(parsed.recording_id)
+        self._lanes.submit(key, note, parsed.segment_id, *arguments)
+        if note != self._capture.segment_started:
+            self._lanes.submit(key, self._capture.settle, parsed.recording_id)
+
+    def _send_back(self, channel: ari.Channel) -> None:
+        """A dialplan sent us a caller: we answer nobody, so the call goes on in the dialplan."""
+        log.warning("watch.not-a-destination", pbx=self._name, channel=channel.id)
+        try:
+            self._ari.continue_in_dialplan(channel.id)
+        except AriError as error:
+            log.warning("watch.not-sent-back", channel=channel.id, error=str(error))
+
+    def _disconnected(self, at: datetime, reason: str) -> None:
+        log.warning("pbx.unreachable", pbx=self._name, reason=reason)
+        self._connected = False
+        self._lost_at = self._lost_at or at
+        self._save_pbx("unreachable", reason, "")
+
+    # The whole truth, by listing
+
+    def _reconcile(self) -> None:
+        """Bring model and recordings to what the PBX has now."""
+        try:
+            info = self._ari.get_info()
+            restarted = self._lost_at is not None and info.startup_at > self._lost_at
+            self._rebuild(self._lost_at if restarted else None)
+            self._flush()
+            self._capture.check_running(self._name, self._lost_at if restarted else None)
+            self._remove_orphans()
+        except (AriError, EarwitnessError) as error:
+            log.warning("watch.stale", pbx=self._name, error=str(error))
+            self._stale = True
+            return
+        self._stale, self._lost_at, self._connected = False, None, True
+        self._save_pbx("connected", "", info.version)
+        log.info("pbx.connected", pbx=self._name, version=info.version)
+        self._check_recordings()
+        for call_id in self._model.live_call_ids():
+            self._lanes.submit(call_id, self._record_by_itself, call_id)
+
+    def _rebuild(self, lost_at: datetime | None) -> None:
+        listed = [ch for ch in self._ari.list_channels() if ch.technology not in HELPERS]
+        linkedids = self._read_linkedids(tuple(channel.id for channel in listed))
+        self._dirty |= self._model.rebuild(
+            listed,
+            linkedids,
+            self._ari.list_bridges(),
+            lost_at or datetime.now(UTC),
+            vanished=lost_at is None,
+        )
+
+    def _remove_orphans(self) -> None:
+        """Snoops of ours that no segment claims: their recording ended while nobody watched."""
+        with self._catalogue.begin() as tx:
+            claimed = {segment.id for segment in segments.list_running_segments(tx, self._name)}
+        for channel in self._ari.list_channels():
+            segment_id = names.parse_snoop_id(channel.id)
+            if segment_id is not None and segment_id not in claimed:
+                log.info("watch.orphan-removed", pbx=self._name, channel=channel.id)
+                self._ari.hang_up(channel.id)
+
+    # The catalogue
+
+    def _flush(self) -> None:
+        """Write changed calls down, then see to their recordings."""
+        if not self._dirty:
+            return
+        changed = [self._model.record(call_id) for call_id in self._dirty]
+        changed = [record for record in changed if record != self._saved.get(record.id)]
+        with self._catalogue.begin() as tx:
+            calls.save_calls(tx, changed)
+            for record in changed:
+                if _people(record) != _people(self._saved.get(record.id)):
+                    recordings.update_people(tx, record.id, _people(record))
+        self._dirty.clear()
+        for record in changed:
+            self._saw(record)
+
+    def _saw(self, record: CallRecord) -> None:
+        before = self._saved.get(record.id)
+        if before is None or before.state != record.state:
+            log.info(f"call.{record.state}", call=record.id, direction=record.direction)
+        if _shape(record) != _shape(before):
+            self._lanes.submit(record.id, self._settle_call, record)
+        self._saved[record.id] = record
+        if record.state == "ended":
+            self._model.forget(record.id)
+            del self._saved[record.id]
+
+    def _save_pbx(self, state: str, detail: str, version: str) -> None:
+        now = datetime.now(UTC)
+        with self._catalogue.begin() as tx:
+            pbxs.save_pbx(tx, PbxRecord(self._name, state, detail, version, now))
+
+    # Recordings; these run in the lanes
+
+    def _settle_call(self, record: CallRecord) -> None:
+        with self._catalogue.begin() as tx:
+            live = recordings.list_recordings_of_calls(tx, [record.id], in_states=states.LIVE)
+        for recording in live:
+            self._capture.settle(recording.id)
+        if not live and is_conversation(record):
+            self._record_by_itself(record.id)
+
+    def _record_by_itself(self, call_id: str) -> None:
+        """Begin the recording of a call that must be recorded, once in its life."""
+        if not self._orders.record_all:
+            return
+        with self._catalogue.begin() as tx:
+            record = calls.get_call(tx, call_id)
+            known = recordings.list_recordings_of_calls(tx, [call_id])
+        if is_conversation(record) and not any(one.trigger == "rule" for one in known):
+            try:
+                self._capture.start(call_id, by="record_all", trigger="rule")
+            except (CallEnded, NothingToRecord) as error:
+                log.info("recording.too-late", call=call_id, reason=str(error))
+
+    # The check that needs no event
+
+    def check(self, lock: Lock) -> None:
+        """Every few seconds: are we still the owner, and is every recording what it should be?"""
+        now = datetime.now(UTC)
+        if now - self._checked_at < CHECK_EVERY:
+            return
+        self._checked_at = now
+        lock.verify()
+        if self._stale:
+            self._reconcile()
+        if self._connected:
+            with self._catalogue.begin() as tx:
+                pbxs.touch_pbx(tx, self._name, now)
+            self._check_recordings()
+
+    def _check_recordings(self) -> None:
+        with self._catalogue.begin() as tx:
+            live = recordings.list_live_recordings(tx, self._name)
+            unsettled = [one.id for one in live if not self._is_settled(tx, one)]
+            unsettled += [
+                one.recording_id for one in segments.list_unended_segments(tx, self._name)
+            ]
+        for recording_id in dict.fromkeys(unsettled):
+            self._lanes.submit(str(recording_id), self._capture.settle, recording_id)
+        for recording in live:
+            if _is_forgotten(recording, self._orders.resume_after_s, datetime.now(UTC)):
+                self._lanes.submit(str(recording.id), self._resume, recording.id)
+
+    def _is_settled(self, tx: Any, recording: RecordingRecord) -> bool:
+        call = calls.get_call(tx, recording.call_id)
+        return plan(call, recording, segments.list_segments(tx, recording.id)).is_settled
+
+    def _resume(self, recording_id: UUID) -> None:
+        self._capture.resume(recording_id, by="resume_after_s")
+
+
+def _is_forgotten(recording: RecordingRecord, resume_after_s: int, now: datetime) -> bool:
+    """Whether a pause has lasted longer than pauses may."""
+    if recording.state != "paused" or not resume_after_s:
+        return False
+    return now - recording.pauses[-1].from_at >= timedelta(seconds=resume_after_s)
+
+
+def _people(record: CallRecord | None) -> Mapping[str, Any]:
+    return {name: getattr(record, name) for name in PEOPLE} if record is not None else {}
+
+
+def _shape(record: CallRecord | None) -> Any:
+    """What decides which legs are captured."""
+    if record is None:
+        return None
+    return [(leg["id"], leg["joined_at"], leg["left_at"], leg["state"]) for leg in record.channels]

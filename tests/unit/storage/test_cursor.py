@@ -1,0 +1,37 @@
+"""Cursors are opaque, and nothing but a cursor of ours is taken."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.errors import BadCursor
+
+
+@given(st.lists(st.text(), min_size=1, max_size=4))
+def test_round_trip(position: list[str]) -> None:
+    """A cursor gives back the position that it was made of."""
+    assert decode_cursor(encode_cursor(*position), *[str] * len(position)) == tuple(position)
+
+
+def test_parts_are_parsed() -> None:
+    """Each part comes back as what it was."""
+    now = datetime.now(UTC)
+    cursor = encode_cursor(now.isoformat(), "main-1.0")
+    assert decode_cursor(cursor, datetime.fromisoformat, str) == (now, "main-1.0")
+
+
+@given(st.text())
+def test_anything_else_is_refused(text: str) -> None:
+    """No text that is not a cursor raises anything but BadCursor."""
+    with pytest.raises(BadCursor):
+        decode_cursor(text, UUID)
+
+
+def test_too_few_parts_are_refused() -> None:
+    """A cursor of another list is not taken for one of this list."""
+    with pytest.raises(BadCursor):
+        decode_cursor(encode_cursor("a"), str, str)
