@@ -31,6 +31,7 @@ MODULES = (
     "res_stasis_snoop",
     "res_http_websocket",
     "format_wav",
+    "chan_bridge_media",
 )
 LEAST_FREE_BYTES = 2 * 1024**3
 OLDEST_ASTERISK = 16

@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import ipaddress
 import json
-import logging
 import os
 import pwd
 import secrets
@@ -23,7 +22,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata, util
@@ -31,21 +30,22 @@ from pathlib import Path
 from typing import IO, Any, Self
 from urllib.parse import quote
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from earwitness.config import Config
 from storage.errors import (
     CatalogueUnavailable,
     ConfigurationInvalid,
-    EarwitnessError,
     StoreUnavailable,
 )
-from storage.objects import ObjectStoreSettings, S3ObjectStore
+from storage.objects import ObjectStore, ObjectStoreSettings, S3ObjectStore
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 LOOPBACK = "127.0.0.1"
 START_WITHIN_S = 60.0
@@ -56,6 +56,11 @@ POSTGRES_USER = "pgserver"
 DATABASE = "earwitness"
 SOCKET_NAME = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 107
+
+# How each is asked to end, and for how many seconds each way is tried.
+Steps = Sequence[tuple[signal.Signals, float]]
+POSTGRES_ENDS: Steps = ((signal.SIGINT, 3.0), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 1.0))
+WEED_ENDS: Steps = ((signal.SIGTERM, 1.0), (signal.SIGKILL, 3.0))
 
 POSTGRES_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -108,8 +113,8 @@ class EmbeddedPostgres:
         """
         binaries = _find_postgres()
         self._claim = _claim_directory(self._directory)
-        with _undone_on_error(self):
-            _end_leftovers(self._data, "postgres", signal.SIGINT, signal.SIGQUIT)
+        with _undone_on_error(self.stop):
+            _end_leftovers(self._data, "postgres", POSTGRES_ENDS)
             if os.geteuid() == 0:
                 _admit_postgres_user(self._directory, binaries)
             self._make_socket_directory()
@@ -119,8 +124,9 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """End the server: clients are disconnected, everything is written; within 5 s."""
-        _end_child(self._process, (signal.SIGINT, 3.0), (signal.SIGQUIT, 1.0))
-        self._process = _release(self._claim)
+        _end_child(self._process, POSTGRES_ENDS)
+        self._process = None
+        _release(self._claim)
 
     def __enter__(self) -> Self:
         self.start()
@@ -303,8 +309,8 @@ class EmbeddedObjects:
         """
         weed = _find_weed()
         self._claim = _claim_directory(self._directory)
-        with _undone_on_error(self):
-            _end_leftovers(self._directory, "weed", signal.SIGTERM, signal.SIGKILL)
+        with _undone_on_error(self.stop):
+            _end_leftovers(self._directory, "weed", WEED_ENDS)
             place = self._settle()
             self._write_configuration(place)
             self._process = self._spawn(weed, place)
@@ -318,10 +324,11 @@ class EmbeddedObjects:
         It is killed when it does not end by itself, and it seldom does: its parts wait for each
         other. What it acknowledged is in its files either way.
         """
-        _end_child(self._process, (signal.SIGTERM, 1.0), (signal.SIGKILL, 3.0))
+        _end_child(self._process, WEED_ENDS)
         if self._process is not None:
             self._remove_sockets()
-        self._process = _release(self._claim)
+        self._process = None
+        _release(self._claim)
 
     def __enter__(self) -> Self:
         self.start()
@@ -432,13 +439,14 @@ class EmbeddedObjects:
                 "filer.port": ports["filer"],
                 "filer.port.grpc": ports["filer.grpc"],
                 "filer.disableHttp": "true",
-                "filer.localSocket": self._directory / "filer.sock",
+                # Relative, for the path of a socket cannot be long.
+                "filer.localSocket": "filer.sock",
                 "s3": "true",
                 "s3.port": ports["s3"],
                 "s3.port.grpc": ports["s3.grpc"],
                 "s3.port.iceberg": 0,
                 "s3.port.lance": 0,
-                "s3.localSocket": self._directory / "s3.sock",
+                "s3.localSocket": "s3.sock",
                 "s3.config": self._directory / "identities.json",
                 "s3.iam": "false",
                 "s3.autoCreateBucket": "false",
@@ -453,14 +461,14 @@ class EmbeddedObjects:
     def _prepare_bucket(self, weed: Path, place: _Place) -> None:
         """Make the bucket, with object lock, and have every put synced to the disk.
 
-        By the store's own shell, under mutual TLS: no identity of S3 has the right. Both are done
-        at every start and repeat without harm.
+        By the store's own shell, under mutual TLS: no identity of S3 has the right.
         """
         prefix = f"/buckets/{self._bucket}/"
+        if _syncs(self._shell(weed, place, "fs.configure"), prefix):
+            return
         self._shell(weed, place, f"s3.bucket.create -name {self._bucket} -withLock")
         self._shell(weed, place, f"fs.configure -locationPrefix={prefix} -fsync=true -apply")
-        said = self._shell(weed, place, "fs.configure")
-        if not _syncs(said, prefix):
+        if not _syncs(self._shell(weed, place, "fs.configure"), prefix):
             raise StoreUnavailable("The embedded object store does not sync to the disk.")
 
     def _shell(self, weed: Path, place: _Place, command: str) -> str:
@@ -488,7 +496,7 @@ class EmbeddedObjects:
 
         def works() -> bool:
             nonlocal failed
-            failed = "; ".join(result.detail for result in store.check() if not result.ok)
+            failed = "; ".join(result.text for result in store.check() if not result.ok)
             return not failed
 
         if not _until(works, process):
@@ -598,6 +606,48 @@ def _common_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
+# --- what the configuration leaves to us
+
+
+def postgres_of(config: Config) -> EmbeddedPostgres:
+    """The embedded PostgreSQL of this configuration."""
+    return EmbeddedPostgres(config.data.directory / "postgresql")
+
+
+def objects_of(config: Config) -> EmbeddedObjects:
+    """The embedded object store of this configuration."""
+    return EmbeddedObjects(config.data.directory / "objects", config.objects.bucket)
+
+
+@contextmanager
+def embedded_database(config: Config) -> Iterator[str]:
+    """The URL of the database that is configured, for a command beside the service.
+
+    An embedded one that does not run is started for as long as this lasts.
+    """
+    with ExitStack() as stack:
+        url = config.database.url.get_secret_value()
+        server = postgres_of(config)
+        if not url and not server.is_running:
+            stack.enter_context(server)
+        yield url or server.url
+
+
+@contextmanager
+def embedded_objects(config: Config) -> Iterator[ObjectStore]:
+    """The object store that is configured, as `embedded_database` gives the database."""
+    from earwitness.wiring import object_store_settings  # noqa: PLC0415  # it brings every part
+
+    with ExitStack() as stack:
+        if config.objects.kind == "s3":
+            yield S3ObjectStore(object_store_settings(config.objects))
+            return
+        server = objects_of(config)
+        if not server.is_running:
+            stack.enter_context(server)
+        yield S3ObjectStore(server.settings)
+
+
 # --- where the wheels keep their programs
 
 
@@ -656,21 +706,17 @@ def _release(claim: IO[str] | None) -> None:
         claim.close()
 
 
-class _undone_on_error:  # noqa: N801  # read as a statement
-    """Stop a server whose start fails half-way; give errors of the system a line that says where."""
-
-    def __init__(self, server: EmbeddedPostgres | EmbeddedObjects) -> None:
-        self._server = server
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is None:
-            return
-        self._server.stop()
-        if isinstance(error, OSError):
-            raise ConfigurationInvalid(f"data.directory: {error}") from error
+@contextmanager
+def _undone_on_error(stop: Callable[[], None]) -> Iterator[None]:
+    """Stop a server whose start fails half-way; an error of the system becomes a line of ours."""
+    try:
+        yield
+    except (OSError, subprocess.SubprocessError) as error:
+        stop()
+        raise ConfigurationInvalid(f"data.directory: {error}") from error
+    except BaseException:
+        stop()
+        raise
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -727,7 +773,7 @@ def _admit_postgres_user(directory: Path, binaries: Path) -> None:
         if not mode & stat.S_IXOTH:
             path.chmod(mode | stat.S_IXOTH)
             if path != directory:
-                log.warning("%s may now be passed by others: PostgreSQL's user has to", path)
+                log.warning("directory.opened", path=str(path), to=POSTGRES_USER)
 
 
 # --- processes
@@ -761,9 +807,7 @@ def _spawn(
         )
 
 
-def _end_child(
-    process: subprocess.Popen[bytes] | None, *steps: tuple[signal.Signals, float]
-) -> None:
+def _end_child(process: subprocess.Popen[bytes] | None, steps: Steps) -> None:
     """Send each signal in turn and wait its seconds, until the child has ended."""
     if process is None:
         return
@@ -772,17 +816,15 @@ def _end_child(
         with suppress(subprocess.TimeoutExpired):
             process.wait(wait_s)
             return
-    process.kill()
-    process.wait(1.0)
 
 
-def _end_leftovers(directory: Path, program: str, *signals: signal.Signals) -> None:
+def _end_leftovers(directory: Path, program: str, steps: Steps) -> None:
     """End the processes that a killed service left in `directory`; we hold its lock."""
-    for number in signals:
+    for number, wait_s in steps:
         for pid in _running_in(directory, program):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-        if _until(lambda: not any(_running_in(directory, program)), within_s=10.0):
+        if _until(lambda: not any(_running_in(directory, program)), within_s=wait_s):
             return
     raise ConfigurationInvalid(f"data.directory: a {program} still runs in {directory}; end it")
 

@@ -60,7 +60,9 @@ def api(config: Config) -> None:
 
     def build() -> Any:
         parts = Parts(config)  # each gunicorn worker has its own connections
-        settings = ApiSettings(public_url=config.server.public_url)
+        settings = ApiSettings(
+            public_url=config.server.public_url, pbxs=tuple(pbx.name for pbx in config.pbx)
+        )
         return build_app(parts.catalogue, parts.objects, parts.capture, settings)
 
     serve_http(build, config.server.host, config.server.port)

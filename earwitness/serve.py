@@ -18,8 +18,8 @@ from pathlib import Path
 
 import structlog
 
-from earwitness.config import Config, load_config
-from earwitness.embedded import EmbeddedObjects, EmbeddedPostgres
+from earwitness.config import Config
+from earwitness.embedded import objects_of, postgres_of
 from earwitness.roles import ROLES, migrate
 from earwitness.wiring import Parts
 from storage.errors import ConfigurationInvalid
@@ -38,8 +38,11 @@ def serve(path: Path, config: Config) -> None:
     _require_port(config.server.host, config.server.port)
     _require_directory(config.data.directory)
     with ExitStack() as stack:
-        os.environ |= stack.enter_context(_embedded(config))
-        parts = Parts(load_config(path))
+        if not config.database.url.get_secret_value():
+            stack.enter_context(postgres_of(config))
+        if config.objects.kind == "embedded":
+            stack.enter_context(objects_of(config))
+        parts = Parts(config)
         migrate(parts)
         _warn(parts)
         children = {role: stack.enter_context(_child(role, path)) for role in ROLES}
@@ -49,28 +52,6 @@ def serve(path: Path, config: Config) -> None:
                 child.start_again_if_ended()
         log.info("serve.ends")
         _stop_all(children)
-
-
-@contextmanager
-def _embedded(config: Config) -> Iterator[Mapping[str, str]]:
-    """Start what is embedded; gives the environment in which a role finds it."""
-    with ExitStack() as stack:
-        environment = {}
-        if not config.database.url.get_secret_value():
-            database = stack.enter_context(EmbeddedPostgres(config.data.directory / "postgresql"))
-            environment["EARWITNESS_DATABASE__URL"] = database.url
-        if config.objects.kind == "embedded":
-            objects = stack.enter_context(
-                EmbeddedObjects(config.data.directory / "objects", bucket=config.objects.bucket)
-            )
-            settings = objects.settings
-            environment |= {
-                "EARWITNESS_OBJECTS__KIND": "s3",
-                "EARWITNESS_OBJECTS__ENDPOINT_URL": settings.endpoint_url,
-                "EARWITNESS_OBJECTS__ACCESS_KEY_ID": settings.access_key_id,
-                "EARWITNESS_OBJECTS__SECRET_ACCESS_KEY": settings.secret_access_key,
-            }
-        yield environment
 
 
 class Child:

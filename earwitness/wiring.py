@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from earwitness.config import Config, Objects
+from earwitness.embedded import objects_of, postgres_of
 from recorder.ari import Ari
 from recorder.capture import Capture, Defaults
 from recorder.finish import Finisher
@@ -27,22 +28,26 @@ class Parts:
 
     @property
     def database_url(self) -> str:
-        """Where PostgreSQL is; only `serve` brings one along."""
+        """Where PostgreSQL is; the embedded one has to run already."""
         url = self.config.database.url.get_secret_value()
-        if not url:
+        server = postgres_of(self.config)
+        if not url and not server.is_running:
             raise ConfigurationInvalid(
                 "database.url: this command needs a PostgreSQL; only `serve` brings its own"
             )
-        return url
+        return url or server.url
 
     @cached_property
     def objects(self) -> S3ObjectStore:
-        """The object store."""
-        if self.config.objects.kind == "embedded":
+        """The object store; the embedded one has to run already."""
+        if self.config.objects.kind == "s3":
+            return S3ObjectStore(object_store_settings(self.config.objects))
+        server = objects_of(self.config)
+        if not server.is_running:
             raise ConfigurationInvalid(
                 'objects.kind: this command needs "s3"; only `serve` brings a store of its own'
             )
-        return S3ObjectStore(object_store_settings(self.config.objects))
+        return S3ObjectStore(server.settings)
 
     @cached_property
     def pbxs(self) -> dict[str, Ari]:

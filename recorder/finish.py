@@ -96,9 +96,7 @@ class Finisher:
         folder.mkdir(parents=True, exist_ok=True)
         fetched = self._fetch(recording, folder)
         timeline = self._timeline(recording, fetched)
-        recording = replace(
-            recording, started_at=timeline.started_at, gaps=timeline.gaps
-        )
+        recording = replace(recording, started_at=timeline.started_at, gaps=timeline.gaps)
         rendition = _render(recording, timeline, fetched, folder)
         stored = _with_media(recording, rendition)
         self._put(stored, rendition)
@@ -255,9 +253,7 @@ def _with_media(recording: RecordingRecord, rendition: Rendition) -> RecordingRe
         sample_rate=rendition.sample_rate,
         size_bytes=rendition.size_bytes,
         sha256=rendition.sha256,
-        object_key=str(
-            ObjectKey.of(recording.pbx, started_at, recording.id, rendition.extension)
-        ),
+        object_key=str(ObjectKey.of(recording.pbx, started_at, recording.id, rendition.extension)),
     )
 
 

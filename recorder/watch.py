@@ -193,7 +193,7 @@ class _Session:
         """What the event needs to be understood; `channelvars` of ari.conf may bring it along."""
         needed = self._model.linkedids_needed(event)
         if isinstance(event, ari.ChannelCreated) and LINKEDID in event.channel.variables:
-            return {id_: event.channel.variables[LINKEDID] for id_ in needed}
+            return dict.fromkeys(needed, event.channel.variables[LINKEDID])
         return self._read_linkedids(needed)
 
     def _read_linkedids(self, channel_ids: tuple[str, ...]) -> dict[str, str]:

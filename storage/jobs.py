@@ -54,18 +54,19 @@ def defer(tx: Connection, task: str, *, lock: str, **arguments: Any) -> None:
 def run_worker(url: str, context: Mapping[str, Any], *, concurrency: int) -> None:
     """Run jobs until SIGTERM; a job that is still running after 8 s is left to another worker."""
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
-    worker_app = app.with_connector(PsycopgConnector(conninfo=url, min_size=1, max_size=4))
 
     async def run() -> None:
-        async with worker_app.open_async():
-            await worker_app.run_worker_async(
-                concurrency=concurrency,
-                additional_context={**context, "job_manager": worker_app.job_manager},
-                delete_jobs="successful",
-                update_heartbeat_interval=HEARTBEAT_S,
-                stalled_worker_timeout=STALLED_AFTER_S,
-                shutdown_graceful_timeout=8,
-            )
+        connector = PsycopgConnector(conninfo=url, min_size=1, max_size=4)
+        with app.replace_connector(connector) as worker_app:
+            async with worker_app.open_async():
+                await worker_app.run_worker_async(
+                    concurrency=concurrency,
+                    additional_context={**context, "job_manager": worker_app.job_manager},
+                    delete_jobs="successful",
+                    update_heartbeat_interval=HEARTBEAT_S,
+                    stalled_worker_timeout=STALLED_AFTER_S,
+                    shutdown_graceful_timeout=8,
+                )
 
     asyncio.run(run())
 

@@ -12,11 +12,12 @@ import threading
 import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 from urllib.parse import quote, urlsplit
 
 import boto3
@@ -33,6 +34,8 @@ from storage.errors import (
 )
 
 if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
@@ -41,6 +44,7 @@ PART_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 LONGEST_PRESIGN_S = 7 * 24 * 3600  # a limit of the signature, version 4
 CHECK_PREFIX = ".earwitness-check/"
+NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 20
@@ -112,11 +116,11 @@ class OpenObject:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing that was tried on the store; `detail` is a line for a person."""
+    """One thing that was tried on the store; `text` is a line for a person."""
 
     name: str
     ok: bool
-    detail: str
+    text: str
 
 
 class ObjectStore(Protocol):
@@ -132,7 +136,7 @@ class ObjectStore(Protocol):
         """
 
     def put_bytes(
-        self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]
+        self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str] = NO_METADATA
     ) -> StoredObject:
         """Store `data`, which fits in memory; safe to repeat as `put_file` is."""
 
@@ -208,7 +212,7 @@ class S3ObjectStore:
         return kept or self._put_in_parts(upload, path)
 
     def put_bytes(
-        self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]
+        self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str] = NO_METADATA
     ) -> StoredObject:
         sha256 = hashlib.sha256(data).hexdigest()
         return self._put(_Upload(key, len(data), sha256, content_type, metadata), data)
@@ -266,23 +270,32 @@ class S3ObjectStore:
     ) -> list["CompletedPartTypeDef"]:
         """Send the file part by part, each with its sum; one part is in memory at a time."""
         whole = hashlib.sha256()
-        parts: list[CompletedPartTypeDef] = []
-        for number, data in enumerate(_iter_parts(path), start=1):
-            whole.update(data)
-            checksum = _checksum(hashlib.sha256(data).digest())
-            answer = self._client.upload_part(
-                Bucket=self._bucket,
-                Key=upload.key,
-                UploadId=upload_id,
-                PartNumber=number,
-                Body=data,
-                ChecksumAlgorithm="SHA256",
-                ChecksumSHA256=checksum,
-            )
-            parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})
+        count = -(-upload.size_bytes // PART_BYTES)
+        with path.open("rb") as file:
+            parts = [
+                self._put_part(upload, upload_id, number, file, whole)
+                for number in range(1, count + 1)
+            ]
         if whole.hexdigest() != upload.sha256:
             raise ObjectMismatch(f"The file for {upload.key} changed before it was stored.")
         return parts
+
+    def _put_part(
+        self, upload: "_Upload", upload_id: str, number: int, file: IO[bytes], whole: "Hash"
+    ) -> "CompletedPartTypeDef":
+        data = file.read(PART_BYTES)
+        whole.update(data)
+        checksum = _checksum(hashlib.sha256(data).digest())
+        answer = self._client.upload_part(
+            Bucket=self._bucket,
+            Key=upload.key,
+            UploadId=upload_id,
+            PartNumber=number,
+            Body=data,
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=checksum,
+        )
+        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
 
     def _find_same(self, upload: "_Upload") -> StoredObject | None:
         """The object that a put before this one left, where it holds the same bytes."""
@@ -340,7 +353,7 @@ class S3ObjectStore:
         content_range = answer.get("ContentRange", "")
         if part and not content_range:
             raise StoreRefused("The object store does not know ranges.")
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             yield OpenObject(
                 size_bytes=int(content_range.rpartition("/")[2] or answer["ContentLength"]),
                 length_bytes=answer["ContentLength"],
@@ -405,7 +418,7 @@ class S3ObjectStore:
         data = os.urandom(64)
         steps: list[tuple[str, Callable[[], object]]] = [
             ("bucket", self._check_bucket),
-            ("write", lambda: self.put_bytes(key, data, content_type="text/plain", metadata={})),
+            ("write", lambda: self.put_bytes(key, data, content_type="text/plain")),
             ("read", lambda: self._check_read(key, data)),
             ("delete", lambda: self._check_delete(key)),
         ]
@@ -490,12 +503,6 @@ def _build_client(settings: ObjectStoreSettings, endpoint_url: str) -> "S3Client
         aws_secret_access_key=settings.secret_access_key or None,
         config=config,
     )
-
-
-def _iter_parts(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while data := file.read(PART_BYTES):
-            yield data
 
 
 def _checksum(digest: bytes) -> str:

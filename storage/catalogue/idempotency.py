@@ -6,13 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from storage.errors import IdempotencyKeyReused
 from storage.schema import idempotency
 
 KEPT_FOR = timedelta(hours=24)
+# A request that claimed its key this long ago and has no answer died on the way.
+ABANDONED_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,14 @@ def claim_key(tx: Connection, token_id: UUID, key: str, request: bytes) -> Answe
     """
     now = datetime.now(UTC)
     mine = (idempotency.c.token_id == token_id) & (idempotency.c.key == key)
-    tx.execute(delete(idempotency).where(mine, idempotency.c.created_at < now - KEPT_FOR))
+    tx.execute(delete(idempotency).where(mine, _expired(now)))
     claimed = tx.execute(
         insert(idempotency)
         .values(token_id=token_id, key=key, fingerprint=request, created_at=now)
         .on_conflict_do_nothing()
-    )
-    if claimed.rowcount == 1:
+        .returning(idempotency.c.key)
+    ).one_or_none()
+    if claimed is not None:
         return None
     row = tx.execute(select(idempotency).where(mine)).one()
     if row.fingerprint != request:
@@ -65,3 +68,10 @@ def release_key(tx: Connection, token_id: UUID, key: str) -> None:
     tx.execute(
         delete(idempotency).where(idempotency.c.token_id == token_id, idempotency.c.key == key)
     )
+
+
+def _expired(now: datetime) -> ColumnElement[bool]:
+    """The answer is no longer kept, or there will be none."""
+    created_at = idempotency.c.created_at
+    abandoned = idempotency.c.status.is_(None) & (created_at < now - ABANDONED_AFTER)
+    return (created_at < now - KEPT_FOR) | abandoned

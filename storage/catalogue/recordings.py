@@ -117,6 +117,16 @@ def list_live_recordings(tx: Connection, pbx: str) -> tuple[RecordingRecord, ...
     return tuple(_record(row) for row in tx.execute(query.order_by(recording.c.id)).mappings())
 
 
+def count_newest_by_state(tx: Connection, newest: int) -> dict[str, int]:
+    """How many of the newest recordings are in each state; to count them all takes too long."""
+    states_of_newest = (
+        select(recording.c.state).order_by(recording.c.id.desc()).limit(newest).subquery()
+    )
+    state = states_of_newest.c.state
+    rows = tx.execute(select(state, func.count()).group_by(state))
+    return dict(rows.all())
+
+
 def move(tx: Connection, recording_id: UUID, *, to: str, **columns: Any) -> RecordingRecord | None:
     """Move to a state if it may be reached from the present one; None if it may not (any more).
 

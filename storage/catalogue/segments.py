@@ -22,7 +22,8 @@ def claim_segment(tx: Connection, record: SegmentRecord) -> bool:
     False if this leg already has a running one: somebody else was quicker.
     """
     statement = insert(segment).values(asdict(record)).on_conflict_do_nothing()
-    return tx.execute(statement).rowcount == 1
+    # Asked for by RETURNING: of an INSERT the driver's count of rows is not handed through.
+    return tx.execute(statement.returning(segment.c.id)).one_or_none() is not None
 
 
 def list_segments(tx: Connection, recording_id: UUID) -> tuple[SegmentRecord, ...]:

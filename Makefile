@@ -1,0 +1,43 @@
+# `make run` starts the whole product, `make test` proves it; both set up what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run test check format lock bench clean
+
+run: $(INSTALLED)
+	@$(BIN)/python -m lab.run
+
+test: $(INSTALLED) check
+	@$(BIN)/pytest
+
+check: $(INSTALLED)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(INSTALLED)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# Pin every dependency, with hashes, for all Pythons and machines that we support.
+lock: $(INSTALLED)
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	    pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	    --extra embedded pyproject.toml -c requirements.txt -o requirements-embedded.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	    --extra embedded --group dev pyproject.toml -c requirements.txt -o requirements-dev.txt
+
+bench: $(INSTALLED)
+	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+
+clean:
+	rm -rf $(VENV) .cache var
+
+# The project's own packages are found from the working directory; only dependencies are installed.
+$(INSTALLED): requirements-dev.txt tools/setup
+	@tools/setup $(PYTHON) $(VENV)
+	@touch $@

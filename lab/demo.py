@@ -1,0 +1,134 @@
+"""A demonstration: a PBX on which spoken calls keep coming and going, until SIGTERM.
+
+`python -m lab.demo` prints, once the PBX is ready, one JSON object as the first line of standard
+output: `{"ari_url": …, "username": …, "password": …}`; everything else goes to standard error.
+"""
+
+import itertools
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.dialogues import INBOUND, OUTBOUND
+from lab.pbx import DID_AGENT, DID_QUEUE
+from lab.root import LabError, ensure_root, root_directory
+from lab.speech import Parts, Voice, speak_dialogue
+from lab.world import Call, World
+
+LINES = 2
+PAUSE_S = 6.0
+RING_S = 2.0
+
+VOICES = {
+    "2001": Voice("en-us+f3", 165, 55),
+    "2002": Voice("en-gb+m3", 160, 35),
+    "2003": Voice("en-gb-scotland+f2", 165, 60),
+}
+CUSTOMERS = (
+    ("12025550100", "Alice Adams", Voice("en-us+f4", 170, 65)),
+    ("12025550111", "Bob Brown", Voice("en-us+m7", 155, 30)),
+    ("12025550122", "Carla Cruz", Voice("en-029+f2", 165, 50)),
+    ("12025550133", "David Dean", Voice("en-gb-x-rp+m1", 160, 40)),
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One demonstration call: how it is placed, and what each side says in it."""
+
+    place: Callable[[World], Call]
+    parts: Parts
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; returns the exit status."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        with World(ensure_root(root_directory())) as world:
+            _run(world, stopping)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(world: World, stopping: threading.Event) -> None:
+    speech = world.far_asterisk.directory / "speech"
+    speech.mkdir()
+    pbx = world.pbx
+    access = {"ari_url": pbx.ari_url, "username": pbx.username, "password": pbx.password}
+    print(json.dumps(access), flush=True)
+    lines = [
+        threading.Thread(target=_keep_calling, args=(world, scenes, stopping))
+        for scenes in (_inbound_scenes(speech), _outbound_scenes(speech))
+    ]
+    for line in lines:
+        line.start()
+    stopping.wait()
+    world.hang_up_all()
+    for line in lines:
+        line.join()
+
+
+def _keep_calling(world: World, scenes: Iterator[Scene], stopping: threading.Event) -> None:
+    """Place one call after the other, with pauses; a call that fails is told and left behind."""
+    while not stopping.wait(PAUSE_S):
+        scene = next(scenes)
+        try:
+            call = scene.place(world)
+            call.await_end(scene.parts.duration_s + 10)
+        except (AssertionError, TimeoutError, OSError) as error:
+            if not stopping.is_set():
+                print(f"a demonstration call failed: {error!r}", file=sys.stderr)
+
+
+def _inbound_scenes(directory: Path) -> Iterator[Scene]:
+    """Customers call in turn, 2001 directly and 2001 or 2002 by the queue."""
+    ways = itertools.cycle(((DID_AGENT, "2001"), (DID_QUEUE, "2002"), (DID_QUEUE, "2001")))
+    for dialogue, customer, way in zip(
+        itertools.cycle(INBOUND), itertools.cycle(CUSTOMERS[:3]), ways, strict=False
+    ):
+        number, name, voice = customer
+        did, agent = way
+        parts = speak_dialogue(dialogue, VOICES[agent], voice, directory, f"{number}-{agent}")
+        yield Scene(_inbound(did, number, name, agent, parts), parts)
+
+
+def _outbound_scenes(directory: Path) -> Iterator[Scene]:
+    """Agent 2003 calls a customer."""
+    number, _, voice = CUSTOMERS[3]
+    for dialogue in itertools.cycle(OUTBOUND):
+        parts = speak_dialogue(dialogue, VOICES["2003"], voice, directory, number)
+        yield Scene(_outbound(number, parts), parts)
+
+
+def _inbound(did: str, number: str, name: str, agent: str, parts: Parts) -> Callable[[World], Call]:
+    return lambda world: world.inbound(
+        did,
+        number,
+        name,
+        answered_by=agent,
+        answer_after_s=RING_S,
+        customer_says=parts.customer,
+        agent_says=parts.agent,
+    )
+
+
+def _outbound(number: str, parts: Parts) -> Callable[[World], Call]:
+    return lambda world: world.outbound(
+        "2003",
+        number,
+        answer_after_s=RING_S,
+        customer_says=parts.customer,
+        agent_says=parts.agent,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,327 @@
+"""The far end: the carrier, every customer and every phone, played by a second Asterisk.
+
+Its dialplan answers and talks by itself; ARI on it is used to place calls and to make a phone act
+(hold, transfer, fall silent). Each leg plays the pure tone of its role from the moment it is
+answered, and keeps what it hears and says as two WAV files (`MixMonitor`), aligned to each other.
+"""
+
+import struct
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import websocket
+
+from lab.asterisk import Asterisk
+from lab.pbx import AGENTS, SUPERVISORS, TRUNK, endpoint, transport
+from lab.waiting import until
+
+APPLICATION = "far"
+CUSTOMER_HZ = 440
+SUPERVISOR_HZ = 1320
+AGENT_HZ = {"2001": 880, "2002": 1100, "2003": 1210}
+TONES_HZ = AGENT_HZ | dict.fromkeys(SUPERVISORS, SUPERVISOR_HZ)
+CHANNELVARS = ("LAB_PARTY", "LAB_DOES")
+
+Manner = Literal["answer", "busy", "ring"]
+
+# Globals MANNER_x, DELAY_x, FILE_x and TONE_x tell how the phone at number x behaves.
+DIALPLAN = """\
+[phones]
+exten => _X.,1,Set(LAB_PARTY=${EXTEN})
+ same => n,Set(LAB_TONE=${IF($["${GLOBAL(TONE_${EXTEN})}"=""]?440:${GLOBAL(TONE_${EXTEN})})})
+ same => n,Set(LAB_FILE=${GLOBAL(FILE_${EXTEN})})
+ same => n,GotoIf($["${GLOBAL(MANNER_${EXTEN})}"="busy"]?busy)
+ same => n,Ringing()
+ same => n,GotoIf($["${GLOBAL(MANNER_${EXTEN})}"="ring"]?ring)
+ same => n,Wait(${IF($["${GLOBAL(DELAY_${EXTEN})}"=""]?0.1:${GLOBAL(DELAY_${EXTEN})})})
+ same => n,Answer(0,i)
+ same => n,Goto(talk,s,1)
+ same => n(ring),Wait(600)
+ same => n(busy),Hangup(17)
+
+[talk]
+exten => s,1,MixMonitor(${UNIQUEID}.wav,r(${UNIQUEID}-heard.wav)t(${UNIQUEID}-said.wav))
+ same => n,GotoIf($["${LAB_FILE}"=""]?tone,1)
+ same => n,Playback(${LAB_FILE},noanswer)
+ same => n,Hangup()
+exten => tone,1,Set(LAB_DOES=tone)
+ same => n,Playtones(${LAB_TONE}/100000)
+ same => n,Goto(stay,1)
+exten => quiet,1,Set(LAB_DOES=quiet)
+ same => n,StopPlaytones()
+ same => n,Goto(stay,1)
+exten => stay,1,Stasis(far)
+ same => n,Hangup()
+exten => refer,1,Transfer(PJSIP/${LAB_REFER_TO})
+ same => n,GotoIf($["${TRANSFERSTATUS}"!="SUCCESS"]?stay,1)
+ same => n,Hangup()
+"""
+
+# Playtones() wants a country to exist; its tones are not used.
+INDICATIONS = """\
+[general]
+country = us
+[us]
+description = Lab
+ringcadence = 2000
+dial = 350
+"""
+
+
+def far_files(sip_port: int, pbx_port: int, codecs: str) -> dict[str, str]:
+    """Configuration files of the far end."""
+    tones = "".join(f"TONE_{number} = {hz}\n" for number, hz in TONES_HZ.items())
+    return {
+        "extensions.conf": f"[globals]\n{tones}\n{DIALPLAN}",
+        "indications.conf": INDICATIONS,
+        "pjsip.conf": transport(sip_port, "ip,username") + _endpoints(pbx_port, codecs),
+    }
+
+
+def _endpoints(pbx_port: int, codecs: str) -> str:
+    """`pbx` takes what the PBX sends; each other endpoint places calls in one party's name."""
+    contact = f"sip:127.0.0.1:{pbx_port}"
+    options = {"moh_passthrough": "yes", "trust_id_inbound": "yes"}
+    names = [TRUNK, *AGENTS, *SUPERVISORS]
+    placing = (
+        endpoint(name, contact, "phones", codecs, from_user=name, **options) for name in names
+    )
+    taking = endpoint("pbx", contact, "phones", codecs, **options)
+    return taking + "[pbx]\ntype = identify\nendpoint = pbx\nmatch = 127.0.0.1\n" + "".join(placing)
+
+
+class FarEnd:
+    """The running far end: places calls, and tells its phones how to behave."""
+
+    def __init__(self, asterisk: Asterisk, pbx_port: int):
+        self.asterisk = asterisk
+        self._pbx_port = pbx_port
+        self._claimed: set[str] = set()
+        self._claiming = threading.Lock()
+        self._events = self._connect()
+
+    def close(self) -> None:
+        """Let go of the Stasis application."""
+        self._events.abort()  # type: ignore[no-untyped-call]
+        self._events.close()
+
+    def behave(self, number: str, manner: Manner, answer_after_s: float, says: Path | None) -> None:
+        """How the phone at `number` meets its next calls; `says` is a WAV instead of its tone."""
+        self._set_global(f"MANNER_{number}", manner)
+        self._set_global(f"DELAY_{number}", f"{answer_after_s:g}")
+        self._set_global(f"FILE_{number}", self._sound(says))
+
+    def place(
+        self, number: str, via: str, party: str, name: str = "", says: Path | None = None
+    ) -> "Leg":
+        """Let `party` call `number` by the endpoint `via`; returns before anyone answers."""
+        variables = {
+            "LAB_PARTY": party,
+            "LAB_TONE": str(TONES_HZ.get(party, CUSTOMER_HZ)),
+            "LAB_FILE": self._sound(says),
+        }
+        with self._claiming:
+            channel = self.asterisk.ari(
+                "POST",
+                "/channels",
+                {"variables": variables},
+                endpoint=f"PJSIP/{number}@{via}",
+                context="talk",
+                extension="s",
+                priority=1,
+                callerId=f'"{name}" <{party}>',
+                timeout=120,
+            )
+            self._claimed.add(channel["id"])
+        return Leg(self, channel["id"], party)
+
+    def await_leg(self, party: str, timeout_s: float = 10.0) -> "Leg":
+        """The leg that has newly been answered at the phone `party`."""
+        return until(lambda: self._claim(party), timeout_s)
+
+    def channels(self) -> list[dict[str, Any]]:
+        """The channels of the far end, as ARI tells them."""
+        found: list[dict[str, Any]] = self.asterisk.ari("GET", "/channels")
+        return found
+
+    def hang_up_all(self) -> None:
+        """Hang up whatever is still there, and wait until it is gone."""
+        for channel in self.channels():
+            self.asterisk.ari_response("DELETE", f"/channels/{channel['id']}")
+        until(lambda: not self.channels())
+
+    def contact(self, number: str) -> str:
+        """The SIP address of a number at the PBX."""
+        return f"sip:{number}@127.0.0.1:{self._pbx_port}"
+
+    def _claim(self, party: str) -> "Leg | None":
+        with self._claiming:
+            for channel in self.channels():
+                is_party = channel["channelvars"]["LAB_PARTY"] == party
+                if is_party and channel["id"] not in self._claimed and _talks(channel):
+                    self._claimed.add(channel["id"])
+                    return Leg(self, channel["id"], party)
+        return None
+
+    def _set_global(self, name: str, value: str) -> None:
+        self.asterisk.ari("POST", "/asterisk/variable", variable=name, value=value)
+
+    def _sound(self, wav: Path | None) -> str:
+        return self.asterisk.inside(wav.with_suffix("")) if wav else ""
+
+    def _connect(self) -> websocket.WebSocket:
+        """Register the Stasis application, by reading its events and dropping them."""
+        far = self.asterisk
+        address = far.ari_url.replace("http:", "ws:")
+        socket = websocket.create_connection(
+            f"{address}/ari/events?app={APPLICATION}&api_key={far.username}:{far.password}",
+            suppress_origin=True,
+        )
+        threading.Thread(target=_drain, args=(socket,), daemon=True).start()
+        return socket
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One party's side of a call: a channel of the far end."""
+
+    far: FarEnd
+    channel_id: str
+    party: str
+
+    @property
+    def hz(self) -> int:
+        """The tone this party speaks."""
+        return TONES_HZ.get(self.party, CUSTOMER_HZ)
+
+    def find(self) -> dict[str, Any] | None:
+        """The channel as ARI tells it, or None when it is gone."""
+        return next((c for c in self.far.channels() if c["id"] == self.channel_id), None)
+
+    def is_up(self) -> bool:
+        """Whether this party is in a call and speaks."""
+        channel = self.find()
+        return channel is not None and _talks(channel)
+
+    def await_up(self, timeout_s: float = 10.0) -> "Leg":
+        """Wait until this party is connected and speaks."""
+        until(self.is_up, timeout_s)
+        return self
+
+    def await_down(self, timeout_s: float = 10.0) -> None:
+        """Wait until this party's call is over."""
+        until(lambda: self.find() is None, timeout_s)
+
+    def hang_up(self) -> None:
+        """Put the phone down; over already is done."""
+        self.far.asterisk.ari_response("DELETE", f"/channels/{self.channel_id}")
+        self.await_down()
+
+    def talk(self) -> None:
+        """Speak the tone (again)."""
+        self._do("tone")
+
+    def fall_silent(self) -> None:
+        """Send no RTP at all, as a phone with silence suppression does, until `talk`."""
+        self._do("quiet")
+
+    def hold(self) -> None:
+        """Hold as a desk phone does: fall silent and send a re-INVITE `sendonly`."""
+        self.fall_silent()
+        self._command("POST", "/hold")
+
+    def unhold(self) -> None:
+        """Take the call back from hold and speak."""
+        self._command("DELETE", "/hold")
+        self.talk()
+
+    def send_dtmf(self, digits: str) -> None:
+        """Press keys; returns when they have been asked for, not when they have been sent."""
+        self._command("POST", "/dtmf", dtmf=digits, before=0, between=100, duration=100)
+
+    def refer(self, number: str, replaces: "Leg | None" = None) -> None:
+        """Send REFER: the other party shall call `number`, or take over the call `replaces`."""
+        target = self.far.contact(number)
+        if replaces:
+            target += f"?Replaces={quote(replaces.dialog(), safe='')}"
+        self._command("POST", "/variable", variable="LAB_REFER_TO", value=target)
+        self._command("POST", "/continue", context="talk", extension="refer", priority=1)
+
+    def dialog(self) -> str:
+        """This leg's SIP dialog as a Replaces header tells it (RFC 3891), seen from the PBX."""
+        parts = {
+            part: self._variable(f"CHANNEL(pjsip,{part})")
+            for part in ("call-id", "local_tag", "remote_tag")
+        }
+        return "{call-id};to-tag={remote_tag};from-tag={local_tag}".format_map(parts)
+
+    def heard(self) -> Path:
+        """WAV of what this party heard, from its answer to its end; the leg must be over.
+
+        Time in which the phone neither sends nor receives RTP (its own hold) is not in the file.
+        """
+        return self._recorded("heard")
+
+    def said(self) -> Path:
+        """WAV of what this party sent, aligned to `heard`; the leg must be over."""
+        return self._recorded("said")
+
+    def _recorded(self, what: str) -> Path:
+        wav = self.far.asterisk.spool / "monitor" / f"{self.channel_id}-{what}.wav"
+        until(lambda: _is_complete(wav))
+        return wav
+
+    def _do(self, what: str) -> None:
+        self._command("POST", "/continue", context="talk", extension=what, priority=1)
+        until(lambda: self._does(what))
+
+    def _does(self, what: str) -> bool:
+        channel = self.find()
+        if channel is None:
+            raise LookupError(f"the leg of {self.party} is gone")
+        return _talks(channel) and channel["channelvars"]["LAB_DOES"] == what
+
+    def _variable(self, name: str) -> str:
+        path = f"/channels/{self.channel_id}/variable"
+        value: str = self.far.asterisk.ari("GET", path, variable=name)["value"]
+        return value
+
+    def _command(self, method: str, action: str, **query: object) -> None:
+        """An ARI command to this channel; asked again while it is on its way into Stasis (409)."""
+        path = f"/channels/{self.channel_id}{action}"
+
+        def accepted() -> bool:
+            answer = self.far.asterisk.ari_response(method, path, **query)
+            if answer.status_code == 409:
+                return False
+            answer.raise_for_status()
+            return True
+
+        until(accepted)
+
+
+def _talks(channel: Mapping[str, Any]) -> bool:
+    """Whether a channel is answered and through the dialplan that starts its voice."""
+    return channel["state"] == "Up" and channel["dialplan"]["app_name"] in ("Stasis", "Playback")
+
+
+def _drain(socket: websocket.WebSocket) -> None:
+    try:
+        while socket.recv():
+            pass
+    except (OSError, websocket.WebSocketException):
+        return
+
+
+def _is_complete(wav: Path) -> bool:
+    """Whether a WAV's header tells the length of the file: Asterisk writes it on closing."""
+    if not wav.exists() or wav.stat().st_size <= 44:
+        return False
+    with wav.open("rb") as file:
+        file.seek(40)
+        length: int = struct.unpack("<I", file.read(4))[0]
+    return length == wav.stat().st_size - 44

@@ -1,0 +1,145 @@
+"""The configuration of the PBX under test: a small contact centre.
+
+Customers are behind `PJSIP/trunk`; agents at 2001 to 2003 and supervisors at 9001 and 9002 have
+phones. All of them are played by the far end (`lab.far`), on one loopback port, and are told apart
+by the user in From.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+AGENTS = {"2001": "Ann Archer", "2002": "Ben Bauer", "2003": "Cleo Costa"}
+SUPERVISORS = {"9001": "Sue Sander", "9002": "Sam Seidl"}
+TRUNK = "trunk"
+
+# What is no party's voice has a tone of its own, so that ears can tell it apart.
+MUSIC_HZ = 620
+RING_HZ = 740
+
+DID_AGENT = "3000"
+DID_QUEUE = "3001"
+DID_IVR = "3002"
+PARKING = "700"
+
+DIALPLAN = """\
+[dids]
+exten => 3000,1,Dial(PJSIP/2001,60,t)
+exten => 3001,1,Answer()
+ same => n,Queue(support,t,,,120)
+exten => 3002,1,Answer()
+ same => n(menu),Background(vm-enter-num-to-call)
+ same => n,WaitExten(60)
+exten => 1,1,Goto(3000,1)
+exten => 2,1,Goto(3001,1)
+
+[agents]
+include => dids
+include => parkedcalls
+exten => _1XXXXXXXXXX,1,Dial(PJSIP/${EXTEN}@trunk,60,T)
+exten => _2XXX,1,Dial(PJSIP/${EXTEN},60,tT)
+exten => _9XXX,1,Dial(PJSIP/${EXTEN},60)
+"""
+
+QUEUES = """\
+[general]
+[support]
+strategy = ringall
+timeout = 60
+ringinuse = no
+musicclass = default
+member => PJSIP/2001
+member => PJSIP/2002
+"""
+
+FEATURES = """\
+[general]
+transferdigittimeout = 3
+featuredigittimeout = 1000
+[featuremap]
+blindxfer => #1
+atxfer => *3
+"""
+
+PARKING_LOT = """\
+[default]
+parkext => 700
+parkpos => 701-709
+context => parkedcalls
+parkingtime => 300
+"""
+
+
+def pbx_files(sip_port: int, far_port: int, music: str, codecs: str) -> dict[str, str]:
+    """Configuration files of the PBX; `music` is the music directory as Asterisk names it."""
+    return {
+        "extensions.conf": DIALPLAN,
+        "queues.conf": QUEUES,
+        "features.conf": FEATURES,
+        "res_parking.conf": PARKING_LOT,
+        "indications.conf": _indications(),
+        "musiconhold.conf": f"[default]\nmode = files\ndirectory = {music}\n",
+        "pjsip.conf": transport(sip_port, "username") + _endpoints(far_port, codecs),
+    }
+
+
+def transport(sip_port: int, identify_by: str) -> str:
+    """The head of a `pjsip.conf`: one UDP transport on the loopback."""
+    return (
+        f"[global]\ntype = global\nendpoint_identifier_order = {identify_by}\n"
+        f"[udp]\ntype = transport\nprotocol = udp\nbind = 127.0.0.1:{sip_port}\n"
+    )
+
+
+def endpoint(name: str, contact: str, context: str, codecs: str, **options: str) -> str:
+    """An endpoint with its address of record, in the words of `pjsip.conf`.
+
+    RTP is bound to the loopback by name: otherwise Asterisk asks the DNS for its own address four
+    times a call.
+    """
+    common = {
+        "context": context,
+        "disallow": "all",
+        "allow": codecs,
+        "aors": name,
+        "direct_media": "no",
+        "media_address": "127.0.0.1",
+        "bind_rtp_to_media_address": "yes",
+        "send_pai": "yes",
+        "timers": "no",
+    }
+    lines = "".join(f"{key} = {value}\n" for key, value in (common | options).items())
+    return f"[{name}]\ntype = endpoint\n{lines}[{name}]\ntype = aor\ncontact = {contact}\n"
+
+
+def write_music(directory: Path, seconds: int = 60, rate: int = 8000) -> None:
+    """Write the music on hold: a pure tone of MUSIC_HZ."""
+    directory.mkdir()
+    tone = 0.25 * np.sin(2 * np.pi * MUSIC_HZ * np.arange(seconds * rate) / rate)
+    soundfile.write(directory / "music.wav", tone, rate, subtype="PCM_16")
+
+
+def _endpoints(far_port: int, codecs: str) -> str:
+    trunk = endpoint(TRUNK, f"sip:127.0.0.1:{far_port}", "dids", codecs, trust_id_inbound="yes")
+    phones = (
+        endpoint(
+            number,
+            f"sip:{number}@127.0.0.1:{far_port}",
+            "agents",
+            codecs,
+            device_state_busy_at="1",
+            callerid=f'"{name}" <{number}>',
+        )
+        for number, name in (AGENTS | SUPERVISORS).items()
+    )
+    return trunk + "".join(phones)
+
+
+def _indications() -> str:
+    ring = f"{RING_HZ}/1000,0/3000"
+    return (
+        "[general]\ncountry = lab\n[lab]\ndescription = Lab\nringcadence = 1000,3000\n"
+        f"dial = {RING_HZ}\nring = {ring}\nbusy = {RING_HZ}/500,0/500\n"
+        f"congestion = {RING_HZ}/250,0/250\ncallwaiting = {ring}\ndialrecall = {RING_HZ}\n"
+    )

@@ -1,0 +1,113 @@
+"""The Asterisk root: a small Debian with Asterisk in it, made once by mmdebstrap and kept.
+
+Debian 12 ships no Asterisk; its `sid` suite has version 22 and `bullseye` has 16. A root of its own
+keeps that Asterisk, and the libraries it wants, apart from the machine's. Source: mmdebstrap(1).
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGES = "asterisk,asterisk-modules,asterisk-core-sounds-en-wav"
+
+
+class LabError(Exception):
+    """The lab cannot be set up on this machine; the message says what is missing, in one line."""
+
+
+def root_directory(suite: str = "sid") -> Path:
+    """Where the root of a suite is kept: $EARWITNESS_LAB_ROOT, or `.cache` of the repository."""
+    chosen = os.environ.get("EARWITNESS_LAB_ROOT")
+    if not chosen:
+        return REPOSITORY / ".cache" / f"asterisk-{suite}"
+    directory = Path(chosen)
+    return directory if suite == "sid" else directory.with_name(f"{directory.name}-{suite}")
+
+
+def ensure_root(directory: Path, suite: str = "sid") -> Path:
+    """Make the Asterisk root at `directory` unless it is there, and return it.
+
+    Safe to repeat and to call from several processes at once: one builds, the others wait. A build
+    that is cut short leaves nothing under the final name. Raises LabError.
+    """
+    if _is_ready(directory):
+        return directory
+    if os.geteuid() != 0:
+        raise LabError(f"making and entering the Asterisk root {directory} needs root (chroot)")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(directory.with_name(f"{directory.name}.lock")):
+        if not _is_ready(directory):
+            _build(directory, suite)
+    return directory
+
+
+def ensure_program(program: str, package: str) -> None:
+    """Install a Debian package by apt-get unless its program is on the PATH. Raises LabError."""
+    if shutil.which(program):
+        return
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    _run(["apt-get", "update", "-qq"], environment)
+    _run(["apt-get", "install", "-qq", "--no-install-recommends", package], environment)
+
+
+def _is_ready(directory: Path) -> bool:
+    return (directory / "usr/sbin/asterisk").exists()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(directory: Path, suite: str) -> None:
+    ensure_program("mmdebstrap", "mmdebstrap")
+    print(f"making {directory} with Asterisk from Debian {suite} (once)", file=sys.stderr)
+    unfinished = directory.with_name(f"{directory.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
+    _run(_mmdebstrap(suite, unfinished))
+    unfinished.rename(directory)
+
+
+def _mmdebstrap(suite: str, target: Path) -> list[str]:
+    return [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        '--aptopt=Acquire::Check-Valid-Until "false"',
+        '--aptopt=APT::Install-Recommends "false"',
+        f"--include={PACKAGES}",
+        suite,
+        str(target),
+        f"deb {_mirror()} {suite} main",
+    ]
+
+
+def _mirror() -> str:
+    """The Debian mirror that this machine itself uses."""
+    answer = _run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
+    )
+    for uri in answer.split():
+        if uri.rstrip("/").endswith("/debian"):
+            return uri
+    raise LabError("apt knows no Debian mirror (no source whose address ends in /debian)")
+
+
+def _run(command: list[str], environment: dict[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise LabError(f"{command[0]} is missing: the lab needs a Debian machine") from error
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise LabError(f"{' '.join(command[:3])} failed: {last}")
+    return done.stdout

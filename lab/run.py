@@ -1,0 +1,120 @@
+"""`make run`: the whole product on its defaults, with demo calls where no PBX is configured."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from earwitness.config import Config, load_config
+from storage.errors import ConfigurationInvalid
+
+CONFIG = Path("config.toml")
+STARTS_WITHIN_S = 60.0
+DIES_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+
+
+def run() -> int:
+    """Start, say where it is, and wait; the service's exit status."""
+    config = load_config(CONFIG)
+    with ExitStack() as stack:
+        environment = dict(os.environ)
+        if not config.pbx:
+            print("No PBX is configured: starting an Asterisk of our own with demo calls …")
+            environment |= stack.enter_context(_demo())
+        service = stack.enter_context(_process("-m", "earwitness", "serve", env=environment))
+        if _is_up(service, config):
+            _welcome(config, environment)
+        _until_signal_or_end(service)
+    return service.returncode or 0
+
+
+@contextmanager
+def _demo() -> Iterator[Mapping[str, str]]:
+    """Demo calls; gives the environment in which the service finds their PBX."""
+    with _process("-m", "lab.demo", stdout=subprocess.PIPE) as demo:
+        line = demo.stdout.readline() if demo.stdout else b""
+        if not line:
+            raise ConfigurationInvalid("the demo's Asterisk did not start; see above")
+        told = json.loads(line)
+        pbx = {
+            "name": "demo",
+            "url": told["ari_url"],
+            "username": told["username"],
+            "password": told["password"],
+            "trunks": ["PJSIP/trunk*"],
+        }
+        yield {
+            "EARWITNESS_PBX": json.dumps([pbx]),
+            "EARWITNESS_RECORDING__RECORD_ALL": "true",
+        }
+
+
+@contextmanager
+def _process(
+    *arguments: str, env: Mapping[str, str] | None = None, stdout: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([*DIES_WITH_US, sys.executable, *arguments], env=env, stdout=stdout)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _is_up(service: subprocess.Popen[bytes], config: Config) -> bool:
+    url = f"http://{config.server.host}:{config.server.port}/health/live"
+    deadline = time.monotonic() + STARTS_WITHIN_S
+    while time.monotonic() < deadline and service.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # our own address
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    return False
+
+
+def _welcome(config: Config, environment: Mapping[str, str]) -> None:
+    url = config.server.public_url or f"http://{config.server.host}:{config.server.port}"
+    command = [sys.executable, "-m", "earwitness", "token", "create"]
+    token = subprocess.run(
+        [*command, "--name", "demo", "--role", "admin"],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    print(
+        f"""
+Earwitness runs at {url}
+  token       {token}
+  browse      {url}/api/docs      (any user name, the token as password)
+  live calls  curl -H 'Authorization: Bearer {token}' {url}/api/v1/calls
+  recordings  curl -H 'Authorization: Bearer {token}' {url}/api/v1/recordings
+  hear one    curl -L -o call.ogg -H 'Authorization: Bearer {token}' \\
+                {url}/api/v1/recordings/ID/audio
+Ctrl-C ends it.
+""",
+        flush=True,
+    )
+
+
+def _until_signal_or_end(service: subprocess.Popen[bytes]) -> None:
+    """Wait for the service; a Ctrl-C or SIGTERM is ours to pass on."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: service.terminate())
+    service.wait()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(run())
+    except ConfigurationInvalid as error:
+        print(f"earwitness: {error}", file=sys.stderr)
+        sys.exit(2)

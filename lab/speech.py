@@ -1,0 +1,87 @@
+"""Spoken dialogues for the demonstration: each party's whole part as one WAV, by espeak-ng."""
+
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from lab.root import ensure_program
+
+RATE = 8000
+PAUSE_S = 0.4
+SPEAK_TIMEOUT_S = 30.0
+
+Samples = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """Who says what in turn; the party of `first` ("agent" or "customer") begins."""
+
+    name: str
+    first: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A speaker of espeak-ng: its voice, words a minute, and pitch from 0 to 99."""
+
+    name: str
+    speed: int
+    pitch: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The two sides of a dialogue, as WAV files of the same length."""
+
+    customer: Path
+    agent: Path
+    duration_s: float
+
+
+def speak_dialogue(
+    dialogue: Dialogue, agent: Voice, customer: Voice, directory: Path, tag: str
+) -> Parts:
+    """Write both sides of a dialogue; each is silent while the other speaks."""
+    ensure_program("espeak-ng", "espeak-ng")
+    voices = {"agent": agent, "customer": customer}
+    sides: dict[str, list[Samples]] = {"agent": [], "customer": []}
+    pause = np.zeros(int(PAUSE_S * RATE), np.int16)
+    speaker, other = dialogue.first, ({"agent", "customer"} - {dialogue.first}).pop()
+    for line in dialogue.lines:
+        said = np.concatenate((_speak(line, voices[speaker]), pause))
+        sides[speaker].append(said)
+        sides[other].append(np.zeros_like(said))
+        speaker, other = other, speaker
+    return _write(sides, directory / f"{dialogue.name}-{tag}")
+
+
+def _write(sides: dict[str, list[Samples]], stem: Path) -> Parts:
+    tracks = {side: np.concatenate(parts) for side, parts in sides.items()}
+    paths = {side: stem.with_name(f"{stem.name}-{side}.wav") for side in tracks}
+    for side, samples in tracks.items():
+        soundfile.write(paths[side], samples, RATE, subtype="PCM_16")
+    return Parts(paths["customer"], paths["agent"], len(tracks["agent"]) / RATE)
+
+
+def _speak(text: str, voice: Voice) -> Samples:
+    """One line as mono samples at RATE."""
+    with tempfile.NamedTemporaryFile(suffix=".wav") as wav:
+        options = ["-v", voice.name, "-s", str(voice.speed), "-p", str(voice.pitch)]
+        command = ["espeak-ng", *options, "-w", wav.name, "--", text]
+        subprocess.run(command, check=True, timeout=SPEAK_TIMEOUT_S)
+        return _resampled(wav.name)
+
+
+def _resampled(wav: str) -> Samples:
+    convert = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+    with av.open(wav) as container:
+        parts = [part for frame in container.decode(audio=0) for part in convert.resample(frame)]
+    return np.concatenate([part.to_ndarray()[0] for part in [*parts, *convert.resample(None)]])

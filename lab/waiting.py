@@ -1,0 +1,29 @@
+"""Waiting with a deadline, instead of sleeping and hoping."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+POLL_S = 0.02
+
+
+def until(assertion: Callable[[], T | None], timeout_s: float = 10.0) -> T:
+    """Call `assertion` until it neither raises AssertionError nor returns False or None.
+
+    Returns what it returned. After `timeout_s` the last AssertionError is raised, or a
+    TimeoutError when it never raised one.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        problem: AssertionError | None = None
+        try:
+            answer = assertion()
+            if answer is not None and answer is not False:
+                return answer
+        except AssertionError as error:
+            problem = error
+        if time.monotonic() >= deadline:
+            raise problem or TimeoutError(f"not within {timeout_s:g} s: {assertion!r}")
+        time.sleep(POLL_S)

@@ -1,0 +1,271 @@
+"""The world: the PBX under test, the far end, and the calls between them as tests place them."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from lab.asterisk import Asterisk
+from lab.far import CHANNELVARS, FarEnd, Leg, Manner, far_files
+from lab.pbx import DID_AGENT, DID_IVR, DID_QUEUE, PARKING, TRUNK, pbx_files, write_music
+from lab.waiting import until
+
+ANSWER_AFTER_S = 0.1
+# The phones that a call to a DID can ring; the first is expected to answer.
+RUNG = {DID_AGENT: ("2001",), DID_QUEUE: ("2001", "2002"), DID_IVR: ()}
+
+How = Literal["refer", "dtmf"]
+
+
+class World:
+    """Two Asterisks: `pbx`, the one under test, and behind `far` the carrier and every phone.
+
+    `codecs` is what both allow, in Asterisk's words: "ulaw", or "g722" for wideband.
+    """
+
+    def __init__(self, root: Path, codecs: str = "ulaw"):
+        self.pbx = Asterisk(root, "pbx")
+        self.far_asterisk = Asterisk(root, "far", channelvars=CHANNELVARS)
+        self._configure(codecs)
+
+    def start(self) -> None:
+        """Start both instances; when it returns calls can be placed."""
+        self.pbx.start()
+        self.far_asterisk.start()
+        self.far = FarEnd(self.far_asterisk, self.pbx.sip_port)
+
+    def stop(self) -> None:
+        """End both instances and remove their files. Safe to repeat."""
+        if hasattr(self, "far"):
+            self.far.close()
+        self.far_asterisk.stop()
+        self.pbx.stop()
+
+    def inbound(
+        self,
+        did: str = DID_AGENT,
+        caller: str = "12025550100",
+        name: str = "Alice",
+        *,
+        answered_by: str | None = None,
+        answer_after_s: float = ANSWER_AFTER_S,
+        customer_says: Path | None = None,
+        agent_says: Path | None = None,
+    ) -> "Call":
+        """A customer calls a DID; returns when it is answered and both parties speak.
+
+        `answered_by` is the phone that answers (others that ring go on ringing); "" when nobody
+        will: then the call has no agent, and is returned as soon as it is placed.
+        """
+        rung = RUNG.get(did, ())
+        agent = answered_by if answered_by is not None else next(iter(rung), "")
+        others = [phone for phone in rung if phone != agent] if agent else []
+        for phone in others:
+            self.far.behave(phone, "ring", 0, None)
+        if agent:
+            self.far.behave(agent, "answer", answer_after_s, agent_says)
+        call = Call(self, customer=self.far.place(did, TRUNK, caller, name, customer_says))
+        if agent:
+            call.agent = self.far.await_leg(agent, answer_after_s + 10)
+        if answered_by != "":
+            call.leg("customer").await_up()
+        for phone in others:
+            self.far.behave(phone, "answer", ANSWER_AFTER_S, None)
+        return call
+
+    def outbound(
+        self,
+        agent: str = "2001",
+        number: str = "12025550123",
+        *,
+        answer_after_s: float = ANSWER_AFTER_S,
+        customer_says: Path | None = None,
+        agent_says: Path | None = None,
+    ) -> "Call":
+        """An agent's phone dials a number outside; returns when it is answered."""
+        self.far.behave(number, "answer", answer_after_s, customer_says)
+        leg = self.far.place(number, agent, agent, says=agent_says)
+        customer = self.far.await_leg(number, answer_after_s + 10)
+        return Call(self, customer=customer, agent=leg.await_up())
+
+    def internal(
+        self, agent: str = "2001", to: str = "2002", *, answer_after_s: float = ANSWER_AFTER_S
+    ) -> "Call":
+        """An agent's phone dials a colleague's; returns when it is answered."""
+        self.far.behave(to, "answer", answer_after_s, None)
+        leg = self.far.place(to, agent, agent)
+        colleague = self.far.await_leg(to, answer_after_s + 10)
+        return Call(self, agent=leg.await_up(), colleague=colleague)
+
+    def supervisor(self, number: str = "9001", timeout_s: float = 10.0) -> Leg:
+        """The leg of a supervisor's phone that the PBX has called and that answered."""
+        return self.far.await_leg(number, timeout_s)
+
+    @contextmanager
+    def phone(
+        self, number: str, manner: Manner, answer_after_s: float = ANSWER_AFTER_S
+    ) -> Iterator[None]:
+        """For a while the phone at `number` answers, is "busy", or just lets it "ring"."""
+        self.far.behave(number, manner, answer_after_s, None)
+        try:
+            yield
+        finally:
+            self.far.behave(number, "answer", ANSWER_AFTER_S, None)
+
+    def hang_up_all(self) -> None:
+        """End every call."""
+        self.far.hang_up_all()
+        if self.pbx.pid:
+            until(lambda: not self.pbx.ari("GET", "/channels"))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _configure(self, codecs: str) -> None:
+        pbx, far = self.pbx, self.far_asterisk
+        music = pbx.directory / "music"
+        write_music(music)
+        pbx.configure(pbx_files(pbx.sip_port, far.sip_port, pbx.inside(music), codecs))
+        far.configure(far_files(far.sip_port, pbx.sip_port, codecs))
+
+
+@dataclass
+class Call:
+    """A call, by the legs of its parties; `agent` is who has the call now."""
+
+    world: World
+    customer: Leg | None = None
+    agent: Leg | None = None
+    colleague: Leg | None = None
+    left: list[Leg] = field(default_factory=list)
+
+    def leg(self, who: str) -> Leg:
+        """A leg by role ("customer", "agent", "colleague") or by number, gone ones included."""
+        legs = {"customer": self.customer, "agent": self.agent, "colleague": self.colleague}
+        found = legs.get(who) or next((leg for leg in self._legs() if leg.party == who), None)
+        if found is None:
+            raise LookupError(f"nobody is {who!r} in this call")
+        return found
+
+    def is_up(self) -> bool:
+        """Whether every party that has not left is connected."""
+        return all(leg.is_up() for leg in self._present())
+
+    def hang_up(self, by: str = "customer") -> None:
+        """One party hangs up; returns when every leg is over."""
+        self.leg(by).hang_up()
+        self.await_end()
+
+    def await_end(self, timeout_s: float = 10.0) -> None:
+        """Wait until every leg is over; only then `heard` and `said` are complete."""
+        for leg in self._legs():
+            leg.await_down(timeout_s)
+
+    def talk_for(self, seconds: float) -> None:
+        """Let the parties talk; raises AssertionError when one of them drops out meanwhile."""
+        end = time.monotonic() + seconds
+        while (left_s := end - time.monotonic()) > 0:
+            if not self.is_up():
+                raise AssertionError("the call has ended early")
+            time.sleep(min(left_s, 0.25))
+
+    def hold(self, by: str = "agent") -> None:
+        """One party puts the other on hold."""
+        self.leg(by).hold()
+
+    def unhold(self, by: str = "agent") -> None:
+        """The party that holds takes the call back."""
+        self.leg(by).unhold()
+
+    def send_dtmf(self, digits: str, by: str = "agent") -> None:
+        """One party presses keys."""
+        self.leg(by).send_dtmf(digits)
+
+    def heard(self, who: str) -> Path:
+        """WAV of what a party heard (after its leg is over)."""
+        return self.leg(who).heard()
+
+    def said(self, who: str) -> Path:
+        """WAV of what a party said (after its leg is over)."""
+        return self.leg(who).said()
+
+    def blind_transfer(self, to: str = "2003", how: How = "refer") -> Leg:
+        """The agent transfers the call to another phone without asking; returns that leg."""
+        self.world.far.behave(to, "answer", ANSWER_AFTER_S, None)
+        if how == "refer":
+            self.leg("agent").refer(to)
+        else:
+            self.send_dtmf(f"#1{to}")
+        return self._hand_over(self.world.far.await_leg(to))
+
+    def attended_transfer(self, to: str = "2003", how: How = "refer", asking_s: float = 0.5) -> Leg:
+        """The agent asks a colleague for a while, then hands the call over; returns that leg.
+
+        By "refer" as a desk phone does it: hold, a second call, REFER with Replaces; by "dtmf" as
+        the PBX's own feature does it.
+        """
+        self.world.far.behave(to, "answer", ANSWER_AFTER_S, None)
+        agent = self.leg("agent")
+        if how == "dtmf":
+            self.send_dtmf(f"*3{to}")
+            target = self._ask(to, asking_s)
+            agent.hang_up()
+        else:
+            agent.hold()
+            asking = self.world.far.place(to, agent.party, agent.party)
+            target = self._ask(to, asking_s)
+            self.left.append(asking.await_up())
+            agent.refer(to, replaces=asking)
+        return self._hand_over(target)
+
+    def _ask(self, to: str, asking_s: float) -> Leg:
+        target = self.world.far.await_leg(to)
+        self.talk_for(asking_s)
+        return target
+
+    def park(self) -> str:
+        """The agent parks the call; returns the slot from which another phone takes it."""
+        agent = self.leg("agent")
+        before = self._slots()
+        agent.refer(PARKING)
+        slot = until(lambda: next(iter(self._slots() - before), None))
+        agent.await_down()
+        self._leave()
+        return slot
+
+    def retrieve(self, slot: str, agent: str = "2002") -> Leg:
+        """Another agent dials the slot and has the call."""
+        self.agent = self.world.far.place(slot, agent, agent).await_up()
+        return self.agent
+
+    def _slots(self) -> set[str]:
+        return set(re.findall(r"Space +: +(\d+)", self.world.pbx.cli("parking show default")))
+
+    def _hand_over(self, target: Leg) -> Leg:
+        self.leg("agent").await_down()
+        self._leave()
+        self.agent = target
+        return target
+
+    def _leave(self) -> None:
+        self.left.append(self.leg("agent"))
+        self.agent = None
+
+    def _present(self) -> list[Leg]:
+        return [leg for leg in (self.customer, self.agent, self.colleague) if leg]
+
+    def _legs(self) -> list[Leg]:
+        return self._present() + self.left

@@ -1,0 +1,76 @@
+"""What the tests of the ARI client share: one Asterisk with Local channels, and waiting."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from lab.asterisk import Asterisk
+from lab.root import ensure_root, root_directory
+from recorder.ari import Ari, Connected, Disconnected, Event, EventStream
+
+Item = Event | Connected | Disconnected
+Wanted = TypeVar("Wanted", bound=Item)
+
+APPLICATION = "test"
+
+DIALPLAN = """
+[lab]
+exten => tone,1,Answer()
+ same => n,Playtones(440/100000)
+ same => n,Wait(600)
+exten => wait,1,Answer()
+ same => n,Wait(600)
+exten => ours,1,Stasis(test,one,two)
+ same => n,Goto(wait,1)
+exten => hello,1,Stasis(hello)
+ same => n,Goto(wait,1)
+"""
+
+READ_ONLY_USER = """
+[reader]
+type=user
+read_only=yes
+password=reader
+"""
+
+
+@contextmanager
+def running_asterisk() -> Iterator[Asterisk]:
+    """A started Asterisk with the dialplan above, and a second user that may only read."""
+    asterisk = Asterisk(ensure_root(root_directory()), "ari", channelvars=["CHANNEL(linkedid)"])
+    users = (asterisk.directory / "etc/ari.conf").read_text()
+    asterisk.configure({"extensions.conf": DIALPLAN, "ari.conf": users + READ_ONLY_USER})
+    with asterisk:
+        yield asterisk
+
+
+def client(asterisk: Asterisk, application: str = APPLICATION, timeout_s: float = 5.0) -> Ari:
+    """A client as the user that may do everything."""
+    return Ari(
+        asterisk.ari_url, asterisk.username, asterisk.password, application, timeout_s=timeout_s
+    )
+
+
+def hang_up_all(asterisk: Asterisk) -> None:
+    """Leave no channel to the next test."""
+    with client(asterisk) as ari:
+        for channel in ari.list_channels():
+            ari.hang_up(channel.id)
+
+
+def take(
+    events: EventStream,
+    kind: type[Wanted],
+    matches: Callable[[Wanted], bool] = lambda item: True,
+    timeout_s: float = 5.0,
+) -> Wanted:
+    """The next item of this kind that matches; those before it are passed over."""
+    deadline = time.monotonic() + timeout_s
+    passed: list[Item | None] = []
+    while (left_s := deadline - time.monotonic()) > 0:
+        item = events.next(timeout_s=left_s)
+        if isinstance(item, kind) and matches(item):
+            return item
+        passed.append(item)
+    raise AssertionError(f"no such {kind.__name__} within {timeout_s:g} s, but {passed}")

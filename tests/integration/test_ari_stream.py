@@ -1,0 +1,232 @@
+"""The event stream on a real Asterisk that is killed, frozen, slow or somebody else's."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from ari_lab import Item, client, hang_up_all, running_asterisk, take
+
+from lab.asterisk import Asterisk
+from lab.waiting import until
+from recorder.ari import (
+    ApplicationReplaced,
+    Ari,
+    ChannelCreated,
+    Connected,
+    Disconnected,
+    Event,
+    EventStream,
+)
+
+
+@pytest.fixture(scope="module")
+def asterisk() -> Iterator[Asterisk]:
+    with running_asterisk() as asterisk:
+        yield asterisk
+
+
+@pytest.fixture
+def ari(asterisk: Asterisk) -> Iterator[Ari]:
+    with client(asterisk, timeout_s=1.0) as ari:
+        yield ari
+    hang_up_all(asterisk)
+
+
+def place_call(ari: Ari) -> str:
+    """A call between two channels, neither of them ours."""
+    channel_id = str(uuid4())
+    ari.originate("Local/wait@lab/n", channel_id=channel_id, context="lab", exten="wait")
+    return channel_id
+
+
+def is_told(events: EventStream, ari: Ari) -> bool:
+    """Whether the events of a new call come."""
+    channel_id = place_call(ari)
+    return bool(take(events, ChannelCreated, lambda event: event.channel.id == channel_id))
+
+
+def all_queued(events: EventStream) -> list[Item]:
+    items: list[Item] = []
+    while item := events.next(timeout_s=0):
+        items.append(item)
+    return items
+
+
+def test_connected_comes_before_the_first_event(ari: Ari) -> None:
+    """The consumer knows when to look around, and then hears of every channel."""
+    with EventStream(ari) as events:
+        first = events.next(timeout_s=5)
+        assert isinstance(first, Connected)
+        channel_id = place_call(ari)
+        created = take(events, ChannelCreated)
+    assert created.channel.id == channel_id
+    assert created.application == ari.application
+    assert created.at > first.at
+
+
+def test_without_subscribe_all_only_our_channels_are_told(ari: Ari) -> None:
+    """An application that wants its own channels alone hears of no others."""
+    with EventStream(ari, subscribe_all=False) as events:
+        take(events, Connected)
+        place_call(ari)
+        until(lambda: [one.state for one in ari.list_channels()] == ["Up", "Up"])
+        ari.post_user_event("marker")
+        kinds = [type(events.next(timeout_s=5)).__name__]
+    assert kinds == ["ChannelUserevent"]
+
+
+def test_only_allowed_events_come(ari: Ari) -> None:
+    """The filter holds for the first event already, and after a call with dozens of others."""
+    with EventStream(ari, allowed=["ChannelCreated", "ChannelUserevent"]) as events:
+        take(events, Connected)
+        place_call(ari)
+        until(lambda: [one.state for one in ari.list_channels()] == ["Up", "Up"])
+        ari.post_user_event("marker")
+        kinds: list[str] = []
+        while kinds[-1:] != ["ChannelUserevent"]:
+            kinds.append(type(events.next(timeout_s=5)).__name__)
+    assert kinds == ["ChannelCreated", "ChannelCreated", "ChannelUserevent"]
+
+
+def test_a_killed_asterisk_is_a_gap_and_comes_back(asterisk: Asterisk, ari: Ari) -> None:
+    """kill -9 gives one Disconnected, its return one Connected, and then events again."""
+    with EventStream(ari) as events:
+        take(events, Connected)
+        assert is_told(events, ari)
+        asterisk.kill()
+        lost = take(events, Disconnected)
+        asterisk.start()
+        took_up = take(events, Connected, timeout_s=10)
+        assert is_told(events, ari)
+    assert not lost.fatal
+    assert lost.reason
+    assert took_up.at > lost.at
+
+
+def test_a_reason_is_told_once(ari: Ari) -> None:
+    """A PBX that stays away is one line for whoever reads, not one for every attempt."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with Ari(url, "recorder", "secret", "test") as nobody, EventStream(nobody) as events:
+        first = events.next(timeout_s=5)
+        assert isinstance(first, Disconnected)
+        assert (first.reason, first.fatal) == ("GET /events: Connection refused", False)
+        assert events.next(timeout_s=1.5) is None
+
+
+def test_a_frozen_asterisk_is_found_out(asterisk: Asterisk, ari: Ari) -> None:
+    """A PBX whose connections stay open but that says nothing is lost by its missing pong."""
+    assert asterisk.pid is not None
+    with EventStream(ari, ping_interval_s=0.2, pong_timeout_s=0.4) as events:
+        take(events, Connected)
+        os.kill(asterisk.pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            lost = take(events, Disconnected)
+            took_s = time.monotonic() - began
+        finally:
+            os.kill(asterisk.pid, signal.SIGCONT)
+        take(events, Connected, timeout_s=10)
+        assert is_told(events, ari)
+    assert "no sign of life within 0.4 s" in lost.reason
+    assert took_s < 1.5
+
+
+def test_a_quiet_asterisk_is_alive(ari: Ari) -> None:
+    """Without any event the pongs keep the connection, for many ping intervals."""
+    with EventStream(ari, ping_interval_s=0.05, pong_timeout_s=1.0) as events:
+        take(events, Connected)
+        assert events.next(timeout_s=1.0) is None
+        assert is_told(events, ari)
+
+
+def test_a_full_queue_is_a_told_gap(ari: Ari) -> None:
+    """What fits is kept in order, then the gap is told; once read, the stream takes up again."""
+    with EventStream(ari, queue_size=10) as events:
+        take(events, Connected)
+        place_call(ari)
+        until(lambda: [one.state for one in ari.list_channels()] == ["Up", "Up"])
+        place_call(ari)
+        # Nothing is read here, and the reader stays away while nothing is read.
+        until(lambda: events._queue.qsize() == 11)
+        items = all_queued(events)
+        take(events, Connected)
+        assert is_told(events, ari)
+    assert all(isinstance(item, Event) for item in items[:10])
+    last = items[10]
+    assert isinstance(last, Disconnected)
+    assert (last.reason, last.fatal) == ("10 events wait unread", False)
+
+
+def test_another_client_of_the_same_name_is_not_fought(asterisk: Asterisk, ari: Ari) -> None:
+    """The one who was replaced says so, stays away for a while, and leaves the other in peace."""
+    with client(asterisk) as other_ari, EventStream(ari) as events:
+        take(events, Connected)
+        with EventStream(other_ari) as other:
+            take(other, Connected)
+            replaced = take(events, ApplicationReplaced)
+            lost = events.next(timeout_s=5)
+            assert events.next(timeout_s=2) is None
+            assert is_told(other, ari)
+    assert replaced.application == ari.application
+    assert isinstance(lost, Disconnected)
+    assert lost.fatal
+
+
+def test_a_wrong_password_is_fatal_and_told(asterisk: Asterisk) -> None:
+    """A refused user is told as something that a person must mend."""
+    with (
+        Ari(asterisk.ari_url, asterisk.username, "wrong", "test") as ari,
+        EventStream(ari) as events,
+    ):
+        told = events.next(timeout_s=5)
+        assert events.next(timeout_s=0.5) is None
+    assert isinstance(told, Disconnected)
+    assert told.fatal
+    assert told.reason.startswith("GET /events: 401 ")
+    assert "wrong" not in told.reason
+
+
+def test_close_wakes_the_consumer_and_ends_the_thread(ari: Ari) -> None:
+    """A consumer that waits for the next event is let go at once, with nothing."""
+    events = EventStream(ari)
+    events.start()
+    take(events, Connected)
+    answers: list[Item | None] = []
+    consumer = threading.Thread(target=lambda: answers.append(events.next(timeout_s=30)))
+    consumer.start()
+    began = time.monotonic()
+    events.close()
+    consumer.join(timeout=5)
+    assert time.monotonic() - began < 1
+    assert len(answers) == 1
+    assert not [one for one in threading.enumerate() if one.name == "ari-events"]
+
+
+def test_closing_during_calls_never_locks_up_asterisk(asterisk: Asterisk, ari: Ari) -> None:
+    """Streams that end while calls come and go leave an Asterisk that takes the next one."""
+    for _ in range(30):
+        with EventStream(ari) as events:
+            take(events, Connected)
+            place_call(ari)
+        hang_up_all(asterisk)
+    with EventStream(ari) as events:
+        take(events, Connected)
+        assert is_told(events, ari)
+
+
+def test_asterisk_has_nothing_to_warn_about(asterisk: Asterisk, ari: Ari) -> None:
+    """A stream that is closed says goodbye, so that Asterisk's log stays clean."""
+    before = (asterisk.directory / "log/messages.log").read_text()
+    with EventStream(ari) as events:
+        take(events, Connected)
+    until(
+        lambda: asterisk.ari_response("GET", f"/applications/{ari.application}").status_code == 404
+    )
+    after = (asterisk.directory / "log/messages.log").read_text()
+    assert after.removeprefix(before) == ""

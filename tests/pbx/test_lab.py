@@ -1,0 +1,272 @@
+"""The telephone world itself: in every kind of call each party hears whom it must, and no other."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.asterisk import Asterisk
+from lab.ears import cut_out, level_dbfs, read_audio, tone_spans, worst_other_tone
+from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
+from lab.pbx import DID_IVR, DID_QUEUE, MUSIC_HZ, RING_HZ
+from lab.waiting import until
+from lab.world import How, World
+
+pytestmark = pytest.mark.pbx
+
+ANN, BEN, CLEO = AGENT_HZ["2001"], AGENT_HZ["2002"], AGENT_HZ["2003"]
+PRESENT_DBFS, ABSENT_DBFS = -25.0, -60.0
+
+
+def assert_tones(path: Path, *allowed_hz: float, last_s: float | None = None) -> None:
+    """These tones are heard, and no other; of the whole file or of its end."""
+    rate, (sound,) = read_audio(path)
+    end_s = len(sound) / rate
+    part = cut_out(sound, rate, end_s - last_s if last_s else 0, end_s)
+    for hz in allowed_hz:
+        assert level_dbfs(part, rate, hz) > PRESENT_DBFS, f"{hz} Hz is missing in {path.name}"
+    other, level = worst_other_tone(part, rate, allowed_hz)
+    assert level < ABSENT_DBFS, f"{other} Hz is heard at {level:.0f} dBFS in {path.name}"
+
+
+def spans(path: Path, hz: float) -> list[tuple[float, float]]:
+    """When a tone is heard in a file."""
+    rate, (sound,) = read_audio(path)
+    return tone_spans(sound, rate, hz)
+
+
+def test_inbound(world: World) -> None:
+    """Customer and agent hear each other from the first moment, and the PBX knows who calls."""
+    call = world.inbound(caller="12025550177", name="Grace Hopper")
+    caller = next(c for c in world.pbx.ari("GET", "/channels") if "trunk" in c["name"])["caller"]
+    assert caller == {"name": "Grace Hopper", "number": "12025550177"}
+    call.talk_for(2)
+    call.hang_up()
+    assert_tones(call.heard("customer"), ANN)
+    assert_tones(call.heard("agent"), CUSTOMER_HZ)
+    assert_tones(call.said("agent"), ANN)
+    assert spans(call.said("agent"), ANN)[0][0] < 0.05
+
+
+def test_outbound(world: World) -> None:
+    """An agent's call leaves by the trunk, and both hear each other."""
+    call = world.outbound(agent="2002", number="12025550199")
+    names = sorted(c["name"].split("-")[0] for c in world.pbx.ari("GET", "/channels"))
+    assert names == ["PJSIP/2002", "PJSIP/trunk"]
+    call.talk_for(1.5)
+    call.hang_up(by="agent")
+    assert_tones(call.heard("customer"), BEN)
+    assert_tones(call.heard("agent"), CUSTOMER_HZ)
+
+
+def test_internal(world: World) -> None:
+    """Two agents hear each other."""
+    call = world.internal(agent="2001", to="2002")
+    call.talk_for(1.5)
+    call.hang_up(by="colleague")
+    assert_tones(call.heard("agent"), BEN)
+    assert_tones(call.heard("colleague"), ANN)
+
+
+def test_queue(world: World) -> None:
+    """A customer in the queue hears music, then the agent who answers; other phones ring off."""
+    call = world.inbound(DID_QUEUE, answered_by="2002", answer_after_s=1.5)
+    call.talk_for(1.5)
+    call.hang_up()
+    (music,) = spans(call.heard("customer"), MUSIC_HZ)
+    (agent,) = spans(call.heard("customer"), BEN)
+    assert music[1] - music[0] > 1
+    assert agent[0] == pytest.approx(music[1], abs=0.2)
+    assert_tones(call.heard("customer"), BEN, last_s=1)
+    assert_tones(call.heard("agent"), CUSTOMER_HZ)
+
+
+def test_menu(world: World) -> None:
+    """The menu takes a digit and brings the customer to an agent."""
+    call = world.inbound(DID_IVR)
+    call.send_dtmf("1", by="customer")
+    call.agent = world.far.await_leg("2001")
+    call.talk_for(1.5)
+    call.hang_up()
+    assert_tones(call.heard("agent"), CUSTOMER_HZ)
+    assert_tones(call.heard("customer"), ANN, last_s=1)
+
+
+def test_hold(world: World) -> None:
+    """While the agent holds, the customer hears music and the agent's phone is silent."""
+    call = world.inbound()
+    call.talk_for(1)
+    call.hold()
+    call.talk_for(1.5)
+    call.unhold()
+    call.talk_for(1)
+    call.hang_up()
+    (music,) = spans(call.heard("customer"), MUSIC_HZ)
+    assert music[1] - music[0] == pytest.approx(1.5, abs=0.3)
+    before, after = spans(call.heard("customer"), ANN)
+    assert before[1] <= music[0] + 0.05
+    assert after[0] >= music[1] - 0.05
+    assert_tones(call.heard("agent"), CUSTOMER_HZ)
+
+
+@pytest.mark.parametrize("how", ["refer", "dtmf"])
+def test_blind_transfer(world: World, how: How) -> None:
+    """After a blind transfer the customer hears the new agent alone, and the first one is gone."""
+    call = world.inbound()
+    call.talk_for(1)
+    call.blind_transfer(to="2003", how=how)
+    call.talk_for(1.5)
+    call.hang_up()
+    assert call.agent is not None
+    assert call.agent.party == "2003"
+    assert_tones(call.heard("customer"), CLEO, last_s=1.2)
+    assert_tones(call.heard("2003"), CUSTOMER_HZ)
+    assert not spans(call.heard("2001"), CLEO)
+
+
+@pytest.mark.parametrize("how", ["refer", "dtmf"])
+def test_attended_transfer(world: World, how: How) -> None:
+    """While the agents talk the customer hears music; then the customer has the second agent."""
+    call = world.inbound()
+    call.talk_for(1)
+    call.attended_transfer(to="2003", how=how, asking_s=1)
+    call.talk_for(1.5)
+    call.hang_up()
+    assert spans(call.heard("2003"), ANN)[0][0] < 0.5
+    assert spans(call.heard("customer"), MUSIC_HZ)
+    assert_tones(call.heard("customer"), CLEO, last_s=0.8)
+    assert_tones(call.heard("2003"), CUSTOMER_HZ, last_s=0.8)
+
+
+def test_parking(world: World) -> None:
+    """A parked customer hears music until another agent takes the call."""
+    call = world.inbound()
+    slot = call.park()
+    call.retrieve(slot, agent="2002")
+    call.talk_for(1.5)
+    call.hang_up()
+    assert spans(call.heard("customer"), MUSIC_HZ)
+    assert_tones(call.heard("customer"), BEN, last_s=1)
+    assert_tones(call.heard("2002"), CUSTOMER_HZ)
+
+
+def test_silent_phone(world: World) -> None:
+    """A phone that suppresses silence is not heard, and is heard again when it speaks."""
+    call = world.inbound()
+    call.talk_for(1)
+    call.leg("agent").fall_silent()
+    call.talk_for(1)
+    call.leg("agent").talk()
+    call.talk_for(1)
+    call.hang_up()
+    before, after = spans(call.heard("customer"), ANN)
+    assert after[0] - before[1] == pytest.approx(1, abs=0.3)
+
+
+def test_late_answer(world: World) -> None:
+    """A phone can be told to answer late."""
+    placed = time.monotonic()
+    call = world.inbound(answer_after_s=1.5)
+    assert time.monotonic() - placed >= 1.5
+    assert call.is_up()
+    call.hang_up()
+
+
+def test_busy(world: World) -> None:
+    """A busy phone ends the customer's call."""
+    with world.phone("2001", "busy"):
+        call = world.inbound(answered_by="")
+        call.await_end()
+    assert not call.is_up()
+
+
+def test_nobody_answers(world: World) -> None:
+    """A phone can ring until the customer gives up."""
+    with world.phone("2001", "ring"):
+        call = world.inbound(answered_by="")
+        until(lambda: any(c["state"] == "Ringing" for c in world.pbx.ari("GET", "/channels")))
+        assert not call.is_up()
+        call.hang_up()
+    until(lambda: not world.pbx.ari("GET", "/channels"))
+
+
+def test_supervisor(world: World) -> None:
+    """A supervisor's phone that the PBX calls answers and speaks its tone."""
+    world.pbx.ari(
+        "POST", "/channels", endpoint="PJSIP/9001", extension="2001", context="agents", priority=1
+    )
+    supervisor, agent = world.supervisor("9001"), world.far.await_leg("2001")
+    until(lambda: supervisor.is_up() and agent.is_up())
+    agent.hang_up()
+    supervisor.await_down()
+    assert_tones(supervisor.said(), SUPERVISOR_HZ)
+    assert spans(agent.heard(), SUPERVISOR_HZ)
+
+
+def test_two_calls_at_once(world: World) -> None:
+    """Calls side by side do not hear each other, nor the PBX's ringing."""
+    first = world.inbound()
+    second = world.outbound(agent="2003")
+    first.talk_for(1)
+    first.hang_up()
+    second.hang_up()
+    assert_tones(first.heard("customer"), ANN)
+    assert_tones(second.heard("customer"), CLEO)
+    assert not spans(first.heard("customer"), RING_HZ)
+
+
+def test_restart_keeps_files_and_ports(telephones: World) -> None:
+    """An instance that was killed starts again on its ports, with its files; stop removes them."""
+    asterisk = Asterisk(telephones.pbx.root, "restarted")
+    asterisk.start()
+    kept = asterisk.recordings / "kept.wav"
+    kept.write_bytes(b"RIFF")
+    asterisk.kill()
+    assert asterisk.pid is None
+    asterisk.start()
+    assert asterisk.ari("GET", "/asterisk/info")["system"]["version"] in asterisk.cli(
+        "core show version"
+    )
+    assert kept.exists()
+    asterisk.stop()
+    assert not asterisk.directory.exists()
+
+
+PARENT = """
+import sys, pathlib
+from lab.asterisk import Asterisk
+asterisk = Asterisk(pathlib.Path(sys.argv[1]), "orphan")
+asterisk.start()
+print(asterisk.pid, asterisk.directory, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_dies_with_its_parent(telephones: World) -> None:
+    """When the process that started it is killed, Asterisk ends, and its files are swept later."""
+    root = telephones.pbx.root
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent.parent,
+    ) as parent:
+        assert parent.stdout is not None
+        pid, directory = parent.stdout.readline().split()
+        parent.send_signal(signal.SIGKILL)
+    until(lambda: not _is_alive(int(pid)))
+    Asterisk(root, "sweeper").stop()
+    assert not Path(directory).exists()
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and is not yet reaped does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"

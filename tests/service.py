@@ -1,0 +1,170 @@
+"""The whole service as a user runs it, for tests: `serve` in a process, spoken to over HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from lab.asterisk import Asterisk
+from lab.ports import free_port
+from lab.waiting import until
+
+REPOSITORY = Path(__file__).parent.parent
+STARTS_WITHIN_S = 60.0
+STORED_WITHIN_S = 60.0
+
+
+class Service:
+    """`earwitness serve` on a directory of its own, following one Asterisk.
+
+    It survives `kill`: `start` again takes up the same directory.
+    """
+
+    def __init__(self, directory: Path, pbx: Asterisk, **recording: Any) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.config = directory / "config.toml"
+        self.log = directory / "service.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.config.write_text(self._configuration(pbx, recording))
+        self._session = requests.Session()
+
+    def _configuration(self, pbx: Asterisk, recording: Mapping[str, Any]) -> str:
+        lines = [f"{key} = {json.dumps(value)}" for key, value in recording.items()]
+        return "\n".join(
+            [
+                f"[server]\nport = {self.port}",
+                f"[data]\ndirectory = {json.dumps(str(self.directory / 'var'))}",
+                "[recording]",
+                *lines,
+                f'[[pbx]]\nname = "lab"\nurl = "{pbx.ari_url}"',
+                f'username = "{pbx.username}"\npassword = "{pbx.password}"',
+            ]
+        )
+
+    def start(self) -> None:
+        """Start, and wait until calls are followed."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "earwitness", "--config", str(self.config), "serve"],
+                cwd=REPOSITORY,
+                stderr=log,
+            )
+        until(self._is_ready, STARTS_WITHIN_S)
+        if "Authorization" not in self._session.headers:
+            token = self.run("token", "create", "--name", "test", "--role", "admin").strip()
+            self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log.read_text()[-3000:]
+        try:
+            return requests.get(f"{self.url}/health/ready", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(15)
+
+    def kill(self) -> None:
+        """SIGKILL to the service: everything that it started dies with it, or is taken over."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(5)
+
+    def kill_role(self, role: str) -> None:
+        """SIGKILL to one role; `serve` starts it again."""
+        for pid in self.pids_of(role):
+            os.kill(pid, signal.SIGKILL)
+
+    def pids_of(self, role: str) -> list[int]:
+        """The processes of a role, found by their command line."""
+        wanted = [b"earwitness", b"--config", str(self.config).encode(), role.encode()]
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if words[-5:-1] == wanted and b"setpriv" not in words[0]:
+                    found.append(int(entry.name))
+        return found
+
+    def run(self, *arguments: str) -> str:
+        """A command of the program; its standard output."""
+        return subprocess.run(
+            [sys.executable, "-m", "earwitness", "--config", str(self.config), *arguments],
+            cwd=REPOSITORY,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    # HTTP
+
+    def get(self, path: str, **query: Any) -> Any:
+        """A JSON answer of the API, which must be a success."""
+        response = self._session.get(f"{self.url}/api/v1{path}", params=query, timeout=10)
+        assert response.ok, response.text
+        return response.json()
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
+        """A request that acts; the caller looks at the answer."""
+        return self._session.post(f"{self.url}/api/v1{path}", json=body or {}, timeout=30)
+
+    def live_call(self, caller: str) -> dict[str, Any]:
+        """The live call of this caller's number."""
+
+        def find() -> dict[str, Any] | None:
+            calls = self.get("/calls")["items"]
+            return next((call for call in calls if call["caller"]["number"] == caller), None)
+
+        return until(find)
+
+    def recordings(self, call_id: str) -> list[dict[str, Any]]:
+        """The recordings of a call, newest first."""
+        return list(self.get("/recordings", call_id=call_id)["items"])
+
+    def await_state(
+        self, recording_id: str, states: Sequence[str], timeout_s: float = STORED_WITHIN_S
+    ) -> dict[str, Any]:
+        """The recording, once it is in one of these states."""
+
+        def find() -> dict[str, Any]:
+            recording: dict[str, Any] = self.get(f"/recordings/{recording_id}")
+            assert recording["state"] in states, recording
+            return recording
+
+        return until(find, timeout_s)
+
+    def await_recording(self, call_id: str) -> dict[str, Any]:
+        """The one recording of a call, once it records."""
+
+        def find() -> dict[str, Any]:
+            found = self.recordings(call_id)
+            assert len(found) == 1, found
+            assert found[0]["state"] == "recording", found
+            return found[0]
+
+        return until(find)
+
+    def fetch_audio(self, recording: Mapping[str, Any]) -> Path:
+        """The stored object, by its URL."""
+        url = f"{self.url}/api/v1/recordings/{recording['id']}/audio"
+        response = self._session.get(url, timeout=30)
+        assert response.ok, response.text
+        suffix = {"opus": ".opus"}.get(recording["media"]["format"], "")
+        path = self.directory / f"{recording['id']}{suffix or '.' + recording['media']['format']}"
+        path.write_bytes(response.content)
+        return path

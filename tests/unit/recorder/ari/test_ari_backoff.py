@@ -1,0 +1,71 @@
+"""The pure parts of the event stream: delays and liveness."""
+
+from itertools import islice
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recorder.ari.stream import Pulse, backoff
+
+
+def test_delays_double_up_to_their_limit() -> None:
+    """Without jitter the delays are 0.1, 0.2, 0.4 … and never more than 10 s."""
+    longest = list(islice(backoff(uniform=lambda low, high: high), 10))
+    assert longest == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0]
+
+
+@given(first_s=st.floats(0.01, 1.0), longest_s=st.floats(1.0, 60.0))
+def test_every_delay_is_within_the_limit(first_s: float, longest_s: float) -> None:
+    """Jitter only ever shortens a delay."""
+    assert all(0.0 <= delay <= longest_s for delay in islice(backoff(first_s, longest_s), 50))
+
+
+def test_delays_are_spread_over_the_whole_range() -> None:
+    """Two clients that lost the same PBX do not come back together."""
+    delays = list(islice(backoff(first_s=10.0), 200))
+    assert min(delays) < 2.0
+    assert max(delays) > 8.0
+
+
+def test_a_ping_is_due_at_each_interval() -> None:
+    """Nothing is asked before the interval is over, and again one interval later."""
+    pulse = Pulse(interval_s=5, timeout_s=2, now=100)
+    assert not pulse.is_due(104.9)
+    assert pulse.is_due(105)
+    pulse.pinged(105)
+    assert not pulse.is_due(109.9)
+    assert pulse.is_due(110)
+
+
+def test_silence_after_a_ping_is_a_loss() -> None:
+    """Without a ping silence is normal; after one it is a loss at the time-out."""
+    pulse = Pulse(interval_s=5, timeout_s=2, now=100)
+    assert not pulse.is_lost(1000)
+    pulse.pinged(105)
+    assert not pulse.is_lost(106.9)
+    assert pulse.is_lost(107)
+
+
+def test_a_later_ping_does_not_put_off_the_loss() -> None:
+    """Where pings come faster than the time-out, the first unanswered one counts."""
+    pulse = Pulse(interval_s=1, timeout_s=3, now=0)
+    for now in (1, 2, 3):
+        pulse.pinged(now)
+    assert pulse.is_lost(4)
+
+
+def test_any_frame_is_a_sign_of_life() -> None:
+    """An answer that waits behind a crowd of events does not end a busy connection."""
+    pulse = Pulse(interval_s=5, timeout_s=2, now=100)
+    pulse.pinged(105)
+    pulse.heard()
+    assert not pulse.is_lost(109)
+
+
+@given(elapsed=st.floats(0, 20), pinged=st.booleans())
+def test_waiting_always_ends(elapsed: float, pinged: bool) -> None:
+    """The wait is positive and never longer than until the next question."""
+    pulse = Pulse(interval_s=5, timeout_s=2, now=0)
+    if pinged:
+        pulse.pinged(0)
+    assert 0 < pulse.wait_s(elapsed) <= 5

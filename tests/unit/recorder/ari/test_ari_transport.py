@@ -1,0 +1,254 @@
+"""The client's behaviour on connections that break, on a server of raw sockets."""
+
+import io
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recorder.ari.client import Ari, _path
+from recorder.ari.errors import AriError, AriProtocolError, AriUnavailable
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
+HANG_UP = b""
+
+
+class Server:
+    """Answers each request with the next of `answers`; HANG_UP closes the connection instead."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.requests: list[str] = []
+        self.connections = 0
+        self._answers = list(answers)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(timeout=5)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with connection:
+                self._talk(connection)
+
+    def _talk(self, connection: socket.socket) -> None:
+        while self._answers and (request := connection.recv(65536)):
+            self.requests.append(request.split(b"\r\n")[0].decode())
+            answer = self._answers.pop(0)
+            connection.sendall(answer)
+            if answer == HANG_UP or b"Connection: close" in answer:
+                return
+
+
+@contextmanager
+def served(*answers: bytes) -> Iterator[tuple[Server, Ari]]:
+    server = Server(*answers)
+    with Ari(server.url, "user", "s3cret", "app", timeout_s=0.3) as ari:
+        yield server, ari
+    server.close()
+
+
+def test_connections_are_kept() -> None:
+    """Requests one after the other share a connection."""
+    with served(OK, OK, OK) as (server, ari):
+        for _ in range(3):
+            assert ari.list_channels() == []
+    assert server.connections == 1
+
+
+def test_a_read_is_repeated_where_the_kept_connection_was_closed() -> None:
+    """A server that gives up an idle connection just then is asked once more."""
+    with served(OK, HANG_UP, OK) as (server, ari):
+        assert ari.list_channels() == []
+        assert ari.list_channels() == []
+    assert server.requests == ["GET /ari/channels HTTP/1.1"] * 3
+
+
+def test_a_read_is_repeated_only_once() -> None:
+    """A server that always hangs up is unavailable."""
+    with (
+        served(HANG_UP, HANG_UP, OK) as (server, ari),
+        pytest.raises(AriUnavailable, match="closed before the whole answer"),
+    ):
+        ari.list_channels()
+    assert len(server.requests) == 2
+
+
+def test_an_action_is_never_repeated() -> None:
+    """A POST whose connection broke may have been done: the caller must look."""
+    with served(OK, HANG_UP, OK) as (server, ari):
+        ari.list_channels()
+        with pytest.raises(AriUnavailable, match="POST /channels/a/answer: the connection was"):
+            ari.answer("a")
+    assert len(server.requests) == 2
+
+
+def test_a_connection_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Asterisk gives up an idle connection we do, so that no POST meets that moment."""
+    monkeypatch.setattr("recorder.ari.client._IDLE_S", 0.0)
+    with served(OK, OK) as (server, ari):
+        ari.list_channels()
+        server_connections = server.connections
+        ari.list_channels()
+    assert server.connections == server_connections + 1
+
+
+def test_silence_ends_in_time() -> None:
+    """A server that takes the request and says nothing costs the time-out, no more."""
+    with (
+        served(b"HTTP/1.1 ", OK) as (_, ari),
+        pytest.raises(AriUnavailable, match=r"within 0\.3 s"),
+    ):
+        ari.list_channels()
+
+
+FILE = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nConnection: close\r\nContent-Length: "
+
+
+def test_a_file_is_fetched_in_blocks() -> None:
+    """All bytes arrive and are counted."""
+    target = io.BytesIO()
+    with served(FILE + b"10\r\n\r\n0123456789") as (server, ari):
+        assert ari.fetch_stored_recording("2026/a b", target, chunk=3) == 10
+    assert target.getvalue() == b"0123456789"
+    assert server.requests == ["GET /ari/recordings/stored/2026%2Fa%20b/file HTTP/1.1"]
+
+
+def test_a_short_file_is_an_error() -> None:
+    """Fewer bytes than announced are never taken for the whole file."""
+    with (
+        served(FILE + b"10\r\n\r\n0123") as (_, ari),
+        pytest.raises(AriUnavailable, match="closed before the whole answer"),
+    ):
+        ari.fetch_stored_recording("a", io.BytesIO())
+
+
+def test_a_file_that_stalls_is_an_error() -> None:
+    """A file whose bytes stop coming ends in the time-out."""
+    stalled = FILE.replace(b"Connection: close\r\n", b"") + b"10\r\n\r\n0123"
+    with served(stalled, OK) as (_, ari), pytest.raises(AriUnavailable, match="no answer within"):
+        ari.fetch_stored_recording("a", io.BytesIO())
+
+
+@pytest.mark.parametrize("length", [b"-2147483604", b"", b"many"])
+def test_a_file_of_unknown_length_is_an_error(length: bytes) -> None:
+    """Asterisk announces a negative length above 2 GiB: nothing could be checked."""
+    with served(FILE + length + b"\r\n\r\n01") as (_, ari), pytest.raises(AriProtocolError):
+        ari.fetch_stored_recording("a", io.BytesIO())
+
+
+def test_a_full_disk_is_not_mistaken_for_a_broken_connection() -> None:
+    """An error of the target is the caller's own, untranslated."""
+
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    with (
+        served(FILE + b"2\r\n\r\n01") as (_, ari),
+        pytest.raises(OSError, match="No space left"),
+    ):
+        ari.fetch_stored_recording("a", Full())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n[{}]",
+    ],
+)
+def test_an_answer_of_another_kind_is_named(answer: bytes) -> None:
+    """What is not ARI's JSON is an AriProtocolError, not a crash further on."""
+    with served(answer) as (_, ari), pytest.raises(AriProtocolError):
+        ari.list_channels()
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """The password goes to the server that was configured, and to no other."""
+    elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
+    with served(elsewhere) as (server, ari), pytest.raises(AriError) as caught:
+        ari.list_channels()
+    assert caught.value.status == 302
+    assert len(server.requests) == 1
+
+
+def test_the_password_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither repr, errors nor logs hold it, in clear or encoded."""
+    caplog.set_level(logging.DEBUG)
+    with served(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as (_, ari):
+        with pytest.raises(AriError) as caught:
+            ari.set_variable("a", "X", "personal")
+        shown = [repr(ari), str(ari), str(caught.value), repr(caught.value), caplog.text]
+        secrets = ["s3cret", ari.authorization().removeprefix("Basic ")]
+    assert caplog.text
+    assert not [secret for secret in secrets for text in shown if secret in text]
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8088", "ftp://pbx", "http://", "http://user:password@pbx:8088"]
+)
+def test_an_odd_url_is_refused(url: str) -> None:
+    """What is no HTTP server, or hides a password in the address, is refused at once."""
+    with pytest.raises(ValueError, match="url must be"):
+        Ari(url, "user", "password")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://pbx:8088", "ws://pbx:8088/ari/events?app=a+b"),
+        ("https://pbx/asterisk/", "wss://pbx/asterisk/ari/events?app=a+b"),
+    ],
+)
+def test_the_event_socket_is_derived_from_the_url(url: str, expected: str) -> None:
+    """https becomes wss, a prefix stays, and no credentials are in it."""
+    assert Ari(url, "user", "s3cret", "a b").events_url() == expected
+
+
+PART = st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1).filter(
+    lambda part: part not in (".", "..")
+)
+
+
+@given(names=st.lists(st.lists(PART, min_size=1).map("/".join), min_size=1))
+def test_a_name_is_one_segment_of_a_path(names: list[str]) -> None:
+    """Whatever a name holds, it reads back as itself and as nothing more."""
+    segments = _path(*names).split("/")[1:]
+    assert [unquote(segment) for segment in segments] == names
+
+
+CALLS_WITH_A_NAME: list[Callable[[Ari, str], object]] = [
+    Ari.get_channel,
+    Ari.hang_up,
+    Ari.delete_stored_recording,
+    lambda ari, name: ari.record_channel("a", name=name),
+    lambda ari, name: ari.fetch_stored_recording(name, io.BytesIO()),
+]
+
+
+@pytest.mark.parametrize("call", CALLS_WITH_A_NAME)
+@pytest.mark.parametrize("name", ["", ".", "..", "../recordings2/a", "a/../b", "a//b", "/a", "a/"])
+def test_a_name_that_leads_elsewhere_is_never_sent(
+    call: Callable[[Ari, str], object], name: str
+) -> None:
+    """A name can neither climb out of its directory nor turn into another request."""
+    with served(OK) as (server, ari), pytest.raises(ValueError, match="cannot be a name"):
+        call(ari, name)
+    assert server.requests == []
