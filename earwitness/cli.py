@@ -59,8 +59,8 @@ def _begin(
 
 @app.command()
 def serve(context: typer.Context) -> None:
-    """Everything on one machine: API, watcher, workers, and what the configuration does not name."""
-    from earwitness.serve import serve  # noqa: PLC0415
+    """Everything on one machine; brings what the configuration leaves out."""
+    from earwitness.serve import serve
 
     serve(context.obj.path, context.obj.config)
 
@@ -86,7 +86,7 @@ def work(context: typer.Context) -> None:
 @app.command()
 def doctor(context: typer.Context) -> None:
     """Check every PBX, the database, the store, codecs and disk; say what to mend."""
-    from earwitness.doctor import examine  # noqa: PLC0415
+    from earwitness.doctor import examine
 
     findings = examine(context.obj.config)
     console = Console(highlight=False, soft_wrap=True)
@@ -108,13 +108,13 @@ def token_create(
     ] = None,
 ) -> None:
     """Print a new bearer token, alone, on standard output. It cannot be shown again."""
-    from earwitness.tokens import create  # noqa: PLC0415
+    from earwitness.tokens import create
 
     typer.echo(create(context.obj.config, name, role.value, team, scope or []))
 
 
 def _run_role(name: str, config: Config) -> None:
-    from earwitness.roles import ROLES  # noqa: PLC0415
+    from earwitness.roles import ROLES
 
     ROLES[name](config)
 

@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from earwitness.config import Config
+from earwitness.config import Config, Objects
 from storage.errors import (
     CatalogueUnavailable,
     ConfigurationInvalid,
@@ -387,7 +387,7 @@ class EmbeddedObjects:
         }
         files = {
             "identities.json": json.dumps({"identities": [identity]}).encode(),
-            "security.toml": _security_toml(self._directory).encode(),
+            "security.toml": _security_toml().encode(),
             **_make_certificates(),
         }
         for name, content in files.items():
@@ -408,7 +408,7 @@ class EmbeddedObjects:
         return _spawn(
             command,
             dies_by="TERM",
-            cwd=self._directory,  # it reads security.toml here
+            cwd=self._directory,  # it reads security.toml here, and what that names
             log_path=self._log_path,
             environment=self._environment,
         )
@@ -553,10 +553,10 @@ def _answers(port: int) -> bool:
     return True
 
 
-def _security_toml(directory: Path) -> str:
+def _security_toml() -> str:
     """Mutual TLS between all parts, gRPC and HTTP alike, and tokens on what volumes hold."""
-    identity = f'cert = "{directory}/weed.crt"\nkey = "{directory}/weed.key"\n'
-    authority = f'ca = "{directory}/ca.crt"\n'
+    identity = 'cert = "weed.crt"\nkey = "weed.key"\n'
+    authority = 'ca = "ca.crt"\n'
     parts = [f"[grpc]\n{authority}"]
     for part in ("master", "volume", "filer", "s3", "client"):
         parts.append(f'[grpc.{part}]\n{identity}allowed_commonNames = "{COMMON_NAME}"\n')
@@ -619,6 +619,21 @@ def objects_of(config: Config) -> EmbeddedObjects:
     return EmbeddedObjects(config.data.directory / "objects", config.objects.bucket)
 
 
+def object_store_settings(objects: Objects) -> ObjectStoreSettings:
+    """The `[objects]` table in the words of the store."""
+    return ObjectStoreSettings(
+        bucket=objects.bucket,
+        endpoint_url=objects.endpoint_url,
+        public_endpoint_url=objects.public_endpoint_url,
+        region=objects.region,
+        access_key_id=objects.access_key_id,
+        secret_access_key=objects.secret_access_key.get_secret_value(),
+        addressing=objects.addressing,
+        object_lock=objects.object_lock,
+        encryption=objects.encryption,
+    )
+
+
 @contextmanager
 def embedded_database(config: Config) -> Iterator[str]:
     """The URL of the database that is configured, for a command beside the service.
@@ -636,8 +651,6 @@ def embedded_database(config: Config) -> Iterator[str]:
 @contextmanager
 def embedded_objects(config: Config) -> Iterator[ObjectStore]:
     """The object store that is configured, as `embedded_database` gives the database."""
-    from earwitness.wiring import object_store_settings  # noqa: PLC0415  # it brings every part
-
     with ExitStack() as stack:
         if config.objects.kind == "s3":
             yield S3ObjectStore(object_store_settings(config.objects))

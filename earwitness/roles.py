@@ -8,8 +8,6 @@ from typing import Any
 import structlog
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
-from api.app import ApiSettings, build_app
-from api.server import serve as serve_http
 from earwitness.config import Config
 from earwitness.wiring import Parts
 from storage.errors import CatalogueUnavailable
@@ -45,8 +43,8 @@ def watch(config: Config) -> None:
 
 def work(config: Config) -> None:
     """Finish recordings."""
-    from recorder import tasks  # noqa: F401, PLC0415  # registers the jobs; codecs are heavy
-    from storage import jobs  # noqa: PLC0415
+    from recorder import tasks  # noqa: F401  # registers the jobs
+    from storage import jobs
 
     parts = Parts(config)
     migrate(parts)
@@ -56,6 +54,9 @@ def work(config: Config) -> None:
 
 def api(config: Config) -> None:
     """Answer HTTP."""
+    from api.app import ApiSettings, build_app
+    from api.server import serve as serve_http
+
     migrate(Parts(config))
 
     def build() -> Any:

@@ -27,7 +27,10 @@ from storage.errors import ConfigurationInvalid
 log = structlog.get_logger()
 
 STOP_WITHIN_S = 9.0
-RESTART_AFTER_S = 1.0
+CHECK_EVERY_S = 0.5
+# A role that lived for a minute is started again at once, one that lived for a second after 30 s.
+REST_FOR = 30.0
+LONGEST_REST_S = 30.0
 
 
 def serve(path: Path, config: Config) -> None:
@@ -47,7 +50,7 @@ def serve(path: Path, config: Config) -> None:
         _warn(parts)
         children = {role: stack.enter_context(_child(role, path)) for role in ROLES}
         log.info("serve.began", url=f"http://{config.server.host}:{config.server.port}")
-        while not stop.wait(RESTART_AFTER_S):
+        while not stop.wait(CHECK_EVERY_S):
             for child in children.values():
                 child.start_again_if_ended()
         log.info("serve.ends")
@@ -63,13 +66,23 @@ class Child:
             *("setpriv", "--pdeathsig", "KILL", "--"),
             *(sys.executable, "-m", "earwitness", "--config", str(path), role),
         ]
+        self._start()
+
+    def _start(self) -> None:
         self.process = subprocess.Popen(self._command)
+        self._started_at = time.monotonic()
+        self._ended_at: float | None = None
 
     def start_again_if_ended(self) -> None:
-        """A role that ended by itself did so by mistake."""
-        if self.process.poll() is not None:
+        """A role that ended by itself did so by mistake; one that never lives long waits longer."""
+        now = time.monotonic()
+        if self.process.poll() is None:
+            return
+        if self._ended_at is None:
             log.error("serve.role-ended", role=self.role, status=self.process.returncode)
-            self.process = subprocess.Popen(self._command)
+            self._ended_at = now
+        if now - self._ended_at >= min(LONGEST_REST_S, REST_FOR / (now - self._started_at)):
+            self._start()
 
     def kill(self) -> None:
         """End at once; harmless for one that has ended."""
@@ -100,7 +113,7 @@ def _stop_all(children: Mapping[str, Child]) -> None:
 
 def _warn(parts: Parts) -> None:
     """What does not keep us from starting, but would keep us from recording, is said at once."""
-    from earwitness.doctor import examine_objects, examine_pbx  # noqa: PLC0415
+    from earwitness.doctor import examine_objects, examine_pbx
 
     findings = examine_objects(parts.objects)
     findings += [finding for pbx in parts.config.pbx for finding in examine_pbx(parts, pbx)]

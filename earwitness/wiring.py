@@ -1,18 +1,23 @@
-"""How the parts are put together, for every role, on one page."""
+"""How the parts are put together, for every role, on one page.
+
+A part is imported when it is first asked for: the watcher needs no S3, the API no codecs.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from earwitness.config import Config, Objects
-from earwitness.embedded import objects_of, postgres_of
-from recorder.ari import Ari
-from recorder.capture import Capture, Defaults
-from recorder.finish import Finisher
-from recorder.watch import Orders, Watch
+from earwitness.config import Config
 from storage.catalogue.engine import Catalogue
 from storage.errors import ConfigurationInvalid
-from storage.objects import ObjectStoreSettings, S3ObjectStore
+
+if TYPE_CHECKING:
+    from recorder.ari import Ari
+    from recorder.capture import Capture
+    from recorder.finish import Finisher
+    from recorder.watch import Watch
+    from storage.objects import S3ObjectStore
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Parts:
     @property
     def database_url(self) -> str:
         """Where PostgreSQL is; the embedded one has to run already."""
+        from earwitness.embedded import postgres_of
+
         url = self.config.database.url.get_secret_value()
         server = postgres_of(self.config)
         if not url and not server.is_running:
@@ -38,8 +45,11 @@ class Parts:
         return url or server.url
 
     @cached_property
-    def objects(self) -> S3ObjectStore:
+    def objects(self) -> "S3ObjectStore":
         """The object store; the embedded one has to run already."""
+        from earwitness.embedded import object_store_settings, objects_of
+        from storage.objects import S3ObjectStore
+
         if self.config.objects.kind == "s3":
             return S3ObjectStore(object_store_settings(self.config.objects))
         server = objects_of(self.config)
@@ -50,58 +60,50 @@ class Parts:
         return S3ObjectStore(server.settings)
 
     @cached_property
-    def pbxs(self) -> dict[str, Ari]:
+    def pbxs(self) -> "dict[str, Ari]":
         """A client for each PBX."""
+        from recorder.ari import Ari
+
         return {
             pbx.name: Ari(pbx.url, pbx.username, pbx.password.get_secret_value(), pbx.application)
             for pbx in self.config.pbx
         }
 
     @cached_property
-    def capture(self) -> Capture:
+    def capture(self) -> "Capture":
         """Recordings at the PBXs."""
+        from recorder.capture import Capture, Defaults
+
         wanted = self.config.recording
         return Capture(
             self.catalogue, self.pbxs, Defaults(wanted.layout, wanted.format, wanted.pause)
         )
 
     @cached_property
-    def watches(self) -> tuple[Watch, ...]:
+    def watches(self) -> "tuple[Watch, ...]":
         """A watcher for each PBX."""
+        from recorder.watch import Orders, Watch
+
+        wanted = self.config.recording
         return tuple(
             Watch(
                 pbx.name,
                 self.pbxs[pbx.name],
                 self.catalogue,
                 self.capture,
-                Orders(
-                    pbx.trunks,
-                    self.config.recording.record_all,
-                    self.config.recording.resume_after_s,
-                ),
+                Orders(pbx.trunks, wanted.record_all, wanted.resume_after_s),
             )
             for pbx in self.config.pbx
         )
 
     @cached_property
-    def finisher(self) -> Finisher:
+    def finisher(self) -> "Finisher":
         """What workers do."""
+        from recorder.finish import Finisher
+
         return Finisher(self.catalogue, self.objects, self.pbxs, self.capture, self.spool)
 
     @property
     def spool(self) -> Path:
         """Where files are while they are encoded."""
         return self.config.data.directory / "spool"
-
-
-def object_store_settings(objects: Objects) -> ObjectStoreSettings:
-    """The `[objects]` table in the words of the store."""
-    return ObjectStoreSettings(
-        endpoint_url=objects.endpoint_url,
-        public_endpoint_url=objects.public_endpoint_url,
-        region=objects.region,
-        bucket=objects.bucket,
-        access_key_id=objects.access_key_id,
-        secret_access_key=objects.secret_access_key.get_secret_value(),
-        addressing=objects.addressing,
-    )

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 PART_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 LONGEST_PRESIGN_S = 7 * 24 * 3600  # a limit of the signature, version 4
+# Where the embedded store keeps its indexes, below its data directory.
+JOURNALS = ("*.idx", "filerldb2/*/*.log")
 CHECK_PREFIX = ".earwitness-check/"
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
@@ -196,6 +198,7 @@ class S3ObjectStore:
                 raise StoreRefused(f'objects.{key}: this version of Earwitness knows only "off".')
         self._settings = settings
         self._bucket = settings.bucket
+        self._journals = _Journals(settings.journals) if settings.journals else None
         self._lock = threading.Lock()
         self._clients: dict[tuple[int, str], S3Client] = {}
         self._puts_once = True  # until the store says that it does not know If-None-Match
@@ -306,8 +309,8 @@ class S3ObjectStore:
         return self._kept(upload, found.version_id)
 
     def _kept(self, upload: "_Upload", version_id: str | None) -> StoredObject:
-        if self._settings.journals is not None:
-            _flush(self._settings.journals)
+        if self._journals is not None:
+            self._journals.flush()
         return StoredObject(upload.key, upload.size_bytes, upload.sha256, version_id)
 
     # --- reading
@@ -515,20 +518,35 @@ def _attachment(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def _flush(directory: Path) -> None:
-    """Bring the embedded store's indexes to the disk: it syncs the bytes of a put, not these."""
-    for pattern in ("*.idx", "filerldb2/*/*.log"):
-        for path in directory.glob(pattern):
-            with suppress(FileNotFoundError):  # a journal that was just replaced is synced
-                _sync_file(path)
+class _Journals:
+    """The embedded store's indexes: it brings the bytes of a put to the disk, but not these.
 
+    They only grow: one that is as long as when it was last synced has nothing new.
+    """
 
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._synced: Mapping[Path, tuple[int, int]] = {}
+
+    def flush(self) -> None:
+        """Return when all that the store has written there is on the disk."""
+        found = (path for pattern in JOURNALS for path in self._directory.glob(pattern))
+        self._synced = {path: self._sync(path) for path in found}
+
+    def _sync(self, path: Path) -> tuple[int, int]:
+        """Sync a file, unless it is as it was; gives its inode and length of before."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:  # a journal that was just replaced is synced already
+            return 0, 0
+        try:
+            status = os.fstat(descriptor)
+            state = (status.st_ino, status.st_size)
+            if state != self._synced.get(path):
+                os.fsync(descriptor)
+            return state
+        finally:
+            os.close(descriptor)
 
 
 # --- errors of the library, in our words

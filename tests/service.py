@@ -57,7 +57,11 @@ class Service:
                 cwd=REPOSITORY,
                 stderr=log,
             )
-        until(self._is_ready, STARTS_WITHIN_S)
+        try:
+            until(self._is_ready, STARTS_WITHIN_S)
+        except BaseException:
+            self.kill()
+            raise
         if "Authorization" not in self._session.headers:
             token = self.run("token", "create", "--name", "test", "--role", "admin").strip()
             self._session.headers["Authorization"] = f"Bearer {token}"

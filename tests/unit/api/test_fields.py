@@ -1,0 +1,105 @@
+"""The fields of answers agree with the models that document them."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, get_args
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from api import fields
+from api.fields import Call, Recording, RecordingQuery, call_fields, recording_fields
+from storage import states
+from storage.records import CallRecord, Gap, Pause, RecordingRecord
+
+INDIA = timezone(timedelta(hours=5.5))
+INSTANTS = st.floats(0, 4e9).map(lambda second: datetime.fromtimestamp(second, INDIA))
+TEXTS = st.none() | st.text(st.characters(codec="utf-8"), max_size=20)
+SECONDS = st.floats(0, 10_000)
+PEOPLE = dict.fromkeys(
+    ("caller_number", "caller_name", "callee_number", "callee_name", "did", "agent"), TEXTS
+)
+DIRECTIONS = st.sampled_from(get_args(fields.Direction))
+
+
+def asked_back(answered: dict[str, Any]) -> Any:
+    """What a client reads."""
+    return json.loads(to_json(answered))
+
+
+@given(
+    st.builds(
+        RecordingRecord,
+        id=st.uuids(),
+        state=st.sampled_from(get_args(fields.RecordingState)),
+        trigger=st.sampled_from(["rule", "manual", "dtmf", "dialplan"]),
+        layout=st.sampled_from(["dual", "mono"]),
+        format=st.sampled_from(["opus", "mp3", "flac", "wav"]),
+        direction=DIRECTIONS,
+        started_at=st.none() | INSTANTS,
+        duration_s=st.none() | SECONDS,
+        pauses=st.lists(st.builds(Pause, INSTANTS, st.none() | INSTANTS, st.text())).map(tuple),
+        gaps=st.lists(st.builds(Gap, SECONDS, SECONDS, st.text())).map(tuple),
+        sha256=st.none() | st.just("0" * 64),
+        size_bytes=st.none() | st.integers(0, 2**40),
+        **PEOPLE,
+    )
+)
+def test_a_recording_agrees_with_its_model(record: RecordingRecord) -> None:
+    """Every recording is answered with exactly the documented fields, and in UTC."""
+    answered = asked_back(recording_fields(record, "http://ear.example"))
+    Recording.model_validate(answered)
+    assert answered["started_at"] is None or answered["started_at"].endswith("Z")
+
+
+@given(
+    st.builds(
+        CallRecord,
+        state=st.sampled_from(["ringing", "up", "ended"]),
+        direction=DIRECTIONS,
+        started_at=INSTANTS,
+        answered_at=st.none() | INSTANTS,
+        channels=st.lists(
+            st.fixed_dictionaries(
+                {name: st.text() for name in fields.Channel.model_fields} | {"inside": st.text()}
+            )
+        ).map(tuple),
+        **PEOPLE,
+    ),
+    st.lists(st.uuids()),
+)
+def test_a_call_agrees_with_its_model(record: CallRecord, made: list[UUID]) -> None:
+    """Every call is answered with exactly the documented fields, its channels included."""
+    Call.model_validate(asked_back(call_fields(record, made)))
+
+
+def test_the_states_are_the_catalogues() -> None:
+    """A state that the catalogue knows can be answered, and asked for."""
+    assert set(get_args(fields.RecordingState)) == set(states.NEXT)
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-11-23T18:00:00Z", datetime(2026, 11, 23, 18, tzinfo=UTC)),
+        ("2026-11-23T19:00:00.5+01:00", datetime(2026, 11, 23, 18, 0, 0, 500_000, UTC)),
+        ("2026-11-23T19:00:00 01:00", datetime(2026, 11, 23, 18, tzinfo=UTC)),
+        ("2026-11-23t18:00:00z", datetime(2026, 11, 23, 18, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_rfc_3339(text: str, instant: datetime) -> None:
+    """Any offset is understood, also where the URL made a space of its plus."""
+    assert RecordingQuery.model_validate({"from": text}).from_at == instant
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-23", "2026-11-23T18:00:00", "1795424777", "now", "", "T", "2026-13-01T00:00Z"]
+)
+def test_anything_else_is_no_time(text: str) -> None:
+    """A date, a time without an offset and a number of seconds are refused."""
+    with pytest.raises(ValidationError):
+        RecordingQuery.model_validate({"from": text})

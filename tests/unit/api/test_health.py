@@ -1,0 +1,27 @@
+"""What is told of a PBX."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from api.health import pbx_state
+from storage.records import PbxRecord
+
+NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "age_s", "state"),
+    [
+        ("main", 0, "connected"),
+        ("main", 20, "connected"),
+        ("main", 21, "unwatched"),
+        ("other", 0, "unwatched"),
+    ],
+)
+def test_a_pbx_is_what_its_watcher_says_while_there_is_one(
+    name: str, age_s: float, state: str
+) -> None:
+    """The watcher's word counts for 20 s; without one the PBX is unwatched."""
+    known = [PbxRecord("main", "connected", "", "22.1", NOW - timedelta(seconds=age_s))]
+    assert pbx_state(name, known, NOW) == state

@@ -1,0 +1,76 @@
+"""The OpenAPI document is valid, and says of every route what it does."""
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from api.app import ApiSettings, build_app
+from api.openapi import build_document, refusals_of
+from api.operation import OPEN, SIGNED_IN, find_operation, iter_operations
+from api.permissions import PERMISSIONS
+from storage.catalogue.engine import Catalogue
+
+
+@pytest.fixture(scope="module")
+def app() -> Flask:
+    """An application whose parts are never asked."""
+    catalogue = Catalogue("postgresql://127.0.0.1:1/none")
+    return build_app(catalogue, None, None, ApiSettings())  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def document(app: Flask) -> dict[str, Any]:
+    """What the application says of itself."""
+    return build_document(iter_operations(app))
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    """It is OpenAPI 3.1 by the specification's own schema, with no reference into the void."""
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_every_route_is_an_operation_that_says_what_it_needs(app: Flask) -> None:
+    """There is no view beside the operations, so none that nobody decided who may call."""
+    for rule in app.url_map.iter_rules():
+        operation = find_operation(app, rule.endpoint)
+        assert operation is not None, rule
+        assert operation.needs in {*PERMISSIONS, OPEN, SIGNED_IN}
+        assert "OPTIONS" not in (rule.methods or ())
+
+
+def test_only_health_is_open(app: Flask) -> None:
+    """Nothing but /health/* answers without a token."""
+    open_rules = {each.rule for each in iter_operations(app) if each.needs == OPEN}
+    assert open_rules == {"/health/live", "/health/ready"}
+
+
+def test_every_route_is_documented_with_its_errors(app: Flask, document: dict[str, Any]) -> None:
+    """Each method of each path is there, with its parameters, answers and every error_id."""
+    for operation in iter_operations(app):
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", operation.rule)
+        described = document["paths"][path][operation.method.lower()]
+        in_path = {each["name"] for each in described["parameters"] if each["in"] == "path"}
+        assert in_path == set(re.findall(r"{(\w+)}", path))
+        assert {str(status) for status in operation.answers} <= set(described["responses"])
+        for refusal in refusals_of(operation):
+            told = described["responses"][str(refusal.status)]
+            assert f"`{refusal.error_id}`" in told["description"]
+            assert "application/problem+json" in told["content"]
+        assert described["summary"]
+
+
+def test_operations_have_names_of_their_own(document: dict[str, Any]) -> None:
+    """A client that is generated of it has a function for each."""
+    names = [each["operationId"] for path in document["paths"].values() for each in path.values()]
+    assert len(names) == len(set(names))
+
+
+def test_the_contracts_filters_are_documented(document: dict[str, Any]) -> None:
+    """GET /recordings takes the parameters that the contract names, by these names."""
+    parameters = document["paths"]["/api/v1/recordings"]["get"]["parameters"]
+    filters = ["call_id", "number", "agent", "queue", "did", "direction", "tag", "rule", "state"]
+    filters += ["from", "to", "min_duration_s", "max_duration_s", "q"]
+    assert {each["name"] for each in parameters} == {*filters, "limit", "cursor"}

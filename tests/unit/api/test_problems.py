@@ -1,0 +1,67 @@
+"""Errors as problem documents."""
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from api import errors as api_errors
+from api.problems import STATUS, answer_problem, build_problem, register_problems, title_of
+from storage.errors import EarwitnessError, NoSuchCall, PbxUnavailable
+
+
+def every_error(base: type[EarwitnessError] = EarwitnessError) -> Iterator[type[EarwitnessError]]:
+    """The error and all below it that the packages define."""
+    assert api_errors.__doc__
+    yield base
+    for error in base.__subclasses__():
+        yield from every_error(error)
+
+
+def ours() -> list[type[EarwitnessError]]:
+    """What storage and API raise; what the recorder keeps to itself never comes here."""
+    return [error for error in every_error() if error.__module__.startswith(("storage.", "api."))]
+
+
+@pytest.mark.parametrize("error", ours(), ids=lambda error: error.__name__)
+def test_every_error_has_a_row(error: type[EarwitnessError]) -> None:
+    """The table names every error, with a status of refusal or failure, and each has a title."""
+    assert 400 <= STATUS[error] < 600
+    assert len(title_of(error)) > 10
+
+
+def test_error_ids_differ() -> None:
+    """A program can tell any two errors apart by error_id."""
+    ids = [error.error_id for error in ours() if "error_id" in vars(error)]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_refusal_says_what_happened() -> None:
+    """Below 500 the error's own message is the detail."""
+    problem = build_problem(NoSuchCall("there is no call main-1.0"))
+    assert (problem.status, problem.detail) == (404, "there is no call main-1.0")
+
+
+def test_a_failure_says_nothing_of_our_inside() -> None:
+    """From 500 on the message stays with us, and 503 says when to come back."""
+    response = answer_problem(build_problem(PbxUnavailable("http://10.1.2.3: refused")))
+    document = response.get_json()
+    assert document["detail"] == document["title"] == "Asterisk does not answer, or refuses us"
+    assert document["type"] == "/problems/pbx-unavailable"
+    assert response.headers["Retry-After"] == "5"
+    assert response.mimetype == "application/problem+json"
+
+
+def test_an_unexpected_error_is_500_with_an_id(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of an unexpected exception reaches the client but the id that the log has too."""
+    app = Flask("broken")
+    register_problems(app)
+
+    def fail() -> str:
+        raise ZeroDivisionError("/etc/secret")
+
+    app.add_url_rule("/", "fail", fail)
+    document = app.test_client().get("/").get_json()
+    assert (document["status"], document["error_id"]) == (500, "internal-error")
+    assert "secret" not in str(document)
+    assert document["instance"] in capsys.readouterr().out

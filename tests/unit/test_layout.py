@@ -1,0 +1,179 @@
+"""The shape of the code: who imports whom, where outside libraries live, how long functions are.
+
+Read from the syntax trees of the product's packages; imports inside functions count too.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A package may import those before it.
+LAYERS = ("storage", "recorder", "api", "earwitness")
+
+# Each outside library is imported only below these paths.
+HOMES = {
+    "alembic": ("storage/catalogue/engine.py", "storage/migrations/"),
+    "av": ("recorder/audio/",),
+    "boto3": ("storage/objects.py",),
+    "botocore": ("storage/objects.py",),
+    "cryptography": ("storage/manifest.py", "earwitness/embedded.py"),
+    "flask": ("api/",),
+    "gunicorn": ("api/server.py",),
+    "lameenc": ("recorder/audio/",),
+    "mypy_boto3_s3": ("storage/objects.py",),
+    "numpy": ("recorder/audio/",),
+    "procrastinate": ("storage/jobs.py", "storage/migrations/"),
+    "prometheus_client": ("api/metrics.py",),
+    "psycopg": ("storage/",),
+    "pydantic_settings": ("earwitness/config.py",),
+    "pydub": ("recorder/audio/",),
+    "requests": ("recorder/ari/",),
+    "rich": ("earwitness/cli.py",),
+    "soundfile": ("recorder/audio/",),
+    "sqlalchemy": ("storage/",),
+    "typer": ("earwitness/cli.py",),
+    "urllib3": ("recorder/ari/",),
+    "websocket": ("recorder/ari/",),
+    "werkzeug": ("api/",),
+}
+EVERYWHERE = {"pydantic", "pydantic_core", "structlog", "tenacity", "uuid_utils"}
+# A transaction is handed through from the caller to the catalogue; its type may be named.
+HANDED_THROUGH = {("sqlalchemy", "Connection")}
+
+LONGEST_FUNCTION = 60
+# A migration is one list of tables, read from top to bottom.
+LISTS = "storage/migrations/versions/"
+
+
+@dataclass(frozen=True)
+class Import:
+    """One name that a file imports from a top-level package."""
+
+    path: str
+    line: int
+    package: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line} imports {self.name or self.package}"
+
+
+@cache
+def tree(path: str) -> ast.Module:
+    """The syntax tree of a file of the project."""
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"), path)
+
+
+def product_files() -> list[str]:
+    """Every source file that is shipped."""
+    found = (path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
+    return sorted(str(path.relative_to(ROOT)) for path in found)
+
+
+def imports_of(path: str) -> Iterator[Import]:
+    """What a file imports, anywhere in it."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(path, node.lineno, alias.name.split(".")[0], alias.name)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                yield Import(path, node.lineno, node.module.split(".")[0], alias.name)
+
+
+def all_imports() -> list[Import]:
+    """What the product imports."""
+    return [found for path in product_files() for found in imports_of(path)]
+
+
+def functions_of(path: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function of a file, methods and inner ones included."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_go_downwards(layer: str) -> None:
+    """A package imports itself and those below it: earwitness, api, recorder, storage."""
+    above = LAYERS[LAYERS.index(layer) + 1 :]
+    found = [one for one in all_imports() if one.path.startswith(f"{layer}/")]
+    assert found
+    assert [str(one) for one in found if one.package in above] == []
+
+
+def test_the_product_does_not_need_what_is_not_shipped() -> None:
+    """Nothing that is shipped imports the laboratory, the tests, the benchmarks or the examples."""
+    unshipped = {"bench", "examples", "lab", "tests", "tools"}
+    assert [str(one) for one in all_imports() if one.package in unshipped] == []
+
+
+def test_imports_are_absolute() -> None:
+    """Every import names its package."""
+    relative = [
+        f"{path}:{node.lineno}"
+        for path in product_files()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and node.level > 0
+    ]
+    assert relative == []
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_each_outside_library_has_one_home(library: str) -> None:
+    """A library is imported only where it lives."""
+    strays = [
+        str(one)
+        for one in all_imports()
+        if one.package == library
+        and not one.path.startswith(HOMES[library])
+        and (one.package, one.name) not in HANDED_THROUGH
+    ]
+    assert strays == []
+
+
+def test_every_outside_library_is_known_here() -> None:
+    """A new library gets a home before it is used."""
+    known = {*HOMES, *EVERYWHERE, *LAYERS, *sys.stdlib_module_names}
+    assert [str(one) for one in all_imports() if one.package not in known] == []
+
+
+def test_the_design_tells_every_home() -> None:
+    """The table in docs/design.md names each library that has a home, but for typing stubs."""
+    design = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(\w+)`", design.partition("## Homes")[2]))
+    assert {*HOMES, *EVERYWHERE} - {"mypy_boto3_s3", "pydantic_core"} <= told
+
+
+def test_functions_are_short() -> None:
+    """No function is longer than a screen."""
+    long = [
+        f"{path}:{function.lineno} {function.name}"
+        for path in product_files()
+        if not path.startswith(LISTS)
+        for function in functions_of(path)
+        if (function.end_lineno or 0) - function.lineno >= LONGEST_FUNCTION
+    ]
+    assert long == []
+
+
+def test_only_the_command_line_prints() -> None:
+    """Standard output is for the results of commands; all else is logged."""
+    printing = [
+        f"{path}:{node.lineno}"
+        for path in product_files()
+        if path != "earwitness/cli.py"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert printing == []
