@@ -7,7 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +33,8 @@ res_pjsip_authenticator_digest res_pjsip_outbound_authenticator_digest res_pjsip
 res_pjsip_acl res_pjsip_dtmf_info res_rtp_asterisk
 res_rtp_multicast res_srtp chan_pjsip chan_rtp chan_websocket
 bridge_simple bridge_native_rtp bridge_softmix bridge_holding bridge_builtin_features
-chan_bridge_media res_stasis res_stasis_answer res_stasis_snoop res_stasis_recording res_stasis_playback
+chan_bridge_media
+res_stasis res_stasis_answer res_stasis_snoop res_stasis_recording res_stasis_playback
 res_stasis_device_state res_ari res_ari_model res_ari_applications res_ari_asterisk
 res_ari_bridges res_ari_channels res_ari_device_states res_ari_endpoints res_ari_events
 res_ari_playbacks res_ari_recordings res_ari_sounds res_audiosocket chan_audiosocket
@@ -56,9 +57,17 @@ class Asterisk:
 
     Give it configuration with `configure`, then `start` it. It dies with the thread that started
     it, and `stop` removes its directory. `ari_url` is the base of its HTTP server, without `/ari`.
+    `without` names modules to leave out.
     """
 
-    def __init__(self, root: Path, name: str = "asterisk", *, channelvars: Sequence[str] = ()):
+    def __init__(
+        self,
+        root: Path,
+        name: str = "asterisk",
+        *,
+        channelvars: Sequence[str] = (),
+        without: Collection[str] = (),
+    ):
         if os.geteuid() != 0:
             raise LabError("starting Asterisk in its root needs root (chroot)")
         self.root = root
@@ -73,7 +82,7 @@ class Asterisk:
         self._process: subprocess.Popen[bytes] | None = None
         _sweep(root / "lab")
         self._make_directory()
-        self.configure(self._base_files(channelvars))
+        self.configure(self._base_files(channelvars, without))
 
     @property
     def spool(self) -> Path:
@@ -216,12 +225,12 @@ class Asterisk:
         self._owner = (self.directory / "owner").open("w")
         fcntl.flock(self._owner, fcntl.LOCK_EX)
 
-    def _base_files(self, channelvars: Sequence[str]) -> dict[str, str]:
+    def _base_files(self, channelvars: Sequence[str], without: Collection[str]) -> dict[str, str]:
         here = self.inside(self.directory)
+        modules = [module for module in MODULES.split() if module not in without]
         return {
             "asterisk.conf": _ASTERISK_CONF.format(here=here),
-            "modules.conf": "[modules]\nautoload=no\n"
-            + "".join(f"load={m}\n" for m in MODULES.split()),
+            "modules.conf": "[modules]\nautoload=no\n" + "".join(f"load={m}\n" for m in modules),
             "logger.conf": "[general]\n[logfiles]\nmessages.log => error,warning,notice\n",
             "cdr.conf": "[general]\nenable=no\n",
             "http.conf": f"[general]\nenabled=yes\nbindaddr=127.0.0.1\nbindport={self.http_port}\n",

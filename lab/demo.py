@@ -15,13 +15,14 @@ from pathlib import Path
 
 from lab.dialogues import INBOUND, OUTBOUND
 from lab.pbx import DID_AGENT, DID_QUEUE
-from lab.root import LabError, ensure_root, root_directory
+from lab.root import LabError, ensure_program, ensure_root, root_directory
 from lab.speech import Parts, Voice, speak_dialogue
 from lab.world import Call, World
 
 LINES = 2
 PAUSE_S = 6.0
 RING_S = 2.0
+LEAVE_WITHIN_S = 2.0
 
 VOICES = {
     "2001": Voice("en-us+f3", 165, 55),
@@ -50,6 +51,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     try:
+        ensure_program("espeak-ng", "espeak-ng")
         with World(ensure_root(root_directory())) as world:
             _run(world, stopping)
     except LabError as error:
@@ -65,7 +67,7 @@ def _run(world: World, stopping: threading.Event) -> None:
     access = {"ari_url": pbx.ari_url, "username": pbx.username, "password": pbx.password}
     print(json.dumps(access), flush=True)
     lines = [
-        threading.Thread(target=_keep_calling, args=(world, scenes, stopping))
+        threading.Thread(target=_keep_calling, args=(world, scenes, stopping), daemon=True)
         for scenes in (_inbound_scenes(speech), _outbound_scenes(speech))
     ]
     for line in lines:
@@ -73,7 +75,7 @@ def _run(world: World, stopping: threading.Event) -> None:
     stopping.wait()
     world.hang_up_all()
     for line in lines:
-        line.join()
+        line.join(LEAVE_WITHIN_S)
 
 
 def _keep_calling(world: World, scenes: Iterator[Scene], stopping: threading.Event) -> None:

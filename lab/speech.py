@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from lab.root import ensure_program
-
 RATE = 8000
 PAUSE_S = 0.4
 SPEAK_TIMEOUT_S = 30.0
@@ -49,8 +47,7 @@ class Parts:
 def speak_dialogue(
     dialogue: Dialogue, agent: Voice, customer: Voice, directory: Path, tag: str
 ) -> Parts:
-    """Write both sides of a dialogue; each is silent while the other speaks."""
-    ensure_program("espeak-ng", "espeak-ng")
+    """Write both sides of a dialogue; each is silent while the other speaks. Needs espeak-ng."""
     voices = {"agent": agent, "customer": customer}
     sides: dict[str, list[Samples]] = {"agent": [], "customer": []}
     pause = np.zeros(int(PAUSE_S * RATE), np.int16)

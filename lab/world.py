@@ -11,12 +11,24 @@ from typing import Literal, Self
 
 from lab.asterisk import Asterisk
 from lab.far import CHANNELVARS, FarEnd, Leg, Manner, far_files
-from lab.pbx import DID_AGENT, DID_IVR, DID_QUEUE, PARKING, TRUNK, pbx_files, write_music
+from lab.pbx import (
+    DID_AGENT,
+    DID_IVR,
+    DID_QUEUE,
+    PARKING,
+    TRUNK,
+    pbx_files,
+    write_music,
+)
 from lab.waiting import until
 
 ANSWER_AFTER_S = 0.1
 # The phones that a call to a DID can ring; the first is expected to answer.
-RUNG = {DID_AGENT: ("2001",), DID_QUEUE: ("2001", "2002"), DID_IVR: ()}
+RUNG = {
+    DID_AGENT: ("2001",),
+    DID_QUEUE: ("2001", "2002"),
+    DID_IVR: (),
+}
 
 How = Literal["refer", "dtmf"]
 
@@ -24,11 +36,15 @@ How = Literal["refer", "dtmf"]
 class World:
     """Two Asterisks: `pbx`, the one under test, and behind `far` the carrier and every phone.
 
-    `codecs` is what both allow, in Asterisk's words: "ulaw", or "g722" for wideband.
+    `codecs` is what both allow, in Asterisk's words: "ulaw", or "g722" for wideband. With
+    `native_bridging` the PBX may pass RTP on as it comes. Then sequence numbers jump when parties
+    change, and Debian's Asterisk 22 drops in its audiohooks what lies behind: do not trust what the
+    far end's legs `heard` there.
     """
 
-    def __init__(self, root: Path, codecs: str = "ulaw"):
-        self.pbx = Asterisk(root, "pbx")
+    def __init__(self, root: Path, codecs: str = "ulaw", *, native_bridging: bool = False):
+        without = () if native_bridging else ("bridge_native_rtp",)
+        self.pbx = Asterisk(root, "pbx", without=without)
         self.far_asterisk = Asterisk(root, "far", channelvars=CHANNELVARS)
         self._configure(codecs)
 

@@ -102,13 +102,17 @@ class CallModel:
         """Every call that has not ended."""
         return tuple(self._id(call) for call in self._calls.values() if call.ended_at is None)
 
+    def is_split(self) -> bool:
+        """Whether a bridge joins channels of different calls: a linkedid was read too early."""
+        joined = {(leg.bridge_id, self._call_of[id_]) for id_, leg in self._live_legs().items()}
+        bridges = [bridge_id for bridge_id, _ in joined if bridge_id is not None]
+        return len(bridges) != len(set(bridges))
+
     def forget(self, call_id: str) -> None:
         """Drop an ended call, once it is kept elsewhere."""
-        call = self._calls[call_id.removeprefix(f"{self._pbx}-")]
-        if call.ended_at is not None:
-            del self._calls[call.linkedid]
-            for channel_id in call.legs:
-                self._call_of.pop(channel_id, None)
+        linkedid = call_id.removeprefix(f"{self._pbx}-")
+        if self._calls[linkedid].ended_at is not None:
+            del self._calls[linkedid]
 
     def restore(self, record: CallRecord) -> None:
         """Take up a call where it was kept; what has changed since comes with `rebuild`."""
@@ -272,13 +276,15 @@ class CallModel:
         return build_call_id(self._pbx, call.linkedid)
 
 
-def _side(leg: Leg, call: _Call) -> str:
+def _side(leg: Leg, call: _Call) -> str | None:
     """The side of a dual recording on which a leg that joins is heard.
 
     Left is the customer, or the caller where no customer takes part; right are all others, so a
     second customer (a call that was transferred out) too.
     """
     persons = call.persons()
+    if not leg.is_person:
+        return None
     if any(other.side == "left" and other.alive for other in persons):
         return "right"
     if leg.party == "customer":

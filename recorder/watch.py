@@ -338,7 +338,7 @@ class _Session:
             return
         self._checked_at = now
         lock.verify()
-        if self._stale:
+        if self._stale or self._model.is_split():
             self._reconcile()
         if self._connected:
             with self._catalogue.begin() as tx:

@@ -223,7 +223,8 @@ class Ari:
         """Make a channel that hears (`spy`) or talks into (`whisper`) another, in any state.
 
         It comes into our application with `app_args`. Raises AriNotFound when the channel is
-        gone and AriServerError when `snoop_id` is taken.
+        gone and AriServerError when `snoop_id` is taken. Look before trying an id again: an
+        Asterisk that refused one takes 16 s to end on SIGTERM (measured on 22.10; `originate` too).
         """
         path = _path("channels", channel_id, "snoop", snoop_id)
         query = {"app": self.application, "appArgs": app_args, "spy": spy, "whisper": whisper}

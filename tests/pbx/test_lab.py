@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ def spans(path: Path, hz: float) -> list[tuple[float, float]]:
     """When a tone is heard in a file."""
     rate, (sound,) = read_audio(path)
     return tone_spans(sound, rate, hz)
+
+
+def extent(path: Path, hz: float) -> tuple[float, float]:
+    """When a tone is first and last heard; a late packet may leave a hole between."""
+    heard = spans(path, hz)
+    return heard[0][0], heard[-1][1]
+
+
+def longest_pause(path: Path, hz: float) -> tuple[float, float]:
+    """The longest time between two spans of a tone."""
+    heard = spans(path, hz)
+    pauses = [(one[1], next_one[0]) for one, next_one in pairwise(heard)]
+    return max(pauses, key=lambda pause: pause[1] - pause[0])
 
 
 def test_inbound(world: World) -> None:
@@ -76,8 +90,8 @@ def test_queue(world: World) -> None:
     call = world.inbound(DID_QUEUE, answered_by="2002", answer_after_s=1.5)
     call.talk_for(1.5)
     call.hang_up()
-    (music,) = spans(call.heard("customer"), MUSIC_HZ)
-    (agent,) = spans(call.heard("customer"), BEN)
+    music = extent(call.heard("customer"), MUSIC_HZ)
+    agent = extent(call.heard("customer"), BEN)
     assert music[1] - music[0] > 1
     assert agent[0] == pytest.approx(music[1], abs=0.2)
     assert_tones(call.heard("customer"), BEN, last_s=1)
@@ -104,11 +118,9 @@ def test_hold(world: World) -> None:
     call.unhold()
     call.talk_for(1)
     call.hang_up()
-    (music,) = spans(call.heard("customer"), MUSIC_HZ)
+    music = extent(call.heard("customer"), MUSIC_HZ)
     assert music[1] - music[0] == pytest.approx(1.5, abs=0.3)
-    before, after = spans(call.heard("customer"), ANN)
-    assert before[1] <= music[0] + 0.05
-    assert after[0] >= music[1] - 0.05
+    assert longest_pause(call.heard("customer"), ANN) == pytest.approx(music, abs=0.05)
     assert_tones(call.heard("agent"), CUSTOMER_HZ)
 
 
@@ -162,8 +174,8 @@ def test_silent_phone(world: World) -> None:
     call.leg("agent").talk()
     call.talk_for(1)
     call.hang_up()
-    before, after = spans(call.heard("customer"), ANN)
-    assert after[0] - before[1] == pytest.approx(1, abs=0.3)
+    from_s, to_s = longest_pause(call.heard("customer"), ANN)
+    assert to_s - from_s == pytest.approx(1, abs=0.3)
 
 
 def test_late_answer(world: World) -> None:

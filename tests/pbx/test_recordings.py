@@ -3,12 +3,14 @@
 import itertools
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.ears import level_dbfs, read_audio, tone_spans, worst_other_tone
+from lab.ears import cut_out, level_dbfs, read_audio, tone_spans, worst_other_tone
 from lab.far import AGENT_HZ, CUSTOMER_HZ
+from lab.waiting import until
 from lab.world import Call, World
 from tests.service import Service
 
@@ -94,3 +96,180 @@ def test_inbound(service: Service, world: World) -> None:
     assert recording["did"] == "3000"
     assert recording["agent"] == "2001"
     assert recording["media"]["channels"] == 2
+
+
+def test_outbound(service: Service, world: World) -> None:
+    """Of a call that an agent makes, the customer is on the left all the same."""
+    number = str(next(_numbers))
+    call = world.outbound(agent="2001", number=number)
+    live = until(lambda: next((c for c in _calls(service) if c["callee"]["number"] == number), None))
+    talk = Talk(service, call, live["id"])
+    talk.talk_until(4)
+    recording, rate, sides, talked_s = talk.end()
+    assert_whole(talked_s, recording, rate, sides)
+    assert_hears(sides[0], rate, CUSTOMER_HZ)
+    assert_hears(sides[1], rate, A1)
+    assert recording["direction"] == "outbound"
+    assert recording["callee"]["number"] == number
+
+
+def test_queue(service: Service, world: World) -> None:
+    """Waiting in a queue is not recorded; the conversation is, with the queue's name."""
+    talk = begin(service, world, did="3001", answered_by="2002", answer_after_s=2.0)
+    talk.talk_until(4)
+    recording, rate, sides, talked_s = talk.end("agent")
+    assert_whole(talked_s, recording, rate, sides)
+    assert_hears(sides[0], rate, CUSTOMER_HZ)
+    assert_hears(sides[1], rate, A2)
+    assert recording["queue"] == "support"
+    assert recording["agent"] == "2002"
+
+
+def test_hold(service: Service, world: World) -> None:
+    """A call on hold goes on being recorded, in one piece and without the music."""
+    talk = begin(service, world)
+    talk.talk_until(3)
+    talk.call.hold("agent")
+    talk.talk_until(6)
+    talk.call.unhold("agent")
+    talk.talk_until(9)
+    recording, rate, sides, talked_s = talk.end()
+    assert_whole(talked_s, recording, rate, sides)
+    assert_hears(sides[0], rate, CUSTOMER_HZ)
+    assert_hears(cut_out(sides[1], rate, 0.5, 2.5), rate, A1)
+    assert_hears(cut_out(sides[1], rate, 3.5, 5.5), rate)
+    assert_hears(cut_out(sides[1], rate, 6.5, 8.5), rate, A1)
+
+
+@pytest.mark.parametrize("how", ["refer", "dtmf"])
+def test_blind_transfer(service: Service, world: World, how: Any) -> None:
+    """The recording goes on with the next agent, on the same side, in the same recording."""
+    talk = begin(service, world)
+    talk.talk_until(3)
+    talk.call.blind_transfer(to="2003", how=how)
+    transferred_s = time.monotonic() - talk.began
+    talk.talk_until(transferred_s + 3)
+    recording, rate, sides, talked_s = talk.end()
+    assert_whole(talked_s, recording, rate, sides)
+    assert_hears(cut_out(sides[1], rate, 0.5, 2.5), rate, A1)
+    after = cut_out(sides[1], rate, transferred_s + 0.5, talked_s - 0.5)
+    assert_hears(after, rate, A3)
+    assert level_dbfs(cut_out(sides[0], rate, 0.5, talked_s), rate, CUSTOMER_HZ) > PRESENT_DBFS
+    assert recording["agent"] == "2003"
+    assert len(service.recordings(talk.call_id)) == 1
+
+
+@pytest.mark.parametrize("how", ["refer", "dtmf"])
+def test_attended_transfer(service: Service, world: World, how: Any) -> None:
+    """After the consultation the customer's recording has the colleague, and nothing before."""
+    talk = begin(service, world)
+    talk.talk_until(3)
+    talk.call.attended_transfer(to="2003", how=how)
+    transferred_s = time.monotonic() - talk.began
+    talk.talk_until(transferred_s + 3)
+    recording, rate, sides, talked_s = talk.end()
+    assert_whole(talked_s, recording, rate, sides)
+    assert_hears(cut_out(sides[1], rate, 0.5, 2.5), rate, A1)
+    after = cut_out(sides[1], rate, transferred_s + 0.5, talked_s - 0.5)
+    assert_hears(after, rate, A3)
+    assert level_dbfs(cut_out(sides[0], rate, 0.5, talked_s), rate, CUSTOMER_HZ) > PRESENT_DBFS
+    assert recording["agent"] == "2003"
+
+
+def test_pause_leaves_silence(service: Service, world: World) -> None:
+    """What is said in a pause is in no file; the time line stays."""
+    talk = begin(service, world)
+    paused_s, resumed_s = _pause(talk)
+    talk.talk_until(9)
+    recording, rate, sides, talked_s = talk.end()
+    assert_whole(talked_s, recording, rate, sides)
+    for side, hz in ((sides[0], CUSTOMER_HZ), (sides[1], A1)):
+        assert_hears(cut_out(side, rate, 0.5, 2.5), rate, hz)
+        assert_hears(cut_out(side, rate, paused_s + 0.1, resumed_s - 0.1), rate)
+        assert_hears(cut_out(side, rate, 6.5, 8.5), rate, hz)
+    (pause,) = recording["pauses"]
+    assert pause["from_s"] == pytest.approx(paused_s, abs=0.15)
+    assert pause["to_s"] == pytest.approx(resumed_s, abs=0.15)
+    assert pause["by"] == "test"
+
+
+def test_discard(service: Service, world: World) -> None:
+    """A discarded recording keeps nothing, neither in the store nor on the PBX."""
+    talk = begin(service, world)
+    talk.talk_until(2)
+    answer = service.post(f"/recordings/{talk.recording['id']}/discard")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["state"] == "discarded"
+    talk.call.hang_up()
+    assert service.recordings(talk.call_id)[0]["media"]["key"] is None
+    until(lambda: not files_of(world, talk.recording["id"]))
+    refused = service.post(f"/recordings/{talk.recording['id']}/stop")
+    assert refused.status_code == 409
+    assert refused.json()["error_id"] == "recording-not-active"
+
+
+def test_started_by_hand_mono_and_stopped(service: Service, world: World) -> None:
+    """A second recording of a call, asked for by a person, is mono, and ends when told."""
+    talk = begin(service, world)
+    answer = service.post(
+        f"/calls/{talk.call_id}/recordings", {"layout": "mono", "format": "flac", "tags": ["x"]}
+    )
+    assert answer.status_code == 201, answer.text
+    mono = answer.json()
+    assert (mono["state"], mono["trigger"], mono["tags"]) == ("recording", "manual", ["x"])
+    began = time.monotonic()
+    talk.talk_until(4)
+    stopped = service.post(f"/recordings/{mono['id']}/stop")
+    lasted_s = time.monotonic() - began
+    assert stopped.json()["state"] == "captured"
+    talk.talk_until(6)
+    dual, rate, sides, talked_s = talk.end()
+    assert_whole(talked_s, dual, rate, sides)
+    kept = service.await_state(mono["id"], ["stored"])
+    mono_rate, (both,) = read_audio(service.fetch_audio(kept))
+    assert_whole(lasted_s, kept, mono_rate, both[None])
+    assert_hears(both, mono_rate, CUSTOMER_HZ, A1)
+    assert kept["media"]["channels"] == 1
+
+
+def test_nothing_is_left_on_the_pbx(service: Service, world: World) -> None:
+    """Once stored, the PBX has neither file nor snoop of a recording."""
+    talk = begin(service, world)
+    talk.talk_until(2)
+    recording, *_ = talk.end()
+    until(lambda: not files_of(world, recording["id"]))
+    assert [c["name"] for c in world.pbx.ari("GET", "/channels")] == []
+
+
+def test_the_manifest_tells_the_same(service: Service, world: World) -> None:
+    """Beside the object lies a manifest with its hash, its segments and its waveform."""
+    talk = begin(service, world)
+    talk.talk_until(3)
+    recording, *_ = talk.end()
+    body = service.get(f"/recordings/{recording['id']}/manifest")["manifest"]
+    assert body["recording"]["sha256"] == recording["media"]["sha256"]
+    assert {one["side"] for one in body["segments"]} == {"left", "right"}
+    waveform = service.get(f"/recordings/{recording['id']}/waveform")
+    assert len(waveform["peaks"]) == 2
+
+
+def _pause(talk: Talk) -> tuple[float, float]:
+    """Pause from the third to the sixth second; when that took effect, and when it ended."""
+    path = f"/recordings/{talk.recording['id']}"
+    talk.talk_until(3)
+    assert talk.service.post(f"{path}/pause").json()["state"] == "paused"
+    paused_s = time.monotonic() - talk.began
+    assert talk.service.post(f"{path}/pause").status_code == 200
+    talk.talk_until(6)
+    resumed_s = time.monotonic() - talk.began
+    assert talk.service.post(f"{path}/resume").json()["state"] == "recording"
+    return paused_s, resumed_s
+
+
+def _calls(service: Service) -> list[dict[str, Any]]:
+    return list(service.get("/calls")["items"])
+
+
+def files_of(world: World, recording_id: str) -> list[Path]:
+    """The recording's files on the PBX's disk."""
+    return [path for path in world.pbx.directory.rglob(f"*{recording_id}*") if path.is_file()]

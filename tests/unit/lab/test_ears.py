@@ -47,6 +47,12 @@ def test_one_tone_is_no_other(hz: float) -> None:
     assert level < -80, f"{other} Hz"
 
 
+def test_a_shift_of_phase_costs_little() -> None:
+    """A tone that goes on in the opposite phase is as loud as before, but for the joint."""
+    sound = np.concatenate((tone(440, 3), -tone(440, 3)))
+    assert level_dbfs(sound, RATE, 440) == pytest.approx(-13, abs=1)
+
+
 def test_silence_is_silent() -> None:
     """Silence, and no sample at all, are at the floor."""
     assert level_dbfs(silence(1), RATE, 440) == SILENCE_DBFS
@@ -75,6 +81,24 @@ def test_span_of_a_tone(hz: float, before_s: float, tone_s: float, dbfs: float, 
     parts = (silence(before_s, rate), tone(hz, tone_s, dbfs, rate), silence(0.5, rate))
     spans = tone_spans(np.concatenate(parts), rate, hz)
     assert spans == [pytest.approx((before_s, before_s + tone_s), abs=0.002)]
+
+
+def test_a_click_is_no_other_tone() -> None:
+    """A packet's silence now and then in one tone is not taken for another."""
+    sound = tone(1210, 3)
+    for start in (4000, 12000, 20000):
+        sound[start : start + 160] = 0
+    _, level = worst_other_tone(sound, RATE, [1210])
+    assert level < -70
+
+
+def test_a_short_intruder_is_found() -> None:
+    """Another tone of half a second at the very beginning does not hide in the average."""
+    sound = tone(440, 6)
+    sound[:4000] += tone(1100, 0.5, -25)
+    hz, level = worst_other_tone(sound, RATE, [440])
+    assert hz == 1100
+    assert level > -45
 
 
 def test_spans_of_parties_in_turn() -> None:

@@ -202,6 +202,29 @@ def test_an_attended_transfer_joins_two_calls() -> None:
     assert [leg.alive for leg in legs_of(pbx.call("1.2"))] == [False, False]
 
 
+def test_a_forgotten_consultation_leaves_the_call_alone() -> None:
+    """The channel that moved on still ends with its new call."""
+    pbx = inbound()
+    pbx.create(OTHER, "1.3")
+    pbx.enter(OTHER, "c")
+    pbx.leave(OTHER, "c")
+    pbx.linkedids["1.3"] = "1.0"
+    pbx.enter(OTHER)
+    pbx.model.forget("main-1.3")
+    for one in (CUSTOMER, AGENT, OTHER):
+        pbx.destroy(one)
+    assert pbx.call().state == "ended"
+
+
+def test_a_bridge_of_two_calls_is_noticed() -> None:
+    """While Asterisk has not joined the linkedids yet, the model knows that it must ask again."""
+    pbx = inbound()
+    pbx.create(OTHER, "1.3")
+    assert not pbx.model.is_split()
+    pbx.enter(OTHER)
+    assert pbx.model.is_split()
+
+
 def test_a_second_customer_is_on_the_right() -> None:
     """A call that an agent transfers out again keeps the first customer on the left."""
     pbx = inbound()

@@ -1,0 +1,58 @@
+"""The HTTP application: everything that answers, wired on one page."""
+
+from flask import Flask, Response
+from werkzeug.routing import BaseConverter
+
+from api.health import StoreProbe
+from api.metrics import Metrics
+from api.operation import require_token
+from api.parts import EXTENSION, Parts
+from api.ports import ApiSettings, Objects, Recorder
+from api.problems import register_problems
+from api.routes import calls, docs, media, operational, recordings
+from storage.catalogue.engine import Catalogue
+
+__all__ = ["ApiSettings", "Objects", "Recorder", "build_app"]
+
+LONGEST_BODY_BYTES = 1024 * 1024
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class CallIdConverter(BaseConverter):
+    """A call's id in a path: the PBX's name and Asterisk's linkedid, such as main-1795424777.0."""
+
+    regex = r"[!-.0-~]{1,200}"
+
+
+def build_app(
+    catalogue: Catalogue, objects: Objects, recorder: Recorder, settings: ApiSettings
+) -> Flask:
+    """The application; each process that serves builds its own."""
+    app = Flask("api", static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES
+    app.url_map.converters["call_id"] = CallIdConverter
+    app.url_map.merge_slashes = False
+    metrics = Metrics(catalogue, settings)
+    app.extensions[EXTENSION] = Parts(
+        catalogue, objects, recorder, settings, StoreProbe(objects), metrics
+    )
+    metrics.register(app)
+    app.before_request(require_token)
+    app.after_request(_protect)
+    register_problems(app)
+    for module in (calls, recordings, media, operational, docs):
+        module.operations.register(app)
+    return app
+
+
+def _protect(answered: Response) -> Response:
+    """Headers that keep answers out of caches, frames and other sites' pages."""
+    for name, value in HEADERS.items():
+        answered.headers.setdefault(name, value)
+    return answered

@@ -1,0 +1,106 @@
+"""Who is asking: a bearer token, or the same token as the password of HTTP Basic.
+
+Basic is for the address bar of a browser, which cannot send a bearer token; the user's name does
+not matter. A browser sends it by itself with every request, also with one that another site's
+page makes, so requests that change something are refused where their `Origin` is not ours.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import structlog
+from flask import Request, g, request
+from sqlalchemy import Connection
+from werkzeug.datastructures import Authorization
+
+from api.errors import Forbidden, NotAuthenticated
+from api.parts import parts
+from api.permissions import permissions_of
+from storage.catalogue import tokens
+from storage.records import TokenRecord
+
+log = structlog.get_logger()
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who is asking; `agents` are those whose calls and recordings it may see, None for all."""
+
+    token: TokenRecord
+    permissions: frozenset[str]
+    agents: frozenset[str] | None
+
+    @property
+    def name(self) -> str:
+        """The token's name, as it stands in logs and in what was done."""
+        return self.token.name
+
+
+def authenticate() -> None:
+    """Find out who is asking; raises NotAuthenticated where no token of ours comes along."""
+    g.asker = _find_asker(_read_secret(request))
+    if request.method not in SAFE_METHODS and _is_basic(request) and _is_foreign(request):
+        _refuse("requests of other sites")
+
+
+def asker() -> Asker:
+    """Who is asking, in a request that was authenticated."""
+    found: Asker = g.asker
+    return found
+
+
+def authorise(permission: str) -> None:
+    """Raise Forbidden, and log it, unless the token permits this."""
+    if permission not in asker().permissions:
+        _refuse(permission)
+
+
+def _refuse(permission: str) -> None:
+    log.warning(
+        "request.refused",
+        token=asker().name,
+        permission=permission,
+        method=request.method,
+        path=request.path,
+    )
+    raise Forbidden(f"the token does not permit {permission}")
+
+
+def _read_secret(asked: Request) -> str:
+    given = asked.authorization or Authorization("")
+    secret = given.token if given.type == "bearer" else given.password if _is_basic(asked) else None
+    if not secret:
+        raise NotAuthenticated("send a token: Authorization: Bearer TOKEN")
+    return secret
+
+
+def _is_basic(asked: Request) -> bool:
+    return asked.authorization is not None and asked.authorization.type == "basic"
+
+
+def _is_foreign(asked: Request) -> bool:
+    """Whether a browser sends this for a page that is not ours; other clients send no Origin."""
+    origin = asked.headers.get("Origin")
+    if origin is None:
+        return False
+    ours = {asked.host, urlsplit(parts().settings.public_url).netloc} - {""}
+    return urlsplit(origin).netloc not in ours
+
+
+def _find_asker(secret: str) -> Asker:
+    with parts().catalogue.begin() as tx:
+        token = tokens.find_token(tx, secret)
+        if token is None:
+            raise NotAuthenticated("this token is not known")
+        return Asker(token, permissions_of(token), _visible_agents(tx, token))
+
+
+def _visible_agents(tx: Connection, token: TokenRecord) -> frozenset[str] | None:
+    """An agent sees its own; who belongs to a team sees the team's; admin and others see all."""
+    if token.role == "agent":
+        return frozenset({token.name})
+    if token.team is None or token.role == "admin":
+        return None
+    return tokens.list_agents_of_team(tx, token.team)

@@ -1,0 +1,418 @@
+"""The fields of answers and requests, in the contract's words: their schema, and how they are made.
+
+The models document an answer and check it in tests; an answer is made as a plain mapping, since
+building and validating a model per item takes longer than finding the item.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    StringConstraints,
+)
+
+from storage.records import CallRecord, Gap, Page, Pause, RecordingRecord
+
+T = TypeVar("T")
+
+CallState = Literal["ringing", "up", "ended"]
+RecordingState = Literal[
+    "requested",
+    "recording",
+    "paused",
+    "captured",
+    "stored",
+    "purged",
+    "aborted",
+    "discarded",
+    "failed",
+]
+Direction = Literal["inbound", "outbound", "internal"]
+Layout = Literal["dual", "mono"]
+Format = Literal["opus", "mp3", "flac", "wav"]
+
+Instant = Annotated[AwareDatetime, Field(description="RFC 3339, in UTC")]
+Seconds = Annotated[float, Field(ge=0, description="seconds")]
+Span = Annotated[tuple[Seconds, Seconds], Field(description="from, to")]
+
+
+# Answers
+
+
+class Answer(BaseModel):
+    """A JSON object that is answered: every field is always there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Person(Answer):
+    """One end of a call."""
+
+    number: str | None
+    name: str | None
+
+
+class Channel(Answer):
+    """One Asterisk channel of a call."""
+
+    id: str
+    name: str
+    state: str = Field(description="Asterisk's word for it, such as `Ring` or `Up`")
+    party: str | None = Field(description="whose it is: `customer`, `agent` or `supervisor`")
+    number: str | None
+    caller_name: str | None = Field(description="the party's name")
+
+
+class Call(Answer):
+    """One conversation as people see it."""
+
+    id: str = Field(examples=["main-1795424777.0"])
+    pbx: str
+    state: CallState
+    direction: Direction
+    caller: Person
+    callee: Person
+    did: str | None = Field(description="the number that was dialled from outside")
+    queue: str | None
+    agent: str | None
+    started_at: Instant
+    answered_at: Instant | None
+    ended_at: Instant | None
+    channels: list[Channel]
+    recordings: list[UUID] = Field(
+        description="while the call lives, its recordings that run; once it has ended, all of them"
+    )
+    spies: list[UUID] = Field(description="who listens to the call; empty in this version")
+    decision: None = Field(
+        description="why the call is recorded or not; null, for there are no rules in this version"
+    )
+
+
+class PauseSpan(Answer):
+    """A span in which nothing was recorded, in seconds from the recording's start."""
+
+    from_s: Seconds
+    to_s: Seconds | None = Field(description="null while the pause lasts")
+    by: str
+
+
+class GapSpan(Answer):
+    """A span that should hold audio and does not, in seconds from the recording's start."""
+
+    from_s: Seconds
+    to_s: Seconds
+    cause: str
+
+
+class Media(Answer):
+    """The encoded object; all but the format is null until it is stored."""
+
+    format: Format
+    content_type: str | None
+    channels: int | None
+    sample_rate: int | None
+    size_bytes: int | None
+    sha256: str | None = Field(pattern="^[0-9a-f]{64}$")
+    key: str | None = Field(description="the object's key in the store")
+
+
+class Retention(Answer):
+    """How long the recording is kept; both null in this version: for ever, and without a hold."""
+
+    expires_at: None
+    hold: None
+
+
+class Links(Answer):
+    """Where the recording's parts are; the audio answers once the state is `stored`."""
+
+    self: HttpUrl
+    audio: HttpUrl
+    waveform: HttpUrl
+    manifest: HttpUrl
+    call: HttpUrl
+
+
+class Recording(Answer):
+    """Our promise to keep a call's audio, and what became of it."""
+
+    id: UUID
+    call_id: str
+    pbx: str
+    state: RecordingState
+    reason: str | None = Field(description="why it ended as it did, where that needs saying")
+    trigger: Literal["rule", "manual", "dtmf", "dialplan"]
+    rule: str | None
+    layout: Layout
+    direction: Direction
+    caller: Person
+    callee: Person
+    did: str | None
+    queue: str | None
+    agent: str | None
+    started_at: Instant | None
+    ended_at: Instant | None
+    duration_s: Seconds | None
+    pauses: list[PauseSpan]
+    gaps: list[GapSpan]
+    tags: list[str]
+    note: str | None
+    media: Media
+    retention: Retention
+    links: Links
+
+
+class Waveform(Answer):
+    """Enough to draw a player; each list has one entry a channel: left, right, or mono."""
+
+    seconds_per_peak: float
+    peaks: list[list[Annotated[int, Field(ge=0, le=255)]]] = Field(description="255 is full scale")
+    talk: list[list[Span]] = Field(description="where the side speaks")
+    silence: list[list[Span]] = Field(description="where it does not")
+    level_dbfs: list[float] = Field(description="RMS over all the time; -120 for nothing")
+
+
+class Signature(Answer):
+    """Who signed the manifest, over its canonical JSON."""
+
+    algorithm: Literal["Ed25519"]
+    key_id: str
+    value: str = Field(description="base64url")
+
+
+class Manifest(Answer):
+    """Everything that is needed to know a recording again without the catalogue."""
+
+    manifest: dict[str, Any]
+    signature: Signature
+
+
+class PageOf(Answer, Generic[T]):
+    """Part of a list, newest first; `next_cursor` continues it and is null at its end."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+class CallPage(PageOf[Call]):
+    """A page of calls."""
+
+
+class RecordingPage(PageOf[Recording]):
+    """A page of recordings."""
+
+
+def call_fields(record: CallRecord, recordings: Sequence[UUID]) -> dict[str, Any]:
+    """A call as it is answered."""
+    return {
+        "id": record.id,
+        "pbx": record.pbx,
+        "state": record.state,
+        **_people(record),
+        "started_at": _utc(record.started_at),
+        "answered_at": _utc(record.answered_at),
+        "ended_at": _utc(record.ended_at),
+        "channels": [
+            {name: channel.get(name) for name in Channel.model_fields}
+            for channel in record.channels
+        ],
+        "recordings": recordings,
+        "spies": [],
+        "decision": None,
+    }
+
+
+def recording_fields(record: RecordingRecord, base_url: str) -> dict[str, Any]:
+    """A recording as it is answered; `base_url` is what its links begin with."""
+    return {
+        "id": record.id,
+        "call_id": record.call_id,
+        "pbx": record.pbx,
+        "state": record.state,
+        "reason": record.reason,
+        "trigger": record.trigger,
+        "rule": record.rule,
+        "layout": record.layout,
+        **_people(record),
+        "started_at": _utc(record.started_at),
+        "ended_at": _utc(record.ended_at),
+        "duration_s": record.duration_s,
+        "pauses": [_pause_fields(pause, record.started_at) for pause in record.pauses],
+        "gaps": [_gap_fields(gap) for gap in record.gaps],
+        "tags": record.tags,
+        "note": record.note,
+        "media": _media_fields(record),
+        "retention": {"expires_at": None, "hold": None},
+        "links": _links(record, base_url),
+    }
+
+
+def page_fields(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:
+    """A page as it is answered, with its items."""
+    return {"items": items, "next_cursor": page.next_cursor}
+
+
+def _people(record: CallRecord | RecordingRecord) -> dict[str, Any]:
+    return {
+        "direction": record.direction,
+        "caller": {"number": record.caller_number, "name": record.caller_name},
+        "callee": {"number": record.callee_number, "name": record.callee_name},
+        "did": record.did,
+        "queue": record.queue,
+        "agent": record.agent,
+    }
+
+
+def _media_fields(record: RecordingRecord) -> dict[str, Any]:
+    return {
+        "format": record.format,
+        "content_type": record.content_type,
+        "channels": record.channels,
+        "sample_rate": record.sample_rate,
+        "size_bytes": record.size_bytes,
+        "sha256": record.sha256,
+        "key": record.object_key,
+    }
+
+
+def _links(record: RecordingRecord, base_url: str) -> dict[str, str]:
+    itself = f"{base_url}/api/v1/recordings/{record.id}"
+    return {
+        "self": itself,
+        "audio": f"{itself}/audio",
+        "waveform": f"{itself}/waveform",
+        "manifest": f"{itself}/manifest",
+        "call": f"{base_url}/api/v1/calls/{record.call_id}",
+    }
+
+
+def _pause_fields(pause: Pause, started_at: datetime | None) -> dict[str, Any]:
+    start = started_at or pause.from_at
+    return {
+        "from_s": _seconds_between(start, pause.from_at),
+        "to_s": _seconds_between(start, pause.to_at) if pause.to_at else None,
+        "by": pause.by,
+    }
+
+
+def _gap_fields(gap: Gap) -> dict[str, Any]:
+    return {"from_s": gap.from_s, "to_s": gap.to_s, "cause": gap.cause}
+
+
+def _seconds_between(start: datetime, at: datetime) -> float:
+    return max(0.0, round((at - start).total_seconds(), 3))
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return at.astimezone(UTC) if at is not None else None
+
+
+# Requests
+
+
+def _without_nul(text: str) -> str:
+    """PostgreSQL's text cannot hold a NUL, so nothing that is kept can match one."""
+    if "\0" in text:
+        raise ValueError("must not contain NUL")
+    return text
+
+
+def _read_instant(text: object) -> object:
+    """RFC 3339 alone (pydantic would take a number of seconds too), and kind to URLs.
+
+    A `+` in a URL that was not written as `%2B` arrives as a space: 10:00:00+01:00 is still meant.
+    """
+    if not isinstance(text, str) or "T" not in text.upper():
+        raise ValueError("expected RFC 3339 with an offset, such as 2026-11-23T18:00:00Z")
+    return text.replace(" ", "+")
+
+
+def _last_digits(text: str) -> str:
+    """The digits alone: a leading + (or the space that it becomes in a URL) says nothing here."""
+    return text.lstrip("+ ")
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_without_nul)]
+Time = Annotated[AwareDatetime, BeforeValidator(_read_instant)]
+Number = Annotated[
+    str, StringConstraints(pattern=r"^[+ ]?[0-9*#]{1,32}$"), AfterValidator(_last_digits)
+]
+
+
+class Query(BaseModel):
+    """The parameters of a URL: an unknown one is an error, for a typo must not widen a list."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PageQuery(Query):
+    """Which part of a list."""
+
+    limit: int = Field(50, ge=1, le=200, description="the most items to answer")
+    cursor: Text | None = Field(None, description="`next_cursor` of the page before")
+
+
+class CallQuery(PageQuery):
+    """Which calls."""
+
+    state: CallState | None = Field(None, description="default: every call that has not ended")
+
+
+class RecordingQuery(PageQuery):
+    """Which recordings; what is not given does not narrow the list."""
+
+    call_id: Text | None = None
+    number: Number | None = Field(None, description="the last digits of either party's number")
+    agent: Text | None = None
+    queue: Text | None = None
+    did: Text | None = None
+    direction: Direction | None = None
+    tag: Text | None = None
+    rule: Text | None = None
+    state: RecordingState | None = None
+    from_at: Time | None = Field(
+        None, alias="from", description="begun at this time or later; RFC 3339 with an offset"
+    )
+    to_at: Time | None = Field(
+        None, alias="to", description="begun before this time; RFC 3339 with an offset"
+    )
+    min_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    max_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    words: Text | None = Field(
+        None, alias="q", description="words that must all occur in the note or a party's name"
+    )
+
+
+class AudioQuery(Query):
+    """How the audio is wanted."""
+
+    stream: bool = Field(False, description="the bytes themselves instead of a redirect")
+    download: bool = Field(False, description="as a file with a name, to be saved")
+
+
+class Body(BaseModel):
+    """A JSON object that is sent; none at all is the same as `{}`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NewRecording(Body):
+    """How to record; what is not given is as configured."""
+
+    layout: Layout | None = None
+    format: Format | None = None
+    tags: list[Tag] = Field(default_factory=list, max_length=32)
+
+
+class Nothing(Body):
+    """No fields."""

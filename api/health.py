@@ -1,0 +1,90 @@
+"""Whether the service can do its work: what is asked, and what anyone may be told of it.
+
+Told without a token, so no host, no URL and no message of another program is in it: the logs and
+`doctor` say more.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from api.ports import Objects
+from storage.catalogue import pbxs
+from storage.catalogue.engine import Catalogue
+from storage.errors import CatalogueUnavailable, EarwitnessError
+from storage.records import PbxRecord
+
+ASKED_AGAIN_AFTER_S = 5.0
+STALE_AFTER = timedelta(seconds=20)
+PROBED_KEY = ".earwitness-check/ready"
+
+_PBX_DETAILS: Mapping[str, str] = {
+    "connected": "events and commands work",
+    "unreachable": "Asterisk does not answer",
+    "unwatched": "no process watches this PBX",
+    "unknown": "not known while the database is away",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part that has to work."""
+
+    name: str
+    ok: bool
+    state: str
+    detail: str
+
+
+class StoreProbe:
+    """Whether the object store answers: asked at most every 5 s, whoever wants to know."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._lock = threading.Lock()
+        self._asked_at = float("-inf")
+        self._check = Check("objects", False, "unknown", "not asked yet")
+
+    def check(self) -> Check:
+        """The last answer, if it is fresh; else a new one."""
+        with self._lock:
+            if time.monotonic() - self._asked_at > ASKED_AGAIN_AFTER_S:
+                self._check = self._ask()
+                self._asked_at = time.monotonic()
+            return self._check
+
+    def _ask(self) -> Check:
+        try:
+            self._objects.find(PROBED_KEY)
+        except EarwitnessError as error:
+            state = error.error_id.removeprefix("store-")
+            return Check("objects", False, state, "the object store cannot be used")
+        return Check("objects", True, "connected", "the object store answers")
+
+
+def check_parts(catalogue: Catalogue, store: StoreProbe, names: Iterable[str]) -> tuple[Check, ...]:
+    """Database, store, and each PBX of these names."""
+    try:
+        with catalogue.begin() as tx:
+            known = pbxs.list_pbxs(tx)
+    except CatalogueUnavailable:
+        database = Check("database", False, "unavailable", "PostgreSQL does not answer")
+        telephony = [_pbx_check(name, "unknown") for name in names]
+    else:
+        database = Check("database", True, "connected", "PostgreSQL answers")
+        telephony = [_pbx_check(name, pbx_state(name, known, datetime.now(UTC))) for name in names]
+    return (database, store.check(), *telephony)
+
+
+def pbx_state(name: str, known: Iterable[PbxRecord], now: datetime) -> str:
+    """`connected` and `unreachable` as the watcher says, `unwatched` where none says anything."""
+    record = next((record for record in known if record.name == name), None)
+    if record is None or now - record.seen_at > STALE_AFTER:
+        return "unwatched"
+    return record.state
+
+
+def _pbx_check(name: str, state: str) -> Check:
+    return Check(f"pbx.{name}", state == "connected", state, _PBX_DETAILS[state])

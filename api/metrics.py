@@ -1,0 +1,106 @@
+"""Metrics in Prometheus' words: what this service answered, and what the catalogue knows.
+
+Several processes answer one port, and a scrape meets any of them. So where `MULTIPROCESS` names a
+directory, each writes its counts to a file there, and each adds up all of them when asked: that is
+prometheus-client's own way. The gauges are read from the catalogue at the scrape: they are the
+same whichever process reads them.
+"""
+
+import os
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from api.health import pbx_state
+from api.ports import ApiSettings
+from storage.catalogue import pbxs, recordings
+from storage.catalogue.engine import Catalogue
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+MEDIA_TYPE = "text/plain"
+NEWEST = 10_000
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The metrics of one application."""
+
+    def __init__(self, catalogue: Catalogue, settings: ApiSettings) -> None:
+        # The library looks for the directory once, when it is imported: before it was named.
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+        self._here = CollectorRegistry()
+        self._shared = MULTIPROCESS in os.environ
+        labels = ("method", "route", "status")
+        self._answered = Counter(
+            "earwitness_http_requests", "Requests that were answered.", labels, registry=self._here
+        )
+        self._took = Histogram(
+            "earwitness_http_request_duration_seconds",
+            "Time until an answer began.",
+            ("method", "route"),
+            buckets=SECONDS,
+            registry=self._here,
+        )
+        self._gauges = CatalogueCollector(catalogue, settings)
+
+    def register(self, app: Flask) -> None:
+        """Count every request of the application."""
+        app.before_request(self._begin)
+        app.after_request(self._count)
+
+    def render(self) -> bytes:
+        """All metrics, as text. Raises CatalogueUnavailable."""
+        http = self._here
+        if self._shared:
+            http = CollectorRegistry()
+            MultiProcessCollector(http)  # type: ignore[no-untyped-call]
+        catalogue = CollectorRegistry()
+        catalogue.register(self._gauges)
+        return bytes(generate_latest(http) + generate_latest(catalogue))
+
+    def _begin(self) -> None:
+        g.began = time.perf_counter()
+
+    def _count(self, answered: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "unknown"
+        self._answered.labels(request.method, route, str(answered.status_code)).inc()
+        self._took.labels(request.method, route).observe(time.perf_counter() - g.began)
+        return answered
+
+
+class CatalogueCollector(Collector):
+    """Gauges that are read from the catalogue."""
+
+    def __init__(self, catalogue: Catalogue, settings: ApiSettings) -> None:
+        self._catalogue = catalogue
+        self._pbxs = settings.pbxs
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: what is there is found out at the scrape."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Recordings by state, and whether each PBX is connected."""
+        with self._catalogue.begin() as tx:
+            counts = recordings.count_newest_by_state(tx, NEWEST)
+            known = pbxs.list_pbxs(tx)
+        by_state = GaugeMetricFamily(
+            "earwitness_recordings",
+            f"Recordings by state, of the newest {NEWEST}.",
+            labels=["state"],
+        )
+        for state, count in counts.items():
+            by_state.add_metric([state], count)
+        up = GaugeMetricFamily(
+            "earwitness_pbx_up", "1 where the PBX is watched and connected.", labels=["pbx"]
+        )
+        for name in self._pbxs:
+            up.add_metric([name], pbx_state(name, known, datetime.now(UTC)) == "connected")
+        return (by_state, up)

@@ -1,0 +1,241 @@
+"""The OpenAPI 3.1 document, made of the operations themselves and the models they name. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, Field
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from api.errors import Forbidden, InternalError, NotAuthenticated, RequestInvalid
+from api.fields import Answer
+from api.idempotency import HEADER, REPLAYED
+from api.operation import JSON, OPEN, SIGNED_IN, Operation, Told
+from api.permissions import PERMISSIONS, ROLES
+from api.problems import MEDIA_TYPE, status_of, title_of
+from storage.errors import CatalogueUnavailable, EarwitnessError, IdempotencyKeyReused
+
+VERSION = "3.1.0"
+REFS = "#/components/schemas/{model}"
+
+DESCRIPTION = """\
+Call recording for Asterisk.
+
+Every request needs a token but those to `/health/*`: `Authorization: Bearer TOKEN`. For the address
+bar of a browser the token may also be the password of HTTP Basic; the user's name does not matter.
+
+Errors are problem documents (RFC 9457); `error_id` and `type` never change. Times are RFC 3339 in
+UTC; in a URL write `+` as `%2B`. Lists take `limit` and `cursor`, newest first. A POST with an
+`Idempotency-Key` is acted on once and answered the same for a day; one that failed may be sent
+again under its key. What a token may not see does not exist for it: 404.
+"""
+
+
+class Fault(Answer):
+    """Where a request is wrong, and what was expected."""
+
+    loc: list[str | int] = Field(examples=[["query", "limit"]])
+    msg: str
+
+
+class Problem(Answer):
+    """An error, as RFC 9457 says."""
+
+    type: str = Field(examples=["/problems/no-such-recording"])
+    title: str
+    status: int
+    detail: str
+    error_id: str = Field(examples=["no-such-recording"])
+    instance: str = Field(description="this one occurrence, as it stands in our log")
+    errors: list[Fault] = Field(default=[], description="with `request-invalid` alone")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One way in which an operation can answer with a problem."""
+
+    status: int
+    error_id: str
+    title: str
+
+
+# What the HTTP layer itself refuses, before an operation is asked.
+BODY_REFUSALS = (
+    Refusal(400, "bad-request", "Bad Request"),
+    Refusal(413, "request-entity-too-large", "Request Entity Too Large"),
+    Refusal(415, "unsupported-media-type", "Unsupported Media Type"),
+)
+PATH_REFUSAL = Refusal(404, "not-found", "Not Found")
+
+_TYPES_IN_PATHS = {"uuid": {"type": "string", "format": "uuid"}}
+
+
+def build_document(operations: Iterable[Operation]) -> dict[str, Any]:
+    """The whole document of these operations."""
+    listed = sorted(operations, key=lambda operation: (operation.rule, operation.method))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in listed:
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", operation.rule)
+        paths.setdefault(path, {})[operation.method.lower()] = _describe(operation)
+    return {
+        "openapi": VERSION,
+        "info": {"title": "Earwitness", "version": "1", "description": DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in listed)],
+        "security": [{"bearer": []}, {"basic": []}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(listed),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "basic": {"type": "http", "scheme": "basic"},
+            },
+        },
+    }
+
+
+def refusals_of(operation: Operation) -> tuple[Refusal, ...]:
+    """Every problem that the operation can answer with."""
+    errors: list[type[EarwitnessError]] = [*operation.errors, InternalError]
+    http: list[Refusal] = []
+    if operation.needs != OPEN:
+        errors += [NotAuthenticated, CatalogueUnavailable]
+    if operation.needs not in (OPEN, SIGNED_IN) or operation.method == "POST":
+        errors.append(Forbidden)
+    if operation.query is not None:
+        errors.append(RequestInvalid)
+    if operation.body is not None:
+        errors += [RequestInvalid, IdempotencyKeyReused]
+        http += BODY_REFUSALS
+    if "<" in operation.rule:
+        http.append(PATH_REFUSAL)
+    ours = (Refusal(status_of(error), error.error_id, title_of(error)) for error in errors)
+    return tuple(sorted({*ours, *http}, key=lambda refusal: (refusal.status, refusal.error_id)))
+
+
+def _describe(operation: Operation) -> dict[str, Any]:
+    summary, _, more = (operation.handler.__doc__ or "").strip().partition("\n")
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "tags": [operation.tag],
+        "summary": summary.rstrip("."),
+        "description": f"{more.strip()}\n\n{_needs(operation)}".strip(),
+        "parameters": _parameters(operation),
+        "responses": _responses(operation),
+    }
+    if operation.needs == OPEN:
+        described["security"] = []
+    if operation.body is not None:
+        described["requestBody"] = {"content": {JSON: {"schema": _ref(operation.body)}}}
+    return described
+
+
+def _needs(operation: Operation) -> str:
+    if operation.needs not in PERMISSIONS:
+        return f"Needs {operation.needs}."
+    roles = ", ".join(sorted(role for role, can in ROLES.items() if operation.needs in can))
+    return f"Needs `{operation.needs}` ({PERMISSIONS[operation.needs]}): {roles}."
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    found = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": _TYPES_IN_PATHS.get(kind, {"type": "string"}),
+        }
+        for kind, name in re.findall(r"<(?:(\w+):)?(\w+)>", operation.rule)
+    ]
+    if operation.query is not None:
+        found += _query_parameters(operation.query)
+    if operation.body is not None:
+        schema = {"type": "string", "minLength": 1, "maxLength": 255}
+        found.append({"name": HEADER, "in": "header", "schema": schema})
+    return found
+
+
+def _query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    properties = model.model_json_schema(by_alias=True)["properties"]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "description": schema.get("description", ""),
+            "schema": _without_null(schema),
+        }
+        for name, schema in properties.items()
+    ]
+
+
+def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter that is not given is not there; there is no way to give null in a URL."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    rest = {
+        key: value
+        for key, value in schema.items()
+        if key not in ("anyOf", "title", "description") and (key, value) != ("default", None)
+    }
+    return {**rest, **options[0]} if options else rest
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    told = {str(status): _tell(each) for status, each in operation.answers.items()}
+    if operation.body is not None:
+        for described in told.values():
+            described.setdefault("headers", {})[REPLAYED] = {
+                "description": "where this is the answer to the same request before",
+                "schema": {"const": "true"},
+            }
+    for refusal in refusals_of(operation):
+        status = str(refusal.status)
+        problem = told.setdefault(status, {"description": ""})
+        line = f"`{refusal.error_id}`: {refusal.title}."
+        problem["description"] = f"{problem['description']}\n\n{line}".strip()
+        problem.setdefault("content", {})[MEDIA_TYPE] = {"schema": _ref(Problem)}
+        problem.setdefault("headers", {}).update(_problem_headers(refusal.status))
+    return told
+
+
+def _tell(told: Told) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": told.description}
+    if told.model is not None:
+        described["content"] = {JSON: {"schema": _ref(told.model)}}
+    if told.media_types:
+        described["content"] = {media_type: {} for media_type in told.media_types}
+    if told.headers:
+        described["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in told.headers.items()
+        }
+    return described
+
+
+def _problem_headers(status: int) -> dict[str, Any]:
+    names = {401: "WWW-Authenticate", 416: "Content-Range", 503: "Retry-After"}
+    return {names[status]: {"schema": {"type": "string"}}} if status in names else {}
+
+
+def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Every model that is named, under its name."""
+    told: set[type[BaseModel]] = {Problem}
+    taken: set[type[BaseModel]] = set()
+    for operation in operations:
+        told |= {each.model for each in operation.answers.values() if each.model is not None}
+        taken |= {operation.body} if operation.body is not None else set()
+    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (model, "serialization") for model in _by_name(told)
+    ]
+    models += [(model, "validation") for model in _by_name(taken)]
+    _, found = models_json_schema(models, ref_template=REFS)
+    schemas: dict[str, Any] = found["$defs"]
+    return schemas
+
+
+def _by_name(models: Iterable[type[BaseModel]]) -> list[type[BaseModel]]:
+    return sorted(models, key=lambda model: model.__name__)
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REFS.format(model=model.__name__)}

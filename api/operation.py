@@ -1,0 +1,210 @@
+"""One operation of the API: what it needs, takes and answers, said once beside its function.
+
+    operations = Operations("/api/v1", tag="recordings")
+
+    @operations.get("/recordings", RECORDINGS_READ, json(RecordingPage), query=RecordingQuery)
+    def list_recordings(query: RecordingQuery) -> Response: …
+
+The same words check the request (permission, parameters, body), and are what the OpenAPI document
+says, so the two cannot part. The function parses nothing: it gets the path's variables, and the
+validated `query` and `body` if it takes them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from flask import Flask, Response, current_app, request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from api.auth import authenticate, authorise
+from api.errors import RequestInvalid
+from api.idempotency import answered_once
+from storage.errors import EarwitnessError
+
+Handler = Callable[..., Response]
+Model = TypeVar("Model", bound=BaseModel)
+Errors = tuple[type[EarwitnessError], ...]
+
+JSON = "application/json"
+# Beside the permissions: anyone, and anyone with a token.
+OPEN = "nothing"
+SIGNED_IN = "a token"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one status of an operation tells: a JSON model, or media types that are not JSON."""
+
+    description: str
+    model: type[BaseModel] | None = None
+    media_types: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path."""
+
+    method: str
+    rule: str
+    needs: str
+    answers: Mapping[int, Told]
+    handler: Handler
+    tag: str
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    errors: Errors = ()
+
+    @property
+    def name(self) -> str:
+        """A name that no other operation has."""
+        return self.handler.__name__
+
+    def register(self, app: Flask) -> None:
+        """Serve it; the view carries the operation, for the OpenAPI document."""
+        view = self._view()
+        view.operation = self  # type: ignore[attr-defined]  # a function takes any attribute
+        app.add_url_rule(
+            self.rule,
+            self.name,
+            view,
+            methods=[self.method],
+            provide_automatic_options=False,  # nothing answers without a token
+        )
+
+    def _view(self) -> Handler:
+        def view(**arguments: Any) -> Response:
+            if self.needs not in (OPEN, SIGNED_IN):
+                authorise(self.needs)
+            if self.query is not None:
+                arguments["query"] = parse_query(self.query)
+            if self.body is None:
+                return self.handler(**arguments)
+            body = parse_body(self.body)
+            if self.body.model_fields:
+                arguments["body"] = body
+            return answered_once(lambda: self.handler(**arguments))
+
+        return view
+
+
+class Operations:
+    """The operations of one module."""
+
+    def __init__(self, prefix: str, *, tag: str) -> None:
+        self._prefix = prefix
+        self._tag = tag
+        self._operations: list[Operation] = []
+
+    def get(
+        self,
+        rule: str,
+        needs: str,
+        answers: Mapping[int, Told],
+        *,
+        query: type[BaseModel] | None = None,
+        errors: Errors = (),
+    ) -> Callable[[Handler], Handler]:
+        """Declare what reads, by GET and HEAD."""
+        return self._declare("GET", rule, needs, answers, query=query, errors=errors)
+
+    def post(
+        self,
+        rule: str,
+        needs: str,
+        answers: Mapping[int, Told],
+        *,
+        body: type[BaseModel],
+        errors: Errors = (),
+    ) -> Callable[[Handler], Handler]:
+        """Declare what acts, by POST; with an Idempotency-Key it acts once."""
+        return self._declare("POST", rule, needs, answers, body=body, errors=errors)
+
+    def register(self, app: Flask) -> None:
+        """Serve them all."""
+        for operation in self._operations:
+            operation.register(app)
+
+    def _declare(
+        self, method: str, rule: str, needs: str, answers: Mapping[int, Told], **more: Any
+    ) -> Callable[[Handler], Handler]:
+        def declared(handler: Handler) -> Handler:
+            self._operations.append(
+                Operation(method, self._prefix + rule, needs, answers, handler, self._tag, **more)
+            )
+            return handler
+
+        return declared
+
+
+def json(model: type[BaseModel], description: str = "") -> Mapping[int, Told]:
+    """The answers of what tells one JSON object."""
+    return {200: Told(description or (model.__doc__ or "").split("\n")[0], model)}
+
+
+def answer(fields: Mapping[str, Any], status: int = 200, **headers: str) -> Response:
+    """A JSON answer of plain values, datetimes and UUIDs."""
+    return Response(to_json(fields), status, headers=headers, content_type=JSON)
+
+
+def require_token() -> None:
+    """Before every request: nothing but what is open, unknown paths included, goes without."""
+    operation = find_operation(current_app, request.endpoint)
+    if operation is None or operation.needs != OPEN:
+        authenticate()
+
+
+def find_operation(app: Flask, endpoint: str | None) -> Operation | None:
+    """The operation that the application knows under this name."""
+    return getattr(app.view_functions.get(endpoint or ""), "operation", None)
+
+
+def iter_operations(app: Flask) -> Iterator[Operation]:
+    """Every operation that the application serves."""
+    found = (find_operation(app, rule.endpoint) for rule in app.url_map.iter_rules())
+    return (operation for operation in found if operation is not None)
+
+
+def parse_query(model: type[Model]) -> Model:
+    """The parameters of the URL; RequestInvalid for one that is unknown, wrong or there twice."""
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:
+        raise RequestInvalid([_fault(["query", name], "given more than once") for name in repeated])
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise _invalid("query", error) from None
+
+
+def parse_body(model: type[Model]) -> Model:
+    """The JSON object that was sent; none is the same as an empty one."""
+    sent = request.get_data()
+    if not sent:
+        return model()
+    if not request.is_json:
+        raise UnsupportedMediaType("send the body as application/json")
+    try:
+        return model.model_validate_json(sent)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise BadRequest("the body is not JSON") from None
+        raise _invalid("body", error) from None
+
+
+def _invalid(part: str, error: ValidationError) -> RequestInvalid:
+    """What was expected, where; never what was sent."""
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    return RequestInvalid([_fault([part, *fault["loc"]], _message(fault)) for fault in faults])
+
+
+def _message(fault: Mapping[str, Any]) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "unknown"
+    return str(fault["msg"]).removeprefix("Value error, ")
+
+
+def _fault(loc: list[Any], message: str) -> dict[str, object]:
+    return {"loc": loc, "msg": message}

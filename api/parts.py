@@ -1,0 +1,30 @@
+"""What the views of one application work with, and how they reach it."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app
+
+from api.health import StoreProbe
+from api.metrics import Metrics
+from api.ports import ApiSettings, Objects, Recorder
+from storage.catalogue.engine import Catalogue
+
+EXTENSION = "earwitness"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that a view works with."""
+
+    catalogue: Catalogue
+    objects: Objects
+    recorder: Recorder
+    settings: ApiSettings
+    store_probe: StoreProbe
+    metrics: Metrics
+
+
+def parts() -> Parts:
+    """The parts of the application that serves this request."""
+    return cast("Parts", current_app.extensions[EXTENSION])

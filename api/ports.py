@@ -1,0 +1,86 @@
+"""What the API needs of the rest of Earwitness."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from storage.records import RecordingRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What the API is told by the configuration.
+
+    `public_url` is what links in answers begin with, "" for the address that was asked;
+    `pbxs` are the names of the PBXs that have to be connected for the service to be ready.
+    """
+
+    public_url: str = ""
+    pbxs: tuple[str, ...] = ()
+
+
+class Stream(Protocol):
+    """An object's bytes on their way out of the store."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the whole object."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, a bounded number at a time."""
+
+
+class Objects(Protocol):
+    """The store of renditions and manifests.
+
+    Raises NoSuchObject, StoreUnavailable, StoreRefused.
+    """
+
+    def find(self, key: str) -> object | None:
+        """What the store says of an object; None where it holds none."""
+
+    def get_bytes(self, key: str) -> bytes:
+        """A whole small object."""
+
+    def open(
+        self, key: str, *, first: int = 0, last: int | None = None
+    ) -> AbstractContextManager[Stream]:
+        """An object from byte `first` to byte `last`, both included; None is its end."""
+
+    def presign(
+        self, key: str, *, expires_in_s: int, download_name: str | None, content_type: str
+    ) -> str:
+        """A URL that gives the object to whoever has it, for a while."""
+
+
+class Recorder(Protocol):
+    """What can be done with the recordings of a call while it lives.
+
+    Raises NoSuchCall, NoSuchRecording, CallEnded, NothingToRecord, RecordingNotActive,
+    PbxUnavailable.
+    """
+
+    def start(
+        self,
+        call_id: str,
+        *,
+        by: str,
+        layout: str | None,
+        format: str | None,
+        tags: Sequence[str],
+    ) -> RecordingRecord:
+        """Promise to keep the call's audio from now on; None is what is configured."""
+
+    def pause(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """Stop listening for a while."""
+
+    def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """Listen again."""
+
+    def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """End the recording and keep it."""
+
+    def discard(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """End the recording and keep nothing of it."""

@@ -1,0 +1,165 @@
+"""Errors as RFC 9457 problem documents: which error is which HTTP status, on one page.
+
+    {"type": "/problems/no-such-recording", "title": "There is no recording of this id",
+     "status": 404, "detail": "…", "error_id": "no-such-recording", "instance": "urn:uuid:…"}
+
+`type` and `error_id` never change. `instance` names this one occurrence; where we are to blame,
+or the other side is, the log line with the same id says more than the client is told.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from flask import Flask, Response
+from pydantic_core import to_json
+from uuid_utils.compat import uuid7
+from werkzeug.exceptions import HTTPException
+
+from api.errors import (
+    AudioNotStoredYet,
+    Forbidden,
+    InternalError,
+    NotAuthenticated,
+    RangeNotSatisfiable,
+    RequestInvalid,
+)
+from storage import errors
+from storage.errors import EarwitnessError
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+CHALLENGE = "WWW-Authenticate"
+
+# Error class → HTTP status. From 500 on the message is for our log, not for the client.
+STATUS: Mapping[type[EarwitnessError], int] = {
+    NotAuthenticated: 401,
+    Forbidden: 403,
+    errors.NoSuchCall: 404,
+    errors.NoSuchRecording: 404,
+    errors.AudioNotStored: 404,
+    AudioNotStoredYet: 409,
+    errors.CallEnded: 409,
+    errors.NothingToRecord: 409,
+    errors.RecordingNotActive: 409,
+    errors.IdempotencyKeyReused: 409,
+    RangeNotSatisfiable: 416,
+    RequestInvalid: 422,
+    errors.BadCursor: 422,
+    errors.ConfigurationInvalid: 500,
+    errors.NoSuchObject: 500,
+    errors.ObjectMismatch: 500,
+    errors.ManifestInvalid: 500,
+    errors.AudioUnusable: 500,
+    errors.StoreRefused: 502,
+    errors.PbxUnavailable: 503,
+    errors.StoreUnavailable: 503,
+    errors.CatalogueUnavailable: 503,
+    InternalError: 500,
+    EarwitnessError: 500,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is told to a client about an error."""
+
+    error_id: str
+    title: str
+    status: int
+    detail: str
+    members: Mapping[str, Any] = field(default_factory=dict)
+    headers: Sequence[tuple[str, str]] = ()
+    instance: str = field(default_factory=lambda: f"urn:uuid:{uuid7()}")
+
+
+def status_of(error: type[EarwitnessError]) -> int:
+    """The HTTP status of an error, or of the nearest class above it."""
+    return next(STATUS[cls] for cls in error.__mro__ if cls in STATUS)
+
+
+def title_of(error: type[EarwitnessError]) -> str:
+    """What kind of error it is: the first sentence of its docstring."""
+    return re.split(r"\.\s|\.$|[;:]", " ".join((error.__doc__ or "").split()))[0]
+
+
+def build_problem(error: EarwitnessError) -> Problem:
+    """What a client is told about one of our own errors."""
+    status, title = status_of(type(error)), title_of(type(error))
+    return Problem(
+        error_id=error.error_id,
+        title=title,
+        status=status,
+        detail=title if status >= 500 else str(error),
+        members={"errors": error.errors} if isinstance(error, RequestInvalid) else {},
+        headers=_headers(error, status),
+    )
+
+
+def _headers(error: EarwitnessError, status: int) -> Sequence[tuple[str, str]]:
+    if status == 401:  # a line each: browsers read only the first challenge of a line
+        return [(CHALLENGE, 'Bearer realm="earwitness"'), (CHALLENGE, 'Basic realm="earwitness"')]
+    if status == 503:
+        return [("Retry-After", str(RETRY_AFTER_S))]
+    if isinstance(error, RangeNotSatisfiable):
+        return [("Content-Range", f"bytes */{error.size_bytes}")]
+    return []
+
+
+def answer_problem(problem: Problem) -> Response:
+    """The problem as an HTTP answer."""
+    document = {
+        "type": f"/problems/{problem.error_id}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "error_id": problem.error_id,
+        "instance": problem.instance,
+        **problem.members,
+    }
+    return Response(
+        to_json(document), problem.status, headers=list(problem.headers), content_type=MEDIA_TYPE
+    )
+
+
+def register_problems(app: Flask) -> None:
+    """Answer every error of the application with a problem document."""
+    app.register_error_handler(EarwitnessError, _answer_ours)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def _answer_ours(error: EarwitnessError) -> Response:
+    problem = build_problem(error)
+    told = {"error_id": problem.error_id, "instance": problem.instance, "detail": str(error)}
+    if problem.status >= 502:
+        log.warning("request.failed", **told)
+    elif problem.status >= 500:
+        log.error("request.failed", **told, exc_info=error)
+    return answer_problem(problem)
+
+
+def _answer_http(error: HTTPException) -> Response:
+    """What Flask and Werkzeug refuse: an unknown path, a wrong method, a body that is too large."""
+    name = error.name
+    headers = [(key, value) for key, value in error.get_headers() if key == "Allow"]
+    problem = Problem(
+        error_id=re.sub(r"[^a-z]+", "-", name.lower()).strip("-"),
+        title=name,
+        status=error.code or 500,
+        detail=error.description or name,
+        headers=headers,
+    )
+    return answer_problem(problem)
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    problem = build_problem(InternalError())
+    log.error(
+        "request.failed", error_id=problem.error_id, instance=problem.instance, exc_info=error
+    )
+    return answer_problem(problem)

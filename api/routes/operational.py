@@ -1,0 +1,64 @@
+"""For those who run the service: is it alive, is it ready, and its metrics."""
+
+from typing import Literal
+
+from flask import Response
+from pydantic import Field
+
+from api.fields import Answer
+from api.health import check_parts
+from api.metrics import MEDIA_TYPE
+from api.operation import OPEN, Operations, Told, answer, json
+from api.parts import parts
+from api.permissions import METRICS_READ
+
+operations = Operations("", tag="operation")
+
+
+class Alive(Answer):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class Checked(Answer):
+    """One part that has to work."""
+
+    name: str = Field(examples=["database", "objects", "pbx.main"])
+    ok: bool
+    state: str = Field(examples=["connected", "unreachable", "unwatched", "unavailable"])
+    detail: str
+
+
+class Readiness(Answer):
+    """Whether every part works."""
+
+    status: Literal["ready", "not-ready"]
+    checks: list[Checked]
+
+
+@operations.get("/health/live", OPEN, json(Alive))
+def get_alive() -> Response:
+    """Tell that the process answers."""
+    return answer({"status": "alive"})
+
+
+@operations.get(
+    "/health/ready",
+    OPEN,
+    {200: Told("Every part works.", Readiness), 503: Told("A part does not work.", Readiness)},
+)
+def get_ready() -> Response:
+    """Tell whether database, object store and every PBX can be worked with."""
+    checks = check_parts(parts().catalogue, parts().store_probe, parts().settings.pbxs)
+    ready = all(check.ok for check in checks)
+    fields = {"status": "ready" if ready else "not-ready", "checks": checks}
+    return answer(fields, 200 if ready else 503)
+
+
+@operations.get(
+    "/metrics", METRICS_READ, {200: Told("Prometheus' text format.", media_types=(MEDIA_TYPE,))}
+)
+def get_metrics() -> Response:
+    """Tell the metrics of all processes that answer this port."""
+    return Response(parts().metrics.render(), mimetype=MEDIA_TYPE)

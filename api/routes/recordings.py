@@ -1,0 +1,109 @@
+"""Recordings: found, told, and controlled while their call lives."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from flask import Response
+
+from api.auth import asker
+from api.fields import (
+    Nothing,
+    Recording,
+    RecordingPage,
+    RecordingQuery,
+    page_fields,
+    recording_fields,
+)
+from api.links import base_url
+from api.operation import Operations, answer, json
+from api.parts import parts
+from api.permissions import RECORDINGS_CONTROL, RECORDINGS_READ
+from storage.catalogue import recordings
+from storage.catalogue.recordings import RecordingFilter
+from storage.errors import BadCursor, NoSuchRecording, PbxUnavailable, RecordingNotActive
+from storage.records import RecordingRecord
+
+operations = Operations("/api/v1", tag="recordings")
+
+CONTROL_ERRORS = (NoSuchRecording, RecordingNotActive, PbxUnavailable)
+
+
+@operations.get(
+    "/recordings", RECORDINGS_READ, json(RecordingPage), query=RecordingQuery, errors=(BadCursor,)
+)
+def list_recordings(query: RecordingQuery) -> Response:
+    """List recordings, newest first."""
+    narrowed = RecordingFilter(
+        **query.model_dump(exclude={"limit", "cursor"}), agents=asker().agents
+    )
+    with parts().catalogue.begin() as tx:
+        page = recordings.list_recordings(tx, narrowed, limit=query.limit, cursor=query.cursor)
+    base = base_url()
+    return answer(page_fields(page, [recording_fields(record, base) for record in page.items]))
+
+
+@operations.get(
+    "/recordings/<uuid:recording_id>", RECORDINGS_READ, json(Recording), errors=(NoSuchRecording,)
+)
+def get_recording(recording_id: UUID) -> Response:
+    """Tell one recording."""
+    return answer(recording_fields(get_visible(recording_id), base_url()))
+
+
+@operations.post(
+    "/recordings/<uuid:recording_id>/pause",
+    RECORDINGS_CONTROL,
+    json(Recording),
+    body=Nothing,
+    errors=CONTROL_ERRORS,
+)
+def pause_recording(recording_id: UUID) -> Response:
+    """Pause: nothing is recorded until it is resumed."""
+    return _control(recording_id, parts().recorder.pause)
+
+
+@operations.post(
+    "/recordings/<uuid:recording_id>/resume",
+    RECORDINGS_CONTROL,
+    json(Recording),
+    body=Nothing,
+    errors=CONTROL_ERRORS,
+)
+def resume_recording(recording_id: UUID) -> Response:
+    """Resume after a pause."""
+    return _control(recording_id, parts().recorder.resume)
+
+
+@operations.post(
+    "/recordings/<uuid:recording_id>/stop",
+    RECORDINGS_CONTROL,
+    json(Recording),
+    body=Nothing,
+    errors=CONTROL_ERRORS,
+)
+def stop_recording(recording_id: UUID) -> Response:
+    """Stop, and keep what was recorded."""
+    return _control(recording_id, parts().recorder.stop)
+
+
+@operations.post(
+    "/recordings/<uuid:recording_id>/discard",
+    RECORDINGS_CONTROL,
+    json(Recording),
+    body=Nothing,
+    errors=CONTROL_ERRORS,
+)
+def discard_recording(recording_id: UUID) -> Response:
+    """Stop, and keep nothing."""
+    return _control(recording_id, parts().recorder.discard)
+
+
+def get_visible(recording_id: UUID) -> RecordingRecord:
+    """The recording, if who asks may see it; else NoSuchRecording."""
+    with parts().catalogue.begin() as tx:
+        return recordings.get_recording(tx, recording_id, agents=asker().agents)
+
+
+def _control(recording_id: UUID, act: Callable[..., RecordingRecord]) -> Response:
+    get_visible(recording_id)
+    return answer(recording_fields(act(recording_id, by=asker().name), base_url()))

@@ -1,0 +1,113 @@
+"""The HTTP server: gunicorn in this process, with workers that each build their own application."""
+
+import logging
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.errors import HaltServer  # type: ignore[import-untyped]
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+
+from api.metrics import MULTIPROCESS
+from storage.errors import ConfigurationInvalid
+
+AppFactory = Callable[[], Flask]
+
+GRACEFUL_TIMEOUT_S = 6  # the service as a whole has 10 s to end
+KEEP_ALIVE_S = 15
+BACKLOG = 512
+
+
+def serve(
+    app_factory: AppFactory, host: str, port: int, *, workers: int = 2, threads: int = 8
+) -> None:
+    """Serve until SIGTERM or SIGINT, then end within 10 s.
+
+    Raises ConfigurationInvalid where the address cannot be listened on, and SystemExit at the end.
+    """
+    listener = _listen(host, port)
+    with tempfile.TemporaryDirectory(prefix="earwitness-metrics-") as directory:
+        os.environ[MULTIPROCESS] = directory
+        settings = {**SETTINGS, "workers": workers, "threads": threads}
+        settings["bind"] = f"fd://{listener.detach()}"
+        _run(_Server(app_factory, settings))
+
+
+def _run(server: "_Server") -> None:
+    """Run, and see to it that a worker ends here.
+
+    A worker is a fork of this very call stack: on its way out it would undo what callers hold, and
+    wait for threads that still write to clients.
+    """
+    arbiter = os.getpid()
+    try:
+        server.run()
+    except SystemExit as end:
+        if os.getpid() != arbiter:
+            sys.stderr.flush()
+            os._exit(int(end.code or 0))
+        raise
+    except HaltServer as halt:  # what a second broken worker adds to the end of the first
+        raise SystemExit(halt.exit_status) from halt
+
+
+class _Log(Logger):  # type: ignore[misc]  # the library has no types
+    """gunicorn's messages go where all of ours go; one line per request would be noise."""
+
+    def setup(self, cfg: Any) -> None:
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.WARNING)
+        self.access_log.disabled = True
+
+
+SETTINGS = {
+    "worker_class": "gthread",
+    "preload_app": False,  # a connection pool must not be shared by a fork
+    "graceful_timeout": GRACEFUL_TIMEOUT_S,
+    "keepalive": KEEP_ALIVE_S,
+    "backlog": BACKLOG,
+    "logger_class": _Log,
+    "control_socket_disable": True,
+    # The address that clients see is `server.public_url`: nobody's headers say otherwise.
+    "forwarded_allow_ips": "",
+    "secure_scheme_headers": {},
+    "forwarder_headers": "",
+}
+
+
+class _Server(BaseApplication):  # type: ignore[misc]  # the library has no types
+    def __init__(self, app_factory: AppFactory, settings: dict[str, Any]) -> None:
+        self._app_factory = app_factory
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """In each worker, after the fork."""
+        return self._app_factory()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigurationInvalid(
+            f"server.port: cannot listen on {host}:{port}: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: OSError) -> str:
+    """Without the address, which Python appends; a name that is not found has a code of its own."""
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return str(error.strerror)
+    return os.strerror(error.errno)

@@ -1,0 +1,88 @@
+"""From the files captured on a PBX to the one file that is kept, and what is known of it.
+
+Everything streams in blocks of 4 s: a call of 2 hours takes the memory of one of 10 s. The same
+input gives the same bytes.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recorder.audio.encode import CODECS, Codec, Format
+from recorder.audio.mix import Layout, Mix, iter_blocks
+from recorder.audio.probe import NotAudio, probe_wav
+from recorder.audio.source import Piece, Source
+from recorder.audio.timespan import Span, to_runs
+from recorder.audio.waveform import Meter, Waveform
+
+__all__ = ["Piece", "Rendition", "Span", "Waveform", "render"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """The encoded file; `sha256` is hexadecimal, `sample_rate` that of the sound put in."""
+
+    path: Path
+    format: Format
+    content_type: str
+    extension: str
+    channels: int
+    sample_rate: int
+    duration_s: float
+    size_bytes: int
+    sha256: str
+    waveform: Waveform
+
+
+def render(
+    pieces: Sequence[Piece],
+    *,
+    layout: Layout,
+    format: Format,
+    target: Path,
+    blank: Sequence[Span] = (),
+    cut: Sequence[Span] = (),
+) -> Rendition:
+    """Join the pieces, silence `blank` on every channel, take `cut` out, encode into `target`.
+
+    The recording ends with its last piece; where no piece lies there is silence. Its sample rate
+    is the highest of the pieces that the format knows. Raises NotAudio if there is no piece, or
+    one of them is no WAV; OSError if a file cannot be read or written.
+    """
+    if not pieces:
+        raise NotAudio("there is nothing to render")
+    codec = CODECS[format]
+    wavs = [probe_wav(piece.path) for piece in pieces]
+    rate = codec.rate_for(max(wav.sample_rate for wav in wavs))
+    sources = [Source(piece, wav, rate) for piece, wav in zip(pieces, wavs, strict=True)]
+    frames = max(source.end for source in sources)
+    mix = Mix(layout, rate, frames, to_runs(blank, rate, frames), to_runs(cut, rate, frames))
+    waveform = _encode(sources, mix, codec, target)
+    return Rendition(
+        path=target,
+        format=format,
+        content_type=codec.content_type,
+        extension=format,
+        channels=mix.channels,
+        sample_rate=rate,
+        duration_s=mix.duration_s,
+        size_bytes=target.stat().st_size,
+        sha256=_sha256(target),
+        waveform=waveform,
+    )
+
+
+def _encode(sources: Sequence[Source], mix: Mix, codec: Codec, target: Path) -> Waveform:
+    meter = Meter(mix.channels, mix.rate)
+    with codec.open(target, mix.rate, mix.channels) as write:
+        for block in iter_blocks(sources, mix):
+            meter.show(block)
+            write(block)
+    return meter.waveform()
+
+
+def _sha256(path: Path) -> str:
+    # Over the finished file: MP3, FLAC and WAV complete their first bytes last.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

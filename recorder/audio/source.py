@@ -1,0 +1,96 @@
+"""One piece of a recording as a stream of samples: read, brought to its length and rate."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from recorder.audio.drift import Samples, blend, fade_frames, plan_jumps
+from recorder.audio.probe import Wav
+
+Side = Literal["left", "right"]
+
+_CHUNK_FRAMES = 32_000
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A WAV file and its place: its first sample lies `offset_s` after the recording's start.
+
+    `span_s` is its length by the PBX's clock, where that is known.
+    """
+
+    path: Path
+    side: Side
+    offset_s: float
+    span_s: float | None
+
+    def __post_init__(self) -> None:
+        if self.offset_s < 0:
+            raise ValueError(f"a piece begins {-self.offset_s} s before the recording")
+
+
+class Source:
+    """A piece at `rate`, from frame `start` to `end` of the time line; read once, in order."""
+
+    def __init__(self, piece: Piece, wav: Wav, rate: int) -> None:
+        self.side = piece.side
+        self._wav = wav
+        self._jumps = plan_jumps(self._read, wav.frames, wav.sample_rate, piece.span_s)
+        frames = wav.frames - sum(jump.by for jump in self._jumps)
+        self.start = round(piece.offset_s * rate)
+        self.end = self.start + round(frames * rate / wav.sample_rate)
+        self._chunks = _resample(self._iter_chunks(), wav.sample_rate, rate)
+        self._rest = np.zeros(0, np.int16)
+
+    def take(self, count: int) -> Samples:
+        """The next `count` samples; silence where the file has no more."""
+        taken: list[Samples] = []
+        missing = count
+        while missing:
+            if not len(self._rest):
+                self._rest = next(self._chunks, np.zeros(missing, np.int16))
+            taken.append(self._rest[:missing])
+            self._rest = self._rest[missing:]
+            missing -= len(taken[-1])
+        return taken[0] if len(taken) == 1 else np.concatenate(taken)
+
+    def _iter_chunks(self) -> Iterator[Samples]:
+        """The file's samples at its own rate, its jumps made."""
+        first, fade = 0, fade_frames(self._wav.sample_rate)
+        for jump in self._jumps:
+            yield from self._iter_run(first, jump.at)
+            yield blend(self._read(jump.at, fade), self._read(jump.at + jump.by, fade))
+            first = jump.at + jump.by + fade
+        yield from self._iter_run(first, self._wav.frames)
+
+    def _iter_run(self, first: int, end: int) -> Iterator[Samples]:
+        for start in range(first, end, _CHUNK_FRAMES):
+            yield self._read(start, min(_CHUNK_FRAMES, end - start))
+
+    def _read(self, first: int, count: int) -> Samples:
+        """Frames of the file, as one channel. Opened each time: a call may have many pieces."""
+        wav = self._wav
+        offset = wav.data_offset + 2 * wav.channels * first
+        samples: Samples = np.fromfile(wav.path, "<i2", count * wav.channels, offset=offset)
+        if wav.channels == 1:
+            return samples
+        mean: Samples = samples.reshape(-1, 2).mean(axis=1).astype(np.int16)
+        return mean
+
+
+def _resample(chunks: Iterator[Samples], rate: int, wanted: int) -> Iterator[Samples]:
+    """The same sound at another rate, by FFmpeg's resampler; time 0 stays at 0."""
+    if rate == wanted:
+        yield from chunks
+        return
+    from av import AudioFrame, AudioResampler  # noqa: PLC0415  seldom needed, 15 MB
+
+    resampler = AudioResampler(format="s16", layout="mono", rate=wanted)
+    for chunk in chunks:
+        frame = AudioFrame.from_ndarray(chunk.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = rate
+        yield from (part.to_ndarray()[0] for part in resampler.resample(frame))
+    yield from (part.to_ndarray()[0] for part in resampler.resample(None))

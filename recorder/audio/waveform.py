@@ -1,0 +1,158 @@
+"""What a player draws and a search asks: peaks, talk and silence, level; from one pass.
+
+The sound is looked at in frames of 20 ms. Of each one its peak and its level are kept, one byte
+each, so that a side costs 0.7 MB in 2 hours.
+
+Talk, for each channel by itself: the noise floor is the level that a tenth of the frames stay under
+(digital silence apart), talk begins 12 dB above it, but at no less than -50 and no more than
+-35 dBFS, and ends 5 dB below where it begins. Breaks of up to 0.5 s belong to the talk (hangover),
+talk of less than 0.1 s is a click. If more than 2,000 spans are left, longer breaks are bridged
+until they are not. Silence is all the rest.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recorder.audio.drift import Samples
+from recorder.audio.timespan import Run, invert_runs, merge_runs
+
+FRAME_S = 0.02
+MOST_PEAKS = 2_000
+MOST_SPANS = 2_000
+PEAK_SCALE = 255  # a peak of full scale
+SILENCE_DBFS = -120
+
+_FLOOR_SHARE, _OVER_FLOOR_DB, _BEGIN_DBFS, _HYSTERESIS_DB = 10, 12, (-50, -35), 5
+_HANGOVER_FRAMES, _SHORTEST_FRAMES = 25, 5
+
+Levels = npt.NDArray[np.int8]
+Seconds = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Waveform:
+    """Each list has one entry a channel: left, right, or the one of mono.
+
+    `peaks` are 0 to 255 (full scale), one for every `seconds_per_peak`, 2,000 a channel at most.
+    `talk` and `silence` are spans (from_s, to_s). `level_dbfs` is the RMS level over all the time,
+    -120 for nothing.
+    """
+
+    seconds_per_peak: float
+    peaks: tuple[tuple[int, ...], ...]
+    talk: tuple[tuple[Seconds, ...], ...]
+    silence: tuple[tuple[Seconds, ...], ...]
+    level_dbfs: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest keeps it."""
+        return asdict(self)
+
+
+class Meter:
+    """Is shown all samples, block by block, and then tells the waveform."""
+
+    def __init__(self, channels: int, rate: int) -> None:
+        self._channels = channels
+        self._rate = rate
+        self._frame = round(FRAME_S * rate)
+        self._rest = np.zeros((0, channels), np.int16)
+        self._count = 0
+        self._energy = np.zeros(channels)
+        self._peaks: list[npt.NDArray[np.uint8]] = []
+        self._levels: list[Levels] = []
+
+    def show(self, block: Samples) -> None:
+        """Samples as [n, channels]."""
+        self._count += len(block)
+        block = np.concatenate((self._rest, block)) if len(self._rest) else block
+        whole = len(block) - len(block) % self._frame
+        self._measure(block[:whole])
+        self._rest = block[whole:].copy()
+
+    def waveform(self) -> Waveform:
+        """What was shown."""
+        self._measure(np.pad(self._rest, ((0, -len(self._rest) % self._frame), (0, 0))))
+        self._rest = self._rest[:0]
+        peaks = _stack(self._peaks, self._channels, np.uint8)
+        levels = _stack(self._levels, self._channels, np.int8)
+        talk = [find_talk(levels[:, channel]) for channel in range(self._channels)]
+        silence = [invert_runs(runs, 0, len(levels)) for runs in talk]
+        each = max(1, math.ceil(len(peaks) / MOST_PEAKS))
+        return Waveform(
+            seconds_per_peak=round(each * FRAME_S, 3),
+            peaks=_coarser(peaks, each),
+            talk=tuple(self._seconds(runs) for runs in talk),
+            silence=tuple(self._seconds(runs) for runs in silence),
+            level_dbfs=tuple(round(level, 1) for level in self._total_dbfs()),
+        )
+
+    def _measure(self, block: Samples) -> None:
+        if not len(block):
+            return
+        # Each channel's samples beside each other: numpy is ten times faster along them.
+        frames = np.ascontiguousarray(block.T).reshape(self._channels, -1, self._frame)
+        sound = frames.astype(np.float32)
+        power = np.einsum("cfs,cfs->fc", sound, sound)
+        peak = np.maximum(frames.max(axis=2), -(frames.min(axis=2).astype(np.int32))).T
+        self._energy += power.sum(axis=0, dtype=np.float64)
+        self._peaks.append(np.ceil(peak * (PEAK_SCALE / 32_768)).astype(np.uint8))
+        self._levels.append(np.floor(_dbfs(power / self._frame)).astype(np.int8))
+
+    def _total_dbfs(self) -> list[float]:
+        return [float(level) for level in _dbfs(self._energy / max(1, self._count))]
+
+    def _seconds(self, runs: Sequence[Run]) -> tuple[Seconds, ...]:
+        end_s = round(self._count / self._rate, 3)
+        return tuple(
+            (round(first * FRAME_S, 2), min(round(last * FRAME_S, 2), end_s))
+            for first, last in runs
+        )
+
+
+def find_talk(levels: Levels) -> list[Run]:
+    """Runs of frames in which somebody talks; `levels` are in dBFS, one for each 20 ms."""
+    begin = _talk_begins_at(levels)
+    loud = _runs(levels >= begin - _HYSTERESIS_DB)
+    begun = np.concatenate(([0], np.cumsum(levels >= begin)))
+    talk = [(first, last) for first, last in loud if begun[last] > begun[first]]
+    talk = merge_runs(talk, gap=_HANGOVER_FRAMES)
+    talk = [(first, last) for first, last in talk if last - first >= _SHORTEST_FRAMES]
+    gap = _HANGOVER_FRAMES
+    while len(talk) > MOST_SPANS:
+        gap *= 2
+        talk = merge_runs(talk, gap=gap)
+    return talk
+
+
+def _talk_begins_at(levels: Levels) -> float:
+    audible = levels[levels > SILENCE_DBFS]
+    floor = float(np.percentile(audible, _FLOOR_SHARE)) if len(audible) else SILENCE_DBFS
+    return float(np.clip(floor + _OVER_FLOOR_DB, *_BEGIN_DBFS))
+
+
+def _runs(mask: npt.NDArray[np.bool_]) -> list[Run]:
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _coarser(peaks: npt.NDArray[np.uint8], each: int) -> tuple[tuple[int, ...], ...]:
+    """The highest of every `each` peaks, by channel; `peaks` is [frames, channels]."""
+    padded = np.pad(peaks, ((0, -len(peaks) % each), (0, 0)))
+    highest = padded.reshape(-1, each, peaks.shape[1]).max(axis=1)
+    return tuple(tuple(channel) for channel in highest.T.tolist())
+
+
+def _stack(parts: list[npt.NDArray[Any]], channels: int, dtype: type) -> npt.NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros((0, channels), dtype)
+
+
+def _dbfs(power: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Mean square of 16-bit samples to dBFS, where a full-scale square wave is 0."""
+    least = 10.0 ** (SILENCE_DBFS / 10)
+    return np.asarray(10 * np.log10(np.maximum(power / 32_768.0**2, least)), np.float64)

@@ -1,0 +1,166 @@
+"""A client of the API that holds every answer against the API's own OpenAPI document."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from flask import Flask
+from openapi_schema_validator import OAS31Validator
+from uuid_utils.compat import uuid7
+from werkzeug.test import TestResponse
+
+from api.openapi import build_document
+from api.operation import find_operation, iter_operations
+from storage.catalogue import calls, recordings
+from storage.catalogue.engine import Catalogue
+from storage.errors import CallEnded, PbxUnavailable, RecordingNotActive
+from storage.records import CallRecord, RecordingRecord
+
+NOW = datetime(2026, 11, 23, 18, 0, 0, 250_000, UTC)
+
+
+class ApiClient:
+    """Asks as the holder of one token."""
+
+    def __init__(self, app: Flask, token: str | None) -> None:
+        self._app = app
+        self._client = app.test_client()
+        self._document = json.loads(json.dumps(build_document(iter_operations(app))))
+        self._token = token
+
+    def as_holder_of(self, token: str | None) -> "ApiClient":
+        """The same client with another token, or none."""
+        return ApiClient(self._app, token)
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        """GET."""
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> TestResponse:
+        """POST."""
+        return self.request("POST", path, **options)
+
+    def request(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any
+    ) -> TestResponse:
+        """Ask, and check that the answer is what the document says."""
+        sent = dict(headers or {})
+        if self._token is not None:
+            sent.setdefault("Authorization", f"Bearer {self._token}")
+        response = self._client.open(path, method=method, headers=sent, **options)
+        self._check(method, path, response)
+        return response
+
+    def _check(self, method: str, path: str, response: TestResponse) -> None:
+        described = self._responses(method, path)
+        if described is None:
+            assert response.status_code in {401, 404, 405}, response.text
+            return
+        assert str(response.status_code) in described, (path, response.status_code, response.text)
+        content = described[str(response.status_code)].get("content", {})
+        if method == "HEAD" or response.status_code in {302, 304}:
+            return
+        assert response.mimetype in content, (response.mimetype, list(content))
+        if "json" in response.mimetype:
+            schema = {**content[response.mimetype]["schema"], **self._components()}
+            OAS31Validator(schema).validate(response.get_json())
+
+    def _components(self) -> dict[str, Any]:
+        return {"components": self._document["components"]}
+
+    def _responses(self, method: str, path: str) -> dict[str, Any] | None:
+        adapter = self._app.url_map.bind("localhost")
+        asked = "GET" if method == "HEAD" else method
+        if not adapter.test(path.partition("?")[0], asked):
+            return None
+        endpoint, _ = adapter.match(path.partition("?")[0], asked)
+        operation = find_operation(self._app, endpoint)
+        assert operation is not None
+        found = [
+            described
+            for described in self._document["paths"].values()
+            if described.get(asked.lower(), {}).get("operationId") == operation.name
+        ]
+        responses: dict[str, Any] = found[0][asked.lower()]["responses"]
+        return responses
+
+
+class CatalogueRecorder:
+    """Moves states in the catalogue, as a recorder does whose PBX does all that it is told."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self.pbx_is_away = False
+        self.started = 0
+
+    def start(
+        self, call_id: str, *, by: str, layout: str | None, format: str | None, tags: Sequence[str]
+    ) -> RecordingRecord:
+        """Write a recording down that runs."""
+        if self.pbx_is_away:
+            raise PbxUnavailable("http://10.1.2.3:8088 does not answer")
+        with self._catalogue.begin() as tx:
+            call = calls.get_call(tx, call_id)
+            if call.state == "ended":
+                raise CallEnded(f"call {call_id} is over")
+            record = build_recording(
+                call_id=call_id, agent=call.agent, layout=layout or "dual", format=format or "opus"
+            )
+            self.started += 1
+            record = replace(record, tags=tuple(tags))
+            recordings.create_recording(tx, record)
+            return record
+
+    def pause(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """Open a pause."""
+        with self._catalogue.begin() as tx:
+            return _active(recordings.open_pause(tx, recording_id, at=NOW, by=by))
+
+    def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """Close it."""
+        with self._catalogue.begin() as tx:
+            return _active(recordings.close_pause(tx, recording_id, at=NOW))
+
+    def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """Capture."""
+        with self._catalogue.begin() as tx:
+            return _active(recordings.move(tx, recording_id, to="captured", ended_at=NOW))
+
+    def discard(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """Discard."""
+        with self._catalogue.begin() as tx:
+            return _active(recordings.move(tx, recording_id, to="discarded", ended_at=NOW))
+
+
+def build_recording(**fields: Any) -> RecordingRecord:
+    """A recording that runs, with these fields."""
+    usual = RecordingRecord(
+        id=uuid7(),
+        call_id="main-1795424777.0",
+        pbx="main",
+        state="recording",
+        trigger="manual",
+        layout="dual",
+        format="opus",
+        pause_leaves="silence",
+        direction="inbound",
+        started_at=NOW,
+    )
+    return replace(usual, **fields)
+
+
+def build_call(**fields: Any) -> CallRecord:
+    """A call that is up, with these fields."""
+    usual = CallRecord(
+        id="main-1795424777.0", pbx="main", state="up", direction="inbound", started_at=NOW
+    )
+    return replace(usual, **fields)
+
+
+def _active(record: RecordingRecord | None) -> RecordingRecord:
+    if record is None:
+        raise RecordingNotActive("the recording has ended")
+    return record

@@ -1,0 +1,40 @@
+"""The API under gunicorn in a process of its own: what the tests of the server start.
+
+Arguments: the port; as JSON the database's URL and the object store's settings; a file to make at
+the end.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from api_client import CatalogueRecorder
+from flask import Flask
+
+from api.app import ApiSettings, build_app
+from api.server import serve
+from storage.catalogue.engine import Catalogue
+from storage.errors import ConfigurationInvalid
+from storage.objects import ObjectStoreSettings, S3ObjectStore
+
+
+def main(port: str, told: str, ended: str) -> None:
+    """Serve until SIGTERM."""
+    wanted = json.loads(told)
+
+    def build() -> Flask:
+        catalogue = Catalogue(wanted["database_url"])
+        objects = S3ObjectStore(ObjectStoreSettings(**wanted["objects"]))
+        return build_app(catalogue, objects, CatalogueRecorder(catalogue), ApiSettings())
+
+    try:
+        serve(build, "127.0.0.1", int(port))
+    except ConfigurationInvalid as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+    finally:
+        Path(ended).touch(exist_ok=False)  # of this process alone, not of its workers
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,91 @@
+"""Real servers for integration tests: PostgreSQL and SeaweedFS, started once for all of them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from api_client import ApiClient, CatalogueRecorder
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from api.app import ApiSettings, build_app
+from earwitness.embedded import EmbeddedObjects, EmbeddedPostgres
+from storage.catalogue import tokens
+from storage.catalogue.engine import Catalogue
+from storage.objects import S3ObjectStore
+
+TokenMaker = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A database of the module's own, empty."""
+    name = f"test_{uuid4().hex}"
+    server = make_url(postgres.url).set(drivername="postgresql+psycopg")
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield server.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def catalogue(database_url: str) -> Iterator[Catalogue]:
+    """The catalogue in the module's database, at the newest schema."""
+    catalogue = Catalogue(database_url)
+    catalogue.migrate()
+    yield catalogue
+    catalogue.close()
+
+
+@pytest.fixture(scope="session")
+def objects_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedObjects]:
+    """A SeaweedFS."""
+    directory: Path = tmp_path_factory.mktemp("objects") / "data"
+    with EmbeddedObjects(directory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def objects(objects_server: EmbeddedObjects) -> S3ObjectStore:
+    """The object store in it."""
+    return S3ObjectStore(objects_server.settings)
+
+
+@pytest.fixture(scope="module")
+def make_token(catalogue: Catalogue) -> TokenMaker:
+    """Makes a token; takes what `tokens.create_token` takes."""
+
+    def make(**wanted: object) -> str:
+        with catalogue.begin() as tx:
+            return tokens.create_token(tx, **wanted)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def recorder(catalogue: Catalogue) -> CatalogueRecorder:
+    """Does in the catalogue what the real recorder does there, and nothing at a PBX."""
+    return CatalogueRecorder(catalogue)
+
+
+@pytest.fixture(scope="module")
+def client(
+    catalogue: Catalogue,
+    objects: S3ObjectStore,
+    recorder: CatalogueRecorder,
+    make_token: TokenMaker,
+) -> ApiClient:
+    """A client of the API with an admin's token; every answer is held against the document."""
+    app = build_app(catalogue, objects, recorder, ApiSettings(pbxs=("main",)))
+    return ApiClient(app, make_token(name="root", role="admin"))

@@ -1,0 +1,271 @@
+"""Audio, waveform and manifest over HTTP, against a real PostgreSQL and a real SeaweedFS."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import requests
+from api_client import NOW, ApiClient, CatalogueRecorder, build_recording
+from structlog.testing import capture_logs
+
+from api.app import ApiSettings, build_app
+from recorder.audio.waveform import Waveform
+from storage.catalogue import recordings
+from storage.catalogue.engine import Catalogue
+from storage.errors import StoreUnavailable
+from storage.keys import ObjectKey
+from storage.manifest import SigningKey, build_manifest, sign_manifest
+from storage.objects import OpenObject, S3ObjectStore
+from storage.records import RecordingRecord
+
+AUDIO = os.urandom(700_000)
+WAVEFORM = Waveform(
+    seconds_per_peak=0.1,
+    peaks=((1, 255), (0, 4)),
+    talk=(((0.0, 0.2),), ()),
+    silence=((), ((0.0, 0.2),)),
+    level_dbfs=(-13.5, -120.0),
+)
+
+
+@pytest.fixture(scope="module")
+def stored(catalogue: Catalogue, objects: S3ObjectStore) -> RecordingRecord:
+    """A recording whose audio and manifest are in the store."""
+    recording = build_recording(state="stored", agent="2001")
+    key = ObjectKey.of("main", NOW, recording.id, "opus")
+    sha256 = hashlib.sha256(AUDIO).hexdigest()
+    objects.put_bytes(str(key), AUDIO, content_type="audio/ogg", metadata={})
+    body = build_manifest({"id": recording.id}, [], WAVEFORM.to_json())
+    document = sign_manifest(body, SigningKey.generate())
+    objects.put_bytes(str(key.manifest), document, content_type="application/json", metadata={})
+    recording = replace(
+        recording,
+        object_key=str(key),
+        content_type="audio/ogg",
+        size_bytes=len(AUDIO),
+        sha256=sha256,
+    )
+    with catalogue.begin() as tx:
+        recordings.create_recording(tx, recording)
+    return recording
+
+
+@pytest.fixture
+def path(stored: RecordingRecord) -> str:
+    """Where the stored audio is heard."""
+    return f"/api/v1/recordings/{stored.id}/audio"
+
+
+def test_audio_is_a_redirect_that_needs_no_token(client: ApiClient, path: str) -> None:
+    """302 leads to the object store, which gives the bytes to anyone for five minutes."""
+    response = client.get(path)
+    assert (response.status_code, response.data) == (302, b"")
+    assert "X-Amz-Expires=300" in response.headers["Location"]
+    given = requests.get(response.headers["Location"], timeout=10)
+    assert given.content == AUDIO
+    assert given.headers["Content-Type"] == "audio/ogg"
+    assert "Content-Disposition" not in given.headers
+
+
+def test_download_names_the_file(client: ApiClient, path: str, stored: RecordingRecord) -> None:
+    """With `download` a browser saves it as the recording's id, by redirect and by stream."""
+    location = client.get(f"{path}?download=1").headers["Location"]
+    redirected = requests.get(location, timeout=10).headers["Content-Disposition"]
+    streamed = client.get(f"{path}?stream=1&download=1").headers["Content-Disposition"]
+    for disposition in (redirected, streamed):
+        assert disposition.startswith(f'attachment; filename="{stored.id}.opus"')
+
+
+def test_the_stream_is_the_audio(client: ApiClient, path: str, stored: RecordingRecord) -> None:
+    """`stream` answers the very bytes, with their hash as the ETag."""
+    response = client.get(f"{path}?stream=1")
+    assert (response.status_code, response.data) == (200, AUDIO)
+    assert response.headers["ETag"] == f'"{stored.sha256}"'
+    assert response.headers["Accept-Ranges"] == "bytes"
+    assert response.headers["Content-Length"] == str(len(AUDIO))
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_head_tells_without_the_bytes(client: ApiClient, path: str) -> None:
+    """HEAD has the headers of the whole, whatever range is asked for."""
+    response = client.request("HEAD", f"{path}?stream=1", headers={"Range": "bytes=0-1"})
+    assert (response.status_code, response.data) == (200, b"")
+    assert response.headers["Content-Length"] == str(len(AUDIO))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first", "last"),
+    [
+        ("bytes=0-0", 0, 0),
+        ("bytes=100-299999", 100, 299_999),
+        ("bytes=699990-", 699_990, 699_999),
+        ("bytes=-10", 699_990, 699_999),
+        ("bytes=5-9999999", 5, 699_999),
+    ],
+)
+def test_a_range_is_answered(
+    client: ApiClient, path: str, wanted: str, first: int, last: int
+) -> None:
+    """206 with exactly the bytes that were asked for."""
+    response = client.get(f"{path}?stream=1", headers={"Range": wanted})
+    assert (response.status_code, response.data) == (206, AUDIO[first : last + 1])
+    assert response.headers["Content-Range"] == f"bytes {first}-{last}/700000"
+
+
+def test_a_range_behind_the_end_is_416(client: ApiClient, path: str) -> None:
+    """416 says how long the audio is."""
+    response = client.get(f"{path}?stream=1", headers={"Range": "bytes=700000-"})
+    assert response.status_code == 416
+    assert response.headers["Content-Range"] == "bytes */700000"
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-1,5-6", "lines=1-2", "bytes=9-2", "nonsense"])
+def test_other_ranges_get_the_whole(client: ApiClient, path: str, wanted: str) -> None:
+    """What is not one range of bytes is answered with all of them."""
+    assert client.get(f"{path}?stream=1", headers={"Range": wanted}).data == AUDIO
+
+
+def test_conditions(client: ApiClient, path: str, stored: RecordingRecord) -> None:
+    """If-None-Match spares the bytes; If-Range gives the range only of the same audio."""
+    etag, old = f'"{stored.sha256}"', '"old"'
+    unchanged = client.get(f"{path}?stream=1", headers={"If-None-Match": f"{old}, {etag}"})
+    assert (unchanged.status_code, unchanged.data) == (304, b"")
+    assert client.get(f"{path}?stream=1", headers={"If-None-Match": old}).status_code == 200
+    wanted = {"Range": "bytes=0-9"}
+    same = client.get(f"{path}?stream=1", headers={**wanted, "If-Range": etag})
+    other = client.get(f"{path}?stream=1", headers={**wanted, "If-Range": old})
+    dated = client.get(
+        f"{path}?stream=1", headers={**wanted, "If-Range": "Mon, 23 Nov 2026 18:00:00 GMT"}
+    )
+    assert [r.status_code for r in (same, other, dated)] == [206, 200, 200]
+
+
+def test_the_waveform_is_the_manifests(client: ApiClient, stored: RecordingRecord) -> None:
+    """/waveform is that part of the manifest."""
+    waveform = client.get(f"/api/v1/recordings/{stored.id}/waveform").get_json()
+    assert waveform == json.loads(json.dumps(WAVEFORM.to_json()))
+
+
+def test_the_manifest_is_byte_for_byte(
+    client: ApiClient, stored: RecordingRecord, objects: S3ObjectStore
+) -> None:
+    """/manifest is the signed object itself, or a signature could not be checked."""
+    where = f"/api/v1/recordings/{stored.id}/manifest"
+    response = client.get(where)
+    key = str(stored.object_key).replace(".opus", ".json")
+    assert response.data == objects.get_bytes(key)
+    assert json.loads(response.data)["signature"]["algorithm"] == "Ed25519"
+    again = client.get(where, headers={"If-None-Match": response.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "error_id"),
+    [
+        ("requested", 409, "audio-not-stored-yet"),
+        ("paused", 409, "audio-not-stored-yet"),
+        ("captured", 409, "audio-not-stored-yet"),
+        ("discarded", 404, "audio-not-stored"),
+        ("aborted", 404, "audio-not-stored"),
+        ("failed", 404, "audio-not-stored"),
+        ("purged", 404, "audio-not-stored"),
+    ],
+)
+def test_audio_that_is_not_stored(
+    client: ApiClient, catalogue: Catalogue, state: str, status: int, error_id: str
+) -> None:
+    """409 while the audio will still come, 404 where it never will."""
+    recording = build_recording(state=state)
+    with catalogue.begin() as tx:
+        recordings.create_recording(tx, recording)
+    for part in ("audio", "audio?stream=1", "waveform", "manifest"):
+        response = client.get(f"/api/v1/recordings/{recording.id}/{part}")
+        assert (response.status_code, response.get_json()["error_id"]) == (status, error_id)
+
+
+def test_an_object_that_is_gone_is_our_fault(client: ApiClient, catalogue: Catalogue) -> None:
+    """A stored recording without its object is a 500 that names no key."""
+    recording = build_recording(
+        state="stored",
+        object_key="main/2026/11/23/0190b0f0-0000-7000-8000-000000000000.opus",
+        content_type="audio/ogg",
+        size_bytes=5,
+        sha256="0" * 64,
+    )
+    with catalogue.begin() as tx:
+        recordings.create_recording(tx, recording)
+    response = client.get(f"/api/v1/recordings/{recording.id}/audio?stream=1")
+    assert (response.status_code, response.get_json()["error_id"]) == (500, "no-such-object")
+    assert "0190b0f0" not in response.text
+
+
+def test_who_heard_what_is_logged(client: ApiClient, path: str, stored: RecordingRecord) -> None:
+    """Each hearing is a line with token, recording and range; HEAD hears nothing."""
+    with capture_logs() as lines:
+        client.get(path)
+        client.get(f"{path}?stream=1", headers={"Range": "bytes=0-9"})
+        client.request("HEAD", f"{path}?stream=1")
+    heard = [line for line in lines if line["event"] == "recording.heard"]
+    assert [line["range"] for line in heard] == [None, "bytes 0-9/700000"]
+    assert {(line["token"], line["recording"]) for line in heard} == {("root", str(stored.id))}
+
+
+class WatchedStore:
+    """The real store; remembers how many of its streams are open, and can be away."""
+
+    def __init__(self, store: S3ObjectStore) -> None:
+        self._store = store
+        self.open_streams = 0
+        self.is_away = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    @contextmanager
+    def open(self, key: str, **span: int | None) -> Iterator[OpenObject]:
+        """As the store does."""
+        if self.is_away:
+            raise StoreUnavailable("http://10.1.2.3:8333 does not answer")
+        with self._store.open(key, **span) as found:
+            self.open_streams += 1
+            try:
+                yield found
+            finally:
+                self.open_streams -= 1
+
+
+@pytest.fixture
+def watched(
+    catalogue: Catalogue,
+    objects: S3ObjectStore,
+    recorder: CatalogueRecorder,
+    make_token: Callable[..., str],
+) -> tuple[WatchedStore, ApiClient]:
+    """A client of an API whose store is watched."""
+    store = WatchedStore(objects)
+    app = build_app(catalogue, store, recorder, ApiSettings())
+    return store, ApiClient(app, make_token(name="watch", role="admin"))
+
+
+def test_the_stores_stream_is_closed(watched: tuple[WatchedStore, ApiClient], path: str) -> None:
+    """Whether the client reads to the end or goes away before, nothing stays open."""
+    store, client = watched
+    client.get(f"{path}?stream=1")
+    assert store.open_streams == 0
+    unread = client.get(f"{path}?stream=1", buffered=False)
+    assert store.open_streams == 1
+    unread.close()
+    assert store.open_streams == 0
+
+
+def test_a_store_that_is_away_is_503(watched: tuple[WatchedStore, ApiClient], path: str) -> None:
+    """The client is told to come back, not where the store is."""
+    store, client = watched
+    store.is_away = True
+    response = client.get(f"{path}?stream=1")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert "10.1.2.3" not in response.text

@@ -1,0 +1,188 @@
+"""Who may do what over HTTP, against a real PostgreSQL."""
+
+import base64
+from collections.abc import Callable
+
+import pytest
+from api_client import ApiClient, CatalogueRecorder, build_call, build_recording
+from structlog.testing import capture_logs
+
+from api.app import ApiSettings, build_app
+from api.permissions import PERMISSIONS
+from storage.catalogue import calls, recordings
+from storage.catalogue.engine import Catalogue
+from storage.objects import S3ObjectStore
+
+MINE = build_recording(call_id="main-1.0", agent="2001")
+THEIRS = build_recording(call_id="main-2.0", agent="2002")
+NOBODYS = build_recording(call_id="main-3.0", agent=None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _some_recordings(catalogue: Catalogue) -> None:
+    with catalogue.begin() as tx:
+        for recording in (MINE, THEIRS, NOBODYS):
+            recordings.create_recording(tx, recording)
+            calls.save_calls(tx, [build_call(id=recording.call_id, agent=recording.agent)])
+
+
+def basic(token: str) -> dict[str, str]:
+    """The header that a browser sends for a password."""
+    return {"Authorization": "Basic " + base64.b64encode(f"any:{token}".encode()).decode()}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/calls",
+        f"/api/v1/recordings/{MINE.id}/audio",
+        "/api/openapi.json",
+        "/api/docs",
+        "/api/docs/start.js",
+        "/metrics",
+        "/",
+        "/api/v1/nothing",
+        "/problems/forbidden",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
+def test_nothing_answers_without_a_token(client: ApiClient, method: str, path: str) -> None:
+    """Whatever is asked, and however: 401, which offers both ways to authenticate."""
+    response = client.as_holder_of(None).request(method, path)
+    assert response.status_code == 401
+    assert response.headers.getlist("WWW-Authenticate") == [
+        'Bearer realm="earwitness"',
+        'Basic realm="earwitness"',
+    ]
+
+
+@pytest.mark.parametrize(
+    "header", ["Bearer ew_wrong", "Bearer", "Basic", "Basic !!!", "Basic YTo=", "Digest x", "\xe9"]
+)
+def test_a_wrong_token_is_401(client: ApiClient, header: str) -> None:
+    """What is no token of ours is refused, never an error of ours."""
+    response = client.get("/api/v1/calls", headers={"Authorization": header})
+    assert response.status_code == 401
+
+
+def test_health_needs_no_token(client: ApiClient) -> None:
+    """What asks whether we live has no token to show."""
+    nobody = client.as_holder_of(None)
+    assert nobody.get("/health/live").status_code == 200
+    assert nobody.get("/health/ready").status_code in {200, 503}
+
+
+def test_a_browser_sends_the_token_as_a_password(
+    client: ApiClient, make_token: Callable[..., str]
+) -> None:
+    """HTTP Basic with the token as the password is as good as a bearer token."""
+    token = make_token(name="browser", role="admin")
+    assert client.get("/api/docs", headers=basic(token)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("https://evil.example", 403), ("null", 403), ("http://localhost", 200), (None, 200)],
+)
+def test_another_sites_page_cannot_act(
+    client: ApiClient,
+    catalogue: Catalogue,
+    make_token: Callable[..., str],
+    origin: str | None,
+    status: int,
+) -> None:
+    """A browser sends a password along with any site's form: only our own may act by it."""
+    recording = build_recording()
+    with catalogue.begin() as tx:
+        recordings.create_recording(tx, recording)
+    headers = basic(make_token(name="browser", role="admin"))
+    headers |= {"Origin": origin} if origin else {}
+    response = client.post(f"/api/v1/recordings/{recording.id}/stop", headers=headers)
+    assert response.status_code == status
+
+
+def test_an_agent_sees_and_hears_its_own_alone(
+    client: ApiClient, make_token: Callable[..., str]
+) -> None:
+    """An agent's own recordings are there, those of others do not exist, none can be controlled."""
+    agent = client.as_holder_of(make_token(name="2001", role="agent"))
+    listed = agent.get("/api/v1/recordings").get_json()["items"]
+    assert [item["id"] for item in listed] == [str(MINE.id)]
+    assert agent.get("/api/v1/recordings?agent=2002").get_json()["items"] == []
+    assert agent.get(f"/api/v1/recordings/{MINE.id}").status_code == 200
+    assert agent.get("/api/v1/calls/main-1.0").status_code == 200
+    for other in (THEIRS, NOBODYS):
+        for part in ("", "/audio", "/waveform", "/manifest"):
+            assert agent.get(f"/api/v1/recordings/{other.id}{part}").status_code == 404
+        assert agent.get(f"/api/v1/calls/{other.call_id}").status_code == 404
+    assert agent.post(f"/api/v1/recordings/{MINE.id}/stop").status_code == 403
+
+
+def test_compliance_hears_and_does_not_control(
+    client: ApiClient, make_token: Callable[..., str]
+) -> None:
+    """Compliance finds everything and stops nothing."""
+    compliance = client.as_holder_of(make_token(name="audit", role="compliance"))
+    assert len(compliance.get("/api/v1/recordings").get_json()["items"]) >= 3
+    assert compliance.get(f"/api/v1/recordings/{MINE.id}/audio").status_code == 409
+    assert compliance.post(f"/api/v1/recordings/{MINE.id}/stop").status_code == 403
+    assert compliance.post("/api/v1/calls/main-1.0/recordings").status_code == 403
+
+
+def test_a_supervisor_controls_its_teams_recordings(
+    client: ApiClient, make_token: Callable[..., str]
+) -> None:
+    """Its team's recordings can be paused, others do not exist; without a team all are its own."""
+    make_token(name="2002", role="agent", team="south")
+    of_south = client.as_holder_of(make_token(name="s", role="supervisor", team="south"))
+    of_all = client.as_holder_of(make_token(name="a", role="supervisor"))
+    of_none = client.as_holder_of(make_token(name="n", role="supervisor", team="empty"))
+    assert of_south.post(f"/api/v1/recordings/{THEIRS.id}/pause").status_code == 200
+    assert of_south.post(f"/api/v1/recordings/{MINE.id}/pause").status_code == 404
+    assert of_all.post(f"/api/v1/recordings/{THEIRS.id}/resume").status_code == 200
+    assert of_none.get("/api/v1/recordings").get_json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("permission", "path"),
+    [
+        ("calls.read", "/api/v1/calls/main-1.0"),
+        ("recordings.read", f"/api/v1/recordings/{MINE.id}"),
+        ("recordings.hear", f"/api/v1/recordings/{MINE.id}/audio"),
+        ("metrics.read", "/metrics"),
+    ],
+)
+def test_a_service_does_what_its_scopes_say(
+    client: ApiClient, make_token: Callable[..., str], permission: str, path: str
+) -> None:
+    """With the one scope it is let in; with all the others it is not."""
+    allowed = client.as_holder_of(make_token(name="in", role="service", scopes=[permission]))
+    others = sorted({*PERMISSIONS, "everything"} - {permission})
+    refused = client.as_holder_of(make_token(name="out", role="service", scopes=others))
+    assert allowed.get(path).status_code in {200, 409}
+    assert refused.get(path).status_code == 403
+
+
+def test_a_refusal_is_logged(client: ApiClient, make_token: Callable[..., str]) -> None:
+    """A refusal is a warning with who, what and where."""
+    agent = client.as_holder_of(make_token(name="2001", role="agent"))
+    with capture_logs() as lines:
+        response = agent.post(f"/api/v1/recordings/{MINE.id}/stop")
+    assert response.get_json()["error_id"] == "forbidden"
+    (line,) = [line for line in lines if line["event"] == "request.refused"]
+    assert line["log_level"] == "warning"
+    assert (line["token"], line["permission"]) == ("2001", "recordings.control")
+
+
+def test_a_team_of_a_service_narrows_it(
+    catalogue: Catalogue,
+    objects: S3ObjectStore,
+    recorder: CatalogueRecorder,
+    make_token: Callable[..., str],
+) -> None:
+    """A team given to any role but admin narrows what it sees to the team's."""
+    make_token(name="2001", role="agent", team="east")
+    app = build_app(catalogue, objects, recorder, ApiSettings())
+    token = make_token(name="bot", role="service", team="east", scopes=["recordings.read"])
+    listed = ApiClient(app, token).get("/api/v1/recordings").get_json()["items"]
+    assert {item["agent"] for item in listed} == {"2001"}

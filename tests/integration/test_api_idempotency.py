@@ -1,0 +1,82 @@
+"""POST with an Idempotency-Key, against a real PostgreSQL."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from api_client import ApiClient, CatalogueRecorder, build_call
+
+from storage.catalogue import calls
+from storage.catalogue.engine import Catalogue
+
+START = "/api/v1/calls/main-1.0/recordings"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_call(catalogue: Catalogue) -> None:
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [build_call(id="main-1.0")])
+
+
+def key(text: str) -> dict[str, str]:
+    """The header."""
+    return {"Idempotency-Key": text}
+
+
+def test_a_repeat_is_answered_and_not_acted_on(
+    client: ApiClient, recorder: CatalogueRecorder
+) -> None:
+    """The same key gives the same status, body and place to the byte, and no second recording."""
+    before = recorder.started
+    first, again = (client.post(START, json={"layout": "mono"}, headers=key("a")) for _ in "12")
+    assert recorder.started == before + 1
+    assert (again.status_code, again.data) == (first.status_code, first.data)
+    assert again.headers["Location"] == first.headers["Location"]
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_a_key_belongs_to_one_request(client: ApiClient) -> None:
+    """Another body under the same key is a conflict."""
+    client.post(START, json={"layout": "mono"}, headers=key("b"))
+    response = client.post(START, json={"layout": "dual"}, headers=key("b"))
+    assert (response.status_code, response.get_json()["error_id"]) == (
+        409,
+        "idempotency-key-reused",
+    )
+
+
+def test_a_key_belongs_to_one_token(client: ApiClient, make_token: Callable[..., str]) -> None:
+    """Two clients that choose the same key do not meet."""
+    other = client.as_holder_of(make_token(name="other", role="admin"))
+    first, second = (asker.post(START, headers=key("c")) for asker in (client, other))
+    assert first.get_json()["id"] != second.get_json()["id"]
+
+
+def test_what_failed_may_be_tried_again(client: ApiClient, recorder: CatalogueRecorder) -> None:
+    """A failure is not kept: the same key acts when the PBX is back."""
+    recorder.pbx_is_away = True
+    assert client.post(START, headers=key("d")).status_code == 503
+    recorder.pbx_is_away = False
+    response = client.post(START, headers=key("d"))
+    assert response.status_code == 201
+    assert "Idempotency-Replayed" not in response.headers
+
+
+def test_twins_at_once_act_once(client: ApiClient, recorder: CatalogueRecorder) -> None:
+    """Of many requests with one key at the same time one acts; the others repeat it or wait."""
+    before = recorder.started
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(
+            pool.map(lambda _: client.post(START, headers=key("e")).status_code, "x" * 8)
+        )
+    assert recorder.started == before + 1
+    assert set(statuses) <= {201, 409}
+
+
+@pytest.mark.parametrize("text", ["", "a b", "x" * 256, "é"])
+def test_a_bad_key_is_refused(client: ApiClient, text: str) -> None:
+    """A key is 1 to 255 visible ASCII characters."""
+    response = client.post(START, headers=key(text))
+    assert response.status_code == 422
+    assert response.get_json()["errors"][0]["loc"] == ["header", "Idempotency-Key"]

@@ -1,0 +1,137 @@
+"""Health, metrics and documentation over HTTP."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from api_client import ApiClient, CatalogueRecorder, build_recording
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from api.app import ApiSettings, build_app
+from storage.catalogue import pbxs, recordings
+from storage.catalogue.engine import Catalogue
+from storage.errors import StoreUnavailable
+from storage.objects import S3ObjectStore
+from storage.records import PbxRecord
+
+
+def say_pbx(catalogue: Catalogue, state: str, age_s: float) -> None:
+    """What a watcher wrote `age_s` ago."""
+    seen_at = datetime.now(UTC) - timedelta(seconds=age_s)
+    with catalogue.begin() as tx:
+        pbxs.save_pbx(tx, PbxRecord("main", state, "http://10.1.2.3: refused", "22.1", seen_at))
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "told"),
+    [
+        (("connected", 0), 200, "connected"),
+        (("connected", 30), 503, "unwatched"),
+        (("unreachable", 0), 503, "unreachable"),
+    ],
+)
+def test_ready_is_when_all_parts_are(
+    client: ApiClient, catalogue: Catalogue, said: tuple[str, float], status: int, told: str
+) -> None:
+    """Database, store and PBX each say how they are, and nothing of where they are."""
+    say_pbx(catalogue, *said)
+    response = client.as_holder_of(None).get("/health/ready")
+    states = {check["name"]: check["state"] for check in response.get_json()["checks"]}
+    assert response.status_code == status
+    assert states == {"database": "connected", "objects": "connected", "pbx.main": told}
+    assert "10.1.2.3" not in response.text
+
+
+def test_a_database_that_is_away(objects: S3ObjectStore, recorder: CatalogueRecorder) -> None:
+    """Without the database we live, are not ready, and answer 503 with a time to come back."""
+    nowhere = Catalogue("postgresql://nobody:secret@127.0.0.1:1/none")
+    app = build_app(nowhere, objects, recorder, ApiSettings(pbxs=("main",)))
+    client = ApiClient(app, "ew_any")
+    assert client.get("/health/live").status_code == 200
+    ready = client.get("/health/ready")
+    assert [check["ok"] for check in ready.get_json()["checks"]] == [False, True, False]
+    response = client.get("/api/v1/recordings")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert response.get_json()["error_id"] == "catalogue-unavailable"
+    assert "127.0.0.1" not in ready.text + response.text
+
+
+def test_a_store_that_is_away_is_asked_seldom(
+    catalogue: Catalogue, recorder: CatalogueRecorder
+) -> None:
+    """The store is asked once in 5 s, whoever wants to know."""
+    asked = []
+
+    class Away:
+        def find(self, key: str) -> None:
+            asked.append(key)
+            raise StoreUnavailable("http://10.1.2.3:8333")
+
+    client = ApiClient(build_app(catalogue, Away(), recorder, ApiSettings()), None)
+    answers = [client.get("/health/ready").get_json()["checks"][1] for _ in range(3)]
+    assert [(answer["ok"], answer["state"]) for answer in answers] == [(False, "unavailable")] * 3
+    assert len(asked) == 1
+
+
+def test_metrics_tell_requests_recordings_and_pbxs(client: ApiClient, catalogue: Catalogue) -> None:
+    """Requests by route, method and status; recordings by state; PBXs up or not."""
+    say_pbx(catalogue, "connected", 0)
+    with catalogue.begin() as tx:
+        for state in ("stored", "stored", "failed"):
+            recordings.create_recording(tx, build_recording(state=state))
+    client.get("/api/v1/recordings")
+    client.get("/api/v1/recordings/x")
+    response = client.get("/metrics")
+    counted = 'earwitness_http_requests_total{method="GET",route="%s",status="%s"} '
+    assert response.content_type.startswith("text/plain")
+    assert counted % ("/api/v1/recordings", "200") in response.text
+    assert counted % ("unknown", "404") in response.text
+    assert 'earwitness_recordings{state="stored"} 2.0' in response.text
+    assert 'earwitness_pbx_up{pbx="main"} 1.0' in response.text
+
+
+def test_the_document_is_served_and_valid(client: ApiClient) -> None:
+    """/api/openapi.json is OpenAPI 3.1."""
+    document = client.get("/api/openapi.json").get_json()
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["openapi"] == "3.1.0"
+
+
+def test_the_browser_comes_from_here_alone(client: ApiClient) -> None:
+    """Every file of /api/docs is ours, and the page may load nothing else."""
+    page = client.get("/api/docs")
+    policy = page.headers["Content-Security-Policy"]
+    assert "//" not in page.text.replace("<!doctype html>", "")
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+    for asset in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js", "favicon-32x32.png"):
+        assert f"/api/docs/{asset}" in page.text
+        file = client.get(f"/api/docs/{asset}")
+        assert len(file.data) > 100
+        kept = client.get(f"/api/docs/{asset}", headers={"If-None-Match": file.headers["ETag"]})
+        assert kept.status_code == 304
+    assert client.get("/api/docs/LICENSE").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/calls/", "/api//v1/calls", "/api/v1/../metrics"])
+def test_an_unknown_path_is_a_problem(client: ApiClient, path: str) -> None:
+    """404 is a problem document too, and no path is mended on the way."""
+    response = client.get(path)
+    assert (response.status_code, response.mimetype) == (404, "application/problem+json")
+
+
+def test_a_wrong_method_is_a_problem(client: ApiClient) -> None:
+    """405 says which methods there are."""
+    response = client.request("DELETE", "/api/v1/calls")
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+
+
+def test_answers_stay_out_of_caches_and_frames(
+    client: ApiClient, make_token: Callable[..., str]
+) -> None:
+    """Every answer, problems too, carries the headers that protect it."""
+    for path in ("/api/v1/calls", "/nothing", "/health/live"):
+        headers = client.get(path).headers
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]

@@ -1,0 +1,195 @@
+"""The real HTTP server: its processes, its end, and what it believes of a request."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import requests
+from api_client import build_recording
+
+from earwitness.embedded import EmbeddedObjects
+from lab.waiting import until
+from storage.catalogue import recordings
+from storage.catalogue.engine import Catalogue
+from storage.objects import S3ObjectStore
+
+HERE = Path(__file__).parent
+SCRIPT = HERE / "api_service.py"
+AUDIO = os.urandom(1 << 20) * 24
+
+
+class Service:
+    """The server in a process of its own."""
+
+    def __init__(self, port: int, told: str, ended: Path) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.ended = ended
+        self.process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(port), told, str(ended)],
+            env={**os.environ, "PYTHONPATH": f"{HERE.parent.parent}"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def is_alive(self) -> bool:
+        """Whether it answers."""
+        assert self.process.poll() is None, self.process.communicate()[1]
+        try:
+            return requests.get(f"{self.url}/health/live", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def told(database_url: str, objects_server: EmbeddedObjects, catalogue: Catalogue) -> str:
+    """What a service is told, as JSON."""
+    objects = {**asdict(objects_server.settings), "journals": None}
+    return json.dumps({"database_url": database_url, "objects": objects})
+
+
+@contextmanager
+def serving(told: str, directory: Path) -> Iterator[Service]:
+    """A service that answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    service = Service(port, told, directory / "ended")
+    try:
+        until(service.is_alive, 60)
+        yield service
+    finally:
+        service.process.kill()
+        service.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def service(told: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service for all tests that leave it alone."""
+    with serving(told, tmp_path_factory.mktemp("service")) as service:
+        yield service
+
+
+@pytest.fixture
+def mortal(told: str, tmp_path: Path) -> Iterator[Service]:
+    """A service for a test that ends it."""
+    with serving(told, tmp_path) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def asked(make_token: Callable[..., str]) -> requests.Session:
+    """A client with an admin's token."""
+    session = requests.Session()
+    session.headers["Authorization"] = f"Bearer {make_token(name='root', role='admin')}"
+    return session
+
+
+@pytest.fixture(scope="module")
+def path(catalogue: Catalogue, objects: S3ObjectStore) -> str:
+    """The stream of a recording of 24 MiB."""
+    key = "main/2026/11/23/01a209c6-75ff-71d9-992e-ee478d697433.wav"
+    objects.put_bytes(key, AUDIO, content_type="audio/wav", metadata={})
+    recording = build_recording(
+        state="stored",
+        object_key=key,
+        content_type="audio/wav",
+        size_bytes=len(AUDIO),
+        sha256="0" * 64,
+    )
+    with catalogue.begin() as tx:
+        recordings.create_recording(tx, recording)
+    return f"/api/v1/recordings/{recording.id}/audio?stream=1"
+
+
+def resident_bytes(parent: int) -> int:
+    """The memory of the largest process that this one started."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    statuses = (Path(f"/proc/{child}/status").read_text() for child in children)
+    return max(int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) for status in statuses) * 1024
+
+
+def test_it_ends_within_10_s_though_a_client_reads_slowly(
+    mortal: Service, asked: requests.Session, path: str
+) -> None:
+    """SIGTERM ends the server in time and with status 0; the callers' clean-up runs once."""
+    stream = asked.get(mortal.url + path, stream=True, timeout=30)
+    assert stream.raw.read(1000) == AUDIO[:1000]
+    began = time.monotonic()
+    mortal.process.terminate()
+    assert mortal.process.wait(10) == 0
+    assert time.monotonic() - began < 10
+    assert mortal.ended.exists()
+    stream.close()
+
+
+def test_an_idle_server_ends_at_once(mortal: Service) -> None:
+    """With nobody connected SIGTERM takes no grace time."""
+    began = time.monotonic()
+    mortal.process.terminate()
+    assert mortal.process.wait(10) == 0
+    assert time.monotonic() - began < 4
+
+
+def test_a_stream_takes_bounded_memory(
+    service: Service, asked: requests.Session, path: str
+) -> None:
+    """24 MiB go through the server, and its memory does not grow by as much."""
+    asked.get(service.url + path, headers={"Range": "bytes=0-99"}, timeout=30)
+    before = resident_bytes(service.process.pid)
+    assert asked.get(service.url + path, timeout=60).content == AUDIO
+    assert resident_bytes(service.process.pid) - before < 12 * 1024 * 1024
+
+
+def test_metrics_are_of_all_processes(service: Service, asked: requests.Session) -> None:
+    """Whichever process answers the scrape, it counts what all of them answered."""
+    for _ in range(20):  # a connection each, so that both processes get some
+        requests.get(f"{service.url}/health/live", headers={"Connection": "close"}, timeout=5)
+    text = asked.get(f"{service.url}/metrics", timeout=5).text
+    counted = re.findall(r'requests_total\{method="GET",route="/health/live".*\} (\d+)', text)
+    assert int(counted[0]) >= 20
+    assert "earwitness_http_request_duration_seconds_bucket" in text
+
+
+def test_forwarded_headers_count_nothing(service: Service, asked: requests.Session) -> None:
+    """Links lead to the address that was asked, whatever a header says of it."""
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example"}
+    started = asked.get(f"{service.url}/api/v1/recordings", headers=headers, timeout=5).json()
+    assert "https" not in json.dumps(started)
+    assert "evil" not in json.dumps(started)
+
+
+def test_a_taken_port_is_one_line(service: Service, told: str, tmp_path: Path) -> None:
+    """A second server says which key to change, and ends with status 2."""
+    port = int(service.url.rpartition(":")[2])
+    second = Service(port, told, tmp_path / "other")
+    _, complaint = second.process.communicate(timeout=30)
+    assert second.process.returncode == 2
+    assert complaint == f"server.port: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_a_factory_that_fails_ends_the_server(tmp_path: Path) -> None:
+    """A worker that cannot build its application ends the server: it is not tried for ever."""
+    program = (
+        "from api.server import serve\n"
+        "def build(): raise SystemError('broken')\n"
+        "serve(build, '127.0.0.1', 0)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=HERE.parent.parent,
+    )
+    assert ended.returncode == 3
+    assert "broken" in ended.stderr
