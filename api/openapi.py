@@ -72,8 +72,9 @@ _TYPES_IN_PATHS = {"uuid": {"type": "string", "format": "uuid"}}
 
 
 def build_document(operations: Iterable[Operation]) -> dict[str, Any]:
-    """The whole document of these operations."""
-    listed = sorted(operations, key=lambda operation: (operation.rule, operation.method))
+    """The whole document of these operations; their tags in the order in which they come."""
+    as_wired = list(operations)
+    listed = sorted(as_wired, key=lambda operation: (operation.rule, operation.method))
     paths: dict[str, dict[str, Any]] = {}
     for operation in listed:
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", operation.rule)
@@ -82,7 +83,7 @@ def build_document(operations: Iterable[Operation]) -> dict[str, Any]:
         "openapi": VERSION,
         "info": {"title": "Earwitness", "version": "1", "description": DESCRIPTION},
         "servers": [{"url": "/"}],
-        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in listed)],
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in as_wired)],
         "security": [{"bearer": []}, {"basic": []}],
         "paths": paths,
         "components": {

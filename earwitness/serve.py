@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import structlog
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from earwitness.config import Config
 from earwitness.embedded import objects_of, postgres_of
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 STOP_WITHIN_S = 9.0
 CHECK_EVERY_S = 0.5
+PORT_FREE_WITHIN_S = 3.0
 # A role that lived for a minute is started again at once, one that lived for a second after 30 s.
 REST_FOR = 30.0
 LONGEST_REST_S = 30.0
@@ -125,14 +127,25 @@ def _warn(parts: Parts) -> None:
 
 
 def _require_port(host: str, port: int) -> None:
+    """Waits a moment: the HTTP workers of a service that was killed need one to notice."""
+    attempts = Retrying(
+        retry=retry_if_exception_type(OSError),
+        stop=stop_after_delay(PORT_FREE_WITHIN_S),
+        wait=wait_fixed(0.1),
+        reraise=True,
+    )
+    try:
+        attempts(_bind, host, port)
+    except OSError as error:
+        raise ConfigurationInvalid(
+            f"server.port: cannot listen on {host}:{port}: {error.strerror}"
+        ) from error
+
+
+def _bind(host: str, port: int) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigurationInvalid(
-                f"server.port: cannot listen on {host}:{port}: {error.strerror}"
-            ) from error
+        probe.bind((host, port))
 
 
 def _require_directory(directory: Path) -> None:

@@ -75,7 +75,11 @@ class Capture:
         format: str | None = None,
         tags: Sequence[str] = (),
     ) -> RecordingRecord:
-        """Promise to keep the call's audio from now on, and begin."""
+        """Promise to keep the call's audio from now on, and begin.
+
+        Where the PBX does not answer, the recording is returned as `requested`: the promise is
+        written down, and the watcher begins as soon as it can.
+        """
         with self._catalogue.begin() as tx:
             call = calls.get_call(tx, call_id)
             _refuse_unrecordable(call)
@@ -93,7 +97,11 @@ class Capture:
             )
             recordings.create_recording(tx, record)
         log.info("recording.requested", recording=str(record.id), call=call.id, by=by)
-        return self.settle(record.id)
+        try:
+            return self.settle(record.id)
+        except PbxUnavailable as error:
+            log.warning("recording.postponed", recording=str(record.id), error=str(error))
+            return record
 
     def pause(self, recording_id: UUID, *, by: str) -> RecordingRecord:
         """Stop listening; a repeat is harmless."""

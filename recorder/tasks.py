@@ -27,7 +27,7 @@ def clear(context: jobs.JobContext, recording_id: str) -> None:
 
 
 @jobs.app.periodic(cron="*/5 * * * * *")
-@jobs.app.task(name="retry_stalled", pass_context=True, queueing_lock="retry_stalled")
+@jobs.app.task(name="retry_stalled", pass_context=True)
 async def retry_stalled(context: jobs.JobContext, timestamp: int) -> None:
     """The jobs of workers that died are run by others."""
     retried = await jobs.retry_stalled(context)

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class Service:
         assert self._process.poll() is None, self.log.read_text()[-3000:]
         try:
             return requests.get(f"{self.url}/health/ready", timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     def stop(self) -> int:
@@ -93,17 +93,16 @@ class Service:
 
     def pids_of(self, role: str) -> list[int]:
         """The processes of a role, found by their command line."""
-        wanted = [b"earwitness", b"--config", str(self.config).encode(), role.encode()]
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    words = (entry / "cmdline").read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                if words[-5:-1] == wanted and b"setpriv" not in words[0]:
-                    found.append(int(entry.name))
-        return found
+        ending = ["--config", str(self.config), role]
+        return [pid for pid, words in _processes() if words[-3:] == ending]
+
+    def pids_running(self, program: str) -> list[int]:
+        """The processes of an embedded server of this service."""
+        return [
+            pid
+            for pid, words in _processes()
+            if Path(words[0]).name == program and any(str(self.directory) in word for word in words)
+        ]
 
     def run(self, *arguments: str) -> str:
         """A command of the program; its standard output."""
@@ -172,3 +171,14 @@ class Service:
         path = self.directory / f"{recording['id']}{suffix or '.' + recording['media']['format']}"
         path.write_bytes(response.content)
         return path
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """Every process and its command line."""
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_text().rstrip("\0").split("\0")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if entry.name.isdigit() and words != [""]:
+            yield int(entry.name), words

@@ -77,10 +77,14 @@ def _opus(target: Path, rate: int, channels: int) -> Iterator[Write]:
         context.open()
         if channels == 2:
             context.extradata = _say_left_and_right(context.extradata)
+        samples = 0
 
         def write(block: Samples) -> None:
+            nonlocal samples
             frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout=layout)
             frame.sample_rate = rate
+            frame.pts = samples  # left out, the file says that it is longer by the pre-skip
+            samples += len(block)
             container.mux(stream.encode(frame))
 
         yield write

@@ -35,13 +35,13 @@ class Mix:
         return 2 if self.layout == "dual" else 1
 
     @property
-    def duration_s(self) -> float:
-        """What is left after the cuts."""
-        return (self.frames - sum(end - start for start, end in self.cut)) / self.rate
+    def frames_left(self) -> int:
+        """How many frames the cuts leave."""
+        return self.frames - sum(end - start for start, end in self.cut)
 
 
 def iter_blocks(sources: Sequence[Source], mix: Mix) -> Iterator[Samples]:
-    """The recording as blocks [n, channels], of at most 4 s each.
+    """The recording as blocks [n, channels], none empty, of at most 4 s each.
 
     All that is blank or cut is zero, and the sound around it fades over 5 ms, so that neither an
     edge nor the joint of a cut clicks.
@@ -53,7 +53,8 @@ def iter_blocks(sources: Sequence[Source], mix: Mix) -> Iterator[Samples]:
         for run in quiet:
             _hush(block, start, run, fade)
         mixed = _to_mono(block) if mix.layout == "mono" else block
-        yield _without(mixed, start, mix.cut)
+        if len(left := _without(mixed, start, mix.cut)):
+            yield left
 
 
 def _sides(sources: Sequence[Source], start: int, end: int) -> Samples:

@@ -14,7 +14,7 @@ from recorder.audio.mix import Layout, Mix, iter_blocks
 from recorder.audio.probe import NotAudio, probe_wav
 from recorder.audio.source import Piece, Source
 from recorder.audio.timespan import Span, to_runs
-from recorder.audio.waveform import Meter, Waveform
+from recorder.audio.waveform import FRAME_S, Meter, Waveform
 
 __all__ = ["Piece", "Rendition", "Span", "Waveform", "render"]
 
@@ -47,7 +47,8 @@ def render(
     """Join the pieces, silence `blank` on every channel, take `cut` out, encode into `target`.
 
     The recording ends with its last piece; where no piece lies there is silence. Its sample rate
-    is the highest of the pieces that the format knows. Raises NotAudio if there is no piece, or
+    is the highest of the pieces that the format knows. Where nothing is left, it is 20 ms of
+    silence: not every format and player knows a file without sound. Raises NotAudio if there is no piece, or
     one of them is no WAV; OSError if a file cannot be read or written.
     """
     if not pieces:
@@ -58,6 +59,8 @@ def render(
     sources = [Source(piece, wav, rate) for piece, wav in zip(pieces, wavs, strict=True)]
     frames = max(source.end for source in sources)
     mix = Mix(layout, rate, frames, to_runs(blank, rate, frames), to_runs(cut, rate, frames))
+    if not mix.frames_left:
+        mix = _nothing(layout, rate)
     waveform = _encode(sources, mix, codec, target)
     return Rendition(
         path=target,
@@ -66,15 +69,20 @@ def render(
         extension=format,
         channels=mix.channels,
         sample_rate=rate,
-        duration_s=mix.duration_s,
+        duration_s=mix.frames_left / rate,
         size_bytes=target.stat().st_size,
         sha256=_sha256(target),
         waveform=waveform,
     )
 
 
+def _nothing(layout: Layout, rate: int) -> Mix:
+    frames = round(FRAME_S * rate)
+    return Mix(layout, rate, frames, blank=[(0, frames)], cut=[])
+
+
 def _encode(sources: Sequence[Source], mix: Mix, codec: Codec, target: Path) -> Waveform:
-    meter = Meter(mix.channels, mix.rate)
+    meter = Meter(mix.channels, mix.rate, mix.frames_left)
     with codec.open(target, mix.rate, mix.channels) as write:
         for block in iter_blocks(sources, mix):
             meter.show(block)

@@ -55,60 +55,61 @@ class Waveform:
 
 
 class Meter:
-    """Is shown all samples, block by block, and then tells the waveform."""
+    """Is shown all samples, block by block, and then tells the waveform.
 
-    def __init__(self, channels: int, rate: int) -> None:
+    Its memory is taken at once: small pieces kept between large ones would tear the heap apart.
+    """
+
+    def __init__(self, channels: int, rate: int, samples: int) -> None:
         self._channels = channels
         self._rate = rate
+        self._samples = samples
         self._frame = round(FRAME_S * rate)
         self._rest = np.zeros((0, channels), np.int16)
-        self._count = 0
         self._energy = np.zeros(channels)
-        self._peaks: list[npt.NDArray[np.uint8]] = []
-        self._levels: list[Levels] = []
+        frames = math.ceil(samples / self._frame)
+        self._peaks = np.zeros((frames, channels), np.uint8)
+        self._levels = np.zeros((frames, channels), np.int8)
+        self._measured = 0
 
     def show(self, block: Samples) -> None:
-        """Samples as [n, channels]."""
-        self._count += len(block)
+        """The next samples, as [n, channels]."""
         block = np.concatenate((self._rest, block)) if len(self._rest) else block
         whole = len(block) - len(block) % self._frame
         self._measure(block[:whole])
         self._rest = block[whole:].copy()
 
     def waveform(self) -> Waveform:
-        """What was shown."""
+        """What was shown, once all samples were."""
         self._measure(np.pad(self._rest, ((0, -len(self._rest) % self._frame), (0, 0))))
-        self._rest = self._rest[:0]
-        peaks = _stack(self._peaks, self._channels, np.uint8)
-        levels = _stack(self._levels, self._channels, np.int8)
-        talk = [find_talk(levels[:, channel]) for channel in range(self._channels)]
-        silence = [invert_runs(runs, 0, len(levels)) for runs in talk]
-        each = max(1, math.ceil(len(peaks) / MOST_PEAKS))
+        talk = [find_talk(levels) for levels in self._levels.T]
+        silence = [invert_runs(runs, 0, len(self._levels)) for runs in talk]
+        each = max(1, math.ceil(len(self._peaks) / MOST_PEAKS))
         return Waveform(
             seconds_per_peak=round(each * FRAME_S, 3),
-            peaks=_coarser(peaks, each),
+            peaks=_coarser(self._peaks, each),
             talk=tuple(self._seconds(runs) for runs in talk),
             silence=tuple(self._seconds(runs) for runs in silence),
             level_dbfs=tuple(round(level, 1) for level in self._total_dbfs()),
         )
 
     def _measure(self, block: Samples) -> None:
-        if not len(block):
-            return
         # Each channel's samples beside each other: numpy is ten times faster along them.
         frames = np.ascontiguousarray(block.T).reshape(self._channels, -1, self._frame)
         sound = frames.astype(np.float32)
         power = np.einsum("cfs,cfs->fc", sound, sound)
         peak = np.maximum(frames.max(axis=2), -(frames.min(axis=2).astype(np.int32))).T
+        now = slice(self._measured, self._measured + len(power))
+        self._peaks[now] = np.ceil(peak * (PEAK_SCALE / 32_768))
+        self._levels[now] = np.floor(_dbfs(power / self._frame))
         self._energy += power.sum(axis=0, dtype=np.float64)
-        self._peaks.append(np.ceil(peak * (PEAK_SCALE / 32_768)).astype(np.uint8))
-        self._levels.append(np.floor(_dbfs(power / self._frame)).astype(np.int8))
+        self._measured = now.stop
 
     def _total_dbfs(self) -> list[float]:
-        return [float(level) for level in _dbfs(self._energy / max(1, self._count))]
+        return [float(level) for level in _dbfs(self._energy / max(1, self._samples))]
 
     def _seconds(self, runs: Sequence[Run]) -> tuple[Seconds, ...]:
-        end_s = round(self._count / self._rate, 3)
+        end_s = round(self._samples / self._rate, 3)
         return tuple(
             (round(first * FRAME_S, 2), min(round(last * FRAME_S, 2), end_s))
             for first, last in runs
@@ -146,10 +147,6 @@ def _coarser(peaks: npt.NDArray[np.uint8], each: int) -> tuple[tuple[int, ...], 
     padded = np.pad(peaks, ((0, -len(peaks) % each), (0, 0)))
     highest = padded.reshape(-1, each, peaks.shape[1]).max(axis=1)
     return tuple(tuple(channel) for channel in highest.T.tolist())
-
-
-def _stack(parts: list[npt.NDArray[Any]], channels: int, dtype: type) -> npt.NDArray[Any]:
-    return np.concatenate(parts) if parts else np.zeros((0, channels), dtype)
 
 
 def _dbfs(power: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pytest
@@ -19,9 +20,16 @@ TokenMaker = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL server."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data") as server:
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server.
+
+    Not below pytest's own directory: each run of pytest closes that to other accounts, and run by
+    root the server has an account of its own.
+    """
+    with (
+        TemporaryDirectory(prefix="earwitness-postgres-") as directory,
+        EmbeddedPostgres(Path(directory) / "data") as server,
+    ):
         yield server
 
 

@@ -1,78 +1,28 @@
 """Real calls through a real Asterisk: what is stored holds the right voice, side and time."""
 
-import itertools
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.ears import cut_out, level_dbfs, read_audio, tone_spans, worst_other_tone
+from lab.ears import cut_out, level_dbfs, read_audio, tone_spans
 from lab.far import AGENT_HZ, CUSTOMER_HZ
 from lab.waiting import until
-from lab.world import Call, World
+from lab.world import World
+from tests.pbx.talks import (
+    PRESENT_DBFS,
+    Talk,
+    assert_hears,
+    assert_whole,
+    begin,
+    files_of,
+    numbers,
+)
 from tests.service import Service
 
 pytestmark = pytest.mark.pbx
 
 A1, A2, A3 = AGENT_HZ["2001"], AGENT_HZ["2002"], AGENT_HZ["2003"]
-PRESENT_DBFS, ABSENT_DBFS = -25.0, -60.0
-SIDES_WITHIN_S, DURATION_WITHIN_S = 0.02, 0.3
-_numbers = itertools.count(12025550200)
-
-
-@pytest.fixture(scope="module")
-def service(telephones: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The whole service; it records every conversation."""
-    one = Service(tmp_path_factory.mktemp("service"), telephones.pbx, record_all=True)
-    one.start()
-    yield one
-    assert one.stop() == 0
-
-
-class Talk:
-    """A call that is being recorded, and the clock of its conversation."""
-
-    def __init__(self, service: Service, call: Call, call_id: str) -> None:
-        self.service = service
-        self.call = call
-        self.call_id = call_id
-        self.recording = service.await_recording(call_id)
-        self.began = time.monotonic()
-
-    def talk_until(self, seconds: float) -> None:
-        """Let them talk until the conversation is this old."""
-        time.sleep(max(0.0, self.began + seconds - time.monotonic()))
-
-    def end(self, by: str = "customer") -> tuple[dict[str, Any], int, Any, float]:
-        """Hang up; the stored recording, its sample rate, its sides and the talk time."""
-        talked_s = time.monotonic() - self.began
-        self.call.hang_up(by)
-        recording = self.service.await_state(self.recording["id"], ["stored"])
-        rate, sides = read_audio(self.service.fetch_audio(recording))
-        return recording, rate, sides, talked_s
-
-
-def begin(service: Service, world: World, **how: Any) -> Talk:
-    number = str(next(_numbers))
-    call = world.inbound(caller=number, **how)
-    return Talk(service, call, service.live_call(number)["id"])
-
-
-def assert_hears(side: Any, rate: int, *hz: float) -> None:
-    """These tones are there, and no other of the lab's."""
-    for one in hz:
-        assert level_dbfs(side, rate, one) > PRESENT_DBFS, f"{one} Hz is missing"
-    other, level = worst_other_tone(side, rate, hz)
-    assert level < ABSENT_DBFS, f"{other} Hz is heard at {level:.0f} dBFS"
-
-
-def assert_whole(talked_s: float, recording: dict[str, Any], rate: int, sides: Any) -> None:
-    """The recording lasts as long as the talk, and says so."""
-    assert abs(sides.shape[1] / rate - talked_s) < DURATION_WITHIN_S
-    assert recording["duration_s"] == pytest.approx(sides.shape[1] / rate, abs=0.05)
-    assert recording["gaps"] == []
 
 
 def bounds(side: Any, rate: int, hz: float) -> tuple[float, float]:
@@ -100,9 +50,11 @@ def test_inbound(service: Service, world: World) -> None:
 
 def test_outbound(service: Service, world: World) -> None:
     """Of a call that an agent makes, the customer is on the left all the same."""
-    number = str(next(_numbers))
+    number = next(numbers)
     call = world.outbound(agent="2001", number=number)
-    live = until(lambda: next((c for c in _calls(service) if c["callee"]["number"] == number), None))
+    live = until(
+        lambda: next((c for c in _calls(service) if c["callee"]["number"] == number), None)
+    )
     talk = Talk(service, call, live["id"])
     talk.talk_until(4)
     recording, rate, sides, talked_s = talk.end()
@@ -268,8 +220,3 @@ def _pause(talk: Talk) -> tuple[float, float]:
 
 def _calls(service: Service) -> list[dict[str, Any]]:
     return list(service.get("/calls")["items"])
-
-
-def files_of(world: World, recording_id: str) -> list[Path]:
-    """The recording's files on the PBX's disk."""
-    return [path for path in world.pbx.directory.rglob(f"*{recording_id}*") if path.is_file()]

@@ -1,0 +1,1 @@
+"""What the benchmarks of the pipeline share: real servers, real speech, and clocks of CPU."""

@@ -1,0 +1,185 @@
+"""The pipeline with all it needs, as in earnest: PostgreSQL, SeaweedFS, an Asterisk, a worker.
+
+Calls need not be waited for: their files are put where Asterisk keeps its recordings, and the
+catalogue is told that they were captured.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
+from uuid import UUID
+
+from sqlalchemy import text
+from uuid_utils.compat import uuid7
+
+from bench.rig.sound import Sides
+from earwitness.config import load_config
+from earwitness.embedded import objects_of, postgres_of
+from lab.asterisk import Asterisk
+from lab.root import ensure_root, root_directory
+from lab.waiting import until
+from recorder import ari, names
+from recorder.calls import CallModel
+from storage import jobs
+from storage.catalogue import calls, recordings, segments
+from storage.catalogue.engine import Catalogue
+from storage.objects import ObjectStoreSettings
+from storage.records import CallRecord, RecordingRecord, SegmentRecord
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PBX = "lab"
+SECOND_LEG_LATER_S = 0.01  # two recordings never begin at the same moment
+NOBODY = ari.Party("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Works:
+    """What runs, and where it is."""
+
+    directory: Path
+    config: Path
+    asterisk: Asterisk
+    catalogue: Catalogue
+    store: ObjectStoreSettings
+
+    @classmethod
+    @contextmanager
+    def running(cls) -> Iterator[Self]:
+        """Start the servers in a directory of their own, and end them."""
+        with TemporaryDirectory(prefix="earwitness-bench-") as name:
+            directory = Path(name)
+            os.chmod(directory, 0o755)  # PostgreSQL's own account has to pass  # noqa: S103
+            with Asterisk(ensure_root(root_directory()), "bench") as asterisk:
+                path = directory / "config.toml"
+                path.write_text(_configuration(directory, asterisk))
+                config = load_config(path)
+                config.data.directory.mkdir()
+                with postgres_of(config) as postgres, objects_of(config) as objects:
+                    catalogue = Catalogue(postgres.url)
+                    catalogue.migrate()
+                    yield cls(directory, path, asterisk, catalogue, objects.settings)
+                    catalogue.close()
+
+    @contextmanager
+    def worker(self) -> Iterator[int]:
+        """The role `work` in a process of its own, warmed up by nothing; gives its process id."""
+        command = [sys.executable, "-m", "earwitness", "--config", str(self.config), "work"]
+        with (self.directory / "worker.log").open("ab") as log:
+            process = subprocess.Popen(command, cwd=REPOSITORY, stderr=log)
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+            process.wait(20)
+
+    def finish(self, sides: Sides, count: int, timeout_s: float = 600.0) -> None:
+        """Have that many recordings of this call finished; return when the PBX is cleared too."""
+        ids = [self._capture(sides) for _ in range(count)]
+        with self.catalogue.begin() as tx:
+            for id_ in ids:
+                jobs.defer(tx, "finish", lock=str(id_), recording_id=str(id_))
+        until(self._is_done, timeout_s)
+        with self.catalogue.begin() as tx:
+            found = [recordings.get_recording(tx, id_) for id_ in ids]
+        assert {one.state for one in found} == {"stored"}, (self.directory / "worker.log").read_text()
+
+    def put_on_pbx(self, file: Path, name: str) -> str:
+        """Lay a file where Asterisk keeps its recordings; the URL under which ARI gives it."""
+        target = self.asterisk.recordings / f"{name}.wav"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        quoted = name.replace("/", "%2F")
+        return f"{self.asterisk.ari_url}/ari/recordings/stored/{quoted}/file"
+
+    def _capture(self, sides: Sides) -> UUID:
+        """A recording as it is at hang-up."""
+        began = datetime.now(UTC) - timedelta(seconds=sides.duration_s)
+        call = _call(uuid7(), began, sides.duration_s)
+        recording = RecordingRecord(
+            id=uuid7(),
+            call_id=call.id,
+            pbx=PBX,
+            state="captured",
+            trigger="rule",
+            layout="dual",
+            format="opus",
+            pause_leaves="silence",
+            started_at=began,
+            ended_at=call.ended_at,
+            **{name: getattr(call, name) for name in recordings.PEOPLE},
+        )
+        with self.catalogue.begin() as tx:
+            calls.save_calls(tx, [call])
+            recordings.create_recording(tx, recording)
+            for place, entry in enumerate(call.channels):
+                one = _segment(recording, place, entry["id"], sides.duration_s)
+                assert segments.claim_segment(tx, one)
+                self.put_on_pbx((sides.left, sides.right)[place], one.name)
+        return recording.id
+
+    def _is_done(self) -> bool:
+        left = text("SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'finish'")
+        with self.catalogue.begin() as tx:
+            return tx.scalar(left) == 0
+
+
+def _configuration(directory: Path, asterisk: Asterisk) -> str:
+    return "\n".join(
+        [
+            f"[data]\ndirectory = {json.dumps(str(directory / 'var'))}",
+            f'[[pbx]]\nname = "{PBX}"\nurl = "{asterisk.ari_url}"',
+            f'username = "{asterisk.username}"\npassword = "{asterisk.password}"',
+            'trunks = ["PJSIP/trunk*"]',
+        ]
+    )
+
+
+def _call(id_: UUID, began: datetime, duration_s: float) -> CallRecord:
+    """An inbound call of two legs that talked all the time, as the call model tells it."""
+    model = CallModel(PBX, ["PJSIP/trunk*"])
+    ended = began + timedelta(seconds=duration_s)
+    linkedid = str(id_)
+    legs = (
+        _channel(f"{id_}-1", "PJSIP/trunk-00000001", "12025550100", "3000", began),
+        _channel(f"{id_}-2", "PJSIP/2001-00000002", "2001", "", began),
+    )
+    bridge = ari.Bridge("bench", "mixing", "simple_bridge", tuple(leg.id for leg in legs))
+    for leg in legs:
+        model.apply(ari.ChannelCreated(began, "", leg), {leg.id: linkedid})
+        model.apply(ari.ChannelEnteredBridge(began, "", bridge, leg), {})
+    for leg in legs:
+        model.apply(ari.ChannelDestroyed(ended, "", leg, 16, "Normal Clearing"), {})
+    return model.record(names.build_call_id(PBX, linkedid))
+
+
+def _channel(id_: str, name: str, number: str, exten: str, at: datetime) -> ari.Channel:
+    party = ari.Party(number, "")
+    return ari.Channel(id_, name, "Up", party, NOBODY, ari.Dialplan("in", exten, "", ""), at)
+
+
+def _segment(
+    recording: RecordingRecord, place: int, channel_id: str, duration_s: float
+) -> SegmentRecord:
+    id_, side = uuid7(), ("left", "right")[place]
+    assert recording.started_at is not None
+    began = recording.started_at + timedelta(seconds=place * SECOND_LEG_LATER_S)
+    return SegmentRecord(
+        id=id_,
+        recording_id=recording.id,
+        channel_id=channel_id,
+        side=side,
+        state="finished",
+        name=names.build_recording_name(recording.id, id_, began),
+        started_at=began,
+        ended_at=began + timedelta(seconds=duration_s),
+        end_cause="finished",
+    )

@@ -1,0 +1,98 @@
+"""Files that came out longer or shorter than the clock says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sounds import LEFT_HZ, RIGHT_HZ, SILENT_DBFS, Heard, Pcm, piece, silence, tone
+
+from recorder.audio import render
+from recorder.audio.drift import plan_jumps
+
+BEEP_S = 0.2
+
+
+def _beeps(length_s: float, every_s: float, drift: float) -> Pcm:
+    """A beep every so often of true time, by a clock that runs `drift` too fast."""
+    sound = silence(length_s * (1 + drift))
+    for moment in np.arange(0.5, length_s - 1, every_s):
+        at = round(moment * (1 + drift) * 8_000)
+        beep = tone(LEFT_HZ, BEEP_S)
+        sound[at : at + len(beep)] = beep
+    return sound
+
+
+@pytest.mark.parametrize("drift", [0.003, -0.003, 0.015, -0.015])
+def test_beeps_lie_right(tmp_path: Path, drift: float) -> None:
+    """With a clock that drifts, every sound of a minute lies within 20 ms of its true time."""
+    sound = _beeps(60.0, 5.0, drift)
+    made = render(
+        [piece(tmp_path, "left", sound, span_s=60.0)],
+        layout="dual",
+        format="wav",
+        target=tmp_path / "o.wav",
+    )
+    starts = [from_s for from_s, _ in Heard(made.path).spans(0, LEFT_HZ)]
+    assert made.duration_s == 60.0
+    assert starts == pytest.approx(np.arange(0.5, 59, 5.0).tolist(), abs=0.02)
+
+
+@pytest.mark.parametrize("frames", [79_200, 80_800])
+def test_a_tone_stays_a_tone(tmp_path: Path, frames: int) -> None:
+    """Dropping and repeating where there is no quiet place neither clicks nor changes the pitch."""
+    sound = tone(LEFT_HZ, frames / 8_000)
+    made = render(
+        [piece(tmp_path, "left", sound, span_s=10.0)],
+        layout="dual",
+        format="wav",
+        target=tmp_path / "o.wav",
+    )
+    heard = Heard(made.path)
+    steps = np.abs(np.diff(heard.channels[0]))
+    assert made.duration_s == 10.0
+    assert steps.max() <= 1.3 * np.abs(np.diff(sound / 32_768)).max()
+    assert heard.dbfs(0, RIGHT_HZ) < SILENT_DBFS
+
+
+def test_the_quiet_places_are_taken(tmp_path: Path) -> None:
+    """Speech is left as it is where a pause is near."""
+    words = np.concatenate([np.concatenate((tone(LEFT_HZ, 0.4), silence(0.1)))] * 20)
+    made = render(
+        [piece(tmp_path, "left", words, span_s=10.1)],
+        layout="dual",
+        format="wav",
+        target=tmp_path / "o.wav",
+    )
+    lengths = [to_s - from_s for from_s, to_s in Heard(made.path).spans(0, LEFT_HZ)]
+    assert made.duration_s == 10.1
+    assert lengths == pytest.approx([0.4] * 20, abs=0.006)
+
+
+@pytest.mark.parametrize("span_s", [None, 10.015, 9.985, 10.4, 9.6, 20.0, 0.0])
+def test_what_is_no_drift_is_left(tmp_path: Path, span_s: float | None) -> None:
+    """A length that is right, or so wrong that sound is missing, is not touched."""
+    made = render(
+        [piece(tmp_path, "left", tone(LEFT_HZ, 10.0), span_s=span_s)],
+        layout="dual",
+        format="wav",
+        target=tmp_path / "o.wav",
+    )
+    assert made.duration_s == 10.0
+
+
+@settings(deadline=None, max_examples=60)
+@given(frames=st.integers(0, 40_000), off=st.integers(-2_000, 2_000), seed=st.integers(0, 9))
+def test_jumps_never_cross(frames: int, off: int, seed: int) -> None:
+    """Jumps follow one another, stay within the file, and add up to what is wrong, or to none."""
+    sound = np.random.default_rng(seed).integers(-9, 9, frames).astype(np.int16)
+    jumps = plan_jumps(
+        lambda first, count: sound[first:][:count], frames, 8_000, (frames + off) / 8_000
+    )
+    at = 0
+    for jump in jumps:
+        assert jump.at >= at
+        at = max(jump.at, jump.at + jump.by) + 40
+        assert at <= frames
+    assert sum(jump.by for jump in jumps) in (0, -off)

@@ -1,0 +1,355 @@
+"""The file that is kept, heard: who is where, when, and what is not there."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sounds import (
+    LEFT_HZ,
+    RIGHT_HZ,
+    SILENT_DBFS,
+    TONE_DBFS,
+    Heard,
+    both_tones,
+    piece,
+    silence,
+    tone,
+    write_wav,
+)
+
+from recorder.audio import NotAudio, Piece, Rendition, Span, render
+
+FORMATS = ("opus", "mp3", "flac", "wav")
+LOSSLESS = ("flac", "wav")
+RATES = (8_000, 16_000)
+
+
+def _render(tmp_path: Path, pieces: list[Piece], format: str = "wav", **how: object) -> Rendition:
+    how = {"layout": "dual", "target": tmp_path / f"out.{format}", **how}
+    return render(pieces, format=format, **how)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_side_is_heard_on_its_side_alone(tmp_path: Path, format: str, rate: int) -> None:
+    """While both talk, each is heard in full on its side and below -60 dBFS on the other."""
+    heard = Heard(_render(tmp_path, both_tones(tmp_path, rate=rate), format).path)
+    assert heard.dbfs(0, LEFT_HZ) == pytest.approx(TONE_DBFS, abs=1)
+    assert heard.dbfs(1, RIGHT_HZ) == pytest.approx(TONE_DBFS, abs=1)
+    assert heard.dbfs(0, RIGHT_HZ, 0.3) < SILENT_DBFS
+    assert heard.dbfs(1, LEFT_HZ, 0.3) < SILENT_DBFS
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_silent_side_is_silent(tmp_path: Path, format: str) -> None:
+    """Who talks alone is not heard on the other side at all; in MP3 at no more than -60 dBFS."""
+    made = _render(tmp_path, [piece(tmp_path, "left", tone(LEFT_HZ, 3.0))], format)
+    other = Heard(made.path).channels[1]
+    assert 20 * np.log10(np.sqrt(np.mean(other**2)) + 1e-6) < (-60 if format == "mp3" else -100)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("length_s", [0.06, 1.0, 3.7771])
+@pytest.mark.parametrize("format", FORMATS)
+def test_it_is_as_long_as_it_says(tmp_path: Path, format: str, length_s: float, rate: int) -> None:
+    """The decoded length is what is told, to a sample of the input."""
+    samples = tone(LEFT_HZ, length_s, rate)
+    made = _render(tmp_path, [piece(tmp_path, "left", samples, rate=rate)], format)
+    assert made.duration_s == len(samples) / rate
+    assert Heard(made.path).duration_s == pytest.approx(made.duration_s, abs=1.01 / rate)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("layout", ["dual", "mono"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_sounds_begin_when_they_should(tmp_path: Path, format: str, layout: str, rate: int) -> None:
+    """The first sample is at time 0, and a piece that begins later is heard later, to 5 ms."""
+    pieces = [
+        piece(tmp_path, "left", tone(LEFT_HZ, 0.5, rate), 0.0, rate=rate),
+        piece(tmp_path, "right", tone(RIGHT_HZ, 0.5, rate), 1.2345, rate=rate),
+        piece(tmp_path, "left", tone(LEFT_HZ, 0.25, rate), 2.0, rate=rate),
+    ]
+    heard = Heard(_render(tmp_path, pieces, format, layout=layout).path)
+    right = 1 if layout == "dual" else 0
+    assert heard.spans(0, LEFT_HZ) == [
+        pytest.approx((0.0, 0.5), abs=0.005),
+        pytest.approx((2.0, 2.25), abs=0.005),
+    ]
+    assert heard.spans(right, RIGHT_HZ) == [pytest.approx((1.2345, 1.7345), abs=0.005)]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_mono_holds_both(tmp_path: Path, format: str) -> None:
+    """Mono is one channel with half of each side."""
+    made = _render(tmp_path, both_tones(tmp_path), format, layout="mono")
+    heard = Heard(made.path)
+    assert (made.channels, len(heard.channels)) == (1, 1)
+    assert heard.dbfs(0, LEFT_HZ) == pytest.approx(TONE_DBFS - 6, abs=1)
+    assert heard.dbfs(0, RIGHT_HZ) == pytest.approx(TONE_DBFS - 6, abs=1)
+
+
+def test_mono_never_clips(tmp_path: Path) -> None:
+    """Two sides at full scale stay undistorted."""
+    loud = [piece(tmp_path, side, tone(LEFT_HZ, 1.0, dbfs=0)) for side in ("left", "right")]
+    heard = Heard(_render(tmp_path, loud, layout="mono").path)
+    assert heard.dbfs(0, LEFT_HZ) == pytest.approx(0, abs=0.1)
+    assert heard.dbfs(0, 3 * LEFT_HZ) < SILENT_DBFS
+
+
+def test_overlap_on_one_side_saturates(tmp_path: Path) -> None:
+    """Pieces of one side that overlap are added; what is too loud stays at full scale."""
+    flat = np.full(8_000, 20_000, np.int16)
+    pieces = [
+        piece(tmp_path, "left", flat),
+        piece(tmp_path, "left", flat, 0.5),
+        piece(tmp_path, "left", -flat, 2.0),
+        piece(tmp_path, "left", -flat, 2.0),
+    ]
+    left = Heard(_render(tmp_path, pieces).path).channels[0] * 32_768
+    assert (
+        left[[0, 3_999, 4_000, 7_999, 8_000, 11_999]].tolist()
+        == [20_000] * 2 + [32_767] * 2 + [20_000] * 2
+    )
+    assert left[12_000:16_000].any() == np.False_
+    assert left[16_000] == -32_768
+
+
+@pytest.mark.parametrize("layout", ["dual", "mono"])
+@pytest.mark.parametrize("format", LOSSLESS)
+def test_blank_is_exactly_nothing(tmp_path: Path, format: str, layout: str) -> None:
+    """In a blank span every sample of every channel is zero; around it the time line stays."""
+    blank = [Span(1.00001, 1.5), Span(1.4, 2.0), Span(3.99, 9.0)]
+    made = _render(tmp_path, both_tones(tmp_path), format, layout=layout, blank=blank)
+    heard = Heard(made.path)
+    assert made.duration_s == 4.0
+    assert not heard.part(1.0, 2.0).any()
+    assert not heard.part(3.99, 4.0).any()
+    assert heard.dbfs(0, LEFT_HZ, 0.01, 0.99) > TONE_DBFS - 7
+    assert heard.dbfs(0, LEFT_HZ, 2.01, 3.9) > TONE_DBFS - 7
+
+
+@pytest.mark.parametrize("format", ["opus", "mp3"])
+def test_blank_is_silent_where_sound_is_lossy(tmp_path: Path, format: str) -> None:
+    """A codec's own ringing apart, nothing is heard in a blank span."""
+    made = _render(tmp_path, both_tones(tmp_path), format, blank=[Span(1.0, 3.0)])
+    assert np.abs(Heard(made.path).part(1.2, 2.8)).max() < 0.001
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_cut_is_gone(tmp_path: Path, format: str) -> None:
+    """A cut span leaves nothing of itself, and what follows it comes earlier by its length."""
+    speech = np.concatenate((tone(LEFT_HZ, 1.0), tone(1_500, 2.0), tone(LEFT_HZ, 1.0)))
+    marker = np.concatenate((silence(3.5), tone(RIGHT_HZ, 0.5)))
+    pieces = [piece(tmp_path, "left", speech), piece(tmp_path, "right", marker)]
+    made = _render(tmp_path, pieces, format, cut=[Span(1.0, 3.0)])
+    heard = Heard(made.path)
+    assert made.duration_s == 2.0
+    assert heard.duration_s == pytest.approx(2.0, abs=0.001)
+    assert heard.dbfs(0, 1_500) < SILENT_DBFS
+    assert heard.spans(1, RIGHT_HZ) == [pytest.approx((1.5, 2.0), abs=0.005)]
+
+
+def test_a_joint_does_not_click(tmp_path: Path) -> None:
+    """Where sound was cut out, and around what is blank, no step is larger than in the sound."""
+    sound = tone(LEFT_HZ, 4.0)
+    made = _render(
+        tmp_path,
+        [piece(tmp_path, "left", sound)],
+        cut=[Span(1.0003, 1.7)],
+        blank=[Span(3.0004, 3.2)],
+    )
+    steps = np.abs(np.diff(Heard(made.path).channels[0]))
+    assert steps.max() <= 1.05 * np.abs(np.diff(sound / 32_768)).max()
+
+
+def test_cut_in_the_middle_of_blank(tmp_path: Path) -> None:
+    """What is blank stays blank on both sides of a cut within it."""
+    made = _render(tmp_path, both_tones(tmp_path), blank=[Span(1, 3)], cut=[Span(1.5, 2.5)])
+    heard = Heard(made.path)
+    assert made.duration_s == 3.0
+    assert not heard.part(1.0, 2.0).any()
+    assert heard.dbfs(1, RIGHT_HZ, 2.01) == pytest.approx(TONE_DBFS, abs=0.1)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_all_cut(tmp_path: Path, format: str) -> None:
+    """A recording of which all was cut is a moment of silence that can be played."""
+    made = _render(tmp_path, both_tones(tmp_path), format, cut=[Span(0, 99)])
+    heard = Heard(made.path)
+    assert made.duration_s == 0.02
+    assert made.waveform.peaks == ((0,), (0,))
+    assert heard.duration_s == pytest.approx(0.02, abs=0.001)
+    assert np.abs(heard.channels).max() < 0.001
+
+
+def test_lost_header(tmp_path: Path) -> None:
+    """A file whose header says 0 and that ends in half a sample is heard in full."""
+    path = write_wav(tmp_path / "crashed.wav", tone(LEFT_HZ, 2.0), claimed=0)
+    path.write_bytes(path.read_bytes() + b"\x7f")
+    made = _render(tmp_path, [Piece(path, "left", 0.0, None)])
+    assert Heard(made.path).spans(0, LEFT_HZ) == [pytest.approx((0.0, 2.0), abs=0.005)]
+
+
+def test_a_piece_without_sound(tmp_path: Path) -> None:
+    """A file of which only the header was written adds silence up to its place."""
+    pieces = [
+        piece(tmp_path, "left", tone(LEFT_HZ, 1.0)),
+        piece(tmp_path, "right", silence(0), 3.0, span_s=0.05),
+    ]
+    made = _render(tmp_path, pieces)
+    assert made.duration_s == 3.0
+    assert not Heard(made.path).channels[1].any()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_mixed_rates(tmp_path: Path, format: str) -> None:
+    """Pieces of two rates lie together at the higher one, each at its time and pitch."""
+    pieces = [
+        piece(tmp_path, "left", tone(LEFT_HZ, 2.0, 8_000), 0.5, rate=8_000),
+        piece(tmp_path, "right", tone(RIGHT_HZ, 2.0, 16_000), 0.5, rate=16_000),
+    ]
+    made = _render(tmp_path, pieces, format)
+    heard = Heard(made.path)
+    assert made.sample_rate == 16_000
+    assert heard.dbfs(0, LEFT_HZ, 0.6, 2.4) == pytest.approx(TONE_DBFS, abs=1)
+    assert heard.spans(0, LEFT_HZ) == [pytest.approx((0.5, 2.5), abs=0.005)]
+    assert heard.spans(1, RIGHT_HZ) == [pytest.approx((0.5, 2.5), abs=0.005)]
+
+
+def test_stereo_piece(tmp_path: Path) -> None:
+    """A piece of two channels is heard as the mean of both."""
+    both = np.stack((tone(LEFT_HZ, 1.0), tone(RIGHT_HZ, 1.0)), axis=1)
+    path = write_wav(tmp_path / "stereo.wav", both.reshape(-1), channels=2)
+    heard = Heard(_render(tmp_path, [Piece(path, "right", 0.0, None)]).path)
+    assert heard.dbfs(1, LEFT_HZ) == pytest.approx(TONE_DBFS - 6, abs=0.1)
+    assert heard.dbfs(1, RIGHT_HZ) == pytest.approx(TONE_DBFS - 6, abs=0.1)
+
+
+def test_what_is_told_of_it(tmp_path: Path) -> None:
+    """Kind, size and hash are those of the file."""
+    told = {}
+    for format in FORMATS:
+        made = _render(tmp_path, both_tones(tmp_path, 0.5), format)
+        told[made.extension] = made.content_type
+        assert (made.format, made.channels, made.sample_rate) == (format, 2, 8_000)
+        assert made.size_bytes == made.path.stat().st_size
+        found = subprocess.run(["sha256sum", made.path], capture_output=True, check=True)
+        assert found.stdout.split()[0].decode() == made.sha256
+    assert told == {
+        "opus": "audio/ogg",
+        "mp3": "audio/mpeg",
+        "flac": "audio/flac",
+        "wav": "audio/wav",
+    }
+
+
+@pytest.mark.parametrize("layout", ["dual", "mono"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_same_bytes_every_time(tmp_path: Path, format: str, layout: str) -> None:
+    """Another process renders the same input to the same bytes."""
+    pieces = both_tones(tmp_path, 5.0)
+    first = _render(tmp_path, pieces, format, layout=layout)
+    again = tmp_path / "again"
+    program = (
+        "import sys; from pathlib import Path; from recorder.audio import Piece, render\n"
+        "left, right, layout, format, target = sys.argv[1:]\n"
+        "pieces = [Piece(Path(left), 'left', 0.0, None), Piece(Path(right), 'right', 0.0, None)]\n"
+        "print(render(pieces, layout=layout, format=format, target=Path(target)).sha256)"
+    )
+    words = [*(str(piece.path) for piece in pieces), layout, format, str(again)]
+    told = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, check=True)
+    assert told.stdout.decode().strip() == first.sha256
+    assert again.read_bytes() == first.path.read_bytes()
+
+
+def test_nothing_to_render(tmp_path: Path) -> None:
+    """No piece is an error, as is a piece that is no audio."""
+    with pytest.raises(NotAudio):
+        _render(tmp_path, [])
+    (tmp_path / "empty.wav").touch()
+    with pytest.raises(NotAudio):
+        _render(tmp_path, [Piece(tmp_path / "empty.wav", "left", 0.0, None)])
+
+
+def test_nothing_lies_before_the_start() -> None:
+    """A piece cannot begin before its recording."""
+    with pytest.raises(ValueError, match=r"0\.5 s before"):
+        Piece(Path("a.wav"), "left", -0.5, None)
+
+
+placements = st.lists(
+    st.tuples(st.sampled_from(["left", "right"]), st.integers(0, 60_000), st.integers(0, 30_000)),
+    min_size=1,
+    max_size=5,
+)
+runs = st.lists(st.tuples(st.integers(0, 90_000), st.integers(0, 9_000)), max_size=3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(placed=placements, blank=runs, cut=runs)
+def test_any_placement(
+    tmp_path_factory: pytest.TempPathFactory,
+    placed: list[tuple[str, int, int]],
+    blank: list[tuple[int, int]],
+    cut: list[tuple[int, int]],
+) -> None:
+    """Wherever pieces, blanks and cuts lie, each sample is the sum of its pieces, or nothing."""
+    folder = tmp_path_factory.mktemp("placed")
+    end = max(offset + length for _, offset, length in placed)
+    expected = np.zeros((2, end))
+    pieces = []
+    for number, (side, offset, length) in enumerate(placed):
+        samples = np.full(length, 1_000 * (number + 1), np.int16)
+        pieces.append(piece(folder, side, samples, offset / 8_000))
+        expected[0 if side == "left" else 1, offset : offset + length] += samples
+    silent, faded = np.zeros(end, bool), np.zeros(end, bool)
+    for start, length in [*blank, *cut]:
+        silent[start : start + length] = True
+        if length:
+            faded[max(0, start - 40) : start + length + 40] = True
+    gone = np.zeros(end, bool)
+    for start, length in cut:
+        gone[start : start + length] = True
+    made = _render(folder, pieces, blank=_spans(blank), cut=_spans(cut))
+    if gone.all():
+        assert made.duration_s == 0.02
+        return
+    heard = Heard(made.path).channels * 32_768
+    assert heard.shape == (2, np.count_nonzero(~gone))
+    assert not heard[:, silent[~gone]].any()
+    assert np.array_equal(heard[:, ~faded[~gone]], expected[:, ~gone][:, ~faded[~gone]])
+
+
+def _spans(runs: list[tuple[int, int]]) -> list[Span]:
+    return [Span(start / 8_000, (start + length) / 8_000) for start, length in runs]
+
+
+def test_memory_does_not_grow_with_the_call(tmp_path: Path) -> None:
+    """A process that renders a call of 2 hours stays under 120 MB, as for 10 s, in each format."""
+    most = {
+        length_s: max(_peak_mb(tmp_path, length_s, format) for format in FORMATS)
+        for length_s in (10, 7_200)
+    }
+    assert most[7_200] < 120
+    assert most[7_200] - most[10] < 20
+
+
+def _peak_mb(tmp_path: Path, length_s: int, format: str) -> float:
+    """Peak memory of a process that renders that much digital silence with a beep in front."""
+    path = write_wav(tmp_path / "long.wav", tone(LEFT_HZ, 2.0), claimed=0)
+    with path.open("r+b") as file:
+        file.truncate(44 + 16_000 * length_s)
+    program = (
+        "import sys; from pathlib import Path; from recorder.audio import Piece, render\n"
+        "path, format, target = sys.argv[1:]\n"
+        "render([Piece(Path(path), side, 0.0, None) for side in ('left', 'right')],"
+        " layout='dual', format=format, target=Path(target))\n"
+        "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
+    )
+    words = [str(path), format, str(tmp_path / "out")]
+    told = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, check=True)
+    return float(told.stdout) / 1_024
