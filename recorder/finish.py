@@ -70,16 +70,11 @@ class Finisher:
         if recording.state == "captured":
             self._store(recording)
         if recording.state in {"captured", "stored"}:
-            self.clear(recording_id)
+            self._clear(recording)
 
     def clear(self, recording_id: UUID) -> None:
-        """Delete the recording's files on the PBX and here; it is stored, or nobody wants it."""
-        recording = self._capture.settle(recording_id)
-        ari = self._pbx(recording.pbx)
-        for segment in self._segments(recording_id):
-            if segment.state != "deleted":
-                self._delete(ari, segment)
-        shutil.rmtree(self._folder(recording_id), ignore_errors=True)
+        """Delete the files of a discarded recording, on the PBX and here."""
+        self._clear(self._capture.settle(recording_id))
 
     def fail(self, recording_id: UUID, reason: str) -> None:
         """The recording cannot be finished: say why, and leave all its files on the PBX."""
@@ -115,7 +110,8 @@ class Finisher:
     def _fetch_one(self, ari: Ari, segment: SegmentRecord, folder: Path) -> Fetched | None:
         path = folder / f"{segment.id}.wav"
         try:
-            _wait_until_closed(ari, segment)
+            if segment.end_cause != "finished":  # that is Asterisk's own word that it is closed
+                _wait_until_closed(ari, segment)
             with path.open("wb") as target:
                 ari.fetch_stored_recording(segment.name, target)
         except AriNotFound:
@@ -128,12 +124,8 @@ class Finisher:
             return self._lost(segment, str(error))
         if wav.frames == 0:
             return self._lost(segment, "empty")
-        measured = {"duration_s": wav.duration_s, "size_bytes": path.stat().st_size}
-        with self._catalogue.begin() as tx:
-            segments.update_segment(tx, segment.id, **measured)
-        return Fetched(
-            replace(segment, duration_s=wav.duration_s, size_bytes=path.stat().st_size), path
-        )
+        measured = replace(segment, duration_s=wav.duration_s, size_bytes=path.stat().st_size)
+        return Fetched(measured, path)
 
     def _lost(self, segment: SegmentRecord, cause: str) -> None:
         log.warning("segment.lost", segment=str(segment.id), cause=cause)
@@ -141,9 +133,15 @@ class Finisher:
             segments.update_segment(tx, segment.id, duration_s=0.0, end_cause=cause)
 
     def _timeline(self, recording: RecordingRecord, fetched: Sequence[Fetched]) -> Timeline:
+        """Note what was measured, and lay it out."""
+        measured = [one.segment for one in fetched]
         with self._catalogue.begin() as tx:
+            for one in measured:
+                segments.update_segment(
+                    tx, one.id, duration_s=one.duration_s, size_bytes=one.size_bytes
+                )
             call = calls.get_call(tx, recording.call_id)
-        return build_timeline(recording, call, [one.segment for one in fetched])
+        return build_timeline(recording, call, measured)
 
     def _put(self, recording: RecordingRecord, rendition: Rendition) -> None:
         """The object, read back; then the manifest, which claims it."""
@@ -158,9 +156,10 @@ class Finisher:
         self._objects.verify(key, size_bytes=rendition.size_bytes, sha256=rendition.sha256)
         with self._catalogue.begin() as tx:
             signing_key = signing.get_signing_key(tx)
+            parts = segments.list_segments(tx, recording.id)
         body = build_manifest(
             asdict(recording),
-            [asdict(segment) for segment in self._segments(recording.id)],
+            [asdict(segment) for segment in parts],
             rendition.waveform.to_json(),
         )
         self._objects.put_bytes(
@@ -176,14 +175,18 @@ class Finisher:
             recordings.move(tx, recording.id, to="stored", gaps=gaps, **columns)
         log.info("recording.stored", recording=str(recording.id), duration_s=recording.duration_s)
 
-    def _delete(self, ari: Ari, segment: SegmentRecord) -> None:
-        try:
-            ari.discard_live_recording(segment.name)
-            ari.delete_stored_recording(segment.name)
-        except AriError as error:
-            raise PbxUnavailable(str(error)) from error
+    def _clear(self, recording: RecordingRecord) -> None:
+        """Delete the files on the PBX and here; the recording is stored, or nobody wants it."""
+        ari = self._pbx(recording.pbx)
+        present = [one for one in self._segments(recording.id) if one.state != "deleted"]
+        for segment in present:
+            # What was stored was closed before it was fetched; anything else may be growing yet.
+            closed = recording.state != "discarded" and segment.state != "lost"
+            _delete(ari, segment, closed=closed)
         with self._catalogue.begin() as tx:
-            segments.update_segment(tx, segment.id, state="deleted")
+            for segment in present:
+                segments.update_segment(tx, segment.id, state="deleted")
+        shutil.rmtree(self._folder(recording.id), ignore_errors=True)
 
     # Helpers
 
@@ -198,6 +201,15 @@ class Finisher:
 
     def _folder(self, recording_id: UUID) -> Path:
         return self._spool / str(recording_id)
+
+
+def _delete(ari: Ari, segment: SegmentRecord, *, closed: bool) -> None:
+    try:
+        if not closed:
+            ari.discard_live_recording(segment.name)
+        ari.delete_stored_recording(segment.name)
+    except AriError as error:
+        raise PbxUnavailable(str(error)) from error
 
 
 def _wait_until_closed(ari: Ari, segment: SegmentRecord) -> None:

@@ -21,11 +21,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from recorder.audio.drift import Samples
 from recorder.audio.mp3_info import FRAME_SAMPLES, build_info_frame
 
 Format = Literal["opus", "mp3", "flac", "wav"]
-Write = Callable[[Samples], None]  # samples as [n, channels]
+Write = Callable[[Samples], None]  # samples as [channels, n]
 
 NARROW_RATE = 8_000
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
@@ -81,10 +83,11 @@ def _opus(target: Path, rate: int, channels: int) -> Iterator[Write]:
 
         def write(block: Samples) -> None:
             nonlocal samples
-            frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout=layout)
+            packed = _interleave(block).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
             frame.sample_rate = rate
             frame.pts = samples  # left out, the file says that it is longer by the pre-skip
-            samples += len(block)
+            samples += block.shape[1]
             container.mux(stream.encode(frame))
 
         yield write
@@ -116,8 +119,8 @@ def _mp3(target: Path, rate: int, channels: int) -> Iterator[Write]:
 
         def write(block: Samples) -> None:
             nonlocal samples
-            samples += len(block)
-            file.write(lame.encode(block.tobytes()))
+            samples += block.shape[1]
+            file.write(lame.encode(_interleave(block).tobytes()))
 
         yield write
         file.write(lame.flush())
@@ -135,7 +138,12 @@ def _by_soundfile(container: str, target: Path, rate: int, channels: int) -> Ite
     with soundfile.SoundFile(
         str(target), "w", rate, channels, subtype="PCM_16", format=container
     ) as file:
-        yield file.write
+        yield lambda block: file.write(_interleave(block))
+
+
+def _interleave(block: Samples) -> Samples:
+    """From [channels, n] to [n, channels]."""
+    return np.ascontiguousarray(block.T)
 
 
 CODECS: Mapping[Format, Codec] = {

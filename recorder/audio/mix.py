@@ -41,7 +41,7 @@ class Mix:
 
 
 def iter_blocks(sources: Sequence[Source], mix: Mix) -> Iterator[Samples]:
-    """The recording as blocks [n, channels], none empty, of at most 4 s each.
+    """The recording as blocks [channels, n], none empty, of at most 4 s each.
 
     All that is blank or cut is zero, and the sound around it fades over 5 ms, so that neither an
     edge nor the joint of a cut clicks.
@@ -53,24 +53,25 @@ def iter_blocks(sources: Sequence[Source], mix: Mix) -> Iterator[Samples]:
         for run in quiet:
             _hush(block, start, run, fade)
         mixed = _to_mono(block) if mix.layout == "mono" else block
-        if len(left := _without(mixed, start, mix.cut)):
+        left = _without(mixed, start, mix.cut)
+        if left.size:
             yield left
 
 
 def _sides(sources: Sequence[Source], start: int, end: int) -> Samples:
-    """Both sides from start to end as [n, 2]; what overlaps on one side is added, saturating."""
-    total = np.zeros((end - start, 2), np.int32)
+    """Both sides from start to end as [2, n]; what overlaps on one side is added, saturating."""
+    total = np.zeros((2, end - start), np.int32)
     for source in sources:
         first, last = max(start, source.start), min(end, source.end)
         if first < last:
             channel = _CHANNEL[source.side]
-            total[first - start : last - start, channel] += source.take(last - first)
+            total[channel, first - start : last - start] += source.take(last - first)
     return total.clip(_LOWEST, _HIGHEST).astype(np.int16)
 
 
 def _to_mono(block: Samples) -> Samples:
     """Half of each side: the only mix that neither clips nor bends the sound."""
-    total = block.sum(axis=1, keepdims=True, dtype=np.int32)
+    total = block.sum(axis=0, keepdims=True, dtype=np.int32)
     half: Samples = ((total + (total < 0)) >> 1).astype(np.int16)
     return half
 
@@ -78,27 +79,27 @@ def _to_mono(block: Samples) -> Samples:
 def _hush(block: Samples, start: int, run: Run, fade: int) -> None:
     """Zero what of the run lies in the block, which begins at `start`; fade before and after."""
     first, last = run[0] - start, run[1] - start
-    if last + fade <= 0 or first - fade >= len(block):
+    if last + fade <= 0 or first - fade >= block.shape[1]:
         return
     ramp = (np.arange(fade) + 1) / (fade + 1)
     _scale(block, first - fade, ramp[::-1])
     _scale(block, last, ramp)
-    block[max(0, first) : max(0, last)] = 0
+    block[:, max(0, first) : max(0, last)] = 0
 
 
 def _scale(block: Samples, at: int, ramp: npt.NDArray[np.float64]) -> None:
     """Multiply the block by the ramp, which begins at sample `at` and may stick out."""
-    first, last = max(0, at), min(len(block), at + len(ramp))
+    first, last = max(0, at), min(block.shape[1], at + len(ramp))
     if first < last:
-        factors = ramp[first - at : last - at, np.newaxis]
-        block[first:last] = np.rint(block[first:last] * factors).astype(np.int16)
+        faded = block[:, first:last] * ramp[first - at : last - at]
+        block[:, first:last] = np.rint(faded).astype(np.int16)
 
 
 def _without(block: Samples, start: int, cut: Sequence[Run]) -> Samples:
     """The block less the cuts; `cut` is on the time line, on which the block begins at `start`."""
-    end = start + len(block)
+    end = start + block.shape[1]
     inside = [run for run in cut if run[0] < end and run[1] > start]
     if not inside:
         return block
-    kept = [block[a - start : b - start] for a, b in invert_runs(inside, start, end)]
-    return np.concatenate(kept) if kept else block[:0]
+    kept = [block[:, a - start : b - start] for a, b in invert_runs(inside, start, end)]
+    return np.concatenate(kept, axis=1) if kept else block[:, :0]

@@ -48,8 +48,8 @@ def render(
 
     The recording ends with its last piece; where no piece lies there is silence. Its sample rate
     is the highest of the pieces that the format knows. Where nothing is left, it is 20 ms of
-    silence: not every format and player knows a file without sound. Raises NotAudio if there is no piece, or
-    one of them is no WAV; OSError if a file cannot be read or written.
+    silence: not every format and player knows a file without sound. Raises NotAudio if there is
+    no piece, or one of them is no WAV; OSError if a file cannot be read or written.
     """
     if not pieces:
         raise NotAudio("there is nothing to render")

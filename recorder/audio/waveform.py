@@ -12,7 +12,7 @@ until they are not. Silence is all the rest.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -50,8 +50,8 @@ class Waveform:
     level_dbfs: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As the manifest keeps it."""
-        return asdict(self)
+        """As the manifest keeps it. Not by `asdict`: that copies peak by peak."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 class Meter:
@@ -65,7 +65,7 @@ class Meter:
         self._rate = rate
         self._samples = samples
         self._frame = round(FRAME_S * rate)
-        self._rest = np.zeros((0, channels), np.int16)
+        self._rest = np.zeros((channels, 0), np.int16)
         self._energy = np.zeros(channels)
         frames = math.ceil(samples / self._frame)
         self._peaks = np.zeros((frames, channels), np.uint8)
@@ -73,15 +73,15 @@ class Meter:
         self._measured = 0
 
     def show(self, block: Samples) -> None:
-        """The next samples, as [n, channels]."""
-        block = np.concatenate((self._rest, block)) if len(self._rest) else block
-        whole = len(block) - len(block) % self._frame
-        self._measure(block[:whole])
-        self._rest = block[whole:].copy()
+        """The next samples, as [channels, n]."""
+        block = np.concatenate((self._rest, block), axis=1) if self._rest.size else block
+        whole = block.shape[1] - block.shape[1] % self._frame
+        self._measure(block[:, :whole])
+        self._rest = block[:, whole:].copy()
 
     def waveform(self) -> Waveform:
         """What was shown, once all samples were."""
-        self._measure(np.pad(self._rest, ((0, -len(self._rest) % self._frame), (0, 0))))
+        self._measure(np.pad(self._rest, ((0, 0), (0, -self._rest.shape[1] % self._frame))))
         talk = [find_talk(levels) for levels in self._levels.T]
         silence = [invert_runs(runs, 0, len(self._levels)) for runs in talk]
         each = max(1, math.ceil(len(self._peaks) / MOST_PEAKS))
@@ -94,8 +94,7 @@ class Meter:
         )
 
     def _measure(self, block: Samples) -> None:
-        # Each channel's samples beside each other: numpy is ten times faster along them.
-        frames = np.ascontiguousarray(block.T).reshape(self._channels, -1, self._frame)
+        frames = block.reshape(self._channels, -1, self._frame)
         sound = frames.astype(np.float32)
         power = np.einsum("cfs,cfs->fc", sound, sound)
         peak = np.maximum(frames.max(axis=2), -(frames.min(axis=2).astype(np.int32))).T

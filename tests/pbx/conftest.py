@@ -1,8 +1,10 @@
 """The telephone world that the tests of this directory call through."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,10 +28,25 @@ def world(telephones: World) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def service(telephones: World) -> Iterator[Service]:
-    """The whole service, following the world's PBX; it records every conversation."""
-    with tempfile.TemporaryDirectory(prefix="earwitness-test-") as directory:
-        one = Service(Path(directory), telephones.pbx, record_all=True)
-        one.start()
-        yield one
-        assert one.stop() == 0
+def start_service(telephones: World) -> Iterator[Callable[..., Service]]:
+    """Starts the whole service with a `[recording]` table, following the world's PBX."""
+    with ExitStack() as stack:
+
+        def start(**recording: Any) -> Service:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="earwitness-test-"))
+            one = Service(Path(folder), telephones.pbx, **recording)
+            one.start()
+            stack.callback(_stop, one)
+            return one
+
+        yield start
+
+
+def _stop(service: Service) -> None:
+    assert service.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def service(start_service: Callable[..., Service]) -> Service:
+    """A service that records every conversation."""
+    return start_service(record_all=True)

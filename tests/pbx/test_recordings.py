@@ -1,13 +1,18 @@
 """Real calls through a real Asterisk: what is stored holds the right voice, side and time."""
 
+import statistics
 import time
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from lab.ears import cut_out, level_dbfs, read_audio, tone_spans
 from lab.far import AGENT_HZ, CUSTOMER_HZ
 from lab.waiting import until
+from lab.wire import Wire
 from lab.world import World
 from tests.pbx.talks import (
     PRESENT_DBFS,
@@ -22,6 +27,8 @@ from tests.service import Service
 
 pytestmark = pytest.mark.pbx
 
+# 20 ms, and what the measurement itself may err: 2 ms in the file, 3 ms on the wire.
+SIDES_WITHIN_S = 0.025
 A1, A2, A3 = AGENT_HZ["2001"], AGENT_HZ["2002"], AGENT_HZ["2003"]
 
 
@@ -220,3 +227,41 @@ def _pause(talk: Talk) -> tuple[float, float]:
 
 def _calls(service: Service) -> list[dict[str, Any]]:
     return list(service.get("/calls")["items"])
+
+
+def test_both_sides_lie_in_time(service: Service, world: World) -> None:
+    """A word on one side lies where it was said against the other side, to 20 ms.
+
+    Both speak a burst a second; when each passed on the wire tells how they really lay.
+    """
+    folder = world.far_asterisk.directory
+    customer, agent = _bursts(folder / "c.wav", CUSTOMER_HZ), _bursts(folder / "a.wav", A1)
+    with Wire() as wire:
+        talk = begin(service, world, customer_says=customer, agent_says=agent)
+        talk.talk_until(10)
+        talk.hang_up()
+    recording = service.await_state(talk.recording["id"], ["stored"])
+    rate, sides = read_audio(service.fetch_audio(recording))
+    kept = _lags(
+        *(_begins(side, rate, hz) for side, hz in zip(sides, (CUSTOMER_HZ, A1), strict=True))
+    )
+    really = _lags(wire.onsets(CUSTOMER_HZ), wire.onsets(A1))
+    assert len(kept) >= 6
+    assert statistics.median(kept) == pytest.approx(statistics.median(really), abs=SIDES_WITHIN_S)
+
+
+def _bursts(path: Path, hz: float) -> Path:
+    """20 s of a tone that sounds for a fifth of every second."""
+    time_s = np.arange(20 * 8000) / 8000
+    samples = 0.3 * np.sin(2 * np.pi * hz * time_s) * (time_s % 1.0 < 0.2)
+    soundfile.write(path, samples.astype(np.float32), 8000, subtype="PCM_16")
+    return path
+
+
+def _begins(side: Any, rate: int, hz: float) -> list[float]:
+    return [from_s for from_s, _ in tone_spans(side, rate, hz)]
+
+
+def _lags(ones: list[float], others: list[float]) -> list[float]:
+    """How far from each burst the nearest one of the other side begins, in seconds."""
+    return [min((other - one for other in others), key=abs) for one in ones]
