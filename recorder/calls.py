@@ -19,7 +19,7 @@ from typing import Any
 
 from recorder import ari
 from recorder.names import build_call_id
-from storage.records import CallRecord
+from storage.records import CallRecord, Side
 
 # Channels that carry no person and belong to no call: snoops, media, and what records or announces.
 HELPERS = frozenset(
@@ -42,7 +42,7 @@ class Leg:
     party: str | None
     exten: str
     joined_at: datetime | None = None
-    side: str | None = None
+    side: Side | None = None
     bridge_id: str | None = None
     left_at: datetime | None = None
     vanished: bool = False
@@ -276,7 +276,7 @@ class CallModel:
         return build_call_id(self._pbx, call.linkedid)
 
 
-def _side(leg: Leg, call: _Call) -> str | None:
+def _side(leg: Leg, call: _Call) -> Side | None:
     """The side of a dual recording on which a leg that joins is heard.
 
     Left is the customer, or the caller where no customer takes part; right are all others, so a

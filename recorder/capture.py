@@ -33,7 +33,7 @@ from storage.errors import (
     PbxUnavailable,
     RecordingNotActive,
 )
-from storage.records import CallRecord, RecordingRecord, SegmentRecord
+from storage.records import CallRecord, Format, Layout, RecordingRecord, SegmentRecord
 
 log = structlog.get_logger()
 
@@ -46,8 +46,8 @@ WIDEBAND = ("g722", "opus", "slin16", "slin24", "slin32", "slin48", "silk", "spe
 class Defaults:
     """How a call is recorded where nobody says otherwise: `[recording]` of the configuration."""
 
-    layout: str = "dual"
-    format: str = "opus"
+    layout: Layout = "dual"
+    format: Format = "opus"
     pause: str = "silence"
 
 
@@ -71,8 +71,8 @@ class Capture:
         *,
         by: str,
         trigger: str = "manual",
-        layout: str | None = None,
-        format: str | None = None,
+        layout: Layout | None = None,
+        format: Format | None = None,
         tags: Sequence[str] = (),
     ) -> RecordingRecord:
         """Promise to keep the call's audio from now on, and begin.

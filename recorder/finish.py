@@ -1,6 +1,6 @@
 """From files on a PBX to an object that is kept: what workers do, each step safe to repeat.
 
-    fetch ▶ probe ▶ join, encode, hash ▶ put ▶ read back ▶ manifest ▶ mark stored ▶ delete on the PBX
+    fetch ▶ probe ▶ join, encode, hash ▶ put ▶ read back ▶ manifest ▶ stored ▶ delete on the PBX
 
 A step that was done before is found done; one that was begun is done again, with the same result,
 since the same segments always give the same bytes. The PBX's files go last.
@@ -41,6 +41,10 @@ class Fetched:
 
     segment: SegmentRecord
     path: Path
+
+
+class _Lost(Exception):
+    """The PBX has no audio of a segment; the message says why."""
 
 
 class Finisher:
@@ -101,33 +105,37 @@ class Finisher:
         """Bring every segment's file here; those of which the PBX has nothing are lost."""
         ari = self._pbx(recording.pbx)
         candidates = [one for one in self._segments(recording.id) if one.state != "lost"]
-        found = [self._fetch_one(ari, segment, folder) for segment in candidates]
-        fetched = tuple(one for one in found if one is not None)
+        fetched = []
+        for segment in candidates:
+            try:
+                fetched.append(self._fetch_one(ari, segment, folder))
+            except _Lost as lost:
+                self._note_lost(segment, str(lost))
         if not fetched:
             raise AudioUnusable("the PBX holds no audio of this recording")
-        return fetched
+        return tuple(fetched)
 
-    def _fetch_one(self, ari: Ari, segment: SegmentRecord, folder: Path) -> Fetched | None:
+    def _fetch_one(self, ari: Ari, segment: SegmentRecord, folder: Path) -> Fetched:
         path = folder / f"{segment.id}.wav"
         try:
             if segment.end_cause != "finished":  # that is Asterisk's own word that it is closed
                 _wait_until_closed(ari, segment)
             with path.open("wb") as target:
                 ari.fetch_stored_recording(segment.name, target)
-        except AriNotFound:
-            return self._lost(segment, "missing on the PBX")
+        except AriNotFound as error:
+            raise _Lost("missing on the PBX") from error
         except AriError as error:
             raise PbxUnavailable(str(error)) from error
         try:
             wav = probe_wav(path)
         except NotAudio as error:
-            return self._lost(segment, str(error))
+            raise _Lost(str(error)) from error
         if wav.frames == 0:
-            return self._lost(segment, "empty")
+            raise _Lost("empty")
         measured = replace(segment, duration_s=wav.duration_s, size_bytes=path.stat().st_size)
         return Fetched(measured, path)
 
-    def _lost(self, segment: SegmentRecord, cause: str) -> None:
+    def _note_lost(self, segment: SegmentRecord, cause: str) -> None:
         log.warning("segment.lost", segment=str(segment.id), cause=cause)
         with self._catalogue.begin() as tx:
             segments.update_segment(tx, segment.id, duration_s=0.0, end_cause=cause)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from recorder.calls import Leg, legs_of
 from storage import states
 from storage.catalogue.segments import RUNNING
-from storage.records import CallRecord, RecordingRecord, SegmentRecord
+from storage.records import CallRecord, RecordingRecord, SegmentRecord, Side
 
 # The states in which audio is captured: not while paused.
 CAPTURING = frozenset({"requested", "recording"})
@@ -63,6 +63,6 @@ def is_over(call: CallRecord) -> bool:
     return call.state == "ended" or not any(leg.alive for leg in legs_of(call))
 
 
-def side_of(leg: Leg) -> str:
+def side_of(leg: Leg) -> Side:
     """Where a leg is heard in a dual recording."""
     return leg.side or ("left" if leg.party == "customer" else "right")

@@ -10,7 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from recorder.calls import Leg, legs_of
-from storage.records import CallRecord, Gap, RecordingRecord, SegmentRecord
+from storage.records import CallRecord, Gap, RecordingRecord, SegmentRecord, Side
 
 # To begin or to take up again takes some tens of milliseconds; that is not worth a word.
 SHORTEST_GAP_S = 0.15
@@ -23,7 +23,7 @@ class Placement:
     """One segment on the time line, in seconds; `span_s` is its length by the PBX's clock."""
 
     segment_id: UUID
-    side: str
+    side: Side
     offset_s: float
     span_s: float | None
 

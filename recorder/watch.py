@@ -89,37 +89,35 @@ class Lanes:
             log.exception("watch.failed")
 
 
+@dataclass(frozen=True)
 class Watch:
     """Watches one PBX until it is told to stop."""
 
-    def __init__(
-        self, name: str, client: Ari, catalogue: Catalogue, capture: Capture, orders: Orders
-    ) -> None:
-        self._name = name
-        self._ari = client
-        self._catalogue = catalogue
-        self._capture = capture
-        self._orders = orders
+    name: str
+    client: Ari
+    catalogue: Catalogue
+    capture: Capture
+    orders: Orders
 
     def run(self, stop: threading.Event) -> None:
         """Own the PBX and watch it; stand by while another process does."""
         while not stop.is_set():
             try:
-                with self._catalogue.try_lock(f"watch {self._name}") as lock:
+                with self.catalogue.try_lock(f"watch {self.name}") as lock:
                     if lock is not None:
-                        log.info("watch.began", pbx=self._name)
+                        log.info("watch.began", pbx=self.name)
                         self._watch(lock, stop)
             except EarwitnessError as error:
-                log.warning("watch.interrupted", pbx=self._name, error=str(error))
+                log.warning("watch.interrupted", pbx=self.name, error=str(error))
+            except Exception:
+                log.exception("watch.broke", pbx=self.name)  # begun anew, by listing what there is
             stop.wait(TICK_S)
 
     def _watch(self, lock: Lock, stop: threading.Event) -> None:
-        lanes = Lanes(f"watch-{self._name}")
-        session = _Session(
-            self._name, self._ari, self._catalogue, self._capture, self._orders, lanes
-        )
+        lanes = Lanes(f"watch-{self.name}")
+        session = _Session(self, lanes)
         try:
-            with ari.EventStream(self._ari, allowed=EVENTS) as stream:
+            with ari.EventStream(self.client, allowed=EVENTS) as stream:
                 while not stop.is_set():
                     session.take(stream)
                     session.check(lock)
@@ -130,20 +128,12 @@ class Watch:
 class _Session:
     """The time for which one process owns the PBX: the call model lives as long."""
 
-    def __init__(
-        self,
-        name: str,
-        client: Ari,
-        catalogue: Catalogue,
-        capture: Capture,
-        orders: Orders,
-        lanes: Lanes,
-    ) -> None:
-        self._name = name
-        self._ari = client
-        self._catalogue = catalogue
-        self._capture = capture
-        self._orders = orders
+    def __init__(self, watch: Watch, lanes: Lanes) -> None:
+        self._name = watch.name
+        self._ari = watch.client
+        self._catalogue = watch.catalogue
+        self._capture = watch.capture
+        self._orders = watch.orders
         self._lanes = lanes
         self._model = CallModel(self._name, self._orders.trunks)
         self._saved: dict[str, CallRecord] = {}

@@ -6,10 +6,14 @@ Source: `storage/schema.py` and the words of the contract. Times are aware UTC d
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 T = TypeVar("T")
+
+Side = Literal["left", "right"]
+Layout = Literal["dual", "mono"]
+Format = Literal["opus", "mp3", "flac", "wav"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,8 @@ class RecordingRecord:
     pbx: str
     state: str
     trigger: str
-    layout: str
-    format: str
+    layout: Layout
+    format: Format
     pause_leaves: str
     direction: str
     reason: str | None = None
@@ -99,7 +103,7 @@ class SegmentRecord:
     id: UUID
     recording_id: UUID
     channel_id: str
-    side: str
+    side: Side
     state: str
     name: str
     started_at: datetime
