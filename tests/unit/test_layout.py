@@ -34,7 +34,6 @@ HOMES = {
     "prometheus_client": ("api/metrics.py",),
     "psycopg": ("storage/",),
     "pydantic_settings": ("earwitness/config.py",),
-    "pydub": ("recorder/audio/",),
     "requests": ("recorder/ari/",),
     "rich": ("earwitness/cli.py",),
     "soundfile": ("recorder/audio/",),
