@@ -5,9 +5,10 @@ Each loads its library when it is first used: a worker that only writes Opus car
 The settings, chosen by measurement on speech at 8 kHz (`bench/codec.py` repeats the CPU side):
 
 - Opus codes the two sides as two streams that share nothing. Coupled stereo at 32 kbit/s lets each
-  side be heard in the other at -41 to -57 dB when both talk, and speech then scores PESQ 2.9; apart
-  it is below -80 dB and 4.42. As a silent side costs next to nothing, a conversation comes out
-  no larger. The header says channel mapping family 1 (left, right), which browsers play.
+  side be heard in the other at -40 to -60 dBFS when both talk, and speech then scores PESQ 2.9;
+  apart it is below -80 dBFS and 4.42. A side that is digitally silent costs next to nothing, so a
+  clean conversation takes 26 kbit/s in all, as before; faint noise on both lines takes the full 64.
+  The header says channel mapping family 1 (left, right), which Chromium and Firefox play.
 - 32 kbit/s a side at complexity 1 scores within 0.06 of complexity 10 and costs a third of its CPU;
   above 8 kHz complexity 1 is poor: there it is 40 kbit/s and 4. Frames of 60 ms cost less than
   those of 20 ms and sound the same.

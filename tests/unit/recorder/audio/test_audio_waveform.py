@@ -16,7 +16,7 @@ from recorder.audio.waveform import MOST_PEAKS, MOST_SPANS, Meter, find_talk
 def _meter(channel: Pcm, rate: int = 8_000, block: int = 10_001) -> Waveform:
     meter = Meter(1, rate, len(channel))
     for start in range(0, len(channel), block):
-        meter.show(channel[start : start + block, np.newaxis])
+        meter.show(channel[np.newaxis, start : start + block])
     return meter.waveform()
 
 
