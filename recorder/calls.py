@@ -127,6 +127,7 @@ class CallModel:
     def apply(self, event: ari.Event, linkedids: Mapping[str, str]) -> frozenset[str]:
         """Take an event in; the ids of the calls that it changed."""
         touched = {self._move(id_, linkedid, event.at) for id_, linkedid in linkedids.items()}
+        touched |= {self._id(self._calls[one]) for one in linkedids.values() if one in self._calls}
         match event:
             case ari.ChannelCreated(channel=channel) if channel.id in linkedids:
                 touched.add(self._add(channel, linkedids[channel.id]))
@@ -188,8 +189,8 @@ class CallModel:
         call = self._calls.get(linkedid)
         if call is None:
             call = self._calls[linkedid] = _Call(linkedid, channel.created_at)
-        call.ended_at = None
-        if channel.id not in call.legs:
+        if channel.id not in call.legs:  # an id is never used twice, but may be told twice
+            call.ended_at = None
             leg = Leg(channel, self._party(channel), channel.dialplan.exten)
             call.legs[channel.id] = leg
             self._call_of[channel.id] = linkedid

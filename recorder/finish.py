@@ -71,14 +71,15 @@ class Finisher:
     def finish(self, recording_id: UUID) -> None:
         """Bring a captured recording to `stored`."""
         recording = self._capture.settle(recording_id)
+        present = self._segments(recording_id)
         if recording.state == "captured":
-            self._store(recording)
+            self._store(recording, present)
         if recording.state in {"captured", "stored"}:
-            self._clear(recording)
+            self._clear(recording, present)
 
     def clear(self, recording_id: UUID) -> None:
         """Delete the files of a discarded recording, on the PBX and here."""
-        self._clear(self._capture.settle(recording_id))
+        self._clear(self._capture.settle(recording_id), self._segments(recording_id))
 
     def fail(self, recording_id: UUID, reason: str) -> None:
         """The recording cannot be finished: say why, and leave all its files on the PBX."""
@@ -90,10 +91,10 @@ class Finisher:
 
     # The steps
 
-    def _store(self, recording: RecordingRecord) -> None:
+    def _store(self, recording: RecordingRecord, present: Sequence[SegmentRecord]) -> None:
         folder = self._folder(recording.id)
         folder.mkdir(parents=True, exist_ok=True)
-        fetched = self._fetch(recording, folder)
+        fetched = self._fetch(recording, present, folder)
         timeline = self._timeline(recording, fetched)
         recording = replace(recording, started_at=timeline.started_at, gaps=timeline.gaps)
         rendition = _render(recording, timeline, fetched, folder)
@@ -101,10 +102,12 @@ class Finisher:
         self._put(stored, rendition)
         self._mark_stored(stored)
 
-    def _fetch(self, recording: RecordingRecord, folder: Path) -> tuple[Fetched, ...]:
+    def _fetch(
+        self, recording: RecordingRecord, present: Sequence[SegmentRecord], folder: Path
+    ) -> tuple[Fetched, ...]:
         """Bring every segment's file here; those of which the PBX has nothing are lost."""
         ari = self._pbx(recording.pbx)
-        candidates = [one for one in self._segments(recording.id) if one.state != "lost"]
+        candidates = [one for one in present if one.state != "lost"]
         fetched = []
         for segment in candidates:
             try:
@@ -183,16 +186,16 @@ class Finisher:
             recordings.move(tx, recording.id, to="stored", gaps=gaps, **columns)
         log.info("recording.stored", recording=str(recording.id), duration_s=recording.duration_s)
 
-    def _clear(self, recording: RecordingRecord) -> None:
+    def _clear(self, recording: RecordingRecord, present: Sequence[SegmentRecord]) -> None:
         """Delete the files on the PBX and here; the recording is stored, or nobody wants it."""
         ari = self._pbx(recording.pbx)
-        present = [one for one in self._segments(recording.id) if one.state != "deleted"]
-        for segment in present:
+        left = [one for one in present if one.state != "deleted"]
+        for segment in left:
             # What was stored was closed before it was fetched; anything else may be growing yet.
             closed = recording.state != "discarded" and segment.state != "lost"
             _delete(ari, segment, closed=closed)
         with self._catalogue.begin() as tx:
-            for segment in present:
+            for segment in left:
                 segments.update_segment(tx, segment.id, state="deleted")
         shutil.rmtree(self._folder(recording.id), ignore_errors=True)
 

@@ -24,7 +24,7 @@ HOMES = {
     "av": ("recorder/audio/",),
     "boto3": ("storage/objects.py",),
     "botocore": ("storage/objects.py",),
-    "cryptography": ("storage/manifest.py", "earwitness/embedded.py"),
+    "cryptography": ("storage/manifest.py", "earwitness/embedded/"),
     "flask": ("api/",),
     "gunicorn": ("api/server.py",),
     "lameenc": ("recorder/audio/",),
