@@ -146,7 +146,7 @@ class Capture:
             if not states.LIVE & {recording.state} and not _running(present):
                 return recording
             with self._pbx(recording.pbx) as ari:
-                self._check_requested(ari, present)
+                self._check_requested(ari, recording, present)
                 recording, call, present = self._read(recording_id)
                 self._carry_out(ari, plan(call, recording, present), recording, call)
             return self._read(recording_id)[0]
@@ -156,12 +156,9 @@ class Capture:
         with self._catalogue.begin() as tx:
             segments.end_segment(tx, segment_id, at=at, cause=cause)
 
-    def segment_started(self, segment_id: UUID, at: datetime) -> None:
+    def segment_started(self, recording_id: UUID, segment_id: UUID, at: datetime) -> None:
         """The PBX said when, on its own clock, a segment's file began."""
-        with self._catalogue.begin() as tx:
-            segments.move_segment(
-                tx, segment_id, to="recording", sources=segments.RUNNING, started_at=at
-            )
+        self._started(recording_id, segment_id, at, segments.RUNNING)
 
     def check_running(self, pbx: str, lost_at: datetime | None) -> None:
         """After a time without events: end the segments that Asterisk no longer records.
@@ -217,19 +214,17 @@ class Capture:
         except (AriNotFound, AriConflict):  # the leg hung up under our hands
             self._lose(segment)
         else:
-            self._attached(recording, segment)
+            # The event may have been quicker, and knows the time better.
+            self._started(recording.id, segment.id, datetime.now(UTC), ["requested"])
 
-    def _attached(self, recording: RecordingRecord, segment: SegmentRecord) -> None:
-        now = datetime.now(UTC)
+    def _started(
+        self, recording_id: UUID, segment_id: UUID, at: datetime, sources: Sequence[str]
+    ) -> None:
         with self._catalogue.begin() as tx:
-            segments.move_segment(
-                tx, segment.id, to="recording", sources=["requested"], started_at=now
-            )
-            moved = recording.state == "requested" and recordings.move(
-                tx, recording.id, to="recording", started_at=now
-            )
-        if moved:
-            log.info("recording.recording", recording=str(recording.id))
+            segments.move_segment(tx, segment_id, to="recording", sources=sources, started_at=at)
+            began = recordings.begin(tx, recording_id, at=at)
+        if began:
+            log.info("recording.recording", recording=str(recording_id))
 
     def _detach(self, ari: Ari, segment: SegmentRecord) -> None:
         """Both are needed: a recording that is still queued ignores the stop, but not the end of
@@ -238,7 +233,9 @@ class Capture:
         ari.hang_up(names.build_snoop_id(segment.id))
         self.segment_ended(segment.id, datetime.now(UTC), "stopped")
 
-    def _check_requested(self, ari: Ari, present: Sequence[SegmentRecord]) -> None:
+    def _check_requested(
+        self, ari: Ari, recording: RecordingRecord, present: Sequence[SegmentRecord]
+    ) -> None:
         """A segment that was asked for by a process that died: did Asterisk begin it?"""
         for segment in present:
             if segment.state != "requested":
@@ -247,7 +244,7 @@ class Capture:
                 ari.hang_up(names.build_snoop_id(segment.id))
                 self._lose(segment)
             else:
-                self.segment_started(segment.id, segment.started_at)
+                self.segment_started(recording.id, segment.id, segment.started_at)
 
     def _lose(self, segment: SegmentRecord) -> None:
         with self._catalogue.begin() as tx:

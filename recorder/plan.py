@@ -18,8 +18,15 @@ CAPTURING = frozenset({"requested", "recording"})
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Legs to begin capturing, segments to end, and whether the recording is over."""
+    """What there is to do.
 
+    `ask` are segments of which it is not known whether Asterisk began them; `begun` says that the
+    recording is `requested` still although a segment of it began; `attach` are legs to begin
+    capturing, `detach` segments to end; `over` says that the recording is.
+    """
+
+    ask: tuple[SegmentRecord, ...]
+    begun: bool
     attach: tuple[Leg, ...]
     detach: tuple[SegmentRecord, ...]
     over: bool
@@ -27,7 +34,7 @@ class Plan:
     @property
     def is_settled(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.attach or self.detach or self.over)
+        return not (self.ask or self.begun or self.attach or self.detach or self.over)
 
 
 def plan(call: CallRecord, recording: RecordingRecord, segments: Sequence[SegmentRecord]) -> Plan:
@@ -37,10 +44,17 @@ def plan(call: CallRecord, recording: RecordingRecord, segments: Sequence[Segmen
     captured = {segment.channel_id for segment in running}
     wanted = {leg.channel.id for leg in legs}
     return Plan(
+        ask=tuple(segment for segment in segments if segment.state == "requested"),
+        begun=recording.state == "requested" and any(map(has_begun, segments)),
         attach=tuple(leg for leg in legs if leg.channel.id not in captured),
         detach=tuple(segment for segment in running if segment.channel_id not in wanted),
         over=recording.state in states.LIVE and is_over(call),
     )
+
+
+def has_begun(segment: SegmentRecord) -> bool:
+    """Whether Asterisk recorded something of it, as far as anybody knows."""
+    return segment.state in {"recording", "finished"}
 
 
 def legs_to_capture(call: CallRecord) -> tuple[Leg, ...]:

@@ -169,11 +169,11 @@ class _Session:
             case ari.Disconnected(at=at, reason=reason):
                 self._disconnected(at, reason)
             case ari.RecordingStarted(at=at, recording=recording):
-                self._segment(recording.name, self._capture.segment_started, at)
+                self._segment_started(recording.name, at)
             case ari.RecordingFinished(at=at, recording=recording):
-                self._segment(recording.name, self._capture.segment_ended, at, "finished")
+                self._segment_ended(recording.name, at, "finished")
             case ari.RecordingFailed(at=at, recording=recording):
-                self._segment(recording.name, self._capture.segment_ended, at, "failed")
+                self._segment_ended(recording.name, at, "failed")
             case ari.StasisStart(channel=channel) if channel.technology not in HELPERS:
                 self._send_back(channel)
             case ari.Event():
@@ -196,15 +196,19 @@ class _Session:
             return {}
         return {id_: linkedid for id_, linkedid in read.items() if linkedid}
 
-    def _segment(self, name: str, note: Callable[..., None], *arguments: Any) -> None:
-        """A file of ours began or ended: note it, and see what that means for its recording."""
-        parsed = names.parse_recording_name(name)
-        if parsed is None:
-            return
-        key = str(parsed.recording_id)
-        self._lanes.submit(key, note, parsed.segment_id, *arguments)
-        if note != self._capture.segment_started:
-            self._lanes.submit(key, self._capture.settle, parsed.recording_id)
+    def _segment_started(self, name: str, at: datetime) -> None:
+        one = names.parse_recording_name(name)
+        if one is not None:
+            note = self._capture.segment_started
+            self._lanes.submit(str(one.recording_id), note, one.recording_id, one.segment_id, at)
+
+    def _segment_ended(self, name: str, at: datetime, cause: str) -> None:
+        """A file of ours is closed: note it, and see what that means for its recording."""
+        one = names.parse_recording_name(name)
+        if one is not None:
+            key = str(one.recording_id)
+            self._lanes.submit(key, self._capture.segment_ended, one.segment_id, at, cause)
+            self._lanes.submit(key, self._capture.settle, one.recording_id)
 
     def _send_back(self, channel: ari.Channel) -> None:
         """A dialplan sent us a caller: we answer nobody, so the call goes on in the dialplan."""

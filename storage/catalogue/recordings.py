@@ -142,6 +142,16 @@ def move(tx: Connection, recording_id: UUID, *, to: str, **columns: Any) -> Reco
     return _record(row) if row is not None else None
 
 
+def begin(tx: Connection, recording_id: UUID, *, at: datetime) -> bool:
+    """requested → recording; False if it was not `requested` (a pause is not undone by this)."""
+    statement = (
+        update(recording)
+        .where(recording.c.id == recording_id, recording.c.state == "requested")
+        .values(state="recording", started_at=at)
+    )
+    return tx.execute(statement).rowcount == 1
+
+
 def open_pause(
     tx: Connection, recording_id: UUID, *, at: datetime, by: str
 ) -> RecordingRecord | None:
