@@ -17,6 +17,7 @@ from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.records import PbxRecord
 
 ASKED_AGAIN_AFTER_S = 5.0
+FAILED_ASKED_AGAIN_AFTER_S = 1.0
 STALE_AFTER = timedelta(seconds=20)
 PROBED_KEY = ".earwitness-check/ready"
 
@@ -39,7 +40,10 @@ class Check:
 
 
 class StoreProbe:
-    """Whether the object store answers: asked at most every 5 s, whoever wants to know."""
+    """Whether the object store answers: asked at most every 5 s, whoever wants to know.
+
+    One that did not is asked again after a second.
+    """
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
@@ -50,7 +54,8 @@ class StoreProbe:
     def check(self) -> Check:
         """The last answer, if it is fresh; else a new one."""
         with self._lock:
-            if time.monotonic() - self._asked_at > ASKED_AGAIN_AFTER_S:
+            fresh_s = ASKED_AGAIN_AFTER_S if self._check.ok else FAILED_ASKED_AGAIN_AFTER_S
+            if time.monotonic() - self._asked_at > fresh_s:
                 self._check = self._ask()
                 self._asked_at = time.monotonic()
             return self._check

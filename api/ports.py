@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from storage.records import RecordingRecord
+from storage.records import Format, Layout, RecordingRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ class Recorder(Protocol):
         call_id: str,
         *,
         by: str,
-        layout: str | None,
-        format: str | None,
+        layout: Layout | None,
+        format: Format | None,
         tags: Sequence[str],
     ) -> RecordingRecord:
         """Promise to keep the call's audio from now on; None is what is configured."""

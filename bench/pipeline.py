@@ -85,7 +85,9 @@ def find_programs() -> str:
         "ffmpeg": "apt-get install ffmpeg",
         "aws": "python3 -m venv .cache/awscli && .cache/awscli/bin/pip install awscli",
     }
-    missing = [f"{name}: {hint}" for name, hint in hints.items() if not shutil.which(name, path=path)]
+    missing = [
+        f"{name}: {hint}" for name, hint in hints.items() if not shutil.which(name, path=path)
+    ]
     if missing:
         sys.exit("missing, and to be had by\n  " + "\n  ".join(missing))
     return path
@@ -150,11 +152,13 @@ def run_scripts(works: Works, path: str) -> Callable[[Sides, int], None]:
 def encode(sides: Sides, count: int, directory: Path) -> None:
     """The encoder with our settings, in a loop, and nothing that is not needed for it."""
     for _ in range(count):
-        left, right = (np.memmap(one, "<i2", "r", probe_wav(one).data_offset) for one in sides_of(sides))
+        left, right = (
+            np.memmap(one, "<i2", "r", probe_wav(one).data_offset) for one in sides_of(sides)
+        )
         with CODECS["opus"].open(directory / "bare.opus", 8_000, 2) as write:
             for first in range(0, len(left), BLOCK_S * 8_000):
                 run = slice(first, first + BLOCK_S * 8_000)
-                write(np.stack((left[run], right[run]), axis=1))
+                write(np.stack((left[run], right[run])))
 
 
 def sides_of(sides: Sides) -> tuple[Path, Path]:

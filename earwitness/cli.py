@@ -4,6 +4,8 @@ Exit status 0 done, 1 a check failed, 2 wrong usage or configuration.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from earwitness.config import Config, load_config
 from earwitness.logs import configure_logs
@@ -47,6 +50,15 @@ class Invocation:
         """The configuration; raises ConfigurationInvalid."""
         return load_config(self.path)
 
+    @contextmanager
+    def used(self) -> Iterator[Config]:
+        """The configuration, of which every fault that shows in the block names the file."""
+        config = self.config
+        try:
+            yield config
+        except ConfigurationInvalid as error:
+            raise ConfigurationInvalid(f"{self.path}: {error}") from error
+
 
 @app.callback()
 def _begin(
@@ -62,25 +74,26 @@ def serve(context: typer.Context) -> None:
     """Everything on one machine; brings what the configuration leaves out."""
     from earwitness.serve import serve
 
-    serve(context.obj.path, context.obj.config)
+    with context.obj.used() as config:
+        serve(context.obj.path, config)
 
 
 @app.command()
 def api(context: typer.Context) -> None:
     """The HTTP API alone."""
-    _run_role("api", context.obj.config)
+    _run_role("api", context.obj)
 
 
 @app.command()
 def watch(context: typer.Context) -> None:
     """The watcher alone: follows every PBX, records what must be recorded."""
-    _run_role("watch", context.obj.config)
+    _run_role("watch", context.obj)
 
 
 @app.command()
 def work(context: typer.Context) -> None:
     """A worker alone: fetches, encodes and stores what was captured."""
-    _run_role("work", context.obj.config)
+    _run_role("work", context.obj)
 
 
 @app.command()
@@ -92,7 +105,7 @@ def doctor(context: typer.Context) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
         mark = "[green]ok[/]  " if finding.ok else "[red]FAIL[/]"
-        console.print(f"{mark} {finding.name}: {finding.text}", markup=True)
+        console.print(f"{mark} {escape(f'{finding.name}: {finding.text}')}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
@@ -113,10 +126,11 @@ def token_create(
     typer.echo(create(context.obj.config, name, role.value, team, scope or []))
 
 
-def _run_role(name: str, config: Config) -> None:
+def _run_role(name: str, invocation: Invocation) -> None:
     from earwitness.roles import ROLES
 
-    ROLES[name](config)
+    with invocation.used() as config:
+        ROLES[name](config)
 
 
 def main() -> None:

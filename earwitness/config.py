@@ -67,8 +67,9 @@ def _read_secret(key: str, path: str) -> str:
 
 
 def _http_url(value: str) -> str:
-    if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).netloc):
-        raise ValueError("expected a URL such as http://127.0.0.1:8088")
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.username):
+        raise ValueError("expected a URL such as http://127.0.0.1:8088, without a user in it")
     return value.rstrip("/")
 
 
@@ -130,7 +131,7 @@ class Pbx(Section):
     """One Asterisk."""
 
     name: str = "main"
-    url: str = "http://127.0.0.1:8088"
+    url: str = Field("http://127.0.0.1:8088", min_length=1)
     username: str = "recorder"
     password: SecretStr = SecretStr("")
     application: str = Field("earwitness", pattern=r"^[A-Za-z0-9_-]+$")
@@ -212,7 +213,7 @@ def load_config(path: Path) -> Config:
         return Bound()
     except ValidationError as error:
         raise ConfigurationInvalid(f"{path}: {_explain(error)}") from None
-    except ValueError as error:  # TOML that does not parse, JSON in the environment that does not
+    except (OSError, ValueError) as error:  # no right to read it; TOML or JSON that does not parse
         raise ConfigurationInvalid(f"{path}: {error}") from None
 
 

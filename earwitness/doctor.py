@@ -2,22 +2,23 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import wave
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from typing import get_args
 from uuid import uuid4
-
-import numpy as np
-import soundfile
 
 from earwitness.config import Config, Pbx
 from earwitness.embedded import embedded_database, embedded_objects
 from earwitness.wiring import Parts
 from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized
-from recorder.audio import Piece, render
 from storage.catalogue.engine import Catalogue
-from storage.errors import EarwitnessError
+from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.objects import ObjectStore
+from storage.records import Format
 
 MODULES = (
     "res_ari",
@@ -33,6 +34,8 @@ MODULES = (
     "format_wav",
     "chan_bridge_media",
 )
+# What fails here would fail in all that follows.
+DECISIVE = ("reachable", "rights")
 LEAST_FREE_BYTES = 2 * 1024**3
 OLDEST_ASTERISK = 16
 
@@ -48,12 +51,13 @@ class Finding:
 
 def examine(config: Config) -> tuple[Finding, ...]:
     """Check everything, one after the other."""
-    findings = [finding for pbx in config.pbx for finding in examine_pbx(Parts(config), pbx)]
+    parts = Parts(config)
+    findings = [finding for pbx in config.pbx for finding in examine_pbx(parts, pbx)]
     if not config.pbx:
         findings.append(Finding("pbx", False, "none is configured: add a [[pbx]] table"))
     findings.append(_examine_database(config))
     findings += _examine_store(config)
-    findings += [examine_codec(format) for format in ("opus", "mp3", "flac", "wav")]
+    findings += [examine_codec(format) for format in get_args(Format)]
     return (*findings, _examine_disk(config.data.directory))
 
 
@@ -62,17 +66,21 @@ def examine(config: Config) -> tuple[Finding, ...]:
 
 def examine_pbx(parts: Parts, pbx: Pbx) -> list[Finding]:
     """Reachable, of a known version, with all modules, and the user may record."""
-    client, prefix = parts.pbxs[pbx.name], f"pbx {pbx.name}"
-    reached = _try(f"{prefix} reachable", lambda: _reach(client, pbx))
-    if not reached.ok:
-        return [reached]
-    return [
-        reached,
-        _try(f"{prefix} version", lambda: _version(client)),
-        _try(f"{prefix} modules", lambda: _modules(client)),
-        _try(f"{prefix} rights", lambda: _rights(client, pbx)),
-        _try(f"{prefix} recording", lambda: _records(client)),
-    ]
+    client = parts.pbxs[pbx.name]
+    checks: dict[str, Callable[[], str]] = {
+        "reachable": lambda: _reach(client, pbx),
+        "version": lambda: _version(client),
+        "modules": lambda: _modules(client),
+        "device states": lambda: _device_states(client),
+        "rights": lambda: _rights(client, pbx),
+        "recording": lambda: _records(client),
+    }
+    findings: list[Finding] = []
+    for name, check in checks.items():
+        findings.append(_try(f"pbx {pbx.name} {name}", check))
+        if name in DECISIVE and not findings[-1].ok:
+            break
+    return findings
 
 
 def _reach(client: Ari, pbx: Pbx) -> str:
@@ -91,7 +99,7 @@ def _reach(client: Ari, pbx: Pbx) -> str:
 
 def _version(client: Ari) -> str:
     version = client.get_info().version
-    major = int("".join(_leading_digits(version)) or 0)
+    major = int("".join(takewhile(str.isdigit, version)) or 0)
     if major < OLDEST_ASTERISK:
         raise _Fault(f"Asterisk {version}: {OLDEST_ASTERISK} or newer is needed")
     if version.startswith("22.10.1") and "dfsg" in version:
@@ -102,23 +110,26 @@ def _version(client: Ari) -> str:
     return f"Asterisk {version}"
 
 
-def _leading_digits(version: str) -> Iterator[str]:
-    for character in version:
-        if not character.isdigit():
-            return
-        yield character
+def _running_modules(client: Ari) -> set[str]:
+    modules = client.list_modules()
+    return {module.name.removesuffix(".so") for module in modules if module.status == "Running"}
 
 
 def _modules(client: Ari) -> str:
-    running = {
-        module.name.removesuffix(".so")
-        for module in client.list_modules()
-        if module.status == "Running"
-    }
+    running = _running_modules(client)
     missing = [name for name in MODULES if name not in running]
     if missing:
         raise _Fault(f"not loaded: {', '.join(missing)}; see modules.conf")
     return f"{len(MODULES)} of {len(MODULES)} loaded"
+
+
+def _device_states(client: Ari) -> str:
+    if "res_stasis_device_state" not in _running_modules(client):
+        return "not told over ARI"
+    return (
+        "told over ARI; note: where another client closes a socket with subscribeAll=true, ARI may"
+        " lock up (asterisk issue 2170); noload res_stasis_device_state if nothing needs it"
+    )
 
 
 def _rights(client: Ari, pbx: Pbx) -> str:
@@ -156,14 +167,20 @@ def _records(client: Ari) -> str:
 def _examine_database(config: Config) -> Finding:
     def check() -> str:
         with embedded_database(config) as url:
-            catalogue = Catalogue(url)
-            present, needed = catalogue.schema_versions()
-            catalogue.close()
+            present, needed = _schema_versions(url)
         if present is not None and present != needed:
             raise _Fault(f"schema {present}, this program needs {needed}: start it to migrate")
         return f"schema {needed}" if present else "reachable; the schema comes at the first start"
 
     return _try("database", check)
+
+
+def _schema_versions(url: str) -> tuple[str | None, str | None]:
+    with closing(Catalogue(url)) as catalogue:
+        try:
+            return catalogue.schema_versions()
+        except CatalogueUnavailable as error:
+            raise _Fault(f"{error}; see database.url") from error
 
 
 def _examine_store(config: Config) -> list[Finding]:
@@ -182,13 +199,15 @@ def examine_objects(objects: ObjectStore) -> list[Finding]:
 # This machine
 
 
-def examine_codec(format: str) -> Finding:
+def examine_codec(format: Format) -> Finding:
     """A second of silence can be encoded."""
 
     def check() -> str:
+        from recorder.audio import Piece, render
+
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder, "in.wav"), Path(folder, f"out.{format}")
-            soundfile.write(source, np.zeros(8000, np.int16), 8000)
+            _write_silence(source)
             rendition = render(
                 [Piece(source, "left", 0.0, None)], layout="dual", format=format, target=target
             )
@@ -197,9 +216,20 @@ def examine_codec(format: str) -> Finding:
     return _try(f"codec {format}", check)
 
 
+def _write_silence(path: Path) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(2 * 8000))
+
+
 def _examine_disk(directory: Path) -> Finding:
     def check() -> str:
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _Fault(f"data.directory: cannot make {directory}: {error.strerror}") from error
         free = shutil.disk_usage(directory).free
         if free < LEAST_FREE_BYTES:
             raise _Fault(f"{directory}: only {free / 1e9:.1f} GB free, keep 2 GB at least")

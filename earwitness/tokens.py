@@ -1,6 +1,7 @@
 """Making bearer tokens from the command line, whether or not the service runs."""
 
 from collections.abc import Sequence
+from contextlib import closing
 
 from api.permissions import PERMISSIONS
 from earwitness.config import Config
@@ -17,8 +18,7 @@ def create(config: Config, name: str, role: str, team: str | None, scopes: Seque
         raise ConfigurationInvalid(
             f"--scope {unknown[0]}: expected one of {', '.join(sorted(PERMISSIONS))}"
         )
-    with embedded_database(config) as url:
-        catalogue = Catalogue(url)
+    with embedded_database(config) as url, closing(Catalogue(url)) as catalogue:
         catalogue.migrate()
         with catalogue.begin() as tx:
             return tokens.create_token(tx, name=name, role=role, team=team, scopes=scopes)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earwitness.config import Config
-from storage.catalogue.engine import Catalogue
 from storage.errors import ConfigurationInvalid
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from recorder.capture import Capture
     from recorder.finish import Finisher
     from recorder.watch import Watch
+    from storage.catalogue.engine import Catalogue
     from storage.objects import S3ObjectStore
 
 
@@ -26,19 +26,28 @@ class Parts:
 
     config: Config
 
+    def load(self) -> None:
+        """Import what `api` needs, for its forks to share; nothing is connected to.
+
+        Raises ConfigurationInvalid.
+        """
+        _ = self.catalogue, self.objects, self.capture
+
     @cached_property
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> "Catalogue":
         """PostgreSQL."""
+        from storage.catalogue.engine import Catalogue
+
         return Catalogue(self.database_url)
 
     @property
     def database_url(self) -> str:
-        """Where PostgreSQL is; the embedded one has to run already."""
+        """Where PostgreSQL is; a running `serve` has to bring the embedded one."""
         from earwitness.embedded import postgres_of
 
         url = self.config.database.url.get_secret_value()
         server = postgres_of(self.config)
-        if not url and not server.is_running:
+        if not url and not server.is_claimed:
             raise ConfigurationInvalid(
                 "database.url: this command needs a PostgreSQL; only `serve` brings its own"
             )
@@ -46,14 +55,14 @@ class Parts:
 
     @cached_property
     def objects(self) -> "S3ObjectStore":
-        """The object store; the embedded one has to run already."""
+        """The object store; a running `serve` has to bring the embedded one."""
         from earwitness.embedded import object_store_settings, objects_of
         from storage.objects import S3ObjectStore
 
         if self.config.objects.kind == "s3":
             return S3ObjectStore(object_store_settings(self.config.objects))
         server = objects_of(self.config)
-        if not server.is_running:
+        if not server.is_claimed:
             raise ConfigurationInvalid(
                 'objects.kind: this command needs "s3"; only `serve` brings a store of its own'
             )

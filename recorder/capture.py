@@ -122,8 +122,7 @@ class Capture:
     def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
         """End the recording and keep it, while the call goes on."""
         with self._catalogue.begin() as tx:
-            recording = recordings.get_recording(tx, recording_id)
-            _require(_end(tx, recording, datetime.now(UTC)), tx, recording_id)
+            _require(_end(tx, recording_id, datetime.now(UTC)), tx, recording_id)
         log.info("recording.stopped", recording=str(recording_id), by=by)
         return self.settle(recording_id)
 
@@ -146,9 +145,13 @@ class Capture:
             if not states.LIVE & {recording.state} and not _running(present):
                 return recording
             with self._pbx(recording.pbx) as ari:
-                self._check_requested(ari, recording, present)
-                recording, call, present = self._read(recording_id)
-                self._carry_out(ari, plan(call, recording, present), recording, call)
+                steps = plan(call, recording, present)
+                if steps.ask:
+                    for segment in steps.ask:
+                        self._ask(ari, segment)
+                    recording, call, present = self._read(recording_id)
+                    steps = plan(call, recording, present)
+                self._carry_out(ari, steps, recording, call)
             return self._read(recording_id)[0]
 
     def segment_ended(self, segment_id: UUID, at: datetime, cause: str) -> None:
@@ -163,12 +166,13 @@ class Capture:
     def check_running(self, pbx: str, lost_at: datetime | None) -> None:
         """After a time without events: end the segments that Asterisk no longer records.
 
+        Those that are `requested` may just be beginning: `settle` asks for them, under its lock.
         `lost_at` is when the PBX went away, if it did; None if only we were away.
         """
         with self._catalogue.begin() as tx:
             running = segments.list_running_segments(tx, pbx)
         with self._pbx(pbx) as ari:
-            for segment in running:
+            for segment in (one for one in running if one.state == "recording"):
                 if ari.find_live_recording(segment.name) is None:
                     cause = "pbx-lost" if lost_at else "unobserved"
                     self.segment_ended(segment.id, lost_at or datetime.now(UTC), cause)
@@ -186,11 +190,14 @@ class Capture:
     def _carry_out(
         self, ari: Ari, steps: Plan, recording: RecordingRecord, call: CallRecord
     ) -> None:
+        if steps.begun_at is not None:
+            with self._catalogue.begin() as tx:
+                recordings.begin(tx, recording.id, at=steps.begun_at)
         for segment in steps.detach:
             self._detach(ari, segment)
         if steps.over:
             with self._catalogue.begin() as tx:
-                _end(tx, recording, call.ended_at or datetime.now(UTC))
+                _end(tx, recording.id, call.ended_at or datetime.now(UTC))
             return
         for leg in steps.attach:
             self._attach(ari, recording, leg)
@@ -212,7 +219,7 @@ class Capture:
         try:
             _tap(ari, segment)
         except (AriNotFound, AriConflict):  # the leg hung up under our hands
-            self._lose(segment)
+            self._ask(ari, segment)
         else:
             # The event may have been quicker, and knows the time better.
             self._started(recording.id, segment.id, datetime.now(UTC), ["requested"])
@@ -233,18 +240,17 @@ class Capture:
         ari.hang_up(names.build_snoop_id(segment.id))
         self.segment_ended(segment.id, datetime.now(UTC), "stopped")
 
-    def _check_requested(
-        self, ari: Ari, recording: RecordingRecord, present: Sequence[SegmentRecord]
-    ) -> None:
-        """A segment that was asked for by a process that died: did Asterisk begin it?"""
-        for segment in present:
-            if segment.state != "requested":
-                continue
-            if ari.find_live_recording(segment.name) is None:
-                ari.hang_up(names.build_snoop_id(segment.id))
-                self._lose(segment)
-            else:
-                self.segment_started(recording.id, segment.id, segment.started_at)
+    def _ask(self, ari: Ari, segment: SegmentRecord) -> None:
+        """A segment that was asked for by a process that died, or that got no answer: did Asterisk
+        begin it? What has not begun cannot begin any more once its snoop is gone."""
+        if ari.find_live_recording(segment.name) is not None:
+            self.segment_started(segment.recording_id, segment.id, segment.started_at)
+            return
+        ari.hang_up(names.build_snoop_id(segment.id))
+        if ari.find_stored_recording(segment.name) is not None:
+            self.segment_ended(segment.id, datetime.now(UTC), "unobserved")
+        else:
+            self._lose(segment)
 
     def _lose(self, segment: SegmentRecord) -> None:
         with self._catalogue.begin() as tx:
@@ -282,17 +288,21 @@ def _format(ari: Ari, channel_id: str) -> str:
     return "wav16" if any(codec in native for codec in WIDEBAND) else "wav"
 
 
-def _end(tx: Connection, recording: RecordingRecord, at: datetime) -> RecordingRecord | None:
-    """The recording is over: what was captured goes to the workers. None if it was over before."""
-    if recording.state == "requested":
-        reason = "the call ended before anything was captured"
-        return recordings.move(tx, recording.id, to="aborted", ended_at=at, reason=reason)
-    if recording.state == "paused":
-        recordings.close_pause(tx, recording.id, at=at)
-    moved = recordings.move(tx, recording.id, to="captured", ended_at=at)
-    if moved is not None:
-        jobs.defer(tx, "finish", lock=str(recording.id), recording_id=str(recording.id))
-        log.info("recording.captured", recording=str(recording.id))
+def _end(tx: Connection, recording_id: UUID, at: datetime) -> RecordingRecord | None:
+    """The recording is over: what was captured goes to the workers. None if it was over before.
+
+    It is only `aborted` where it is known that nothing was captured.
+    """
+    perhaps = [one for one in segments.list_segments(tx, recording_id) if one.state != "lost"]
+    if perhaps:
+        recordings.begin(tx, recording_id, at=perhaps[0].started_at)
+    recordings.close_pause(tx, recording_id, at=at)
+    moved = recordings.move(tx, recording_id, to="captured", ended_at=at)
+    if moved is None:
+        reason = "it ended before anything was captured"
+        return recordings.move(tx, recording_id, to="aborted", ended_at=at, reason=reason)
+    jobs.defer(tx, "finish", lock=str(recording_id), recording_id=str(recording_id))
+    log.info("recording.captured", recording=str(recording_id))
     return moved
 
 

@@ -6,6 +6,7 @@ twice changes nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from recorder.calls import Leg, legs_of
 from storage import states
@@ -20,13 +21,13 @@ CAPTURING = frozenset({"requested", "recording"})
 class Plan:
     """What there is to do.
 
-    `ask` are segments of which it is not known whether Asterisk began them; `begun` says that the
-    recording is `requested` still although a segment of it began; `attach` are legs to begin
+    `ask` are segments of which it is not known whether Asterisk began them; `begun_at` is when the
+    first segment began of a recording that is `requested` still; `attach` are legs to begin
     capturing, `detach` segments to end; `over` says that the recording is.
     """
 
     ask: tuple[SegmentRecord, ...]
-    begun: bool
+    begun_at: datetime | None
     attach: tuple[Leg, ...]
     detach: tuple[SegmentRecord, ...]
     over: bool
@@ -34,7 +35,10 @@ class Plan:
     @property
     def is_settled(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.ask or self.begun or self.attach or self.detach or self.over)
+        return self == NOTHING
+
+
+NOTHING = Plan(ask=(), begun_at=None, attach=(), detach=(), over=False)
 
 
 def plan(call: CallRecord, recording: RecordingRecord, segments: Sequence[SegmentRecord]) -> Plan:
@@ -45,16 +49,11 @@ def plan(call: CallRecord, recording: RecordingRecord, segments: Sequence[Segmen
     wanted = {leg.channel.id for leg in legs}
     return Plan(
         ask=tuple(segment for segment in segments if segment.state == "requested"),
-        begun=recording.state == "requested" and any(map(has_begun, segments)),
+        begun_at=_begun_at(segments) if recording.state == "requested" else None,
         attach=tuple(leg for leg in legs if leg.channel.id not in captured),
         detach=tuple(segment for segment in running if segment.channel_id not in wanted),
         over=recording.state in states.LIVE and is_over(call),
     )
-
-
-def has_begun(segment: SegmentRecord) -> bool:
-    """Whether Asterisk recorded something of it, as far as anybody knows."""
-    return segment.state in {"recording", "finished"}
 
 
 def legs_to_capture(call: CallRecord) -> tuple[Leg, ...]:
@@ -80,3 +79,8 @@ def is_over(call: CallRecord) -> bool:
 def side_of(leg: Leg) -> Side:
     """Where a leg is heard in a dual recording."""
     return leg.side or ("left" if leg.party == "customer" else "right")
+
+
+def _begun_at(segments: Sequence[SegmentRecord]) -> datetime | None:
+    begun = [one.started_at for one in segments if one.state in {"recording", "finished"}]
+    return min(begun, default=None)

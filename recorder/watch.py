@@ -259,9 +259,10 @@ class _Session:
 
     def _remove_orphans(self) -> None:
         """Snoops of ours that no segment claims: their recording ended while nobody watched."""
-        with self._catalogue.begin() as tx:
+        channels = self._ari.list_channels()
+        with self._catalogue.begin() as tx:  # after the list: a claim comes before its snoop
             claimed = {segment.id for segment in segments.list_running_segments(tx, self._name)}
-        for channel in self._ari.list_channels():
+        for channel in channels:
             segment_id = names.parse_snoop_id(channel.id)
             if segment_id is not None and segment_id not in claimed:
                 log.info("watch.orphan-removed", pbx=self._name, channel=channel.id)
@@ -307,7 +308,7 @@ class _Session:
             live = recordings.list_recordings_of_calls(tx, [record.id], in_states=states.LIVE)
         for recording in live:
             self._capture.settle(recording.id)
-        if not live and is_conversation(record):
+        if is_conversation(record):
             self._record_by_itself(record.id)
 
     def _record_by_itself(self, call_id: str) -> None:

@@ -6,10 +6,15 @@ change that asks for it does.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 from procrastinate import (
     App,
     BaseRetryStrategy,
@@ -18,13 +23,18 @@ from procrastinate import (
     RetryDecision,
     SyncPsycopgConnector,
 )
+from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 from sqlalchemy import Connection
+
+from storage.errors import CatalogueUnavailable
 
 __all__ = ["HEARTBEAT_S", "JobContext", "RetryBy", "app", "defer", "retry_stalled", "run_worker"]
 
 HEARTBEAT_S = 3.0
 STALLED_AFTER_S = 12.0
+CONNECTED_WITHIN_S = 10.0
+END_WITHIN_S = 6.0
 
 # Tasks register here; jobs are only ever deferred on a connection that is handed over.
 app = App(connector=SyncPsycopgConnector())
@@ -52,23 +62,67 @@ def defer(tx: Connection, task: str, *, lock: str, **arguments: Any) -> None:
 
 
 def run_worker(url: str, context: Mapping[str, Any], *, concurrency: int) -> None:
-    """Run jobs until SIGTERM; a job that is still running after 8 s is left to another worker."""
+    """Run jobs until SIGTERM; raises CatalogueUnavailable once PostgreSQL goes away.
+
+    A job cannot be interrupted: the process ends, with status 0, where one is still running 6 s
+    after the signal, and the job is left to another worker.
+    """
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
 
     async def run() -> None:
-        connector = PsycopgConnector(conninfo=url, min_size=1, max_size=4)
+        connector = PsycopgConnector(
+            conninfo=url, min_size=1, max_size=4, timeout=CONNECTED_WITHIN_S
+        )
         with app.replace_connector(connector) as worker_app:
             async with worker_app.open_async():
-                await worker_app.run_worker_async(
-                    concurrency=concurrency,
-                    additional_context={**context, "job_manager": worker_app.job_manager},
-                    delete_jobs="successful",
-                    update_heartbeat_interval=HEARTBEAT_S,
-                    stalled_worker_timeout=STALLED_AFTER_S,
-                    shutdown_graceful_timeout=8,
+                await _until_signal(
+                    worker_app.run_worker_async(
+                        concurrency=concurrency,
+                        additional_context={**context, "job_manager": worker_app.job_manager},
+                        delete_jobs="successful",
+                        install_signal_handlers=False,
+                        update_heartbeat_interval=HEARTBEAT_S,
+                        stalled_worker_timeout=STALLED_AFTER_S,
+                    )
                 )
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    except (ConnectorException, psycopg.OperationalError) as error:
+        raise CatalogueUnavailable(f"PostgreSQL, for the job queue: {error}") from error
+
+
+async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Run a worker until a signal comes; one that ends before has lost its connection."""
+    worker = asyncio.ensure_future(work)
+    ending = asyncio.Event()
+    with _signals_call(ending.set):
+        signalled = asyncio.ensure_future(ending.wait())
+        await asyncio.wait({worker, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        if not ending.is_set():
+            signalled.cancel()
+            await worker
+            raise CatalogueUnavailable("PostgreSQL: the job queue lost its connection")
+        last = threading.Timer(END_WITHIN_S, os._exit, (0,))
+        last.daemon = True
+        last.start()
+        worker.cancel()
+        await asyncio.wait({worker})
+
+
+@contextmanager
+def _signals_call(callback: Callable[[], None]) -> Iterator[None]:
+    """Have SIGTERM and SIGINT call `callback` in the running loop, for the length of the block."""
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        loop.add_signal_handler(number, callback)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 async def retry_stalled(context: JobContext) -> int:

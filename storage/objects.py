@@ -496,6 +496,7 @@ def _build_client(settings: ObjectStoreSettings, endpoint_url: str) -> "S3Client
         # We send and compare SHA-256 ourselves; sums on top cost time, and old servers refuse them.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
+        user_agent="earwitness",  # the library's own is composed twice for each request
         proxies={} if local else None,  # a proxy of the environment does not see our loopback
     )
     return boto3.Session().client(

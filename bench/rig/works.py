@@ -38,6 +38,7 @@ from storage.records import CallRecord, RecordingRecord, SegmentRecord
 REPOSITORY = Path(__file__).resolve().parents[2]
 PBX = "lab"
 SECOND_LEG_LATER_S = 0.01  # two recordings never begin at the same moment
+FINISHED_WITHIN_S = 900.0
 NOBODY = ari.Party("", "")
 
 
@@ -81,16 +82,18 @@ class Works:
             process.terminate()
             process.wait(20)
 
-    def finish(self, sides: Sides, count: int, timeout_s: float = 600.0) -> None:
+    def finish(self, sides: Sides, count: int, format_: str = "opus") -> None:
         """Have that many recordings of this call finished; return when the PBX is cleared too."""
-        ids = [self._capture(sides) for _ in range(count)]
+        ids = [self._capture(sides, format_) for _ in range(count)]
         with self.catalogue.begin() as tx:
             for id_ in ids:
                 jobs.defer(tx, "finish", lock=str(id_), recording_id=str(id_))
-        until(self._is_done, timeout_s)
+        until(self._is_done, FINISHED_WITHIN_S)
         with self.catalogue.begin() as tx:
             found = [recordings.get_recording(tx, id_) for id_ in ids]
-        assert {one.state for one in found} == {"stored"}, (self.directory / "worker.log").read_text()
+        assert {one.state for one in found} == {"stored"}, (
+            self.directory / "worker.log"
+        ).read_text()
 
     def put_on_pbx(self, file: Path, name: str) -> str:
         """Lay a file where Asterisk keeps its recordings; the URL under which ARI gives it."""
@@ -100,7 +103,7 @@ class Works:
         quoted = name.replace("/", "%2F")
         return f"{self.asterisk.ari_url}/ari/recordings/stored/{quoted}/file"
 
-    def _capture(self, sides: Sides) -> UUID:
+    def _capture(self, sides: Sides, format_: str) -> UUID:
         """A recording as it is at hang-up."""
         began = datetime.now(UTC) - timedelta(seconds=sides.duration_s)
         call = _call(uuid7(), began, sides.duration_s)
@@ -111,7 +114,7 @@ class Works:
             state="captured",
             trigger="rule",
             layout="dual",
-            format="opus",
+            format=format_,
             pause_leaves="silence",
             started_at=began,
             ended_at=call.ended_at,

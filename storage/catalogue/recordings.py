@@ -25,7 +25,7 @@ from storage import states
 from storage.catalogue.cursor import decode_cursor, encode_cursor
 from storage.errors import NoSuchRecording
 from storage.records import Gap, Page, Pause, RecordingRecord
-from storage.schema import SEARCHED_WORDS, recording
+from storage.schema import SEARCHED_WORDS, Instant, recording
 
 PEOPLE = (
     "direction",
@@ -132,24 +132,13 @@ def move(tx: Connection, recording_id: UUID, *, to: str, **columns: Any) -> Reco
 
     Compare-and-set: of two callers who move the same recording, one gets None.
     """
-    statement = (
-        update(recording)
-        .where(recording.c.id == recording_id, recording.c.state.in_(states.sources(to)))
-        .values(state=to, **columns)
-        .returning(recording)
-    )
-    row = tx.execute(statement).mappings().one_or_none()
-    return _record(row) if row is not None else None
+    return _change(tx, recording_id, states.sources(to), state=to, **columns)
 
 
 def begin(tx: Connection, recording_id: UUID, *, at: datetime) -> bool:
     """requested → recording; False if it was not `requested` (a pause is not undone by this)."""
-    statement = (
-        update(recording)
-        .where(recording.c.id == recording_id, recording.c.state == "requested")
-        .values(state="recording", started_at=at)
-    )
-    return tx.execute(statement).rowcount == 1
+    changed = _change(tx, recording_id, ["requested"], state="recording", started_at=at)
+    return changed is not None
 
 
 def open_pause(
@@ -164,14 +153,7 @@ def open_pause(
 
 def close_pause(tx: Connection, recording_id: UUID, *, at: datetime) -> RecordingRecord | None:
     """paused → recording, and the pause ends; None if it is not paused."""
-    statement = (
-        update(recording)
-        .where(recording.c.id == recording_id, recording.c.state == "paused")
-        .values(state="recording", pauses=_closed_pauses(at))
-        .returning(recording)
-    )
-    row = tx.execute(statement).mappings().one_or_none()
-    return _record(row) if row is not None else None
+    return _change(tx, recording_id, ["paused"], state="recording", pauses=_closed_pauses(at))
 
 
 def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> None:
@@ -183,11 +165,25 @@ def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> No
     )
 
 
-def _closed_pauses(at: datetime) -> ColumnElement[Any]:
-    """The list of pauses with its last one ended at `at`."""
-    return func.jsonb_set(
-        recording.c.pauses, text("'{-1,to_at}'"), func.to_jsonb(at.isoformat(), type_=JSONB)
+def _change(
+    tx: Connection, recording_id: UUID, sources: Collection[str], **columns: Any
+) -> RecordingRecord | None:
+    """Change the recording if its state is one of `sources`; None if it is not."""
+    statement = (
+        update(recording)
+        .where(recording.c.id == recording_id, recording.c.state.in_(sources))
+        .values(**columns)
+        .returning(recording)
     )
+    row = tx.execute(statement).mappings().one_or_none()
+    return _record(row) if row is not None else None
+
+
+def _closed_pauses(at: datetime) -> ColumnElement[Any]:
+    """The list of pauses with its last one ended at `at`; none ends before it began."""
+    from_at = recording.c.pauses.op("#>>")(text("'{-1,from_at}'"))
+    to_at = func.greatest(cast(from_at, Instant), at, type_=Instant)
+    return func.jsonb_set(recording.c.pauses, text("'{-1,to_at}'"), func.to_jsonb(to_at))
 
 
 def _conditions(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:

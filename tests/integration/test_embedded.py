@@ -23,7 +23,6 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from earwitness import embedded
 from earwitness.config import Config, Data
 from earwitness.embedded import (
     EmbeddedObjects,
@@ -32,6 +31,9 @@ from earwitness.embedded import (
     embedded_objects,
     postgres_of,
 )
+from earwitness.embedded.objects import _syncs
+from earwitness.embedded.postgres import _our_name
+from earwitness.embedded.processes import running_in
 from storage.errors import CatalogueUnavailable, ConfigurationInvalid, StoreUnavailable
 from storage.objects import S3ObjectStore
 
@@ -125,7 +127,7 @@ def test_postgres_lets_nobody_else_in(directory: Path) -> None:
         socket_path = Path(query(server.url, "SHOW unix_socket_directories")) / ".s.PGSQL.5432"
         assert stat.S_IMODE(socket_path.stat().st_mode) & 0o077 == 0
         assert stat.S_IMODE(socket_path.parent.stat().st_mode) == 0o700
-        foreign = server.url.replace(f"//{embedded._our_name()}@", "//postgres@")
+        foreign = server.url.replace(f"//{_our_name()}@", "//postgres@")
         with pytest.raises(psycopg.OperationalError, match=r"[Pp]eer authentication failed"):
             psycopg.connect(foreign)
 
@@ -154,7 +156,7 @@ def test_postgres_survives_a_kill(directory: Path) -> None:
     server = EmbeddedPostgres(directory / "postgresql")
     with server:
         execute(server.url, "CREATE TABLE kept AS SELECT 42 AS answer")
-        for pid in embedded._running_in(directory / "postgresql" / "data", "postgres"):
+        for pid in running_in(directory / "postgresql" / "data", "postgres"):
             os.kill(pid, signal.SIGKILL)
         assert until(lambda: not server.is_running)
     with server:
@@ -438,9 +440,7 @@ def test_the_service_cannot_change_who_may_what(running: EmbeddedObjects) -> Non
 
 def test_every_put_is_synced(running: EmbeddedObjects) -> None:
     """The store's own configuration, read back, syncs what lies in the bucket."""
-    place = running._read_place()
-    assert place is not None
-    said = running._shell(embedded._find_weed(), place, "fs.configure")
-    assert embedded._syncs(said, "/buckets/recordings/")
-    assert not embedded._syncs(said, "/buckets/others/")
-    assert not embedded._syncs("nothing", "/buckets/recordings/")
+    said = running._shell(running._get_place(), "fs.configure")
+    assert _syncs(said, "/buckets/recordings/")
+    assert not _syncs(said, "/buckets/others/")
+    assert not _syncs("nothing", "/buckets/recordings/")
