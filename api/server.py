@@ -1,7 +1,9 @@
 """The HTTP server: gunicorn in this process, with workers that each build their own application."""
 
+import ctypes
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -21,6 +23,7 @@ AppFactory = Callable[[], Flask]
 GRACEFUL_TIMEOUT_S = 6  # the service as a whole has 10 s to end
 KEEP_ALIVE_S = 15
 BACKLOG = 512
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def serve(
@@ -66,7 +69,13 @@ class _Log(Logger):  # type: ignore[misc]  # the library has no types
         self.access_log.disabled = True
 
 
+def _end_with_arbiter(arbiter: Any, worker: Any) -> None:
+    """A worker that outlives a killed arbiter would hold the port for seconds."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 SETTINGS = {
+    "post_fork": _end_with_arbiter,
     "worker_class": "gthread",
     "preload_app": False,  # a connection pool must not be shared by a fork
     "graceful_timeout": GRACEFUL_TIMEOUT_S,

@@ -168,15 +168,16 @@ class CallModel:
             touched.add(self._move(channel.id, linkedids[channel.id], at))
             touched.add(self._add(channel, linkedids[channel.id]))
             touched.add(self._refresh(channel, at))
-        touched |= self._rebuild_bridges(bridges, at)
+        touched |= self._rebuild_bridges(bridges)
         return frozenset(call_id for call_id in touched if call_id is not None)
 
-    def _rebuild_bridges(self, bridges: Iterable[ari.Bridge], at: datetime) -> set[str | None]:
+    def _rebuild_bridges(self, bridges: Iterable[ari.Bridge]) -> set[str | None]:
+        """Who joined unseen may have been talking ever since the channel began."""
         bridge_of = {id_: bridge.id for bridge in bridges for id_ in bridge.channel_ids}
         touched: set[str | None] = set()
         for id_, leg in self._live_legs().items():
             if id_ in bridge_of:
-                touched.add(self._enter(leg.channel, bridge_of[id_], at))
+                touched.add(self._enter(leg.channel, bridge_of[id_], leg.channel.created_at))
             elif leg.bridge_id is not None:
                 touched.add(self._update(id_, bridge_id=None))
         return touched

@@ -73,8 +73,8 @@ class Finisher:
         recording = self._capture.settle(recording_id)
         present = self._segments(recording_id)
         if recording.state == "captured":
-            self._store(recording, present)
-        if recording.state in {"captured", "stored"}:
+            recording = self._store(recording, present)
+        if recording.state == "stored":
             self._clear(recording, present)
 
     def clear(self, recording_id: UUID) -> None:
@@ -91,7 +91,10 @@ class Finisher:
 
     # The steps
 
-    def _store(self, recording: RecordingRecord, present: Sequence[SegmentRecord]) -> None:
+    def _store(
+        self, recording: RecordingRecord, present: Sequence[SegmentRecord]
+    ) -> RecordingRecord:
+        """The recording as it is then: stored, unless another worker said that it failed."""
         folder = self._folder(recording.id)
         folder.mkdir(parents=True, exist_ok=True)
         fetched = self._fetch(recording, present, folder)
@@ -100,7 +103,7 @@ class Finisher:
         rendition = _render(recording, timeline, fetched, folder)
         stored = _with_media(recording, rendition)
         self._put(stored, rendition)
-        self._mark_stored(stored)
+        return self._mark_stored(stored)
 
     def _fetch(
         self, recording: RecordingRecord, present: Sequence[SegmentRecord], folder: Path
@@ -179,12 +182,15 @@ class Finisher:
             content_type="application/json",
         )
 
-    def _mark_stored(self, recording: RecordingRecord) -> None:
+    def _mark_stored(self, recording: RecordingRecord) -> RecordingRecord:
         columns = {name: getattr(recording, name) for name in _MEDIA}
         gaps = [asdict(gap) for gap in recording.gaps]
         with self._catalogue.begin() as tx:
-            recordings.move(tx, recording.id, to="stored", gaps=gaps, **columns)
-        log.info("recording.stored", recording=str(recording.id), duration_s=recording.duration_s)
+            moved = recordings.move(tx, recording.id, to="stored", gaps=gaps, **columns)
+            present = moved or recordings.get_recording(tx, recording.id)
+        if moved is not None:
+            log.info("recording.stored", recording=str(moved.id), duration_s=moved.duration_s)
+        return present
 
     def _clear(self, recording: RecordingRecord, present: Sequence[SegmentRecord]) -> None:
         """Delete the files on the PBX and here; the recording is stored, or nobody wants it."""
@@ -251,7 +257,7 @@ def _render(
 ) -> Rendition:
     """Join and encode. A pause is blanked whatever the files hold, and cut out if so wished."""
     paths = {one.segment.id: one.path for one in fetched}
-    pauses = [Span(*pause) for pause in timeline.pauses]
+    cut = timeline.pauses if recording.pause_leaves == "skip" else ()
     return render(
         [
             Piece(paths[place.segment_id], place.side, place.offset_s, place.span_s)
@@ -260,8 +266,8 @@ def _render(
         layout=recording.layout,
         format=recording.format,
         target=folder / f"rendition.{recording.format}",
-        blank=pauses,
-        cut=pauses if recording.pause_leaves == "skip" else (),
+        blank=[Span(*span) for span in timeline.hushed],
+        cut=[Span(*pause) for pause in cut],
     )
 
 

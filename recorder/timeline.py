@@ -2,6 +2,10 @@
 
 Time 0 is the first sample of the earliest segment. A *gap* is a time in which somebody was in the
 conversation and nothing of him was captured, though nobody had paused.
+
+A capture that went on into a pause, because the PBX did not hear of it, is *hushed* there. If the
+PBX stood still meanwhile, its file is shorter than the clock says and nobody knows where: what was
+said in the pause may lie that much too early in it. That is hushed as well, and told as a gap.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +18,9 @@ from storage.records import CallRecord, Gap, RecordingRecord, SegmentRecord, Sid
 
 # To begin or to take up again takes some tens of milliseconds; that is not worth a word.
 SHORTEST_GAP_S = 0.15
+
+# The causes of an end whose time is known; one that nobody observed was noticed later.
+TIMED = frozenset({"finished", "stopped"})
 
 Interval = tuple[float, float]
 
@@ -30,11 +37,12 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A recording, ready to be rendered."""
+    """A recording, ready to be rendered; `hushed` are the pauses, each with what leads up to it."""
 
     started_at: datetime
     placements: tuple[Placement, ...]
     pauses: tuple[Interval, ...]
+    hushed: tuple[Interval, ...]
     gaps: tuple[Gap, ...]
 
 
@@ -48,11 +56,14 @@ def build_timeline(
         (max(0.0, _seconds(pause.from_at, zero)), max(0.0, _seconds(pause.to_at, zero, end_s)))
         for pause in recording.pauses
     )
+    hushed = tuple(_hushed(pause, segments, zero) for pause in pauses)
+    gaps = [*_gaps(recording, call, segments, zero, hushed), *_stalls(hushed, pauses)]
     return Timeline(
         started_at=zero,
         placements=tuple(_place(segment, zero) for segment in segments),
         pauses=pauses,
-        gaps=tuple(_gaps(recording, call, segments, zero, pauses)),
+        hushed=hushed,
+        gaps=tuple(sorted(gaps, key=lambda gap: gap.from_s)),
     )
 
 
@@ -74,12 +85,37 @@ def _place(segment: SegmentRecord, zero: datetime) -> Placement:
     return Placement(segment.id, segment.side, _seconds(segment.started_at, zero), span_s)
 
 
+def _hushed(pause: Interval, segments: Sequence[SegmentRecord], zero: datetime) -> Interval:
+    """The pause, from as early on as a file may hold something of it."""
+    missing = [_missing_s(one) for one in segments if _reaches_into(one, pause, zero)]
+    return max(0.0, pause[0] - max([0.0, *missing])), pause[1]
+
+
+def _reaches_into(segment: SegmentRecord, pause: Interval, zero: datetime) -> bool:
+    began_s, ended_s = _seconds(segment.started_at, zero), _seconds(segment.ended_at, zero)
+    return began_s < pause[1] and ended_s > pause[0]
+
+
+def _missing_s(segment: SegmentRecord) -> float:
+    """How much shorter its file is than the clock says, as far as the clock is known."""
+    if segment.end_cause not in TIMED:
+        return 0.0
+    return _seconds(segment.ended_at, segment.started_at) - (segment.duration_s or 0.0)
+
+
+def _stalls(hushed: Sequence[Interval], pauses: Sequence[Interval]) -> Iterable[Gap]:
+    """What is hushed before a pause, where it is worth a word."""
+    for (from_s, _), (to_s, _) in zip(hushed, pauses, strict=True):
+        if to_s - from_s >= SHORTEST_GAP_S:
+            yield Gap(round(from_s, 3), round(to_s, 3), "pbx-stalled")
+
+
 def _gaps(
     recording: RecordingRecord,
     call: CallRecord,
     segments: Sequence[SegmentRecord],
     zero: datetime,
-    pauses: Sequence[Interval],
+    hushed: Sequence[Interval],
 ) -> Iterable[Gap]:
     """The gaps of every leg; one in which several are missing is told once."""
     found: dict[Interval, str] = {}
@@ -89,7 +125,7 @@ def _gaps(
         if present is None:
             continue
         covered = [(_seconds(one.started_at, zero), _end_s(one, zero)) for one in mine]
-        for from_s, to_s in subtract(present, [*covered, *pauses]):
+        for from_s, to_s in subtract(present, [*covered, *hushed]):
             if to_s - from_s >= SHORTEST_GAP_S:
                 found[(round(from_s, 3), round(to_s, 3))] = _cause(mine, zero, from_s)
     return [Gap(from_s, to_s, cause) for (from_s, to_s), cause in sorted(found.items())]

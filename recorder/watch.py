@@ -101,12 +101,17 @@ class Watch:
 
     def run(self, stop: threading.Event) -> None:
         """Own the PBX and watch it; stand by while another process does."""
+        stands_by = False
         while not stop.is_set():
             try:
                 with self.catalogue.try_lock(f"watch {self.name}") as lock:
                     if lock is not None:
+                        stands_by = False
                         log.info("watch.began", pbx=self.name)
                         self._watch(lock, stop)
+                    elif not stands_by:
+                        stands_by = True
+                        log.info("watch.stands-by", pbx=self.name)
             except EarwitnessError as error:
                 log.warning("watch.interrupted", pbx=self.name, error=str(error))
             except Exception:
@@ -335,9 +340,9 @@ class _Session:
         lock.verify()
         if self._stale or self._model.is_split():
             self._reconcile()
+        with self._catalogue.begin() as tx:
+            pbxs.touch_pbx(tx, self._name, now)
         if self._connected:
-            with self._catalogue.begin() as tx:
-                pbxs.touch_pbx(tx, self._name, now)
             self._check_recordings()
 
     def _check_recordings(self) -> None:

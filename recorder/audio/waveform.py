@@ -119,7 +119,8 @@ def find_talk(levels: Levels) -> list[Run]:
     """Runs of frames in which somebody talks; `levels` are in dBFS, one for each 20 ms."""
     begin = _talk_begins_at(levels)
     loud = _runs(levels >= begin - _HYSTERESIS_DB)
-    begun = np.concatenate(([0], np.cumsum(levels >= begin)))
+    begun = np.zeros(len(levels) + 1, np.int32)
+    np.cumsum(levels >= begin, out=begun[1:])
     talk = [(first, last) for first, last in loud if begun[last] > begun[first]]
     talk = merge_runs(talk, gap=_HANGOVER_FRAMES)
     talk = [(first, last) for first, last in talk if last - first >= _SHORTEST_FRAMES]
