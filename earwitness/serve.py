@@ -47,7 +47,9 @@ def serve(path: Path, config: Config) -> None:
             stack.callback(server.stop)
             server.launch()
         stack.callback(_stop_all, children)
-        children += [Child(role, path) for role in ROLES]  # the sooner calls are followed, the better
+        children += [
+            Child(role, path) for role in ROLES
+        ]  # the sooner calls are followed, the better
         for server in servers:
             server.await_ready()
         log.info("serve.began", url=f"http://{config.server.host}:{config.server.port}")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 # What is held in memory of one object at a time: the largest single put, and the size of a part.
-PART_BYTES = 8 * 1024 * 1024
+PART_BYTES = 5 * 1024 * 1024  # no store takes smaller parts
 CHUNK_BYTES = 256 * 1024
 LONGEST_PRESIGN_S = 7 * 24 * 3600  # a limit of the signature, version 4
 # Where the embedded store keeps its indexes, below its data directory.

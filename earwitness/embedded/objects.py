@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from earwitness.embedded.directories import write_private
 from earwitness.embedded.processes import (
     LOG_BYTES,
-    START_WITHIN_S,
     Process,
     running_in,
     spawn,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from storage.objects import ObjectStoreSettings
 
 LOOPBACK = "127.0.0.1"
+ANSWERS_WITHIN_S = 20.0
 PORTS = (
     "master",
     "master.grpc",
@@ -72,7 +72,7 @@ class EmbeddedObjects(Server):
     name = "SeaweedFS"
     program = "weed"
     # It seldom ends by itself: its parts wait for each other. What it acknowledged is in its files.
-    ends = ((signal.SIGTERM, 1.0), (signal.SIGKILL, 3.0))
+    ends = ((signal.SIGTERM, 0.3), (signal.SIGKILL, 3.0))
 
     def __init__(self, directory: Path, bucket: str = "recordings") -> None:
         super().__init__(directory)
@@ -276,7 +276,7 @@ class EmbeddedObjects(Server):
             check=False,
             cwd=self._directory,
             env=self._environment,
-            timeout=START_WITHIN_S,
+            timeout=ANSWERS_WITHIN_S,  # it waits for ever for a store that has ended
         )
         return done.stdout
 

@@ -46,7 +46,9 @@ def claim_key(tx: Connection, token_id: UUID, key: str, request: bytes) -> Answe
     ).one_or_none()
     if claimed is not None:
         return None
-    row = tx.execute(select(idempotency).where(mine)).one()
+    row = tx.execute(select(idempotency).where(mine)).one_or_none()
+    if row is None:  # its request failed just now, and released it
+        return claim_key(tx, token_id, key, request)
     if row.fingerprint != request:
         raise IdempotencyKeyReused("this Idempotency-Key was used for a different request")
     if row.status is None:

@@ -25,7 +25,7 @@ def save_pbx(tx: Connection, record: PbxRecord) -> None:
 
 
 def touch_pbx(tx: Connection, name: str, seen_at: datetime) -> None:
-    """The watcher is alive and its picture of the PBX is fresh."""
+    """The watcher is alive, whatever the PBX's state is."""
     tx.execute(pbx.update().where(pbx.c.name == name).values(seen_at=seen_at))
 
 

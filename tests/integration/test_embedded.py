@@ -31,7 +31,7 @@ from earwitness.embedded import (
     embedded_objects,
     postgres_of,
 )
-from earwitness.embedded.objects import _syncs
+from earwitness.embedded.objects import LOOPBACK, _syncs
 from earwitness.embedded.postgres import _our_name
 from earwitness.embedded.processes import running_in
 from storage.errors import CatalogueUnavailable, ConfigurationInvalid, StoreUnavailable
@@ -42,9 +42,11 @@ HOLDER = """
 import pathlib, signal, sys
 from earwitness.embedded import EmbeddedObjects, EmbeddedPostgres
 directory = pathlib.Path(sys.argv[1])
-EmbeddedPostgres(directory / "postgresql").start()
 objects = EmbeddedObjects(directory / "objects")
-objects.start()
+objects.launch()
+postgres = EmbeddedPostgres(directory / "postgresql")
+postgres.start()
+objects.await_ready()
 (directory / "started").touch()
 signal.pause()
 """
@@ -67,6 +69,15 @@ def running() -> Iterator[EmbeddedObjects]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "elses-secret")
         with EmbeddedObjects(path / "objects") as server:
             yield server
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL for tests that only ask."""
+    path = Path(tempfile.mkdtemp(prefix="earwitness-"))
+    with EmbeddedPostgres(path / "postgresql") as server:
+        yield server
     shutil.rmtree(path)
 
 
@@ -113,23 +124,21 @@ def test_postgres_takes_connections_and_keeps_its_rows(directory: Path) -> None:
         assert query(server.url, "SELECT lower('ÅÉ')") == "åé"
 
 
-def test_postgres_writes_what_it_acknowledges(directory: Path) -> None:
+def test_postgres_writes_what_it_acknowledges(postgres: EmbeddedPostgres) -> None:
     """An acknowledged commit is on the disk, whatever happens next."""
-    with EmbeddedPostgres(directory / "postgresql") as server:
-        for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
-            assert query(server.url, f"SHOW {name}") == "on"
+    for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
+        assert query(postgres.url, f"SHOW {name}") == "on"
 
 
-def test_postgres_lets_nobody_else_in(directory: Path) -> None:
+def test_postgres_lets_nobody_else_in(postgres: EmbeddedPostgres) -> None:
     """No port; a socket that its user alone can open; and no name but that user's own."""
-    with EmbeddedPostgres(directory / "postgresql") as server:
-        assert query(server.url, "SHOW listen_addresses") == ""
-        socket_path = Path(query(server.url, "SHOW unix_socket_directories")) / ".s.PGSQL.5432"
-        assert stat.S_IMODE(socket_path.stat().st_mode) & 0o077 == 0
-        assert stat.S_IMODE(socket_path.parent.stat().st_mode) == 0o700
-        foreign = server.url.replace(f"//{_our_name()}@", "//postgres@")
-        with pytest.raises(psycopg.OperationalError, match=r"[Pp]eer authentication failed"):
-            psycopg.connect(foreign)
+    assert query(postgres.url, "SHOW listen_addresses") == ""
+    socket_path = Path(query(postgres.url, "SHOW unix_socket_directories")) / ".s.PGSQL.5432"
+    assert stat.S_IMODE(socket_path.stat().st_mode) & 0o077 == 0
+    assert stat.S_IMODE(socket_path.parent.stat().st_mode) == 0o700
+    foreign = postgres.url.replace(f"//{_our_name()}@", "//postgres@")
+    with pytest.raises(psycopg.OperationalError, match=r"[Pp]eer authentication failed"):
+        psycopg.connect(foreign)
 
 
 def test_a_long_path_has_its_socket_elsewhere(directory: Path) -> None:
@@ -188,15 +197,14 @@ def test_postgres_says_why_it_does_not_start(directory: Path) -> None:
 # --- both
 
 
-@pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedObjects])
-def test_a_directory_in_use_is_refused(
-    directory: Path, kind: type[EmbeddedPostgres] | type[EmbeddedObjects]
-) -> None:
+def test_a_directory_in_use_is_refused(postgres: EmbeddedPostgres) -> None:
     """A second Earwitness on the same directory is told who is there, and harms nothing."""
-    with kind(directory / "data"):
-        with pytest.raises(ConfigurationInvalid, match=f"in use.*process {os.getpid()}"):
-            kind(directory / "data").start()
-        assert kind(directory / "data").is_running
+    second = EmbeddedPostgres(postgres._directory)
+    assert second.is_claimed
+    with pytest.raises(ConfigurationInvalid, match=f"in use.*process {os.getpid()}"):
+        second.start()
+    assert postgres.is_running
+    assert postgres.is_claimed
 
 
 @pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedObjects])
@@ -241,23 +249,25 @@ def test_both_die_with_the_service_and_start_again(directory: Path) -> None:
         assert S3ObjectStore(objects.settings).get_bytes("a/b") == b"kept"
 
 
-def test_a_command_beside_the_service_uses_what_runs(directory: Path) -> None:
-    """The embedded database is started for a command, and joined where the service has it."""
+def test_a_command_beside_the_service_uses_what_runs(
+    directory: Path, running: EmbeddedObjects
+) -> None:
+    """An embedded server is started for a command, and joined where the service has it."""
     config = Config(data=Data(directory=directory))
     with embedded_database(config) as url:
         execute(url, "CREATE TABLE kept AS SELECT 42 AS answer")
     assert not postgres_of(config).is_running
     with postgres_of(config), embedded_database(config) as url:
         assert query(url, "SELECT answer FROM kept") == 42
-    with embedded_objects(config) as store:
+    with embedded_objects(Config(data=Data(directory=running._directory.parent))) as store:
         assert all(result.ok for result in store.check())
 
 
 # --- SeaweedFS
 
 
-def test_the_store_stops_soon_and_keeps_its_address(directory: Path) -> None:
-    """A stop takes no 5 s; after the next start a presigned URL of before still opens."""
+def test_the_store_keeps_its_address_as_long_as_it_can(directory: Path) -> None:
+    """A stop takes no 5 s. Presigned URLs outlive it; a port that was taken since is replaced."""
     server = EmbeddedObjects(directory / "objects")
     with server:
         store = S3ObjectStore(server.settings)
@@ -268,26 +278,18 @@ def test_the_store_stops_soon_and_keeps_its_address(directory: Path) -> None:
     assert not server.is_running
     with server:
         assert requests.get(url, timeout=5).content == b"kept"
+    ports = json.loads((directory / "objects" / "place.json").read_text())["ports"]
+    with listen(ports["s3"]), listen(ports["master"]), server:
+        assert server.address not in url
+        store = S3ObjectStore(server.settings)
+        for number in range(3):
+            store.put_bytes(f"new/{number}", b"new", content_type="text/plain")
+        assert store.get_bytes("a/b") == b"kept"
 
 
-def test_a_taken_port_is_replaced(directory: Path) -> None:
-    """Where somebody took a port in the meantime another is chosen, and nothing is lost."""
-    server = EmbeddedObjects(directory / "objects")
-    with server:
-        S3ObjectStore(server.settings).put_bytes("a/b", b"kept", content_type="text/plain")
-        first = server.settings.endpoint_url
-    place = json.loads((directory / "objects" / "place.json").read_text())
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", place["ports"]["s3"]))
-        one.listen()
-        other.bind(("127.0.0.1", place["ports"]["master"]))
-        other.listen()
-        with server:
-            assert server.settings.endpoint_url != first
-            store = S3ObjectStore(server.settings)
-            for number in range(20):
-                store.put_bytes(f"new/{number}", b"new", content_type="text/plain")
-            assert store.get_bytes("a/b") == b"kept"
+def listen(port: int) -> socket.socket:
+    """Take a port of the machine."""
+    return socket.create_server((LOOPBACK, port))
 
 
 def test_a_store_that_was_never_started_has_no_address(directory: Path) -> None:

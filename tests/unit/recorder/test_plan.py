@@ -1,7 +1,7 @@
 """What has to change at the PBX, for every state of a recording and whoever is in the call."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,28 +13,10 @@ from recorder.plan import Plan, plan, side_of
 from storage import states
 from storage.catalogue.segments import RUNNING
 from storage.records import CallRecord, RecordingRecord, SegmentRecord
+from tests.legs import ZERO, leg
 
-ZERO = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOT_LIVE = sorted(set(states.NEXT) - states.LIVE)
 SEGMENT_STATES = ("requested", "recording", "finished", "lost", "deleted")
-
-
-def leg(id_: str, *, joined: bool = True, left: bool = False, **more: Any) -> dict[str, Any]:
-    return {
-        "id": id_,
-        "name": f"PJSIP/{id_}-00000001",
-        "state": "Up",
-        "party": "agent",
-        "number": None,
-        "caller_name": None,
-        "exten": "",
-        "created_at": ZERO.isoformat(),
-        "joined_at": ZERO.isoformat() if joined else None,
-        "side": "right" if joined else None,
-        "bridge_id": None,
-        "left_at": ZERO.isoformat() if left else None,
-        "vanished": False,
-    } | more
 
 
 def call(*legs: dict[str, Any], state: str = "up") -> CallRecord:

@@ -72,6 +72,9 @@ def timeline(
     return build_timeline(recording, call, segments)
 
 
+PAUSE = Pause(at(4), at(6), "2001")
+
+
 def test_the_first_segment_is_time_zero() -> None:
     """Offsets count from the earliest segment, not from the request."""
     line = timeline([], [segment("b", 2.5, 1), segment("a", 2.0, 1)])
@@ -102,6 +105,37 @@ def test_a_pause_that_never_ended_lasts_to_the_end() -> None:
     """A pause without an end protects everything that follows."""
     line = timeline([leg("a", 0, 10)], [segment("a", 0, 9)], Pause(at(4), None, "2001"))
     assert line.pauses == ((4.0, 9.0),)
+
+
+def test_a_capture_that_goes_on_into_a_pause_is_hushed_there() -> None:
+    """Where its file is as long as the clock says, the pause alone, to a file's usual accuracy."""
+    line = timeline([leg("a", 0, 10)], [segment("a", 0, 9.98, ended_at=at(10))], PAUSE)
+    assert line.hushed == ((pytest.approx(3.98), 6.0),)
+    assert line.gaps == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "hushed_s", "gap_s"),
+    [
+        ({"end_cause": "stopped"}, 1.0, 1.0),
+        ({"end_cause": "finished"}, 1.0, 1.0),
+        ({"end_cause": "unobserved"}, 4.0, 2.0),
+        ({"end_cause": "stopped", "ended_at": at(4)}, 4.0, 2.0),
+    ],
+    ids=["stopped", "finished", "unobserved", "ended-before"],
+)
+def test_a_pbx_that_stood_still_is_hushed_before_the_pause(
+    more: dict[str, Any], hushed_s: float, gap_s: float
+) -> None:
+    """A file 3 s shorter than the clock may hold the pause's first words 3 s too early.
+
+    Only if it went on into the pause, and only if its end was timed.
+    """
+    parts = [segment("a", 0, 2, **({"ended_at": at(5)} | more)), segment("a", 6, 4)]
+    line = timeline([leg("a", 0, 10)], parts, PAUSE)
+    assert line.hushed == ((hushed_s, 6.0),)
+    assert line.pauses == ((4.0, 6.0),)
+    assert [(gap.from_s, gap.to_s) for gap in line.gaps] == [(gap_s, 4.0)]
 
 
 def test_a_leg_that_left_is_not_missed() -> None:

@@ -1,0 +1,476 @@
+"""Recordings at a PBX that fails in ways, and at moments, that a real one cannot be made to.
+
+The catalogue is a real PostgreSQL. `Pbx` stands for the client of one Asterisk: it does what
+Asterisk does with a channel, its snoops and their files, raises the same errors, and lets a test
+act in the middle of a request.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from api_client import build_call
+from sqlalchemy import text
+
+from lab.waiting import until
+from recorder import capture as capture_module
+from recorder import names
+from recorder.ari import AriConflict, AriNotFound, AriServerError, AriUnavailable
+from recorder.capture import Capture
+from storage.catalogue import calls, recordings, segments
+from storage.catalogue.engine import Catalogue
+from storage.errors import (
+    CallEnded,
+    NothingToRecord,
+    PbxUnavailable,
+    RecordingNotActive,
+)
+from storage.records import CallRecord, RecordingRecord, SegmentRecord
+from tests.legs import leg
+
+
+@dataclass
+class Pbx:
+    """An Asterisk with these channels. `before` and `after` act once, in the next such request."""
+
+    channels: set[str]
+    snoops: dict[str, str] = field(default_factory=dict)  # snoop → whom it listens to
+    live: dict[str, str] = field(default_factory=dict)  # name of a recording → its snoop
+    stored: set[str] = field(default_factory=set)
+    made: list[str] = field(default_factory=list)  # whom a snoop was ever made of
+    before: dict[str, Callable[[], None]] = field(default_factory=dict)
+    after: dict[str, Callable[[], None]] = field(default_factory=dict)
+    reachable: bool = True
+
+    def snoop(self, channel_id: str, *, snoop_id: str, **_: Any) -> None:
+        """As ARI's: 404 for a channel that is gone, 500 for an id that is taken."""
+        with self._request("snoop"):
+            if channel_id not in self.channels:
+                raise AriNotFound("Channel not found")
+            if snoop_id in self.snoops:
+                raise AriServerError("Failed to create")
+            self.snoops[snoop_id] = channel_id
+            self.made.append(channel_id)
+
+    def record_channel(self, channel_id: str, *, name: str, **_: Any) -> None:
+        """As ARI's: 404 for a channel that is gone, 409 for a name that is taken."""
+        with self._request("record"):
+            if channel_id not in self.snoops:
+                raise AriNotFound("Channel not found")
+            if name in self.live or name in self.stored:
+                raise AriConflict("Recording already exists")
+            self.live[name] = channel_id
+
+    def find_variable(self, _channel_id: str, _name: str) -> str | None:
+        """The format of every leg."""
+        with self._request("variable"):
+            return "(ulaw)"
+
+    def find_live_recording(self, name: str) -> str | None:
+        """The name, while it is being recorded."""
+        with self._request("find-live"):
+            return name if name in self.live else None
+
+    def find_stored_recording(self, name: str) -> str | None:
+        """The name, where there is such a file."""
+        with self._request("find-stored"):
+            return name if name in self.live or name in self.stored else None
+
+    def stop_live_recording(self, name: str) -> bool:
+        """The file is closed."""
+        with self._request("stop"):
+            self.stored |= {name} & set(self.live)
+            return self.live.pop(name, None) is not None
+
+    def hang_up(self, channel_id: str) -> bool:
+        """A channel or a snoop ends, and with it what hears or records it."""
+        with self._request("hang-up"):
+            return self.end(channel_id)
+
+    def end(self, channel_id: str) -> bool:
+        """As `hang_up`, but by the party, whoever can be reached."""
+        for snoop_id in [one for one, of in self.snoops.items() if of == channel_id]:
+            self.end(snoop_id)
+        for name in [one for one, snoop_id in self.live.items() if snoop_id == channel_id]:
+            del self.live[name]
+            self.stored.add(name)
+        known = channel_id in self.channels or channel_id in self.snoops
+        self.channels.discard(channel_id)
+        self.snoops.pop(channel_id, None)
+        return known
+
+    def heard(self) -> list[str]:
+        """Whom it records now."""
+        return sorted(self.snoops[snoop_id] for snoop_id in self.live.values())
+
+    def _request(self, kind: str) -> "_Request":
+        if not self.reachable:
+            raise AriUnavailable("no answer within 5 s")
+        return _Request(self, kind)
+
+
+@dataclass
+class _Request:
+    pbx: Pbx
+    kind: str
+
+    def __enter__(self) -> None:
+        self.pbx.before.pop(self.kind, lambda: None)()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.pbx.after.pop(self.kind, lambda: None)()
+
+
+def no_answer() -> None:
+    """The request came, or did not; nobody knows."""
+    raise AriUnavailable("the connection was closed before the whole answer came")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A conversation on a PBX between a customer and an agent, and a process that records it."""
+
+    catalogue: Catalogue
+    pbx: Pbx
+    call: CallRecord
+    capture: Capture
+
+    def save(self, *legs: dict[str, Any], state: str = "up") -> None:
+        """The watcher writes the call down."""
+        with self.catalogue.begin() as tx:
+            calls.save_calls(tx, [build_call(id=self.call.id, state=state, channels=legs)])
+
+    def end(self) -> None:
+        """Everybody hangs up, and the watcher has seen it."""
+        for channel_id in list(self.pbx.channels):
+            self.pbx.end(channel_id)
+        gone = ({**one, "left_at": one["created_at"]} for one in self.call.channels)
+        self.save(*gone, state="ended")
+
+    def start(self) -> RecordingRecord:
+        """Record the call."""
+        return self.capture.start(self.call.id, by="ann")
+
+    def another_process(self) -> Capture:
+        """One that does the same."""
+        return Capture(self.catalogue, {"main": self.pbx})  # type: ignore[dict-item]
+
+    def recording(self) -> RecordingRecord:
+        """The call's one recording."""
+        with self.catalogue.begin() as tx:
+            (found,) = recordings.list_recordings_of_calls(tx, [self.call.id])
+        return found
+
+    def parts(self) -> tuple[SegmentRecord, ...]:
+        """Its segments."""
+        with self.catalogue.begin() as tx:
+            return segments.list_segments(tx, self.recording().id)
+
+    def jobs(self) -> list[str]:
+        """What was asked for of workers."""
+        query = text("SELECT task_name FROM procrastinate_jobs WHERE args->>'recording_id' = :id")
+        with self.catalogue.begin() as tx:
+            return list(tx.execute(query, {"id": str(self.recording().id)}).scalars())
+
+    def assert_captures(self, *legs: str) -> None:
+        """Each leg is heard by one snoop, and catalogue and PBX agree on it."""
+        assert self.recording().state == "recording"
+        running = [one for one in self.parts() if one.state in segments.RUNNING]
+        assert {one.state for one in running} == {"recording"}
+        assert {one.name for one in running} == set(self.pbx.live)
+        assert {names.build_snoop_id(one.id) for one in running} == set(self.pbx.snoops)
+        assert self.pbx.heard() == sorted(legs)
+
+    def assert_captures_nothing(self) -> bool:
+        """Neither the PBX nor the catalogue knows of a capture."""
+        assert self.pbx.live == self.pbx.snoops == {}
+        assert not [one for one in self.parts() if one.state in segments.RUNNING]
+        return True
+
+    def assert_paused(self) -> None:
+        """Soon nothing is captured, the pause stands and is open."""
+        until(self.assert_captures_nothing)
+        paused = self.recording()
+        assert paused.state == "paused"
+        assert [(one.to_at, one.by) for one in paused.pauses] == [(None, "sue")]
+
+
+@pytest.fixture
+def scene(catalogue: Catalogue) -> Scene:
+    legs = (leg("customer", party="customer", side="left"), leg("agent"))
+    call = build_call(id=f"main-{uuid4()}", channels=legs)
+    pbx = Pbx({"customer", "agent"})
+    scene = Scene(catalogue, pbx, call, Capture(catalogue, {"main": pbx}))  # type: ignore[dict-item]
+    scene.save(*legs)
+    return scene
+
+
+def test_both_legs_are_captured(scene: Scene) -> None:
+    """Where nothing fails, one snoop for each leg records, and to settle again does nothing."""
+    recording = scene.start()
+    assert recording.state == "recording"
+    scene.capture.settle(recording.id)
+    scene.assert_captures("agent", "customer")
+    assert sorted(scene.pbx.made) == ["agent", "customer"]
+
+
+# A leg that is gone
+
+
+def test_a_call_of_which_nothing_could_be_captured(scene: Scene) -> None:
+    """Everybody hung up under our hands: still `requested`, and at the call's end `aborted`."""
+    scene.pbx.channels.clear()
+    recording = scene.start()
+    assert recording.state == "requested"
+    assert {one.state for one in scene.parts()} == {"lost"}
+    scene.end()
+    ended = scene.capture.settle(recording.id)
+    assert (ended.state, ended.reason) == ("aborted", "it ended before anything was captured")
+    assert ended.ended_at is not None
+    assert scene.jobs() == []
+
+
+def test_one_leg_is_gone(scene: Scene) -> None:
+    """The other one is recorded all the same, and kept."""
+    scene.pbx.channels.discard("customer")
+    recording = scene.start()
+    assert recording.state == "recording"
+    assert scene.pbx.heard() == ["agent"]
+    scene.end()
+    assert scene.capture.settle(recording.id).state == "captured"
+    assert scene.jobs() == ["finish"]
+
+
+def test_a_snoop_that_cannot_be_recorded_does_not_stay(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snoop that never comes into our application is ended: nothing listens for nothing."""
+
+    def conflict() -> None:
+        scene.pbx.before["record"] = conflict
+        raise AriConflict("Channel not in Stasis application")
+
+    monkeypatch.setattr(capture_module, "STASIS_DEADLINE_S", 0.05)
+    scene.pbx.before["record"] = conflict
+    recording = scene.start()
+    assert recording.state == "requested"
+    assert scene.pbx.snoops == {}
+    assert {one.state for one in scene.parts()} == {"lost"}
+
+
+# Answers that never came
+
+
+@pytest.mark.parametrize(
+    "request_", ["snoop", "variable", "record"], ids=["snoop", "format", "record"]
+)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_request_without_an_answer(scene: Scene, request_: str, moment: str) -> None:
+    """Done or not, nobody knows: the next settle asks, and adopts or replaces; never two a leg."""
+    getattr(scene.pbx, moment)[request_] = no_answer
+    recording = scene.start()
+    assert recording.state == "requested"
+    assert [one.state for one in scene.parts()] == ["requested"]
+    assert scene.capture.settle(recording.id).state == "recording"
+    scene.assert_captures("agent", "customer")
+    adopted = (request_, moment) == ("record", "after")
+    lost = [one for one in scene.parts() if one.state == "lost"]
+    assert len(lost) == (0 if adopted else 1)
+
+
+def test_what_began_unseen_is_kept(scene: Scene) -> None:
+    """The answer was lost, and the call is over before anybody asks: there is audio, it is kept."""
+    scene.pbx.after["record"] = no_answer
+    recording = scene.start()
+    scene.end()
+    ended = scene.capture.settle(recording.id)
+    assert ended.state == "captured"
+    (part,) = scene.parts()
+    assert (part.state, part.end_cause) == ("finished", "unobserved")
+    assert scene.pbx.stored == {part.name}
+    assert scene.jobs() == ["finish"]
+
+
+def test_stopped_before_anybody_knew_whether_it_began(scene: Scene) -> None:
+    """A stop keeps what may be there; the worker finds out."""
+    scene.pbx.after["record"] = no_answer
+    recording = scene.start()
+    assert scene.capture.stop(recording.id, by="ann").state == "captured"
+    scene.assert_captures_nothing()
+    (part,) = scene.parts()
+    assert (part.state, part.end_cause) == ("finished", "stopped")
+    assert scene.pbx.stored == {part.name}
+    assert scene.jobs() == ["finish"]
+
+
+def test_the_event_knows_what_the_answer_did_not_say(scene: Scene) -> None:
+    """RecordingStarted makes segment and recording true, with the PBX's own time."""
+    scene.pbx.after["record"] = no_answer
+    recording = scene.start()
+    (part,) = scene.parts()
+    scene.capture.segment_started(recording.id, part.id, scene.call.started_at)
+    assert scene.recording().state == "recording"
+    (part,) = scene.parts()
+    assert (part.state, part.started_at) == ("recording", scene.call.started_at)
+
+
+def test_an_unreachable_pbx_postpones(scene: Scene) -> None:
+    """A promise is written down even while nobody answers, and kept when somebody does."""
+    scene.pbx.reachable = False
+    recording = scene.start()
+    assert recording.state == "requested"
+    with pytest.raises(PbxUnavailable):
+        scene.capture.settle(recording.id)
+    scene.pbx.reachable = True
+    scene.capture.settle(recording.id)
+    scene.assert_captures("agent", "customer")
+
+
+def test_a_pbx_of_another_process(scene: Scene) -> None:
+    """A process that does not know the PBX writes the promise down for one that does."""
+    recording = Capture(scene.catalogue, {}).start(scene.call.id, by="ann")
+    assert recording.state == "requested"
+    assert scene.recording().state == "requested"
+
+
+@pytest.mark.parametrize(
+    ("state", "only_leg", "error"),
+    [
+        ("ended", leg("a", left=True), CallEnded),
+        ("up", leg("a", left=True), CallEnded),
+        ("ringing", leg("a", joined=False, state="Ring"), NothingToRecord),
+    ],
+    ids=["ended", "nobody-left", "ringing"],
+)
+def test_a_call_that_cannot_be_recorded(
+    scene: Scene, state: str, only_leg: dict[str, Any], error: type[Exception]
+) -> None:
+    """No promise is written down that cannot be kept."""
+    scene.save(only_leg, state=state)
+    with pytest.raises(error):
+        scene.start()
+    with scene.catalogue.begin() as tx:
+        assert recordings.list_recordings_of_calls(tx, [scene.call.id]) == ()
+
+
+# Side by side
+
+
+def test_two_processes_settle_at_once(scene: Scene) -> None:
+    """API, watcher and worker may look at a recording at the same moment: one snoop for a leg."""
+    scene.pbx.reachable = False
+    recording = scene.start()
+    scene.pbx.reachable = True
+    together = threading.Barrier(4, timeout=20)
+
+    def settle(_: int) -> str:
+        own = scene.another_process()
+        together.wait()
+        return own.settle(recording.id).state
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(settle, range(4))) == {"recording"}
+    scene.assert_captures("agent", "customer")
+    assert sorted(scene.pbx.made) == ["agent", "customer"]
+
+
+def test_a_check_leaves_alone_what_is_just_beginning(scene: Scene) -> None:
+    """The watcher reconnects between a snoop and its recording: the leg is not captured twice."""
+    scene.pbx.before["record"] = lambda: scene.capture.check_running("main", None)
+    recording = scene.start()
+    scene.capture.settle(recording.id)
+    scene.assert_captures("agent", "customer")
+    assert sorted(scene.pbx.made) == ["agent", "customer"]
+
+
+@pytest.fixture
+def pause_meanwhile(scene: Scene) -> Iterator[Callable[[], None]]:
+    """Lets another process pause the recording, and goes on once that is written down."""
+    with ThreadPoolExecutor(1) as pool:
+        asked: list[Future[RecordingRecord]] = []
+
+        def pause() -> None:
+            asked.append(pool.submit(scene.another_process().pause, scene.recording().id, by="sue"))
+            until(lambda: scene.recording().state == "paused")
+
+        yield pause
+        assert [one.result(timeout=20).state for one in asked] == ["paused"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("request_", ["snoop", "record"])
+def test_a_pause_comes_while_a_leg_is_attached(
+    scene: Scene, pause_meanwhile: Callable[[], None], request_: str, moment: str
+) -> None:
+    """The watcher attaches a transferred call's new leg, the agent pauses: nothing is captured."""
+    recording = scene.start()
+    scene.pbx.channels.add("colleague")
+    scene.save(*scene.call.channels, leg("colleague"))
+    getattr(scene.pbx, moment)[request_] = pause_meanwhile
+    scene.capture.settle(recording.id)
+    scene.assert_paused()
+    scene.capture.resume(recording.id, by="sue")
+    scene.assert_captures("agent", "colleague", "customer")
+
+
+def test_a_pause_comes_between_the_first_two_legs(
+    scene: Scene, pause_meanwhile: Callable[[], None]
+) -> None:
+    """The recording has begun with one leg; the other one must not undo the pause."""
+
+    def before_the_second() -> None:
+        scene.pbx.before["snoop"] = pause_meanwhile
+
+    scene.pbx.after["snoop"] = before_the_second
+    assert scene.start().state == "paused"
+    scene.assert_paused()
+
+
+# What a person asks for while the PBX is away
+
+
+def test_a_pause_while_the_pbx_is_away(scene: Scene) -> None:
+    """The person is told that the PBX did not answer; the pause stands, and is made true later."""
+    recording = scene.start()
+    scene.pbx.reachable = False
+    with pytest.raises(PbxUnavailable):
+        scene.capture.pause(recording.id, by="sue")
+    paused = scene.recording()
+    assert (paused.state, len(paused.pauses)) == ("paused", 1)
+    scene.pbx.reachable = True
+    assert scene.capture.pause(recording.id, by="sue").pauses == paused.pauses
+    scene.assert_paused()
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "task"), [("stop", "captured", "finish"), ("discard", "discarded", "clear")]
+)
+def test_an_end_while_the_pbx_is_away(scene: Scene, action: str, state: str, task: str) -> None:
+    """It has ended for good, its job is asked for once, and its captures end later."""
+    recording = scene.start()
+    scene.pbx.reachable = False
+    with pytest.raises(PbxUnavailable):
+        getattr(scene.capture, action)(recording.id, by="sue")
+    assert scene.recording().state == state
+    with pytest.raises(RecordingNotActive):
+        getattr(scene.capture, action)(recording.id, by="sue")
+    scene.pbx.reachable = True
+    scene.capture.settle(recording.id)
+    scene.assert_captures_nothing()
+    assert scene.jobs() == [task]
+
+
+def test_a_call_that_ends_in_a_pause_closes_it(scene: Scene) -> None:
+    """Captured, with the pause's end written down."""
+    recording = scene.start()
+    scene.capture.pause(recording.id, by="sue")
+    scene.end()
+    ended = scene.capture.settle(recording.id)
+    assert ended.state == "captured"
+    assert [one.to_at is not None for one in ended.pauses] == [True]
+    assert scene.jobs() == ["finish"]

@@ -1,0 +1,587 @@
+"""The catalogue on a real PostgreSQL: races, lists, and what a transaction holds together."""
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import pytest
+from api_client import build_call, build_recording
+from sqlalchemy import Connection, text
+from uuid_utils.compat import uuid7
+
+from recorder import tasks
+from storage import jobs, states
+from storage.catalogue import calls, idempotency, recordings, segments, signing, tokens
+from storage.catalogue.engine import Catalogue
+from storage.catalogue.recordings import PEOPLE, RecordingFilter
+from storage.errors import CatalogueUnavailable, IdempotencyKeyReused
+from storage.records import CallRecord, Pause, RecordingRecord, SegmentRecord
+from storage.schema import metadata
+
+T = TypeVar("T")
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def keep(catalogue: Catalogue, **fields: Any) -> RecordingRecord:
+    """A recording in the catalogue."""
+    record = build_recording(**fields)
+    with catalogue.begin() as tx:
+        recordings.create_recording(tx, record)
+    return record
+
+
+def find(catalogue: Catalogue, record: RecordingRecord) -> RecordingRecord:
+    with catalogue.begin() as tx:
+        return recordings.get_recording(tx, record.id)
+
+
+def segment(of: RecordingRecord, channel: str = "a", **more: Any) -> SegmentRecord:
+    values = {
+        "id": uuid7(),
+        "recording_id": of.id,
+        "channel_id": channel,
+        "side": "left",
+        "state": "requested",
+        "name": "name",
+        "started_at": NOW,
+    }
+    return SegmentRecord(**(values | more))
+
+
+def side_by_side(catalogue: Catalogue, works: Sequence[Callable[[Connection], T]]) -> list[T]:
+    """What each work answers; each has a transaction of its own, and all are open at once."""
+    opened = threading.Barrier(len(works), timeout=20)
+
+    def run(work: Callable[[Connection], T]) -> T:
+        with catalogue.begin() as tx:
+            tx.execute(text("SELECT 1"))
+            opened.wait()
+            return work(tx)
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(run, works))
+
+
+# Races
+
+
+def test_one_of_many_claims_a_leg(catalogue: Catalogue) -> None:
+    """Of many processes that want to capture a leg at once exactly one may; other legs are free."""
+    record = keep(catalogue)
+    wanted = [segment(record) for _ in range(6)] + [segment(record, "b")]
+    won = side_by_side(
+        catalogue, [lambda tx, one=one: segments.claim_segment(tx, one) for one in wanted]
+    )
+    assert sum(won[:6]) == 1
+    assert won[6]
+    with catalogue.begin() as tx:
+        kept = {one.id for one in segments.list_segments(tx, record.id)}
+    assert kept == {one.id for one, mine in zip(wanted, won, strict=True) if mine}
+
+
+def test_a_claim_that_is_rolled_back_is_none(catalogue: Catalogue) -> None:
+    """A process that dies before it commits leaves the leg to the next."""
+    record = keep(catalogue)
+    with catalogue.begin() as tx:
+        assert segments.claim_segment(tx, segment(record))
+        tx.rollback()
+    with catalogue.begin() as tx:
+        assert segments.claim_segment(tx, segment(record))
+
+
+@pytest.mark.parametrize("end", ["finished", "lost"])
+def test_a_leg_is_claimed_again_after_its_segment_ended(catalogue: Catalogue, end: str) -> None:
+    """One running segment for each leg at a time, any number one after the other."""
+    record, first = keep(catalogue), None
+    for _ in range(3):
+        first = segment(record)
+        with catalogue.begin() as tx:
+            assert segments.claim_segment(tx, first)
+            assert not segments.claim_segment(tx, segment(record))
+            assert segments.move_segment(tx, first.id, to=end, sources=segments.RUNNING)
+
+
+def test_the_first_end_of_a_segment_is_believed(catalogue: Catalogue) -> None:
+    """A segment ends once, and never before it began."""
+    record = keep(catalogue)
+    one = segment(record)
+    with catalogue.begin() as tx:
+        segments.claim_segment(tx, one)
+        assert segments.end_segment(tx, one.id, at=at(-5), cause="finished")
+        assert not segments.end_segment(tx, one.id, at=at(5), cause="stopped")
+        (ended,) = segments.list_segments(tx, record.id)
+    assert (ended.ended_at, ended.end_cause) == (NOW, "finished")
+
+
+@pytest.mark.parametrize("target", sorted(states.NEXT))
+@pytest.mark.parametrize("source", sorted(states.NEXT))
+def test_a_recording_moves_as_the_states_allow(
+    catalogue: Catalogue, source: str, target: str
+) -> None:
+    """Of every pair of states, only a step forward is taken; any other leaves the row alone."""
+    record = keep(catalogue, state=source)
+    with catalogue.begin() as tx:
+        moved = recordings.move(tx, record.id, to=target)
+    allowed = target in states.NEXT[source]
+    assert moved == (replace(record, state=target) if allowed else None)
+    assert find(catalogue, record).state == (target if allowed else source)
+
+
+def test_of_concurrent_movers_one_wins(catalogue: Catalogue) -> None:
+    """A call's end, a person's discard and a failure at once: one of them happens."""
+    for _ in range(5):
+        record = keep(catalogue, state="recording")
+        targets = ["captured", "captured", "discarded", "discarded"]
+        moved = side_by_side(
+            catalogue,
+            [lambda tx, to=to, id_=record.id: recordings.move(tx, id_, to=to) for to in targets],
+        )
+        (winner,) = [one for one in moved if one is not None]
+        assert find(catalogue, record) == winner
+
+
+def test_a_pause_is_not_undone_by_a_beginning(catalogue: Catalogue) -> None:
+    """Only a recording that is `requested` begins: a second leg of a paused one changes nothing."""
+    record = keep(catalogue, state="requested", started_at=None)
+    with catalogue.begin() as tx:
+        assert recordings.begin(tx, record.id, at=at(1))
+        assert not recordings.begin(tx, record.id, at=at(2))
+        recordings.open_pause(tx, record.id, at=at(3), by="ann")
+        assert not recordings.begin(tx, record.id, at=at(4))
+    paused = find(catalogue, record)
+    assert (paused.state, paused.started_at) == ("paused", at(1))
+
+
+def test_pauses_open_and_close(catalogue: Catalogue) -> None:
+    """Each pause is one span with who asked for it; a repeat opens and closes nothing."""
+    record = keep(catalogue, state="recording")
+    with catalogue.begin() as tx:
+        assert recordings.close_pause(tx, record.id, at=at(1)) is None
+        assert recordings.open_pause(tx, record.id, at=at(1), by="ann") is not None
+        assert recordings.open_pause(tx, record.id, at=at(2), by="ben") is None
+        assert recordings.close_pause(tx, record.id, at=at(3.5)) is not None
+        assert recordings.close_pause(tx, record.id, at=at(4)) is None
+        recordings.open_pause(tx, record.id, at=at(5), by="ben")
+    present = find(catalogue, record)
+    assert present.state == "paused"
+    assert present.pauses == (Pause(at(1), at(3.5), "ann"), Pause(at(5), None, "ben"))
+
+
+def test_a_pause_never_ends_before_it_began(catalogue: Catalogue) -> None:
+    """A call that, by the PBX's clock, ended before it was paused leaves a pause of no length."""
+    record = keep(catalogue, state="recording")
+    with catalogue.begin() as tx:
+        recordings.open_pause(tx, record.id, at=at(5), by="ann")
+        recordings.close_pause(tx, record.id, at=at(4))
+    assert find(catalogue, record).pauses == (Pause(at(5), at(5), "ann"),)
+
+
+def test_concurrent_pauses_are_one(catalogue: Catalogue) -> None:
+    """Agent and supervisor pause at the same moment: one pause, and one resume ends it."""
+    record = keep(catalogue, state="recording")
+    opened = side_by_side(
+        catalogue,
+        [
+            lambda tx, by=by: recordings.open_pause(tx, record.id, at=NOW, by=by)
+            for by in ("ann", "sue", "tom")
+        ],
+    )
+    assert sum(one is not None for one in opened) == 1
+    assert len(find(catalogue, record).pauses) == 1
+
+
+# Lists
+
+NUMBERS = ("12025550100", "2025550199", "4930123450100", "100", "1%0", "a_b", None)
+WORDS = ("alpha", "Beta", "gamma", "DELTA")
+
+
+def some_recording(chance: random.Random, pbx: str) -> RecordingRecord:
+    """A recording with anything in its fields."""
+    maybe_at = at(chance.randrange(0, 100)) if chance.random() < 0.9 else None
+    name = " ".join(chance.sample(WORDS, chance.randrange(0, 3))) or None
+    return build_recording(
+        call_id=f"{pbx}-{chance.randrange(4)}.0",
+        pbx=pbx,
+        state=chance.choice(sorted(states.NEXT)),
+        direction=chance.choice(["inbound", "outbound", "internal"]),
+        rule=chance.choice(["one", "two", None]),
+        agent=chance.choice(["2001", "2002", "2003", None]),
+        queue=chance.choice(["support", "sales", None]),
+        did=chance.choice(["3000", "3001", None]),
+        caller_number=chance.choice(NUMBERS),
+        callee_number=chance.choice(NUMBERS),
+        caller_name=name,
+        callee_name=chance.choice([*WORDS, None]),
+        note=chance.choice([None, "", "a note on Beta", "gamma, alpha!"]),
+        tags=tuple(chance.sample(["x", "y", "a b"], chance.randrange(0, 3))),
+        started_at=maybe_at,
+        duration_s=chance.choice([None, 0.0, 1.5, 30.0, 60.0, 3600.0]),
+    )
+
+
+FILTERS: dict[str, tuple[Any, ...]] = {
+    "call_id": ("list-0.0", "list-3.0", "list-9.0"),
+    "number": ("0100", "100", "12025550100", "%", "_b", "1%0", "9999"),
+    "agent": ("2001", "2003"),
+    "queue": ("support",),
+    "did": ("3000",),
+    "direction": ("inbound", "internal"),
+    "tag": ("x", "a b", "none"),
+    "rule": ("one",),
+    "state": ("stored", "paused"),
+    "from_at": (at(0), at(50)),
+    "to_at": (at(50), at(99)),
+    "min_duration_s": (0.0, 1.5, 31),
+    "max_duration_s": (1.5, 60.0),
+    "words": ("alpha", "ALPHA beta", "note", "delta gamma alpha", "alph"),
+    "agents": ((), ("2001",), ("2001", "2002")),
+}
+
+
+def passes(one: RecordingRecord, name: str, value: Any) -> bool:
+    """What the filter means, said in Python."""
+    numbers = [number for number in (one.caller_number, one.callee_number) if number]
+    said = " ".join(filter(None, (one.note, one.caller_name, one.callee_name))).casefold()
+    words = {word.strip(",!") for word in said.split()}
+    meanings: dict[str, Callable[[], bool]] = {
+        "number": lambda: any(number.endswith(value) for number in numbers),
+        "tag": lambda: value in one.tags,
+        "from_at": lambda: one.started_at is not None and one.started_at >= value,
+        "to_at": lambda: one.started_at is not None and one.started_at < value,
+        "min_duration_s": lambda: one.duration_s is not None and one.duration_s >= value,
+        "max_duration_s": lambda: one.duration_s is not None and one.duration_s <= value,
+        "words": lambda: set(value.casefold().split()) <= words,
+        "agents": lambda: one.agent in value,
+    }
+    return meanings.get(name, lambda: bool(getattr(one, name) == value))()
+
+
+@pytest.fixture(scope="module")
+def library(catalogue: Catalogue) -> list[RecordingRecord]:
+    """300 recordings of anything, newest first, in a catalogue with others."""
+    chance = random.Random(20261123)
+    records = [some_recording(chance, "list") for _ in range(300)]
+    with catalogue.begin() as tx:
+        for record in records:
+            recordings.create_recording(tx, record)
+    return sorted(records, key=lambda record: record.id, reverse=True)
+
+
+def listed(catalogue: Catalogue, narrowed: RecordingFilter) -> list[RecordingRecord]:
+    with catalogue.begin() as tx:
+        page = recordings.list_recordings(tx, narrowed, limit=1000)
+    assert page.next_cursor is None
+    return [record for record in page.items if record.pbx == "list"]
+
+
+def test_every_filter_is_tried() -> None:
+    """A filter that is added to the list is added here."""
+    assert set(FILTERS) == {field.name for field in fields(RecordingFilter)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in FILTERS.items() for value in values]
+)
+def test_each_filter_alone(
+    catalogue: Catalogue, library: list[RecordingRecord], name: str, value: Any
+) -> None:
+    """A filter lets through what its meaning says, and no other; the newest come first."""
+    expected = [one for one in library if passes(one, name, value)]
+    assert listed(catalogue, RecordingFilter(**{name: value})) == expected
+
+
+def test_filters_together(catalogue: Catalogue, library: list[RecordingRecord]) -> None:
+    """Any of them together let through what each of them does."""
+    chance, found = random.Random(7), 0
+    for _ in range(150):
+        names = chance.sample(sorted(FILTERS), chance.randrange(2, 5))
+        wanted = {name: chance.choice(FILTERS[name]) for name in names}
+        expected = [one for one in library if all(passes(one, *pair) for pair in wanted.items())]
+        assert listed(catalogue, RecordingFilter(**wanted)) == expected, wanted
+        found += bool(expected)
+    assert found > 20
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100])
+def test_a_cursor_walks_every_row_once(
+    catalogue: Catalogue, library: list[RecordingRecord], limit: int
+) -> None:
+    """While new recordings arrive, each old one is met exactly once, in order, and no new one."""
+    narrowed, cursor, met, new = RecordingFilter(tag="x"), None, [], []
+    for _ in range(1000):
+        with catalogue.begin() as tx:
+            page = recordings.list_recordings(tx, narrowed, limit=limit, cursor=cursor)
+        met += [record.id for record in page.items]
+        new.append(keep(catalogue, tags=("x",), pbx="new").id)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert cursor is None
+    assert not set(met) & set(new)
+    assert [id_ for id_ in met if id_ in {one.id for one in library}] == [
+        one.id for one in library if "x" in one.tags
+    ]
+    assert met == sorted(set(met), reverse=True)
+
+
+def test_calls_are_listed_page_by_page(catalogue: Catalogue) -> None:
+    """Calls that began at the same instant are told apart; each comes once."""
+    wanted = [
+        build_call(id=f"pages-{n}.0", pbx="pages", state="ended", started_at=at(n // 3))
+        for n in range(10)
+    ]
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, wanted)
+        met, cursor = [], None
+        while True:
+            page = calls.list_calls(tx, states=["ended"], limit=4, cursor=cursor)
+            met += [one.id for one in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    order = sorted(wanted, key=lambda one: (one.started_at, one.id), reverse=True)
+    assert [id_ for id_ in met if id_.startswith("pages-")] == [one.id for one in order]
+
+
+# Calls
+
+
+def test_calls_are_saved_over(catalogue: Catalogue) -> None:
+    """A call is written as it is now, whatever was known before; one that ended is not live."""
+    first = build_call(id="save-1.0", pbx="save", channels=({"id": "1.0", "state": "Up"},))
+    other = build_call(id="save-2.0", pbx="save")
+    now = replace(first, state="ended", ended_at=at(9), agent="2001", queue="support", channels=())
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [])
+        calls.save_calls(tx, [other, first])
+        assert calls.get_call(tx, first.id) == first
+        calls.save_calls(tx, [now])
+        assert calls.get_call(tx, first.id) == now
+        assert calls.list_live_calls(tx, pbx="save") == (other,)
+
+
+def test_two_writers_of_the_same_calls_do_not_block_each_other(catalogue: Catalogue) -> None:
+    """Whatever order each has them in, both get done, and a row is one of the two."""
+    mine = [build_call(id=f"both-{n}.0", pbx="both", agent="mine") for n in range(50)]
+    yours = [replace(one, agent="yours") for one in reversed(mine)]
+    side_by_side(
+        catalogue,
+        [
+            lambda tx: calls.save_calls(tx, mine),
+            lambda tx: calls.save_calls(tx, yours),
+        ],
+    )
+    with catalogue.begin() as tx:
+        kept = calls.list_live_calls(tx, pbx="both")
+    assert {one.agent for one in kept} <= {"mine", "yours"}
+    assert len(kept) == 50
+
+
+def people(record: CallRecord | RecordingRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in PEOPLE}
+
+
+def test_people_are_brought_to_live_recordings_alone(catalogue: Catalogue) -> None:
+    """After a transfer a running recording has the new agent; one that ended keeps the old."""
+    kept = {
+        state: keep(catalogue, call_id="people-1.0", state=state, agent="2001")
+        for state in states.NEXT
+    }
+    other = keep(catalogue, call_id="people-2.0", state="recording", agent="2001")
+    now = people(build_call(agent="2003", caller_name="Alice", direction="outbound"))
+    with catalogue.begin() as tx:
+        recordings.update_people(tx, "people-1.0", now)
+    for state, record in kept.items():
+        assert people(find(catalogue, record)) == (now if state in states.LIVE else people(record))
+    assert find(catalogue, other) == other
+
+
+# What belongs together
+
+
+def job_count(tx: Connection, recording_id: UUID) -> int:
+    query = text("SELECT count(*) FROM procrastinate_jobs WHERE args->>'recording_id' = :id")
+    count: int = tx.execute(query, {"id": str(recording_id)}).scalar_one()
+    return count
+
+
+def test_a_job_exists_exactly_if_its_transaction_does(catalogue: Catalogue) -> None:
+    """A job that was asked for in a transaction that fails is asked for by nobody."""
+    record = keep(catalogue)
+    id_ = str(record.id)
+    with catalogue.begin() as tx:
+        recordings.move(tx, record.id, to="captured")
+        jobs.defer(tx, tasks.finish.name, lock=id_, recording_id=id_)
+        assert job_count(tx, record.id) == 1
+        tx.rollback()
+    assert find(catalogue, record).state == "recording"
+    with catalogue.begin() as tx:
+        assert job_count(tx, record.id) == 0
+        recordings.move(tx, record.id, to="captured")
+        jobs.defer(tx, tasks.finish.name, lock=id_, recording_id=id_)
+    with catalogue.begin() as tx:
+        assert job_count(tx, record.id) == 1
+
+
+def test_the_signing_key_is_made_once(catalogue: Catalogue) -> None:
+    """Workers that start together on an empty catalogue sign with one key."""
+    keys = side_by_side(catalogue, [signing.get_signing_key] * 6)
+    with catalogue.begin() as tx:
+        again = signing.get_signing_key(tx)
+        assert tx.execute(text("SELECT count(*) FROM signing_key")).scalar_one() == 1
+    assert {key.key_id for key in keys} == {again.key_id}
+
+
+# Idempotency keys
+
+
+@pytest.fixture
+def token_id(catalogue: Catalogue) -> UUID:
+    with catalogue.begin() as tx:
+        found = tokens.find_token(tx, tokens.create_token(tx, name=uuid4().hex, role="admin"))
+    assert found is not None
+    return found.id
+
+
+REQUEST = idempotency.fingerprint("POST", "/calls/1/recordings", b"{}")
+
+
+def test_a_request_is_acted_on_once(catalogue: Catalogue, token_id: UUID) -> None:
+    """The same key gives the same answer; another request, or token, does not get it."""
+    answer = idempotency.Answer(201, {"id": "one"})
+    with catalogue.begin() as tx:
+        assert idempotency.claim_key(tx, token_id, "k", REQUEST) is None
+        with pytest.raises(IdempotencyKeyReused):
+            idempotency.claim_key(tx, token_id, "k", REQUEST)
+        idempotency.keep_answer(tx, token_id, "k", answer)
+        assert idempotency.claim_key(tx, token_id, "k", REQUEST) == answer
+        with pytest.raises(IdempotencyKeyReused):
+            idempotency.claim_key(tx, token_id, "k", idempotency.fingerprint("POST", "/x", b"{}"))
+
+
+def test_of_concurrent_requests_one_acts(catalogue: Catalogue, token_id: UUID) -> None:
+    """A client that repeats itself at once is told to wait, not served twice."""
+
+    def claim(tx: Connection) -> bool:
+        try:
+            return idempotency.claim_key(tx, token_id, "same", REQUEST) is None
+        except IdempotencyKeyReused:
+            return False
+
+    assert sum(side_by_side(catalogue, [claim] * 5)) == 1
+
+
+def test_a_key_that_was_released_meanwhile(catalogue: Catalogue, token_id: UUID) -> None:
+    """The first request fails while the second waits for it: the second acts, or may try again."""
+    with catalogue.begin() as tx:
+        idempotency.claim_key(tx, token_id, "released", REQUEST)
+    claimed: list[object] = []
+
+    def claim_again() -> None:
+        for _ in range(100):
+            try:
+                with catalogue.begin() as tx:
+                    claimed.append(idempotency.claim_key(tx, token_id, "released", REQUEST))
+            except IdempotencyKeyReused:
+                claimed.append("running")
+
+    others = threading.Thread(target=claim_again)
+    others.start()
+    while others.is_alive():
+        with catalogue.begin() as tx:
+            idempotency.release_key(tx, token_id, "released")
+    others.join()
+    assert len(claimed) == 100
+    assert set(claimed) <= {None, "running"}
+
+
+@pytest.mark.parametrize(
+    ("answered", "age"),
+    [(True, idempotency.KEPT_FOR), (False, idempotency.ABANDONED_AFTER)],
+    ids=["kept-long-enough", "abandoned"],
+)
+def test_a_key_is_free_again(
+    catalogue: Catalogue, token_id: UUID, answered: bool, age: timedelta
+) -> None:
+    """An answer is kept for a day; a request that died on the way blocks its key for minutes."""
+    with catalogue.begin() as tx:
+        idempotency.claim_key(tx, token_id, "old", REQUEST)
+        if answered:
+            idempotency.keep_answer(tx, token_id, "old", idempotency.Answer(200, None))
+        tx.execute(
+            text("UPDATE idempotency SET created_at = now() - CAST(:age AS interval)"),
+            {"age": age + timedelta(seconds=1)},
+        )
+        assert idempotency.claim_key(tx, token_id, "old", REQUEST) is None
+
+
+# The schema
+
+
+def test_to_migrate_again_changes_nothing(catalogue: Catalogue) -> None:
+    """Every start migrates, and several at once: what is there stays."""
+    record = keep(catalogue)
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(catalogue.migrate) for _ in range(3)]:
+            done.result()
+    assert find(catalogue, record) == record
+    present, needed = catalogue.schema_versions()
+    assert present == needed is not None
+
+
+DEFINITIONS = """
+SELECT table_name, column_name || ' ' || udt_name || ' ' || is_nullable || ' ' ||
+       coalesce(column_default, '') FROM information_schema.columns WHERE table_schema = :schema
+UNION SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = :schema
+UNION SELECT conrelid::regclass::text, conname || ' ' || pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = CAST(:schema AS regnamespace)
+"""
+
+
+def definitions(tx: Connection, schema: str) -> set[tuple[str, str]]:
+    """Every column, index and constraint of our tables as PostgreSQL itself spells them."""
+    tx.execute(text(f"SET LOCAL search_path = {schema}"))
+    ours = {table.name for table in metadata.tables.values()}
+    found = {
+        (table, definition.replace(f"{schema}.", ""))
+        for table, definition in tx.execute(text(DEFINITIONS), {"schema": schema})
+    }
+    return {(table, definition) for table, definition in found if table in ours}
+
+
+def test_the_migrations_make_the_schema(catalogue: Catalogue) -> None:
+    """What a database gets by migrating is, to the last check, what the program believes."""
+    with catalogue.begin() as tx:
+        migrated = definitions(tx, "public")
+        tx.execute(text("CREATE SCHEMA believed; SET LOCAL search_path = believed"))
+        metadata.create_all(tx, checkfirst=False)
+        assert definitions(tx, "believed") == migrated
+        tx.rollback()
+    assert len(migrated) > 80
+
+
+def test_the_checks_of_states_are_those_of_the_program(catalogue: Catalogue) -> None:
+    """PostgreSQL accepts every state that a recording can have, and no other."""
+    for state in states.NEXT:
+        keep(catalogue, state=state)
+    with pytest.raises(Exception, match="recording_state_check"):
+        keep(catalogue, state="nonsense")
+
+
+def test_a_database_that_is_away_is_named() -> None:
+    """Its error has a name of ours, and no password in it."""
+    away = Catalogue("postgresql://user:secret@127.0.0.1:9/none")
+    with pytest.raises(CatalogueUnavailable) as caught, away.begin():
+        pass
+    assert "secret" not in str(caught.value) + repr(away)

@@ -1,0 +1,589 @@
+"""What workers do with captured files: on a real Asterisk, PostgreSQL and SeaweedFS.
+
+The files are put on the PBX's disk by the test, as Asterisk would have left them. Where a store
+fails, or a worker dies, that is one more thing which the real store does at that moment.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+import soundfile
+from api_client import build_call, build_recording
+from ari_lab import client, running_asterisk
+from procrastinate import PsycopgConnector
+from sqlalchemy import text
+from uuid_utils.compat import uuid7
+
+from lab.asterisk import Asterisk
+from lab.ears import Samples, level_dbfs, read_audio
+from lab.waiting import until
+from recorder import names, tasks
+from recorder.ari import Ari, AriUnavailable
+from recorder.capture import Capture
+from recorder.finish import Finisher
+from recorder.retry import next_wait_s
+from storage import jobs
+from storage.catalogue import calls, recordings, segments, signing
+from storage.catalogue.engine import Catalogue
+from storage.errors import (
+    AudioUnusable,
+    ObjectMismatch,
+    PbxUnavailable,
+    StoreUnavailable,
+)
+from storage.manifest import verify_manifest
+from storage.objects import S3ObjectStore
+from storage.records import Gap, Pause, RecordingRecord, SegmentRecord
+from tests.legs import leg
+
+RATE = 8000
+LEFT_HZ, RIGHT_HZ = 440.0, 880.0
+ZERO = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return ZERO + timedelta(seconds=seconds)
+
+
+def wav(seconds: float, hz: float = LEFT_HZ) -> bytes:
+    """A WAV file of a tone; of a header alone for no seconds."""
+    tone = 0.3 * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE)
+    file = BytesIO()
+    soundfile.write(file, tone.astype(np.float32), RATE, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def asterisk() -> Iterator[Asterisk]:
+    with running_asterisk() as asterisk:
+        yield asterisk
+
+
+@pytest.fixture(scope="module")
+def ari(asterisk: Asterisk) -> Iterator[Ari]:
+    with client(asterisk) as ari:
+        yield ari
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A call that was recorded on the PBX, and the parts that finish it."""
+
+    catalogue: Catalogue
+    objects: S3ObjectStore
+    ari: Ari
+    disk: Path  # where the PBX keeps recordings
+    spool: Path
+    recording: RecordingRecord
+
+    def capture(
+        self, side: str, file: bytes | None, *, from_s: float = 0, told_s: float = 3, **more: Any
+    ) -> SegmentRecord:
+        """A segment that Asterisk said lasted `told_s`, and what lies on its disk, if anything."""
+        segment_id = uuid7()
+        part = SegmentRecord(
+            **{
+                "id": segment_id,
+                "recording_id": self.recording.id,
+                "channel_id": f"{side}-1",
+                "side": side,
+                "state": "finished",
+                "name": names.build_recording_name(self.recording.id, segment_id, ZERO),
+                "started_at": at(from_s),
+                "ended_at": at(from_s + told_s),
+                "end_cause": "finished",
+                **more,
+            }
+        )
+        with self.catalogue.begin() as tx:
+            assert segments.claim_segment(tx, part)
+        if file is not None:
+            self.path(part).parent.mkdir(parents=True, exist_ok=True)
+            self.path(part).write_bytes(file)
+        return part
+
+    def capture_both(self) -> None:
+        """Both sides, whole."""
+        self.capture("left", wav(3, LEFT_HZ))
+        self.capture("right", wav(3, RIGHT_HZ))
+
+    def path(self, part: SegmentRecord) -> Path:
+        """A segment's file on the PBX."""
+        return self.disk / f"{part.name}.wav"
+
+    def files(self) -> list[Path]:
+        """The recording's files on the PBX."""
+        return sorted(self.disk.rglob(f"{self.recording.id}.*"))
+
+    def finisher(self, objects: Any = None, ari: Any = None) -> Finisher:
+        """A worker, with another store or PBX where told so."""
+        pbxs = {"main": ari or self.ari}
+        capture = Capture(self.catalogue, pbxs)
+        return Finisher(self.catalogue, objects or self.objects, pbxs, capture, self.spool)
+
+    def finish(self, objects: Any = None, ari: Any = None) -> None:
+        """One attempt of a worker."""
+        self.finisher(objects, ari).finish(self.recording.id)
+
+    def now(self) -> RecordingRecord:
+        """The recording in the catalogue."""
+        with self.catalogue.begin() as tx:
+            return recordings.get_recording(tx, self.recording.id)
+
+    def parts(self) -> dict[UUID, SegmentRecord]:
+        """The segments in the catalogue."""
+        with self.catalogue.begin() as tx:
+            return {part.id: part for part in segments.list_segments(tx, self.recording.id)}
+
+    def objects_kept(self) -> list[str]:
+        """What the store has of the recording."""
+        return [key for key in self.objects.iter_keys("main/") if str(self.recording.id) in key]
+
+    def audio(self) -> Samples:
+        """The stored object's sides."""
+        path = self.spool / "heard.wav"
+        path.write_bytes(self.objects.get_bytes(str(self.now().object_key)))
+        rate, sides = read_audio(path)
+        assert rate == RATE
+        return sides
+
+    def assert_stored(self) -> RecordingRecord:
+        """Stored once, with the manifest that tells the same; nothing is left on the PBX."""
+        stored = self.now()
+        assert stored.state == "stored"
+        assert self.objects_kept() == sorted([str(stored.object_key), manifest_key(stored)])
+        self.objects.verify(
+            str(stored.object_key), size_bytes=stored.size_bytes or 0, sha256=stored.sha256 or ""
+        )
+        with self.catalogue.begin() as tx:
+            key = signing.get_signing_key(tx)
+        document = self.objects.get_bytes(manifest_key(stored))
+        body = verify_manifest(document, {key.key_id: key.public})
+        assert body["recording"]["sha256"] == stored.sha256
+        assert body["recording"]["gaps"] == [
+            {"from_s": gap.from_s, "to_s": gap.to_s, "cause": gap.cause} for gap in stored.gaps
+        ]
+        assert self.files() == []
+        assert {part.state for part in self.parts().values()} == {"deleted"}
+        assert list(self.spool.glob("*-*")) == []
+        return stored
+
+    def assert_untouched(self, state: str, files: list[Path]) -> None:
+        """The PBX keeps what it has."""
+        assert self.now().state == state
+        assert self.files() == files != []
+
+
+def manifest_key(stored: RecordingRecord) -> str:
+    return str(stored.object_key).removesuffix("wav") + "json"
+
+
+@pytest.fixture
+def build(
+    catalogue: Catalogue, objects: S3ObjectStore, ari: Ari, asterisk: Asterisk, tmp_path: Path
+) -> Callable[..., Scene]:
+    """Makes a scene in which nothing was captured yet; takes fields of the recording."""
+
+    def make(**fields: Any) -> Scene:
+        legs = [
+            leg(f"{side}-1", joined=False, side=side)
+            | {"joined_at": at(0).isoformat(), "left_at": at(3).isoformat()}
+            for side in ("left", "right")
+        ]
+        call = build_call(id=f"main-{uuid4()}", state="ended", ended_at=at(3), channels=tuple(legs))
+        usual = {"call_id": call.id, "state": "captured", "format": "wav", "started_at": ZERO}
+        record = build_recording(**{**usual, "ended_at": at(3), **fields})
+        with catalogue.begin() as tx:
+            calls.save_calls(tx, [call])
+            recordings.create_recording(tx, record)
+        return Scene(catalogue, objects, ari, asterisk.recordings, tmp_path, record)
+
+    return make
+
+
+@pytest.fixture
+def scene(build: Callable[..., Scene]) -> Scene:
+    return build()
+
+
+def assert_tones(sides: Samples, *hz: float | None) -> None:
+    """Each side has its tone, or, for None, not a sound."""
+    for side, tone in zip(sides, hz, strict=True):
+        if tone is None:
+            assert not side.any()
+        else:
+            assert level_dbfs(side, RATE, tone) > -15
+
+
+def test_both_sides_are_stored(scene: Scene) -> None:
+    """Where nothing fails there is one object, its manifest, and nothing left anywhere else."""
+    scene.capture_both()
+    scene.finish()
+    stored = scene.assert_stored()
+    assert_tones(scene.audio(), LEFT_HZ, RIGHT_HZ)
+    assert (stored.duration_s, stored.gaps) == (3.0, ())
+
+
+# Files that are not what they should be
+
+
+def test_the_pbx_has_no_file(scene: Scene) -> None:
+    """The recording fails and says why; it is not tried again."""
+    scene.capture("left", None)
+    scene.capture("right", None)
+    with pytest.raises(AudioUnusable) as caught:
+        scene.finish()
+    assert next_wait_s(caught.value, 0) is None
+    scene.finisher().fail(scene.recording.id, str(caught.value))
+    failed = scene.now()
+    assert (failed.state, failed.reason) == (
+        "failed",
+        "the PBX holds no audio of this recording",
+    )
+    assert scene.objects_kept() == []
+
+
+@pytest.mark.parametrize(
+    ("file", "cause"),
+    [
+        (None, "missing on the PBX"),
+        (b"", "the file is empty"),
+        (wav(0), "empty"),
+        (wav(1)[:20], "the WAV header is cut off"),
+        (b"this is no audio at all", "the file is no WAV"),
+    ],
+    ids=["missing", "no-bytes", "header-only", "cut-header", "other"],
+)
+def test_one_of_two_files_is_of_no_use(scene: Scene, file: bytes | None, cause: str) -> None:
+    """The other one is stored, the side is silent, and the gap is told."""
+    scene.capture("left", wav(3))
+    lost = scene.capture("right", file)
+    scene.finish()
+    stored = scene.assert_stored()
+    assert_tones(scene.audio(), LEFT_HZ, None)
+    assert stored.gaps == (Gap(0.0, 3.0, "not-captured"),)
+    assert scene.parts()[lost.id].end_cause == cause
+
+
+def test_no_file_is_of_use(scene: Scene) -> None:
+    """Empty files are not deleted: who looks for them finds what the PBX wrote."""
+    scene.capture("left", wav(0))
+    scene.capture("right", b"")
+    files = scene.files()
+    with pytest.raises(AudioUnusable) as caught:
+        scene.finish()
+    scene.finisher().fail(scene.recording.id, str(caught.value))
+    scene.assert_untouched("failed", files)
+
+
+def test_what_a_killed_pbx_left(scene: Scene) -> None:
+    """A header that says 0 and a file that ends early: all there is is kept, the rest is a gap."""
+    whole = bytearray(wav(2.048))
+    whole[4:8] = whole[40:44] = bytes(4)
+    scene.capture("left", bytes(whole), end_cause="pbx-lost")
+    scene.capture("right", wav(3, RIGHT_HZ))
+    scene.finish()
+    assert scene.assert_stored().gaps == (Gap(2.048, 3.0, "pbx-lost"),)
+    assert_tones(scene.audio()[:, : 2 * RATE], LEFT_HZ, RIGHT_HZ)
+
+
+def test_a_segment_that_never_began_is_no_obstacle(scene: Scene) -> None:
+    """A leg that hung up under our hands left no file; the next one did."""
+    scene.capture("left", None, state="lost", end_cause="never-began")
+    scene.capture_both()
+    scene.finish()
+    assert scene.assert_stored().gaps == ()
+
+
+# Pauses
+
+SPAN = (1.0, 2.0)
+
+
+def paused(build: Callable[..., Scene], **fields: Any) -> Scene:
+    """A recording that was paused from the first to the second second, as the catalogue knows."""
+    return build(pauses=(Pause(at(SPAN[0]), at(SPAN[1]), "ann"),), **fields)
+
+
+def test_a_capture_that_went_on_into_a_pause_is_silent_there(build: Callable[..., Scene]) -> None:
+    """The PBX did not hear of the pause: not one sample of it is in the object, nor on the PBX."""
+    scene = paused(build)
+    scene.capture_both()
+    scene.finish()
+    stored = scene.assert_stored()
+    sides = scene.audio()
+    assert not sides[:, RATE : 2 * RATE].any()
+    assert_tones(sides[:, : RATE - 100], LEFT_HZ, RIGHT_HZ)
+    assert_tones(sides[:, 2 * RATE + 100 :], LEFT_HZ, RIGHT_HZ)
+    assert (stored.duration_s, stored.gaps) == (3.0, ())
+
+
+def test_a_capture_that_went_on_into_a_pause_is_cut_there(build: Callable[..., Scene]) -> None:
+    """Where pauses are skipped, the file is shorter by the pause and holds nothing of it."""
+    scene = paused(build, pause_leaves="skip")
+    marked = np.concatenate([tone(1, LEFT_HZ), tone(1, RIGHT_HZ), tone(1, LEFT_HZ)])
+    scene.capture("left", as_wav(marked))
+    scene.capture("right", wav(3, LEFT_HZ))
+    scene.finish()
+    scene.assert_stored()
+    sides = scene.audio()
+    assert sides.shape[1] == 2 * RATE
+    assert_tones(sides, LEFT_HZ, LEFT_HZ)
+    assert level_dbfs(sides[0], RATE, RIGHT_HZ) < -60
+
+
+def test_a_pbx_that_stood_still_gives_nothing_away(build: Callable[..., Scene]) -> None:
+    """It froze before the pause and went on in it: its file has the pause's words too early."""
+    scene = paused(build)
+    frozen_s, secret_s = 0.6, 0.2
+    file = as_wav(np.concatenate([tone(frozen_s, LEFT_HZ), tone(secret_s, RIGHT_HZ)]))
+    scene.capture("left", file, told_s=1.9, end_cause="stopped")
+    scene.capture("right", file, told_s=1.9, end_cause="stopped")
+    scene.capture("left", wav(1, LEFT_HZ), from_s=2, told_s=1)
+    scene.capture("right", wav(1, LEFT_HZ), from_s=2, told_s=1)
+    scene.finish()
+    assert scene.assert_stored().gaps == (Gap(0.0, 1.0, "pbx-stalled"),)
+    sides = scene.audio()
+    assert not sides[:, : 2 * RATE].any()
+    assert_tones(sides[:, 2 * RATE :], LEFT_HZ, LEFT_HZ)
+
+
+def test_a_pause_that_was_never_ended_protects_the_rest(build: Callable[..., Scene]) -> None:
+    """Everything after it is silent."""
+    scene = build(pauses=(Pause(at(1), None, "ann"),))
+    scene.capture_both()
+    scene.finish()
+    scene.assert_stored()
+    assert not scene.audio()[:, RATE:].any()
+
+
+def tone(seconds: float, hz: float) -> Samples:
+    return 0.3 * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE)
+
+
+def as_wav(samples: Samples) -> bytes:
+    file = BytesIO()
+    soundfile.write(file, samples, RATE, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+# Stores that fail, workers that die
+
+
+class Killed(BaseException):
+    """The worker is no more."""
+
+
+class Store:
+    """The real store, and something that happens right after one of its methods."""
+
+    def __init__(self, objects: S3ObjectStore, after: str, happens: Callable[[str], None]) -> None:
+        self._objects = objects
+        self._after = after
+        self._happens = happens
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._objects, name)
+        if name != self._after:
+            return method
+
+        def call(key: str, *arguments: Any, **options: Any) -> Any:
+            answer = method(key, *arguments, **options)
+            self._happens(key)
+            return answer
+
+        return call
+
+
+def die(_: str) -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("step", ["put_file", "verify", "put_bytes"])
+def test_a_worker_dies_before_it_could_say_so(scene: Scene, step: str) -> None:
+    """Object, or object and manifest, are there already: the next worker stores it once."""
+    scene.capture_both()
+    files = scene.files()
+    with pytest.raises(Killed):
+        scene.finish(Store(scene.objects, step, die))
+    scene.assert_untouched("captured", files)
+    before = {key: scene.objects.head(key).modified_at for key in scene.objects_kept()}
+    scene.finish()
+    scene.assert_stored()
+    after = {key: scene.objects.head(key).modified_at for key in before}
+    assert after == before != {}
+    assert_tones(scene.audio(), LEFT_HZ, RIGHT_HZ)
+
+
+def test_other_bytes_are_read_back(scene: Scene) -> None:
+    """What the store holds is not what was written: nothing is deleted, and it is written again."""
+    scene.capture_both()
+    files = scene.files()
+
+    def spoil(key: str) -> None:
+        scene.objects.put_bytes(key, b"something else", content_type="audio/wav")
+
+    with pytest.raises(ObjectMismatch) as caught:
+        scene.finish(Store(scene.objects, "put_file", spoil))
+    scene.assert_untouched("captured", files)
+    assert next_wait_s(caught.value, 0) is not None
+    scene.finish()
+    scene.assert_stored()
+    assert_tones(scene.audio(), LEFT_HZ, RIGHT_HZ)
+
+
+def test_a_store_that_always_spoils(scene: Scene) -> None:
+    """In the end the recording fails, says so, and all its files stay on the PBX."""
+    scene.capture_both()
+    files = scene.files()
+
+    def spoil(key: str) -> None:
+        scene.objects.put_bytes(key, b"something else", content_type="audio/wav")
+
+    with pytest.raises(ObjectMismatch) as caught:
+        scene.finish(Store(scene.objects, "put_file", spoil))
+    assert next_wait_s(caught.value, 9) is None
+    scene.finisher().fail(scene.recording.id, str(caught.value))
+    scene.assert_untouched("failed", files)
+    scene.finish()
+    scene.assert_untouched("failed", files)
+
+
+def test_another_worker_said_that_it_failed(scene: Scene) -> None:
+    """A worker that was slow finds the recording failed: then the PBX's files are left alone."""
+    scene.capture_both()
+    files = scene.files()
+    scene.finish(
+        Store(scene.objects, "put_bytes", lambda _: scene.finisher().fail(scene.recording.id, "x"))
+    )
+    scene.assert_untouched("failed", files)
+
+
+class Away(Ari):
+    """An Asterisk that stops answering when files are to be deleted."""
+
+    def delete_stored_recording(self, name: str) -> bool:
+        """Nobody answers."""
+        raise AriUnavailable("no answer within 5 s")
+
+
+def test_the_pbx_is_away_when_files_are_to_be_deleted(scene: Scene, asterisk: Asterisk) -> None:
+    """It is stored all the same, and deleted by a later attempt."""
+    scene.capture_both()
+    files = scene.files()
+    away = Away(asterisk.ari_url, asterisk.username, asterisk.password, "test")
+    with away, pytest.raises(PbxUnavailable):
+        scene.finish(ari=away)
+    scene.assert_untouched("stored", files)
+    assert_tones(scene.audio(), LEFT_HZ, RIGHT_HZ)
+    scene.finish()
+    scene.assert_stored()
+
+
+def test_to_finish_again_changes_nothing(scene: Scene) -> None:
+    """A job that runs twice finds its work done."""
+    scene.capture_both()
+    scene.finish()
+    stored = scene.assert_stored()
+    scene.finish()
+    assert scene.assert_stored() == stored
+
+
+def test_a_discarded_recording_leaves_nothing(build: Callable[..., Scene]) -> None:
+    """Files of every segment go, of those that ended long ago and those that never began too."""
+    scene = build(state="discarded")
+    scene.capture_both()
+    scene.capture("left", wav(1), from_s=4, state="lost", end_cause="never-began")
+    scene.capture("right", None, from_s=4, state="lost", end_cause="never-began")
+    assert len(scene.files()) == 3
+    scene.finisher().clear(scene.recording.id)
+    assert scene.files() == scene.objects_kept() == []
+    assert {part.state for part in scene.parts().values()} == {"deleted"}
+    assert scene.now().state == "discarded"
+
+
+# The job
+
+
+def run_jobs(scene: Scene, url: str, finisher: Finisher) -> None:
+    """Let a worker do every job that is due."""
+    with scene.catalogue.begin() as tx:
+        tx.execute(text("UPDATE procrastinate_jobs SET scheduled_at = NULL"))
+
+    async def run() -> None:
+        with jobs.app.replace_connector(PsycopgConnector(conninfo=url)) as app:
+            async with app.open_async():
+                await app.run_worker_async(
+                    wait=False,
+                    listen_notify=False,
+                    install_signal_handlers=False,
+                    delete_jobs="successful",
+                    additional_context={"finisher": finisher, "job_manager": app.job_manager},
+                )
+
+    asyncio.run(run())
+
+
+def jobs_of(scene: Scene) -> list[Mapping[str, Any]]:
+    query = text(
+        "SELECT task_name, status, attempts, scheduled_at > now() AS later"
+        " FROM procrastinate_jobs WHERE args->>'recording_id' = :id"
+    )
+    with scene.catalogue.begin() as tx:
+        return [dict(row) for row in tx.execute(query, {"id": str(scene.recording.id)}).mappings()]
+
+
+def defer(scene: Scene, task: Any) -> None:
+    id_ = str(scene.recording.id)
+    with scene.catalogue.begin() as tx:
+        jobs.defer(tx, task.name, lock=id_, recording_id=id_)
+
+
+def test_a_store_that_is_away_only_costs_time(
+    scene: Scene, objects: S3ObjectStore, database_url: str
+) -> None:
+    """The job stays and is tried again, however often; then the recording is stored."""
+    scene.capture_both()
+    defer(scene, tasks.finish)
+    nowhere = S3ObjectStore(replace(objects._settings, endpoint_url="http://127.0.0.1:9"))
+    for attempt in (1, 2):
+        run_jobs(scene, database_url, scene.finisher(nowhere))
+        assert jobs_of(scene) == [
+            {"task_name": "finish", "status": "todo", "attempts": attempt, "later": True}
+        ]
+        assert scene.now().state == "captured"
+    assert next_wait_s(StoreUnavailable(), 10_000) is not None
+    run_jobs(scene, database_url, scene.finisher())
+    assert jobs_of(scene) == []
+    scene.assert_stored()
+
+
+def test_a_job_that_cannot_succeed_ends(scene: Scene, database_url: str) -> None:
+    """Where the PBX has nothing the recording fails at the first attempt, and the job is over."""
+    scene.capture("left", None)
+    defer(scene, tasks.finish)
+    run_jobs(scene, database_url, scene.finisher())
+    assert scene.now().state == "failed"
+    assert [job["status"] for job in jobs_of(scene)] == ["failed"]
+
+
+def test_a_discard_is_carried_out_by_a_job(build: Callable[..., Scene], database_url: str) -> None:
+    """While the PBX is away the job waits; the files go when it is back."""
+    scene = build(state="discarded")
+    scene.capture_both()
+    defer(scene, tasks.clear)
+    with Ari("http://127.0.0.1:9", "nobody", "nothing") as nobody:
+        run_jobs(scene, database_url, scene.finisher(ari=nobody))
+    assert [job["status"] for job in jobs_of(scene)] == ["todo"]
+    assert len(scene.files()) == 2
+    run_jobs(scene, database_url, scene.finisher())
+    until(lambda: jobs_of(scene) == [])
+    assert scene.files() == []

@@ -1,0 +1,509 @@
+"""The program as a user runs it: what it says when it cannot start, and what it survives."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from sqlalchemy import text
+
+from earwitness.embedded import EmbeddedObjects, EmbeddedPostgres
+from lab.asterisk import Asterisk
+from lab.ports import free_port
+from lab.root import ensure_root, root_directory
+from lab.waiting import until
+from storage import jobs
+from storage.catalogue.engine import Catalogue
+from storage.errors import CatalogueUnavailable
+from tests.service import REPOSITORY, Service
+
+PATIENCE_S = 60.0
+ENDS_WITHIN_S = 10.0
+
+
+class Program:
+    """A command of the program, running until it is told to end; its log is in a file."""
+
+    def __init__(self, config: Path, command: str, name: str = "") -> None:
+        self.log = config.with_name(f"{name or command}.log")
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "earwitness", "--config", str(config), command],
+                cwd=REPOSITORY,
+                stderr=log,
+            )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """What it has logged so far under this name."""
+        return lines_of(self.log, event)
+
+    def await_line(self, event: str) -> dict[str, Any]:
+        """The first line of this name, once it is there."""
+        return until(lambda: next(iter(self.lines(event)), None), PATIENCE_S)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait(5)
+
+    def end(self) -> int:
+        """SIGTERM; the exit status. It must not take longer than it may."""
+        began = time.monotonic()
+        self._process.terminate()
+        status = self._process.wait(PATIENCE_S)
+        assert time.monotonic() - began < ENDS_WITHIN_S, self.log.read_text()[-3000:]
+        return status
+
+
+def lines_of(log: Path, event: str) -> list[dict[str, Any]]:
+    """What a log holds under this name; a line that is still being written is passed over."""
+    found = []
+    for line in log.read_text().splitlines():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [line for line in found if line["event"] == event]
+
+
+def names_of(log: Path, event: str) -> list[str]:
+    """Whom the lines of this name are about."""
+    return [line["name"] for line in lines_of(log, event)]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "earwitness", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def write(directory: Path, *tables: str) -> Path:
+    """A configuration with a data directory of its own, and these tables besides."""
+    path = directory / "config.toml"
+    data = f"[data]\ndirectory = {json.dumps(str(directory / 'var'))}"
+    path.write_text("\n".join([data, *tables]))
+    return path
+
+
+def pbx_table(name: str, asterisk: Asterisk, password: str = "") -> str:
+    """A `[[pbx]]`, with the right password unless another is given."""
+    return (
+        f'[[pbx]]\nname = "{name}"\nurl = "{asterisk.ari_url}"\nusername = "{asterisk.username}"\n'
+        f'password = "{password or asterisk.password}"'
+    )
+
+
+def objects_table(store: EmbeddedObjects, secret: str = "") -> str:
+    """An `[objects]` that names this store, with the right keys unless others are given."""
+    settings = store.settings
+    return (
+        f'[objects]\nkind = "s3"\nendpoint_url = "{settings.endpoint_url}"\n'
+        f'access_key_id = "{settings.access_key_id}"\n'
+        f'secret_access_key = "{secret or settings.secret_access_key}"'
+    )
+
+
+def states(url: str) -> dict[str, str]:
+    """What /health/ready says of each part; empty while nobody answers."""
+    try:
+        answer = requests.get(f"{url}/health/ready", timeout=10)
+    except requests.RequestException:
+        return {}
+    checks = {check["name"]: check["state"] for check in answer.json()["checks"]}
+    assert (answer.status_code == 200) == (set(checks.values()) == {"connected"})
+    return checks
+
+
+# It cannot start
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    """One line says which address, and names file and key; status 2."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = write(tmp_path, f"[server]\nport = {port}")
+        done = run("--config", str(config), "serve")
+    address = re.escape(f"{config}: server.port: cannot listen on 127.0.0.1:{port}")
+    assert re.fullmatch(rf"earwitness: {address}: Address already in use\n", done.stderr)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_an_unknown_key_is_told(tmp_path: Path) -> None:
+    """One line names file and key; status 2, whatever the command."""
+    config = write(tmp_path, "[server]\nprot = 9000")
+    for command in ("serve", "watch", "doctor"):
+        done = run("--config", str(config), command)
+        assert done.stderr == f"earwitness: {config}: server.prot: unknown key\n"
+        assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """One line names file, key and directory; status 2."""
+    (tmp_path / "var").touch()
+    config = write(tmp_path, f"[server]\nport = {free_port()}")
+    done = run("--config", str(config), "serve")
+    assert re.fullmatch(
+        rf"earwitness: {config}: data\.directory: cannot write to {tmp_path}/var: .+\n", done.stderr
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_role_alone_asks_for_a_database_and_a_store(tmp_path: Path) -> None:
+    """Only `serve` brings its own: a role says so in one line; status 2."""
+    config = write(tmp_path)
+    for command in ("api", "work"):
+        done = run("--config", str(config), command)
+        assert done.stderr.startswith(f"earwitness: {config}: database.url: this command needs")
+        assert done.stderr.count("\n") == 1
+        assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("words", [["swerve"], ["serve", "--loudly"], ["token", "create"]])
+def test_wrong_usage_is_told(words: list[str]) -> None:
+    """An unknown command, an unknown option and a missing one: status 2, nothing to stdout."""
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Error" in done.stderr
+
+
+def test_a_missing_configuration_is_told(tmp_path: Path) -> None:
+    """A typo in --config does not start a service on defaults; status 2."""
+    done = run("--config", f"{tmp_path}/confg.toml", "serve")
+    assert done.stderr.startswith(f"earwitness: {tmp_path}/confg.toml: no such file")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+# It runs
+
+
+@pytest.fixture(scope="module")
+def asterisk() -> Iterator[Asterisk]:
+    """A PBX without calls."""
+    with Asterisk(ensure_root(root_directory()), "serve") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def service(asterisk: Asterisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The whole service on its defaults, following one PBX."""
+    one = Service(tmp_path_factory.mktemp("service"), asterisk)
+    one.start()
+    yield one
+    began = time.monotonic()
+    children = [pid for name in ("weed", "postgres") for pid in one.pids_running(name)]
+    assert one.stop() == 0
+    assert time.monotonic() - began < ENDS_WITHIN_S
+    assert children
+    assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_a_new_token_stands_alone_on_standard_output(service: Service) -> None:
+    """`token create` prints the token and nothing else, and it opens the API."""
+    printed = service.run("token", "create", "--name", "reports", "--role", "compliance")
+    assert re.fullmatch(r"\S{20,}\n", printed)
+    headers = {"Authorization": f"Bearer {printed.strip()}"}
+    assert requests.get(f"{service.url}/api/v1/calls", headers=headers, timeout=10).ok
+
+
+def test_doctor_looks_at_a_service_that_runs(service: Service) -> None:
+    """Every check passes beside the service, on its own database and store."""
+    done = run("--config", str(service.config), "doctor")
+    assert done.returncode == 0, done.stdout
+    assert [line for line in done.stdout.splitlines() if not line.startswith("ok ")] == []
+    assert "\nok   database: schema " in done.stdout
+
+
+@pytest.mark.parametrize("program", ["postgres", "weed"])
+def test_an_embedded_server_that_dies_comes_back(service: Service, program: str) -> None:
+    """After kill -9 of one of them the service is soon ready again, and nothing is lost."""
+    name = {"postgres": "PostgreSQL", "weed": "SeaweedFS"}[program]
+    part = {"postgres": "database", "weed": "objects"}[program]
+    roles = [service.pids_of(role) for role in ("watch", "work")]
+    os.kill(min(service.pids_running(program)), signal.SIGKILL)
+    until(lambda: states(service.url).get(part) not in {None, "connected"}, PATIENCE_S)
+    until(lambda: set(states(service.url).values()) == {"connected"}, PATIENCE_S)
+    assert service.get("/calls") == {"items": [], "next_cursor": None}
+    assert names_of(service.log, "serve.server-ended").count(name) == 1
+    until(lambda: names_of(service.log, "serve.started-again").count(name) == 1, PATIENCE_S)
+    assert [service.pids_of(role) for role in ("watch", "work")] == roles
+
+
+def test_a_store_that_had_to_move_is_followed(service: Service) -> None:
+    """Somebody takes the port of a store that died: it starts elsewhere, and the roles follow."""
+    place = service.directory / "var/objects/place.json"
+    port = json.loads(place.read_text())["ports"]["s3"]
+    (parent,) = service.pids_of("serve")
+    (weed,) = service.pids_running("weed")
+    os.kill(parent, signal.SIGSTOP)
+    os.kill(weed, signal.SIGKILL)
+    try:
+        taken = until(lambda: listen(port), PATIENCE_S)
+    finally:
+        os.kill(parent, signal.SIGCONT)
+    with taken:
+        until(lambda: bool(lines_of(service.log, "serve.server-moved")), PATIENCE_S)
+        until(lambda: set(states(service.url).values()) == {"connected"}, PATIENCE_S)
+    assert json.loads(place.read_text())["ports"]["s3"] != port
+
+
+def listen(port: int) -> socket.socket | None:
+    """A socket that listens there, None while somebody else does."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return None
+
+
+# What it needs is away
+
+
+@dataclass(frozen=True)
+class Servers:
+    """A PostgreSQL and a store that stand for those of somebody else."""
+
+    postgres: EmbeddedPostgres
+    objects: EmbeddedObjects
+
+    @property
+    def tables(self) -> tuple[str, str]:
+        """The tables of a configuration that names them."""
+        return f'[database]\nurl = "{self.postgres.url}"', objects_table(self.objects)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Both, started."""
+    directory = tmp_path_factory.mktemp("servers")
+    postgres = EmbeddedPostgres(directory / "postgresql")
+    objects = EmbeddedObjects(directory / "objects")
+    with ExitStack() as stack:
+        for server in (objects, postgres):
+            stack.callback(server.stop)
+            server.launch()
+        for server in (objects, postgres):
+            server.await_ready()
+        yield Servers(postgres, objects)
+
+
+def test_faults_of_others_are_told_retried_and_outlived(
+    servers: Servers, asterisk: Asterisk, tmp_path: Path
+) -> None:
+    """A wrong password, an absent PBX, a store that refuses, no database: it starts all the same.
+
+    Each is told in a line with what to mend, and shown by /health/ready. What comes back is taken
+    up by itself. SIGTERM ends it even so.
+    """
+    absent = Asterisk(ensure_root(root_directory()), "absent")
+    port = free_port()
+    config = write(
+        tmp_path,
+        f"[server]\nport = {port}",
+        objects_table(servers.objects, secret="not-the-secret"),
+        pbx_table("absent", absent),
+        pbx_table("locked", asterisk, password="later-right"),
+    )
+    url = f"http://127.0.0.1:{port}"
+    program = Program(config, "serve")
+    try:
+        wanted = {"objects": "refused", "pbx.absent": "unreachable", "pbx.locked": "unreachable"}
+        until(lambda: states(url) == {"database": "connected", **wanted}, PATIENCE_S)
+        until(lambda: len(program.lines("serve.check-failed")) == 3, PATIENCE_S)
+        told = {line["check"]: line["mend"] for line in program.lines("serve.check-failed")}
+        assert "see objects.secret_access_key" in told["objects bucket"]
+        assert f"pbx.url: {absent.ari_url} does not answer" in told["pbx absent reachable"]
+        assert "pbx.username, pbx.password:" in told["pbx locked reachable"]
+
+        absent.start()
+        let_in(asterisk, "later-right")
+        until(lambda: states(url).get("pbx.absent") == "connected", PATIENCE_S)
+        until(lambda: states(url).get("pbx.locked") == "connected", PATIENCE_S)
+        absent.kill()
+        until(lambda: states(url).get("pbx.absent") == "unreachable", PATIENCE_S)
+        assert program.is_running
+        assert program.lines("serve.role-ended") == []
+    finally:
+        let_in(asterisk, asterisk.password)
+        status = program.end()
+        absent.stop()
+    assert status == 0
+
+
+def let_in(asterisk: Asterisk, password: str) -> None:
+    """Change the password of the user, as an administrator would."""
+    path = asterisk.directory / "etc/ari.conf"
+    changed = re.sub(r"(?m)^password=.*$", f"password={password}", path.read_text())
+    asterisk.configure({"ari.conf": changed})
+    asterisk.cli("module reload res_ari.so")
+
+
+def test_an_absent_database_is_waited_for(servers: Servers, tmp_path: Path) -> None:
+    """The API answers without it and says so, as the log does; SIGTERM ends the waiting."""
+    port = free_port()
+    config = write(
+        tmp_path,
+        f"[server]\nport = {port}",
+        f'[database]\nurl = "postgresql://nobody@127.0.0.1:{free_port()}/none"',
+        objects_table(servers.objects),
+    )
+    program = Program(config, "serve")
+    try:
+        until(
+            lambda: states(f"http://127.0.0.1:{port}").get("database") == "unavailable", PATIENCE_S
+        )
+        assert "Connection refused" in program.await_line("database.unavailable")["error"]
+        assert program.lines("serve.role-ended") == []
+    finally:
+        status = program.end()
+    assert status == 0
+
+
+# Roles, each alone
+
+
+@pytest.fixture(scope="module")
+def database(servers: Servers) -> Iterator[Catalogue]:
+    """The database of the roles, at the newest schema."""
+    with closing(Catalogue(servers.postgres.url)) as catalogue:
+        catalogue.migrate()
+        yield catalogue
+
+
+@pytest.fixture(scope="module")
+def roles_config(
+    servers: Servers, asterisk: Asterisk, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A configuration that names a database, a store and a PBX."""
+    directory = tmp_path_factory.mktemp("roles")
+    return write(
+        directory,
+        f"[server]\nport = {free_port()}",
+        *servers.tables,
+        pbx_table("lab", asterisk),
+    )
+
+
+@pytest.fixture
+def roles(roles_config: Path, database: Catalogue) -> Iterator[dict[str, Program]]:
+    """`api`, `watch` and `work`, each started alone, and at work."""
+    programs = {role: Program(roles_config, role) for role in ("api", "watch", "work")}
+    try:
+        until(lambda: set(states(url_of(roles_config)).values()) == {"connected"}, PATIENCE_S)
+        until(lambda: is_working(database, since_s=30.0), PATIENCE_S)
+        yield programs
+    finally:
+        for program in programs.values():
+            if program.is_running:
+                program.kill()
+
+
+def url_of(config: Path) -> str:
+    """Where the API of a configuration answers."""
+    port = re.search(r"port = (\d+)", config.read_text())
+    assert port
+    return f"http://127.0.0.1:{port[1]}"
+
+
+def is_working(database: Catalogue, since_s: float) -> bool:
+    """Whether a worker has given a sign of life in the last seconds."""
+    query = (
+        "SELECT max(last_heartbeat) > now() - make_interval(secs => :s) FROM procrastinate_workers"
+    )
+    try:
+        with database.begin() as tx:
+            return bool(tx.execute(text(query), {"s": since_s}).scalar())
+    except CatalogueUnavailable:
+        return False
+
+
+def test_roles_outlive_their_database_and_end_in_time(
+    servers: Servers, roles: dict[str, Program], roles_config: Path, database: Catalogue
+) -> None:
+    """After kill -9 of PostgreSQL no role ends, and all work again once it is back."""
+    token = run("--config", str(roles_config), "token", "create", "--name", "a", "--role", "admin")
+    assert servers.postgres.pid is not None
+    os.kill(servers.postgres.pid, signal.SIGKILL)
+    until(lambda: states(url_of(roles_config)).get("database") == "unavailable", PATIENCE_S)
+    until(lambda: bool(roles["work"].lines("database.unavailable")), PATIENCE_S)
+    until(lambda: bool(roles["watch"].lines("watch.interrupted")), PATIENCE_S)
+    servers.postgres.start()
+    back_at = time.monotonic()
+    until(lambda: set(states(url_of(roles_config)).values()) == {"connected"}, PATIENCE_S)
+    until(lambda: len(roles["watch"].lines("watch.began")) == 2, PATIENCE_S)
+    until(lambda: is_working(database, time.monotonic() - back_at), PATIENCE_S)
+    headers = {"Authorization": f"Bearer {token.stdout.strip()}"}
+    assert requests.get(f"{url_of(roles_config)}/api/v1/calls", headers=headers, timeout=10).ok
+    assert all(program.is_running for program in roles.values())
+    assert {role: program.end() for role, program in roles.items()} == dict.fromkeys(roles, 0)
+
+
+def test_a_second_watcher_stands_by(roles_config: Path, database: Catalogue) -> None:
+    """While one watches the other does not; within 5 s of a kill -9 of the first it takes over."""
+    first = Program(roles_config, "watch", "first")
+    second = None
+    try:
+        first.await_line("watch.began")
+        second = Program(roles_config, "watch", "second")
+        second.await_line("watch.stands-by")
+        assert second.lines("watch.began") == []
+        first.kill()
+        killed_at = time.monotonic()
+        second.await_line("pbx.connected")
+        assert time.monotonic() - killed_at < 5
+    finally:
+        first.kill()
+        if second is not None:
+            assert second.end() == 0
+
+
+# A job that sleeps for longer than a process may take to end.
+SLEEPER = """
+import sys, time
+from storage import jobs
+@jobs.app.task(name="sleep")
+def sleep(path):
+    open(path, "w").close()
+    time.sleep(60)
+jobs.run_worker(sys.argv[1], {}, concurrency=1)
+"""
+
+
+def test_a_long_job_does_not_keep_a_worker_from_ending(
+    servers: Servers, database: Catalogue, tmp_path: Path
+) -> None:
+    """SIGTERM ends a worker in time though its job cannot be interrupted; the job stays begun."""
+    with database.begin() as tx:
+        jobs.defer(tx, "sleep", lock="sleep", path=str(tmp_path / "begun"))
+    worker = subprocess.Popen([sys.executable, "-c", SLEEPER, servers.postgres.url], cwd=REPOSITORY)
+    try:
+        until((tmp_path / "begun").exists, PATIENCE_S)
+        began = time.monotonic()
+        worker.terminate()
+        assert worker.wait(PATIENCE_S) == 0
+        assert time.monotonic() - began < ENDS_WITHIN_S
+    finally:
+        worker.kill()
+    with database.begin() as tx:
+        status = tx.execute(
+            text("DELETE FROM procrastinate_jobs WHERE task_name = 'sleep' RETURNING status")
+        ).scalar()
+    assert status == "doing"

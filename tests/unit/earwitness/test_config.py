@@ -1,0 +1,113 @@
+"""The configuration: file, environment, secrets, and what is said of faults."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from earwitness.config import Config, load_config
+from storage.errors import ConfigurationInvalid
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty configuration file, and an environment that says nothing."""
+    for name in ("EARWITNESS_SERVER__PORT", "EARWITNESS_PBX", "EARWITNESS_DATABASE__URL"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "config.toml"
+    file.touch()
+    return file
+
+
+def fault(path: Path, text: str) -> str:
+    """What is said of this configuration, without the file's name, which must be in front."""
+    path.write_text(text)
+    with pytest.raises(ConfigurationInvalid) as caught:
+        load_config(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: ")
+    assert "\n" not in said
+    return said.removeprefix(f"{path}: ")
+
+
+def test_an_empty_file_gives_the_defaults(path: Path) -> None:
+    """Every key has a default that works on one machine."""
+    config = load_config(path)
+    assert (config.server.host, config.server.port) == ("127.0.0.1", 8080)
+    assert (config.objects.kind, config.database.url.get_secret_value()) == ("embedded", "")
+    assert config.pbx == ()
+
+
+def test_the_environment_beats_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any key can come from the environment; lists are JSON."""
+    path.write_text('[server]\nport = 9000\nhost = "0.0.0.0"\n[[pbx]]\nname = "file"')
+    monkeypatch.setenv("EARWITNESS_SERVER__PORT", "9001")
+    monkeypatch.setenv("EARWITNESS_PBX", json.dumps([{"name": "one"}, {"name": "two"}]))
+    config = load_config(path)
+    assert (config.server.host, config.server.port) == ("0.0.0.0", 9001)  # noqa: S104
+    assert [pbx.name for pbx in config.pbx] == ["one", "two"]
+
+
+def test_secrets_come_from_files(path: Path, tmp_path: Path) -> None:
+    """`<secret>_file` names a file whose text is the secret; a file that is missing is named."""
+    secret = tmp_path / "ari"
+    secret.write_text("hush\n")
+    path.write_text(f'[[pbx]]\npassword_file = "{secret}"')
+    assert load_config(path).pbx[0].password.get_secret_value() == "hush"
+    secret.unlink()
+    said = fault(path, path.read_text())
+    assert said == f"pbx.0: password_file: cannot read {secret}: No such file or directory"
+
+
+def test_secrets_do_not_show(path: Path) -> None:
+    """Neither in the representation nor in an error."""
+    path.write_text('[database]\nurl = "postgresql://me:hush@db/calls"\n[[pbx]]\npassword = "hush"')
+    config = load_config(path)
+    assert "hush" not in repr(config)
+    assert "hush" not in fault(path, '[database]\nurl = "mysql://me:hush@db/calls"')
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[sever]", "sever: unknown key"),
+        ("[server]\nprot = 1", "server.prot: unknown key"),
+        ("[server]\nport = 70000", "server.port: less than or equal to 65535"),
+        ('[objects]\nkind = "s4"', "objects.kind: 'embedded' or 's3'"),
+        ('[objects]\nobject_lock = "governance"', "objects: object_lock: this version knows only"),
+        ('[database]\nurl = "db"', "database.url: expected postgresql://user:password@host"),
+        ('[[pbx]]\nname = "Main"', "pbx.0.name: expected 1 to 31 of a-z, 0-9 and _, a letter or"),
+        ('[[pbx]]\nurl = "pbx:8088"', "pbx.0.url: expected a URL such as http://127.0.0.1:8088"),
+        ('[[pbx]]\nurl = "http://me:pw@pbx:8088"', "pbx.0.url: expected a URL such as http://127"),
+        ('[[pbx]]\nurl = ""', "pbx.0.url: String should have at least 1 character"),
+        ("[[pbx]]\n[[pbx]]", "pbx: two [[pbx]] have the same name"),
+        ("[server", "Expected ']'"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_a_line_that_names_the_key(path: Path, text: str, said: str) -> None:
+    """Each fault says where it is and what was expected."""
+    assert fault(path, text).startswith(said)
+
+
+def test_several_faults_are_told_at_once(path: Path) -> None:
+    """Who mends one sees the others too."""
+    said = fault(path, "[server]\nprot = 1\n[data]\ndir = 2")
+    assert said == "server.prot: unknown key; data.dir: unknown key"
+
+
+def test_a_misspelt_variable_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of ours that names no section must not be ignored."""
+    monkeypatch.setenv("EARWITNESS_SEVER__PORT", "9000")
+    assert fault(path, "").startswith("environment variable EARWITNESS_SEVER__PORT names no")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    """A typo in --config must not start a service on defaults."""
+    with pytest.raises(ConfigurationInvalid, match=r"confg\.toml: no such file"):
+        load_config(tmp_path / "confg.toml")
+
+
+def test_the_configuration_cannot_change() -> None:
+    """What was checked stays what it was."""
+    with pytest.raises(ValueError, match="frozen"):
+        Config().server.port = 1

@@ -1,0 +1,38 @@
+"""A process loads what it needs and no more: each role is a process, so each library counts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+CODECS = {"av", "lameenc", "numpy", "soundfile"}
+DATABASE = {"alembic", "psycopg", "sqlalchemy"}
+STORE = {"boto3", "botocore"}
+PBX = {"requests", "websocket"}
+HTTP = {"flask", "gunicorn"}
+
+
+def loaded(statement: str) -> set[str]:
+    """The top-level modules that are loaded after a statement in a fresh process."""
+    code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "unneeded"),
+    [
+        ("import earwitness.cli", CODECS | DATABASE | STORE | PBX | HTTP),
+        ("import earwitness.serve", CODECS | DATABASE | STORE | PBX | HTTP),
+        ("import earwitness.doctor", CODECS | HTTP),
+        ("import recorder.watch, recorder.capture", CODECS | STORE | HTTP),
+        ("import api.app, storage.objects, recorder.capture", CODECS),
+    ],
+)
+def test_what_is_not_needed_is_not_loaded(statement: str, unneeded: set[str]) -> None:
+    """`serve` loads no library of a role, the watcher no store, the API no codec."""
+    assert loaded(statement) & unneeded == set()
