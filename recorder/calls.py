@@ -89,7 +89,7 @@ class CallModel:
         match event:
             case ari.ChannelCreated(channel=channel):
                 return () if channel.technology in HELPERS else (channel.id,)
-            case ari.ChannelEnteredBridge(bridge=bridge):
+            case ari.ChannelEnteredBridge(bridge=bridge) if _joins(bridge):
                 present = [id_ for id_ in bridge.channel_ids if id_ in self._call_of]
                 return tuple(present) if len({self._call_of[id_] for id_ in present}) > 1 else ()
         return ()
@@ -133,7 +133,7 @@ class CallModel:
                 touched.add(self._add(channel, linkedids[channel.id]))
             case ari.ChannelDestroyed(channel=channel):
                 touched.add(self._end(channel.id, event.at, vanished=False))
-            case ari.ChannelEnteredBridge(bridge=bridge, channel=channel):
+            case ari.ChannelEnteredBridge(bridge=bridge, channel=channel) if _joins(bridge):
                 touched.add(self._enter(channel, bridge.id, event.at))
             case ari.ChannelLeftBridge(channel=channel):
                 touched.add(self._update(channel.id, bridge_id=None))
@@ -173,7 +173,8 @@ class CallModel:
 
     def _rebuild_bridges(self, bridges: Iterable[ari.Bridge]) -> set[str | None]:
         """Who joined unseen may have been talking ever since the channel began."""
-        bridge_of = {id_: bridge.id for bridge in bridges for id_ in bridge.channel_ids}
+        joining = [bridge for bridge in bridges if _joins(bridge)]
+        bridge_of = {id_: bridge.id for bridge in joining for id_ in bridge.channel_ids}
         touched: set[str | None] = set()
         for id_, leg in self._live_legs().items():
             if id_ in bridge_of:
@@ -276,6 +277,11 @@ class CallModel:
 
     def _id(self, call: _Call) -> str:
         return build_call_id(self._pbx, call.linkedid)
+
+
+def _joins(bridge: ari.Bridge) -> bool:
+    """Whether those in the bridge hear each other; in a parking lot they wait, each for himself."""
+    return bridge.type != "holding"
 
 
 def _side(leg: Leg, call: _Call) -> Side | None:

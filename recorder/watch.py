@@ -101,19 +101,21 @@ class Watch:
 
     def run(self, stop: threading.Event) -> None:
         """Own the PBX and watch it; stand by while another process does."""
-        stands_by = False
+        told = ""
         while not stop.is_set():
             try:
                 with self.catalogue.try_lock(f"watch {self.name}") as lock:
                     if lock is not None:
-                        stands_by = False
+                        told = ""
                         log.info("watch.began", pbx=self.name)
                         self._watch(lock, stop)
-                    elif not stands_by:
-                        stands_by = True
+                    elif told != "standing by":
+                        told = "standing by"
                         log.info("watch.stands-by", pbx=self.name)
             except EarwitnessError as error:
-                log.warning("watch.interrupted", pbx=self.name, error=str(error))
+                if told != str(error):
+                    told = str(error)
+                    log.warning("watch.interrupted", pbx=self.name, error=told)
             except Exception:
                 log.exception("watch.broke", pbx=self.name)  # begun anew, by listing what there is
             stop.wait(TICK_S)

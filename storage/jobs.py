@@ -67,7 +67,7 @@ def run_worker(url: str, context: Mapping[str, Any], *, concurrency: int) -> Non
     A job cannot be interrupted: the process ends, with status 0, where one is still running 6 s
     after the signal, and the job is left to another worker.
     """
-    logging.getLogger("procrastinate").setLevel(logging.WARNING)
+    _tell_lost_connections_once()
 
     async def run() -> None:
         connector = PsycopgConnector(
@@ -89,7 +89,25 @@ def run_worker(url: str, context: Mapping[str, Any], *, concurrency: int) -> Non
     try:
         asyncio.run(run())
     except (ConnectorException, psycopg.OperationalError) as error:
-        raise CatalogueUnavailable(f"PostgreSQL, for the job queue: {error}") from error
+        raise CatalogueUnavailable(f"PostgreSQL: the job queue: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what PostgreSQL's library said."""
+    cause = error.__cause__ or error
+    return str(cause).strip().partition("\n")[0] or type(cause).__name__
+
+
+def _tell_lost_connections_once() -> None:
+    """The libraries log every sign of one, with tracebacks; `run_worker` raises it besides."""
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    for name in ("procrastinate.worker.worker", "procrastinate.utils"):
+        logging.getLogger(name).addFilter(_is_no_lost_connection)
+
+
+def _is_no_lost_connection(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], ConnectorException))
 
 
 async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
@@ -102,7 +120,7 @@ async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
         if not ending.is_set():
             signalled.cancel()
             await worker
-            raise CatalogueUnavailable("PostgreSQL: the job queue lost its connection")
+            raise CatalogueUnavailable("PostgreSQL: the job queue: the connection is lost")
         last = threading.Timer(END_WITHIN_S, os._exit, (0,))
         last.daemon = True
         last.start()

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, Protocol
 from urllib.parse import quote, urlsplit
 
 import boto3
@@ -36,11 +37,12 @@ from storage.errors import (
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
+    from _typeshed import WriteableBuffer
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-# What is held in memory of one object at a time: the largest single put, and the size of a part.
-PART_BYTES = 5 * 1024 * 1024  # no store takes smaller parts
+# The largest single put, and the size of a part.
+PART_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 LONGEST_PRESIGN_S = 7 * 24 * 3600  # a limit of the signature, version 4
 # Where the embedded store keeps its indexes, below its data directory.
@@ -209,35 +211,36 @@ class S3ObjectStore:
         self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str], sha256: str
     ) -> StoredObject:
         upload = _Upload(key, path.stat().st_size, sha256, content_type, metadata)
-        if upload.size_bytes <= PART_BYTES:
-            return self._put(upload, path.read_bytes())
-        kept = self._find_same(upload)
-        return kept or self._put_in_parts(upload, path)
+        if upload.size_bytes > PART_BYTES:
+            return self._find_same(upload) or self._put_in_parts(upload, path)
+        with path.open("rb") as file:
+            return self._put(upload, file)
 
     def put_bytes(
         self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str] = NO_METADATA
     ) -> StoredObject:
         sha256 = hashlib.sha256(data).hexdigest()
-        return self._put(_Upload(key, len(data), sha256, content_type, metadata), data)
+        return self._put(_Upload(key, len(data), sha256, content_type, metadata), BytesIO(data))
 
-    def _put(self, upload: "_Upload", data: bytes) -> StoredObject:
+    def _put(self, upload: "_Upload", body: BinaryIO) -> StoredObject:
         """Put once; where the key is taken, by other bytes than these, put over it."""
         if not self._puts_once:
-            return self._find_same(upload) or self._put_over(upload, data)
+            return self._find_same(upload) or self._put_over(upload, body)
         try:
-            return self._put_over(upload, data, IfNoneMatch="*")
+            return self._put_over(upload, body, IfNoneMatch="*")
         except _KeyTaken:
-            return self._find_same(upload) or self._put_over(upload, data)
+            return self._find_same(upload) or self._put_over(upload, body)
         except _NotImplementedThere:
             self._puts_once = False
-            return self._put(upload, data)
+            return self._put(upload, body)
 
-    def _put_over(self, upload: "_Upload", data: bytes, **condition: Any) -> StoredObject:
+    def _put_over(self, upload: "_Upload", body: BinaryIO, **condition: Any) -> StoredObject:
+        body.seek(0)
         with _translated(upload.key):
             answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=upload.key,
-                Body=data,
+                Body=body,
                 ContentType=upload.content_type,
                 Metadata=upload.user_metadata,
                 # Both: with the value alone the algorithm is not sent, and some stores then
@@ -271,12 +274,12 @@ class S3ObjectStore:
     def _put_parts(
         self, upload: "_Upload", path: Path, upload_id: str
     ) -> list["CompletedPartTypeDef"]:
-        """Send the file part by part, each with its sum; one part is in memory at a time."""
+        """Send the file part by part, each with its sum."""
         whole = hashlib.sha256()
         count = -(-upload.size_bytes // PART_BYTES)
         with path.open("rb") as file:
             parts = [
-                self._put_part(upload, upload_id, number, file, whole)
+                self._put_part(upload, upload_id, number, _Part(file, number, whole))
                 for number in range(1, count + 1)
             ]
         if whole.hexdigest() != upload.sha256:
@@ -284,17 +287,15 @@ class S3ObjectStore:
         return parts
 
     def _put_part(
-        self, upload: "_Upload", upload_id: str, number: int, file: IO[bytes], whole: "Hash"
+        self, upload: "_Upload", upload_id: str, number: int, part: "_Part"
     ) -> "CompletedPartTypeDef":
-        data = file.read(PART_BYTES)
-        whole.update(data)
-        checksum = _checksum(hashlib.sha256(data).digest())
+        checksum = _checksum(part.digest)
         answer = self._client.upload_part(
             Bucket=self._bucket,
             Key=upload.key,
             UploadId=upload_id,
             PartNumber=number,
-            Body=data,
+            Body=BufferedReader(part, CHUNK_BYTES),
             ChecksumAlgorithm="SHA256",
             ChecksumSHA256=checksum,
         )
@@ -482,6 +483,45 @@ class _Upload:
     @property
     def user_metadata(self) -> dict[str, str]:
         return {**self.metadata, "sha256": self.sha256}
+
+
+class _Part(RawIOBase):
+    """A part of a file as the body of a request, read while it is sent: never whole in memory.
+
+    `digest` is its SHA-256; its bytes are added to the sum of the `whole`, too.
+    """
+
+    def __init__(self, file: BinaryIO, number: int, whole: "Hash") -> None:
+        self._file = file
+        self._first = (number - 1) * PART_BYTES
+        self._size = min(PART_BYTES, os.fstat(file.fileno()).st_size - self._first)
+        self._at = 0
+        own = hashlib.sha256()
+        while data := self.read(CHUNK_BYTES):
+            own.update(data)
+            whole.update(data)
+        self.digest = own.digest()
+        self.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        self._file.seek(self._first + self._at)
+        data = self._file.read(min(len(memoryview(buffer)), self._size - self._at))
+        memoryview(buffer)[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
 
 
 def _build_client(settings: ObjectStoreSettings, endpoint_url: str) -> "S3Client":

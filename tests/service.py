@@ -16,8 +16,8 @@ from lab.ports import free_port
 from lab.waiting import until
 
 REPOSITORY = Path(__file__).parent.parent
-STARTS_WITHIN_S = 60.0
-STORED_WITHIN_S = 60.0
+STARTS_WITHIN_S = 90.0
+STORED_WITHIN_S = 150.0
 
 
 class Service:

@@ -58,9 +58,9 @@ class Pbx:
     def answer(self, one: ari.Channel) -> None:
         self.tell(ari.ChannelStateChange(self._at(), "", replace(one, state="Up")))
 
-    def enter(self, one: ari.Channel, bridge: str = "b") -> None:
+    def enter(self, one: ari.Channel, bridge: str = "b", type_: str = "mixing") -> None:
         self.bridges.setdefault(bridge, []).append(one.id)
-        there = ari.Bridge(bridge, "mixing", "simple_bridge", tuple(self.bridges[bridge]))
+        there = ari.Bridge(bridge, type_, "", tuple(self.bridges[bridge]))
         self.tell(ari.ChannelEnteredBridge(self._at(), "", there, replace(one, state="Up")))
 
     def leave(self, one: ari.Channel, bridge: str = "b") -> None:
@@ -99,6 +99,22 @@ def test_an_inbound_call_from_ring_to_end() -> None:
     assert pbx.call().state == "up"
     pbx.destroy(CUSTOMER)
     assert (pbx.call().state, pbx.call().ended_at) == ("ended", pbx.now)
+
+
+def test_calls_that_wait_in_one_place_are_not_joined() -> None:
+    """In a parking lot all wait in one bridge, each for himself: nothing is read too early."""
+    pbx, other = inbound(), replace(CUSTOMER, id="2.0")
+    pbx.leave(CUSTOMER)
+    pbx.destroy(AGENT)
+    pbx.enter(CUSTOMER, "lot", "holding")
+    pbx.create(other, "2.0")
+    pbx.enter(other, "lot", "holding")
+    lot = ari.Bridge("lot", "holding", "", (CUSTOMER.id, other.id))
+    pbx.model.rebuild([CUSTOMER, other], pbx.linkedids, [lot], pbx.now, vanished=False)
+    assert not pbx.model.is_split()
+    assert [leg.joined_at for leg in legs_of(pbx.call("2.0"))] == [None]
+    assert not is_conversation(pbx.call())
+    assert [leg.channel.id for leg in legs_to_capture(pbx.call())] == [CUSTOMER.id]
 
 
 def test_who_talks_with_whom() -> None:
