@@ -37,7 +37,6 @@ from storage.errors import (
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
-    from _typeshed import WriteableBuffer
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
@@ -509,7 +508,7 @@ class _Part(RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, buffer: "WriteableBuffer") -> int:
+    def readinto(self, buffer: Any) -> int:
         self._file.seek(self._first + self._at)
         data = self._file.read(min(len(memoryview(buffer)), self._size - self._at))
         memoryview(buffer)[: len(data)] = data
