@@ -26,7 +26,7 @@ def clear(context: jobs.JobContext, recording_id: str) -> None:
     _attempt(context, recording_id, _finisher(context).clear, _give_up)
 
 
-@jobs.app.periodic(cron="*/5 * * * * *")
+@jobs.app.periodic(cron="* * * * * */5")  # every 5 s: the sixth field is the seconds
 @jobs.app.task(name="retry_stalled", pass_context=True)
 async def retry_stalled(context: jobs.JobContext, timestamp: int) -> None:
     """The jobs of workers that died are run by others."""
