@@ -25,6 +25,7 @@ SUPERVISOR_HZ = 1320
 AGENT_HZ = {"2001": 880, "2002": 1100, "2003": 1210}
 TONES_HZ = AGENT_HZ | dict.fromkeys(SUPERVISORS, SUPERVISOR_HZ)
 CHANNELVARS = ("LAB_PARTY", "LAB_DOES")
+BYTES_PER_S = 16_000  # of the files: 16 bits, 8 kHz
 
 Manner = Literal["answer", "busy", "ring"]
 
@@ -270,10 +271,18 @@ class Leg:
         """WAV of what this party sent, aligned to `heard`; the leg must be over."""
         return self._recorded("said")
 
+    def has_heard(self, seconds: float) -> bool:
+        """Whether that much of what this party heard is on the disk."""
+        wav = self._wav("heard")
+        return wav.exists() and wav.stat().st_size > seconds * BYTES_PER_S
+
     def _recorded(self, what: str) -> Path:
-        wav = self.far.asterisk.spool / "monitor" / f"{self.channel_id}-{what}.wav"
+        wav = self._wav(what)
         until(lambda: _is_complete(wav))
         return wav
+
+    def _wav(self, what: str) -> Path:
+        return self.far.asterisk.spool / "monitor" / f"{self.channel_id}-{what}.wav"
 
     def _do(self, what: str) -> None:
         self._command("POST", "/continue", context="talk", extension=what, priority=1)

@@ -212,6 +212,7 @@ def test_supervisor(world: World) -> None:
     )
     supervisor, agent = world.supervisor("9001"), world.far.await_leg("2001")
     until(lambda: supervisor.is_up() and agent.is_up())
+    until(lambda: supervisor.has_heard(1.0) and agent.has_heard(1.0))
     agent.hang_up()
     supervisor.await_down()
     assert_tones(supervisor.said(), SUPERVISOR_HZ)
