@@ -4,10 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -15,6 +11,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from storage.errors import CatalogueUnavailable
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
+# A revision is a number, and the name of its file begins with it.
+NEWEST = max(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 # Any constant will do, as long as every process uses the same one.
 MIGRATION_LOCK = 0x6561727769746E73
 
@@ -87,17 +85,26 @@ class Catalogue:
 
     def migrate(self) -> None:
         """Bring the schema to this version; processes that start together take turns."""
+        present, needed = self.schema_versions()
+        if present == needed:
+            return
+        from alembic import command  # noqa: PLC0415  8 MB that a migrated database spares
+        from alembic.config import Config  # noqa: PLC0415
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("path_separator", "os")
         with self.begin() as tx:
             tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            config = _alembic()
             config.attributes["connection"] = tx
             command.upgrade(config, "head")
 
-    def schema_versions(self) -> tuple[str | None, str | None]:
+    def schema_versions(self) -> tuple[str | None, str]:
         """The database's schema version and the one that this program needs."""
         with self.begin() as tx:
-            present = MigrationContext.configure(tx).get_current_revision()
-        return present, ScriptDirectory.from_config(_alembic()).get_current_head()
+            migrated = tx.scalar(text("SELECT to_regclass('alembic_version')")) is not None
+            present = migrated and tx.scalar(text("SELECT version_num FROM alembic_version"))
+        return present or None, NEWEST
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -116,13 +123,6 @@ class Lock:
             self._connection.execute(text("SELECT 1"))
         except (OperationalError, InterfaceError) as error:
             raise CatalogueUnavailable(f"PostgreSQL: {_first_line(error)}") from error
-
-
-def _alembic() -> AlembicConfig:
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    return config
 
 
 def _first_line(error: Exception) -> str:
