@@ -3,11 +3,11 @@
 The pipeline is a worker process as it runs in earnest, with PostgreSQL, SeaweedFS and Asterisk
 beside it. The script does for each call what can be done from a shell: fetch the two sides with
 curl, join and encode them with ffmpeg, `aws s3 cp`. The bare encoder is PyAV in a loop with the
-same settings: it reads two files and writes one. All three run in turn, on the same speech.
-CPU is that of the worker, of the script's processes, of the loop; what the servers use for each
-is told apart.
+same settings: it reads two files and writes one. All three run in turn, on the same speech, two
+calls at a time. CPU is that of the worker, of the script's processes, of the loop; what the servers
+use for each is told apart.
 
-    python bench/pipeline.py [--rounds 3] [--seconds 10 300 7200]
+    python bench/pipeline.py [--rounds 5] [--seconds 10 300 7200]
 
 Needs ffmpeg (Debian's) and aws: `python3 -m venv .cache/awscli && .cache/awscli/bin/pip install
 awscli`, or any `aws` on the PATH.
@@ -21,8 +21,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -35,6 +38,8 @@ from recorder.audio.encode import CODECS
 from recorder.audio.mix import BLOCK_S
 from recorder.audio.probe import probe_wav
 
+AT_ONCE = 2  # as the worker
+RATE = 8_000
 SERVERS = ("postgres", "weed", "asterisk")
 # At least that many times the recordings of the script for the same CPU.
 SCRIPT_BARS: Mapping[float, float] = {10: 10.0, 300: 2.0}
@@ -72,7 +77,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Which calls, and how often."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 300, 7200])
     return parser.parse_args()
 
@@ -97,39 +102,45 @@ def compare(works: Works, path: str, seconds: float, rounds: int) -> bool:
     """Measure calls of one length, in turn; tell, and answer whether the bars are held."""
     sides = speak(works.directory, seconds)
     rounds = 1 if seconds > 1_000 else rounds
-    few, many = max(1, round(min(5, 600 / seconds))), max(1, round(min(60, 1_800 / seconds)))
-    ours: list[Cost] = []
-    theirs: list[Cost] = []
-    bare: list[float] = []
+    many, few = max(AT_ONCE, round(min(40, 1_200 / seconds))), AT_ONCE * (2 if seconds < 60 else 1)
+    script = prepare_script(works, path, sides)
+    ours, theirs, bare = [], [], []
     with works.worker() as worker:
-        works.finish(sides, min(4, many))  # to warm up
+        works.finish(sides, AT_ONCE)  # to warm up
         for _ in range(rounds):
-            ours.append(cost(lambda: process_cpu_s(worker), many, works.finish, sides))
-            theirs.append(cost(children_cpu_s, few, run_scripts(works, path), sides))
-            bare.append(cost(time.process_time, many, encode, sides, works.directory).own_s)
+            finish = partial(works.finish, sides)
+            ours.append(cost(lambda: process_cpu_s(worker), many, finish))
+            theirs.append(cost(children_cpu_s, few, partial(side_by_side, script)))
+            loop = partial(side_by_side, partial(encode, sides, works.directory))
+            bare.append(cost(time.process_time, many, loop))
     return tell(seconds, ours, theirs, bare)
 
 
-def cost(clock: Callable[[], float], count: int, work: Callable[..., None], *what: object) -> Cost:
-    """What `work(sides, count, …)` costs for each of `count` recordings."""
+def cost(clock: Callable[[], float], count: int, work: Callable[[int], None]) -> Cost:
+    """What `work(count)` costs for each of `count` recordings."""
     before = {name: server_cpu_s(name) for name in SERVERS}
     began = clock()
-    work(what[0], count, *what[1:])
+    work(count)
     own_s = clock() - began
     servers_s = {name: (server_cpu_s(name) - before[name]) / count for name in SERVERS}
     return Cost(own_s / count, servers_s)
 
 
-def run_scripts(works: Works, path: str) -> Callable[[Sides, int], None]:
-    """The script, once for each call."""
-    work = works.directory / "script"
-    work.mkdir(exist_ok=True)
+def side_by_side(work: Callable[[int], None], count: int) -> None:
+    """Do `work(number)` that often, as many at once as the worker does."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(work, range(count)))
+
+
+def prepare_script(works: Works, path: str, sides: Sides) -> Callable[[int], None]:
+    """The script for one call, which has a directory of its own."""
     store, asterisk = works.store, works.asterisk
     environment = {
         "PATH": path,
-        "HOME": str(work),
-        "WORK": str(work),
+        "HOME": str(works.directory),
         "ARI_USER": f"{asterisk.username}:{asterisk.password}",
+        "LEFT": works.put_on_pbx(sides.left, f"script/{sides.duration_s:g}-left"),
+        "RIGHT": works.put_on_pbx(sides.right, f"script/{sides.duration_s:g}-right"),
         "ENDPOINT": store.endpoint_url,
         "BUCKET": store.bucket,
         "AWS_ACCESS_KEY_ID": store.access_key_id,
@@ -137,39 +148,29 @@ def run_scripts(works: Works, path: str) -> Callable[[Sides, int], None]:
         "AWS_DEFAULT_REGION": store.region,
     }
 
-    def run(sides: Sides, count: int) -> None:
-        for number in range(count):
-            call = environment | {
-                "LEFT": works.put_on_pbx(sides.left, "script/left"),
-                "RIGHT": works.put_on_pbx(sides.right, "script/right"),
-                "KEY": f"script/{time.time_ns()}-{number}.opus",
-            }
+    def run(number: int) -> None:
+        with TemporaryDirectory(dir=works.directory) as work:
+            call = environment | {"WORK": work, "KEY": f"script/{time.time_ns()}-{number}.opus"}
             subprocess.run(["sh", "-c", SCRIPT], env=call, check=True)
 
     return run
 
 
-def encode(sides: Sides, count: int, directory: Path) -> None:
-    """The encoder with our settings, in a loop, and nothing that is not needed for it."""
-    for _ in range(count):
-        left, right = (
-            np.memmap(one, "<i2", "r", probe_wav(one).data_offset) for one in sides_of(sides)
-        )
-        with CODECS["opus"].open(directory / "bare.opus", 8_000, 2) as write:
-            for first in range(0, len(left), BLOCK_S * 8_000):
-                run = slice(first, first + BLOCK_S * 8_000)
-                write(np.stack((left[run], right[run])))
+def encode(sides: Sides, directory: Path, number: int) -> None:
+    """The encoder with our settings, and nothing that is not needed for it."""
+    files = (sides.left, sides.right)
+    left, right = (np.memmap(one, "<i2", "r", probe_wav(one).data_offset) for one in files)
+    with CODECS["opus"].open(directory / f"bare-{number}.opus", RATE, 2) as write:
+        for first in range(0, len(left), BLOCK_S * RATE):
+            run = slice(first, first + BLOCK_S * RATE)
+            write(np.stack((left[run], right[run])))
 
 
-def sides_of(sides: Sides) -> tuple[Path, Path]:
-    """Left, right."""
-    return sides.left, sides.right
-
-
-def tell(seconds: float, ours: list[Cost], theirs: list[Cost], bare: list[float]) -> bool:
+def tell(seconds: float, ours: list[Cost], theirs: list[Cost], bare: list[Cost]) -> bool:
     """Print medians and ratios; whether the bars are held."""
-    own, script = (statistics.median(one.own_s for one in costs) for costs in (ours, theirs))
-    encoder = statistics.median(bare)
+    own, script, encoder = (
+        statistics.median(one.own_s for one in costs) for costs in (ours, theirs, bare)
+    )
     script_bar, encoder_bar = SCRIPT_BARS.get(seconds), ENCODER_BARS.get(seconds)
     print(f"calls of {seconds:g} s, CPU for one recording")
     print(f"  pipeline      {own:8.4f} s   beside it {beside(ours)}")

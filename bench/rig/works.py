@@ -33,13 +33,14 @@ from storage import jobs
 from storage.catalogue import calls, recordings, segments
 from storage.catalogue.engine import Catalogue
 from storage.objects import ObjectStoreSettings
-from storage.records import CallRecord, RecordingRecord, SegmentRecord
+from storage.records import CallRecord, Format, RecordingRecord, SegmentRecord, Side
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PBX = "lab"
 SECOND_LEG_LATER_S = 0.01  # two recordings never begin at the same moment
 FINISHED_WITHIN_S = 900.0
 UNDONE = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
+SIDES: tuple[Side, ...] = ("left", "right")
 NOBODY = ari.Party("", "")
 
 
@@ -83,7 +84,7 @@ class Works:
             process.terminate()
             process.wait(20)
 
-    def finish(self, sides: Sides, count: int, format_: str = "opus") -> None:
+    def finish(self, sides: Sides, count: int, format_: Format = "opus") -> None:
         """Have that many recordings of this call finished; return when the PBX is cleared too."""
         ids = [self._capture(sides, format_) for _ in range(count)]
         with self.catalogue.begin() as tx:
@@ -104,7 +105,7 @@ class Works:
         quoted = name.replace("/", "%2F")
         return f"{self.asterisk.ari_url}/ari/recordings/stored/{quoted}/file"
 
-    def _capture(self, sides: Sides, format_: str) -> UUID:
+    def _capture(self, sides: Sides, format_: Format) -> UUID:
         """A recording as it is at hang-up."""
         began = datetime.now(UTC) - timedelta(seconds=sides.duration_s)
         call = _call(uuid7(), began, sides.duration_s)
@@ -132,7 +133,7 @@ class Works:
 
     def _is_done(self) -> bool:
         with self.catalogue.begin() as tx:
-            return tx.scalar(text(UNDONE)) == 0
+            return bool(tx.scalar(text(UNDONE)) == 0)
 
 
 def _configuration(directory: Path, asterisk: Asterisk) -> str:
@@ -172,14 +173,14 @@ def _channel(id_: str, name: str, number: str, exten: str, at: datetime) -> ari.
 def _segment(
     recording: RecordingRecord, place: int, channel_id: str, duration_s: float
 ) -> SegmentRecord:
-    id_, side = uuid7(), ("left", "right")[place]
+    id_ = uuid7()
     assert recording.started_at is not None
     began = recording.started_at + timedelta(seconds=place * SECOND_LEG_LATER_S)
     return SegmentRecord(
         id=id_,
         recording_id=recording.id,
         channel_id=channel_id,
-        side=side,
+        side=SIDES[place],
         state="finished",
         name=names.build_recording_name(recording.id, id_, began),
         started_at=began,
