@@ -9,7 +9,7 @@ A pause ends the captures: while it lasts nothing listens to the call at all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -235,9 +235,11 @@ class Capture:
 
     def _detach(self, ari: Ari, segment: SegmentRecord) -> None:
         """Both are needed: a recording that is still queued ignores the stop, but not the end of
-        its snoop; a snoop without frames lingers, but no longer records."""
-        ari.stop_live_recording(segment.name)
+        its snoop; a snoop without frames lingers, but no longer records. The snoop first: that the
+        file is closed is an event, after which nobody would look for the snoop."""
         ari.hang_up(names.build_snoop_id(segment.id))
+        with suppress(AriConflict):  # just now it ended
+            ari.stop_live_recording(segment.name)
         self.segment_ended(segment.id, datetime.now(UTC), "stopped")
 
     def _ask(self, ari: Ari, segment: SegmentRecord) -> None:
