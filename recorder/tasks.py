@@ -1,6 +1,7 @@
 """The jobs that workers run; each names a recording, and is safe to run again."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,8 +10,12 @@ import structlog
 from recorder.finish import Finisher
 from recorder.retry import next_wait_s, reason_for
 from storage import jobs
+from storage.catalogue import events
+from storage.catalogue.engine import Catalogue
 
 log = structlog.get_logger()
+
+EVENTS_KEPT_FOR = timedelta(days=3)
 
 
 @jobs.app.task(name="finish", pass_context=True, retry=jobs.RetryBy(next_wait_s))
@@ -33,6 +38,15 @@ async def retry_stalled(context: jobs.JobContext, timestamp: int) -> None:
     retried = await jobs.retry_stalled(context)
     if retried:
         log.warning("job.retried", count=retried, reason="its worker died")
+
+
+@jobs.app.periodic(cron="17 * * * *")  # hourly, and not when everybody else is at it
+@jobs.app.task(name="drop_events", pass_context=True)
+def drop_events(context: jobs.JobContext, timestamp: int) -> None:
+    """Events are kept for three days, for those who resume."""
+    catalogue: Catalogue = context.additional_context["catalogue"]
+    with catalogue.begin() as tx:
+        events.drop_events(tx, datetime.now(UTC) - EVENTS_KEPT_FOR)
 
 
 def _attempt(

@@ -4,10 +4,14 @@
     ├── ConfigurationInvalid        the configuration does not start; names file, key, expectation
     ├── NoSuchCall
     ├── NoSuchRecording
+    ├── NoSuchSpy
     ├── NoSuchObject                the store holds nothing under this key
-    ├── CallEnded                   nothing can be recorded of a call that is over
+    ├── CallEnded                   nothing can be recorded of, or heard on, a call that is over
     ├── NothingToRecord             the call has no leg that carries speech yet
     ├── RecordingNotActive          it has ended, or is not in the state that the request needs
+    ├── SpyEnded                    the spy is over: it can be switched no more
+    ├── BadDestination              a spy can be heard on a phone, TECH/resource, or in the browser
+    ├── ModeNotPermitted            this supervisor may not use this mode
     ├── AudioNotStored              the recording has no rendition (yet, or any more)
     ├── AudioUnusable               the captured files hold nothing that can be kept
     ├── PbxUnavailable              Asterisk does not answer, or refuses
@@ -50,6 +54,12 @@ class NoSuchRecording(EarwitnessError):
     error_id = "no-such-recording"
 
 
+class NoSuchSpy(EarwitnessError):
+    """There is no spy of this id."""
+
+    error_id = "no-such-spy"
+
+
 class NoSuchObject(EarwitnessError):
     """The object store holds nothing under this key."""
 
@@ -57,7 +67,7 @@ class NoSuchObject(EarwitnessError):
 
 
 class CallEnded(EarwitnessError):
-    """The call is over: there is nothing left to record."""
+    """The call is over: there is nothing left to record or to hear."""
 
     error_id = "call-ended"
 
@@ -72,6 +82,24 @@ class RecordingNotActive(EarwitnessError):
     """The recording is not in a state that allows this."""
 
     error_id = "recording-not-active"
+
+
+class SpyEnded(EarwitnessError):
+    """The spy is over."""
+
+    error_id = "spy-ended"
+
+
+class BadDestination(EarwitnessError):
+    """The destination is neither a phone (TECH/resource) nor the browser."""
+
+    error_id = "bad-destination"
+
+
+class ModeNotPermitted(EarwitnessError):
+    """This supervisor may not use this mode."""
+
+    error_id = "mode-not-permitted"
 
 
 class AudioNotStored(EarwitnessError):

@@ -4,16 +4,18 @@ Source: `storage/schema.py` and the words of the contract. Times are aware UTC d
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 T = TypeVar("T")
 
-Side = Literal["left", "right"]
+Side = Literal["left", "right", "both"]
 Layout = Literal["dual", "mono"]
 Format = Literal["opus", "mp3", "flac", "wav"]
+Mode = Literal["listen", "whisper", "barge"]
+Follow = Literal["call", "agent", "channel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,54 @@ class SegmentRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """A span in which a supervisor heard a call; `to_at` is None while it lasts."""
+
+    from_at: datetime
+    to_at: datetime | None
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpyRecord:
+    """A supervisor's session on a live call.
+
+    `destination` is a phone (`PJSIP/9001`) or `browser`. `call_id` moves on where the spy follows
+    an agent from call to call; `agent` and `channel_id` are what it sticks to. `may` are the modes
+    that its supervisor may use, `seen_at` is when its page was last connected.
+    """
+
+    id: UUID
+    call_id: str
+    pbx: str
+    mode: Mode
+    destination: str
+    state: str
+    supervisor: str
+    follow: Follow
+    started_at: datetime
+    may: tuple[Mode, ...]
+    agent: str | None = None
+    channel_id: str | None = None
+    live_at: datetime | None = None
+    ended_at: datetime | None = None
+    cause: str | None = None
+    heard: tuple[Heard, ...] = ()
+    seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """What happened: `call.*`, `recording.*` or `spy.*`; `agent` is whose call it concerns."""
+
+    id: str
+    type: str
+    at: datetime
+    agent: str | None
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class PbxRecord:
     """What `watch` last knew of a PBX."""
 
@@ -126,13 +176,17 @@ class PbxRecord:
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """Who a bearer token stands for; the token itself is kept only as its SHA-256."""
+    """Who a bearer token stands for; the token itself is kept only as its SHA-256.
+
+    `without` are permissions of its role that it does not have.
+    """
 
     id: UUID
     name: str
     role: str
     team: str | None
-    scopes: tuple[str, ...] = field(default=())
+    scopes: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

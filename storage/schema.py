@@ -7,6 +7,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -160,7 +161,7 @@ segment = Table(
     Column("end_cause", Text),
     Column("duration_s", Float),
     Column("size_bytes", BigInteger),
-    _one_of("side", "left", "right"),
+    _one_of("side", "left", "right", "both"),
     _one_of("state", "requested", "recording", "finished", "lost", "deleted"),
     # One running tap for each leg, whoever starts it.
     Index(
@@ -172,6 +173,65 @@ segment = Table(
     ),
 )
 
+spy = Table(
+    "spy",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("call_id", Text, nullable=False),
+    Column("pbx", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("supervisor", Text, nullable=False),
+    Column("follow", Text, nullable=False),
+    Column("may", ARRAY(Text), nullable=False),
+    Column("agent", Text),
+    Column("channel_id", Text),
+    Column("started_at", Instant, nullable=False),
+    Column("live_at", Instant),
+    Column("ended_at", Instant),
+    Column("cause", Text),
+    Column("heard", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("seen_at", Instant),
+    Column("audio_token_sha256", LargeBinary, unique=True),
+    _one_of("mode", "listen", "whisper", "barge"),
+    _one_of("state", "requested", "ringing", "live", "ended"),
+    _one_of("follow", "call", "agent", "channel"),
+    CheckConstraint("state <> 'ended' OR cause IS NOT NULL", name="cause"),
+    Index(None, "call_id", "id"),
+    Index("spy_live_idx", "pbx", postgresql_where=text("state <> 'ended'")),
+)
+
+# Numbers are given out in one order and committed in another. With the number of the transaction
+# that wrote it, an event has a place that no slower transaction can take before it: see
+# `storage/catalogue/events.py`.
+event = Table(
+    "event",
+    metadata,
+    Column(
+        "xid", BigInteger, primary_key=True, server_default=text("pg_current_xact_id()::text::int8")
+    ),
+    Column("n", BigInteger, Identity(always=True), primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("at", Instant, nullable=False, server_default=text("clock_timestamp()"), index=True),
+    Column("agent", Text),
+    Column("data", JSONB, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("detail", JSONB, nullable=False),
+    _one_of("outcome", "done", "refused"),
+    Index(None, "subject", "id"),
+)
+
 token = Table(
     "token",
     metadata,
@@ -180,6 +240,7 @@ token = Table(
     Column("role", Text, nullable=False),
     Column("team", Text),
     Column("scopes", ARRAY(Text), nullable=False),
+    Column("without", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("sha256", LargeBinary, nullable=False, unique=True),
     Column("created_at", Instant, nullable=False),
     _one_of("role", "admin", "supervisor", "compliance", "agent", "service"),

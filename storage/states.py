@@ -1,9 +1,10 @@
-"""The states of a recording, and the only ways between them. Pure.
+"""The states of recordings and spies, and the only ways between them. Pure.
 
-    requested → recording ⇄ paused → captured → stored → purged
+    recording: requested → recording ⇄ paused → captured → stored → purged
+    spy:       requested → ringing → live → ended
 
-Ends that keep no audio: `aborted` (never began), `discarded` (a person said so), `failed`
-(says why; whatever audio exists is kept). States never go back.
+A recording's ends that keep no audio: `aborted` (never began), `discarded` (a person said so),
+`failed` (says why; whatever audio exists is kept). States never go back. A browser does not ring.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,25 @@ NEXT: Mapping[str, frozenset[str]] = {
     "failed": frozenset(),
 }
 
+SPY_LIVE = frozenset({"requested", "ringing", "live"})
+
+SPY_NEXT: Mapping[str, frozenset[str]] = {
+    "requested": frozenset({"ringing", "live", "ended"}),
+    "ringing": frozenset({"live", "ended"}),
+    "live": frozenset({"ended"}),
+    "ended": frozenset(),
+}
+
 
 def sources(target: str) -> frozenset[str]:
     """The states from which a recording may move to `target`."""
-    return frozenset(state for state, targets in NEXT.items() if target in targets)
+    return _leading_to(target, NEXT)
+
+
+def spy_sources(target: str) -> frozenset[str]:
+    """The states from which a spy may move to `target`."""
+    return _leading_to(target, SPY_NEXT)
+
+
+def _leading_to(target: str, ways: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    return frozenset(state for state, targets in ways.items() if target in targets)

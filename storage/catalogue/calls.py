@@ -7,7 +7,9 @@ from datetime import datetime
 from sqlalchemy import Connection, RowMapping, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
+from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.catalogue.events import NewEvent
 from storage.errors import NoSuchCall
 from storage.records import CallRecord, Page
 from storage.schema import call
@@ -19,17 +21,20 @@ _KEPT = {column.name for column in call.columns} - {"id", "pbx"}
 
 def save_calls(tx: Connection, records: Iterable[CallRecord]) -> None:
     """Write calls as they are now. In the order of their ids, so two writers cannot deadlock."""
-    rows = [asdict(record) for record in sorted(records, key=lambda record: record.id)]
-    if not rows:
+    wanted = sorted(records, key=lambda record: record.id)
+    if not wanted:
         return
     statement = insert(call)
+    known = _find_calls(tx, [record.id for record in wanted])
     tx.execute(
         statement.on_conflict_do_update(
             index_elements=[call.c.id],
             set_={name: statement.excluded[name] for name in _KEPT},
         ),
-        rows,
+        [asdict(record) for record in wanted],
     )
+    changed = [record for record in wanted if known.get(record.id) != record]
+    events.add_events(tx, [_event(record, known.get(record.id)) for record in changed])
 
 
 def find_call(tx: Connection, call_id: str) -> CallRecord | None:
@@ -85,6 +90,19 @@ def list_calls(
         tuple(records[:limit]),
         encode_cursor(last.started_at.isoformat(), last.id) if last else None,
     )
+
+
+def _find_calls(tx: Connection, call_ids: Sequence[str]) -> dict[str, CallRecord]:
+    rows = tx.execute(select(call).where(call.c.id.in_(call_ids))).mappings()
+    return {row["id"]: _record(row) for row in rows}
+
+
+def _event(record: CallRecord, before: CallRecord | None) -> NewEvent:
+    """What to tell of a call that is new or changed."""
+    moved = before is None or before.state != record.state
+    names = ("id", "pbx", "state", "direction", "queue", "agent")
+    facts = {name: getattr(record, name) for name in names}
+    return NewEvent(f"call.{record.state if moved else 'changed'}", facts, record.agent)
 
 
 def _record(row: RowMapping) -> CallRecord:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -15,6 +17,7 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 NEWEST = max(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 # Any constant will do, as long as every process uses the same one.
 MIGRATION_LOCK = 0x6561727769746E73
+_CONNECT_ARGS: dict[str, Any] = {"connect_timeout": 5, "application_name": "earwitness"}
 
 
 class Catalogue:
@@ -29,7 +32,7 @@ class Catalogue:
             self._url,
             pool_size=pool_size,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 5, "application_name": "earwitness"},
+            connect_args=_CONNECT_ARGS,
         )
 
     def __repr__(self) -> str:
@@ -82,6 +85,14 @@ class Catalogue:
                 yield connection.execution_options(isolation_level="AUTOCOMMIT")
         except (OperationalError, InterfaceError) as error:
             raise CatalogueUnavailable(f"PostgreSQL: {_first_line(error)}") from error
+
+    def connect_alone(self) -> psycopg.Connection[Any]:
+        """A connection outside the pool, on which every statement stands alone; to be closed.
+
+        Raises psycopg.Error.
+        """
+        url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return psycopg.connect(url, autocommit=True, **_CONNECT_ARGS)
 
     def migrate(self) -> None:
         """Bring the schema to this version; processes that start together take turns."""

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from storage import states
+from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, encode_cursor
 from storage.errors import NoSuchRecording
 from storage.records import Gap, Page, Pause, RecordingRecord
@@ -67,6 +68,7 @@ class RecordingFilter:
 def create_recording(tx: Connection, record: RecordingRecord) -> None:
     """Write the promise down; its state is `requested`."""
     tx.execute(insert(recording).values(_row(record)))
+    _tell(tx, record)
 
 
 def find_recording(tx: Connection, recording_id: UUID) -> RecordingRecord | None:
@@ -166,17 +168,27 @@ def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> No
 
 
 def _change(
-    tx: Connection, recording_id: UUID, sources: Collection[str], **columns: Any
+    tx: Connection, recording_id: UUID, sources: Collection[str], *, state: str, **columns: Any
 ) -> RecordingRecord | None:
-    """Change the recording if its state is one of `sources`; None if it is not."""
+    """Change the recording's state if it is one of `sources`; None if it is not."""
     statement = (
         update(recording)
         .where(recording.c.id == recording_id, recording.c.state.in_(sources))
-        .values(**columns)
+        .values(state=state, **columns)
         .returning(recording)
     )
     row = tx.execute(statement).mappings().one_or_none()
-    return _record(row) if row is not None else None
+    if row is None:
+        return None
+    record = _record(row)
+    _tell(tx, record)
+    return record
+
+
+def _tell(tx: Connection, record: RecordingRecord) -> None:
+    names = ("call_id", "pbx", "state", "agent", "reason")
+    facts = {"id": str(record.id)} | {name: getattr(record, name) for name in names}
+    events.add_event(tx, f"recording.{record.state}", facts, agent=record.agent)
 
 
 def _closed_pauses(at: datetime) -> ColumnElement[Any]:

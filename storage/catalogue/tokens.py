@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert, select
@@ -12,13 +13,22 @@ from storage.records import TokenRecord
 from storage.schema import token
 
 PREFIX = "ew_"
-_COLUMNS = [token.c.id, token.c.name, token.c.role, token.c.team, token.c.scopes]
+_COLUMNS = [getattr(token.c, field.name) for field in fields(TokenRecord)]
 
 
 def create_token(
-    tx: Connection, *, name: str, role: str, team: str | None = None, scopes: Sequence[str] = ()
+    tx: Connection,
+    *,
+    name: str,
+    role: str,
+    team: str | None = None,
+    scopes: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> str:
-    """Create a bearer token and return it: the only time that it can be seen."""
+    """Create a bearer token and return it: the only time that it can be seen.
+
+    `without` are permissions of its role that it does not have.
+    """
     secret = PREFIX + secrets.token_urlsafe(32)
     tx.execute(
         insert(token).values(
@@ -27,6 +37,7 @@ def create_token(
             role=role,
             team=team,
             scopes=list(scopes),
+            without=list(without),
             sha256=_digest(secret),
             created_at=datetime.now(UTC),
         )
@@ -39,7 +50,8 @@ def find_token(tx: Connection, secret: str) -> TokenRecord | None:
     row = tx.execute(select(*_COLUMNS).where(token.c.sha256 == _digest(secret))).one_or_none()
     if row is None:
         return None
-    return TokenRecord(row.id, row.name, row.role, row.team, tuple(row.scopes))
+    lists = {"scopes": tuple(row.scopes), "without": tuple(row.without)}
+    return TokenRecord(**{**row._mapping, **lists})
 
 
 def list_agents_of_team(tx: Connection, team: str) -> frozenset[str]:

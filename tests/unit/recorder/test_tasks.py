@@ -9,8 +9,7 @@ from storage import jobs
 
 def test_dead_workers_are_looked_for_every_five_seconds() -> None:
     """In any minute of the hour: the sixth field of a cron is the seconds."""
-    (periodic,) = jobs.app.periodic_registry.periodic_tasks.values()
-    assert periodic.task.name == tasks.retry_stalled.name
+    periodic = jobs.app.periodic_registry.periodic_tasks[tasks.retry_stalled.name, ""]
     began = datetime(2026, 11, 23, 22, 36, 1, tzinfo=UTC).timestamp()
     periodic.croniter.set_current(start_time=began)
     times = [periodic.croniter.get_next(ret_type=float) for _ in range(720)]

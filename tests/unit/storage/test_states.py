@@ -1,15 +1,17 @@
-"""The states of a recording only go forward, and always to an end."""
+"""The states of recordings and spies only go forward, and always to an end."""
+
+from collections.abc import Mapping
 
 import pytest
 
 from storage import states
 
 
-def reachable(state: str) -> set[str]:
+def reachable(state: str, ways: Mapping[str, frozenset[str]] = states.NEXT) -> set[str]:
     seen: set[str] = set()
     todo = [state]
     while todo:
-        for target in states.NEXT[todo.pop()]:
+        for target in ways[todo.pop()]:
             if target not in seen:
                 seen.add(target)
                 todo.append(target)
@@ -43,3 +45,20 @@ def test_sources_are_the_inverse_of_next() -> None:
     assert states.sources("captured") == {"recording", "paused"}
     assert states.sources("stored") == {"captured"}
     assert states.sources("requested") == frozenset()
+
+
+def test_a_spy_never_goes_back() -> None:
+    """No state of a spy can be reached from itself."""
+    assert not {state for state in states.SPY_NEXT if state in reachable(state, states.SPY_NEXT)}
+
+
+@pytest.mark.parametrize("state", sorted(states.SPY_LIVE))
+def test_every_spy_ends(state: str) -> None:
+    """From every state that lives the end can be reached, at once."""
+    assert "ended" in states.SPY_NEXT[state]
+    assert set(states.SPY_NEXT) - states.SPY_LIVE == {"ended"}
+
+
+def test_a_browser_does_not_ring() -> None:
+    """A spy becomes live from `requested` too."""
+    assert states.spy_sources("live") == {"requested", "ringing"}

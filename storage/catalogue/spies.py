@@ -1,0 +1,242 @@
+"""Spies: their rows, their states, and who heard which seconds of which call."""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from storage import states
+from storage.catalogue import events
+from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.errors import NoSuchSpy
+from storage.records import Heard, Mode, Page, SpyRecord
+from storage.schema import call, spy
+
+# Spelt out, not bound: only so does PostgreSQL see that the index of live spies serves.
+_LIVES = spy.c.state != literal_column("'ended'")
+_COLUMNS = [column for column in spy.columns if column is not spy.c.audio_token_sha256]
+
+
+def create_spy(tx: Connection, record: SpyRecord, *, audio_token: str | None = None) -> None:
+    """Write the spy down before the PBX is asked for anything; its state is `requested`.
+
+    Of the token that opens its audio only the SHA-256 is kept.
+    """
+    digest = _digest(audio_token) if audio_token is not None else None
+    tx.execute(insert(spy).values(**_row(record), audio_token_sha256=digest))
+    _tell(tx, "spy.requested", record)
+
+
+def find_spy(tx: Connection, spy_id: UUID) -> SpyRecord | None:
+    """The spy of this id, or None."""
+    return _find(tx, spy.c.id == spy_id)
+
+
+def get_spy(
+    tx: Connection,
+    spy_id: UUID,
+    *,
+    agents: Collection[str] | None = None,
+    supervisor: str | None = None,
+) -> SpyRecord:
+    """The spy of this id.
+
+    NoSuchSpy also where it is neither on a call of one of `agents` nor `supervisor`'s own.
+    """
+    record = _find(tx, spy.c.id == spy_id, *_seen_by(agents, supervisor))
+    if record is None:
+        raise NoSuchSpy(f"there is no spy {spy_id}")
+    return record
+
+
+def find_spy_by_token(tx: Connection, token: str) -> SpyRecord | None:
+    """The spy whose audio this token opens; None if there is none, or it has ended."""
+    return _find(tx, spy.c.audio_token_sha256 == _digest(token), _LIVES)
+
+
+def list_spies(
+    tx: Connection,
+    *,
+    states: Collection[str],
+    limit: int,
+    cursor: str | None = None,
+    agents: Collection[str] | None = None,
+    supervisor: str | None = None,
+) -> Page[SpyRecord]:
+    """A page of spies in these states, newest first; narrowed as by `get_spy`."""
+    query = select(*_COLUMNS).where(spy.c.state.in_(states), *_seen_by(agents, supervisor))
+    if "ended" not in states:
+        query = query.where(_LIVES)
+    if cursor is not None:
+        (before,) = decode_cursor(cursor, UUID)
+        query = query.where(spy.c.id < before)
+    query = query.order_by(spy.c.id.desc()).limit(limit + 1)
+    records = [_record(row) for row in tx.execute(query).mappings()]
+    more = len(records) > limit
+    return Page(tuple(records[:limit]), encode_cursor(str(records[limit - 1].id)) if more else None)
+
+
+def list_live_spies(tx: Connection, pbx: str) -> tuple[SpyRecord, ...]:
+    """Every spy of this PBX that has not ended, oldest first."""
+    query = select(*_COLUMNS).where(spy.c.pbx == pbx, _LIVES).order_by(spy.c.id)
+    return tuple(_record(row) for row in tx.execute(query).mappings())
+
+
+def list_spies_of_calls(
+    tx: Connection, call_ids: Collection[str], *, live_only: bool = True
+) -> tuple[SpyRecord, ...]:
+    """The spies on these calls, oldest first."""
+    query = select(*_COLUMNS).where(spy.c.call_id.in_(call_ids)).order_by(spy.c.id)
+    if live_only:
+        query = query.where(_LIVES)
+    return tuple(_record(row) for row in tx.execute(query).mappings())
+
+
+def move_spy(tx: Connection, spy_id: UUID, *, to: str, **columns: Any) -> SpyRecord | None:
+    """Move to a state if it may be reached from the present one; None if it may not (any more).
+
+    Compare-and-set: of two callers who move the same spy, one gets None. With `to="ended"` come
+    `ended_at` and `cause`, and nothing is heard after it.
+    """
+    in_sources = spy.c.state.in_(states.spy_sources(to))
+    record = _change(tx, spy_id, in_sources, state=to, **columns)
+    if record is None:
+        return None
+    if record.ended_at is not None:
+        record = close_heard(tx, spy_id, at=record.ended_at) or record
+    _tell(tx, f"spy.{to}", record)
+    return record
+
+
+def set_mode(tx: Connection, spy_id: UUID, mode: Mode) -> SpyRecord | None:
+    """The mode that its supervisor wants from now on; None if the spy has ended."""
+    changed = _change(tx, spy_id, _LIVES & (spy.c.mode != mode), mode=mode)
+    if changed is None:
+        return _find(tx, spy.c.id == spy_id, _LIVES)
+    _tell(tx, "spy.switched", changed)
+    return changed
+
+
+def set_call(tx: Connection, spy_id: UUID, call_id: str) -> SpyRecord | None:
+    """The call that the spy is on from now on; None if the spy has ended."""
+    changed = _change(tx, spy_id, _LIVES & (spy.c.call_id != call_id), call_id=call_id)
+    if changed is None:
+        return _find(tx, spy.c.id == spy_id, _LIVES)
+    _tell(tx, "spy.moved", changed)
+    return changed
+
+
+def open_heard(tx: Connection, spy_id: UUID, *, at: datetime, call_id: str) -> SpyRecord | None:
+    """The supervisor hears this call from now on; harmless to repeat. None if the spy has ended."""
+    record = _find(tx, spy.c.id == spy_id, _LIVES, lock=True)
+    if record is None:
+        return None
+    last = record.heard[-1] if record.heard else None
+    if last is not None and last.to_at is None and last.call_id == call_id:
+        return record
+    return _set_heard(tx, record, (*_closed(record.heard, at), Heard(at, None, call_id)))
+
+
+def close_heard(tx: Connection, spy_id: UUID, *, at: datetime) -> SpyRecord | None:
+    """The supervisor hears nothing from now on; harmless to repeat. None if there is no such spy.
+
+    Nothing ends before it began.
+    """
+    record = _find(tx, spy.c.id == spy_id, lock=True)
+    return _set_heard(tx, record, _closed(record.heard, at)) if record is not None else None
+
+
+def touch_spy(tx: Connection, spy_id: UUID, at: datetime) -> None:
+    """Its page is connected."""
+    tx.execute(update(spy).where(spy.c.id == spy_id).values(seen_at=at))
+
+
+def _closed(heard: tuple[Heard, ...], at: datetime) -> tuple[Heard, ...]:
+    if not heard or heard[-1].to_at is not None:
+        return heard
+    return (*heard[:-1], replace(heard[-1], to_at=max(heard[-1].from_at, at)))
+
+
+def _set_heard(tx: Connection, record: SpyRecord, heard: tuple[Heard, ...]) -> SpyRecord:
+    if heard != record.heard:
+        rows = [_heard_row(span) for span in heard]
+        tx.execute(update(spy).where(spy.c.id == record.id).values(heard=rows))
+    return replace(record, heard=heard)
+
+
+def _change(
+    tx: Connection, spy_id: UUID, condition: ColumnElement[bool], **columns: Any
+) -> SpyRecord | None:
+    """Change the spy if the condition holds; None if it does not."""
+    statement = update(spy).where(spy.c.id == spy_id, condition).values(**columns)
+    row = tx.execute(statement.returning(*_COLUMNS)).mappings().one_or_none()
+    return _record(row) if row is not None else None
+
+
+def _find(tx: Connection, *conditions: ColumnElement[bool], lock: bool = False) -> SpyRecord | None:
+    query = select(*_COLUMNS).where(*conditions)
+    if lock:
+        query = query.with_for_update()
+    row = tx.execute(query).mappings().one_or_none()
+    return _record(row) if row is not None else None
+
+
+def _seen_by(
+    agents: Collection[str] | None, supervisor: str | None
+) -> tuple[ColumnElement[bool], ...]:
+    """Whose calls, or whose own spies, are asked for; nothing where every spy is."""
+    if agents is None:
+        return ()
+    theirs = select(call.c.id).where(call.c.agent.in_(agents))
+    return (or_(spy.c.call_id.in_(theirs), spy.c.supervisor == supervisor),)
+
+
+def _tell(tx: Connection, type_: str, record: SpyRecord) -> None:
+    agent = select(call.c.agent).where(call.c.id == record.call_id)
+    events.add_event(tx, type_, _facts(record), agent=tx.scalar(agent))
+
+
+def _facts(record: SpyRecord) -> dict[str, Any]:
+    """What an event says of a spy."""
+    names = ("call_id", "pbx", "state", "mode", "destination", "follow", "supervisor", "cause")
+    return {"id": str(record.id)} | {name: getattr(record, name) for name in names}
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _row(record: SpyRecord) -> dict[str, Any]:
+    return {
+        **asdict(record),
+        "may": list(record.may),
+        "heard": [_heard_row(span) for span in record.heard],
+    }
+
+
+def _heard_row(span: Heard) -> dict[str, str | None]:
+    to_at = span.to_at.isoformat() if span.to_at else None
+    return {"from_at": span.from_at.isoformat(), "to_at": to_at, "call_id": span.call_id}
+
+
+def _record(row: RowMapping) -> SpyRecord:
+    heard = tuple(_heard(span) for span in row["heard"])
+    return SpyRecord(**{**row, "may": tuple(row["may"]), "heard": heard})
+
+
+def _heard(row: Mapping[str, Any]) -> Heard:
+    to_at = datetime.fromisoformat(row["to_at"]) if row["to_at"] else None
+    return Heard(datetime.fromisoformat(row["from_at"]), to_at, row["call_id"])

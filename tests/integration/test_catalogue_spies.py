@@ -1,0 +1,406 @@
+"""Spies, events and the audit trail on a real PostgreSQL."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from api_client import build_call, build_recording, build_spy
+from sqlalchemy import select, text
+
+from storage.catalogue import audit, calls, events, recordings, spies, tokens
+from storage.catalogue.engine import Catalogue
+from storage.catalogue.events import BEGINNING, Notifications
+from storage.errors import BadCursor, NoSuchSpy
+from storage.records import EventRecord, Heard, SpyRecord
+from storage.schema import audit as audit_table
+from storage.schema import spy as spy_table
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def keep(catalogue: Catalogue, *, audio_token: str | None = None, **fields: Any) -> SpyRecord:
+    """A spy in the catalogue, on a call of its own unless one is named."""
+    record = build_spy(**{"call_id": f"main-{uuid4()}"} | fields)
+    with catalogue.begin() as tx:
+        spies.create_spy(tx, record, audio_token=audio_token)
+    return record
+
+
+def find(catalogue: Catalogue, spy_id: UUID) -> SpyRecord:
+    with catalogue.begin() as tx:
+        return spies.get_spy(tx, spy_id)
+
+
+def newest(catalogue: Catalogue) -> str:
+    with catalogue.begin() as tx:
+        return events.newest_event_id(tx)
+
+
+def told_since(catalogue: Catalogue, after: str) -> tuple[EventRecord, ...]:
+    with catalogue.begin() as tx:
+        return events.list_events(tx, after, 100)
+
+
+# Spies
+
+
+def test_a_spy_is_read_as_it_was_written(catalogue: Catalogue) -> None:
+    """Every field comes back; a spy that is not there is NoSuchSpy, or None."""
+    record = keep(
+        catalogue,
+        agent="2001",
+        channel_id="177.1",
+        live_at=at(1),
+        seen_at=at(2),
+        heard=(Heard(at(1), at(2), "main-1.0"), Heard(at(3), None, "main-2.0")),
+    )
+    assert find(catalogue, record.id) == record
+    with catalogue.begin() as tx:
+        assert spies.find_spy(tx, uuid4()) is None
+        with pytest.raises(NoSuchSpy):
+            spies.get_spy(tx, uuid4())
+
+
+@pytest.mark.parametrize("path", [("ringing", "live"), ("live",), ()])
+def test_a_spy_goes_forward_to_its_end(catalogue: Catalogue, path: tuple[str, ...]) -> None:
+    """By any way to the end; nothing moves it after that, and its cause stays."""
+    record = keep(catalogue)
+    with catalogue.begin() as tx:
+        for state in path:
+            moved = spies.move_spy(tx, record.id, to=state)
+            assert moved is not None
+            assert moved.state == state
+        assert spies.move_spy(tx, record.id, to="ended", ended_at=at(9), cause="hung-up")
+        for state in ("ringing", "live", "ended"):
+            assert spies.move_spy(tx, record.id, to=state) is None
+    found = find(catalogue, record.id)
+    assert (found.state, found.ended_at, found.cause) == ("ended", at(9), "hung-up")
+
+
+def test_one_of_many_ends_a_spy(catalogue: Catalogue) -> None:
+    """Of many that end it at once one does; the others get None."""
+    record = keep(catalogue)
+
+    def end(cause: str) -> SpyRecord | None:
+        with catalogue.begin() as tx:
+            return spies.move_spy(tx, record.id, to="ended", ended_at=NOW, cause=cause)
+
+    with ThreadPoolExecutor(6) as pool:
+        ends = [one for one in pool.map(end, "abcdef") if one is not None]
+    assert ends == [find(catalogue, record.id)]
+
+
+def test_the_mode_changes_while_it_lives(catalogue: Catalogue) -> None:
+    """`set_mode` answers the spy in its mode, told once; None once the spy has ended."""
+    record = keep(catalogue)
+    before = newest(catalogue)
+    with catalogue.begin() as tx:
+        for _ in range(2):
+            changed = spies.set_mode(tx, record.id, "barge")
+            assert changed is not None
+            assert changed.mode == "barge"
+    assert [event.type for event in told_since(catalogue, before)] == ["spy.switched"]
+    with catalogue.begin() as tx:
+        spies.move_spy(tx, record.id, to="ended", ended_at=NOW, cause="ended")
+        assert spies.set_mode(tx, record.id, "listen") is None
+        assert spies.set_call(tx, record.id, "main-9.0") is None
+
+
+def test_what_was_heard_is_kept_in_spans(catalogue: Catalogue) -> None:
+    """Opening and closing may be repeated; another call closes the span before; the end too."""
+    record = keep(catalogue)
+    with catalogue.begin() as tx:
+        for second in (1, 2):
+            spies.open_heard(tx, record.id, at=at(second), call_id="a")
+        for second in (3, 4):
+            spies.close_heard(tx, record.id, at=at(second))
+        spies.open_heard(tx, record.id, at=at(5), call_id="a")
+        spies.open_heard(tx, record.id, at=at(6), call_id="b")
+        ended = spies.move_spy(tx, record.id, to="ended", ended_at=at(7), cause="ended")
+        assert spies.open_heard(tx, record.id, at=at(8), call_id="b") is None
+    spans = (Heard(at(1), at(3), "a"), Heard(at(5), at(6), "a"), Heard(at(6), at(7), "b"))
+    assert find(catalogue, record.id).heard == spans
+    assert ended == find(catalogue, record.id)
+
+
+def test_a_span_does_not_end_before_it_began(catalogue: Catalogue) -> None:
+    """Clocks of two processes differ: the span is then empty."""
+    record = keep(catalogue)
+    with catalogue.begin() as tx:
+        spies.open_heard(tx, record.id, at=at(5), call_id="a")
+        spies.close_heard(tx, record.id, at=at(4))
+    assert find(catalogue, record.id).heard == (Heard(at(5), at(5), "a"),)
+
+
+def test_a_token_opens_its_spy_until_the_end(catalogue: Catalogue) -> None:
+    """The token finds the spy while it lives; it is kept as its hash alone."""
+    token = str(uuid4())
+    record = keep(catalogue, audio_token=token, destination="browser")
+    keep(catalogue)
+    with catalogue.begin() as tx:
+        assert spies.find_spy_by_token(tx, token) == record
+        assert spies.find_spy_by_token(tx, token + "x") is None
+        assert token not in str(tx.execute(select(spy_table)).all())
+        spies.move_spy(tx, record.id, to="ended", ended_at=NOW, cause="page-lost")
+        assert spies.find_spy_by_token(tx, token) is None
+
+
+def test_spies_are_found_by_call_pbx_and_team(catalogue: Catalogue) -> None:
+    """Lists are narrowed to live ones, to a PBX, to calls, to agents or the supervisor's own."""
+    mine, other = f"main-{uuid4()}", f"main-{uuid4()}"
+    pbx = uuid4().hex[:20]
+    with catalogue.begin() as tx:
+        calls.save_calls(
+            tx, [build_call(id=mine, agent="team-a"), build_call(id=other, agent="team-b")]
+        )
+    first = keep(catalogue, call_id=mine, pbx=pbx)
+    second = keep(catalogue, call_id=other, pbx=pbx, supervisor="ann")
+    with catalogue.begin() as tx:
+        assert spies.list_live_spies(tx, pbx) == (first, second)
+        assert spies.list_spies_of_calls(tx, [mine]) == (first,)
+        assert spies.get_spy(tx, first.id, agents={"team-a"}) == first
+        assert spies.get_spy(tx, second.id, agents={"team-a"}, supervisor="ann") == second
+        for agents in (set[str](), {"team-b"}):
+            with pytest.raises(NoSuchSpy):
+                spies.get_spy(tx, first.id, agents=agents)
+        ended = spies.move_spy(tx, first.id, to="ended", ended_at=NOW, cause="ended")
+        assert spies.list_live_spies(tx, pbx) == (second,)
+        assert spies.list_spies_of_calls(tx, [mine]) == ()
+        assert spies.list_spies_of_calls(tx, [mine], live_only=False) == (ended,)
+        page = spies.list_spies(tx, states=["ended"], limit=50, agents={"team-a"})
+        assert page.items == (ended,)
+
+
+def test_a_list_of_spies_goes_on_where_it_stopped(catalogue: Catalogue) -> None:
+    """Newest first, each once, over pages."""
+    supervisor = str(uuid4())
+    made = [keep(catalogue, supervisor=supervisor).id for _ in range(5)]
+    found, cursor = [], None
+    with catalogue.begin() as tx:
+        while True:
+            page = spies.list_spies(
+                tx, states=["requested"], limit=2, cursor=cursor, agents=(), supervisor=supervisor
+            )
+            found += [record.id for record in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    assert found == made[::-1]
+
+
+def test_a_page_that_is_connected_was_seen(catalogue: Catalogue) -> None:
+    """`touch_spy` says when."""
+    record = keep(catalogue)
+    with catalogue.begin() as tx:
+        spies.touch_spy(tx, record.id, at(3))
+    assert find(catalogue, record.id) == replace(record, seen_at=at(3))
+
+
+# Events
+
+
+def test_calls_tell_what_became_of_them(catalogue: Catalogue) -> None:
+    """A state is told once, another change as such, and what did not change is not told."""
+    before = newest(catalogue)
+    call = build_call(id=f"main-{uuid4()}", state="ringing", agent=None)
+    steps = [
+        call,
+        replace(call, state="up", agent="2001"),
+        replace(call, state="up", agent="2001"),
+        replace(call, state="up", agent="2002"),
+        replace(call, state="ended", agent="2002"),
+    ]
+    for step in steps:
+        with catalogue.begin() as tx:
+            calls.save_calls(tx, [step])
+    told = told_since(catalogue, before)
+    assert [(event.type, event.agent) for event in told] == [
+        ("call.ringing", None),
+        ("call.up", "2001"),
+        ("call.changed", "2002"),
+        ("call.ended", "2002"),
+    ]
+    assert {event.data["id"] for event in told} == {call.id}
+
+
+def test_recordings_tell_their_states(catalogue: Catalogue) -> None:
+    """Each move is told in its own transaction: what was rolled back was never told."""
+    before = newest(catalogue)
+    record = build_recording(state="requested", agent="2001")
+    with catalogue.begin() as tx:
+        recordings.create_recording(tx, record)
+        recordings.begin(tx, record.id, at=NOW)
+        recordings.open_pause(tx, record.id, at=NOW, by="ann")
+    with catalogue.begin() as tx:
+        recordings.move(tx, record.id, to="captured")
+        tx.rollback()
+    told = told_since(catalogue, before)
+    states = ["requested", "recording", "paused"]
+    assert [event.type for event in told] == [f"recording.{state}" for state in states]
+    assert [event.data["state"] for event in told] == states
+    assert {(event.agent, event.data["id"]) for event in told} == {("2001", str(record.id))}
+
+
+def test_spies_tell_where_they_are(catalogue: Catalogue) -> None:
+    """Each step of a spy is told, with the agent whose call it is on."""
+    here, there = f"main-{uuid4()}", f"main-{uuid4()}"
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [build_call(id=here, agent="a"), build_call(id=there, agent="b")])
+    before = newest(catalogue)
+    record = keep(catalogue, call_id=here)
+    with catalogue.begin() as tx:
+        spies.move_spy(tx, record.id, to="ringing")
+        spies.move_spy(tx, record.id, to="live", live_at=NOW)
+        spies.set_call(tx, record.id, there)
+        spies.set_call(tx, record.id, there)
+        spies.move_spy(tx, record.id, to="ended", ended_at=NOW, cause="hung-up")
+    told = told_since(catalogue, before)
+    assert [(event.type, event.agent) for event in told] == [
+        ("spy.requested", "a"),
+        ("spy.ringing", "a"),
+        ("spy.live", "a"),
+        ("spy.moved", "b"),
+        ("spy.ended", "b"),
+    ]
+    assert told[-1].data["cause"] == "hung-up"
+
+
+def test_no_event_is_passed_over(catalogue: Catalogue) -> None:
+    """A transaction that commits late is not overtaken: what is newer is hidden until it ends."""
+    before = newest(catalogue)
+    with catalogue.begin() as slow:
+        events.add_event(slow, "call.up", {"id": "slow"})
+        with catalogue.begin() as quick:
+            events.add_event(quick, "call.up", {"id": "quick"})
+        assert told_since(catalogue, before) == ()
+        assert newest(catalogue) == before
+        with catalogue.begin() as tx:
+            assert events.are_hidden(tx)
+    told = told_since(catalogue, before)
+    assert [event.data["id"] for event in told] == ["slow", "quick"]
+    assert told_since(catalogue, told[0].id) == told[1:]
+    with catalogue.begin() as tx:
+        assert not events.are_hidden(tx)
+        assert events.has_event(tx, told[0].id)
+
+
+def test_readers_beside_many_writers_miss_nothing(catalogue: Catalogue) -> None:
+    """While eight threads write, a reader that goes on from its last event sees each once."""
+    after = newest(catalogue)
+
+    def write(writer: int) -> None:
+        for number in range(25):
+            with catalogue.begin() as tx:
+                events.add_event(tx, "call.up", {"id": f"{writer}.{number}"})
+                tx.execute(text("SELECT pg_sleep(random() * 0.01)"))
+
+    seen: list[str] = []
+    deadline = time.monotonic() + 30
+    with ThreadPoolExecutor(8) as pool:
+        writing = [pool.submit(write, writer) for writer in range(8)]
+        while len(seen) < 200 and time.monotonic() < deadline:
+            for event in told_since(catalogue, after):
+                seen.append(event.data["id"])
+                after = event.id
+        assert all(future.exception(10) is None for future in writing)
+    assert sorted(seen) == sorted({f"{writer}.{n}" for writer in range(8) for n in range(25)})
+
+
+def test_old_events_are_dropped(catalogue: Catalogue) -> None:
+    """What is older than asked goes; a reader's place is then known no more."""
+    before = newest(catalogue)
+    with catalogue.begin() as tx:
+        events.add_event(tx, "call.up", {"id": "old"})
+    (event,) = told_since(catalogue, before)
+    with catalogue.begin() as tx:
+        assert events.drop_events(tx, event.at - timedelta(days=1)) == 0
+        assert events.drop_events(tx, event.at + timedelta(seconds=1)) > 0
+        assert not events.has_event(tx, event.id)
+        assert events.list_events(tx, None, 10) == ()
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "1", "1-", "-1-2", "1-2-3", "\u0661-\u0662", "9" * 30 + "-1"]
+)
+def test_what_is_no_event_id_is_refused(catalogue: Catalogue, wrong: str) -> None:
+    """BadCursor, before the database is asked."""
+    with catalogue.begin() as tx, pytest.raises(BadCursor):
+        events.list_events(tx, wrong, 1)
+
+
+def test_who_waits_is_woken_by_a_commit(catalogue: Catalogue) -> None:
+    """A wait ends soon after an event is committed, and after its time where nothing happens."""
+    with Notifications(catalogue) as notifications:
+        seen = notifications.wait(0, timeout_s=10)  # it listens now
+        began = time.monotonic()
+        assert notifications.wait(seen, timeout_s=0.2) == seen
+        assert time.monotonic() - began >= 0.2
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(notifications.wait, seen, timeout_s=10)
+            with catalogue.begin() as tx:
+                events.add_event(tx, "call.up", {"id": "x"})
+            began = time.monotonic()
+            assert waiting.result(10) > seen
+            assert time.monotonic() - began < 1.0
+
+
+def test_a_lost_connection_is_made_anew(catalogue: Catalogue) -> None:
+    """After the server ended the connection, who waits is woken, and hears the next event."""
+    listening = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND query = 'LISTEN earwitness'"
+    )
+    with Notifications(catalogue) as notifications:
+        seen = notifications.wait(0, timeout_s=10)
+        with catalogue.begin() as tx:
+            assert tx.execute(listening).all()
+        again = notifications.wait(seen, timeout_s=10)
+        assert again > seen
+        with catalogue.begin() as tx:
+            events.add_event(tx, "call.up", {"id": "x"})
+        assert notifications.wait(again, timeout_s=10) > again
+
+
+def test_the_beginning_is_before_every_event(catalogue: Catalogue) -> None:
+    """BEGINNING is where an empty table ends, and nothing is kept under it."""
+    with catalogue.begin() as tx:
+        events.drop_events(tx, datetime.now(UTC) + timedelta(days=1))
+        assert events.newest_event_id(tx) == BEGINNING
+        assert not events.has_event(tx, BEGINNING)
+
+
+# The audit trail, tokens
+
+
+def test_what_is_audited_is_kept(catalogue: Catalogue) -> None:
+    """Who, what, to what, with which outcome, and when."""
+    with catalogue.begin() as tx:
+        audit.add_audit(
+            tx,
+            actor="ann",
+            action="spy.start",
+            subject="main-1.0",
+            outcome="refused",
+            detail={"mode": "barge"},
+        )
+        row = tx.execute(select(audit_table).order_by(audit_table.c.id.desc()).limit(1)).one()
+    kept = (row.actor, row.action, row.subject, row.outcome, row.detail)
+    assert kept == ("ann", "spy.start", "main-1.0", "refused", {"mode": "barge"})
+    assert datetime.now(UTC) - row.at < timedelta(minutes=1)
+
+
+def test_a_token_without_is_read_as_it_was_made(catalogue: Catalogue) -> None:
+    """What a token lacks is kept with it."""
+    with catalogue.begin() as tx:
+        secret = tokens.create_token(tx, name="s", role="supervisor", without=["spies.barge"])
+        token = tokens.find_token(tx, secret)
+    assert token is not None
+    assert (token.without, token.scopes) == (("spies.barge",), ())
