@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from recorder import ari
-from recorder.names import build_call_id
+from recorder.names import build_call_id, is_ours
 from storage.records import CallRecord, Side
 
 # Channels that carry no person and belong to no call: snoops, media, and what records or announces.
@@ -88,7 +88,7 @@ class CallModel:
         """The channels whose linkedid has to be read before this event can be applied."""
         match event:
             case ari.ChannelCreated(channel=channel):
-                return () if channel.technology in HELPERS else (channel.id,)
+                return (channel.id,) if belongs_to_call(channel) else ()
             case ari.ChannelEnteredBridge(bridge=bridge) if _joins(bridge):
                 present = [id_ for id_ in bridge.channel_ids if id_ in self._call_of]
                 return tuple(present) if len({self._call_of[id_] for id_ in present}) > 1 else ()
@@ -186,7 +186,7 @@ class CallModel:
     # Changes of one channel; each answers the id of the call it belongs to, None for no call
 
     def _add(self, channel: ari.Channel, linkedid: str) -> str | None:
-        if channel.technology in HELPERS:
+        if not belongs_to_call(channel):
             return None
         call = self._calls.get(linkedid)
         if call is None:
@@ -277,6 +277,11 @@ class CallModel:
 
     def _id(self, call: _Call) -> str:
         return build_call_id(self._pbx, call.linkedid)
+
+
+def belongs_to_call(channel: ari.Channel) -> bool:
+    """Whether the channel is part of some call: neither a helper nor a supervisor's phone."""
+    return channel.technology not in HELPERS and not is_ours(channel.id)
 
 
 def _joins(bridge: ari.Bridge) -> bool:

@@ -21,10 +21,10 @@ from uuid_utils.compat import uuid7
 
 from recorder import names
 from recorder.ari import Ari, AriConflict, AriError, AriNotFound
-from recorder.calls import Leg
 from recorder.plan import Plan, is_over, legs_to_capture, plan, side_of
+from recorder.spy.plan import voices
 from storage import jobs, states
-from storage.catalogue import calls, recordings, segments
+from storage.catalogue import calls, recordings, segments, spies
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import PEOPLE
 from storage.errors import (
@@ -33,7 +33,7 @@ from storage.errors import (
     PbxUnavailable,
     RecordingNotActive,
 )
-from storage.records import CallRecord, Format, Layout, RecordingRecord, SegmentRecord
+from storage.records import CallRecord, Format, Layout, RecordingRecord, SegmentRecord, Side
 
 log = structlog.get_logger()
 
@@ -141,16 +141,16 @@ class Capture:
     def settle(self, recording_id: UUID) -> RecordingRecord:
         """Bring the PBX to what the recording's state says. Harmless to repeat."""
         with self._catalogue.lock(f"recording {recording_id}"):
-            recording, call, present = self._read(recording_id)
+            recording, call, present, speaking = self._read(recording_id)
             if not states.LIVE & {recording.state} and not _running(present):
                 return recording
             with self._pbx(recording.pbx) as ari:
-                steps = plan(call, recording, present)
+                steps = plan(call, recording, present, speaking)
                 if steps.ask:
                     for segment in steps.ask:
                         self._ask(ari, segment)
-                    recording, call, present = self._read(recording_id)
-                    steps = plan(call, recording, present)
+                    recording, call, present, speaking = self._read(recording_id)
+                    steps = plan(call, recording, present, speaking)
                 self._carry_out(ari, steps, recording, call)
             return self._read(recording_id)[0]
 
@@ -181,11 +181,13 @@ class Capture:
 
     def _read(
         self, recording_id: UUID
-    ) -> tuple[RecordingRecord, CallRecord, tuple[SegmentRecord, ...]]:
+    ) -> tuple[RecordingRecord, CallRecord, tuple[SegmentRecord, ...], tuple[str, ...]]:
+        """Also the channels of the supervisors whom everybody in the call hears."""
         with self._catalogue.begin() as tx:
             recording = recordings.get_recording(tx, recording_id)
             call = calls.get_call(tx, recording.call_id)
-            return recording, call, segments.list_segments(tx, recording_id)
+            speaking = voices(spies.list_spies_of_calls(tx, [call.id]))
+            return recording, call, segments.list_segments(tx, recording_id), speaking
 
     def _carry_out(
         self, ari: Ari, steps: Plan, recording: RecordingRecord, call: CallRecord
@@ -200,15 +202,18 @@ class Capture:
                 _end(tx, recording.id, call.ended_at or datetime.now(UTC))
             return
         for leg in steps.attach:
-            self._attach(ari, recording, leg)
+            self._attach(ari, recording, leg.channel.id, side_of(leg))
+        for voice in steps.voices:
+            if ari.find_channel(voice) is not None:  # a page has to open its microphone first
+                self._attach(ari, recording, voice, "both")
 
-    def _attach(self, ari: Ari, recording: RecordingRecord, leg: Leg) -> None:
+    def _attach(self, ari: Ari, recording: RecordingRecord, channel_id: str, side: Side) -> None:
         segment_id, now = uuid7(), datetime.now(UTC)
         segment = SegmentRecord(
             id=segment_id,
             recording_id=recording.id,
-            channel_id=leg.channel.id,
-            side=side_of(leg),
+            channel_id=channel_id,
+            side=side,
             state="requested",
             name=names.build_recording_name(recording.id, segment_id, now),
             started_at=now,

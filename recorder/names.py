@@ -1,18 +1,30 @@
 """Every name that we give to something on a PBX, built and parsed here alone. Pure.
 
 A recording on the PBX is called `earwitness/2026-11-23/{recording}.{segment}`: a directory a day,
-since Asterisk scans the directory at every fetch. A snoop channel's id is
-`earwitness-{segment}`.
+since Asterisk scans the directory at every fetch. The id of the snoop that captures a segment is
+`earwitness-{segment}`. What spies need is called after the spy, or after the channel spied on:
+
+    earwitness-phone-{spy}                   the supervisor's phone
+    earwitness-listen-{channel}              bridge and snoop through which all listeners hear it
+    earwitness-ear-{channel}                 the media channel of all pages that listen
+    earwitness-voice-{spy}                   the bridge in which the supervisor talks
+    earwitness-tap-{spy}                     the snoop that takes the voice off the phone
+    earwitness-mic-{spy}                     the media channel of the page's microphone
+    earwitness-say-{spy}-{channel}           the snoop through which that leg hears the supervisor
 """
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, cast
 from uuid import UUID
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _RECORDING_NAME = re.compile(rf"earwitness/\d{{4}}-\d\d-\d\d/({_UUID})\.({_UUID})")
 _SNOOP_ID = re.compile(rf"earwitness-({_UUID})")
+_SPY_PART = re.compile(rf"earwitness-(phone|voice|tap|mic)-({_UUID})")
+_SHARED_PART = re.compile(r"earwitness-(listen|ear)-(.+)")
+_SAY = re.compile(rf"earwitness-say-({_UUID})-(.+)")
 _CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)")
 
 
@@ -22,6 +34,18 @@ class SegmentName:
 
     recording_id: UUID
     segment_id: UUID
+
+
+PartKind = Literal["phone", "voice", "tap", "mic", "say", "listen", "ear"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpyPart:
+    """A channel or bridge that spies need: of one spy, of one channel spied on, or of both."""
+
+    kind: PartKind
+    spy_id: UUID | None = None
+    channel_id: str | None = None
 
 
 def build_recording_name(recording_id: UUID, segment_id: UUID, at: datetime) -> str:
@@ -44,6 +68,57 @@ def parse_snoop_id(channel_id: str) -> UUID | None:
     """The segment that the snoop channel captures; None if the channel is not one of ours."""
     match = _SNOOP_ID.fullmatch(channel_id)
     return UUID(match[1]) if match else None
+
+
+def build_phone_id(spy_id: UUID) -> str:
+    """The channel of a supervisor's phone."""
+    return f"earwitness-phone-{spy_id}"
+
+
+def build_voice_id(spy_id: UUID) -> str:
+    """The bridge in which a supervisor talks."""
+    return f"earwitness-voice-{spy_id}"
+
+
+def build_tap_id(spy_id: UUID) -> str:
+    """The snoop that takes a supervisor's voice off the phone."""
+    return f"earwitness-tap-{spy_id}"
+
+
+def build_mic_id(spy_id: UUID) -> str:
+    """The media channel of a page's microphone."""
+    return f"earwitness-mic-{spy_id}"
+
+
+def build_say_id(spy_id: UUID, channel_id: str) -> str:
+    """The snoop through which a leg hears a supervisor."""
+    return f"earwitness-say-{spy_id}-{channel_id}"
+
+
+def build_listen_id(channel_id: str) -> str:
+    """The bridge, and the snoop in it, through which a channel is listened to."""
+    return f"earwitness-listen-{channel_id}"
+
+
+def build_ear_id(channel_id: str) -> str:
+    """The media channel of all pages that listen to a channel."""
+    return f"earwitness-ear-{channel_id}"
+
+
+def parse_spy_part(id_: str) -> SpyPart | None:
+    """What a channel or bridge is for; None if it is for no spy."""
+    if match := _SPY_PART.fullmatch(id_):
+        return SpyPart(cast("PartKind", match[1]), spy_id=UUID(match[2]))
+    if match := _SAY.fullmatch(id_):
+        return SpyPart("say", UUID(match[1]), match[2])
+    if match := _SHARED_PART.fullmatch(id_):
+        return SpyPart(cast("PartKind", match[1]), channel_id=match[2])
+    return None
+
+
+def is_ours(channel_id: str) -> bool:
+    """Whether we made the channel: it is then no part of any call."""
+    return channel_id.startswith("earwitness-")
 
 
 def build_call_id(pbx: str, linkedid: str) -> str:

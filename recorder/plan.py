@@ -23,7 +23,8 @@ class Plan:
 
     `ask` are segments of which it is not known whether Asterisk began them; `begun_at` is when the
     first segment began of a recording that is `requested` still; `attach` are legs to begin
-    capturing, `detach` segments to end; `over` says that the recording is.
+    capturing, `voices` channels of supervisors, `detach` segments to end; `over` says that the
+    recording is.
     """
 
     ask: tuple[SegmentRecord, ...]
@@ -31,6 +32,7 @@ class Plan:
     attach: tuple[Leg, ...]
     detach: tuple[SegmentRecord, ...]
     over: bool
+    voices: tuple[str, ...] = ()
 
     @property
     def is_settled(self) -> bool:
@@ -41,18 +43,29 @@ class Plan:
 NOTHING = Plan(ask=(), begun_at=None, attach=(), detach=(), over=False)
 
 
-def plan(call: CallRecord, recording: RecordingRecord, segments: Sequence[SegmentRecord]) -> Plan:
-    """Hold what should be captured against what is."""
+def plan(
+    call: CallRecord,
+    recording: RecordingRecord,
+    segments: Sequence[SegmentRecord],
+    voices: Sequence[str] = (),
+) -> Plan:
+    """Hold what should be captured against what is.
+
+    `voices` are the channels of supervisors whom everybody in the call hears.
+    """
+    captures = recording.state in CAPTURING and not is_over(call)
     legs = legs_to_capture(call) if recording.state in CAPTURING else ()
+    speaking = tuple(voices) if captures else ()
     running = [segment for segment in segments if segment.state in RUNNING]
     captured = {segment.channel_id for segment in running}
-    wanted = {leg.channel.id for leg in legs}
+    wanted = {leg.channel.id for leg in legs} | set(speaking)
     return Plan(
         ask=tuple(segment for segment in segments if segment.state == "requested"),
         begun_at=_begun_at(segments) if recording.state == "requested" else None,
         attach=tuple(leg for leg in legs if leg.channel.id not in captured),
         detach=tuple(segment for segment in running if segment.channel_id not in wanted),
         over=recording.state in states.LIVE and is_over(call),
+        voices=tuple(voice for voice in speaking if voice not in captured),
     )
 
 

@@ -1,7 +1,7 @@
-"""The watcher of one PBX: events in, calls into the catalogue, recordings kept true.
+"""The watcher of one PBX: events in, calls into the catalogue, recordings and spies kept true.
 
     events ──▶ call model ──▶ catalogue
-                   └──▶ lanes: settle each recording of a changed call; begin those that must be
+                   └──▶ lanes: settle each recording and spy of a changed call; begin what must be
 
 One process watches a PBX at a time, by a lock in PostgreSQL; a second one stands by. Whatever was
 missed — our restart, the PBX's, a lost connection — is found by listing what the PBX has.
@@ -20,11 +20,13 @@ import structlog
 
 from recorder import ari, names
 from recorder.ari import Ari, AriError
-from recorder.calls import HELPERS, CallModel
+from recorder.calls import HELPERS, CallModel, belongs_to_call
 from recorder.capture import Capture
 from recorder.plan import is_conversation, plan
+from recorder.spy.plan import follows, voices
+from recorder.spy.spies import Spies
 from storage import states
-from storage.catalogue import calls, pbxs, recordings, segments
+from storage.catalogue import calls, pbxs, recordings, segments, spies
 from storage.catalogue.engine import Catalogue, Lock
 from storage.catalogue.recordings import PEOPLE
 from storage.errors import CallEnded, EarwitnessError, NothingToRecord
@@ -45,6 +47,7 @@ EVENTS = (
     "ChannelCreated",
     "ChannelDestroyed",
     "ChannelDialplan",
+    "ChannelDtmfReceived",
     "ChannelEnteredBridge",
     "ChannelLeftBridge",
     "ChannelStateChange",
@@ -97,6 +100,7 @@ class Watch:
     client: Ari
     catalogue: Catalogue
     capture: Capture
+    spies: Spies
     orders: Orders
 
     def run(self, stop: threading.Event) -> None:
@@ -140,6 +144,7 @@ class _Session:
         self._ari = watch.client
         self._catalogue = watch.catalogue
         self._capture = watch.capture
+        self._spies = watch.spies
         self._orders = watch.orders
         self._lanes = lanes
         self._model = CallModel(self._name, self._orders.trunks)
@@ -147,6 +152,7 @@ class _Session:
         self._dirty: set[str] = set()
         self._connected = False
         self._stale = False
+        self._had_spies = True  # until it is known otherwise
         self._lost_at: datetime | None = None
         self._checked_at = datetime.now(UTC)
         self._restore()
@@ -181,6 +187,13 @@ class _Session:
                 self._segment_ended(recording.name, at, "finished")
             case ari.RecordingFailed(at=at, recording=recording):
                 self._segment_ended(recording.name, at, "failed")
+            case ari.StasisStart(channel=channel) if part := names.parse_spy_part(channel.id):
+                self._spy_part(item, part)
+            case ari.ChannelDestroyed(channel=channel) if part := names.parse_spy_part(channel.id):
+                self._spy_part(item, part)
+            case ari.DtmfReceived(channel=channel):
+                if part := names.parse_spy_part(channel.id):
+                    self._spy_part(item, part)
             case ari.StasisStart(channel=channel) if channel.technology not in HELPERS:
                 self._send_back(channel)
             case ari.Event():
@@ -217,6 +230,18 @@ class _Session:
             self._lanes.submit(key, self._capture.segment_ended, one.segment_id, at, cause)
             self._lanes.submit(key, self._capture.settle, one.recording_id)
 
+    def _spy_part(self, item: ari.Event, part: names.SpyPart) -> None:
+        """Something happened to a channel of spies."""
+        if part.kind != "phone" or part.spy_id is None:
+            return
+        match item:
+            case ari.StasisStart():
+                self._lanes.submit(str(part.spy_id), self._spies.settle, part.spy_id)
+            case ari.DtmfReceived(digit=key):
+                self._lanes.submit(str(part.spy_id), self._spies.key_pressed, part.spy_id, key)
+            case ari.ChannelDestroyed(cause=cause):
+                self._lanes.submit(str(part.spy_id), self._spies.phone_ended, part.spy_id, cause)
+
     def _send_back(self, channel: ari.Channel) -> None:
         """A dialplan sent us a caller: we answer nobody, so the call goes on in the dialplan."""
         log.warning("watch.not-a-destination", pbx=self._name, channel=channel.id)
@@ -238,6 +263,8 @@ class _Session:
         try:
             info = self._ari.get_info()
             restarted = self._lost_at is not None and info.startup_at > self._lost_at
+            if restarted:
+                self._spies.lose(self._name)
             self._rebuild(self._lost_at if restarted else None)
             self._flush()
             self._capture.check_running(self._name, self._lost_at if restarted else None)
@@ -250,11 +277,12 @@ class _Session:
         self._save_pbx("connected", "", info.version)
         log.info("pbx.connected", pbx=self._name, version=info.version)
         self._check_recordings()
+        self._lanes.submit(self._name, self._spies.check, self._name)
         for call_id in self._model.live_call_ids():
             self._lanes.submit(call_id, self._record_by_itself, call_id)
 
     def _rebuild(self, lost_at: datetime | None) -> None:
-        listed = [ch for ch in self._ari.list_channels() if ch.technology not in HELPERS]
+        listed = [channel for channel in self._ari.list_channels() if belongs_to_call(channel)]
         linkedids = self._read_linkedids(tuple(channel.id for channel in listed))
         self._dirty |= self._model.rebuild(
             listed,
@@ -298,6 +326,7 @@ class _Session:
             log.info(f"call.{record.state}", call=record.id, direction=record.direction)
         if _shape(record) != _shape(before):
             self._lanes.submit(record.id, self._settle_call, record)
+            self._settle_spies(record)
         self._saved[record.id] = record
         if record.state == "ended":
             self._model.forget(record.id)
@@ -307,6 +336,23 @@ class _Session:
         now = datetime.now(UTC)
         with self._catalogue.begin() as tx:
             pbxs.save_pbx(tx, PbxRecord(self._name, state, detail, version, now))
+
+    # Spies
+
+    def _settle_spies(self, record: CallRecord) -> None:
+        """Those on the call, and those that wait for its agent."""
+        with self._catalogue.begin() as tx:
+            live = spies.list_live_spies(tx, self._name)
+        for spy in (one for one in live if follows(one, record)):
+            self._lanes.submit(str(spy.id), self._spies.settle, spy.id)
+
+    def _check_spies(self) -> None:
+        """While there are any, and once more after the last, for a process may die at its end."""
+        with self._catalogue.begin() as tx:
+            has_spies = bool(spies.list_live_spies(tx, self._name))
+        if has_spies or self._had_spies:
+            self._lanes.submit(self._name, self._spies.check, self._name)
+        self._had_spies = has_spies
 
     # Recordings; these run in the lanes
 
@@ -346,6 +392,7 @@ class _Session:
             pbxs.touch_pbx(tx, self._name, now)
         if self._connected:
             self._check_recordings()
+            self._check_spies()
 
     def _check_recordings(self) -> None:
         with self._catalogue.begin() as tx:
@@ -362,7 +409,9 @@ class _Session:
 
     def _is_settled(self, tx: Any, recording: RecordingRecord) -> bool:
         call = calls.get_call(tx, recording.call_id)
-        return plan(call, recording, segments.list_segments(tx, recording.id)).is_settled
+        speaking = voices(spies.list_spies_of_calls(tx, [call.id]))
+        present = segments.list_segments(tx, recording.id)
+        return plan(call, recording, present, speaking).is_settled
 
     def _resume(self, recording_id: UUID) -> None:
         self._capture.resume(recording_id, by="resume_after_s")

@@ -230,6 +230,34 @@ class Ari:
         query = {"app": self.application, "appArgs": app_args, "spy": spy, "whisper": whisper}
         return self._one(parse_channel, "POST", path, query)
 
+    def create_external_media(
+        self,
+        channel_id: str,
+        *,
+        external_host: str,
+        format: str,
+        transport: str = "",
+        encapsulation: str = "",
+        connection_type: str = "",
+    ) -> Channel:
+        """Make a channel that carries sound to and from a program; what is "" is left out.
+
+        Its `variables` tell where: `UNICASTRTP_LOCAL_PORT`, or `MEDIA_WEBSOCKET_CONNECTION_ID`.
+        Raises AriConflict where the id is taken.
+        """
+        options = {
+            "transport": transport,
+            "encapsulation": encapsulation,
+            "connection_type": connection_type,
+        }
+        query = {
+            "channelId": channel_id,
+            "app": self.application,
+            "external_host": external_host,
+            "format": format,
+        } | {name: value for name, value in options.items() if value}
+        return self._one(parse_channel, "POST", _path("channels", "externalMedia"), query)
+
     # -------------------------------------------------------------------------- recordings
 
     def record_channel(
@@ -337,9 +365,15 @@ class Ari:
         """Make a bridge; `type` is `mixing` or `holding`, more of ARI's words after commas."""
         return self._one(parse_bridge, "POST", _path("bridges", bridge_id), {"type": type})
 
-    def add_to_bridge(self, bridge_id: str, *channel_ids: str) -> None:
-        """Bring channels of ours into a bridge of ours."""
+    def add_to_bridge(self, bridge_id: str, *channel_ids: str, absorb_dtmf: bool = False) -> None:
+        """Bring channels of ours into a bridge of ours, out of the one that they are in.
+
+        With `absorb_dtmf` nobody in the bridge hears the keys that they press. Raises AriBadRequest
+        for a channel that is gone, or not (yet) in our application.
+        """
         query = {"channel": ",".join(channel_ids)}
+        if absorb_dtmf:
+            query["absorbDTMF"] = "true"
         self._do("POST", _path("bridges", bridge_id, "addChannel"), query)
 
     def remove_from_bridge(self, bridge_id: str, *channel_ids: str) -> None:

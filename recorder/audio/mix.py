@@ -16,7 +16,7 @@ Layout = Literal["dual", "mono"]
 BLOCK_S = 4
 
 _LOWEST, _HIGHEST = -32_768, 32_767
-_CHANNEL = {"left": 0, "right": 1}
+_CHANNELS = {"left": [0], "right": [1], "both": [0, 1]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def _sides(sources: Sequence[Source], start: int, end: int) -> Samples:
     for source in sources:
         first, last = max(start, source.start), min(end, source.end)
         if first < last:
-            channel = _CHANNEL[source.side]
-            total[channel, first - start : last - start] += source.take(last - first)
+            channels = _CHANNELS[source.side]
+            total[channels, first - start : last - start] += source.take(last - first)
     return total.clip(_LOWEST, _HIGHEST).astype(np.int16)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from recorder.audio.drift import Samples, blend, fade_frames, plan_jumps
 from recorder.audio.probe import Wav
 
-Side = Literal["left", "right"]
+Side = Literal["left", "right", "both"]
 
 _CHUNK_FRAMES = 32_000
 

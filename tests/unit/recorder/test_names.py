@@ -32,6 +32,30 @@ def test_call_ids_round_trip(linkedid: str) -> None:
     assert names.parse_call_id(names.build_call_id("main", linkedid)) == ("main", linkedid)
 
 
+CHANNEL_IDS = ("1795424777.0", "asterisk-1-1795424777.12", "a/b c")
+
+
+@given(ids, st.sampled_from(CHANNEL_IDS))
+def test_the_parts_of_spies_round_trip(spy: UUID, channel: str) -> None:
+    """What a spy needs on the PBX says whose it is, and of which channel."""
+    for kind in ("phone", "voice", "tap", "mic"):
+        built = getattr(names, f"build_{kind}_id")(spy)
+        assert names.parse_spy_part(built) == names.SpyPart(kind, spy)
+    for kind in ("listen", "ear"):
+        built = getattr(names, f"build_{kind}_id")(channel)
+        assert names.parse_spy_part(built) == names.SpyPart(kind, None, channel)
+    say = names.build_say_id(spy, channel)
+    assert names.parse_spy_part(say) == names.SpyPart("say", spy, channel)
+    assert names.is_ours(say)
+
+
+@given(ids)
+def test_what_captures_is_no_part_of_a_spy(segment: UUID) -> None:
+    """The snoops of recordings are ours, and left alone when spies are cleaned up."""
+    assert names.is_ours(names.build_snoop_id(segment))
+    assert names.parse_spy_part(names.build_snoop_id(segment)) is None
+
+
 @pytest.mark.parametrize(
     "name", ["", "vm/2001/1", "earwitness/../x", "earwitness/2026-11-23/a.b", "1795424777.0"]
 )
@@ -39,6 +63,7 @@ def test_names_of_others_are_not_ours(name: str) -> None:
     """What we did not name is left alone."""
     assert names.parse_recording_name(name) is None
     assert names.parse_snoop_id(name) is None
+    assert names.parse_spy_part(name) is None
 
 
 def test_a_recording_lies_in_a_directory_of_its_day() -> None:

@@ -50,6 +50,23 @@ def test_every_leg_of_the_conversation_is_captured(state: str) -> None:
     assert not steps.over
 
 
+@pytest.mark.parametrize("state", ["requested", "recording"])
+def test_who_barges_is_captured(state: str) -> None:
+    """A supervisor whom all hear is captured once, and no longer when that is over."""
+    legs = [segment("a"), segment("b")]
+    assert plan(CONVERSATION, recording(state), legs, ["phone"]).voices == ("phone",)
+    voice = segment("phone")
+    steps = plan(CONVERSATION, recording(state), [*legs, voice], ["phone"])
+    assert (steps.voices, steps.detach) == ((), ())
+    assert plan(CONVERSATION, recording(state), [*legs, voice]).detach == (voice,)
+
+
+@pytest.mark.parametrize("state", ["paused", *NOT_LIVE])
+def test_who_barges_is_not_captured_in_any_other_state(state: str) -> None:
+    """A pause is a pause for the supervisor too."""
+    assert plan(CONVERSATION, recording(state), [], ["phone"]).voices == ()
+
+
 @pytest.mark.parametrize("state", ["paused", *NOT_LIVE])
 def test_nothing_is_captured_in_any_other_state(state: str) -> None:
     """Paused or ended, whatever still runs is ended and nothing is begun."""

@@ -82,6 +82,19 @@ def test_sounds_begin_when_they_should(tmp_path: Path, format: str, layout: str,
     assert heard.spans(right, RIGHT_HZ) == [pytest.approx((1.2345, 1.7345), abs=0.005)]
 
 
+def test_what_all_hear_is_on_both_sides(tmp_path: Path) -> None:
+    """A supervisor who barged is added to each side, for as long as it lasted."""
+    pieces = [
+        piece(tmp_path, "left", tone(LEFT_HZ, 2.0)),
+        piece(tmp_path, "both", tone(RIGHT_HZ, 0.5), 1.0),
+    ]
+    heard = Heard(_render(tmp_path, pieces, "wav").path)
+    for side in (0, 1):
+        assert heard.spans(side, RIGHT_HZ) == [pytest.approx((1.0, 1.5), abs=0.005)]
+    assert heard.spans(0, LEFT_HZ) == [pytest.approx((0.0, 2.0), abs=0.005)]
+    assert heard.spans(1, LEFT_HZ) == []
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_mono_holds_both(tmp_path: Path, format: str) -> None:
     """Mono is one channel with half of each side."""

@@ -1,0 +1,1 @@
+"""Supervisors on live calls: who hears whom, and what that takes on the PBX."""

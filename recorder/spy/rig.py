@@ -1,0 +1,145 @@
+"""What a spy is made of on a PBX; every step is harmless to repeat.
+
+    target ──snoop (spy)──▶ listen bridge ──▶ phones, ear          one for all who listen
+    phone ──snoop (tap)──▶ voice bridge ──snoop (say)──▶ each leg  one for each who talks
+
+To listen costs the call nothing, and a switch leaves it as it is: only the snoops that say change.
+Whoever listens is silent there: a phone's own voice is turned down to nothing where it comes in.
+A bridge's own `mute` would not do: it takes the voice from the tap too (measured on 22.10), which
+this does not, since spying audiohooks come before the one that turns down. Who barges is turned up
+again, for the other supervisors to hear.
+
+A leg that is sent nothing by the PBX (its other side is mute, or it holds) hears no whisper on
+Asterisk up to 22.10.1.
+"""
+
+from collections.abc import Callable, Collection
+from http import HTTPStatus
+from typing import TypeVar
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+from recorder import names
+from recorder.ari import Ari, AriBadRequest, AriConflict, AriError, AriNotFound
+from recorder.ari.client import Direction
+from recorder.ari.model import Bridge
+from storage.records import SpyRecord
+
+T = TypeVar("T")
+
+# A channel can be bridged once it is in our application, a few milliseconds after it was made.
+STASIS_DEADLINE_S = 2.0
+SILENT, AS_IT_IS = "-32767", "0"
+LOUDNESS = "VOLUME(RX)"
+
+
+class Rig:
+    """One PBX, for spies. Raises AriError; AriNotFound where a channel that is needed is gone."""
+
+    def __init__(self, ari: Ari) -> None:
+        self._ari = ari
+
+    def listen(self, target: str, listener: str, *, audible: bool, is_phone: bool) -> None:
+        """Let a phone, or the ear of the pages, hear what the target says and hears.
+
+        `audible` says whether the other listeners hear the phone.
+        """
+        bridge_id = names.build_listen_id(target)
+        bridge = self._bridge(bridge_id)
+        if bridge_id not in bridge.channel_ids:
+            self._join(bridge_id, self._snoop(bridge_id, target, spy="both"))
+        if is_phone:
+            self.set_audible(listener, audible)
+        if listener not in bridge.channel_ids:
+            self._join(bridge_id, listener)
+
+    def set_audible(self, phone: str, audible: bool) -> None:
+        """Whether what the phone says is heard in the bridge that it is in."""
+        value = AS_IT_IS if audible else SILENT
+        _in_stasis(lambda: self._ari.set_variable(phone, LOUDNESS, value))
+
+    def leave(self, listener: str, *, keep: str | None = None) -> None:
+        """Take a listener out of every listen bridge but that of the channel `keep`."""
+        for bridge in self._ari.list_bridges():
+            part = names.parse_spy_part(bridge.id)
+            listens = part is not None and part.kind == "listen" and part.channel_id != keep
+            if listens and listener in bridge.channel_ids:
+                self._ari.remove_from_bridge(bridge.id, listener)
+
+    def speak(self, spy: SpyRecord, carrier: str, says: Collection[str]) -> None:
+        """Let these legs, and no others, hear the supervisor.
+
+        For nobody the voice is brought as far as its bridge: then a switch takes half the time.
+        """
+        bridge_id = names.build_voice_id(spy.id)
+        bridge = self._bridge(bridge_id)
+        wanted = {names.build_say_id(spy.id, one): one for one in says}
+        self._hush(bridge, keep=wanted)
+        voice = self._voice(spy, carrier)
+        if voice not in bridge.channel_ids:
+            self._join(bridge_id, voice)
+        for say_id, leg in wanted.items():
+            if say_id not in bridge.channel_ids:
+                self._join(bridge_id, self._snoop(say_id, leg, whisper="out"))
+
+    def silence(self, spy: SpyRecord) -> None:
+        """Take the supervisor's voice away from everybody; the microphone of a page stays."""
+        bridge = self._ari.find_bridge(names.build_voice_id(spy.id))
+        if bridge is None:
+            return
+        self._hush(bridge, keep={})
+        self._ari.hang_up(names.build_tap_id(spy.id))
+        self._ari.destroy_bridge(bridge.id)
+
+    def _hush(self, bridge: Bridge, keep: Collection[str]) -> None:
+        """Out of the bridge first: a snoop of a channel without frames lingers."""
+        for id_ in bridge.channel_ids:
+            part = names.parse_spy_part(id_)
+            if part is not None and part.kind == "say" and id_ not in keep:
+                self._leave(bridge.id, id_)
+                self._ari.hang_up(id_)
+
+    def _leave(self, bridge_id: str, channel_id: str) -> None:
+        try:
+            self._ari.remove_from_bridge(bridge_id, channel_id)
+        except (AriBadRequest, AriConflict, AriNotFound):
+            return  # it went by itself
+
+    def _voice(self, spy: SpyRecord, carrier: str) -> str:
+        """The channel that brings the supervisor's voice into the bridge."""
+        if carrier == names.build_mic_id(spy.id):
+            self._ari.get_channel(carrier)
+            return carrier
+        return self._snoop(names.build_tap_id(spy.id), carrier, spy="in")
+
+    def _snoop(
+        self, id_: str, channel_id: str, *, spy: Direction = "none", whisper: Direction = "none"
+    ) -> str:
+        """The snoop of this id; looked for first, for a refused id costs Asterisk dearly."""
+        if self._ari.find_channel(id_) is None:
+            self._ari.snoop(channel_id, snoop_id=id_, spy=spy, whisper=whisper)
+        return id_
+
+    def _bridge(self, bridge_id: str) -> Bridge:
+        return self._ari.find_bridge(bridge_id) or self._ari.create_bridge(bridge_id=bridge_id)
+
+    def _join(self, bridge_id: str, channel_id: str) -> None:
+        _in_stasis(lambda: self._ari.add_to_bridge(bridge_id, channel_id, absorb_dtmf=True))
+
+
+def _in_stasis(act: Callable[[], T]) -> T:
+    """Do what can only be done with channels that are in our application, as soon as they are."""
+    attempts = Retrying(
+        retry=retry_if_exception(_is_too_early),
+        stop=stop_after_delay(STASIS_DEADLINE_S),
+        wait=wait_fixed(0.003),
+        reraise=True,
+    )
+    return attempts(act)
+
+
+def _is_too_early(error: BaseException) -> bool:
+    return isinstance(error, AriError) and error.status in (
+        HTTPStatus.CONFLICT,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    )

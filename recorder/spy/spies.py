@@ -1,0 +1,481 @@
+"""Spies at the PBX: start, switch, end; and keep them true to their state.
+
+As with recordings, everything here needs ARI's REST interface and the catalogue alone, so any
+process may do it: the API for a person, the watcher for an event, the media server for a page. A
+change is written down first, then `settle` brings the PBX to it. What is left over at the PBX, by
+whatever death, is removed by `sweep`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+from uuid_utils.compat import uuid7
+
+from recorder import names
+from recorder.ari import (
+    Ari,
+    AriBadRequest,
+    AriConflict,
+    AriError,
+    AriNotFound,
+    AriServerError,
+    Bridge,
+    Channel,
+)
+from recorder.capture import Capture
+from recorder.plan import is_over
+from recorder.spy.plan import (
+    BROWSER,
+    END_KEY,
+    KEYS,
+    SpyPlan,
+    carrier,
+    end_cause,
+    find_target,
+    is_heard,
+    is_settled,
+    may_need_others,
+    plan_spy,
+)
+from recorder.spy.rig import Rig
+from storage import states
+from storage.catalogue import audit, calls, recordings, spies
+from storage.catalogue.engine import Catalogue
+from storage.errors import (
+    BadDestination,
+    CallEnded,
+    ModeNotPermitted,
+    PbxUnavailable,
+    SpyEnded,
+)
+from storage.records import CallRecord, Follow, Mode, SpyRecord
+
+log = structlog.get_logger()
+
+RINGS_S = 30
+# How long after its start a spy may have nothing on the PBX: its process has died in between.
+STARTS_WITHIN = timedelta(seconds=10)
+# How long a page may be away, and how long it may take to come at all.
+PAGE_AWAY = timedelta(seconds=30)
+PAGE_COMES_WITHIN = timedelta(seconds=60)
+# While it is connected, a page is noted every 5 s.
+PAGE_IS_HERE = timedelta(seconds=12)
+
+
+class Spies:
+    """What can be done with spies.
+
+    Raises NoSuchCall, NoSuchSpy, CallEnded, SpyEnded, BadDestination, ModeNotPermitted, and
+    PbxUnavailable where the PBX does not answer or is not configured in this process.
+    """
+
+    def __init__(self, catalogue: Catalogue, pbxs: Mapping[str, Ari]) -> None:
+        self._catalogue = catalogue
+        self._pbxs = pbxs
+        self._capture = Capture(catalogue, pbxs)
+
+    # What a person asks for
+
+    def start(
+        self,
+        call_id: str,
+        *,
+        mode: Mode,
+        destination: str,
+        follow: Follow,
+        may: Sequence[Mode],
+        by: str,
+        audio_token: str | None = None,
+    ) -> SpyRecord:
+        """Ring the supervisor's phone, or wait for the page.
+
+        A phone that cannot be rung ends the spy, and its record says why.
+        """
+        _refuse_destination(destination)
+        with self._catalogue.begin() as tx:
+            call = calls.get_call(tx, call_id)
+            if is_over(call):
+                raise CallEnded(f"call {call_id} has ended")
+            if mode not in may:
+                raise ModeNotPermitted(f"{by} may not {mode}")
+            spy = _new_spy(
+                call, mode=mode, destination=destination, follow=follow, may=tuple(may), by=by
+            )
+            spies.create_spy(tx, spy, audio_token=audio_token)
+            _note(tx, by, "spy.start", spy)
+        log.info("spy.requested", spy=str(spy.id), call=call_id, mode=mode, by=by)
+        if destination == BROWSER:
+            return spy
+        with self._catalogue.lock(f"spy {spy.id}"):
+            return self._ring(spy)
+
+    def switch(self, spy_id: UUID, mode: Mode, *, by: str) -> SpyRecord:
+        """Change the mode; a repeat is harmless."""
+        with self._catalogue.begin() as tx:
+            spy = spies.get_spy(tx, spy_id)
+            if mode not in spy.may:
+                raise ModeNotPermitted(f"{by} may not {mode}")
+            if spies.set_mode(tx, spy_id, mode) is None:
+                raise SpyEnded(f"spy {spy_id} has ended")
+            _note(tx, by, "spy.switch", spy, mode=mode)
+        log.info("spy.switched", spy=str(spy_id), mode=mode, by=by)
+        return self.settle(spy_id)
+
+    def end(self, spy_id: UUID, *, cause: str = "ended", by: str) -> SpyRecord:
+        """End the spy; a repeat is harmless."""
+        with self._catalogue.begin() as tx:
+            before = spies.get_spy(tx, spy_id)
+            ended_at = _ended_at(before, cause)
+            moved = spies.move_spy(tx, spy_id, to="ended", ended_at=ended_at, cause=cause)
+            if moved is not None:
+                _note(tx, by, "spy.end", moved, cause=cause)
+        if moved is None:
+            return before
+        log.info("spy.ended", spy=str(spy_id), cause=cause, by=by)
+        return self.settle(spy_id)
+
+    # What pages do
+
+    def page_joined(self, spy_id: UUID) -> SpyRecord:
+        """The page is connected; its ear, where there is something to hear, is made already."""
+        with self._catalogue.begin() as tx:
+            spies.touch_spy(tx, spy_id, datetime.now(UTC))
+        return self.settle(spy_id)
+
+    def page_left(self, spy_id: UUID) -> None:
+        """The page is gone; it may come back for half a minute."""
+        with self._catalogue.begin() as tx:
+            spies.close_heard(tx, spy_id, at=datetime.now(UTC))
+
+    def target_of(self, spy_id: UUID) -> str | None:
+        """The channel that the spy should listen to now; None while there is nothing to hear."""
+        spy, plan = self._read(spy_id)
+        return plan.target if spy.state in states.SPY_LIVE else None
+
+    # What the watcher hears of
+
+    def phone_ended(self, spy_id: UUID, q850: int) -> None:
+        """The supervisor's phone hung up, or was never answered."""
+        with self._catalogue.begin() as tx:
+            spy = spies.find_spy(tx, spy_id)
+        if spy is not None:
+            cause = end_cause(spy.state, q850)
+            self.end(spy_id, cause=cause, by=spy.supervisor)
+
+    def key_pressed(self, spy_id: UUID, key: str) -> None:
+        """A key on the supervisor's phone switches the mode, where the supervisor may, or ends."""
+        with self._catalogue.begin() as tx:
+            spy = spies.find_spy(tx, spy_id)
+        if spy is None or spy.state != "live":
+            return
+        if key == END_KEY:
+            self.end(spy_id, by=spy.supervisor)
+        elif key in KEYS and KEYS[key] in spy.may:
+            self.switch(spy_id, KEYS[key], by=spy.supervisor)
+        elif key in KEYS:
+            with self._catalogue.begin() as tx:
+                _note(tx, spy.supervisor, "spy.switch", spy, outcome="refused", mode=KEYS[key])
+
+    def lose(self, pbx: str) -> None:
+        """The PBX was started anew: nothing of any spy is left on it."""
+        for spy in self._live(pbx):
+            self.end(spy.id, cause="pbx-lost", by="watch")
+
+    def settle(self, spy_id: UUID) -> SpyRecord:
+        """Bring the PBX to what the spy's state says. Harmless to repeat."""
+        with self._catalogue.lock(f"spy {spy_id}"):
+            spy, plan = self._read(spy_id)
+            if plan.cause is not None and spy.state in states.SPY_LIVE:
+                spy = self._end_by_itself(spy, plan.cause)
+            with self._pbx(spy.pbx) as ari:
+                if spy.state == "ended":
+                    self._dismantle(ari, spy)
+                else:
+                    self._attach(ari, spy, plan)
+            spy = self._read(spy_id)[0]
+        self._settle_recordings(spy)
+        return spy
+
+    # The steps
+
+    def _ring(self, spy: SpyRecord) -> SpyRecord:
+        phone = names.build_phone_id(spy.id)
+        try:
+            with self._pbx(spy.pbx) as ari:
+                try:
+                    ari.originate(spy.destination, channel_id=phone, timeout_s=RINGS_S)
+                except (AriBadRequest, AriConflict, AriNotFound, AriServerError) as error:
+                    log.warning("spy.not-rung", spy=str(spy.id), error=str(error))
+                    return self._end_by_itself(spy, "no-such-destination")
+        except PbxUnavailable:
+            self._end_by_itself(spy, "pbx-unreachable")
+            raise
+        with self._catalogue.begin() as tx:
+            moved = spies.move_spy(tx, spy.id, to="ringing")
+            return moved or spies.get_spy(tx, spy.id)
+
+    def _attach(self, ari: Ari, spy: SpyRecord, plan: SpyPlan) -> None:
+        if not self._is_listening(ari, spy):
+            return
+        if plan.call_id != spy.call_id:
+            with self._catalogue.begin() as tx:
+                spies.set_call(tx, spy.id, plan.call_id)
+            log.info("spy.moved", spy=str(spy.id), call=plan.call_id)
+        try:
+            heard = self._rig_up(ari, spy, plan)
+        except (AriNotFound, AriBadRequest, AriConflict) as error:  # it went under our hands
+            log.info("spy.postponed", spy=str(spy.id), error=str(error))
+            heard = False
+        self._note_live(spy, plan, heard=heard)
+
+    def _is_listening(self, ari: Ari, spy: SpyRecord) -> bool:
+        """Whether somebody is there: the phone is answered, or the page connected."""
+        if spy.destination == BROWSER:
+            return spy.seen_at is not None
+        phone = ari.find_channel(names.build_phone_id(spy.id))
+        return phone is not None and phone.state == "Up"
+
+    def _rig_up(self, ari: Ari, spy: SpyRecord, plan: SpyPlan) -> bool:
+        """Let the supervisor hear and be heard as planned; whether anything is heard."""
+        rig, is_phone = Rig(ari), spy.destination != BROWSER
+        if plan.target is None:
+            rig.silence(spy)
+            if is_phone:
+                rig.leave(names.build_phone_id(spy.id))
+            self._drop_unheard(ari, spy.pbx)
+            return False
+        if not is_phone and ari.find_channel(names.build_ear_id(plan.target)) is None:
+            return False
+        ear = names.build_phone_id(spy.id) if is_phone else names.build_ear_id(plan.target)
+        if is_heard(spy):  # then it is a switch, and that is quick
+            self._speak(ari, spy, plan)
+        with self._catalogue.lock(f"listen {spy.pbx}"):
+            rig.listen(plan.target, ear, audible=spy.mode == "barge", is_phone=is_phone)
+        if is_heard(spy):
+            self._drop_unheard(ari, spy.pbx)
+        else:
+            self._speak(ari, spy, plan)
+        return True
+
+    def _speak(self, ari: Ari, spy: SpyRecord, plan: SpyPlan) -> None:
+        """Bring the voice to whom it is for; a page has to open its microphone first."""
+        is_page = spy.destination == BROWSER
+        can_speak = ari.find_channel(carrier(spy)) is not None if is_page else _may_speak(spy)
+        if can_speak:
+            Rig(ari).speak(spy, carrier(spy), plan.says)
+
+    def _note_live(self, spy: SpyRecord, plan: SpyPlan, *, heard: bool) -> None:
+        """The supervisor is there, and hears something or nothing from now on."""
+        now = datetime.now(UTC)
+        away = spy.destination == BROWSER and not _is_here(spy, now)
+        with self._catalogue.begin() as tx:
+            if spies.move_spy(tx, spy.id, to="live", live_at=now) is not None:
+                log.info("spy.live", spy=str(spy.id))
+            if heard and not away:
+                spies.open_heard(tx, spy.id, at=now, call_id=plan.call_id)
+            else:
+                spies.close_heard(tx, spy.id, at=now)
+
+    def _dismantle(self, ari: Ari, spy: SpyRecord) -> None:
+        Rig(ari).silence(spy)
+        ari.hang_up(names.build_phone_id(spy.id))
+        ari.hang_up(names.build_mic_id(spy.id))
+        self._drop_unheard(ari, spy.pbx)
+
+    def _end_by_itself(self, spy: SpyRecord, cause: str) -> SpyRecord:
+        with self._catalogue.begin() as tx:
+            moved = spies.move_spy(
+                tx, spy.id, to="ended", ended_at=_ended_at(spy, cause), cause=cause
+            )
+            if moved is not None:
+                log.info("spy.ended", spy=str(spy.id), cause=cause)
+                _note(tx, "watch", "spy.end", moved, cause=cause)
+            return moved or spies.get_spy(tx, spy.id)
+
+    def _settle_recordings(self, spy: SpyRecord) -> None:
+        """Who barges is recorded, and no longer when it is over."""
+        with self._catalogue.begin() as tx:
+            live = recordings.list_recordings_of_calls(tx, [spy.call_id], in_states=states.LIVE)
+        for recording in live:
+            try:
+                self._capture.settle(recording.id)
+            except PbxUnavailable as error:
+                log.warning("recording.postponed", recording=str(recording.id), error=str(error))
+
+    # What is left over
+
+    def check(self, pbx: str) -> None:
+        """Every live spy must be what it should be, and nothing else of spies on the PBX."""
+        with self._pbx(pbx) as ari:
+            bridges = {one.id: frozenset(one.channel_ids) for one in ari.list_bridges()}
+        for spy in self._live(pbx):
+            cause = self._find_loss(spy, datetime.now(UTC))
+            if cause is not None:
+                self.end(spy.id, cause=cause, by="watch")
+            elif not is_settled(*self._read(spy.id), bridges):
+                self.settle(spy.id)
+        self.sweep(pbx)
+
+    def _find_loss(self, spy: SpyRecord, now: datetime) -> str | None:
+        """Why nobody listens any more, though no event said so; None if somebody does."""
+        if spy.destination == BROWSER:
+            return _page_loss(spy, now)
+        if now - spy.started_at < STARTS_WITHIN:
+            return None
+        with self._pbx(spy.pbx) as ari:
+            if ari.find_channel(names.build_phone_id(spy.id)) is not None:
+                return None
+        return {"live": "hung-up", "ringing": "no-answer"}.get(spy.state, "never-rang")
+
+    def sweep(self, pbx: str) -> None:
+        """Remove channels and bridges of spies that no live spy needs."""
+        with self._pbx(pbx) as ari, self._catalogue.lock(f"listen {pbx}"):
+            bridges, channels = _list_ours(ari)
+            needed = self._needed(pbx)  # after the lists: a spy is written down first
+            for channel in channels:
+                if _is_left_over(channel.id, needed):
+                    log.info("spy.orphan-removed", pbx=pbx, channel=channel.id)
+                    ari.hang_up(channel.id)
+            for bridge in bridges:
+                if _is_left_over(bridge.id, needed):
+                    log.info("spy.orphan-removed", pbx=pbx, bridge=bridge.id)
+                    ari.destroy_bridge(bridge.id)
+
+    def _drop_unheard(self, ari: Ari, pbx: str) -> None:
+        """Take down the listen bridges to which nobody listens any more."""
+        with self._catalogue.lock(f"listen {pbx}"):
+            bridges, _ = _list_ours(ari)
+            needed = self._needed(pbx)
+            for bridge in bridges:
+                part = names.parse_spy_part(bridge.id)
+                if part is None or part.kind != "listen" or _is_needed(bridge.id, needed):
+                    continue
+                ari.hang_up(bridge.id)  # the snoop has the name of its bridge
+                if part.channel_id is not None:
+                    ari.hang_up(names.build_ear_id(part.channel_id))
+                ari.destroy_bridge(bridge.id)
+
+    def _needed(self, pbx: str) -> frozenset[str]:
+        """The ids of live spies, and of the channels that they listen to."""
+        needed: set[str] = set()
+        for spy in self._live(pbx):
+            needed.add(str(spy.id))
+            target = self._read(spy.id)[1].target
+            if target is not None:
+                needed.add(target)
+        return frozenset(needed)
+
+    # Helpers
+
+    def _live(self, pbx: str) -> tuple[SpyRecord, ...]:
+        with self._catalogue.begin() as tx:
+            return spies.list_live_spies(tx, pbx)
+
+    def _read(self, spy_id: UUID) -> tuple[SpyRecord, SpyPlan]:
+        with self._catalogue.begin() as tx:
+            spy = spies.get_spy(tx, spy_id)
+            call = calls.get_call(tx, spy.call_id)
+            needs_others = spy.state in states.SPY_LIVE and may_need_others(spy, call)
+            others = calls.list_live_calls(tx, pbx=spy.pbx) if needs_others else ()
+            return spy, plan_spy(spy, call, others)
+
+    @contextmanager
+    def _pbx(self, name: str) -> Iterator[Ari]:
+        if name not in self._pbxs:
+            raise PbxUnavailable(f"no PBX named {name} is configured here")
+        try:
+            yield self._pbxs[name]
+        except AriError as error:
+            raise PbxUnavailable(f"PBX {name}: {error}") from error
+
+
+def _new_spy(
+    call: CallRecord,
+    *,
+    mode: Mode,
+    destination: str,
+    follow: Follow,
+    may: tuple[Mode, ...],
+    by: str,
+) -> SpyRecord:
+    target = find_target(call)
+    return SpyRecord(
+        id=uuid7(),
+        call_id=call.id,
+        pbx=call.pbx,
+        mode=mode,
+        destination=destination,
+        state="requested",
+        supervisor=by,
+        follow=follow,
+        started_at=datetime.now(UTC),
+        may=may,
+        agent=call.agent,
+        channel_id=target.channel.id if target is not None else None,
+    )
+
+
+def _refuse_destination(destination: str) -> None:
+    """A phone is TECH/resource. Local/ is refused: it leads anywhere in the dialplan."""
+    technology, _, resource = destination.partition("/")
+    named = technology.isalnum() and resource and destination.isprintable()
+    if destination != BROWSER and (not named or technology.lower() == "local"):
+        raise BadDestination(f"{destination!r} is neither a phone (TECH/resource) nor the browser")
+
+
+def _note(
+    tx: Connection, by: str, action: str, spy: SpyRecord, outcome: Any = "done", **detail: str
+) -> None:
+    facts = {"call_id": spy.call_id, "mode": spy.mode, "destination": spy.destination} | detail
+    audit.add_audit(tx, actor=by, action=action, subject=str(spy.id), outcome=outcome, detail=facts)
+
+
+def _ended_at(spy: SpyRecord, cause: str) -> datetime:
+    """A page that was lost heard nothing after it was last seen."""
+    if cause == "page-lost" and spy.seen_at is not None:
+        return spy.seen_at
+    return datetime.now(UTC)
+
+
+def _may_speak(spy: SpyRecord) -> bool:
+    return any(mode != "listen" for mode in spy.may)
+
+
+def _is_here(spy: SpyRecord, now: datetime) -> bool:
+    return spy.seen_at is not None and now - spy.seen_at < PAGE_IS_HERE
+
+
+def _page_loss(spy: SpyRecord, now: datetime) -> str | None:
+    if spy.seen_at is None:
+        return "never-opened" if now - spy.started_at > PAGE_COMES_WITHIN else None
+    return "page-lost" if now - spy.seen_at > PAGE_AWAY else None
+
+
+def _list_ours(ari: Ari) -> tuple[list[Bridge], list[Channel]]:
+    """Bridges and channels, but for those of another program's spies: `doctor --media`, say.
+
+    A channel's dialplan tells which Stasis application it is in, and "" before it enters one.
+    """
+    bridges, channels = ari.list_bridges(), ari.list_channels()
+    entered = [one for one in channels if one.dialplan.app_name == "Stasis"]
+    theirs = {one.id for one in entered if one.dialplan.app_data.split(",")[0] != ari.application}
+    return (
+        [one for one in bridges if theirs.isdisjoint(one.channel_ids)],
+        [one for one in channels if one.id not in theirs],
+    )
+
+
+def _is_left_over(id_: str, needed: frozenset[str]) -> bool:
+    return names.parse_spy_part(id_) is not None and not _is_needed(id_, needed)
+
+
+def _is_needed(id_: str, needed: frozenset[str]) -> bool:
+    part = names.parse_spy_part(id_)
+    if part is None:
+        return False
+    return (str(part.spy_id) if part.spy_id is not None else part.channel_id) in needed

@@ -1,0 +1,376 @@
+"""Supervisors on phones: who hears whom, in every mode and through all that a call goes through."""
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import soundfile
+
+from lab.ears import cut_out, read_audio, tone_spans
+from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
+from lab.pbx import MUSIC_HZ
+from lab.waiting import until
+from lab.world import World
+from tests.pbx.talks import ABSENT_DBFS, numbers
+from tests.pbx.watching import Watched, assert_tones, parts_left, watch, watch_outbound
+from tests.service import Service
+
+pytestmark = pytest.mark.pbx
+
+A1, A2, A3 = AGENT_HZ["2001"], AGENT_HZ["2002"], AGENT_HZ["2003"]
+C, S = CUSTOMER_HZ, SUPERVISOR_HZ
+S2 = 1540
+
+SWITCHED_WITHIN_S = 0.1
+FIRST_SOUND_WITHIN_S = 0.3
+# What a packet that comes late may cost; a new bridge or a new snoop in its place costs more.
+BREAK_S = 0.045
+
+
+@pytest.fixture(scope="module")
+def service(start_service: Callable[..., Service]) -> Service:
+    """A service that records nothing by itself."""
+    return start_service()
+
+
+@pytest.mark.parametrize("begin", [watch, watch_outbound])
+def test_who_hears_whom(
+    service: Service, world: World, begin: Callable[[Service, World], Watched]
+) -> None:
+    """Listening is silent, a whisper reaches the agent alone, a barge reaches everybody."""
+    watched = begin(service, world)
+    watched.part("before")
+    spy = watched.spy("listen")
+    watched.part("listen")
+    for name, mode in (("whisper", "whisper"), ("barge", "barge"), ("back", "whisper")):
+        spy.switch(mode)
+        watched.part(name)
+    spy.switch("listen")
+    watched.part("again")
+    watched.hang_up()
+    assert spy.await_end()["cause"] == "call-ended"
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    for name in ("before", "listen", "whisper", "back", "again"):
+        watched.assert_hears(customer, name, A1)
+    watched.assert_hears(customer, "barge", A1, S)
+    for name in ("before", "listen", "again"):
+        watched.assert_hears(agent, name, C)
+    for name in ("whisper", "barge", "back"):
+        watched.assert_hears(agent, name, C, S)
+    for name in ("listen", "whisper", "barge", "back", "again"):
+        watched.assert_hears(spy.leg, name, C, A1)
+    until(lambda: not parts_left(world))
+
+
+def test_keys(service: Service, world: World) -> None:
+    """4, 5 and 6 on the supervisor's phone switch, 0 ends; nobody hears the keys."""
+    watched = watch(service, world)
+    spy = watched.spy("listen")
+    for key, mode in (("5", "whisper"), ("6", "barge"), ("4", "listen")):
+        spy.press(key)
+        spy.await_mode(mode)
+        watched.part(mode, 1.0)
+    spy.press("0")
+    assert spy.await_end()["cause"] == "ended"
+    until(lambda: not parts_left(world))
+    watched.part("after", 1.0)
+    watched.hang_up()
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    watched.assert_hears(agent, "whisper", C, S)
+    watched.assert_hears(customer, "whisper", A1)
+    watched.assert_hears(customer, "barge", A1, S)
+    watched.assert_hears(agent, "listen", C)
+    watched.assert_hears(agent, "after", C)
+
+
+def test_a_switch_is_quick_and_interrupts_nobody(service: Service, world: World) -> None:
+    """The agent hears the switch within 100 ms; meanwhile nobody misses anything."""
+    watched = watch(service, world)
+    spy = watched.spy("listen")
+    asked, began = [], time.monotonic()
+    for _ in range(5):
+        time.sleep(0.6)
+        asked.append(time.monotonic())
+        spy.switch("whisper")
+        time.sleep(0.6)
+        spy.switch("barge")
+        time.sleep(0.6)
+        spy.switch("listen")
+    watched.hang_up()
+    heard_at = watched.onsets(watched.call.leg("agent"), S)
+    lags = [heard - at for heard, at in zip(heard_at, asked, strict=True)]
+    assert statistics.median(lags) < SWITCHED_WITHIN_S, lags
+    told = ((spy.leg, C), (spy.leg, A1), (watched.call.leg("customer"), A1))
+    for leg, hz in (*told, (watched.call.leg("agent"), C)):
+        assert watched.longest_break(leg, hz, began) < BREAK_S, (leg.party, hz)
+
+
+def test_the_first_sound(service: Service, world: World) -> None:
+    """Once the supervisor answers, the call is heard within 300 ms."""
+    watched = watch(service, world)
+    spy = watched.spy("listen")
+    watched.part("listen", 1.0)
+    watched.hang_up()
+    rate, (samples,) = read_audio(spy.leg.heard())
+    assert tone_spans(samples, rate, C)[0][0] < FIRST_SOUND_WITHIN_S
+
+
+@pytest.mark.parametrize("who", ["customer", "agent", "supervisor"])
+def test_whoever_ends(service: Service, world: World, who: str) -> None:
+    """However a spy ends it says why, and leaves nothing on the PBX."""
+    watched = watch(service, world)
+    spy = watched.spy("barge")
+    if who == "supervisor":
+        spy.leg.hang_up()
+        assert spy.await_end()["cause"] == "hung-up"
+        assert watched.call.is_up()
+        until(lambda: not parts_left(world))
+    watched.hang_up("customer" if who == "supervisor" else who)
+    if who != "supervisor":
+        assert spy.await_end()["cause"] == "call-ended"
+    spy.leg.await_down()
+    until(lambda: not parts_left(world))
+    (span,) = spy.get()["heard"]
+    assert span["to"] is not None
+
+
+def test_a_phone_that_cannot_be_reached(service: Service, world: World) -> None:
+    """A busy, declining or unknown phone ends the spy with its reason."""
+    watched = watch(service, world)
+    with world.phone("9001", "busy"):
+        busy = watched.ask("listen")
+        assert watched.await_state(busy["id"], "ended")["cause"] == "busy"
+    unknown = watched.ask("listen", "9999")
+    assert watched.await_state(unknown["id"], "ended")["cause"] == "no-such-destination"
+    until(lambda: not parts_left(world))
+
+
+def test_a_phone_that_rings(service: Service, world: World) -> None:
+    """While the phone rings the spy can be ended, and the phone then rings no more."""
+    watched = watch(service, world)
+    with world.phone("9001", "ring"):
+        ringing = watched.ask("listen")
+        assert ringing["state"] == "ringing"
+        assert service.delete(f"/spies/{ringing['id']}").json()["state"] == "ended"
+        until(lambda: not parts_left(world))
+
+
+def test_hold(service: Service, world: World) -> None:
+    """A spy goes on through hold: the supervisor then hears what is left, and a barge gets in."""
+    watched = watch(service, world)
+    spy = watched.spy("barge")
+    watched.part("talk")
+    watched.call.hold("agent")
+    watched.part("hold")
+    watched.call.unhold("agent")
+    watched.part("after")
+    watched.hang_up()
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    watched.assert_hears(customer, "talk", A1, S)
+    watched.assert_hears(customer, "hold", MUSIC_HZ, S)
+    watched.assert_hears(spy.leg, "hold", C)
+    watched.assert_hears(spy.leg, "after", C, A1)
+    watched.assert_hears(customer, "after", A1, S)
+    watched.assert_hears(agent, "after", C, S)
+
+
+@pytest.mark.parametrize("kind", ["blind", "attended"])
+@pytest.mark.parametrize("how", ["refer", "dtmf"])
+def test_transfer(service: Service, world: World, kind: str, how: str) -> None:
+    """A spy follows the call to its next agent, who alone hears the whisper then."""
+    watched = watch(service, world)
+    spy = watched.spy("whisper")
+    watched.part("first")
+    transfer = {"blind": watched.call.blind_transfer, "attended": watched.call.attended_transfer}
+    transfer[kind](how=how)  # type: ignore[operator]
+    time.sleep(1.0)
+    watched.part("second")
+    watched.hang_up()
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    assert spy.await_end()["cause"] == "call-ended"
+    watched.assert_hears(spy.leg, "first", C, A1)
+    watched.assert_hears(spy.leg, "second", C, A3)
+    watched.assert_hears(agent, "second", C, S)
+    watched.assert_hears(customer, "first", A1)
+    watched.assert_hears(customer, "second", A3)
+    until(lambda: not parts_left(world))
+
+
+def test_the_agents_next_call(service: Service, world: World) -> None:
+    """Following an agent, a spy waits for the next call and is on it, until it is ended."""
+    first = watch(service, world)
+    spy = first.spy("whisper", follow="agent")
+    first.part("first", 1.0)
+    first.hang_up()
+    second = watch(service, world)
+    until(lambda: spy.get()["call_id"] == second.call_id)
+    second.part("second")
+    assert service.delete(f"/spies/{spy.id}").json()["cause"] == "ended"
+    second.hang_up()
+    agent, customer = second.call.leg("agent"), second.call.leg("customer")
+    second.assert_hears(agent, "second", C, S)
+    second.assert_hears(customer, "second", A1)
+    heard = spy.get()["heard"]
+    assert len(heard) == 2
+    assert all(span["to"] for span in heard)
+    until(lambda: not parts_left(world))
+
+
+def test_two_supervisors(service: Service, world: World) -> None:
+    """They share what listens, keep their own modes, and hear one another only when one barges."""
+    watched = watch(service, world)
+    one = watched.spy("listen")
+    tone = _tone(world.far_asterisk.directory / "s2.wav", S2)
+    world.far.behave("9002", "answer", 0.1, tone)
+    two = watched.spy("whisper", "9002")
+    shared = [id_ for id_ in parts_left(world) if id_.startswith("earwitness-listen-")]
+    assert len(shared) == 2, "one bridge and one snoop"
+    watched.part("listen and whisper")
+    one.switch("whisper")
+    watched.part("both whisper")
+    two.switch("barge")
+    watched.part("whisper and barge")
+    watched.hang_up()
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    part = "listen and whisper"
+    watched.assert_hears(one.leg, part, C, A1)
+    watched.assert_hears(two.leg, part, C, A1)
+    watched.assert_hears(customer, part, A1)
+    watched.assert_hears(agent, part, C, S2)
+    assert_absent(watched, one.leg, part, S2)
+    part = "both whisper"
+    watched.assert_hears(customer, part, A1)
+    watched.assert_hears(agent, part, C, S, S2)
+    assert_absent(watched, customer, part, S2)
+    assert_absent(watched, one.leg, part, S2)
+    watched.assert_hears(two.leg, part, C, A1)
+    part = "whisper and barge"
+    watched.assert_hears(customer, part, A1, S2)
+    watched.assert_hears(agent, part, C, S, S2)
+    watched.assert_hears(one.leg, part, C, A1, S2)
+    watched.assert_hears(two.leg, part, C, A1)
+    until(lambda: not parts_left(world))
+    world.far.behave("9002", "answer", 0.1, None)
+
+
+def test_recordings_are_undisturbed(service: Service, world: World) -> None:
+    """Listening and whispering are in no recording; a barge is on both its sides."""
+    watched = watch(service, world)
+    answer = service.post(f"/calls/{watched.call_id}/recordings")
+    assert answer.status_code == 201
+    began = time.monotonic()
+    spy = watched.spy("whisper")
+    spans = {}
+    for mode in ("whisper", "barge", "listen"):
+        spy.switch(mode)
+        time.sleep(0.5)
+        from_s = time.monotonic() - began
+        time.sleep(1.5)
+        spans[mode] = (from_s, time.monotonic() - began)
+    watched.hang_up()
+    kept = service.await_state(answer.json()["id"], ["stored"])
+    assert kept["gaps"] == []
+    rate, (left, right) = read_audio(service.fetch_audio(kept))
+    for mode in ("whisper", "listen"):
+        assert_tones(cut_out(left, rate, *spans[mode]), rate, [C], f"left in {mode}")
+        assert_tones(cut_out(right, rate, *spans[mode]), rate, [A1], f"right in {mode}")
+    assert_tones(cut_out(left, rate, *spans["barge"]), rate, [C, S], "left in barge")
+    assert_tones(cut_out(right, rate, *spans["barge"]), rate, [A1, S], "right in barge")
+
+
+@pytest.mark.parametrize("role", ["watch", "api"])
+def test_a_role_is_killed(service: Service, world: World, role: str) -> None:
+    """A spy goes on while a role is started anew, and is followed and ended as ever."""
+    watched = watch(service, world)
+    spy = watched.spy("whisper")
+    before = set(service.pids_of(role))
+    service.kill_role(role)
+    until(lambda: set(service.pids_of(role)) - before, 30)
+    until(lambda: _answers(service), 30)
+    watched.part("killed")
+    spy.press_until("6", "barge")
+    watched.part("barge")
+    watched.hang_up()
+    assert watched.await_state(spy.id, "ended", 20)["cause"] == "call-ended"
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    watched.assert_hears(agent, "killed", C, S)
+    watched.assert_hears(customer, "killed", A1)
+    watched.assert_hears(customer, "barge", A1, S)
+    until(lambda: not parts_left(world), 20)
+
+
+def test_the_call_ends_while_nobody_watches(service: Service, world: World) -> None:
+    """A call that ended unseen ends its spies all the same, and nothing is left."""
+    watched = watch(service, world)
+    spy = watched.spy("barge")
+    service.kill_role("watch")
+    watched.hang_up()
+    assert watched.await_state(spy.id, "ended", 40)["cause"] == "call-ended"
+    spy.leg.await_down()
+    until(lambda: not parts_left(world), 20)
+
+
+def test_the_whole_service_is_killed(service: Service, world: World) -> None:
+    """A spy outlives the service: started again, it takes the spy up where it was."""
+    watched = watch(service, world)
+    spy = watched.spy("whisper")
+    service.kill()
+    service.start()
+    spy.press_until("6", "barge")
+    watched.part("barge")
+    watched.hang_up()
+    assert watched.await_state(spy.id, "ended", 20)["cause"] == "call-ended"
+    watched.assert_hears(watched.call.leg("customer"), "barge", A1, S)
+    until(lambda: not parts_left(world), 20)
+
+
+def test_what_a_dead_process_left_is_removed(service: Service, world: World) -> None:
+    """Channels and bridges of spies that nobody needs go when the watcher comes back."""
+    watched = watch(service, world)
+    (leg, *_) = world.pbx.ari("GET", "/channels")
+    left = f"earwitness-say-{uuid4()}-{leg['id']}"
+    path = f"/channels/{leg['id']}/snoop/{left}"
+    world.pbx.ari("POST", path, app="earwitness", whisper="out", spy="none")
+    world.pbx.ari("POST", f"/bridges/earwitness-listen-{leg['id']}", type="mixing")
+    assert len(parts_left(world)) == 2
+    service.kill_role("watch")
+    until(lambda: not parts_left(world), 30)
+    assert watched.call.is_up()
+
+
+def test_the_pbx_is_started_anew(service: Service, world: World) -> None:
+    """A PBX that died took its spies along: they end and say so."""
+    watched = watch(service, world)
+    spy = watched.spy("listen")
+    world.pbx.kill()
+    world.far.hang_up_all()
+    world.pbx.start()
+    assert watched.await_state(spy.id, "ended", 40)["cause"] == "pbx-lost"
+    assert parts_left(world) == []
+    number = next(numbers)
+    world.inbound(caller=number)
+    until(lambda: service.live_call(number), 30)
+
+
+def assert_absent(watched: Watched, leg: object, part: str, hz: float) -> None:
+    """A tone that is none of the lab's is not heard either."""
+    assert watched.level(leg, part, hz) < ABSENT_DBFS  # type: ignore[arg-type]
+
+
+def _tone(path: Path, hz: float) -> Path:
+    """A minute of a tone."""
+    samples = 0.3 * np.sin(2 * np.pi * hz * np.arange(60 * 8000) / 8000)
+    soundfile.write(path, samples.astype(np.float32), 8000, subtype="PCM_16")
+    return path
+
+
+def _answers(service: Service) -> bool:
+    try:
+        service.get("/calls")
+    except (OSError, AssertionError):
+        return False
+    return True

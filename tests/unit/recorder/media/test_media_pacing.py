@@ -1,0 +1,56 @@
+"""When sound comes too fast or too slow."""
+
+from recorder.media.pacing import FRAME_BYTES, FRAME_S, Arrears, Framer, Pace
+
+
+def test_frames_are_cut_however_the_bytes_come() -> None:
+    """Nothing is lost or doubled between messages of any length."""
+    said = bytes(range(256)) * 10
+    framer = Framer()
+    pieces = [said[:100], said[100:1300], said[1300:]]
+    frames = [frame for piece in pieces for frame in framer.cut(piece)]
+    assert {len(frame) for frame in frames} == {FRAME_BYTES}
+    assert b"".join(frames) == said[: 4 * FRAME_BYTES]
+
+
+def test_a_steady_microphone_is_not_touched() -> None:
+    """Frames in time, and early by as much as jitter brings, all go on."""
+    pace = Pace()
+    jitter = (0.0, 0.015, -0.015)
+    assert all(pace.admits(10 + n * FRAME_S + jitter[n % 3]) for n in range(3000))
+
+
+def test_a_burst_is_dropped() -> None:
+    """After a stall three frames go on, and the rest of the burst does not stay as delay."""
+    pace = Pace()
+    assert [pace.admits(10.0) for _ in range(50)] == [True] * 3 + [False] * 47
+    assert pace.dropped == 47
+
+
+def test_a_fast_clock_adds_no_delay() -> None:
+    """A microphone 0.5 % too fast loses one frame in 200, no more, once it is 60 ms ahead."""
+    pace = Pace()
+    admitted = [pace.admits(10 + n * FRAME_S / 1.005) for n in range(3000)]
+    assert 10 <= pace.dropped <= 15
+    assert all(admitted[:400])
+
+
+def test_a_stream_in_time_is_not_in_arrears() -> None:
+    """Jitter that comes and goes asks for nothing."""
+    arrears = Arrears()
+    late = (0.0, 0.05, 0.03, 0.0)
+    assert not any(arrears.count(n * FRAME_S + late[n % 4]) for n in range(3000))
+
+
+def test_missing_frames_begin_the_stream_anew() -> None:
+    """Three frames that stay missing for two seconds ask once, and are then forgotten."""
+    arrears = Arrears()
+    asked = [n for n in range(1000) if arrears.count(n * FRAME_S + (0.06 if n >= 100 else 0))]
+    assert len(asked) == 1
+    assert 200 <= asked[0] <= 202
+
+
+def test_two_missing_frames_are_let_be() -> None:
+    """40 ms are no reason to interrupt who listens."""
+    arrears = Arrears()
+    assert not any(arrears.count(n * FRAME_S + (0.04 if n >= 100 else 0)) for n in range(1000))

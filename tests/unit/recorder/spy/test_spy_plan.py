@@ -1,0 +1,170 @@
+"""Whom a spy hears and who hears it, for every mode and whoever is in the call."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from recorder import names
+from recorder.spy.plan import (
+    SpyPlan,
+    end_cause,
+    find_target,
+    follows,
+    is_settled,
+    may_need_others,
+    plan_spy,
+    voices,
+)
+from storage.records import CallRecord, Heard, SpyRecord
+from tests.legs import ZERO, leg
+
+LATER = (ZERO + timedelta(seconds=9)).isoformat()
+CUSTOMER = leg("c", party="customer", name="PJSIP/trunk-1")
+AGENT = leg("a", name="PJSIP/2001-1")
+NEXT_AGENT = leg("b", name="PJSIP/2002-1", joined_at=LATER)
+GONE_AGENT = leg("a", name="PJSIP/2001-1", left=True)
+
+
+def call(*legs: dict[str, Any], id_: str = "main-1.0", **more: Any) -> CallRecord:
+    return CallRecord(id_, "main", more.pop("state", "up"), "inbound", ZERO, channels=legs, **more)
+
+
+def spy(**changes: Any) -> SpyRecord:
+    fields: dict[str, Any] = {
+        "id": UUID(int=7),
+        "call_id": "main-1.0",
+        "pbx": "main",
+        "mode": "listen",
+        "destination": "PJSIP/9001",
+        "state": "live",
+        "supervisor": "sue",
+        "follow": "call",
+        "started_at": ZERO,
+        "may": ("listen", "whisper", "barge"),
+        "agent": "2001",
+        "channel_id": "a",
+    }
+    return SpyRecord(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("legs", "target"),
+    [
+        ((CUSTOMER, AGENT), "a"),
+        ((CUSTOMER, AGENT, NEXT_AGENT), "b"),
+        ((CUSTOMER, GONE_AGENT, NEXT_AGENT), "b"),
+        ((CUSTOMER, GONE_AGENT), "c"),
+        ((leg("c", party="customer", joined=False), leg("a", joined=False, state="Ring")), "c"),
+        ((leg("a", joined=False, state="Ring"),), None),
+        ((leg("l", name="Local/1@x-1;1"),), None),
+        ((), None),
+    ],
+    ids=["both", "joined-later", "transferred", "agent-left", "menu", "rings", "local", "nobody"],
+)
+def test_the_target(legs: tuple[dict[str, Any], ...], target: str | None) -> None:
+    """The agent who joined last; without one, the customer who is up."""
+    found = find_target(call(*legs))
+    assert (found.channel.id if found else None) == target
+
+
+@pytest.mark.parametrize(
+    ("mode", "legs", "says"),
+    [
+        ("listen", (CUSTOMER, AGENT), ()),
+        ("whisper", (CUSTOMER, AGENT), ("a",)),
+        ("whisper", (CUSTOMER, GONE_AGENT), ()),
+        ("barge", (CUSTOMER, AGENT), ("a", "c")),
+        ("barge", (CUSTOMER, GONE_AGENT), ("c",)),
+        ("barge", (leg("c", party="customer", joined=False),), ("c",)),
+    ],
+)
+def test_who_hears_the_supervisor(
+    mode: Any, legs: tuple[dict[str, Any], ...], says: tuple[str, ...]
+) -> None:
+    """A whisper reaches an agent alone and never a customer; a barge everybody in the call."""
+    assert plan_spy(spy(mode=mode), call(*legs), ()).says == says
+
+
+def test_a_call_that_ended_ends_its_spy() -> None:
+    """Nothing is left to hear, and the spy says why."""
+    over = call(CUSTOMER, AGENT, state="ended")
+    assert plan_spy(spy(), over, ()) == SpyPlan("main-1.0", cause="call-ended")
+    assert plan_spy(spy(follow="channel"), over, ()).cause == "channel-gone"
+
+
+def test_a_spy_moves_with_its_channels() -> None:
+    """When calls are joined and this one ends, its channels live on in the other: so does it."""
+    over = call(leg("a", left=True), state="ended")
+    joined = call(CUSTOMER, AGENT, id_="main-0.5")
+    assert may_need_others(spy(), over)
+    assert plan_spy(spy(), over, [joined]) == SpyPlan("main-0.5", "a")
+    assert plan_spy(spy(), over, [call(CUSTOMER, id_="main-0.5")]).cause == "call-ended"
+
+
+def test_following_an_agent() -> None:
+    """It waits between two calls, hearing nothing, and does not stay where the agent has left."""
+    follower = spy(follow="agent", mode="whisper")
+    over = call(GONE_AGENT, state="ended")
+    following = call(leg("n", name="PJSIP/2001-9"), CUSTOMER, id_="main-2.0", agent="2001")
+    others = call(leg("n", name="PJSIP/2002-9"), CUSTOMER, id_="main-3.0", agent="2002")
+    assert plan_spy(follower, over, [others]) == SpyPlan("main-1.0")
+    assert plan_spy(follower, over, [others, following]) == SpyPlan("main-2.0", "n", ("n",))
+    assert plan_spy(follower, call(CUSTOMER, GONE_AGENT, NEXT_AGENT), ()) == SpyPlan("main-1.0")
+    assert follows(follower, following)
+    assert not follows(follower, others)
+    assert not follows(spy(), following)
+
+
+def test_following_a_channel() -> None:
+    """It stays on its channel, though another agent joins, and ends with it."""
+    follower = spy(follow="channel")
+    assert plan_spy(follower, call(CUSTOMER, AGENT, NEXT_AGENT), ()).target == "a"
+    assert plan_spy(follower, call(CUSTOMER, GONE_AGENT), ()).cause == "channel-gone"
+
+
+def test_what_is_settled() -> None:
+    """A spy is left alone as long as its phone, its snoop and its voice are where they belong."""
+    whispering = spy(mode="whisper", heard=(Heard(ZERO, None, "main-1.0"),))
+    steps = plan_spy(whispering, call(CUSTOMER, AGENT), ())
+    listen, voice = names.build_listen_id("a"), names.build_voice_id(whispering.id)
+    phone, say = names.build_phone_id(whispering.id), names.build_say_id(whispering.id, "a")
+    tap = names.build_tap_id(whispering.id)
+    whole = {listen: frozenset({listen, phone}), voice: frozenset({tap, say})}
+    assert is_settled(whispering, steps, whole)
+    assert not is_settled(whispering, steps, {**whole, listen: frozenset({phone})})
+    assert not is_settled(whispering, steps, {**whole, listen: frozenset({listen})})
+    assert not is_settled(whispering, steps, {**whole, voice: frozenset({tap})})
+    assert not is_settled(whispering, steps, {})
+    assert not is_settled(spy(), plan_spy(spy(), call(CUSTOMER, AGENT), ()), whole)
+
+
+@pytest.mark.parametrize(
+    ("state", "q850", "cause"),
+    [
+        ("live", 16, "hung-up"),
+        ("live", 17, "hung-up"),
+        ("ringing", 17, "busy"),
+        ("ringing", 21, "declined"),
+        ("ringing", 0, "no-answer"),
+        ("ringing", 19, "no-answer"),
+        ("ringing", 1, "no-such-destination"),
+    ],
+)
+def test_why_a_phone_ends_a_spy(state: str, q850: int, cause: str) -> None:
+    """An answered phone hung up; of any other the network says why it was not answered."""
+    assert end_cause(state, q850) == cause
+
+
+def test_whose_voice_is_recorded() -> None:
+    """That of who barges and is attached to the call; from a page, its microphone."""
+    heard = (Heard(ZERO, None, "main-1.0"),)
+    barging = spy(mode="barge", heard=heard)
+    page = spy(id=UUID(int=8), mode="barge", heard=heard, destination="browser")
+    silent = [spy(mode="whisper", heard=heard), spy(mode="barge"), spy(mode="barge", state="ended")]
+    over = spy(mode="barge", heard=(Heard(ZERO, ZERO, "main-1.0"),))
+    assert voices([barging, page, over, *silent]) == (
+        names.build_phone_id(barging.id),
+        names.build_mic_id(page.id),
+    )
