@@ -1,0 +1,163 @@
+/**
+ * Hear a call in a web page, and talk into it.
+ *
+ *     import { Spy } from "/static/spy.js";
+ *     const spy = new Spy(answer.audio_url); // of POST /api/v1/calls/{id}/spies
+ *     spy.addEventListener("state", ({ detail }) => console.log(detail.state, detail.mode));
+ *     await spy.start(); // in a click: browsers keep silent before one
+ *
+ * `detail` of "state" is {state, mode, call_id, cause}; of "connection" {connected}; of "microphone"
+ * {error} when the browser gives none. The mode is changed over HTTP (PATCH /api/v1/spies/{id}); the
+ * microphone is opened, and sent, in `whisper` and `barge` alone. A connection that is lost is made
+ * again, to the same spy, for 30 seconds.
+ */
+const RATE = 16000;
+const RECONNECT_WITHIN_MS = 30000;
+const RECONNECT_AFTER_MS = [100, 250, 500, 1000, 2000];
+const FINAL_CODES = [1000, 4000]; // the spy has ended; it was opened in another page
+const MICROPHONE = {
+  audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
+};
+
+export class Spy extends EventTarget {
+  #url;
+  #socket = null;
+  #context = null;
+  #worklet = null;
+  #stream = null;
+  #source = null;
+  #mode = "listen";
+  #closed = false;
+  #lostAt = null;
+  #attempt = 0;
+
+  constructor(audioUrl) {
+    super();
+    this.#url = audioUrl;
+  }
+
+  /** The node that sounds: connect it to an analyser to see a level. */
+  get output() {
+    return this.#worklet;
+  }
+
+  /** The audio context, of 16 kHz. */
+  get context() {
+    return this.#context;
+  }
+
+  /** Connect, and open the audio meanwhile; resolves when what comes is heard. */
+  async start() {
+    this.#connect();
+    this.#context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
+    const resumed = this.#context.resume();
+    await this.#context.audioWorklet.addModule(new URL("spy-worklet.js", import.meta.url));
+    this.#worklet = new AudioWorkletNode(this.#context, "earwitness-spy", {
+      outputChannelCount: [1],
+    });
+    this.#worklet.port.onmessage = ({ data }) => this.#fromWorklet(data);
+    this.#worklet.connect(this.#context.destination);
+    await resumed;
+    this.#mindMicrophone();
+  }
+
+  /** Stop hearing. The spy itself is ended over HTTP (DELETE /api/v1/spies/{id}). */
+  async close() {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#socket?.close(1000);
+    this.#dropMicrophone();
+    await this.#context?.close();
+  }
+
+  #connect() {
+    if (this.#closed) return;
+    const socket = new WebSocket(this.#url);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#opened();
+    socket.onmessage = ({ data }) => this.#received(data);
+    socket.onclose = ({ code }) => this.#lost(code);
+    this.#socket = socket;
+  }
+
+  #opened() {
+    this.#lostAt = null;
+    this.#attempt = 0;
+    this.#tell("connection", { connected: true });
+  }
+
+  #received(data) {
+    if (typeof data !== "string") {
+      this.#worklet?.port.postMessage(data, [data]);
+      return;
+    }
+    const { type, ...state } = JSON.parse(data);
+    if (type !== "state") return;
+    this.#mode = state.mode;
+    this.#tell("state", state);
+    this.#mindMicrophone();
+  }
+
+  #lost(code) {
+    this.#tell("connection", { connected: false });
+    if (this.#closed) return;
+    this.#lostAt ??= performance.now();
+    const late = performance.now() - this.#lostAt > RECONNECT_WITHIN_MS;
+    if (late || FINAL_CODES.includes(code)) {
+      this.close();
+      return;
+    }
+    const waits = RECONNECT_AFTER_MS;
+    setTimeout(() => this.#connect(), waits[Math.min(this.#attempt, waits.length - 1)]);
+    this.#attempt += 1;
+  }
+
+  #fromWorklet(data) {
+    if (!(data instanceof ArrayBuffer)) {
+      this.#tell("buffer", data);
+    } else if (this.#talks && this.#socket?.readyState === WebSocket.OPEN) {
+      this.#socket.send(data);
+    }
+  }
+
+  // The microphone
+
+  get #talks() {
+    return this.#mode !== "listen" && !this.#closed;
+  }
+
+  /** Open it where the mode has use for it, give it back where it has none. */
+  async #mindMicrophone() {
+    if (!this.#talks) {
+      this.#dropMicrophone();
+      return;
+    }
+    if (this.#stream !== null || this.#worklet === null) return;
+    try {
+      this.#stream = "asked";
+      const stream = await navigator.mediaDevices.getUserMedia(MICROPHONE);
+      this.#stream = stream;
+      if (!this.#talks) {
+        this.#dropMicrophone();
+        return;
+      }
+      this.#source = this.#context.createMediaStreamSource(stream);
+      this.#source.connect(this.#worklet);
+    } catch (error) {
+      this.#stream = null;
+      this.#tell("microphone", { error: error.name });
+    }
+  }
+
+  #dropMicrophone() {
+    if (!(this.#stream instanceof MediaStream)) return;
+    this.#source?.disconnect();
+    for (const track of this.#stream.getTracks()) track.stop();
+    this.#source = null;
+    this.#stream = null;
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

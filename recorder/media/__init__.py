@@ -1,0 +1,1 @@
+"""Live sound between pages and PBXs: one asyncio process, the role `media`."""

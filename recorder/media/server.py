@@ -1,0 +1,486 @@
+"""The role `media`: pages connect here by WebSocket, hear calls, and talk into them.
+
+    PBX ──ear, one for each channel listened to──▶ every page that listens to it
+    page ──microphone, in whisper and barge──▶ its own mic channel ──▶ PBX
+
+Frames of 20 ms, 16-bit little-endian PCM, mono, 16 kHz (640 bytes), go both ways as binary
+messages; text messages are JSON and tell the page the state of its spy. The catalogue says what
+each page should have; notifications of changes wake us, and nothing is lost but time when one is
+missed. All that lives on the PBX by our sockets ends with this process; pages come back.
+"""
+
+import asyncio
+import json
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Awaitable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import structlog
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websockets
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from recorder import names
+from recorder.ari import Ari, AriError
+from recorder.media.legs import Leg, Transport, find_transport, open_leg
+from recorder.media.pacing import FRAME_BYTES, Arrears, Framer, Pace
+from storage.catalogue import events
+from storage.catalogue import spies as rows
+from storage.catalogue.engine import Catalogue
+from storage.catalogue.events import Notifications
+from storage.errors import EarwitnessError
+from storage.records import EventRecord, SpyRecord
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+# A page that reads slowly hears what is new; what it did not take in time is gone.
+UNSENT_FRAMES = 10
+SOCKET_BYTES = 16 * FRAME_BYTES
+LONGEST_MESSAGE = 50 * FRAME_BYTES
+SEEN_EVERY_S = 5.0
+LOOK_EVERY_S = 1.0
+EVENTS_AT_ONCE = 1000
+# How long the token of a page that was never there is good.
+FIRST_WITHIN = timedelta(seconds=60)
+THREADS = 16
+REPLACED = 4000  # the close code of a page whose spy was opened in another one
+
+
+class Spies(Protocol):
+    """What we need of `recorder.spy.spies.Spies`."""
+
+    def page_joined(self, spy_id: UUID) -> SpyRecord:
+        """The page is connected, and its channels are made: bring the PBX to it."""
+
+    def page_left(self, spy_id: UUID) -> None:
+        """The page is gone."""
+
+    def target_of(self, spy_id: UUID) -> str | None:
+        """The channel to listen to now."""
+
+
+def serve(
+    spies: Spies, catalogue: Catalogue, pbxs: Mapping[str, Ari], host: str, port: int
+) -> None:
+    """Run until SIGTERM or SIGINT; then hang up what is ours."""
+    asyncio.run(_until_signal(spies, catalogue, pbxs, host, port))
+
+
+async def _until_signal(
+    spies: Spies, catalogue: Catalogue, pbxs: Mapping[str, Ari], host: str, port: int
+) -> None:
+    """The loop has to take the signals: an exception raised in a callback would be swallowed."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run(spies, catalogue, pbxs, host, port, stop=stop)
+
+
+async def run(
+    spies: Spies,
+    catalogue: Catalogue,
+    pbxs: Mapping[str, Ari],
+    host: str,
+    port: int,
+    *,
+    stop: asyncio.Event,
+) -> None:
+    """Run until `stop` is set."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "media"))
+    media = MediaServer(spies, catalogue, pbxs)
+    async with AsyncExitStack() as stack:
+        notifications = stack.enter_context(Notifications(catalogue))
+        await stack.enter_async_context(media.listen(host, port))
+        for work in (media.follow(notifications), media.note_pages()):
+            task = asyncio.create_task(work)
+            stack.callback(task.cancel)
+        log.info("media.began", host=host, port=port)
+        await stop.wait()
+    log.info("media.ended")
+
+
+class Ear:
+    """What is heard of one channel, for every page that listens to it."""
+
+    def __init__(self, server: "MediaServer", pbx: str, target: str) -> None:
+        self.target = target
+        self.pages: set[Page] = set()
+        self.is_over = False
+        self._server = server
+        self._pbx = pbx
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run())
+
+    async def opened(self) -> None:
+        """Wait until the channel is there. Raises AriError."""
+        await asyncio.shield(self._opened)
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            async with self._server.leg(self._pbx, names.build_ear_id(self.target)) as leg:
+                self._opened.set_result(None)
+                await self._hear(leg)
+        except AriError as error:
+            log.warning("media.no-ear", pbx=self._pbx, channel=self.target, error=str(error))
+            if not self._opened.done():
+                self._opened.set_exception(error)
+                self._opened.exception()  # told to whoever waits; nobody has to
+        finally:
+            self.is_over = True
+            self._opened.cancel()
+            for page in self.pages:
+                page.look_again()
+
+    async def _hear(self, leg: Leg) -> None:
+        arrears = Arrears()
+        async for frame in leg:
+            for page in self.pages:
+                page.hear(frame)
+            if arrears.count(time.monotonic()):
+                await self._renew()
+
+    async def _renew(self) -> None:
+        """A snoop's delay only grows; a new snoop has none."""
+        log.info("media.snoop-renewed", pbx=self._pbx, channel=self.target)
+        snoop_id = names.build_listen_id(self.target)
+        with suppress(AriError):
+            await asyncio.to_thread(self._server.pbxs[self._pbx].hang_up, snoop_id)
+        for page in self.pages:
+            page.look_again(settle=True)
+            break
+
+
+class Page:
+    """One connected page, and its spy as it was last seen."""
+
+    def __init__(self, server: "MediaServer", connection: ServerConnection, spy: SpyRecord) -> None:
+        self.spy = spy
+        self._server = server
+        self._connection = connection
+        self._unsent: deque[bytes] = deque(maxlen=UNSENT_FRAMES)
+        self._news = asyncio.Event()
+        self._look = asyncio.Event()
+        self._must_settle = True
+        self._told: dict[str, Any] = {}
+        self._ear: Ear | None = None
+        self._mic: Leg | None = None
+        self._mics = AsyncExitStack()
+
+    async def run(self) -> None:
+        """Until the page goes, or the spy ends."""
+        tasks = [
+            asyncio.create_task(work) for work in (self._send(), self._receive(), self._follow())
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except ConnectionClosed:
+            pass
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self._leave_ear()
+            await self._mics.aclose()
+
+    def hear(self, frame: bytes) -> None:
+        """A frame for the page; the oldest goes where it is slow."""
+        self._unsent.append(frame)
+        self._news.set()
+
+    def look_again(self, *, settle: bool = False) -> None:
+        """Something of the spy may have changed."""
+        self._must_settle = self._must_settle or settle
+        self._look.set()
+
+    async def replace(self) -> None:
+        """The same spy was opened in another page."""
+        await self._connection.close(REPLACED, "opened in another page")
+
+    async def _send(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._unsent:
+                await self._connection.send(self._unsent.popleft())
+
+    async def _receive(self) -> None:
+        """The microphone; in `listen` it is dropped, whatever the page does."""
+        framer, pace = Framer(), Pace()
+        async for message in self._connection:
+            if isinstance(message, str) or self._mic is None or self.spy.mode == "listen":
+                continue
+            for frame in framer.cut(message):
+                if pace.admits(time.monotonic()):
+                    await self._mic.send(frame)
+
+    # What the catalogue says
+
+    async def _follow(self) -> None:
+        while self.spy.state != "ended":
+            self._look.clear()
+            try:
+                await self._be_as_written()
+            except (EarwitnessError, AriError) as error:
+                log.warning("media.postponed", spy=str(self.spy.id), error=str(error))
+                self._must_settle = True
+            await self._tell()
+            if self.spy.state != "ended":
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SEEN_EVERY_S if not self._must_settle else 0.5):
+                        await self._look.wait()
+        await self._connection.close(1000, "the spy has ended")
+
+    async def _be_as_written(self) -> None:
+        """Bring our channels, then the PBX, to what is written of the spy."""
+        spy, target = await asyncio.to_thread(self._read)
+        changed = spy.mode != self.spy.mode or spy.call_id != self.spy.call_id
+        quiet = self.spy.mode != "listen" and spy.mode == "listen"
+        self.spy = spy
+        if quiet and self._mic is not None:
+            await self._mic.flush()
+        if spy.state == "ended":
+            return
+        moved = await self._listen_to(target)
+        opened = spy.mode != "listen" and await self._open_mic()
+        if moved or opened or changed or self._must_settle:
+            self._must_settle = False
+            self.spy = await asyncio.to_thread(self._server.spies.page_joined, spy.id)
+
+    def _read(self) -> tuple[SpyRecord, str | None]:
+        with self._server.catalogue.begin() as tx:
+            spy = rows.get_spy(tx, self.spy.id)
+        return spy, self._server.spies.target_of(spy.id) if spy.state != "ended" else None
+
+    async def _listen_to(self, target: str | None) -> bool:
+        """Whether there was anything to change."""
+        if self._ear is not None and self._ear.target == target and not self._ear.is_over:
+            return False
+        had_none = self._ear is None
+        await self._leave_ear()
+        if target is not None:
+            self._ear = self._server.ear(self.spy.pbx, target)
+            self._ear.pages.add(self)
+            await self._ear.opened()
+        return not (had_none and target is None)
+
+    async def _leave_ear(self) -> None:
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.pages.discard(self)
+            await self._server.drop_ear(self.spy.pbx, ear)
+
+    async def _open_mic(self) -> bool:
+        """Make the microphone's channel where it is missing; it stays until the page goes."""
+        if self._mic is not None:
+            return False
+        leg = self._server.leg(self.spy.pbx, names.build_mic_id(self.spy.id))
+        self._mic = await self._mics.enter_async_context(leg)
+        return True
+
+    async def _tell(self) -> None:
+        spy = self.spy
+        state = {
+            "type": "state",
+            "state": spy.state,
+            "mode": spy.mode,
+            "call_id": spy.call_id,
+            "cause": spy.cause,
+        }
+        if state != self._told:
+            self._told = state
+            await self._connection.send(json.dumps(state))
+
+
+class MediaServer:
+    """The pages that are connected, and the ears that they share."""
+
+    def __init__(self, spies: Spies, catalogue: Catalogue, pbxs: Mapping[str, Ari]) -> None:
+        self.spies = spies
+        self.catalogue = catalogue
+        self.pbxs = pbxs
+        self._loop = asyncio.get_running_loop()
+        self._pages: dict[UUID, Page] = {}
+        self._ears: dict[tuple[str, str], Ear] = {}
+
+    def listen(self, host: str, port: int) -> AbstractAsyncContextManager[Any]:
+        """The WebSocket server, as a context."""
+        return serve_websockets(
+            self._handle,
+            host,
+            port,
+            process_request=self._admit,
+            compression=None,
+            max_size=LONGEST_MESSAGE,
+            write_limit=4 * FRAME_BYTES,
+            ping_interval=10,
+            ping_timeout=10,
+            close_timeout=1,
+            server_header=None,
+        )
+
+    def ear(self, pbx: str, target: str) -> Ear:
+        """The ear of this channel, made where it is missing."""
+        ear = self._ears.get((pbx, target))
+        if ear is None or ear.is_over:
+            ear = self._ears[pbx, target] = Ear(self, pbx, target)
+        return ear
+
+    async def drop_ear(self, pbx: str, ear: Ear) -> None:
+        """Hang up where nobody listens any more."""
+        if not ear.pages:
+            if self._ears.get((pbx, ear.target)) is ear:
+                del self._ears[pbx, ear.target]
+            await ear.close()
+
+    def leg(self, pbx: str, channel_id: str) -> "_FreshLeg":
+        """A media channel of this id; one that a process before us left behind goes first."""
+        return _FreshLeg(self.pbxs[pbx], channel_id)
+
+    # Coming and going
+
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        if urlsplit(request.path).path == "/health/live":
+            return connection.respond(HTTPStatus.OK, "live\n")
+        try:
+            spy = await asyncio.to_thread(self._find, request.path)
+        except EarwitnessError as error:
+            log.warning("media.unavailable", error=str(error))
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "try again\n")
+        if spy is None or spy.pbx not in self.pbxs:
+            return connection.respond(HTTPStatus.NOT_FOUND, "there is no such spy\n")
+        connection.spy = spy  # type: ignore[attr-defined]
+        return None
+
+    def _find(self, address: str) -> SpyRecord | None:
+        """The spy that path and token of the address open together."""
+        parts = urlsplit(address)
+        token = parse_qs(parts.query).get("token", [""])[0]
+        with self.catalogue.begin() as tx:
+            spy = rows.find_spy_by_token(tx, token) if token else None
+        if spy is None or parts.path.rpartition("/spies/")[2] != str(spy.id):
+            return None
+        late = datetime.now(UTC) - spy.started_at > FIRST_WITHIN
+        return None if late and spy.seen_at is None else spy
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        spy: SpyRecord = connection.spy  # type: ignore[attr-defined]
+        own = connection.transport.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
+        page, before = Page(self, connection, spy), self._pages.get(spy.id)
+        self._pages[spy.id] = page
+        if before is not None:
+            await before.replace()
+        log.info("media.page-joined", spy=str(spy.id))
+        try:
+            await page.run()
+        finally:
+            log.info("media.page-left", spy=str(spy.id))
+            if self._pages.get(spy.id) is page:
+                del self._pages[spy.id]
+                await _quietly(asyncio.to_thread(self.spies.page_left, spy.id))
+
+    # What goes on by itself
+
+    async def follow(self, notifications: Notifications) -> None:
+        """Let pages look where something of their spy or its call has changed."""
+        seen, after = 0, None
+        while True:
+            seen = await asyncio.to_thread(notifications.wait, seen, timeout_s=LOOK_EVERY_S)
+            pages = tuple(self._pages.values())
+            after = await _quietly(asyncio.to_thread(self._wake, pages, after)) or after
+
+    def _wake(self, pages: tuple[Page, ...], after: str | None) -> str:
+        """Read once for all pages; the newest event that was seen.
+
+        Of a spy its row is read too: an event is only seen when no older transaction runs.
+        """
+        with self.catalogue.begin() as tx:
+            newest = events.newest_event_id(tx)
+            happened = events.list_events(tx, after, EVENTS_AT_ONCE) if after and pages else ()
+            written = {
+                spy.id: spy
+                for pbx in {page.spy.pbx for page in pages}
+                for spy in rows.list_live_spies(tx, pbx)
+            }
+        changed = [one for one in happened if one.type.startswith("call.")]
+        for page in pages:
+            spy = written.get(page.spy.id)
+            if spy is None or _differs(spy, page.spy) or _is_concerned(spy, changed):
+                self._loop.call_soon_threadsafe(page.look_again)
+        return happened[-1].id if happened else newest
+
+    async def note_pages(self) -> None:
+        """Write down, every few seconds, which pages are connected."""
+        while True:
+            await asyncio.sleep(SEEN_EVERY_S)
+            if self._pages:
+                await _quietly(asyncio.to_thread(self._touch, tuple(self._pages)))
+
+    def _touch(self, spy_ids: tuple[UUID, ...]) -> None:
+        with self.catalogue.begin() as tx:
+            for spy_id in spy_ids:
+                rows.touch_spy(tx, spy_id, datetime.now(UTC))
+
+
+class _FreshLeg:
+    """`open_leg`, after what has the id has gone."""
+
+    def __init__(self, ari: Ari, channel_id: str) -> None:
+        self._ari = ari
+        self._channel_id = channel_id
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Leg:
+        transport = await asyncio.to_thread(self._make_way)
+        leg = open_leg(self._ari, self._channel_id, transport=transport)
+        return await self._stack.enter_async_context(leg)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def _make_way(self) -> Transport:
+        self._ari.hang_up(self._channel_id)
+        return find_transport(self._ari)
+
+
+def _differs(spy: SpyRecord, known: SpyRecord) -> bool:
+    """Whether the page has to be told, or be given other channels."""
+    return (spy.state, spy.mode, spy.call_id) != (known.state, known.mode, known.call_id)
+
+
+def _is_concerned(spy: SpyRecord, changed: Iterable[EventRecord]) -> bool:
+    """Whether one of these calls is the spy's, or may become it."""
+    return any(
+        one.data.get("id") == spy.call_id
+        or (spy.follow == "agent" and one.agent == spy.agent)
+        or spy.follow == "channel"
+        for one in changed
+    )
+
+
+async def _quietly(work: Awaitable[T]) -> T | None:
+    """What fails is done again soon, by us or by the watcher."""
+    try:
+        return await work
+    except EarwitnessError as error:
+        log.warning("media.postponed", error=str(error))
+        return None

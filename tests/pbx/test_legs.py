@@ -1,0 +1,86 @@
+"""Media channels of ours on a real PBX: what one says, another hears, over either transport."""
+
+import asyncio
+from array import array
+from math import pi, sin
+
+import numpy as np
+import pytest
+
+from lab.ears import level_dbfs
+from lab.world import World
+from recorder.ari import Ari, AriConflict, EventStream
+from recorder.media.legs import Leg, Transport, find_transport, open_leg
+from recorder.media.pacing import FRAME_S
+from tests.pbx.talks import PRESENT_DBFS
+
+pytestmark = pytest.mark.pbx
+
+HZ = 880
+RATE = 16_000
+FRAMES = 75
+
+
+@pytest.fixture
+def ari(world: World) -> Ari:
+    """The PBX, by an application that nobody else has."""
+    pbx = world.pbx
+    return Ari(pbx.ari_url, pbx.username, pbx.password, "legs")
+
+
+def tone(frame: int) -> bytes:
+    """20 ms of the tone."""
+    at = range(320 * frame, 320 * frame + 320)
+    return array("h", (int(8192 * sin(2 * pi * HZ * n / RATE)) for n in at)).tobytes()
+
+
+async def talk(ari: Ari, says: Transport, hears: Transport) -> tuple[bytes, bool]:
+    """What the second leg hears of the first, and whether it ended when its channel did."""
+    async with (
+        open_leg(ari, "earwitness-says", transport=says) as one,
+        open_leg(ari, "earwitness-hears", transport=hears) as other,
+    ):
+        await asyncio.to_thread(ari.create_bridge, bridge_id="earwitness-legs")
+        await join(ari, one, other)
+        hearing = asyncio.create_task(collect(other))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for n in range(FRAMES):
+            await one.send(tone(n))
+            await asyncio.sleep(max(0.0, began + (n + 1) * FRAME_S - loop.time()))
+        await asyncio.to_thread(ari.hang_up, other.channel_id)
+        async with asyncio.timeout(10):
+            heard = await hearing
+        await asyncio.to_thread(ari.destroy_bridge, "earwitness-legs")
+    return heard, await asyncio.to_thread(lambda: ari.find_channel(one.channel_id) is None)
+
+
+async def join(ari: Ari, *legs: Leg) -> None:
+    """Bring them into the bridge, as soon as they are in the application."""
+    for _ in range(200):
+        try:
+            ids = [leg.channel_id for leg in legs]
+            return await asyncio.to_thread(ari.add_to_bridge, "earwitness-legs", *ids)
+        except Exception as error:
+            if getattr(error, "status", None) not in (409, 422):
+                raise
+            await asyncio.sleep(0.005)
+    raise AriConflict("never in the application")
+
+
+async def collect(leg: Leg) -> bytes:
+    """All that is heard until the channel ends."""
+    return b"".join([frame async for frame in leg])
+
+
+@pytest.mark.parametrize("says", ["websocket", "rtp"])
+@pytest.mark.parametrize("hears", ["websocket", "rtp"])
+def test_what_one_says_the_other_hears(ari: Ari, says: Transport, hears: Transport) -> None:
+    """The tone comes through whole; the end of a channel is told; nothing is left."""
+    with EventStream(ari):
+        assert find_transport(ari) == "websocket"
+        heard, gone = asyncio.run(talk(ari, says, hears))
+    samples = np.frombuffer(heard, "<i2") / 32768
+    assert len(samples) >= (FRAMES - 5) * 320
+    assert level_dbfs(samples[RATE // 2 : RATE], RATE, HZ) > PRESENT_DBFS
+    assert gone

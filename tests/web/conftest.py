@@ -1,0 +1,55 @@
+"""A real browser with a fake microphone, beside a real telephone world and the whole service."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import Page, sync_playwright
+
+from lab.far import SUPERVISOR_HZ
+from lab.root import ensure_program
+from tests.pbx.conftest import start_service, telephones, world  # noqa: F401  # as fixtures
+from tests.service import Service
+
+CHROMIUM = "/usr/bin/chromium"
+RATE = 48_000
+
+
+@pytest.fixture(scope="module")
+def service(start_service: Callable[..., Service]) -> Service:  # noqa: F811
+    """A service that records nothing by itself."""
+    return start_service()
+
+
+@pytest.fixture(scope="session")
+def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the browser takes for its microphone: the supervisor's tone."""
+    path = tmp_path_factory.mktemp("microphone") / "tone.wav"
+    tone = 0.25 * np.sin(2 * np.pi * SUPERVISOR_HZ * np.arange(10 * RATE) / RATE)
+    soundfile.write(path, tone, RATE, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture
+def page(microphone: Path) -> Iterator[Page]:
+    """An empty page of a headless Chromium."""
+    ensure_program("chromium", "chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={microphone}",
+                "--autoplay-policy=no-user-gesture-required",
+                # The test's page comes from nowhere; one that the service sends needs no leave.
+                "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
+            ],
+        )
+        try:
+            yield browser.new_page()
+        finally:
+            browser.close()

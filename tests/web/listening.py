@@ -1,0 +1,106 @@
+"""A page with a spy in it, and what sounds there."""
+
+import time
+from typing import Any
+
+from playwright.sync_api import Page
+
+from lab.waiting import until
+from tests.pbx.watching import Watched
+
+# The tone has to come through as it is, and its level be measured: no processing of the microphone.
+HTML = """<!doctype html><script type="module">
+import { Spy } from "/static/spy.js";
+const media = navigator.mediaDevices;
+const ask = media.getUserMedia.bind(media);
+window.asked = 0;
+media.getUserMedia = () => {
+  window.asked += 1;
+  const off = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  return ask({ audio: off });
+};
+window.states = [];
+window.connections = [];
+const sockets = [];
+const Socket = window.WebSocket;
+window.WebSocket = class extends Socket {
+  constructor(...all) { super(...all); sockets.push(this); }
+};
+window.cut = () => sockets.at(-1).close(3001);
+window.begin = async (url) => {
+  const began = performance.now();
+  window.spy = new Spy(url);
+  spy.addEventListener("state", ({ detail }) => states.push(detail));
+  spy.addEventListener("connection", ({ detail }) => connections.push(detail.connected));
+  await spy.start();
+  window.analyser = new AnalyserNode(spy.context, { fftSize: 4096 });
+  spy.output.connect(analyser);
+  const probe = new Float32Array(256);
+  while (true) {
+    analyser.getFloatTimeDomainData(probe);
+    const sound = probe.some((sample) => Math.abs(sample) > 0.01);
+    if (sound || performance.now() - began > 5000) break;
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  return performance.now() - began;
+};
+window.level = (hz) => {
+  const samples = new Float32Array(analyser.fftSize);
+  analyser.getFloatTimeDomainData(samples);
+  let [re, im, weight] = [0, 0, 0];
+  samples.forEach((sample, n) => {
+    const window = 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / samples.length);
+    re += window * sample * Math.cos((2 * Math.PI * hz * n) / 16000);
+    im += window * sample * Math.sin((2 * Math.PI * hz * n) / 16000);
+    weight += window;
+  });
+  return 20 * Math.log10(Math.max(1e-6, (2 * Math.hypot(re, im)) / weight));
+};
+window.ready = true;
+</script>"""
+
+
+class Listening:
+    """A browser spy on a watched call."""
+
+    def __init__(self, page: Page, watched: Watched, mode: str = "listen", **more: Any) -> None:
+        self.page = page
+        self.watched = watched
+        service = watched.service
+        body = {"mode": mode, "destination": "browser", **more}
+        page.route("**/listening", lambda route: route.fulfill(content_type="text/html", body=HTML))
+        page.goto(f"{service.url}/listening")
+        page.wait_for_function("window.ready")
+        asked_at = time.monotonic()
+        answer = service.post(f"/calls/{watched.call_id}/spies", body)
+        self.asked_s = time.monotonic() - asked_at
+        assert answer.status_code == 201, answer.text
+        self.id = answer.json()["id"]
+        self.audio_url = answer.json()["audio_url"]
+        self.first_sound_s = page.evaluate("url => begin(url)", self.audio_url) / 1000
+
+    def level(self, hz: float) -> float:
+        """How loud the tone is in the page now, in dBFS: over the last quarter of a second."""
+        return float(self.page.evaluate("hz => level(hz)", hz))
+
+    def assert_hears(self, *hz: float, not_hz: tuple[float, ...] = ()) -> None:
+        """These tones are loud, those are absent, within a moment."""
+
+        def listen() -> bool:
+            levels = {one: self.level(one) for one in (*hz, *not_hz)}
+            assert all(levels[one] > -25 for one in hz), levels
+            assert all(levels[one] < -60 for one in not_hz), levels
+            return True
+
+        until(listen, 5)
+
+    def switch(self, mode: str) -> None:
+        """Change the mode; returns once the page knows."""
+        answer = self.watched.service.patch(f"/spies/{self.id}", {"mode": mode})
+        assert answer.status_code == 200, answer.text
+        self.page.wait_for_function("mode => states.at(-1)?.mode === mode", arg=mode)
+
+    def state(self) -> dict[str, Any]:
+        """What the page was told last."""
+        found: dict[str, Any] = self.page.evaluate("states.at(-1)")
+        return found
