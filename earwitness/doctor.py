@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
@@ -18,7 +18,7 @@ from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.objects import ObjectStore
-from storage.records import Format
+from storage.records import Format, Mode
 
 MODULES = (
     "res_ari",
@@ -34,8 +34,16 @@ MODULES = (
     "format_wav",
     "chan_bridge_media",
 )
+# For spies, besides; and one of those that carry sound to a page.
+SPY_MODULES = ("bridge_softmix", "func_volume")
+PAGE_MODULES = ("chan_websocket", "chan_rtp")
 # What fails here would fail in all that follows.
 DECISIVE = ("reachable", "rights")
+MEANINGS: Mapping[Mode, str] = {
+    "listen": "is silent: the supervisor hears both, nobody hears the supervisor",
+    "whisper": "reaches the agent alone",
+    "barge": "reaches both",
+}
 LEAST_FREE_BYTES = 2 * 1024**3
 OLDEST_ASTERISK = 16
 
@@ -49,10 +57,14 @@ class Finding:
     text: str
 
 
-def examine(config: Config) -> tuple[Finding, ...]:
-    """Check everything, one after the other."""
+def examine(config: Config, *, media: bool = False) -> tuple[Finding, ...]:
+    """Check everything, one after the other; with `media`, by ear too."""
     parts = Parts(config)
-    findings = [finding for pbx in config.pbx for finding in examine_pbx(parts, pbx)]
+    findings: list[Finding] = []
+    for pbx in config.pbx:
+        findings += (of_pbx := examine_pbx(parts, pbx))
+        if media and all(finding.ok for finding in of_pbx):
+            findings += examine_media(pbx)
     if not config.pbx:
         findings.append(Finding("pbx", False, "none is configured: add a [[pbx]] table"))
     findings.append(_examine_database(config))
@@ -71,6 +83,7 @@ def examine_pbx(parts: Parts, pbx: Pbx) -> list[Finding]:
         "reachable": lambda: _reach(client, pbx),
         "version": lambda: _version(client),
         "modules": lambda: _modules(client),
+        "spies": lambda: _spy_modules(client),
         "device states": lambda: _device_states(client),
         "rights": lambda: _rights(client, pbx),
         "recording": lambda: _records(client),
@@ -123,6 +136,17 @@ def _modules(client: Ari) -> str:
     return f"{len(MODULES)} of {len(MODULES)} loaded"
 
 
+def _spy_modules(client: Ari) -> str:
+    running = _running_modules(client)
+    missing = [name for name in SPY_MODULES if name not in running]
+    if missing:
+        raise _Fault(f"not loaded: {', '.join(missing)}; see modules.conf")
+    ways = [name for name in PAGE_MODULES if name in running]
+    if not ways:
+        raise _Fault(f"no page can hear: load {' or '.join(PAGE_MODULES)}; see modules.conf")
+    return f"on phones, and in pages by {ways[0]}"
+
+
 def _device_states(client: Ari) -> str:
     if "res_stasis_device_state" not in _running_modules(client):
         return "not told over ARI"
@@ -159,6 +183,27 @@ def _records(client: Ari) -> str:
         client.destroy_bridge(bridge_id)
         client.delete_stored_recording(name)
     return "a file can be recorded"
+
+
+def examine_media(pbx: Pbx) -> list[Finding]:
+    """Who hears whom in each mode of a spy on a synthetic call, measured at every ear."""
+    from earwitness.doctor_media import prove
+
+    password = pbx.password.get_secret_value()
+    client = Ari(pbx.url, pbx.username, password, f"{pbx.application}-doctor")
+    with closing(client):
+        try:
+            verdicts = prove(client)
+        except AriError as error:
+            return [Finding(f"pbx {pbx.name} media", False, f"no synthetic call: {error}")]
+    return [
+        Finding(
+            f"pbx {pbx.name} {verdict.mode}",
+            not verdict.faults,
+            "; ".join(verdict.faults) or MEANINGS[verdict.mode],
+        )
+        for verdict in verdicts
+    ]
 
 
 # Database and store

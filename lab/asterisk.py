@@ -22,7 +22,8 @@ BOOT_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 10.0
 
-# What calls, ARI and its media need, and no more: an idle instance stays quiet and small.
+# What calls, ARI and its media need, and no more: an idle instance stays quiet and small. Of these
+# an instance loads what its version has: 16 lacks chan_websocket and AudioSocket.
 MODULES = """\
 res_timing_timerfd res_crypto res_http_websocket res_websocket_client res_pjproject
 res_sorcery_config res_sorcery_memory res_sorcery_astdb
@@ -227,7 +228,7 @@ class Asterisk:
 
     def _base_files(self, channelvars: Sequence[str], without: Collection[str]) -> dict[str, str]:
         here = self.inside(self.directory)
-        modules = [module for module in MODULES.split() if module not in without]
+        modules = [module for module in _modules_of(self.root) if module not in without]
         return {
             "asterisk.conf": _ASTERISK_CONF.format(here=here),
             "modules.conf": "[modules]\nautoload=no\n" + "".join(f"load={m}\n" for m in modules),
@@ -281,6 +282,16 @@ _EMPTY_FILES = (
     "udptl.conf",
     "websocket_client.conf",
 )
+
+
+def _modules_of(root: Path) -> list[str]:
+    """Those of MODULES that the Asterisk in this root has, in the order of loading.
+
+    Debian keeps them under `lib/x86_64-linux-gnu/asterisk` from 20 on, under `lib/asterisk` before.
+    """
+    homes = ("asterisk/modules/*.so", "*/asterisk/modules/*.so")
+    there = {file.stem for home in homes for file in (root / "usr/lib").glob(home)}
+    return [module for module in MODULES.split() if module in there]
 
 
 def _sweep(lab: Path) -> None:

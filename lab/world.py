@@ -39,13 +39,21 @@ class World:
     `codecs` is what both allow, in Asterisk's words: "ulaw", or "g722" for wideband. With
     `native_bridging` the PBX may pass RTP on as it comes. Then sequence numbers jump when parties
     change, and Debian's Asterisk 22 drops in its audiohooks what lies behind: do not trust what the
-    far end's legs `heard` there.
+    far end's legs `heard` there. `far_root` is another root for the far end: what an Asterisk 16
+    hears has no silence in it, so that its files are no clock.
     """
 
-    def __init__(self, root: Path, codecs: str = "ulaw", *, native_bridging: bool = False):
+    def __init__(
+        self,
+        root: Path,
+        codecs: str = "ulaw",
+        *,
+        native_bridging: bool = False,
+        far_root: Path | None = None,
+    ):
         without = () if native_bridging else ("bridge_native_rtp",)
         self.pbx = Asterisk(root, "pbx", without=without)
-        self.far_asterisk = Asterisk(root, "far", channelvars=CHANNELVARS)
+        self.far_asterisk = Asterisk(far_root or root, "far", channelvars=CHANNELVARS)
         self._configure(codecs)
 
     def start(self) -> None:

@@ -10,13 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from earwitness import doctor_media
 from earwitness.config import Config, Pbx
-from earwitness.doctor import Finding, examine_pbx
+from earwitness.doctor import Finding, examine_media, examine_pbx
 from earwitness.wiring import Parts
 from lab.asterisk import Asterisk
 from lab.root import ensure_root, root_directory
+from recorder.ari import Ari
 from tests.service import REPOSITORY, Service
 
+PROVEN = {
+    "pbx lab listen": "is silent: the supervisor hears both, nobody hears the supervisor",
+    "pbx lab whisper": "reaches the agent alone",
+    "pbx lab barge": "reaches both",
+}
+BOTH = (doctor_media.AGENT, doctor_media.CUSTOMER)
 READ_ONLY_USER = """
 [reader]
 type=user
@@ -35,9 +43,9 @@ def asterisk() -> Iterator[Asterisk]:
         yield one
 
 
-def examine(asterisk: Asterisk, username: str = "", password: str = "") -> dict[str, Finding]:
-    """What `doctor` finds at this PBX, by the name of the check."""
-    pbx = Pbx.model_validate(
+def settings(asterisk: Asterisk, username: str = "", password: str = "") -> Pbx:
+    """The PBX as the configuration names it."""
+    return Pbx.model_validate(
         {
             "name": "lab",
             "url": asterisk.ari_url,
@@ -45,6 +53,11 @@ def examine(asterisk: Asterisk, username: str = "", password: str = "") -> dict[
             "password": password or asterisk.password,
         }
     )
+
+
+def examine(asterisk: Asterisk, username: str = "", password: str = "") -> dict[str, Finding]:
+    """What `doctor` finds at this PBX, by the name of the check."""
+    pbx = settings(asterisk, username, password)
     findings = examine_pbx(Parts(Config(pbx=(pbx,))), pbx)
     return {finding.name.removeprefix("pbx lab "): finding for finding in findings}
 
@@ -54,10 +67,10 @@ def failed(findings: dict[str, Finding]) -> dict[str, str]:
     return {name: finding.text for name, finding in findings.items() if not finding.ok}
 
 
-def doctor(config: Path) -> tuple[int, list[str]]:
+def doctor(config: Path, *options: str) -> tuple[int, list[str]]:
     """Run `doctor`: its exit status and the lines that it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "earwitness", "--config", str(config), "doctor"],
+        [sys.executable, "-m", "earwitness", "--config", str(config), "doctor", *options],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -70,13 +83,16 @@ def doctor(config: Path) -> tuple[int, list[str]]:
 
 
 def test_all_is_well_while_the_service_does_not_run(asterisk: Asterisk, tmp_path: Path) -> None:
-    """One line per check, each `ok`, and status 0."""
-    status, lines = doctor(Service(tmp_path, asterisk).config)
+    """One line per check, each `ok`, and status 0; modes of spies are proved by ear."""
+    status, lines = doctor(Service(tmp_path, asterisk).config, "--media")
     assert status == 0, lines
+    assert lines[7:10] == [f"ok   {name}: {text}" for name, text in PROVEN.items()]
+    assert (asterisk.ari("GET", "/channels"), asterisk.ari("GET", "/bridges")) == ([], [])
     names = [re.sub(r"^ok +([^:]+):.*", r"\1", line) for line in lines]
-    of_pbx = ("reachable", "version", "modules", "device states", "rights", "recording")
+    of_pbx = ("reachable", "version", "modules", "spies", "device states", "rights", "recording")
     assert names == [
         *(f"pbx lab {check}" for check in of_pbx),
+        *PROVEN,
         "database",
         *(f"objects {check}" for check in ("bucket", "write", "read", "delete")),
         *(f"codec {format}" for format in ("opus", "mp3", "flac", "wav")),
@@ -162,8 +178,57 @@ def test_a_missing_module_is_told() -> None:
     assert "2170" not in found["device states"].text
 
 
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        (("func_volume",), "not loaded: func_volume; see modules.conf"),
+        (
+            ("chan_websocket", "chan_rtp", "res_rtp_multicast"),
+            "no page can hear: load chan_websocket or chan_rtp; see modules.conf",
+        ),
+    ],
+)
+def test_what_spies_miss_is_told(missing: tuple[str, ...], told: str) -> None:
+    """Recording works all the same."""
+    with Asterisk(ensure_root(root_directory()), "doctor", without=missing) as incomplete:
+        assert failed(examine(incomplete)) == {"spies": told}
+
+
 def test_nothing_is_left_on_the_pbx(asterisk: Asterisk) -> None:
     """What was tried is taken back: no bridge, no recording."""
     assert failed(examine(asterisk)) == {}
     assert asterisk.ari("GET", "/bridges") == []
     assert asterisk.ari("GET", "/recordings/stored") == []
+
+
+# By ear
+
+
+def test_modes_are_proved_by_ear_on_the_oldest_asterisk() -> None:
+    """Who hears whom is measured over RTP, which 16 has; nothing is left on the PBX."""
+    with Asterisk(ensure_root(root_directory("bullseye"), "bullseye"), "doctor") as oldest:
+        found = {one.name: one.text for one in examine_media(settings(oldest))}
+        assert (oldest.ari("GET", "/channels"), oldest.ari("GET", "/bridges")) == ([], [])
+    assert found == PROVEN
+
+
+def test_a_wrong_hearing_is_told(asterisk: Asterisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a whisper reaches the customer, the line says so, for phones and for pages."""
+    monkeypatch.setattr(doctor_media, "SAYS", {**doctor_media.SAYS, "whisper": BOTH})
+    found = {one.name: one for one in examine_media(settings(asterisk))}
+    assert failed(found) == {
+        "pbx lab whisper": "; ".join(
+            f"with a supervisor's {way} the customer hears the supervisor (-12 dBFS)"
+            for way in ("phone", "browser")
+        )
+    }
+
+
+def test_what_a_killed_proof_left_is_removed(asterisk: Asterisk) -> None:
+    """The next one removes channels and bridges of the one before, and nobody else's."""
+    for bridge in (doctor_media.CALL, f"earwitness-voice-{doctor_media.SPY.id}", "theirs"):
+        asterisk.ari("POST", f"/bridges/{bridge}")
+    with Ari(asterisk.ari_url, asterisk.username, asterisk.password, "doctor") as client:
+        doctor_media.clear(client)
+    assert [bridge["id"] for bridge in asterisk.ari("GET", "/bridges")] == ["theirs"]
+    asterisk.ari("DELETE", "/bridges/theirs")

@@ -1,0 +1,221 @@
+"""`doctor --media`: a synthetic call through a PBX, in which every party's ear is measured.
+
+Customer, agent and supervisor are media channels that speak a tone each. They have a Stasis
+application of their own, so that a service that runs is not disturbed, and ids that are known, so
+that what a `doctor` left that was killed is found by the next one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import cycle
+from uuid import UUID
+
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_delay,
+    wait_fixed,
+)
+
+from recorder import names
+from recorder.ari import Ari, AriBadRequest, AriConflict, AriUnavailable, Connected, EventStream
+from recorder.media.legs import Leg, open_leg
+from recorder.media.pacing import FRAME_S
+from recorder.spy.plan import BROWSER, carrier
+from recorder.spy.proof import HEARS, Who, build_frames, judge
+from recorder.spy.rig import Rig
+from storage.records import Mode, SpyRecord
+
+PHONE = "phone"
+CUSTOMER, AGENT, CALL = (f"earwitness-doctor-{part}" for part in ("customer", "agent", "call"))
+# Nobody else's: it says whose the parts are that are called after a spy.
+SPY = SpyRecord(
+    id=UUID("d0c70000-0000-4000-8000-000000000000"),
+    call_id=CALL,
+    pbx="",
+    mode="listen",
+    destination=PHONE,
+    state="live",
+    supervisor="doctor",
+    follow="channel",
+    started_at=datetime(2026, 11, 23, tzinfo=UTC),
+    may=tuple(HEARS),
+)
+SAYS: Mapping[Mode, tuple[str, ...]] = {
+    "listen": (),
+    "whisper": (AGENT,),
+    "barge": (AGENT, CUSTOMER),
+}
+CONNECTS_WITHIN_S = 5.0
+ENTERS_WITHIN_S = 2.0
+CLEARS_WITHIN_S = 5.0
+# What was said before a switch is still on its way for a while after it.
+SETTLES_S = 0.5
+LISTENS_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How it went in a mode: what was wrong, each fault in words; () when all was well."""
+
+    mode: Mode
+    faults: tuple[str, ...]
+
+
+def prove(ari: Ari) -> tuple[Verdict, ...]:
+    """Spy on a synthetic call in every mode, on a phone and in a browser; takes some ten seconds.
+
+    `ari` has an application that nobody else uses. Nothing stays on the PBX, not even what an
+    earlier proof left. Raises AriError.
+    """
+    with EventStream(ari, subscribe_all=False) as events:
+        _await_connection(events)
+        clear(ari)
+        with _cleared(ari):
+            return asyncio.run(_prove(ari))
+
+
+def clear(ari: Ari) -> None:
+    """Remove all that a proof makes. Raises AriError; AriUnavailable where something stays."""
+    attempts = Retrying(
+        retry=retry_if_result(bool),
+        stop=stop_after_delay(CLEARS_WITHIN_S),
+        wait=wait_fixed(0.05),
+        retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+    )
+    if left := attempts(_clear_once, ari):
+        raise AriUnavailable(f"does not go away: {', '.join(left)}")
+
+
+def is_of_proof(id_: str) -> bool:
+    """Whether a proof makes a channel or bridge of this id."""
+    part = names.parse_spy_part(id_)
+    if part is None:
+        return id_ in {CUSTOMER, AGENT, CALL}
+    return part.spy_id == SPY.id or part.channel_id == AGENT
+
+
+def _clear_once(ari: Ari) -> list[str]:
+    """Ask all that is there to go; what it was."""
+    channels = [one.id for one in ari.list_channels() if is_of_proof(one.id)]
+    for channel_id in channels:
+        ari.hang_up(channel_id)
+    bridges = [one.id for one in ari.list_bridges() if is_of_proof(one.id)]
+    for bridge_id in bridges:
+        ari.destroy_bridge(bridge_id)
+    return channels + bridges
+
+
+@contextmanager
+def _cleared(ari: Ari) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        clear(ari)
+
+
+def _await_connection(events: EventStream) -> None:
+    """Channels can enter an application only while somebody reads its events."""
+    first = events.next(CONNECTS_WITHIN_S)
+    if not isinstance(first, Connected):
+        raise AriUnavailable(f"no events: {getattr(first, 'reason', 'nothing came in time')}")
+
+
+# The call
+
+
+@dataclass
+class Voice:
+    """A media channel and its party."""
+
+    who: Who
+    leg: Leg
+    heard: bytearray = field(default_factory=bytearray)
+
+    async def speak(self) -> None:
+        """Say the party's tone, each frame when it is due."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        for frame in cycle(build_frames(self.who)):
+            await self.leg.send(frame)
+            due += FRAME_S
+            await asyncio.sleep(max(0.0, due - loop.time()))
+
+    async def hear(self) -> None:
+        """Keep what is heard, until the channel ends."""
+        async for frame in self.leg:
+            self.heard += frame
+
+
+async def _prove(ari: Ari) -> tuple[Verdict, ...]:
+    """Customer and agent talk; the supervisor spies on them by phone, then from a page."""
+    faults: dict[Mode, list[str]] = {mode: [] for mode in HEARS}
+    async with _voice(ari, CUSTOMER, "customer") as customer, _voice(ari, AGENT, "agent") as agent:
+        await asyncio.to_thread(_connect, ari)
+        for destination in (PHONE, BROWSER):
+            spy = replace(SPY, destination=destination)
+            async with _supervisor(ari, spy) as ear:
+                for mode in HEARS:
+                    found = await _try(ari, replace(spy, mode=mode), (customer, agent, ear))
+                    faults[mode] += [f"with a supervisor's {destination} {one}" for one in found]
+    return tuple(Verdict(mode, tuple(found)) for mode, found in faults.items())
+
+
+async def _try(ari: Ari, spy: SpyRecord, voices: tuple[Voice, ...]) -> tuple[str, ...]:
+    """Switch to a mode, listen at every ear, and judge."""
+    await asyncio.to_thread(_switch, Rig(ari), spy)
+    await asyncio.sleep(SETTLES_S)
+    for voice in voices:
+        voice.heard.clear()
+    await asyncio.sleep(LISTENS_S)
+    return judge(spy.mode, {voice.who: bytes(voice.heard) for voice in voices})
+
+
+def _connect(ari: Ari) -> None:
+    ari.create_bridge(bridge_id=CALL)
+    attempts = Retrying(
+        retry=retry_if_exception_type((AriBadRequest, AriConflict)),
+        stop=stop_after_delay(ENTERS_WITHIN_S),
+        wait=wait_fixed(0.01),
+        reraise=True,
+    )
+    attempts(ari.add_to_bridge, CALL, CUSTOMER, AGENT)
+
+
+def _switch(rig: Rig, spy: SpyRecord) -> None:
+    is_phone = spy.destination == PHONE
+    rig.listen(AGENT, _ear_id(spy), audible=spy.mode == "barge", is_phone=is_phone)
+    rig.speak(spy, carrier(spy), SAYS[spy.mode])
+
+
+def _ear_id(spy: SpyRecord) -> str:
+    is_phone = spy.destination == PHONE
+    return names.build_phone_id(spy.id) if is_phone else names.build_ear_id(AGENT)
+
+
+@asynccontextmanager
+async def _supervisor(ari: Ari, spy: SpyRecord) -> AsyncIterator[Voice]:
+    """Who spies: a phone's one channel, or a page's two; the one that hears."""
+    async with _voice(ari, carrier(spy), "supervisor") as mouth:
+        if _ear_id(spy) == carrier(spy):
+            yield mouth
+        else:
+            async with _voice(ari, _ear_id(spy), "supervisor") as ear:
+                yield ear
+        await asyncio.to_thread(Rig(ari).silence, spy)
+
+
+@asynccontextmanager
+async def _voice(ari: Ari, channel_id: str, who: Who) -> AsyncIterator[Voice]:
+    async with open_leg(ari, channel_id) as leg:
+        voice = Voice(who, leg)
+        running = asyncio.gather(voice.speak(), voice.hear())
+        try:
+            yield voice
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
