@@ -109,7 +109,7 @@ def fill(server_url: str, rows: int) -> tuple[str, str]:
 
 def build_ours(url: str) -> Flask:
     """The API; nothing of this list asks for objects or the recorder."""
-    return build_app(Catalogue(url), None, None, ApiSettings())  # type: ignore[arg-type]
+    return build_app(Catalogue(url), None, None, None, ApiSettings())  # type: ignore[arg-type]
 
 
 def build_bare(url: str) -> Flask:
