@@ -24,13 +24,14 @@ RUN /opt/venv/bin/python -m compileall -q .
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     EARWITNESS_SERVER__HOST=0.0.0.0 \
+    EARWITNESS_MEDIA__HOST=0.0.0.0 \
     EARWITNESS_DATA__DIRECTORY=/var/lib/earwitness
 
 USER earwitness
 VOLUME /var/lib/earwitness
-EXPOSE 8080
+EXPOSE 8080 8081
 
-# For the role api; watch and work do not listen.
+# For the role api; media answers WebSockets alone, watch and work do not listen.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8080, timeout=3); c.request('GET', '/health/live'); raise SystemExit(c.getresponse().status != 200)"]
 

@@ -3,16 +3,18 @@
 from flask import Flask, Response
 from werkzeug.routing import BaseConverter
 
+from api.feed import Feed
 from api.health import StoreProbe
 from api.metrics import Metrics
 from api.operation import require_token
 from api.parts import EXTENSION, Parts
-from api.ports import ApiSettings, Objects, Recorder
+from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from api.problems import register_problems
-from api.routes import calls, docs, media, operational, recordings
+from api.routes import calls, docs, events, media, operational, recordings, spies, static
+from api.turns import Turns
 from storage.catalogue.engine import Catalogue
 
-__all__ = ["ApiSettings", "Objects", "Recorder", "build_app"]
+__all__ = ["ApiSettings", "Objects", "Recorder", "Supervisor", "build_app"]
 
 LONGEST_BODY_BYTES = 1024 * 1024
 HEADERS = {
@@ -31,7 +33,11 @@ class CallIdConverter(BaseConverter):
 
 
 def build_app(
-    catalogue: Catalogue, objects: Objects, recorder: Recorder, settings: ApiSettings
+    catalogue: Catalogue,
+    objects: Objects,
+    recorder: Recorder,
+    supervisor: Supervisor,
+    settings: ApiSettings,
 ) -> Flask:
     """The application; each process that serves builds its own."""
     app = Flask("api", static_folder=None, template_folder=None)
@@ -40,13 +46,21 @@ def build_app(
     app.url_map.merge_slashes = False
     metrics = Metrics(catalogue, settings)
     app.extensions[EXTENSION] = Parts(
-        catalogue, objects, recorder, settings, StoreProbe(objects), metrics
+        catalogue,
+        objects,
+        recorder,
+        supervisor,
+        settings,
+        StoreProbe(objects),
+        metrics,
+        Feed(catalogue),
     )
     metrics.register(app)
+    Turns().register(app)
     app.before_request(require_token)
     app.after_request(_protect)
     register_problems(app)
-    for module in (calls, recordings, media, operational, docs):
+    for module in (calls, recordings, media, spies, events, operational, docs, static):
         module.operations.register(app)
     return app
 

@@ -16,7 +16,7 @@ from werkzeug.datastructures import Authorization
 from api.errors import Forbidden, NotAuthenticated
 from api.parts import parts
 from api.permissions import permissions_of
-from storage.catalogue import tokens
+from storage.catalogue import audit, tokens
 from storage.records import TokenRecord
 
 log = structlog.get_logger()
@@ -52,12 +52,21 @@ def asker() -> Asker:
 
 
 def authorise(permission: str) -> None:
-    """Raise Forbidden, and log it, unless the token permits this."""
+    """Raise Forbidden, log it and write it to the audit trail, unless the token permits this."""
     if permission not in asker().permissions:
         _refuse(permission)
 
 
 def _refuse(permission: str) -> None:
+    with parts().catalogue.begin() as tx:
+        audit.add_audit(
+            tx,
+            actor=asker().name,
+            action=permission,
+            subject=request.path,
+            outcome="refused",
+            detail={"method": request.method, "error_id": Forbidden.error_id},
+        )
     log.warning(
         "request.refused",
         token=asker().name,

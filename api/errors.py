@@ -21,6 +21,12 @@ class Forbidden(EarwitnessError):
     error_id = "forbidden"
 
 
+class Busy(EarwitnessError):
+    """As many requests or event streams as may be served at once are being served."""
+
+    error_id = "busy"
+
+
 class RequestInvalid(EarwitnessError):
     """A parameter or the body is not what was expected; `errors` says where.
 

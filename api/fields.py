@@ -20,7 +20,17 @@ from pydantic import (
     StringConstraints,
 )
 
-from storage.records import CallRecord, Gap, Page, Pause, RecordingRecord
+from storage.records import (
+    CallRecord,
+    Follow,
+    Gap,
+    Heard,
+    Mode,
+    Page,
+    Pause,
+    RecordingRecord,
+    SpyRecord,
+)
 
 T = TypeVar("T")
 
@@ -36,6 +46,7 @@ RecordingState = Literal[
     "discarded",
     "failed",
 ]
+SpyState = Literal["requested", "ringing", "live", "ended"]
 Direction = Literal["inbound", "outbound", "internal"]
 Layout = Literal["dual", "mono"]
 Format = Literal["opus", "mp3", "flac", "wav"]
@@ -91,7 +102,10 @@ class Call(Answer):
     recordings: list[UUID] = Field(
         description="while the call lives, its recordings that run; once it has ended, all of them"
     )
-    spies: list[UUID] = Field(description="who listens to the call; empty in this version")
+    spies: list[UUID] = Field(
+        description="while the call lives, the spies on it; once it has ended, all that were;"
+        " empty for a token without `spies.read`"
+    )
     decision: None = Field(
         description="why the call is recorded or not; null, for there are no rules in this version"
     )
@@ -196,6 +210,39 @@ class Manifest(Answer):
     signature: Signature
 
 
+class HeardSpan(Answer):
+    """A span in which the supervisor heard a call."""
+
+    from_at: Instant = Field(alias="from")
+    to_at: Instant | None = Field(alias="to", description="null while it lasts")
+    call_id: str
+
+
+class Spy(Answer):
+    """A supervisor's session on a live call."""
+
+    id: UUID
+    call_id: str = Field(description="the call it is on now; it moves on with `follow: agent`")
+    pbx: str
+    mode: Mode
+    destination: str = Field(examples=["PJSIP/9001", "browser"])
+    state: SpyState
+    cause: str | None = Field(
+        description="why it ended: `ended`, `hung-up`, `call-ended`, `busy`, `no-answer`,"
+        " `page-lost`…"
+    )
+    supervisor: str = Field(description="the name of the token that started it")
+    follow: Follow
+    started_at: Instant
+    live_at: Instant | None = Field(description="when the phone was answered, or the page came")
+    ended_at: Instant | None
+    heard: list[HeardSpan] = Field(description="which seconds of which call the supervisor heard")
+    audio_url: str | None = Field(
+        description="a WebSocket, told once, to who started a spy in the browser; whoever has it"
+        " hears the call until the spy ends"
+    )
+
+
 class PageOf(Answer, Generic[T]):
     """Part of a list, newest first; `next_cursor` continues it and is null at its end."""
 
@@ -211,7 +258,13 @@ class RecordingPage(PageOf[Recording]):
     """A page of recordings."""
 
 
-def call_fields(record: CallRecord, recordings: Sequence[UUID]) -> dict[str, Any]:
+class SpyPage(PageOf[Spy]):
+    """A page of spies."""
+
+
+def call_fields(
+    record: CallRecord, recordings: Sequence[UUID], spies: Sequence[UUID]
+) -> dict[str, Any]:
     """A call as it is answered."""
     return {
         "id": record.id,
@@ -226,7 +279,7 @@ def call_fields(record: CallRecord, recordings: Sequence[UUID]) -> dict[str, Any
             for channel in record.channels
         ],
         "recordings": recordings,
-        "spies": [],
+        "spies": spies,
         "decision": None,
     }
 
@@ -253,6 +306,26 @@ def recording_fields(record: RecordingRecord, base_url: str) -> dict[str, Any]:
         "media": _media_fields(record),
         "retention": {"expires_at": None, "hold": None},
         "links": _links(record, base_url),
+    }
+
+
+def spy_fields(record: SpyRecord, audio_url: str | None = None) -> dict[str, Any]:
+    """A spy as it is answered."""
+    return {
+        "id": record.id,
+        "call_id": record.call_id,
+        "pbx": record.pbx,
+        "mode": record.mode,
+        "destination": record.destination,
+        "state": record.state,
+        "cause": record.cause,
+        "supervisor": record.supervisor,
+        "follow": record.follow,
+        "started_at": _utc(record.started_at),
+        "live_at": _utc(record.live_at),
+        "ended_at": _utc(record.ended_at),
+        "heard": [_heard_fields(span) for span in record.heard],
+        "audio_url": audio_url,
     }
 
 
@@ -302,6 +375,10 @@ def _pause_fields(pause: Pause, started_at: datetime | None) -> dict[str, Any]:
         "to_s": _seconds_between(start, pause.to_at) if pause.to_at else None,
         "by": pause.by,
     }
+
+
+def _heard_fields(span: Heard) -> dict[str, Any]:
+    return {"from": _utc(span.from_at), "to": _utc(span.to_at), "call_id": span.call_id}
 
 
 def _gap_fields(gap: Gap) -> dict[str, Any]:
@@ -393,6 +470,12 @@ class RecordingQuery(PageQuery):
     )
 
 
+class SpyQuery(PageQuery):
+    """Which spies."""
+
+    state: SpyState | None = Field(None, description="default: every spy that has not ended")
+
+
 class AudioQuery(Query):
     """How the audio is wanted."""
 
@@ -412,6 +495,29 @@ class NewRecording(Body):
     layout: Layout | None = None
     format: Format | None = None
     tags: list[Tag] = Field(default_factory=list, max_length=32)
+
+
+class NewSpy(Body):
+    """How to listen, and where."""
+
+    mode: Mode = Field(
+        description="`listen`: hears both, heard by none; `whisper`: the agent alone hears the"
+        " supervisor; `barge`: all hear all"
+    )
+    destination: Text = Field(
+        description="a phone to ring, or `browser`", examples=["PJSIP/9001", "browser"]
+    )
+    follow: Follow = Field(
+        "call",
+        description="`call`: as long as the call lives, through transfers; `agent`: the agent's"
+        " next calls too; `channel`: the agent's present channel alone",
+    )
+
+
+class ChangedSpy(Body):
+    """How to go on."""
+
+    mode: Mode
 
 
 class Nothing(Body):

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from api.errors import Forbidden, InternalError, NotAuthenticated, RequestInvalid
+from api.auth import SAFE_METHODS
+from api.errors import Busy, Forbidden, InternalError, NotAuthenticated, RequestInvalid
 from api.fields import Answer
 from api.idempotency import HEADER, REPLAYED
 from api.operation import JSON, OPEN, SIGNED_IN, Operation, Told
@@ -20,7 +21,7 @@ VERSION = "3.1.0"
 REFS = "#/components/schemas/{model}"
 
 DESCRIPTION = """\
-Call recording for Asterisk.
+Call recording and live supervision for Asterisk.
 
 Every request needs a token but those to `/health/*`: `Authorization: Bearer TOKEN`. For the address
 bar of a browser the token may also be the password of HTTP Basic; the user's name does not matter.
@@ -101,14 +102,16 @@ def refusals_of(operation: Operation) -> tuple[Refusal, ...]:
     errors: list[type[EarwitnessError]] = [*operation.errors, InternalError]
     http: list[Refusal] = []
     if operation.needs != OPEN:
-        errors += [NotAuthenticated, CatalogueUnavailable]
-    if operation.needs not in (OPEN, SIGNED_IN) or operation.method == "POST":
+        errors += [NotAuthenticated, CatalogueUnavailable, Busy]
+    if operation.needs not in (OPEN, SIGNED_IN) or operation.method not in SAFE_METHODS:
         errors.append(Forbidden)
     if operation.query is not None:
         errors.append(RequestInvalid)
     if operation.body is not None:
-        errors += [RequestInvalid, IdempotencyKeyReused]
+        errors.append(RequestInvalid)
         http += BODY_REFUSALS
+    if operation.is_answered_once:
+        errors.append(IdempotencyKeyReused)
     if "<" in operation.rule:
         http.append(PATH_REFUSAL)
     ours = (Refusal(status_of(error), error.error_id, title_of(error)) for error in errors)
@@ -151,7 +154,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
     if operation.query is not None:
         found += _query_parameters(operation.query)
-    if operation.body is not None:
+    if operation.is_answered_once:
         schema = {"type": "string", "minLength": 1, "maxLength": 255}
         found.append({"name": HEADER, "in": "header", "schema": schema})
     return found
@@ -183,7 +186,7 @@ def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _responses(operation: Operation) -> dict[str, Any]:
     told = {str(status): _tell(each) for status, each in operation.answers.items()}
-    if operation.body is not None:
+    if operation.is_answered_once:
         for described in told.values():
             described.setdefault("headers", {})[REPLAYED] = {
                 "description": "where this is the answer to the same request before",

@@ -63,6 +63,11 @@ class Operation:
         """A name that no other operation has."""
         return self.handler.__name__
 
+    @property
+    def is_answered_once(self) -> bool:
+        """Whether it takes an Idempotency-Key; other methods may be repeated as they are."""
+        return self.method == "POST"
+
     def register(self, app: Flask) -> None:
         """Serve it; the view carries the operation, for the OpenAPI document."""
         view = self._view()
@@ -86,6 +91,8 @@ class Operation:
             body = parse_body(self.body)
             if self.body.model_fields:
                 arguments["body"] = body
+            if not self.is_answered_once:
+                return self.handler(**arguments)
             return answered_once(lambda: self.handler(**arguments))
 
         return view
@@ -122,6 +129,24 @@ class Operations:
     ) -> Callable[[Handler], Handler]:
         """Declare what acts, by POST; with an Idempotency-Key it acts once."""
         return self._declare("POST", rule, needs, answers, body=body, errors=errors)
+
+    def patch(
+        self,
+        rule: str,
+        needs: str,
+        answers: Mapping[int, Told],
+        *,
+        body: type[BaseModel],
+        errors: Errors = (),
+    ) -> Callable[[Handler], Handler]:
+        """Declare what changes a thing, by PATCH."""
+        return self._declare("PATCH", rule, needs, answers, body=body, errors=errors)
+
+    def delete(
+        self, rule: str, needs: str, answers: Mapping[int, Told], *, errors: Errors = ()
+    ) -> Callable[[Handler], Handler]:
+        """Declare what ends a thing, by DELETE."""
+        return self._declare("DELETE", rule, needs, answers, errors=errors)
 
     def register(self, app: Flask) -> None:
         """Serve them all."""
@@ -182,12 +207,10 @@ def parse_query(model: type[Model]) -> Model:
 def parse_body(model: type[Model]) -> Model:
     """The JSON object that was sent; none is the same as an empty one."""
     sent = request.get_data()
-    if not sent:
-        return model()
-    if not request.is_json:
+    if sent and not request.is_json:
         raise UnsupportedMediaType("send the body as application/json")
     try:
-        return model.model_validate_json(sent)
+        return model.model_validate_json(sent or b"{}")
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise BadRequest("the body is not JSON") from None

@@ -5,9 +5,10 @@ from typing import cast
 
 from flask import current_app
 
+from api.feed import Feed
 from api.health import StoreProbe
 from api.metrics import Metrics
-from api.ports import ApiSettings, Objects, Recorder
+from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from storage.catalogue.engine import Catalogue
 
 EXTENSION = "earwitness"
@@ -20,9 +21,11 @@ class Parts:
     catalogue: Catalogue
     objects: Objects
     recorder: Recorder
+    supervisor: Supervisor
     settings: ApiSettings
     store_probe: StoreProbe
     metrics: Metrics
+    feed: Feed
 
 
 def parts() -> Parts:

@@ -1,16 +1,22 @@
 """Who may do what: every permission and every role, on one page. Pure.
 
-A `service` token has the permissions that its scopes name, and no others.
+A `service` token has the permissions that its scopes name, and no others. Any token may be made
+without some permissions of its role.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from storage.records import TokenRecord
+from storage.records import Mode, TokenRecord
 
 CALLS_READ = "calls.read"
 RECORDINGS_READ = "recordings.read"  # metadata, manifest, waveform
 RECORDINGS_HEAR = "recordings.hear"  # the audio itself
 RECORDINGS_CONTROL = "recordings.control"  # start, pause, resume, stop, discard
+SPIES_READ = "spies.read"
+SPIES_LISTEN = "spies.listen"
+SPIES_WHISPER = "spies.whisper"
+SPIES_BARGE = "spies.barge"
+EVENTS_READ = "events.read"
 METRICS_READ = "metrics.read"
 
 PERMISSIONS: Mapping[str, str] = {
@@ -18,15 +24,29 @@ PERMISSIONS: Mapping[str, str] = {
     RECORDINGS_READ: "see a recording's metadata, manifest and waveform",
     RECORDINGS_HEAR: "hear a recording",
     RECORDINGS_CONTROL: "start, pause, resume, stop and discard a recording",
+    SPIES_READ: "see who listens to which call, and who heard what",
+    SPIES_LISTEN: "listen to a live call, heard by nobody",
+    SPIES_WHISPER: "talk to the agent of a live call alone",
+    SPIES_BARGE: "talk to everybody on a live call",
+    EVENTS_READ: "follow what happens to the calls, recordings and spies that the token may see",
     METRICS_READ: "read the metrics",
+}
+
+# The permission that each mode of a spy needs.
+MODES: Mapping[Mode, str] = {
+    "listen": SPIES_LISTEN,
+    "whisper": SPIES_WHISPER,
+    "barge": SPIES_BARGE,
 }
 
 _SEES_AND_HEARS = frozenset({CALLS_READ, RECORDINGS_READ, RECORDINGS_HEAR})
 
 ROLES: Mapping[str, frozenset[str]] = {
     "admin": frozenset(PERMISSIONS),
-    "compliance": _SEES_AND_HEARS,
-    "supervisor": _SEES_AND_HEARS | {RECORDINGS_CONTROL},
+    "compliance": _SEES_AND_HEARS | {SPIES_READ, EVENTS_READ},
+    "supervisor": _SEES_AND_HEARS
+    | {RECORDINGS_CONTROL, SPIES_READ, EVENTS_READ}
+    | frozenset(MODES.values()),
     "agent": _SEES_AND_HEARS,
 }
 
@@ -34,5 +54,12 @@ ROLES: Mapping[str, frozenset[str]] = {
 def permissions_of(token: TokenRecord) -> frozenset[str]:
     """What the token permits; a scope that is no permission permits nothing."""
     if token.role == "service":
-        return frozenset(token.scopes) & frozenset(PERMISSIONS)
-    return ROLES.get(token.role, frozenset())
+        granted = frozenset(token.scopes) & frozenset(PERMISSIONS)
+    else:
+        granted = ROLES.get(token.role, frozenset())
+    return granted - frozenset(token.without)
+
+
+def modes_of(permissions: Collection[str]) -> tuple[Mode, ...]:
+    """The modes in which one with these permissions may spy."""
+    return tuple(mode for mode, needed in MODES.items() if needed in permissions)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from storage.records import Format, Layout, RecordingRecord
+from storage.records import Follow, Format, Layout, Mode, RecordingRecord, SpyRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +15,13 @@ class ApiSettings:
 
     `public_url` is what links in answers begin with, "" for the address that was asked;
     `pbxs` are the names of the PBXs that have to be connected for the service to be ready.
+    `media_url` is where browsers reach the media server, "" for `media_port` of our own host.
     """
 
     public_url: str = ""
     pbxs: tuple[str, ...] = ()
+    media_url: str = ""
+    media_port: int = 8081
 
 
 class Stream(Protocol):
@@ -84,3 +87,33 @@ class Recorder(Protocol):
 
     def discard(self, recording_id: UUID, *, by: str) -> RecordingRecord:
         """End the recording and keep nothing of it."""
+
+
+class Supervisor(Protocol):
+    """What can be done with the spies on a call while it lives.
+
+    Raises NoSuchCall, NoSuchSpy, CallEnded, SpyEnded, BadDestination, ModeNotPermitted,
+    PbxUnavailable.
+    """
+
+    def start(
+        self,
+        call_id: str,
+        *,
+        mode: Mode,
+        destination: str,
+        follow: Follow,
+        may: Sequence[Mode],
+        by: str,
+        audio_token: str | None = None,
+    ) -> SpyRecord:
+        """Ring the supervisor's phone, or wait for its page to come with `audio_token`.
+
+        `may` are the modes that the supervisor may use, `by` is the supervisor.
+        """
+
+    def switch(self, spy_id: UUID, mode: Mode, *, by: str) -> SpyRecord:
+        """Go on in another mode."""
+
+    def end(self, spy_id: UUID, *, by: str) -> SpyRecord:
+        """Hang up the supervisor; harmless to repeat."""

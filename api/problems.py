@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 
 from api.errors import (
     AudioNotStoredYet,
+    Busy,
     Forbidden,
     InternalError,
     NotAuthenticated,
@@ -39,17 +40,21 @@ CHALLENGE = "WWW-Authenticate"
 STATUS: Mapping[type[EarwitnessError], int] = {
     NotAuthenticated: 401,
     Forbidden: 403,
+    errors.ModeNotPermitted: 403,
     errors.NoSuchCall: 404,
     errors.NoSuchRecording: 404,
+    errors.NoSuchSpy: 404,
     errors.AudioNotStored: 404,
     AudioNotStoredYet: 409,
     errors.CallEnded: 409,
     errors.NothingToRecord: 409,
     errors.RecordingNotActive: 409,
+    errors.SpyEnded: 409,
     errors.IdempotencyKeyReused: 409,
     RangeNotSatisfiable: 416,
     RequestInvalid: 422,
     errors.BadCursor: 422,
+    errors.BadDestination: 422,
     errors.ConfigurationInvalid: 500,
     errors.NoSuchObject: 500,
     errors.ObjectMismatch: 500,
@@ -59,6 +64,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.PbxUnavailable: 503,
     errors.StoreUnavailable: 503,
     errors.CatalogueUnavailable: 503,
+    Busy: 503,
     InternalError: 500,
     EarwitnessError: 500,
 }

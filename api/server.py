@@ -15,21 +15,26 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.errors import HaltServer  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
+from api.feed import MOST_STREAMS
 from api.metrics import MULTIPROCESS
+from api.parts import EXTENSION
 from storage.errors import ConfigurationInvalid
 
 AppFactory = Callable[[], Flask]
 
 GRACEFUL_TIMEOUT_S = 6  # the service as a whole has 10 s to end
 KEEP_ALIVE_S = 15
+THREADS = MOST_STREAMS + 32  # each stream has one; audio and other requests have the rest
 BACKLOG = 512
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def serve(
-    app_factory: AppFactory, host: str, port: int, *, workers: int = 2, threads: int = 8
+    app_factory: AppFactory, host: str, port: int, *, workers: int = 2, threads: int = THREADS
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end within 10 s.
+
+    A thread is made when it is first needed, so many cost little.
 
     Raises ConfigurationInvalid where the address cannot be listened on, and SystemExit at the end.
     """
@@ -74,8 +79,26 @@ def _end_with_arbiter(arbiter: Any, worker: Any) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _end_streams_with_worker(worker: Any) -> None:
+    """Have SIGTERM end the event streams, for a worker waits for every request that runs.
+
+    The handler runs in the main thread, which serves no request and so holds no lock of the feed.
+    """
+    parts = worker.wsgi.extensions.get(EXTENSION)
+    end = signal.getsignal(signal.SIGTERM)
+
+    def end_all(number: int, frame: Any) -> None:
+        if parts is not None:
+            parts.feed.close()
+        if callable(end):
+            end(number, frame)
+
+    signal.signal(signal.SIGTERM, end_all)
+
+
 SETTINGS = {
     "post_fork": _end_with_arbiter,
+    "post_worker_init": _end_streams_with_worker,
     "worker_class": "gthread",
     "preload_app": False,  # a connection pool must not be shared by a fork
     "graceful_timeout": GRACEFUL_TIMEOUT_S,

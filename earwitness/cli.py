@@ -97,11 +97,22 @@ def work(context: typer.Context) -> None:
 
 
 @app.command()
-def doctor(context: typer.Context) -> None:
+def media(context: typer.Context) -> None:
+    """The media server alone: carries the audio of calls to browsers and back."""
+    _run_role("media", context.obj)
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    media: Annotated[
+        bool, typer.Option("--media", help="Prove by ear, on a synthetic call, who hears whom.")
+    ] = False,
+) -> None:
     """Check every PBX, the database, the store, codecs and disk; say what to mend."""
     from earwitness.doctor import examine
 
-    findings = examine(context.obj.config)
+    findings = examine(context.obj.config, media=media)
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
         mark = "[green]ok[/]  " if finding.ok else "[red]FAIL[/]"
@@ -111,7 +122,7 @@ def doctor(context: typer.Context) -> None:
 
 
 @tokens.command("create")
-def token_create(
+def token_create(  # noqa: PLR0917  # an option each
     context: typer.Context,
     name: Annotated[str, typer.Option(help="Who will use it; for an agent, the endpoint's name.")],
     role: Annotated[Role, typer.Option(help="What it may do.")],
@@ -119,11 +130,24 @@ def token_create(
     scope: Annotated[
         list[str] | None, typer.Option(help="For role service: a permission; may be repeated.")
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A permission of the role that it shall not have; may be repeated."),
+    ] = None,
 ) -> None:
     """Print a new bearer token, alone, on standard output. It cannot be shown again."""
     from earwitness.tokens import create
 
-    typer.echo(create(context.obj.config, name, role.value, team, scope or []))
+    typer.echo(
+        create(
+            context.obj.config,
+            name,
+            role.value,
+            team,
+            scopes=scope or [],
+            without=without or [],
+        )
+    )
 
 
 def _run_role(name: str, invocation: Invocation) -> None:

@@ -83,6 +83,22 @@ class Server(Section):
     _url = field_validator("public_url")(_http_url)
 
 
+class Media(Section):
+    """Where the media server listens, which browsers hear calls through."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8081, ge=1, le=65535)
+    public_url: str = ""
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_websocket(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.username):
+            raise ValueError("expected a URL such as wss://ear.example/media, without a user in it")
+        return value.rstrip("/")
+
+
 class Data(Section):
     """Where this machine keeps what is its own."""
 
@@ -168,6 +184,7 @@ class Config(BaseSettings):
     )
 
     server: Server = Server()
+    media: Media = Media()
     data: Data = Data()
     database: Database = Database()
     objects: Objects = Objects()

@@ -1,4 +1,4 @@
-"""The three roles: `watch`, `work` and `api`; each runs until SIGTERM."""
+"""The four roles: `watch`, `work`, `api` and `media`; each runs until SIGTERM."""
 
 import threading
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def work(config: Config) -> None:
         parts = Parts(config)
         retrying(parts.catalogue.migrate)
         parts.spool.mkdir(parents=True, exist_ok=True)
-        context = {"finisher": parts.finisher}
+        context = {"finisher": parts.finisher, "catalogue": parts.catalogue}
         retrying(lambda: jobs.run_worker(parts.database_url, context, concurrency=2))
 
 
@@ -51,7 +51,10 @@ def api(config: Config) -> None:
         from api.server import serve
 
         settings = ApiSettings(
-            public_url=config.server.public_url, pbxs=tuple(pbx.name for pbx in config.pbx)
+            public_url=config.server.public_url,
+            pbxs=tuple(pbx.name for pbx in config.pbx),
+            media_url=config.media.public_url,
+            media_port=config.media.port,
         )
 
         def build() -> Any:
@@ -59,13 +62,28 @@ def api(config: Config) -> None:
             migrate = threading.Thread(target=retrying, args=(parts.catalogue.migrate,))
             migrate.daemon = True
             migrate.start()
-            return build_app(parts.catalogue, parts.objects, parts.capture, settings)
+            return build_app(parts.catalogue, parts.objects, parts.capture, parts.spies, settings)
 
         Parts(config).load()
         serve(build, config.server.host, config.server.port)
 
 
-ROLES: dict[str, Callable[[Config], None]] = {"api": api, "watch": watch, "work": work}
+def media(config: Config) -> None:
+    """Carry the calls' audio to browsers, and their microphones to the calls."""
+    with until_signal():
+        from recorder.media.server import serve
+
+        parts = Parts(config)
+        retrying(parts.catalogue.migrate)
+        serve(parts.spies, parts.catalogue, parts.pbxs, config.media.host, config.media.port)
+
+
+ROLES: dict[str, Callable[[Config], None]] = {
+    "api": api,
+    "watch": watch,
+    "work": work,
+    "media": media,
+}
 
 
 def retrying(action: Callable[[], None]) -> None:

@@ -40,7 +40,8 @@ def serve(path: Path, config: Config) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigurationInvalid where it cannot start."""
     children: list[Child] = []
     with ExitStack() as stack, until_signal(END_WITHIN_S):
-        _require_port(config.server.host, config.server.port)
+        _require_port("server.port", config.server.host, config.server.port)
+        _require_port("media.port", config.media.host, config.media.port)
         _require_directory(config.data.directory)
         servers = _servers(config)
         for server in servers:
@@ -191,7 +192,7 @@ def _warn(parts: Parts) -> None:
         log.warning("serve.no-pbx", mend="name an Asterisk by a [[pbx]] table in the configuration")
 
 
-def _require_port(host: str, port: int) -> None:
+def _require_port(key: str, host: str, port: int) -> None:
     """Waits a moment: the HTTP workers of a service that was killed need one to notice."""
     attempts = Retrying(
         retry=retry_if_exception_type(OSError),
@@ -203,7 +204,7 @@ def _require_port(host: str, port: int) -> None:
         attempts(_bind, host, port)
     except OSError as error:
         raise ConfigurationInvalid(
-            f"server.port: cannot listen on {host}:{port}: {error.strerror}"
+            f"{key}: cannot listen on {host}:{port}: {error.strerror}"
         ) from error
 
 

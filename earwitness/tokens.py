@@ -11,14 +11,29 @@ from storage.catalogue.engine import Catalogue
 from storage.errors import ConfigurationInvalid
 
 
-def create(config: Config, name: str, role: str, team: str | None, scopes: Sequence[str]) -> str:
-    """Create a token; raises ConfigurationInvalid for a scope that is no permission."""
-    unknown = sorted(set(scopes) - set(PERMISSIONS))
-    if unknown:
-        raise ConfigurationInvalid(
-            f"--scope {unknown[0]}: expected one of {', '.join(sorted(PERMISSIONS))}"
-        )
+def create(
+    config: Config,
+    name: str,
+    role: str,
+    team: str | None,
+    *,
+    scopes: Sequence[str],
+    without: Sequence[str],
+) -> str:
+    """Create a token; raises ConfigurationInvalid for what is no permission."""
+    _require_permissions("--scope", scopes)
+    _require_permissions("--without", without)
     with embedded_database(config) as url, closing(Catalogue(url)) as catalogue:
         catalogue.migrate()
         with catalogue.begin() as tx:
-            return tokens.create_token(tx, name=name, role=role, team=team, scopes=scopes)
+            return tokens.create_token(
+                tx, name=name, role=role, team=team, scopes=scopes, without=without
+            )
+
+
+def _require_permissions(option: str, given: Sequence[str]) -> None:
+    unknown = sorted(set(given) - set(PERMISSIONS))
+    if unknown:
+        raise ConfigurationInvalid(
+            f"{option} {unknown[0]}: expected one of {', '.join(sorted(PERMISSIONS))}"
+        )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recorder.ari import Ari
     from recorder.capture import Capture
     from recorder.finish import Finisher
+    from recorder.spy.spies import Spies
     from recorder.watch import Watch
     from storage.catalogue.engine import Catalogue
     from storage.objects import S3ObjectStore
@@ -31,7 +32,7 @@ class Parts:
 
         Raises ConfigurationInvalid.
         """
-        _ = self.catalogue, self.objects, self.capture
+        _ = self.catalogue, self.objects, self.capture, self.spies
 
     @cached_property
     def catalogue(self) -> "Catalogue":
@@ -89,6 +90,13 @@ class Parts:
         )
 
     @cached_property
+    def spies(self) -> "Spies":
+        """Spies at the PBXs."""
+        from recorder.spy.spies import Spies
+
+        return Spies(self.catalogue, self.pbxs)
+
+    @cached_property
     def watches(self) -> "tuple[Watch, ...]":
         """A watcher for each PBX."""
         from recorder.watch import Orders, Watch
@@ -100,6 +108,7 @@ class Parts:
                 self.pbxs[pbx.name],
                 self.catalogue,
                 self.capture,
+                self.spies,
                 Orders(pbx.trunks, wanted.record_all, wanted.resume_after_s),
             )
             for pbx in self.config.pbx

@@ -41,6 +41,7 @@ class Service:
         return "\n".join(
             [
                 f"[server]\nport = {self.port}",
+                f"[media]\nport = {free_port()}",
                 f"[data]\ndirectory = {json.dumps(str(self.directory / 'var'))}",
                 "[recording]",
                 *lines,
@@ -125,6 +126,14 @@ class Service:
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
         """A request that acts; the caller looks at the answer."""
         return self._session.post(f"{self.url}/api/v1{path}", json=body or {}, timeout=30)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> requests.Response:
+        """A request that changes something; the caller looks at the answer."""
+        return self._session.patch(f"{self.url}/api/v1{path}", json=body, timeout=30)
+
+    def delete(self, path: str) -> requests.Response:
+        """A request that ends something; the caller looks at the answer."""
+        return self._session.delete(f"{self.url}/api/v1{path}", timeout=30)
 
     def live_call(self, caller: str) -> dict[str, Any]:
         """The live call of this caller's number."""

@@ -1,6 +1,7 @@
 """Calls, live and past; and to start recording one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from flask import Response
@@ -20,9 +21,9 @@ from api.fields import (
 from api.links import base_url
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
-from api.permissions import CALLS_READ, RECORDINGS_CONTROL
+from api.permissions import CALLS_READ, RECORDINGS_CONTROL, SPIES_READ
 from storage import states
-from storage.catalogue import calls, recordings
+from storage.catalogue import calls, recordings, spies
 from storage.errors import BadCursor, CallEnded, NoSuchCall, NothingToRecord, PbxUnavailable
 from storage.records import CallRecord
 
@@ -39,8 +40,8 @@ def list_calls(query: CallQuery) -> Response:
         page = calls.list_calls(
             tx, states=wanted, limit=query.limit, cursor=query.cursor, agents=asker().agents
         )
-        made = _recordings_of(tx, page.items)
-    return answer(page_fields(page, [call_fields(call, made[call.id]) for call in page.items]))
+        items = _fields_of(tx, page.items)
+    return answer(page_fields(page, items))
 
 
 @operations.get("/calls/<call_id:call_id>", CALLS_READ, json(Call), errors=(NoSuchCall,))
@@ -48,8 +49,8 @@ def get_call(call_id: str) -> Response:
     """Tell one call."""
     with parts().catalogue.begin() as tx:
         call = calls.get_call(tx, call_id, agents=asker().agents)
-        made = _recordings_of(tx, [call])
-    return answer(call_fields(call, made[call.id]))
+        (fields,) = _fields_of(tx, [call])
+    return answer(fields)
 
 
 @operations.post(
@@ -70,11 +71,20 @@ def start_recording(call_id: str, body: NewRecording) -> Response:
     return answer(fields, 201, Location=fields["links"]["self"])
 
 
-def _recordings_of(tx: Connection, found: Iterable[CallRecord]) -> Mapping[str, list[UUID]]:
-    """The recordings that a call shows: the running ones while it lives, then all."""
+def _fields_of(tx: Connection, found: Sequence[CallRecord]) -> list[dict[str, Any]]:
+    """The calls as they are answered.
+
+    A call shows what runs on it while it lives, then all that ever did. Who is listened to is not
+    told of it.
+    """
     ended = {call.id: call.state == "ended" for call in found}
     made: dict[str, list[UUID]] = {call_id: [] for call_id in ended}
+    spying: dict[str, list[UUID]] = {call_id: [] for call_id in ended}
     for recording in recordings.list_recordings_of_calls(tx, ended):
         if ended[recording.call_id] or recording.state in states.LIVE:
             made[recording.call_id].append(recording.id)
-    return made
+    if SPIES_READ in asker().permissions:
+        for spy in spies.list_spies_of_calls(tx, ended, live_only=False):
+            if ended[spy.call_id] or spy.state in states.SPY_LIVE:
+                spying[spy.call_id].append(spy.id)
+    return [call_fields(call, made[call.id], spying[call.id]) for call in found]

@@ -14,10 +14,16 @@ from werkzeug.test import TestResponse
 
 from api.openapi import build_document
 from api.operation import find_operation, iter_operations
-from storage.catalogue import calls, recordings
+from storage.catalogue import calls, recordings, spies
 from storage.catalogue.engine import Catalogue
-from storage.errors import CallEnded, PbxUnavailable, RecordingNotActive
-from storage.records import CallRecord, RecordingRecord
+from storage.errors import (
+    BadDestination,
+    CallEnded,
+    PbxUnavailable,
+    RecordingNotActive,
+    SpyEnded,
+)
+from storage.records import CallRecord, Follow, Mode, RecordingRecord, SpyRecord
 
 NOW = datetime(2026, 11, 23, 18, 0, 0, 250_000, UTC)
 
@@ -31,6 +37,11 @@ class ApiClient:
         self._document = json.loads(json.dumps(build_document(iter_operations(app))))
         self._token = token
 
+    @property
+    def application(self) -> Flask:
+        """The application that is asked."""
+        return self._app
+
     def as_holder_of(self, token: str | None) -> "ApiClient":
         """The same client with another token, or none."""
         return ApiClient(self._app, token)
@@ -42,6 +53,14 @@ class ApiClient:
     def post(self, path: str, **options: Any) -> TestResponse:
         """POST."""
         return self.request("POST", path, **options)
+
+    def patch(self, path: str, **options: Any) -> TestResponse:
+        """PATCH."""
+        return self.request("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Any) -> TestResponse:
+        """DELETE."""
+        return self.request("DELETE", path, **options)
 
     def request(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any
@@ -133,6 +152,73 @@ class CatalogueRecorder:
         """Discard."""
         with self._catalogue.begin() as tx:
             return _active(recordings.move(tx, recording_id, to="discarded", ended_at=NOW))
+
+
+class CatalogueSupervisor:
+    """Moves spies in the catalogue; its phones are answered at once."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def start(
+        self,
+        call_id: str,
+        *,
+        mode: Mode,
+        destination: str,
+        follow: Follow,
+        may: Sequence[Mode],
+        by: str,
+        audio_token: str | None = None,
+    ) -> SpyRecord:
+        """Write a spy down."""
+        if destination != "browser" and "/" not in destination:
+            raise BadDestination("expected TECH/resource, or browser")
+        with self._catalogue.begin() as tx:
+            call = calls.get_call(tx, call_id)
+            if call.state == "ended":
+                raise CallEnded(f"call {call_id} is over")
+            record = build_spy(
+                call_id=call_id,
+                mode=mode,
+                destination=destination,
+                follow=follow,
+                may=tuple(may),
+                supervisor=by,
+            )
+            spies.create_spy(tx, record, audio_token=audio_token)
+            return record
+
+    def switch(self, spy_id: UUID, mode: Mode, *, by: str) -> SpyRecord:
+        """Write the mode down."""
+        with self._catalogue.begin() as tx:
+            record = spies.set_mode(tx, spy_id, mode)
+        if record is None:
+            raise SpyEnded("the spy is over")
+        return record
+
+    def end(self, spy_id: UUID, *, by: str) -> SpyRecord:
+        """End it, once."""
+        with self._catalogue.begin() as tx:
+            ended = spies.move_spy(tx, spy_id, to="ended", ended_at=NOW, cause="ended")
+            return ended or spies.get_spy(tx, spy_id)
+
+
+def build_spy(**fields: Any) -> SpyRecord:
+    """A spy that was asked for, with these fields."""
+    usual = SpyRecord(
+        id=uuid7(),
+        call_id="main-1795424777.0",
+        pbx="main",
+        mode="listen",
+        destination="PJSIP/9001",
+        state="requested",
+        supervisor="root",
+        follow="call",
+        started_at=NOW,
+        may=("listen", "whisper", "barge"),
+    )
+    return replace(usual, **fields)
 
 
 def build_recording(**fields: Any) -> RecordingRecord:

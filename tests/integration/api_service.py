@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from api_client import CatalogueRecorder
+from api_client import CatalogueRecorder, CatalogueSupervisor
 from flask import Flask
 
 from api.app import ApiSettings, build_app
@@ -25,7 +25,13 @@ def main(port: str, told: str, ended: str) -> None:
     def build() -> Flask:
         catalogue = Catalogue(wanted["database_url"])
         objects = S3ObjectStore(ObjectStoreSettings(**wanted["objects"]))
-        return build_app(catalogue, objects, CatalogueRecorder(catalogue), ApiSettings())
+        return build_app(
+            catalogue,
+            objects,
+            CatalogueRecorder(catalogue),
+            CatalogueSupervisor(catalogue),
+            ApiSettings(),
+        )
 
     try:
         serve(build, "127.0.0.1", int(port))

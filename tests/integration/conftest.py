@@ -1,16 +1,19 @@
 """Real servers for integration tests: PostgreSQL and SeaweedFS, started once for all of them."""
 
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, CatalogueRecorder
+from api_client import ApiClient, CatalogueRecorder, CatalogueSupervisor
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from api.app import ApiSettings, build_app
+from api.parts import EXTENSION
 from earwitness.embedded import EmbeddedObjects, EmbeddedPostgres
 from storage.catalogue import tokens
 from storage.catalogue.engine import Catalogue
@@ -71,6 +74,13 @@ def objects(objects_server: EmbeddedObjects) -> S3ObjectStore:
 
 
 @pytest.fixture(scope="module")
+def told(database_url: str, objects_server: EmbeddedObjects, catalogue: Catalogue) -> str:
+    """What a service is told, as JSON."""
+    objects = {**asdict(objects_server.settings), "journals": None}
+    return json.dumps({"database_url": database_url, "objects": objects})
+
+
+@pytest.fixture(scope="module")
 def make_token(catalogue: Catalogue) -> TokenMaker:
     """Makes a token; takes what `tokens.create_token` takes."""
 
@@ -93,7 +103,10 @@ def client(
     objects: S3ObjectStore,
     recorder: CatalogueRecorder,
     make_token: TokenMaker,
-) -> ApiClient:
+) -> Iterator[ApiClient]:
     """A client of the API with an admin's token; every answer is held against the document."""
-    app = build_app(catalogue, objects, recorder, ApiSettings(pbxs=("main",)))
-    return ApiClient(app, make_token(name="root", role="admin"))
+    app = build_app(
+        catalogue, objects, recorder, CatalogueSupervisor(catalogue), ApiSettings(pbxs=("main",))
+    )
+    yield ApiClient(app, make_token(name="root", role="admin"))
+    app.extensions[EXTENSION].feed.close()

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import requests
-from api_client import NOW, ApiClient, CatalogueRecorder, build_recording
+from api_client import NOW, ApiClient, CatalogueRecorder, CatalogueSupervisor, build_recording
 from structlog.testing import capture_logs
 
 from api.app import ApiSettings, build_app
@@ -247,7 +247,7 @@ def watched(
 ) -> tuple[WatchedStore, ApiClient]:
     """A client of an API whose store is watched."""
     store = WatchedStore(objects)
-    app = build_app(catalogue, store, recorder, ApiSettings())
+    app = build_app(catalogue, store, recorder, CatalogueSupervisor(catalogue), ApiSettings())
     return store, ApiClient(app, make_token(name="watch", role="admin"))
 
 

@@ -4,7 +4,13 @@ import base64
 from collections.abc import Callable
 
 import pytest
-from api_client import ApiClient, CatalogueRecorder, build_call, build_recording
+from api_client import (
+    ApiClient,
+    CatalogueRecorder,
+    CatalogueSupervisor,
+    build_call,
+    build_recording,
+)
 from structlog.testing import capture_logs
 
 from api.app import ApiSettings, build_app
@@ -182,7 +188,7 @@ def test_a_team_of_a_service_narrows_it(
 ) -> None:
     """A team given to any role but admin narrows what it sees to the team's."""
     make_token(name="2001", role="agent", team="east")
-    app = build_app(catalogue, objects, recorder, ApiSettings())
+    app = build_app(catalogue, objects, recorder, CatalogueSupervisor(catalogue), ApiSettings())
     token = make_token(name="bot", role="service", team="east", scopes=["recordings.read"])
     listed = ApiClient(app, token).get("/api/v1/recordings").get_json()["items"]
     assert {item["agent"] for item in listed} == {"2001"}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from api_client import ApiClient, CatalogueRecorder, build_recording
+from api_client import ApiClient, CatalogueRecorder, CatalogueSupervisor, build_recording
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.app import ApiSettings, build_app
@@ -45,7 +45,9 @@ def test_ready_is_when_all_parts_are(
 def test_a_database_that_is_away(objects: S3ObjectStore, recorder: CatalogueRecorder) -> None:
     """Without the database we live, are not ready, and answer 503 with a time to come back."""
     nowhere = Catalogue("postgresql://nobody:secret@127.0.0.1:1/none")
-    app = build_app(nowhere, objects, recorder, ApiSettings(pbxs=("main",)))
+    app = build_app(
+        nowhere, objects, recorder, CatalogueSupervisor(nowhere), ApiSettings(pbxs=("main",))
+    )
     client = ApiClient(app, "ew_any")
     assert client.get("/health/live").status_code == 200
     ready = client.get("/health/ready")
@@ -67,7 +69,9 @@ def test_a_store_that_is_away_is_asked_seldom(
             asked.append(key)
             raise StoreUnavailable("http://10.1.2.3:8333")
 
-    client = ApiClient(build_app(catalogue, Away(), recorder, ApiSettings()), None)
+    client = ApiClient(
+        build_app(catalogue, Away(), recorder, CatalogueSupervisor(catalogue), ApiSettings()), None
+    )
     answers = [client.get("/health/ready").get_json()["checks"][1] for _ in range(3)]
     assert [(answer["ok"], answer["state"]) for answer in answers] == [(False, "unavailable")] * 3
     assert len(asked) == 1

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from api_client import NOW, ApiClient, build_recording
+from api_client import NOW, ApiClient, CatalogueSupervisor, build_recording
 
 from api.app import ApiSettings, build_app
 from storage.catalogue import recordings
@@ -64,7 +64,13 @@ def test_links_begin_with_the_public_url(
     catalogue: Catalogue, objects: S3ObjectStore, recorder: object, make_token: object
 ) -> None:
     """What is configured beats the address that was asked, and forwarded headers count nothing."""
-    app = build_app(catalogue, objects, recorder, ApiSettings(public_url="https://ear.example"))
+    app = build_app(
+        catalogue,
+        objects,
+        recorder,
+        CatalogueSupervisor(catalogue),
+        ApiSettings(public_url="https://ear.example"),
+    )
     client = ApiClient(app, make_token(name="links", role="admin"))
     headers = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "ftp"}
     link = client.get(f"/api/v1/recordings/{BEGAN.id}", headers=headers).get_json()["links"]

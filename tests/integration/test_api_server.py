@@ -3,72 +3,22 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import requests
 from api_client import build_recording
+from served import HERE, Service, serving
 
-from earwitness.embedded import EmbeddedObjects
-from lab.waiting import until
 from storage.catalogue import recordings
 from storage.catalogue.engine import Catalogue
 from storage.objects import S3ObjectStore
 
-HERE = Path(__file__).parent
-SCRIPT = HERE / "api_service.py"
 AUDIO = os.urandom(1 << 20) * 24
-
-
-class Service:
-    """The server in a process of its own."""
-
-    def __init__(self, port: int, told: str, ended: Path) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.ended = ended
-        self.process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(port), told, str(ended)],
-            env={**os.environ, "PYTHONPATH": f"{HERE.parent.parent}"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def is_alive(self) -> bool:
-        """Whether it answers."""
-        assert self.process.poll() is None, self.process.communicate()[1]
-        try:
-            return requests.get(f"{self.url}/health/live", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
-
-@pytest.fixture(scope="module")
-def told(database_url: str, objects_server: EmbeddedObjects, catalogue: Catalogue) -> str:
-    """What a service is told, as JSON."""
-    objects = {**asdict(objects_server.settings), "journals": None}
-    return json.dumps({"database_url": database_url, "objects": objects})
-
-
-@contextmanager
-def serving(told: str, directory: Path) -> Iterator[Service]:
-    """A service that answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    service = Service(port, told, directory / "ended")
-    try:
-        until(service.is_alive, 60)
-        yield service
-    finally:
-        service.process.kill()
-        service.process.communicate()
 
 
 @pytest.fixture(scope="module")

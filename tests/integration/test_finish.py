@@ -31,7 +31,7 @@ from recorder.capture import Capture
 from recorder.finish import Finisher
 from recorder.retry import next_wait_s
 from storage import jobs
-from storage.catalogue import calls, recordings, segments, signing
+from storage.catalogue import calls, events, recordings, segments, signing
 from storage.catalogue.engine import Catalogue
 from storage.errors import (
     AudioUnusable,
@@ -526,7 +526,11 @@ def run_jobs(scene: Scene, url: str, finisher: Finisher) -> None:
                     listen_notify=False,
                     install_signal_handlers=False,
                     delete_jobs="successful",
-                    additional_context={"finisher": finisher, "job_manager": app.job_manager},
+                    additional_context={
+                        "finisher": finisher,
+                        "catalogue": scene.catalogue,
+                        "job_manager": app.job_manager,
+                    },
                 )
 
     asyncio.run(run())
@@ -587,3 +591,19 @@ def test_a_discard_is_carried_out_by_a_job(build: Callable[..., Scene], database
     run_jobs(scene, database_url, scene.finisher())
     until(lambda: jobs_of(scene) == [])
     assert scene.files() == []
+
+
+def test_events_are_kept_for_three_days(scene: Scene, database_url: str) -> None:
+    """The hourly job drops what is older, and nothing else."""
+    with scene.catalogue.begin() as tx:
+        before = events.newest_event_id(tx)
+    with scene.catalogue.begin() as tx:
+        events.add_event(tx, "call.up", {"id": "old"})
+        tx.execute(text("UPDATE event SET at = now() - interval '73 h' WHERE data->>'id' = 'old'"))
+        events.add_event(tx, "call.up", {"id": "new"})
+        jobs.defer(tx, tasks.drop_events.name, lock="drop_events", timestamp=0)
+    run_jobs(scene, database_url, scene.finisher())
+    with scene.catalogue.begin() as tx:
+        kept = [event.data["id"] for event in events.list_events(tx, before, 100)]
+    assert "new" in kept
+    assert "old" not in kept

@@ -137,13 +137,15 @@ def states(url: str) -> dict[str, str]:
 # It cannot start
 
 
-def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("section", ["server", "media"])
+def test_a_port_that_is_taken_is_told(tmp_path: Path, section: str) -> None:
     """One line says which address, and names file and key; status 2."""
+    ports = {"server": free_port(), "media": free_port()}
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        config = write(tmp_path, f"[server]\nport = {port}")
+        port = ports[section] = taken.getsockname()[1]
+        config = write(tmp_path, *(f"[{name}]\nport = {used}" for name, used in ports.items()))
         done = run("--config", str(config), "serve")
-    address = re.escape(f"{config}: server.port: cannot listen on 127.0.0.1:{port}")
+    address = re.escape(f"{config}: {section}.port: cannot listen on 127.0.0.1:{port}")
     assert re.fullmatch(rf"earwitness: {address}: Address already in use\n", done.stderr)
     assert (done.returncode, done.stdout) == (2, "")
 
@@ -160,7 +162,7 @@ def test_an_unknown_key_is_told(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """One line names file, key and directory; status 2."""
     (tmp_path / "var").touch()
-    config = write(tmp_path, f"[server]\nport = {free_port()}")
+    config = write(tmp_path, f"[server]\nport = {free_port()}\n[media]\nport = {free_port()}")
     done = run("--config", str(config), "serve")
     assert re.fullmatch(
         rf"earwitness: {config}: data\.directory: cannot write to {tmp_path}/var: .+\n", done.stderr
@@ -310,6 +312,7 @@ def test_faults_of_others_are_told_retried_and_outlived(
     config = write(
         tmp_path,
         f"[server]\nport = {port}",
+        f"[media]\nport = {free_port()}",
         objects_table(servers.objects, secret="not-the-secret"),
         pbx_table("absent", absent),
         pbx_table("locked", asterisk, password="later-right"),
@@ -354,6 +357,7 @@ def test_an_absent_database_is_waited_for(servers: Servers, tmp_path: Path) -> N
     config = write(
         tmp_path,
         f"[server]\nport = {port}",
+        f"[media]\nport = {free_port()}",
         f'[database]\nurl = "postgresql://nobody@127.0.0.1:{free_port()}/none"',
         objects_table(servers.objects),
     )
@@ -389,6 +393,7 @@ def roles_config(
     return write(
         directory,
         f"[server]\nport = {free_port()}",
+        f"[media]\nport = {free_port()}",
         *servers.tables,
         pbx_table("lab", asterisk),
     )

@@ -41,6 +41,7 @@ HOMES = {
     "typer": ("earwitness/cli.py",),
     "urllib3": ("recorder/ari/",),
     "websocket": ("recorder/ari/",),
+    "websockets": ("recorder/media/",),
     "werkzeug": ("api/",),
 }
 EVERYWHERE = {"pydantic", "pydantic_core", "structlog", "tenacity", "uuid_utils"}

@@ -163,9 +163,9 @@ def test_the_roles_are_services() -> None:
     assert set(ROLES) <= known
 
 
-def test_only_the_api_is_published() -> None:
-    """The API alone has a port on the host, and nobody joins the host's network."""
-    assert [name for name, service in services().items() if "ports" in service] == ["api"]
+def test_only_what_browsers_need_is_published() -> None:
+    """API and media server alone have a port on the host, and nobody joins the host's network."""
+    assert [name for name, service in services().items() if "ports" in service] == ["api", "media"]
     modes = {service.get("network_mode", "") for service in services().values()}
     assert modes == {"", "service:seaweedfs"}
 

@@ -74,7 +74,7 @@ def test_a_recording_agrees_with_its_model(record: RecordingRecord) -> None:
 )
 def test_a_call_agrees_with_its_model(record: CallRecord, made: list[UUID]) -> None:
     """Every call is answered with exactly the documented fields, its channels included."""
-    Call.model_validate(asked_back(call_fields(record, made)))
+    Call.model_validate(asked_back(call_fields(record, made, made)))
 
 
 def test_the_states_are_the_catalogues() -> None:

@@ -18,7 +18,7 @@ from storage.catalogue.engine import Catalogue
 def app() -> Flask:
     """An application whose parts are never asked."""
     catalogue = Catalogue("postgresql://127.0.0.1:1/none")
-    return build_app(catalogue, None, None, ApiSettings())  # type: ignore[arg-type]
+    return build_app(catalogue, None, None, None, ApiSettings())  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +41,10 @@ def test_every_route_is_an_operation_that_says_what_it_needs(app: Flask) -> None
         assert "OPTIONS" not in (rule.methods or ())
 
 
-def test_only_health_is_open(app: Flask) -> None:
-    """Nothing but /health/* answers without a token."""
+def test_only_health_and_modules_are_open(app: Flask) -> None:
+    """Nothing but /health/* and our ES modules answers without a token."""
     open_rules = {each.rule for each in iter_operations(app) if each.needs == OPEN}
-    assert open_rules == {"/health/live", "/health/ready"}
+    assert open_rules == {"/health/live", "/health/ready", "/static/<module>"}
 
 
 def test_every_route_is_documented_with_its_errors(app: Flask, document: dict[str, Any]) -> None:

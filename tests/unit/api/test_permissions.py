@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from api.permissions import PERMISSIONS, ROLES, permissions_of
+from api.permissions import PERMISSIONS, ROLES, modes_of, permissions_of
 from storage.records import TokenRecord
 
 
@@ -12,11 +12,11 @@ from storage.records import TokenRecord
     ("role", "permissions"),
     [
         ("admin", set(PERMISSIONS)),
-        ("compliance", {"calls.read", "recordings.read", "recordings.hear"}),
         (
-            "supervisor",
-            {"calls.read", "recordings.read", "recordings.hear", "recordings.control"},
+            "compliance",
+            {"calls.read", "recordings.read", "recordings.hear", "spies.read", "events.read"},
         ),
+        ("supervisor", set(PERMISSIONS) - {"metrics.read"}),
         ("agent", {"calls.read", "recordings.read", "recordings.hear"}),
         ("service", set()),
         ("cleaner", set()),
@@ -37,3 +37,18 @@ def test_a_service_has_its_scopes_alone() -> None:
 def test_roles_name_known_permissions() -> None:
     """No role has a permission that is not described."""
     assert set().union(*ROLES.values()) == set(PERMISSIONS)
+
+
+def test_a_token_can_lack_what_its_role_has() -> None:
+    """`without` takes permissions from a role and from scopes; a service may lack its own."""
+    supervisor = TokenRecord(uuid4(), "t", "supervisor", None, (), ("spies.barge",))
+    assert permissions_of(supervisor) == ROLES["supervisor"] - {"spies.barge"}
+    service = TokenRecord(uuid4(), "t", "service", None, ("calls.read",), ("calls.read",))
+    assert permissions_of(service) == set()
+
+
+def test_modes_are_permitted_one_by_one() -> None:
+    """Each mode has a permission of its own, and no other brings it."""
+    assert modes_of(ROLES["supervisor"]) == ("listen", "whisper", "barge")
+    assert modes_of({"spies.barge"}) == ("barge",)
+    assert modes_of(ROLES["compliance"]) == modes_of(ROLES["agent"]) == ()

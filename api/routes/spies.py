@@ -1,0 +1,171 @@
+"""Spies: a supervisor listens to a live call, and may talk."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+
+from api.auth import asker
+from api.errors import Forbidden
+from api.fields import ChangedSpy, NewSpy, Spy, SpyPage, SpyQuery, page_fields, spy_fields
+from api.links import audio_url, base_url
+from api.operation import Operations, Told, answer, json
+from api.parts import parts
+from api.permissions import SPIES_READ, modes_of
+from storage import states
+from storage.catalogue import audit, calls, spies
+from storage.errors import (
+    BadCursor,
+    BadDestination,
+    CallEnded,
+    EarwitnessError,
+    ModeNotPermitted,
+    NoSuchCall,
+    NoSuchSpy,
+    PbxUnavailable,
+    SpyEnded,
+)
+from storage.records import Mode, SpyRecord
+
+operations = Operations("/api/v1", tag="spies")
+
+BROWSER = "browser"
+REFUSALS = (Forbidden, ModeNotPermitted, NoSuchCall, NoSuchSpy)
+
+
+@operations.get("/spies", SPIES_READ, json(SpyPage), query=SpyQuery, errors=(BadCursor,))
+def list_spies(query: SpyQuery) -> Response:
+    """List spies, newest first: those that have not ended, or those in one state."""
+    wanted = [query.state] if query.state else states.SPY_LIVE
+    with parts().catalogue.begin() as tx:
+        page = spies.list_spies(
+            tx,
+            states=wanted,
+            limit=query.limit,
+            cursor=query.cursor,
+            agents=asker().agents,
+            supervisor=asker().name,
+        )
+    return answer(page_fields(page, [spy_fields(spy) for spy in page.items]))
+
+
+@operations.get("/spies/<uuid:spy_id>", SPIES_READ, json(Spy), errors=(NoSuchSpy,))
+def get_spy(spy_id: UUID) -> Response:
+    """Tell one spy."""
+    return answer(spy_fields(_get_visible(spy_id)))
+
+
+@operations.post(
+    "/calls/<call_id:call_id>/spies",
+    SPIES_READ,
+    {201: Told("The phone rings, or the page is awaited.", Spy, headers={"Location": "the spy"})},
+    body=NewSpy,
+    errors=(NoSuchCall, CallEnded, BadDestination, ModeNotPermitted, PbxUnavailable),
+)
+def start_spy(call_id: str, body: NewSpy) -> Response:
+    """Listen to a call, whisper to its agent, or barge in.
+
+    Needs besides `spies.listen`, `spies.whisper` or `spies.barge`, as the mode is. On a phone, once
+    it is answered, the keys 4, 5 and 6 switch to listen, whisper and barge, and 0 ends.
+
+    With the destination `browser` the answer carries `audio_url`, a WebSocket; `/static/spy.js`
+    plays it. Every binary message, both ways, is one frame: 20 ms of signed 16-bit little-endian
+    PCM, one channel, 16 kHz: 640 bytes, without a header. What comes is the call; what is sent is
+    the microphone, and is heard in `whisper` and `barge` alone. Text messages are JSON objects. The
+    URL is good for 60 s, and as long as the spy lives once it was opened; a page that was lost has
+    30 s to open it again.
+    """
+    token = secrets.token_urlsafe(32) if body.destination == BROWSER else None
+    with _audited("spy.start", call_id, mode=body.mode, destination=body.destination):
+        with parts().catalogue.begin() as tx:
+            calls.get_call(tx, call_id, agents=asker().agents)
+        may = _require_mode(body.mode)
+        record = parts().supervisor.start(
+            call_id,
+            mode=body.mode,
+            destination=body.destination,
+            follow=body.follow,
+            may=may,
+            by=asker().name,
+            audio_token=token,
+        )
+    fields = spy_fields(record, audio_url(record.id, token) if token is not None else None)
+    return answer(fields, 201, Location=f"{base_url()}/api/v1/spies/{record.id}")
+
+
+@operations.patch(
+    "/spies/<uuid:spy_id>",
+    SPIES_READ,
+    json(Spy, "The spy in its new mode."),
+    body=ChangedSpy,
+    errors=(NoSuchSpy, SpyEnded, ModeNotPermitted, PbxUnavailable),
+)
+def switch_spy(spy_id: UUID, body: ChangedSpy) -> Response:
+    """Switch to another mode, without dropping the supervisor.
+
+    Needs besides the mode's permission; and only who started a spy, or an admin, may switch it.
+    """
+    with _audited("spy.switch", str(spy_id), mode=body.mode):
+        _require_own(_get_visible(spy_id))
+        _require_mode(body.mode)
+        record = parts().supervisor.switch(spy_id, body.mode, by=asker().name)
+    return answer(spy_fields(record))
+
+
+@operations.delete(
+    "/spies/<uuid:spy_id>",
+    SPIES_READ,
+    json(Spy, "The spy, ended."),
+    errors=(NoSuchSpy, PbxUnavailable),
+)
+def end_spy(spy_id: UUID) -> Response:
+    """End a spy; one that has ended stays as it is. Only who started it, or an admin, may."""
+    with _audited("spy.end", str(spy_id)):
+        _require_own(_get_visible(spy_id))
+        record = parts().supervisor.end(spy_id, by=asker().name)
+    return answer(spy_fields(record))
+
+
+def _get_visible(spy_id: UUID) -> SpyRecord:
+    """A spy on a call that the asker may see, or its own."""
+    with parts().catalogue.begin() as tx:
+        return spies.get_spy(tx, spy_id, agents=asker().agents, supervisor=asker().name)
+
+
+def _require_own(record: SpyRecord) -> None:
+    if record.supervisor != asker().name and asker().token.role != "admin":
+        raise Forbidden("this spy is another supervisor's")
+
+
+def _require_mode(mode: Mode) -> tuple[Mode, ...]:
+    """The modes that the asker may use, this one among them."""
+    may = modes_of(asker().permissions)
+    if mode not in may:
+        raise ModeNotPermitted(f"the token does not permit to {mode}")
+    return may
+
+
+@contextmanager
+def _audited(action: str, subject: str, **detail: Any) -> Iterator[None]:
+    """Write down that the asker was refused this; what is done the recorder writes down."""
+    try:
+        yield
+    except EarwitnessError as error:
+        if isinstance(error, REFUSALS):
+            _write_refusal(action, subject, {**detail, "error_id": error.error_id})
+        raise
+
+
+def _write_refusal(action: str, subject: str, detail: dict[str, Any]) -> None:
+    with parts().catalogue.begin() as tx:
+        audit.add_audit(
+            tx,
+            actor=asker().name,
+            action=action,
+            subject=subject,
+            outcome="refused",
+            detail=detail,
+        )

@@ -1,0 +1,35 @@
+"""How many requests a process works on at once.
+
+There are threads enough for every event stream, but not connections to PostgreSQL for as many
+requests. A request therefore waits for its turn; a stream, once it has begun, takes none.
+"""
+
+import threading
+
+from flask import Flask, g
+
+from api.errors import Busy
+
+AT_ONCE = 8  # each may hold two connections of the pool, which has 20
+TURN_WITHIN_S = 20.0
+
+
+class Turns:
+    """The turns of one application."""
+
+    def __init__(self) -> None:
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+
+    def register(self, app: Flask) -> None:
+        """Let every request of the application wait for its turn."""
+        app.before_request(self._take)
+        app.teardown_request(self._give_back)
+
+    def _take(self) -> None:
+        if not self._turns.acquire(timeout=TURN_WITHIN_S):
+            raise Busy("too many requests at once")
+        g.has_turn = True
+
+    def _give_back(self, _: BaseException | None) -> None:
+        if g.pop("has_turn", False):
+            self._turns.release()

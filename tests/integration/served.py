@@ -1,0 +1,53 @@
+"""The API under gunicorn in a process of its own, as a context."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+from lab.waiting import until
+
+HERE = Path(__file__).parent
+SCRIPT = HERE / "api_service.py"
+
+
+class Service:
+    """The server in a process of its own."""
+
+    def __init__(self, port: int, told: str, ended: Path) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.ended = ended
+        self.process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(port), told, str(ended)],
+            env={**os.environ, "PYTHONPATH": f"{HERE.parent.parent}"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def is_alive(self) -> bool:
+        """Whether it answers."""
+        assert self.process.poll() is None, self.process.communicate()[1]
+        try:
+            return requests.get(f"{self.url}/health/live", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+
+@contextmanager
+def serving(told: str, directory: Path) -> Iterator[Service]:
+    """A service that answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    service = Service(port, told, directory / "ended")
+    try:
+        until(service.is_alive, 60)
+        yield service
+    finally:
+        service.process.kill()
+        service.process.communicate()

@@ -1,0 +1,345 @@
+"""Server-sent events: who is told what, going on after a break, and many streams at once."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+import requests
+from api_client import ApiClient, build_call, build_recording, build_spy
+from conftest import TokenMaker
+from served import Service, serving
+
+from api import feed as feed_module
+from api.feed import Feed
+from api.routes import events as route
+from lab.waiting import until
+from storage.catalogue import calls, events, recordings, spies
+from storage.catalogue.engine import Catalogue
+
+PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event as a browser takes it from a stream."""
+
+    id: str
+    type: str
+    data: Mapping[str, Any]
+
+
+class Stream:
+    """A stream that is read in a thread; `events` are those that came."""
+
+    def __init__(self, connection: HTTPConnection, response: HTTPResponse) -> None:
+        assert connection.sock is not None
+        self._socket = connection.sock
+        self._response = response
+        self.events: list[Event] = []
+        self.last_id = ""
+        self.is_open = True
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Go away, as a browser does whose tab is closed."""
+        with suppress(OSError):  # the server went first
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(PATIENCE_S)
+
+    def _read(self) -> None:
+        block: dict[str, str] = {}
+        with suppress(OSError, HTTPException):
+            while line := self._response.readline().decode():
+                name, _, value = line.rstrip("\n").partition(": ")
+                if name:
+                    block[name] = value
+                    continue
+                self.last_id = block.get("id", self.last_id)
+                if "event" in block:
+                    data = json.loads(block["data"])
+                    self.events.append(Event(block["id"], block["event"], data))
+                block = {}
+        self.is_open = False
+
+    def types(self) -> list[str]:
+        """The types of what came."""
+        return [event.type for event in self.events]
+
+
+@pytest.fixture(scope="module")
+def service(told: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service for all tests that leave it alone."""
+    with serving(told, tmp_path_factory.mktemp("service")) as service:
+        yield service
+
+
+@contextmanager
+def following(service: Service, token: str, last: str | None = None) -> Iterator[Stream]:
+    """A stream that has begun."""
+    headers = {"Authorization": f"Bearer {token}"}
+    if last is not None:
+        headers["Last-Event-ID"] = last
+    with closing(HTTPConnection(urlsplit(service.url).netloc, timeout=PATIENCE_S)) as connection:
+        connection.request("GET", "/api/v1/events", headers=headers)
+        response = connection.getresponse()
+        assert response.status == 200, response.read()
+        assert response.headers.get_content_type() == "text/event-stream"
+        stream = Stream(connection, response)
+        until(lambda: stream.last_id, PATIENCE_S)
+        yield stream
+        stream.close()
+
+
+def ring(catalogue: Catalogue, **fields: Any) -> str:
+    """A call that rings; its id."""
+    call_id = f"main-{uuid4()}"
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [build_call(**{"id": call_id, "state": "ringing"} | fields)])
+    return call_id
+
+
+def has(stream: Stream, *ids: str) -> bool:
+    """Whether events of all these have come."""
+    return {event.data["data"]["id"] for event in stream.events} >= set(ids)
+
+
+# What is told
+
+
+def test_what_happens_is_told_at_once(
+    service: Service, catalogue: Catalogue, make_token: TokenMaker
+) -> None:
+    """A call, its recording and its spy are told within a second, in their order."""
+    with following(service, make_token(name="root", role="admin")) as stream:
+        call_id = ring(catalogue, agent="2001")
+        spy = build_spy(call_id=call_id)
+        recording = build_recording(call_id=call_id, state="requested")
+        with catalogue.begin() as tx:
+            recordings.create_recording(tx, recording)
+            spies.create_spy(tx, spy)
+        began = time.monotonic()
+        until(lambda: has(stream, call_id, str(recording.id), str(spy.id)), PATIENCE_S)
+        assert time.monotonic() - began < 1.0
+    assert stream.types() == ["call.ringing", "recording.requested", "spy.requested"]
+    first = stream.events[0].data
+    assert first["type"] == "call.ringing"
+    assert first["data"] == {
+        "id": call_id,
+        "pbx": "main",
+        "state": "ringing",
+        "direction": "inbound",
+        "queue": None,
+        "agent": "2001",
+    }
+    assert first["at"].endswith("Z")
+
+
+def test_only_what_a_token_may_see_is_told(
+    service: Service, catalogue: Catalogue, make_token: TokenMaker
+) -> None:
+    """By permission, by team, and of a supervisor's own spies wherever they go."""
+    make_token(name="2001", role="agent", team="one")
+    make_token(name="2002", role="agent", team="two")
+    ann = make_token(name="ann", role="supervisor", team="one")
+    scopes = ["events.read", "recordings.read"]
+    crm = make_token(name="crm", role="service", scopes=scopes)
+    with following(service, ann) as hers, following(service, crm) as its:
+        ours, theirs = ring(catalogue, agent="2001"), ring(catalogue, agent="2002")
+        own, other = build_spy(call_id=theirs, supervisor="ann"), build_spy(call_id=theirs)
+        recording = build_recording(state="requested", agent="2001")
+        with catalogue.begin() as tx:
+            spies.create_spy(tx, other)
+            spies.create_spy(tx, own)
+            recordings.create_recording(tx, recording)
+        until(lambda: has(hers, str(recording.id)) and has(its, str(recording.id)), PATIENCE_S)
+    assert [event.data["data"]["id"] for event in hers.events] == [
+        ours,
+        str(own.id),
+        str(recording.id),
+    ]
+    assert its.types() == ["recording.requested"]
+
+
+def test_events_need_a_permission(client: ApiClient, make_token: TokenMaker) -> None:
+    """An agent follows nothing; nobody does without a token."""
+    agent = client.as_holder_of(make_token(name="2009", role="agent"))
+    assert agent.get("/api/v1/events").status_code == 403
+    assert client.as_holder_of(None).get("/api/v1/events").status_code == 401
+
+
+def test_a_head_takes_no_place(client: ApiClient) -> None:
+    """HEAD tells the media type, any number of times."""
+    for _ in range(feed_module.MOST_STREAMS + 1):
+        answered = client.request("HEAD", "/api/v1/events")
+    assert (answered.status_code, answered.mimetype) == (200, "text/event-stream")
+
+
+# A break
+
+
+def test_a_client_that_comes_back_misses_nothing(
+    service: Service, catalogue: Catalogue, make_token: TokenMaker
+) -> None:
+    """With `Last-Event-ID` it gets what happened in between, once, then what happens."""
+    token = make_token(name="root", role="admin")
+    with following(service, token) as stream:
+        first = ring(catalogue)
+        until(lambda: has(stream, first), PATIENCE_S)
+    missed = [ring(catalogue) for _ in range(3)]
+    with following(service, token, stream.events[-1].id) as stream:
+        until(lambda: has(stream, *missed), PATIENCE_S)
+        now = ring(catalogue)
+        until(lambda: has(stream, now), PATIENCE_S)
+    assert [event.data["data"]["id"] for event in stream.events] == [*missed, now]
+
+
+def test_a_restart_loses_nothing(
+    told: str, tmp_path: Path, catalogue: Catalogue, make_token: TokenMaker
+) -> None:
+    """A service that ends closes its streams at once, and the next one goes on from the id."""
+    token = make_token(name="root", role="admin")
+    with serving(told, tmp_path) as service, following(service, token) as stream:
+        first = ring(catalogue)
+        until(lambda: has(stream, first), PATIENCE_S)
+        service.process.terminate()
+        assert service.process.wait(4) == 0
+        until(lambda: not stream.is_open, PATIENCE_S)
+    missed = ring(catalogue)
+    (tmp_path / "ended").unlink()
+    with serving(told, tmp_path) as service, following(service, token, stream.last_id) as again:
+        until(lambda: has(again, missed), PATIENCE_S)
+    assert len(again.events) == 1
+
+
+def test_a_client_that_was_away_too_long_is_told(
+    service: Service, catalogue: Catalogue, make_token: TokenMaker
+) -> None:
+    """Where its last event is no longer kept, `events.lost` comes first, then what happens."""
+    with following(service, make_token(name="root", role="admin"), "1-1") as stream:
+        until(lambda: stream.types() == ["events.lost"], PATIENCE_S)
+        assert stream.events[0].data == {}
+        call_id = ring(catalogue)
+        until(lambda: len(stream.events) == 2, PATIENCE_S)
+    assert stream.events[1].data["data"]["id"] == call_id
+
+
+def test_what_is_no_event_id_is_told(client: ApiClient) -> None:
+    """422 `bad-cursor`, before the stream begins."""
+    answered = client.get("/api/v1/events", headers={"Last-Event-ID": "yesterday"})
+    assert (answered.status_code, answered.get_json()["error_id"]) == (422, "bad-cursor")
+
+
+def test_a_quiet_stream_says_that_it_lives(
+    client: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without events a comment comes every so often, so that no proxy closes the stream."""
+    monkeypatch.setattr(route, "HEARTBEAT_S", 0.05)
+    answered = client.get("/api/v1/events")
+    stream = iter(answered.response)
+    told = [next(stream) for _ in range(3)]
+    answered.close()
+    assert told[0].startswith(b"retry: ")
+    assert [one.startswith(b": ") for one in told[1:]] == [True, True]
+
+
+def test_a_stream_ends_after_its_time(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is asking is looked at anew when the client comes back."""
+    monkeypatch.setattr(route, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(route, "STREAM_ENDS_AFTER_S", 0.2)
+    began = time.monotonic()
+    answered = client.get("/api/v1/events")
+    assert answered.get_data().startswith(b"retry: ")
+    assert 0.2 <= time.monotonic() - began < 5
+
+
+# Many
+
+
+def test_streams_leave_room_for_requests(service: Service, make_token: TokenMaker) -> None:
+    """With 100 streams open everything else is answered at once."""
+    token = make_token(name="root", role="admin")
+    headers = {"Authorization": f"Bearer {token}"}
+    with ExitStack() as stack:
+        streams = [stack.enter_context(following(service, token)) for _ in range(100)]
+        began = time.monotonic()
+        for _ in range(10):
+            assert requests.get(f"{service.url}/api/v1/calls", headers=headers, timeout=5).ok
+        assert time.monotonic() - began < 5
+        assert all(stream.is_open for stream in streams)
+
+
+def test_streams_beyond_the_most_are_refused(
+    client: ApiClient, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 `busy` with `Retry-After`; a place that was left is free again."""
+    parts = client.application.extensions["earwitness"]
+    monkeypatch.setattr(feed_module, "MOST_STREAMS", 2)
+    monkeypatch.setattr(parts.feed, "_streams", threading.BoundedSemaphore(2))
+    first, second, third = (client.get("/api/v1/events") for _ in range(3))
+    assert (second.status_code, third.status_code) == (200, 503)
+    assert third.get_json()["error_id"] == "busy"
+    assert third.headers["Retry-After"]
+    first.close()
+    fourth = client.get("/api/v1/events")
+    assert fourth.status_code == 200
+    second.close()
+    fourth.close()
+
+
+# The feed itself
+
+
+@pytest.fixture
+def small(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
+    """A feed that keeps ten events at hand and reads four at once."""
+    monkeypatch.setattr(feed_module, "KEPT", 10)
+    monkeypatch.setattr(feed_module, "READ_AT_ONCE", 4)
+    feed = Feed(catalogue)
+    feed.enter()
+    yield feed
+    feed.leave()
+    feed.close()
+
+
+def test_what_is_no_longer_at_hand_is_read(small: Feed, catalogue: Catalogue) -> None:
+    """A reader far behind gets every event once, in order, whether at hand or not."""
+    with catalogue.begin() as tx:
+        after = events.newest_event_id(tx)
+    small.read_after(after, timeout_s=1.0)
+    for number in range(35):
+        with catalogue.begin() as tx:
+            events.add_event(tx, "call.up", {"id": number})
+    seen: list[int] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(seen) < 35 and time.monotonic() < deadline:
+        found = small.read_after(after, timeout_s=1.0)
+        seen += [event.data["id"] for event in found]
+        after = found[-1].id if found else after
+    assert seen == list(range(35))
+
+
+def test_an_event_hidden_by_an_older_transaction_is_told_after_it(
+    small: Feed, catalogue: Catalogue
+) -> None:
+    """Nothing announces the end of a transaction that tells nothing; the feed looks again."""
+    with catalogue.begin() as tx:
+        after = events.newest_event_id(tx)
+    with catalogue.begin() as slow:
+        slow.exec_driver_sql("SELECT pg_current_xact_id()")
+        with catalogue.begin() as tx:
+            events.add_event(tx, "call.up", {"id": "hidden"})
+        assert not small.read_after(after, timeout_s=0.3)
+    began = time.monotonic()
+    assert [event.data["id"] for event in small.read_after(after, timeout_s=5)] == ["hidden"]
+    assert time.monotonic() - began < 1.0

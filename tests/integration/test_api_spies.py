@@ -1,0 +1,280 @@
+"""Spies over HTTP: who may, what is answered, and what is written down."""
+
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from api_client import ApiClient, build_call
+from conftest import TokenMaker
+from sqlalchemy import select
+
+from storage.catalogue import calls, spies
+from storage.catalogue.engine import Catalogue
+from storage.records import CallRecord
+from storage.schema import audit
+
+PHONE = {"mode": "listen", "destination": "PJSIP/9001"}
+
+
+@pytest.fixture
+def call(catalogue: Catalogue) -> CallRecord:
+    """A call that is up, of the agent `2001`."""
+    record = build_call(id=f"main-{uuid4()}", agent="2001")
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [record])
+    return record
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _agents(make_token: TokenMaker) -> None:
+    """2001 is in team one, 2002 in team two."""
+    make_token(name="2001", role="agent", team="one")
+    make_token(name="2002", role="agent", team="two")
+
+
+@pytest.fixture
+def ann(client: ApiClient, make_token: TokenMaker) -> ApiClient:
+    """The supervisor of team one."""
+    return client.as_holder_of(make_token(name="ann", role="supervisor", team="one"))
+
+
+@pytest.fixture
+def bob(client: ApiClient, make_token: TokenMaker) -> ApiClient:
+    """The supervisor of team two."""
+    return client.as_holder_of(make_token(name="bob", role="supervisor", team="two"))
+
+
+def start(client: ApiClient, call: CallRecord, **more: Any) -> dict[str, Any]:
+    """A spy on the call, as it was answered."""
+    response = client.post(f"/api/v1/calls/{call.id}/spies", json=PHONE | more)
+    assert response.status_code == 201, response.text
+    answered: dict[str, Any] = response.get_json()
+    return answered
+
+
+def problem(response: Any) -> tuple[int, str]:
+    return response.status_code, response.get_json()["error_id"]
+
+
+def refused(catalogue: Catalogue, subject: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """What was refused of this subject: actor, action, detail."""
+    query = select(audit).where(audit.c.subject == subject, audit.c.outcome == "refused")
+    with catalogue.begin() as tx:
+        rows = tx.execute(query.order_by(audit.c.id)).all()
+    return [(row.actor, row.action, row.detail) for row in rows]
+
+
+# Start, see, switch, end
+
+
+def test_a_spy_lives_from_post_to_delete(ann: ApiClient, call: CallRecord) -> None:
+    """It is started, found, switched and ended; what it is stays the same over all answers."""
+    response = ann.post(f"/api/v1/calls/{call.id}/spies", json=PHONE)
+    spy = response.get_json()
+    itself = f"/api/v1/spies/{spy['id']}"
+    assert response.headers["Location"].endswith(itself)
+    assert (spy["call_id"], spy["mode"], spy["follow"]) == (call.id, "listen", "call")
+    assert (spy["supervisor"], spy["audio_url"], spy["heard"]) == ("ann", None, [])
+    assert ann.get(itself).get_json() == spy
+    assert spy["id"] in {one["id"] for one in ann.get("/api/v1/spies").get_json()["items"]}
+    switched = ann.patch(itself, json={"mode": "whisper"}).get_json()
+    assert switched == spy | {"mode": "whisper"}
+    ended = ann.delete(itself).get_json()
+    assert (ended["state"], ended["cause"]) == ("ended", "ended")
+    assert ann.delete(itself).get_json() == ended
+    assert problem(ann.patch(itself, json={"mode": "listen"})) == (409, "spy-ended")
+    past = ann.get("/api/v1/spies?state=ended").get_json()["items"]
+    assert spy["id"] in {one["id"] for one in past}
+
+
+def test_a_browser_gets_an_url_with_a_token(
+    ann: ApiClient, catalogue: Catalogue, call: CallRecord
+) -> None:
+    """`audio_url` leads to the media server; its token opens this spy, and is not told again."""
+    spy = start(ann, call, destination="browser", mode="barge")
+    url, _, token = spy["audio_url"].partition("?token=")
+    assert url == f"ws://localhost:8081/spies/{spy['id']}"
+    with catalogue.begin() as tx:
+        found = spies.find_spy_by_token(tx, token)
+    assert found is not None
+    assert (found.id, found.may) == (UUID(spy["id"]), ("listen", "whisper", "barge"))
+    assert ann.get(f"/api/v1/spies/{spy['id']}").get_json()["audio_url"] is None
+
+
+def test_a_call_shows_its_spies(ann: ApiClient, client: ApiClient, call: CallRecord) -> None:
+    """While the call lives those that live; never to the agent who is listened to."""
+    first, second = start(ann, call), start(ann, call, follow="agent")
+    ann.delete(f"/api/v1/spies/{first['id']}")
+    assert ann.get(f"/api/v1/calls/{call.id}").get_json()["spies"] == [second["id"]]
+
+
+def test_an_ended_call_shows_all_that_were(
+    ann: ApiClient, catalogue: Catalogue, call: CallRecord
+) -> None:
+    """Of a past call every spy is told."""
+    spy = start(ann, call)
+    ann.delete(f"/api/v1/spies/{spy['id']}")
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [build_call(id=call.id, agent="2001", state="ended")])
+    assert ann.get(f"/api/v1/calls/{call.id}").get_json()["spies"] == [spy["id"]]
+
+
+def test_nobody_tells_the_agent(
+    client: ApiClient, make_token: TokenMaker, ann: ApiClient, call: CallRecord
+) -> None:
+    """An agent sees its call, and no spy on it."""
+    spy = start(ann, call)
+    agent = client.as_holder_of(make_token(name="2001", role="agent"))
+    assert agent.get(f"/api/v1/calls/{call.id}").get_json()["spies"] == []
+    for path in ("/api/v1/spies", f"/api/v1/spies/{spy['id']}"):
+        assert problem(agent.get(path)) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"mode": "listen"},
+        {"mode": "monitor", "destination": "PJSIP/1"},
+        PHONE | {"follow": "me"},
+        PHONE | {"may": ["barge"]},
+    ],
+)
+def test_a_wrong_body_is_told(ann: ApiClient, call: CallRecord, body: dict[str, Any]) -> None:
+    """What is missing, unknown or not of the words is 422, and nothing begins."""
+    response = ann.post(f"/api/v1/calls/{call.id}/spies", json=body)
+    assert problem(response) == (422, "request-invalid")
+    assert ann.post(f"/api/v1/calls/{call.id}/spies").status_code == 422
+    assert ann.get(f"/api/v1/calls/{call.id}").get_json()["spies"] == []
+
+
+def test_a_destination_that_cannot_be_is_told(ann: ApiClient, call: CallRecord) -> None:
+    """What is neither a phone nor the browser is 422 `bad-destination`."""
+    response = ann.post(f"/api/v1/calls/{call.id}/spies", json=PHONE | {"destination": "9001"})
+    assert problem(response) == (422, "bad-destination")
+
+
+def test_a_post_is_acted_on_once(ann: ApiClient, call: CallRecord) -> None:
+    """The same request under its key is answered the same, and there is one spy."""
+    headers = {"Idempotency-Key": str(uuid4())}
+    asked = [
+        ann.post(f"/api/v1/calls/{call.id}/spies", json=PHONE, headers=headers) for _ in range(2)
+    ]
+    assert asked[0].data == asked[1].data
+    assert len(ann.get(f"/api/v1/calls/{call.id}").get_json()["spies"]) == 1
+
+
+def test_a_call_that_is_over_cannot_be_heard(
+    ann: ApiClient, catalogue: Catalogue, call: CallRecord
+) -> None:
+    """409 `call-ended`."""
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [build_call(id=call.id, agent="2001", state="ended")])
+    assert problem(ann.post(f"/api/v1/calls/{call.id}/spies", json=PHONE)) == (409, "call-ended")
+
+
+# Rights
+
+
+def test_another_team_does_not_exist(
+    bob: ApiClient, ann: ApiClient, catalogue: Catalogue, call: CallRecord
+) -> None:
+    """Call and spy of another team answer 404 to everything; what was tried is written down."""
+    spy = start(ann, call)["id"]
+    itself = f"/api/v1/spies/{spy}"
+    tried = bob.post(f"/api/v1/calls/{call.id}/spies", json=PHONE)
+    assert problem(tried) == (404, "no-such-call")
+    assert problem(bob.get(itself)) == (404, "no-such-spy")
+    assert problem(bob.patch(itself, json={"mode": "barge"})) == (404, "no-such-spy")
+    assert problem(bob.delete(itself)) == (404, "no-such-spy")
+    assert spy not in json.dumps(bob.get("/api/v1/spies").get_json())
+    (tried_to_start,) = refused(catalogue, call.id)
+    assert tried_to_start == (
+        "bob",
+        "spy.start",
+        {"mode": "listen", "destination": "PJSIP/9001", "error_id": "no-such-call"},
+    )
+    assert [action for _, action, _ in refused(catalogue, spy)] == ["spy.switch", "spy.end"]
+
+
+def test_each_mode_is_a_right_of_its_own(
+    client: ApiClient, make_token: TokenMaker, catalogue: Catalogue, call: CallRecord
+) -> None:
+    """A supervisor without barge can neither start it nor switch to it, and it is written down."""
+    token = make_token(name="cat", role="supervisor", team="one", without=["spies.barge"])
+    cat = client.as_holder_of(token)
+    response = cat.post(f"/api/v1/calls/{call.id}/spies", json=PHONE | {"mode": "barge"})
+    assert problem(response) == (403, "mode-not-permitted")
+    spy = start(cat, call, mode="whisper")["id"]
+    response = cat.patch(f"/api/v1/spies/{spy}", json={"mode": "barge"})
+    assert problem(response) == (403, "mode-not-permitted")
+    with catalogue.begin() as tx:
+        assert spies.get_spy(tx, UUID(spy)).may == ("listen", "whisper")
+    assert [(who, what) for who, what, _ in refused(catalogue, call.id)] == [("cat", "spy.start")]
+    assert [(who, what) for who, what, _ in refused(catalogue, spy)] == [("cat", "spy.switch")]
+
+
+def test_who_sees_a_spy_may_not_act_on_it(
+    client: ApiClient, make_token: TokenMaker, ann: ApiClient, call: CallRecord
+) -> None:
+    """Compliance and another supervisor of the team see it, and cannot switch or end it."""
+    itself = f"/api/v1/spies/{start(ann, call)['id']}"
+    others = [
+        make_token(name="dan", role="compliance"),
+        make_token(name="eve", role="supervisor", team="one"),
+    ]
+    for token in others:
+        other = client.as_holder_of(token)
+        assert other.get(itself).status_code == 200
+        assert problem(other.patch(itself, json={"mode": "barge"})) == (403, "forbidden")
+        assert problem(other.delete(itself)) == (403, "forbidden")
+    assert client.delete(itself).get_json()["state"] == "ended"
+
+
+def test_compliance_does_not_spy(
+    client: ApiClient, make_token: TokenMaker, call: CallRecord
+) -> None:
+    """Who may see all may not listen for that."""
+    dan = client.as_holder_of(make_token(name="dan", role="compliance"))
+    response = dan.post(f"/api/v1/calls/{call.id}/spies", json=PHONE)
+    assert problem(response) == (403, "mode-not-permitted")
+
+
+def test_a_service_spies_as_its_scopes_say(
+    client: ApiClient, make_token: TokenMaker, call: CallRecord
+) -> None:
+    """Seeing and listening are enough to listen, and for no more."""
+    scopes = ["spies.read", "spies.listen"]
+    service = client.as_holder_of(make_token(name="crm", role="service", scopes=scopes))
+    itself = f"/api/v1/spies/{start(service, call)['id']}"
+    response = service.patch(itself, json={"mode": "whisper"})
+    assert problem(response) == (403, "mode-not-permitted")
+    assert service.delete(itself).status_code == 200
+
+
+def test_every_refusal_is_written_down(
+    client: ApiClient, make_token: TokenMaker, catalogue: Catalogue, call: CallRecord
+) -> None:
+    """A right that is missing altogether is in the audit trail too."""
+    agent = client.as_holder_of(make_token(name="2001", role="agent"))
+    path = f"/api/v1/calls/{call.id}/spies"
+    assert problem(agent.post(path, json=PHONE)) == (403, "forbidden")
+    detail = {"method": "POST", "error_id": "forbidden"}
+    assert refused(catalogue, path) == [("2001", "spies.read", detail)]
+
+
+# Modules
+
+
+def test_modules_need_no_token_and_may_be_imported(client: ApiClient) -> None:
+    """A page of any site can import them; others are 404."""
+    page = client.as_holder_of(None)
+    found = page.get("/static/spy.js")
+    assert (found.status_code, found.mimetype) == (200, "text/javascript")
+    assert found.headers["Access-Control-Allow-Origin"] == "*"
+    assert found.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    again = page.get("/static/spy.js", headers={"If-None-Match": found.headers["ETag"]})
+    assert again.status_code == 304
+    for name in ("spy.ts", "..", "__init__.py", ".js"):
+        assert page.get(f"/static/{name}").status_code == 404
