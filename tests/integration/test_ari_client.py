@@ -307,6 +307,7 @@ def test_a_discarded_recording_leaves_nothing(ari: Ari, events: EventStream) -> 
     name = a_recording(ari, events, a_channel(ari, events))
     assert ari.discard_live_recording(name) is True
     until(lambda: ari.find_stored_recording(name) is None)
+    until(lambda: ari.find_live_recording(name) is None)  # a moment after its file
     assert ari.discard_live_recording(name) is False
 
 
