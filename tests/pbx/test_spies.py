@@ -178,9 +178,19 @@ def test_hold(service: Service, world: World) -> None:
     watched.assert_hears(agent, "after", C, S)
 
 
-# Not by DTMF, attended: there the spy now and then does not hear the customer (docs/spies.md).
+LOSES_THE_CUSTOMER = pytest.mark.xfail(
+    reason="the spy often does not hear the customer: docs/spies.md", raises=AssertionError
+)
+
+
 @pytest.mark.parametrize(
-    ("how", "kind"), [("refer", "blind"), ("refer", "attended"), ("dtmf", "blind")]
+    ("how", "kind"),
+    [
+        ("refer", "blind"),
+        ("refer", "attended"),
+        ("dtmf", "blind"),
+        pytest.param("dtmf", "attended", marks=LOSES_THE_CUSTOMER),
+    ],
 )
 def test_transfer(service: Service, world: World, kind: str, how: str) -> None:
     """A spy follows the call to its next agent, who alone hears the whisper then."""
