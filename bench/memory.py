@@ -1,7 +1,7 @@
 """Peak memory of a worker that finishes one short recording, and of one that finishes a long one.
 
 Each is a process of its own, with PostgreSQL, SeaweedFS and Asterisk beside it; what is told is
-the most that it ever had resident (VmHWM), start included. The bars: under 150 MiB, and the long
+the most that it ever had resident (VmHWM), start included. The bars: under 150 MB, and the long
 one within 5 % of the short one.
 
     python bench/memory.py [--seconds 10 7200]
@@ -13,12 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench.rig.clocks import peak_memory_mib
+from bench.rig.clocks import peak_memory_mb
 from bench.rig.sound import speak
 from bench.rig.works import Works
 from storage.records import Format
 
-BAR_MIB = 150
+BAR_MB = 150
 GROWTH_BAR = 1.05
 FORMATS = ("opus", "mp3", "flac", "wav")
 
@@ -31,12 +31,12 @@ def main() -> None:
         for format_ in wanted.formats:
             peaks = [measure(works, seconds, format_) for seconds in wanted.seconds]
             told = ", ".join(
-                f"{seconds:g} s: {peak:.0f} MiB"
+                f"{seconds:g} s: {peak:.0f} MB"
                 for seconds, peak in zip(wanted.seconds, peaks, strict=True)
             )
             growth = peaks[-1] / peaks[0]
-            print(f"{format_:5} {told} (bar {BAR_MIB}), {growth:.2f} times (bar {GROWTH_BAR})")
-            missed = missed or max(peaks) > BAR_MIB or growth > GROWTH_BAR
+            print(f"{format_:5} {told} (bar {BAR_MB}), {growth:.2f} times (bar {GROWTH_BAR})")
+            missed = missed or max(peaks) > BAR_MB or growth > GROWTH_BAR
     raise SystemExit(missed)
 
 
@@ -49,11 +49,11 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure(works: Works, seconds: float, format_: Format) -> float:
-    """The peak of a worker that does nothing but this, in MiB."""
+    """The peak of a worker that does nothing but this, in MB."""
     sides = speak(works.directory, seconds)
     with works.worker() as worker:
         works.finish(sides, 1, format_)
-        return peak_memory_mib(worker)
+        return peak_memory_mb(worker)
 
 
 if __name__ == "__main__":

@@ -39,11 +39,11 @@ def server_cpu_s(name: str) -> float:
     return sum(int(ticks) for fields in named for ticks in fields[_TIMES]) / TICKS_S
 
 
-def peak_memory_mib(pid: int) -> float:
-    """The most memory that a process has had resident so far, in MiB, as `top` tells it."""
+def peak_memory_mb(pid: int) -> float:
+    """The most memory that a process has had resident so far, in MB of 1,000,000 bytes."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (peak,) = (line for line in lines if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) / 1024
+    return int(peak.split()[1]) * 1024 / 1e6
 
 
 def _iter_stats() -> Iterator[tuple[int, tuple[str, list[str]]]]:
