@@ -5,7 +5,8 @@ since Asterisk scans the directory at every fetch. The id of the snoop that capt
 `earwitness-{segment}`. What spies need is called after the spy, or after the channel spied on:
 
     earwitness-phone-{spy}                   the supervisor's phone
-    earwitness-listen-{channel}              bridge and snoop through which all listeners hear it
+    earwitness-listen-{channel}              the bridge in which all listeners hear it
+    earwitness-hear-{company}-{channel}      the snoop in it, one for each company the channel is in
     earwitness-ear-{channel}                 the media channel of all pages that listen
     earwitness-voice-{spy}                   the bridge in which the supervisor talks
     earwitness-tap-{spy}                     the snoop that takes the voice off the phone
@@ -14,16 +15,18 @@ since Asterisk scans the directory at every fetch. The id of the snoop that capt
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, cast
 from uuid import UUID
+from zlib import crc32
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _RECORDING_NAME = re.compile(rf"earwitness/\d{{4}}-\d\d-\d\d/({_UUID})\.({_UUID})")
 _SNOOP_ID = re.compile(rf"earwitness-({_UUID})")
 _SPY_PART = re.compile(rf"earwitness-(phone|voice|tap|mic)-({_UUID})")
-_SHARED_PART = re.compile(r"earwitness-(listen|ear)-(.+)")
+_SHARED_PART = re.compile(r"earwitness-(listen|ear|hear-[0-9a-f]{8})-(.+)")
 _SAY = re.compile(rf"earwitness-say-({_UUID})-(.+)")
 _CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)")
 
@@ -36,7 +39,7 @@ class SegmentName:
     segment_id: UUID
 
 
-PartKind = Literal["phone", "voice", "tap", "mic", "say", "listen", "ear"]
+PartKind = Literal["phone", "voice", "tap", "mic", "say", "listen", "hear", "ear"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,14 @@ def build_say_id(spy_id: UUID, channel_id: str) -> str:
 
 
 def build_listen_id(channel_id: str) -> str:
-    """The bridge, and the snoop in it, through which a channel is listened to."""
+    """The bridge in which a channel is listened to."""
     return f"earwitness-listen-{channel_id}"
+
+
+def build_hear_id(channel_id: str, company: Iterable[str]) -> str:
+    """The snoop through which a channel is listened to while it talks with `company`."""
+    digest = crc32(" ".join(sorted(company)).encode())
+    return f"earwitness-hear-{digest:08x}-{channel_id}"
 
 
 def build_ear_id(channel_id: str) -> str:
@@ -112,7 +121,7 @@ def parse_spy_part(id_: str) -> SpyPart | None:
     if match := _SAY.fullmatch(id_):
         return SpyPart("say", UUID(match[1]), match[2])
     if match := _SHARED_PART.fullmatch(id_):
-        return SpyPart(cast("PartKind", match[1]), channel_id=match[2])
+        return SpyPart(cast("PartKind", match[1].partition("-")[0]), channel_id=match[2])
     return None
 
 

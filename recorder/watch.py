@@ -429,7 +429,8 @@ def _people(record: CallRecord | None) -> Mapping[str, Any]:
 
 
 def _shape(record: CallRecord | None) -> Any:
-    """What decides which legs are captured."""
+    """What decides which legs are captured, and who is heard with whom."""
     if record is None:
         return None
-    return [(leg["id"], leg["joined_at"], leg["left_at"], leg["state"]) for leg in record.channels]
+    decisive = ("id", "joined_at", "left_at", "state", "bridge_id")
+    return [tuple(leg[name] for name in decisive) for leg in record.channels]

@@ -70,6 +70,9 @@ class Spies(Protocol):
     def target_of(self, spy_id: UUID) -> str | None:
         """The channel to listen to now."""
 
+    def renew(self, spy_id: UUID) -> None:
+        """Listen to it through a new snoop."""
+
 
 def serve(
     spies: Spies, catalogue: Catalogue, pbxs: Mapping[str, Ari], host: str, port: int
@@ -159,12 +162,10 @@ class Ear:
     async def _renew(self) -> None:
         """A snoop's delay only grows; a new snoop has none."""
         log.info("media.snoop-renewed", pbx=self._pbx, channel=self.target)
-        snoop_id = names.build_listen_id(self.target)
-        with suppress(AriError):
-            await asyncio.to_thread(self._server.pbxs[self._pbx].hang_up, snoop_id)
-        for page in self.pages:
-            page.look_again(settle=True)
-            break
+        page = next(iter(self.pages), None)
+        if page is not None:
+            with suppress(EarwitnessError):  # the page's next look, or the watcher's, mends it
+                await asyncio.to_thread(self._server.spies.renew, page.spy.id)
 
 
 class Page:

@@ -45,12 +45,13 @@ _CAUSES = {
 class SpyPlan:
     """What a spy needs now: the channel `target` is listened to, `says` hear the supervisor.
 
-    Without a target nothing is heard; `cause` is why the spy is over, None while it is not.
-    `call_id` is the call it is on.
+    `company` are the channels with which the target is in a bridge. Without a target nothing is
+    heard; `cause` is why the spy is over, None while it is not. `call_id` is the call it is on.
     """
 
     call_id: str
     target: str | None = None
+    company: tuple[str, ...] = ()
     says: tuple[str, ...] = ()
     cause: str | None = None
 
@@ -65,7 +66,8 @@ def plan_spy(spy: SpyRecord, call: CallRecord, others: Iterable[CallRecord]) -> 
     target = _find_target(spy, present)
     if target is None:
         return SpyPlan(present.id)
-    return SpyPlan(present.id, target.channel.id, _says(spy.mode, target, present))
+    company, says = _company(target, present), _says(spy.mode, target, present)
+    return SpyPlan(present.id, target.channel.id, company, says)
 
 
 def is_settled(spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[str]]) -> bool:
@@ -79,9 +81,10 @@ def is_settled(spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[st
     if plan.target is None:
         return not is_heard(spy)
     listen = names.build_listen_id(plan.target)
+    hear = names.build_hear_id(plan.target, plan.company)
     is_page = spy.destination == BROWSER
     listener = names.build_ear_id(plan.target) if is_page else names.build_phone_id(spy.id)
-    return is_heard(spy) and {listen, listener} <= bridges.get(listen, frozenset())
+    return is_heard(spy) and {hear, listener} <= bridges.get(listen, frozenset())
 
 
 def may_need_others(spy: SpyRecord, call: CallRecord) -> bool:
@@ -172,6 +175,12 @@ def _agents_leg(call: CallRecord, agent: str) -> Leg | None:
         and (leg.joined_at is not None or leg.channel.state == "Up")
     ]
     return next(iter(mine), None)
+
+
+def _company(target: Leg, call: CallRecord) -> tuple[str, ...]:
+    """Who is in the target's bridge, halves of Local channels too."""
+    together = [leg["id"] for leg in call.channels if leg["bridge_id"] == target.bridge_id]
+    return tuple(id_ for id_ in together if target.bridge_id and id_ != target.channel.id)
 
 
 def _says(mode: Mode, target: Leg, call: CallRecord) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What a spy is made of on a PBX; every step is harmless to repeat.
 
-    target ──snoop (spy)──▶ listen bridge ──▶ phones, ear          one for all who listen
+    target ──snoop (hear)──▶ listen bridge ──▶ phones, ear         one for all who listen
     phone ──snoop (tap)──▶ voice bridge ──snoop (say)──▶ each leg  one for each who talks
 
 To listen costs the call nothing, and a switch leaves it as it is: only the snoops that say change.
@@ -8,6 +8,9 @@ Whoever listens is silent there: a phone's own voice is turned down to nothing w
 A bridge's own `mute` would not do: it takes the voice from the tap too (measured on 22.10), which
 this does not, since spying audiohooks come before the one that turns down. Who barges is turned up
 again, for the other supervisors to hear.
+
+When the target comes into other company it is heard through a new snoop: the audiohooks of some
+builds (Debian's 22.10.1) drop the frames of a party who comes later, for up to minutes.
 
 A leg that is sent nothing by the PBX (its other side is mute, or it holds) hears no whisper on
 Asterisk up to 22.10.1.
@@ -23,6 +26,7 @@ from recorder import names
 from recorder.ari import Ari, AriBadRequest, AriConflict, AriError, AriNotFound
 from recorder.ari.client import Direction
 from recorder.ari.model import Bridge
+from recorder.names import PartKind
 from storage.records import SpyRecord
 
 T = TypeVar("T")
@@ -39,15 +43,26 @@ class Rig:
     def __init__(self, ari: Ari) -> None:
         self._ari = ari
 
-    def listen(self, target: str, listener: str, *, audible: bool, is_phone: bool) -> None:
+    def listen(
+        self,
+        target: str,
+        listener: str,
+        *,
+        company: Collection[str] = (),
+        audible: bool,
+        is_phone: bool,
+    ) -> None:
         """Let a phone, or the ear of the pages, hear what the target says and hears.
 
-        `audible` says whether the other listeners hear the phone.
+        `company` are the channels that it talks with; `audible` says whether the other listeners
+        hear the phone.
         """
         bridge_id = names.build_listen_id(target)
         bridge = self._bridge(bridge_id)
-        if bridge_id not in bridge.channel_ids:
-            self._join(bridge_id, self._snoop(bridge_id, target, spy="both"))
+        hear_id = names.build_hear_id(target, company)
+        if hear_id not in bridge.channel_ids:
+            self._join(bridge_id, self._snoop(hear_id, target, spy="both"))
+            self._remove("hear", bridge, keep={hear_id})
         if is_phone:
             self.set_audible(listener, audible)
         if listener not in bridge.channel_ids:
@@ -57,6 +72,12 @@ class Rig:
         """Whether what the phone says is heard in the bridge that it is in."""
         value = AS_IT_IS if audible else SILENT
         _in_stasis(lambda: self._ari.set_variable(phone, LOUDNESS, value))
+
+    def deafen(self, target: str) -> None:
+        """Take the snoop of the target away: until the next `listen` nobody hears it."""
+        bridge = self._ari.find_bridge(names.build_listen_id(target))
+        if bridge is not None:
+            self._remove("hear", bridge, keep=())
 
     def leave(self, listener: str, *, keep: str | None = None) -> None:
         """Take a listener out of every listen bridge but that of the channel `keep`."""
@@ -74,7 +95,7 @@ class Rig:
         bridge_id = names.build_voice_id(spy.id)
         bridge = self._bridge(bridge_id)
         wanted = {names.build_say_id(spy.id, one): one for one in says}
-        self._hush(bridge, keep=wanted)
+        self._remove("say", bridge, keep=wanted)
         voice = self._voice(spy, carrier)
         if voice not in bridge.channel_ids:
             self._join(bridge_id, voice)
@@ -87,15 +108,15 @@ class Rig:
         bridge = self._ari.find_bridge(names.build_voice_id(spy.id))
         if bridge is None:
             return
-        self._hush(bridge, keep={})
+        self._remove("say", bridge, keep=())
         self._ari.hang_up(names.build_tap_id(spy.id))
         self._ari.destroy_bridge(bridge.id)
 
-    def _hush(self, bridge: Bridge, keep: Collection[str]) -> None:
+    def _remove(self, kind: PartKind, bridge: Bridge, keep: Collection[str]) -> None:
         """Out of the bridge first: a snoop of a channel without frames lingers."""
         for id_ in bridge.channel_ids:
             part = names.parse_spy_part(id_)
-            if part is not None and part.kind == "say" and id_ not in keep:
+            if part is not None and part.kind == kind and id_ not in keep:
                 self._leave(bridge.id, id_)
                 self._ari.hang_up(id_)
 

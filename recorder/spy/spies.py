@@ -157,6 +157,16 @@ class Spies:
         spy, plan = self._read(spy_id)
         return plan.target if spy.state in states.SPY_LIVE else None
 
+    def renew(self, spy_id: UUID) -> None:
+        """Listen through a new snoop: the delay of one only grows, a new one has none."""
+        target = self.target_of(spy_id)
+        if target is None:
+            return
+        spy = self._read(spy_id)[0]
+        with self._pbx(spy.pbx) as ari, self._catalogue.lock(f"listen {spy.pbx}"):
+            Rig(ari).deafen(target)
+        self.settle(spy_id)
+
     # What the watcher hears of
 
     def phone_ended(self, spy_id: UUID, q850: int) -> None:
@@ -255,7 +265,13 @@ class Spies:
         if is_heard(spy):  # then it is a switch, and that is quick
             self._speak(ari, spy, plan)
         with self._catalogue.lock(f"listen {spy.pbx}"):
-            rig.listen(plan.target, ear, audible=spy.mode == "barge", is_phone=is_phone)
+            rig.listen(
+                plan.target,
+                ear,
+                company=plan.company,
+                audible=spy.mode == "barge",
+                is_phone=is_phone,
+            )
         if is_heard(spy):
             self._drop_unheard(ari, spy.pbx)
         else:
@@ -355,8 +371,8 @@ class Spies:
                 part = names.parse_spy_part(bridge.id)
                 if part is None or part.kind != "listen" or _is_needed(bridge.id, needed):
                     continue
-                ari.hang_up(bridge.id)  # the snoop has the name of its bridge
                 if part.channel_id is not None:
+                    Rig(ari).deafen(part.channel_id)
                     ari.hang_up(names.build_ear_id(part.channel_id))
                 ari.destroy_bridge(bridge.id)
 

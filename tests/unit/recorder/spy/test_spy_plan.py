@@ -110,7 +110,7 @@ def test_following_an_agent() -> None:
     following = call(leg("n", name="PJSIP/2001-9"), CUSTOMER, id_="main-2.0", agent="2001")
     others = call(leg("n", name="PJSIP/2002-9"), CUSTOMER, id_="main-3.0", agent="2002")
     assert plan_spy(follower, over, [others]) == SpyPlan("main-1.0")
-    assert plan_spy(follower, over, [others, following]) == SpyPlan("main-2.0", "n", ("n",))
+    assert plan_spy(follower, over, [others, following]) == SpyPlan("main-2.0", "n", says=("n",))
     assert plan_spy(follower, call(CUSTOMER, GONE_AGENT, NEXT_AGENT), ()) == SpyPlan("main-1.0")
     assert follows(follower, following)
     assert not follows(follower, others)
@@ -124,18 +124,28 @@ def test_following_a_channel() -> None:
     assert plan_spy(follower, call(CUSTOMER, GONE_AGENT), ()).cause == "channel-gone"
 
 
+def test_the_company() -> None:
+    """All who are in the target's bridge, halves of Local channels too; in none it is alone."""
+    half = leg("l", name="Local/1@x-1;1", bridge_id="b1")
+    agent, customer = AGENT | {"bridge_id": "b1"}, CUSTOMER | {"bridge_id": "b2"}
+    assert plan_spy(spy(), call(customer, agent, half), ()).company == ("l",)
+    assert plan_spy(spy(), call(CUSTOMER, AGENT), ()).company == ()
+
+
 def test_what_is_settled() -> None:
     """A spy is left alone as long as its phone, its snoop and its voice are where they belong."""
     whispering = spy(mode="whisper", heard=(Heard(ZERO, None, "main-1.0"),))
     steps = plan_spy(whispering, call(CUSTOMER, AGENT), ())
     listen, voice = names.build_listen_id("a"), names.build_voice_id(whispering.id)
     phone, say = names.build_phone_id(whispering.id), names.build_say_id(whispering.id, "a")
-    tap = names.build_tap_id(whispering.id)
-    whole = {listen: frozenset({listen, phone}), voice: frozenset({tap, say})}
+    tap, hear = names.build_tap_id(whispering.id), names.build_hear_id("a", steps.company)
+    whole = {listen: frozenset({hear, phone}), voice: frozenset({tap, say})}
     assert is_settled(whispering, steps, whole)
     assert not is_settled(whispering, steps, {**whole, listen: frozenset({phone})})
-    assert not is_settled(whispering, steps, {**whole, listen: frozenset({listen})})
+    assert not is_settled(whispering, steps, {**whole, listen: frozenset({hear})})
     assert not is_settled(whispering, steps, {**whole, voice: frozenset({tap})})
+    other = names.build_hear_id("a", ["somebody"])
+    assert not is_settled(whispering, steps, {**whole, listen: frozenset({other, phone})})
     assert not is_settled(whispering, steps, {})
     assert not is_settled(spy(), plan_spy(spy(), call(CUSTOMER, AGENT), ()), whole)
 
