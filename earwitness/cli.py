@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from earwitness.config import Config, load_config
 from earwitness.logs import configure_logs
@@ -110,6 +108,9 @@ def doctor(
     ] = False,
 ) -> None:
     """Check every PBX, the database, the store, codecs and disk; say what to mend."""
+    from rich.console import Console
+    from rich.markup import escape
+
     from earwitness.doctor import examine
 
     findings = examine(context.obj.config, media=media)

@@ -33,6 +33,7 @@ from storage.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from storage.models import open_session
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -538,7 +539,7 @@ def _build_client(settings: ObjectStoreSettings, endpoint_url: str) -> "S3Client
         user_agent="earwitness",  # the library's own is composed twice for each request
         proxies={} if local else None,  # a proxy of the environment does not see our loopback
     )
-    return boto3.Session().client(
+    return boto3.Session(botocore_session=open_session()).client(
         "s3",
         endpoint_url=endpoint_url or None,
         region_name=settings.region or None,

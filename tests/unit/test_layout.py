@@ -23,7 +23,7 @@ HOMES = {
     "alembic": ("storage/catalogue/engine.py", "storage/migrations/"),
     "av": ("recorder/audio/",),
     "boto3": ("storage/objects.py",),
-    "botocore": ("storage/objects.py",),
+    "botocore": ("storage/objects.py", "storage/models.py"),
     "cryptography": ("storage/manifest.py", "earwitness/embedded/"),
     "flask": ("api/",),
     "gunicorn": ("api/server.py",),

@@ -12,6 +12,7 @@ DATABASE = {"alembic", "psycopg", "sqlalchemy"}
 STORE = {"boto3", "botocore"}
 PBX = {"requests", "websocket"}
 HTTP = {"flask", "gunicorn"}
+DRAWING = {"rich", "pygments"}
 
 
 def loaded(statement: str) -> set[str]:
@@ -26,7 +27,8 @@ def loaded(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     ("statement", "unneeded"),
     [
-        ("import earwitness.cli", CODECS | DATABASE | STORE | PBX | HTTP),
+        ("import earwitness.cli", CODECS | DATABASE | STORE | PBX | HTTP | DRAWING),
+        ("import earwitness.cli, recorder.tasks, storage.jobs", HTTP | DRAWING),
         ("import earwitness.serve", CODECS | DATABASE | STORE | PBX | HTTP),
         ("import earwitness.doctor", CODECS | HTTP),
         ("import recorder.watch, recorder.capture", CODECS | STORE | HTTP),
