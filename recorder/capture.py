@@ -16,13 +16,13 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 from uuid_utils.compat import uuid7
 
 from recorder import names
 from recorder.ari import Ari, AriConflict, AriError, AriNotFound
 from recorder.plan import Plan, is_over, legs_to_capture, plan, side_of
 from recorder.spy.plan import voices
+from recorder.stasis import in_stasis
 from storage import jobs, states
 from storage.catalogue import calls, recordings, segments, spies
 from storage.catalogue.engine import Catalogue
@@ -37,8 +37,6 @@ from storage.records import CallRecord, Format, Layout, RecordingRecord, Segment
 
 log = structlog.get_logger()
 
-# A snoop can be recorded once it is in our application, a few milliseconds after it was made.
-STASIS_DEADLINE_S = 2.0
 WIDEBAND = ("g722", "opus", "slin16", "slin24", "slin32", "slin48", "silk", "speex16", "siren")
 
 
@@ -279,14 +277,8 @@ def _tap(ari: Ari, segment: SegmentRecord) -> None:
     """Make the snoop that hears what the leg says, and record it."""
     snoop_id = names.build_snoop_id(segment.id)
     ari.snoop(segment.channel_id, snoop_id=snoop_id, spy="in", app_args=str(segment.id))
-    attempts = Retrying(
-        retry=retry_if_exception_type(AriConflict),
-        stop=stop_after_delay(STASIS_DEADLINE_S),
-        wait=wait_fixed(0.005),
-        reraise=True,
-    )
     wav = _format(ari, segment.channel_id)
-    attempts(ari.record_channel, snoop_id, name=segment.name, format=wav)
+    in_stasis(lambda: ari.record_channel(snoop_id, name=segment.name, format=wav))
 
 
 def _format(ari: Ari, channel_id: str) -> str:

@@ -12,6 +12,8 @@ since Asterisk scans the directory at every fetch. The id of the snoop that capt
     earwitness-tap-{spy}                     the snoop that takes the voice off the phone
     earwitness-mic-{spy}                     the media channel of the page's microphone
     earwitness-say-{spy}-{channel}           the snoop through which that leg hears the supervisor
+
+Of no spy is `earwitness-sound-{uuid}-{channel}`, the snoop through which a leg hears one sound.
 """
 
 import re
@@ -28,6 +30,7 @@ _SNOOP_ID = re.compile(rf"earwitness-({_UUID})")
 _SPY_PART = re.compile(rf"earwitness-(phone|voice|tap|mic)-({_UUID})")
 _SHARED_PART = re.compile(r"earwitness-(listen|ear|hear-[0-9a-f]{8})-(.+)")
 _SAY = re.compile(rf"earwitness-say-({_UUID})-(.+)")
+_SOUND = re.compile(rf"earwitness-sound-({_UUID})-(.+)")
 _CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)")
 
 
@@ -112,6 +115,16 @@ def build_hear_id(channel_id: str, company: Iterable[str]) -> str:
 def build_ear_id(channel_id: str) -> str:
     """The media channel of all pages that listen to a channel."""
     return f"earwitness-ear-{channel_id}"
+
+
+def build_sound_id(sound_id: UUID, channel_id: str) -> str:
+    """The snoop through which a leg hears a sound."""
+    return f"earwitness-sound-{sound_id}-{channel_id}"
+
+
+def is_sound(channel_id: str) -> bool:
+    """Whether a sound is played through the channel."""
+    return _SOUND.fullmatch(channel_id) is not None
 
 
 def parse_spy_part(id_: str) -> SpyPart | None:

@@ -207,6 +207,11 @@ class Ari:
         path = _path("channels", channel_id, "play", playback_id)
         return self._one(parse_playback, "POST", path, {"media": media})
 
+    def find_playback(self, playback_id: str) -> Playback | None:
+        """What plays or waits to; None once it is over."""
+        path = _path("playbacks", playback_id)
+        return _or_none(lambda: self._one(parse_playback, "GET", path))
+
     def stop_playback(self, playback_id: str) -> bool:
         """Stop what plays."""
         return self._end("DELETE", _path("playbacks", playback_id))

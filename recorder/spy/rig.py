@@ -16,23 +16,16 @@ A leg that is sent nothing by the PBX (its other side is mute, or it holds) hear
 Asterisk up to 22.10.1.
 """
 
-from collections.abc import Callable, Collection
-from http import HTTPStatus
-from typing import TypeVar
-
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+from collections.abc import Collection
 
 from recorder import names
-from recorder.ari import Ari, AriBadRequest, AriConflict, AriError, AriNotFound
+from recorder.ari import Ari, AriBadRequest, AriConflict, AriNotFound
 from recorder.ari.client import Direction
 from recorder.ari.model import Bridge
 from recorder.names import PartKind
+from recorder.stasis import in_stasis
 from storage.records import SpyRecord
 
-T = TypeVar("T")
-
-# A channel can be bridged once it is in our application, a few milliseconds after it was made.
-STASIS_DEADLINE_S = 2.0
 SILENT, AS_IT_IS = "-32767", "0"
 LOUDNESS = "VOLUME(RX)"
 
@@ -71,7 +64,7 @@ class Rig:
     def set_audible(self, phone: str, audible: bool) -> None:
         """Whether what the phone says is heard in the bridge that it is in."""
         value = AS_IT_IS if audible else SILENT
-        _in_stasis(lambda: self._ari.set_variable(phone, LOUDNESS, value))
+        in_stasis(lambda: self._ari.set_variable(phone, LOUDNESS, value))
 
     def deafen(self, target: str) -> None:
         """Take the snoop of the target away: until the next `listen` nobody hears it."""
@@ -145,22 +138,4 @@ class Rig:
         return self._ari.find_bridge(bridge_id) or self._ari.create_bridge(bridge_id=bridge_id)
 
     def _join(self, bridge_id: str, channel_id: str) -> None:
-        _in_stasis(lambda: self._ari.add_to_bridge(bridge_id, channel_id, absorb_dtmf=True))
-
-
-def _in_stasis(act: Callable[[], T]) -> T:
-    """Do what can only be done with channels that are in our application, as soon as they are."""
-    attempts = Retrying(
-        retry=retry_if_exception(_is_too_early),
-        stop=stop_after_delay(STASIS_DEADLINE_S),
-        wait=wait_fixed(0.003),
-        reraise=True,
-    )
-    return attempts(act)
-
-
-def _is_too_early(error: BaseException) -> bool:
-    return isinstance(error, AriError) and error.status in (
-        HTTPStatus.CONFLICT,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-    )
+        in_stasis(lambda: self._ari.add_to_bridge(bridge_id, channel_id, absorb_dtmf=True))

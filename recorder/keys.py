@@ -1,0 +1,41 @@
+"""Keys that agents press during a call, as the words they spell. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+# Asterisk's own features wait as long between two digits, where nobody says otherwise.
+NEXT_WITHIN = timedelta(seconds=2)
+
+
+@dataclass
+class Keys:
+    """What has been pressed on each channel, held against sequences such as `*1`.
+
+    `meanings` maps a sequence to what it means.
+    """
+
+    meanings: Mapping[str, str]
+    _pressed: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+
+    def press(self, channel_id: str, digit: str, at: datetime) -> str | None:
+        """What the sequence that this digit completes means; None while none is complete."""
+        before, last_at = self._pressed.pop(channel_id, ("", at))
+        if at - last_at > NEXT_WITHIN:
+            before = ""
+        for pressed in _endings(before + digit):
+            if pressed in self.meanings:
+                return self.meanings[pressed]
+            if any(sequence.startswith(pressed) for sequence in self.meanings):
+                self._pressed[channel_id] = (pressed, at)
+                return None
+        return None
+
+    def forget(self, channel_id: str) -> None:
+        """The channel is gone."""
+        self._pressed.pop(channel_id, None)
+
+
+def _endings(pressed: str) -> list[str]:
+    """The longest first: `**1` ends in `*1`."""
+    return [pressed[start:] for start in range(len(pressed))]
