@@ -5,6 +5,7 @@
     ├── NoSuchCall
     ├── NoSuchRecording
     ├── NoSuchSpy
+    ├── NoSuchRule
     ├── NoSuchObject                the store holds nothing under this key
     ├── CallEnded                   nothing can be recorded of, or heard on, a call that is over
     ├── NothingToRecord             the call has no leg that carries speech yet
@@ -12,6 +13,9 @@
     ├── SpyEnded                    the spy is over: it can be switched no more
     ├── BadDestination              a spy can be heard on a phone, TECH/resource, or in the browser
     ├── ModeNotPermitted            this supervisor may not use this mode
+    ├── RuleInvalid                 a rule cannot be used; names the field and the place in it
+    ├── RuleReadOnly                the rule stands in the configuration, and is changed there
+    ├── RuleChanged                 somebody else has changed the rule meanwhile
     ├── AudioNotStored              the recording has no rendition (yet, or any more)
     ├── AudioUnusable               the captured files hold nothing that can be kept
     ├── PbxUnavailable              Asterisk does not answer, or refuses
@@ -60,6 +64,12 @@ class NoSuchSpy(EarwitnessError):
     error_id = "no-such-spy"
 
 
+class NoSuchRule(EarwitnessError):
+    """There is no rule of this id."""
+
+    error_id = "no-such-rule"
+
+
 class NoSuchObject(EarwitnessError):
     """The object store holds nothing under this key."""
 
@@ -100,6 +110,36 @@ class ModeNotPermitted(EarwitnessError):
     """This supervisor may not use this mode."""
 
     error_id = "mode-not-permitted"
+
+
+class RuleInvalid(EarwitnessError):
+    """The rule cannot be used.
+
+    `field` is the key of the rule that is wrong, `position` the place in its text, counted in
+    characters from 0 (None for the whole of it), `hint` how to mend it, or "".
+    """
+
+    error_id = "rule-invalid"
+
+    def __init__(
+        self, message: str, *, field: str, position: int | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.field = field
+        self.position = position
+        self.hint = hint
+
+
+class RuleReadOnly(EarwitnessError):
+    """The rule stands in the configuration and is changed there."""
+
+    error_id = "rule-read-only"
+
+
+class RuleChanged(EarwitnessError):
+    """Somebody else has changed the rule meanwhile."""
+
+    error_id = "rule-changed"
 
 
 class AudioNotStored(EarwitnessError):

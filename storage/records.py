@@ -16,6 +16,7 @@ Layout = Literal["dual", "mono"]
 Format = Literal["opus", "mp3", "flac", "wav"]
 Mode = Literal["listen", "whisper", "barge"]
 Follow = Literal["call", "agent", "channel"]
+Action = Literal["force", "record", "on_demand", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,3 +196,38 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRecord:
+    """Says which calls are recorded, and how; one version of it.
+
+    `id` is `config-1`, `config-2`, … for the rules of the configuration, a UUIDv7 for those of the
+    API. A lower `priority` is asked first; ties go by `id`. `when` is a CEL expression, "" for
+    every call; it may read the channel variables and SIP headers that are named. `timezone` is an
+    IANA name. What is None or "" is left to `[recording]`.
+    """
+
+    id: str
+    version: int
+    name: str
+    when: str
+    action: Action
+    priority: int
+    origin: Literal["config", "api"]
+    enabled: bool = True
+    begins: Literal["ringing", "answer"] = "answer"
+    sample_percent: float = 100.0
+    variables: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    timezone: str = "UTC"
+    layout: Layout | None = None
+    format: Format | None = None
+    retention_days: int | None = None
+    tags: tuple[str, ...] = ()
+    announcement: str | None = None
+    announce_to: Literal["customer", "both"] = "customer"
+    beep_every_s: int = 0
+    changed_at: datetime | None = None
+    changed_by: str | None = None
+    deleted: bool = False

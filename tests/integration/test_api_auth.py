@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from api_client import (
@@ -19,7 +20,8 @@ from storage.catalogue import calls, recordings
 from storage.catalogue.engine import Catalogue
 from storage.objects import S3ObjectStore
 
-MINE = build_recording(call_id="main-1.0", agent="2001")
+MINE_ID = UUID("01a20b94-8aa2-748d-802f-3134349fb921")  # every worker calls the tests alike
+MINE = build_recording(id=MINE_ID, call_id="main-1.0", agent="2001")
 THEIRS = build_recording(call_id="main-2.0", agent="2002")
 NOBODYS = build_recording(call_id="main-3.0", agent=None)
 

@@ -24,6 +24,7 @@ HOMES = {
     "av": ("recorder/audio/",),
     "boto3": ("storage/objects.py",),
     "botocore": ("storage/objects.py", "storage/models.py"),
+    "cel_expr_python": ("recorder/rules/",),
     "cryptography": ("storage/manifest.py", "earwitness/embedded/"),
     "flask": ("api/",),
     "gunicorn": ("api/server.py",),

@@ -1,0 +1,11 @@
+"""Rules: which calls are recorded, and why. Pure.
+
+A rule's condition is an expression of CEL over a call as `Facts` has it. `compile_rule` refuses
+what cannot be asked, `RuleSet.decide` asks every rule and says which of them wins.
+"""
+
+from recorder.rules.decide import Asked, Decision, RuleSet
+from recorder.rules.expression import FIELDS, CompiledRule, compile_rule
+from recorder.rules.facts import Facts
+
+__all__ = ["FIELDS", "Asked", "CompiledRule", "Decision", "Facts", "RuleSet", "compile_rule"]

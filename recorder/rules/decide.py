@@ -1,0 +1,114 @@
+"""Which rule wins.
+
+`force` and `never` beat everything: the first of them, by priority, that matches. Then the first
+`record`, then the first `on_demand`; where none matches, the default.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from recorder.rules.expression import Asking, CompiledRule, RuleFailed, compile_rule
+from recorder.rules.facts import Facts
+from storage.records import Action, RuleRecord
+
+Answer = Literal["matched", "not-matched", "sampled-out", "not-yet", "error"]
+# In this order an action beats those behind it.
+_RANK: dict[Action, int] = {"force": 0, "never": 0, "record": 1, "on_demand": 2}
+_FIRST = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one rule answered; `detail` says why it could not."""
+
+    rule_id: str
+    version: int
+    name: str
+    action: Action
+    answer: Answer
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done with a call; `rule` is None where no rule matched."""
+
+    action: Action
+    rule: RuleRecord | None
+    asked: tuple[Asked, ...]
+    reason: str
+
+
+class RuleSet:
+    """The rules of this moment, in the order in which they are asked. Raises RuleInvalid."""
+
+    def __init__(self, records: Iterable[RuleRecord], default: Action = "never") -> None:
+        enabled = (one for one in records if one.enabled and not one.deleted)
+        ordered = sorted(enabled, key=lambda one: (one.priority, one.id))
+        self._rules = tuple(compile_rule(one) for one in ordered)
+        self._default = default
+        self.variables = tuple(sorted({name for one in ordered for name in one.variables}))
+        self.headers = tuple(sorted({name for one in ordered for name in one.headers}))
+        self.follows_time = any(_follows_time(one) for one in ordered)
+
+    def decide(self, facts: Facts, call_id: str) -> Decision:
+        """Ask the rules about a call; of those that match the first of the highest rank wins."""
+        asked: list[Asked] = []
+        winner: tuple[int, RuleRecord, Action] | None = None
+        for rule, answer in self._ask(facts, call_id):
+            asked.append(answer)
+            action = _acts(answer)
+            if action is not None and (winner is None or _RANK[action] < winner[0]):
+                winner = (_RANK[action], rule.record, action)
+                if winner[0] == _FIRST:
+                    break
+        if winner is None:
+            return Decision(self._default, None, tuple(asked), "no rule matched")
+        return Decision(winner[2], winner[1], tuple(asked), f"rule {winner[1].name!r}")
+
+    def _ask(self, facts: Facts, call_id: str) -> Iterator[tuple[CompiledRule, Asked]]:
+        askings: dict[str, Asking] = {}
+        for rule in self._rules:
+            zone = rule.record.timezone
+            if zone not in askings:
+                askings[zone] = Asking(facts, zone, self.variables, self.headers)
+            yield rule, _answer(rule, facts, askings[zone], call_id)
+
+
+def is_sampled(rule: RuleRecord, call_id: str) -> bool:
+    """Whether the call is in the rule's share: the same on every process and every replay."""
+    digest = hashlib.sha256(f"{rule.id} {call_id}".encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:8], "big") < rule.sample_percent / 100 * 2**64
+
+
+def _answer(rule: CompiledRule, facts: Facts, asking: Asking, call_id: str) -> Asked:
+    record = rule.record
+    answer: Answer = "not-matched"
+    detail = ""
+    try:
+        if rule.matches(asking):
+            answer = _matched(record, facts, call_id)
+    except RuleFailed as error:
+        answer, detail = "error", str(error)
+    return Asked(record.id, record.version, record.name, record.action, answer, detail)
+
+
+def _matched(record: RuleRecord, facts: Facts, call_id: str) -> Answer:
+    if not is_sampled(record, call_id):
+        return "sampled-out"
+    is_early = record.begins == "answer" and record.action != "never" and not facts.answered
+    return "not-yet" if is_early else "matched"
+
+
+def _acts(asked: Asked) -> Action | None:
+    """What the answer asks for: a rule that fails must lose no call."""
+    if asked.answer == "error":
+        return "force" if asked.action == "force" else "record"
+    return asked.action if asked.answer == "matched" else None
+
+
+def _follows_time(rule: RuleRecord) -> bool:
+    """Whether its answer may change while nothing happens; a name in a string does no harm."""
+    return any(name in rule.when for name in ("hour", "weekday", "duration_s"))

@@ -1,0 +1,158 @@
+"""The condition of a rule: CEL, checked against the fields of a call before it is ever asked."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cel_expr_python import cel
+
+from recorder.rules.facts import Facts
+from storage.errors import RuleInvalid
+from storage.records import RuleRecord
+
+LONGEST = 4096  # characters
+TEXTS = ("direction", "caller", "callee", "did", "queue", "agent", "team", "pbx", "context")
+NUMBERS = ("hour", "weekday", "duration_s")
+MAPS = ("variables", "headers")
+# The fields of a call, and the type of each.
+FIELDS: Mapping[str, str] = {
+    **dict.fromkeys(TEXTS, "string"),
+    **dict.fromkeys(NUMBERS, "int"),
+    **dict.fromkeys(MAPS, "map(string, string)"),
+}
+
+_TYPES = {
+    "string": cel.Type.STRING,
+    "int": cel.Type.INT,
+    "map(string, string)": cel.Type.Map(cel.Type.STRING, cel.Type.STRING),
+}
+_CALL = cel.NewEnv(variables={name: _TYPES[type_] for name, type_ in FIELDS.items()})
+_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+_UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+
+
+class RuleFailed(Exception):
+    """The condition could not be answered for this call; the message says why."""
+
+
+class Asking:
+    """One call in one time zone, as conditions that name these variables and headers see it."""
+
+    def __init__(
+        self, facts: Facts, timezone: str, variables: Sequence[str], headers: Sequence[str]
+    ) -> None:
+        hour, weekday = facts.in_zone(timezone)
+        values: dict[str, Any] = {name: _clean(getattr(facts, name)) for name in TEXTS}
+        values |= {"hour": hour, "weekday": weekday, "duration_s": facts.duration_s}
+        values["variables"] = _named(facts.variables, variables)
+        values["headers"] = _named(facts.headers, headers)
+        self.values: Mapping[str, Any] = values
+        self.activation = _CALL.Activation(values)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule that can be asked."""
+
+    record: RuleRecord
+    expression: Any
+
+    def matches(self, asking: Asking) -> bool:
+        """Whether the condition holds. Raises RuleFailed where that cannot be said."""
+        try:
+            answer = self.expression.eval(asking.activation).value()
+        except Exception as error:  # whatever the library raises, the call is recorded
+            raise RuleFailed(str(error)) from error
+        if not isinstance(answer, bool):
+            raise RuleFailed(str(answer))
+        return answer
+
+
+def compile_rule(record: RuleRecord) -> CompiledRule:
+    """The rule, ready to be asked. Raises RuleInvalid."""
+    _refuse_zone(record.timezone)
+    expression = _compile(record.when.strip() or "true")
+    rule = CompiledRule(record, expression)
+    _try(rule)
+    return rule
+
+
+def _compile(when: str) -> Any:
+    if len(when) > LONGEST:
+        raise RuleInvalid(f"it is longer than {LONGEST} characters", field="when", position=LONGEST)
+    try:
+        expression = _CALL.compile(when)
+    except Exception as error:  # the library's are of no class of its own
+        raise _invalid(when, str(error)) from error
+    if expression.return_type() != cel.Type.BOOL:
+        raise RuleInvalid(
+            f"it must be true or false, and is a {expression.return_type().name().lower()}",
+            field="when",
+            position=0,
+            hint='compare it with something, as in queue == "support"',
+        )
+    return expression
+
+
+def _try(rule: CompiledRule) -> None:
+    """A call of no name at all: the library plans at the first question, and that takes a while."""
+    facts = Facts(at=_SOME_TIME)
+    try:
+        rule.matches(
+            Asking(facts, rule.record.timezone, rule.record.variables, rule.record.headers)
+        )
+    except RuleFailed as error:
+        missing = re.search(r'Key not found in map : "(.*)"', str(error))
+        if missing:
+            raise RuleInvalid(
+                f"it reads {missing[1]!r}, which the rule does not name",
+                field="when",
+                hint=f"add {missing[1]!r} to the rule's variables, or to its headers",
+            ) from error
+
+
+def _invalid(when: str, told: str) -> RuleInvalid:
+    found = _ERROR.search(told)
+    if found is None:
+        return RuleInvalid("it cannot be read", field="when")
+    line, column, message = int(found[1]), int(found[2]), found[3]
+    before = when.split("\n")[: line - 1]
+    position = sum(len(one) + 1 for one in before) + column - 1
+    return RuleInvalid(message, field="when", position=position, hint=_hint(message))
+
+
+def _hint(message: str) -> str:
+    if undeclared := _UNDECLARED.search(message):
+        near = get_close_matches(undeclared[1], FIELDS, n=1)
+        known = ", ".join(FIELDS)
+        return f"did you mean {near[0]}?" if near else f"the fields of a call are {known}"
+    if "no matching overload" in message:
+        if "string" in message and "int" in message:
+            return 'a number is compared with a number, a text with a text: hour == 9, did == "9"'
+        return "the two sides are of different kinds"
+    if "token recognition error at: '= " in message or "'='" in message:
+        return "== compares"
+    return ""
+
+
+def _refuse_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise RuleInvalid(
+            f"there is no time zone {name!r}", field="timezone", hint="such as Europe/Berlin"
+        ) from error
+
+
+def _named(values: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    return {_clean(name): _clean(values.get(name, "")) for name in names}
+
+
+def _clean(text: str) -> str:
+    """Text that can be encoded: what comes off the wire need not be."""
+    return text.encode("utf-8", "replace").decode()
