@@ -17,8 +17,7 @@ from api_client import build_call
 from sqlalchemy import text
 
 from lab.waiting import until
-from recorder import capture as capture_module
-from recorder import names
+from recorder import names, stasis
 from recorder.ari import AriConflict, AriNotFound, AriServerError, AriUnavailable
 from recorder.capture import Capture
 from storage.catalogue import calls, recordings, segments
@@ -255,7 +254,7 @@ def test_a_snoop_that_cannot_be_recorded_does_not_stay(
         scene.pbx.before["record"] = conflict
         raise AriConflict("Channel not in Stasis application")
 
-    monkeypatch.setattr(capture_module, "STASIS_DEADLINE_S", 0.05)
+    monkeypatch.setattr(stasis, "DEADLINE_S", 0.05)
     scene.pbx.before["record"] = conflict
     recording = scene.start()
     assert recording.state == "requested"
