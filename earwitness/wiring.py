@@ -94,7 +94,8 @@ class Parts:
         """Spies at the PBXs."""
         from recorder.spy.spies import Spies
 
-        return Spies(self.catalogue, self.pbxs)
+        trunks = {pbx.name: pbx.trunks for pbx in self.config.pbx}
+        return Spies(self.catalogue, self.pbxs, trunks)
 
     @cached_property
     def watches(self) -> "tuple[Watch, ...]":

@@ -27,7 +27,7 @@ TONES_HZ = AGENT_HZ | dict.fromkeys(SUPERVISORS, SUPERVISOR_HZ)
 CHANNELVARS = ("LAB_PARTY", "LAB_DOES")
 BYTES_PER_S = 16_000  # of the files: 16 bits, 8 kHz
 
-Manner = Literal["answer", "busy", "ring"]
+Manner = Literal["answer", "busy", "decline", "absent", "ring"]
 
 # Globals MANNER_x, DELAY_x, FILE_x and TONE_x tell how the phone at number x behaves.
 DIALPLAN = """\
@@ -35,14 +35,17 @@ DIALPLAN = """\
 exten => _X.,1,Set(LAB_PARTY=${EXTEN})
  same => n,Set(LAB_TONE=${IF($["${GLOBAL(TONE_${EXTEN})}"=""]?440:${GLOBAL(TONE_${EXTEN})})})
  same => n,Set(LAB_FILE=${GLOBAL(FILE_${EXTEN})})
- same => n,GotoIf($["${GLOBAL(MANNER_${EXTEN})}"="busy"]?busy)
- same => n,Ringing()
- same => n,GotoIf($["${GLOBAL(MANNER_${EXTEN})}"="ring"]?ring)
+ same => n,Goto(${IF($["${GLOBAL(MANNER_${EXTEN})}"=""]?answer:${GLOBAL(MANNER_${EXTEN})})})
+ same => n(busy),Hangup(17)
+ same => n(decline),PJSIPHangup(603)
+ same => n,Hangup()
+ same => n(absent),Hangup(19)
+ same => n(ring),Ringing()
+ same => n,Wait(600)
+ same => n(answer),Ringing()
  same => n,Wait(${IF($["${GLOBAL(DELAY_${EXTEN})}"=""]?0.1:${GLOBAL(DELAY_${EXTEN})})})
  same => n,Answer(0,i)
  same => n,Goto(talk,s,1)
- same => n(ring),Wait(600)
- same => n(busy),Hangup(17)
 
 [talk]
 exten => s,1,MixMonitor(${UNIQUEID}.wav,r(${UNIQUEID}-heard.wav)t(${UNIQUEID}-said.wav))
@@ -115,6 +118,13 @@ class FarEnd:
         self._set_global(f"MANNER_{number}", manner)
         self._set_global(f"DELAY_{number}", f"{answer_after_s:g}")
         self._set_global(f"FILE_{number}", self._sound(says))
+
+    def pick_up(self, number: str) -> "Leg":
+        """Let the phone at `number`, which just rings, be answered now and from now on."""
+        ringing = next(c for c in self.channels() if c["channelvars"]["LAB_PARTY"] == number)
+        self.behave(number, "answer", 0, None)
+        self.asterisk.cli(f"channel redirect {ringing['name']} phones,{number},answer")
+        return self.await_leg(number)
 
     def place(
         self, number: str, via: str, party: str, name: str = "", says: Path | None = None

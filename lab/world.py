@@ -133,7 +133,10 @@ class World:
     def phone(
         self, number: str, manner: Manner, answer_after_s: float = ANSWER_AFTER_S
     ) -> Iterator[None]:
-        """For a while the phone at `number` answers, is "busy", or just lets it "ring"."""
+        """For a while the phone at `number` answers, or does not.
+
+        It is "busy", may "decline" (603), be "absent" (480), or just let it "ring".
+        """
         self.far.behave(number, manner, answer_after_s, None)
         try:
             yield

@@ -11,6 +11,7 @@ since Asterisk scans the directory at every fetch. The id of the snoop that capt
     earwitness-voice-{spy}                   the bridge in which the supervisor talks
     earwitness-tap-{spy}                     the snoop that takes the voice off the phone
     earwitness-mic-{spy}                     the media channel of the page's microphone
+    earwitness-seat-{spy}                    that of a page that barges, among the listeners
     earwitness-say-{spy}-{channel}           the snoop through which that leg hears the supervisor
 
 Of no spy is `earwitness-sound-{uuid}-{channel}`, the snoop through which a leg hears one sound.
@@ -27,7 +28,7 @@ from zlib import crc32
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _RECORDING_NAME = re.compile(rf"earwitness/\d{{4}}-\d\d-\d\d/({_UUID})\.({_UUID})")
 _SNOOP_ID = re.compile(rf"earwitness-({_UUID})")
-_SPY_PART = re.compile(rf"earwitness-(phone|voice|tap|mic)-({_UUID})")
+_SPY_PART = re.compile(rf"earwitness-(phone|voice|tap|mic|seat)-({_UUID})")
 _SHARED_PART = re.compile(r"earwitness-(listen|ear|hear-[0-9a-f]{8})-(.+)")
 _SAY = re.compile(rf"earwitness-say-({_UUID})-(.+)")
 _SOUND = re.compile(rf"earwitness-sound-({_UUID})-(.+)")
@@ -42,7 +43,7 @@ class SegmentName:
     segment_id: UUID
 
 
-PartKind = Literal["phone", "voice", "tap", "mic", "say", "listen", "hear", "ear"]
+PartKind = Literal["phone", "voice", "tap", "mic", "seat", "say", "listen", "hear", "ear"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,11 @@ def build_tap_id(spy_id: UUID) -> str:
 def build_mic_id(spy_id: UUID) -> str:
     """The media channel of a page's microphone."""
     return f"earwitness-mic-{spy_id}"
+
+
+def build_seat_id(spy_id: UUID) -> str:
+    """The media channel by which a page that barges is among the listeners."""
+    return f"earwitness-seat-{spy_id}"
 
 
 def build_say_id(spy_id: UUID, channel_id: str) -> str:

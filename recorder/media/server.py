@@ -2,6 +2,10 @@
 
     PBX ──ear, one for each channel listened to──▶ every page that listens to it
     page ──microphone, in whisper and barge──▶ its own mic channel ──▶ PBX
+    page ◀──in barge, instead of the ear──▶ its own seat ◀──▶ PBX
+
+The other listeners hear who barges. So would the page itself by the ear, late: on its seat, a
+participant like any other, it hears all but itself.
 
 Frames of 20 ms, 16-bit little-endian PCM, mono, 16 kHz (640 bytes), go both ways as binary
 messages; text messages are JSON and tell the page the state of its spy. The catalogue says what
@@ -49,6 +53,8 @@ T = TypeVar("T")
 UNSENT_FRAMES = 10
 SOCKET_BYTES = 16 * FRAME_BYTES
 LONGEST_MESSAGE = 50 * FRAME_BYTES
+# A bridge gives every channel in it a frame each 20 ms.
+SILENT_S = 0.1
 SEEN_EVERY_S = 5.0
 LOOK_EVERY_S = 1.0
 EVENTS_AT_ONCE = 1000
@@ -114,15 +120,14 @@ async def run(
     log.info("media.ended")
 
 
-class Ear:
-    """What is heard of one channel, for every page that listens to it."""
+class Place:
+    """A media channel among the listeners to a channel, for as long as it is not closed."""
 
-    def __init__(self, server: "MediaServer", pbx: str, target: str) -> None:
-        self.target = target
-        self.pages: set[Page] = set()
+    def __init__(self, server: "MediaServer", pbx: str, channel_id: str) -> None:
         self.is_over = False
         self._server = server
         self._pbx = pbx
+        self._channel_id = channel_id
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
 
@@ -136,26 +141,49 @@ class Ear:
         await asyncio.wait([self._task])
 
     async def _run(self) -> None:
+        was_open = False
         try:
-            async with self._server.leg(self._pbx, names.build_ear_id(self.target)) as leg:
+            async with self._server.leg(self._pbx, self._channel_id) as leg:
                 self._opened.set_result(None)
-                await self._hear(leg)
+                was_open = True
+                await self._use(leg)
         except AriError as error:
-            log.warning("media.no-ear", pbx=self._pbx, channel=self.target, error=str(error))
+            log.warning("media.no-channel", channel=self._channel_id, error=str(error))
             if not self._opened.done():
                 self._opened.set_exception(error)
                 self._opened.exception()  # told to whoever waits; nobody has to
         finally:
             self.is_over = True
             self._opened.cancel()
-            for page in self.pages:
-                page.look_again()
+            if was_open:  # of a failure whoever waits is told, and tries again after a while
+                self._tell()
 
-    async def _hear(self, leg: Leg) -> None:
+    async def _use(self, leg: Leg) -> None:
+        """Hear until the channel ends."""
+        raise NotImplementedError
+
+    def _tell(self) -> None:
+        """It is over: whoever needs it may want another."""
+        raise NotImplementedError
+
+
+class Ear(Place):
+    """What is heard of one channel, for every page that listens to it."""
+
+    def __init__(self, server: "MediaServer", pbx: str, target: str) -> None:
+        super().__init__(server, pbx, names.build_ear_id(target))
+        self.target = target
+        self.pages: set[Page] = set()
+
+    def _tell(self) -> None:
+        for page in self.pages:
+            page.look_again()
+
+    async def _use(self, leg: Leg) -> None:
         arrears = Arrears()
         async for frame in leg:
             for page in self.pages:
-                page.hear(frame)
+                page.hear_ear(frame)
             if arrears.count(time.monotonic()):
                 await self._renew()
 
@@ -166,6 +194,35 @@ class Ear:
         if page is not None:
             with suppress(EarwitnessError):  # the page's next look, or the watcher's, mends it
                 await asyncio.to_thread(self._server.spies.renew, page.spy.id)
+
+
+class Seat(Place):
+    """The place of one page that barges: there it hears, and the others hear it."""
+
+    def __init__(self, server: "MediaServer", page: "Page") -> None:
+        super().__init__(server, page.spy.pbx, names.build_seat_id(page.spy.id))
+        self._page = page
+        self._leg: Leg | None = None
+        self._heard_at = -SILENT_S
+
+    @property
+    def hears(self) -> bool:
+        """Whether it is in the PBX's bridge by now."""
+        return time.monotonic() - self._heard_at < SILENT_S
+
+    async def say(self, frame: bytes) -> None:
+        """A frame for the others."""
+        if self._leg is not None and not self.is_over:
+            await self._leg.send(frame)
+
+    def _tell(self) -> None:
+        self._page.look_again()
+
+    async def _use(self, leg: Leg) -> None:
+        self._leg = leg
+        async for frame in leg:
+            self._heard_at = time.monotonic()
+            self._page.hear(frame)
 
 
 class Page:
@@ -181,6 +238,7 @@ class Page:
         self._must_settle = True
         self._told: dict[str, Any] = {}
         self._ear: Ear | None = None
+        self._seat: Seat | None = None
         self._mic: Leg | None = None
         self._mics = AsyncExitStack()
 
@@ -200,6 +258,7 @@ class Page:
                 task.cancel()
             await asyncio.wait(tasks)
             await self._leave_ear()
+            await self._leave_seat()
             await self._mics.aclose()
 
     def hear(self, frame: bytes) -> None:
@@ -207,9 +266,13 @@ class Page:
         self._unsent.append(frame)
         self._news.set()
 
-    def look_again(self, *, settle: bool = False) -> None:
+    def hear_ear(self, frame: bytes) -> None:
+        """A frame of the ear, which counts where nothing comes by the seat."""
+        if self._seat is None or not self._seat.hears:
+            self.hear(frame)
+
+    def look_again(self) -> None:
         """Something of the spy may have changed."""
-        self._must_settle = self._must_settle or settle
         self._look.set()
 
     async def replace(self) -> None:
@@ -232,6 +295,8 @@ class Page:
             for frame in framer.cut(message):
                 if pace.admits(time.monotonic()):
                     await self._mic.send(frame)
+                    if self._seat is not None and self.spy.mode == "barge":
+                        await self._seat.say(frame)
 
     # What the catalogue says
 
@@ -262,7 +327,8 @@ class Page:
             return
         moved = await self._listen_to(target)
         opened = spy.mode != "listen" and await self._open_mic()
-        if moved or opened or changed or self._must_settle:
+        sat = await self._sit()
+        if moved or opened or sat or changed or self._must_settle:
             self._must_settle = False
             self.spy = await asyncio.to_thread(self._server.spies.page_joined, spy.id)
 
@@ -288,6 +354,22 @@ class Page:
         if ear is not None:
             ear.pages.discard(self)
             await self._server.drop_ear(self.spy.pbx, ear)
+
+    async def _sit(self) -> bool:
+        """Take a seat, or leave it; whether one was taken."""
+        if self.spy.mode != "barge":
+            await self._leave_seat()
+            return False
+        if self._seat is not None and not self._seat.is_over:
+            return False
+        self._seat = Seat(self._server, self)
+        await self._seat.opened()
+        return True
+
+    async def _leave_seat(self) -> None:
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            await seat.close()
 
     async def _open_mic(self) -> bool:
         """Make the microphone's channel where it is missing; it stays until the page goes."""

@@ -81,10 +81,12 @@ def is_settled(spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[st
     if plan.target is None:
         return not is_heard(spy)
     listen = names.build_listen_id(plan.target)
-    hear = names.build_hear_id(plan.target, plan.company)
-    is_page = spy.destination == BROWSER
-    listener = names.build_ear_id(plan.target) if is_page else names.build_phone_id(spy.id)
-    return is_heard(spy) and {hear, listener} <= bridges.get(listen, frozenset())
+    wanted = {names.build_hear_id(plan.target, plan.company)}
+    if spy.destination == BROWSER:
+        wanted.add(names.build_ear_id(plan.target))
+    if spy.destination != BROWSER or takes_seat(spy):
+        wanted.add(place(spy))
+    return is_heard(spy) and wanted <= bridges.get(listen, frozenset())
 
 
 def may_need_others(spy: SpyRecord, call: CallRecord) -> bool:
@@ -128,6 +130,20 @@ def carrier(spy: SpyRecord) -> str:
     """The channel that carries the supervisor's voice to the PBX."""
     is_page = spy.destination == BROWSER
     return names.build_mic_id(spy.id) if is_page else names.build_phone_id(spy.id)
+
+
+def place(spy: SpyRecord) -> str:
+    """The supervisor's own channel among the listeners: the phone, or the seat of a page."""
+    is_page = spy.destination == BROWSER
+    return names.build_seat_id(spy.id) if is_page else names.build_phone_id(spy.id)
+
+
+def takes_seat(spy: SpyRecord) -> bool:
+    """Whether a page is heard by the other listeners.
+
+    All pages share one ear; on its seat this one hears the same, but for itself.
+    """
+    return spy.destination == BROWSER and spy.mode == "barge"
 
 
 def is_heard(spy: SpyRecord) -> bool:

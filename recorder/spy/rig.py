@@ -1,21 +1,25 @@
 """What a spy is made of on a PBX; every step is harmless to repeat.
 
-    target ──snoop (hear)──▶ listen bridge ──▶ phones, ear         one for all who listen
+    target ──snoop (hear)──▶ listen bridge ──▶ phones, ear, seats  one for all who listen
     phone ──snoop (tap)──▶ voice bridge ──snoop (say)──▶ each leg  one for each who talks
 
 To listen costs the call nothing, and a switch leaves it as it is: only the snoops that say change.
 Whoever listens is silent there: a phone's own voice is turned down to nothing where it comes in.
 A bridge's own `mute` would not do: it takes the voice from the tap too (measured on 22.10), which
 this does not, since spying audiohooks come before the one that turns down. Who barges is turned up
-again, for the other supervisors to hear.
+again, for the other supervisors to hear; a page that barges takes a seat among them, by which it is
+heard, and hears all but itself.
 
 When the target comes into other company it is heard through a new snoop: the audiohooks of some
-builds (Debian's 22.10.1) drop the frames of a party who comes later, for up to minutes.
+builds (Debian's 22.10.1) drop the frames of a party who comes later, for up to minutes. They do so
+until the last of them is gone, so those that say are made anew too. That of a recording stays, and
+so does the fault, where the target is recorded.
 
 A leg that is sent nothing by the PBX (its other side is mute, or it holds) hears no whisper on
 Asterisk up to 22.10.1.
 """
 
+import time
 from collections.abc import Collection
 
 from recorder import names
@@ -26,6 +30,8 @@ from recorder.names import PartKind
 from recorder.stasis import in_stasis
 from storage.records import SpyRecord
 
+# How long a snoop takes at most to see that it was hung up: a frame or two.
+GONE_WITHIN_S = 0.2
 SILENT, AS_IT_IS = "-32767", "0"
 LOUDNESS = "VOLUME(RX)"
 
@@ -44,22 +50,32 @@ class Rig:
         company: Collection[str] = (),
         audible: bool,
         is_phone: bool,
-    ) -> None:
+    ) -> bool:
         """Let a phone, or the ear of the pages, hear what the target says and hears.
 
         `company` are the channels that it talks with; `audible` says whether the other listeners
-        hear the phone.
+        hear the phone. Whether the listener or the snoop is new: then who speaks has to `speak`.
         """
         bridge_id = names.build_listen_id(target)
         bridge = self._bridge(bridge_id)
         hear_id = names.build_hear_id(target, company)
-        if hear_id not in bridge.channel_ids:
+        is_deaf = hear_id not in bridge.channel_ids
+        if is_deaf:
+            if bridge.channel_ids:
+                self._clear(target)
             self._join(bridge_id, self._snoop(hear_id, target, spy="both"))
-            self._remove("hear", bridge, keep={hear_id})
         if is_phone:
             self.set_audible(listener, audible)
-        if listener not in bridge.channel_ids:
+        is_new = listener not in bridge.channel_ids
+        if is_new:
             self._join(bridge_id, listener)
+        return is_new or is_deaf
+
+    def seat(self, target: str, seat: str) -> None:
+        """Let a page that barges be heard by the others who listen to the target."""
+        bridge = self._bridge(names.build_listen_id(target))
+        if seat not in bridge.channel_ids:
+            self._join(bridge.id, seat)
 
     def set_audible(self, phone: str, audible: bool) -> None:
         """Whether what the phone says is heard in the bridge that it is in."""
@@ -105,6 +121,22 @@ class Rig:
         self._ari.hang_up(names.build_tap_id(spy.id))
         self._ari.destroy_bridge(bridge.id)
 
+    def _clear(self, target: str) -> None:
+        """Take all snoops of spies off the target, and see them gone.
+
+        What the builds above remember of the sequence lasts as long as any audiohook is left.
+        """
+        there = [(one.id, id_) for one in self._ari.list_bridges() for id_ in one.channel_ids]
+        snoops = [(bridge_id, id_) for bridge_id, id_ in there if _is_snoop_of(target, id_)]
+        for bridge_id, id_ in snoops:
+            self._leave(bridge_id, id_)
+            self._ari.hang_up(id_)
+        deadline = time.monotonic() + GONE_WITHIN_S
+        while any(self._ari.find_channel(id_) for _, id_ in snoops):
+            if time.monotonic() > deadline:
+                return  # without frames it lingers, and there is nothing to be heard
+            time.sleep(GONE_WITHIN_S / 40)
+
     def _remove(self, kind: PartKind, bridge: Bridge, keep: Collection[str]) -> None:
         """Out of the bridge first: a snoop of a channel without frames lingers."""
         for id_ in bridge.channel_ids:
@@ -139,3 +171,8 @@ class Rig:
 
     def _join(self, bridge_id: str, channel_id: str) -> None:
         in_stasis(lambda: self._ari.add_to_bridge(bridge_id, channel_id, absorb_dtmf=True))
+
+
+def _is_snoop_of(target: str, id_: str) -> bool:
+    part = names.parse_spy_part(id_)
+    return part is not None and part.kind in ("hear", "say") and part.channel_id == target

@@ -6,7 +6,7 @@ change is written down first, then `settle` brings the PBX to it. What is left o
 whatever death, is removed by `sweep`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from recorder.ari import (
 )
 from recorder.capture import Capture
 from recorder.plan import is_over
+from recorder.spy.destination import refuse_destination, refuse_trunk
 from recorder.spy.plan import (
     BROWSER,
     END_KEY,
@@ -40,14 +41,15 @@ from recorder.spy.plan import (
     is_heard,
     is_settled,
     may_need_others,
+    place,
     plan_spy,
+    takes_seat,
 )
 from recorder.spy.rig import Rig
 from storage import states
 from storage.catalogue import audit, calls, recordings, spies
 from storage.catalogue.engine import Catalogue
 from storage.errors import (
-    BadDestination,
     CallEnded,
     ModeNotPermitted,
     PbxUnavailable,
@@ -70,13 +72,21 @@ PAGE_IS_HERE = timedelta(seconds=12)
 class Spies:
     """What can be done with spies.
 
+    `trunks` are, for each PBX, patterns of endpoints that no supervisor is rung at.
+
     Raises NoSuchCall, NoSuchSpy, CallEnded, SpyEnded, BadDestination, ModeNotPermitted, and
     PbxUnavailable where the PBX does not answer or is not configured in this process.
     """
 
-    def __init__(self, catalogue: Catalogue, pbxs: Mapping[str, Ari]) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        pbxs: Mapping[str, Ari],
+        trunks: Mapping[str, Collection[str]],
+    ) -> None:
         self._catalogue = catalogue
         self._pbxs = pbxs
+        self._trunks = trunks
         self._capture = Capture(catalogue, pbxs)
 
     # What a person asks for
@@ -96,11 +106,12 @@ class Spies:
 
         A phone that cannot be rung ends the spy, and its record says why.
         """
-        _refuse_destination(destination)
+        refuse_destination(destination)
         with self._catalogue.begin() as tx:
             call = calls.get_call(tx, call_id)
             if is_over(call):
                 raise CallEnded(f"call {call_id} has ended")
+            refuse_trunk(destination, self._trunks.get(call.pbx, ()))
             if mode not in may:
                 raise ModeNotPermitted(f"{by} may not {mode}")
             spy = _new_spy(
@@ -200,6 +211,8 @@ class Spies:
         """Bring the PBX to what the spy's state says. Harmless to repeat."""
         with self._catalogue.lock(f"spy {spy_id}"):
             spy, plan = self._read(spy_id)
+            if spy.follow == "agent" and spy.agent is None:
+                spy, plan = self._meet_agent(spy)
             if plan.cause is not None and spy.state in states.SPY_LIVE:
                 spy = self._end_by_itself(spy, plan.cause)
             with self._pbx(spy.pbx) as ari:
@@ -212,6 +225,14 @@ class Spies:
         return spy
 
     # The steps
+
+    def _meet_agent(self, spy: SpyRecord) -> tuple[SpyRecord, SpyPlan]:
+        """Follow the agent who has taken the call since the spy was asked for, if one has."""
+        with self._catalogue.begin() as tx:
+            agent = calls.get_call(tx, spy.call_id).agent
+            if agent is not None:
+                spies.set_agent(tx, spy.id, agent)
+        return self._read(spy.id)
 
     def _ring(self, spy: SpyRecord) -> SpyRecord:
         phone = names.build_phone_id(spy.id)
@@ -255,27 +276,28 @@ class Spies:
         rig, is_phone = Rig(ari), spy.destination != BROWSER
         if plan.target is None:
             rig.silence(spy)
-            if is_phone:
-                rig.leave(names.build_phone_id(spy.id))
+            rig.leave(place(spy))
             self._drop_unheard(ari, spy.pbx)
             return False
         if not is_phone and ari.find_channel(names.build_ear_id(plan.target)) is None:
             return False
-        ear = names.build_phone_id(spy.id) if is_phone else names.build_ear_id(plan.target)
+        ear = place(spy) if is_phone else names.build_ear_id(plan.target)
         if is_heard(spy):  # then it is a switch, and that is quick
             self._speak(ari, spy, plan)
         with self._catalogue.lock(f"listen {spy.pbx}"):
-            rig.listen(
+            changed = rig.listen(
                 plan.target,
                 ear,
                 company=plan.company,
                 audible=spy.mode == "barge",
                 is_phone=is_phone,
             )
-        if is_heard(spy):
-            self._drop_unheard(ari, spy.pbx)
-        else:
+            if takes_seat(spy) and ari.find_channel(place(spy)) is not None:
+                rig.seat(plan.target, place(spy))
+        if changed or not is_heard(spy):
             self._speak(ari, spy, plan)
+        if changed and is_heard(spy):  # it may have moved, and left what is of no use to anybody
+            self._drop_unheard(ari, spy.pbx)
         return True
 
     def _speak(self, ari: Ari, spy: SpyRecord, plan: SpyPlan) -> None:
@@ -299,7 +321,7 @@ class Spies:
 
     def _dismantle(self, ari: Ari, spy: SpyRecord) -> None:
         Rig(ari).silence(spy)
-        ari.hang_up(names.build_phone_id(spy.id))
+        ari.hang_up(place(spy))
         ari.hang_up(names.build_mic_id(spy.id))
         self._drop_unheard(ari, spy.pbx)
 
@@ -365,16 +387,14 @@ class Spies:
     def _drop_unheard(self, ari: Ari, pbx: str) -> None:
         """Take down the listen bridges to which nobody listens any more."""
         with self._catalogue.lock(f"listen {pbx}"):
-            bridges, _ = _list_ours(ari)
+            bridges = ari.list_bridges()  # never all channels: there may be thousands
             needed = self._needed(pbx)
             for bridge in bridges:
-                part = names.parse_spy_part(bridge.id)
-                if part is None or part.kind != "listen" or _is_needed(bridge.id, needed):
-                    continue
-                if part.channel_id is not None:
-                    Rig(ari).deafen(part.channel_id)
-                    ari.hang_up(names.build_ear_id(part.channel_id))
-                ari.destroy_bridge(bridge.id)
+                target = _listened_to(bridge)
+                if target is not None and target not in needed and _is_ours(ari, bridge):
+                    Rig(ari).deafen(target)
+                    ari.hang_up(names.build_ear_id(target))
+                    ari.destroy_bridge(bridge.id)
 
     def _needed(self, pbx: str) -> frozenset[str]:
         """The ids of live spies, and of the channels that they listen to."""
@@ -436,14 +456,6 @@ def _new_spy(
     )
 
 
-def _refuse_destination(destination: str) -> None:
-    """A phone is TECH/resource. Local/ is refused: it leads anywhere in the dialplan."""
-    technology, _, resource = destination.partition("/")
-    named = technology.isalnum() and resource and destination.isprintable()
-    if destination != BROWSER and (not named or technology.lower() == "local"):
-        raise BadDestination(f"{destination!r} is neither a phone (TECH/resource) nor the browser")
-
-
 def _note(
     tx: Connection, by: str, action: str, spy: SpyRecord, outcome: Any = "done", **detail: str
 ) -> None:
@@ -478,12 +490,28 @@ def _list_ours(ari: Ari) -> tuple[list[Bridge], list[Channel]]:
     A channel's dialplan tells which Stasis application it is in, and "" before it enters one.
     """
     bridges, channels = ari.list_bridges(), ari.list_channels()
-    entered = [one for one in channels if one.dialplan.app_name == "Stasis"]
-    theirs = {one.id for one in entered if one.dialplan.app_data.split(",")[0] != ari.application}
+    theirs = {one.id for one in channels if _is_theirs(one, ari.application)}
     return (
         [one for one in bridges if theirs.isdisjoint(one.channel_ids)],
         [one for one in channels if one.id not in theirs],
     )
+
+
+def _is_ours(ari: Ari, bridge: Bridge) -> bool:
+    """The same of one bridge, without the list of all channels."""
+    found = (ari.find_channel(id_) for id_ in bridge.channel_ids)
+    return not any(one is not None and _is_theirs(one, ari.application) for one in found)
+
+
+def _is_theirs(channel: Channel, application: str) -> bool:
+    entered = channel.dialplan.app_name == "Stasis"
+    return entered and channel.dialplan.app_data.split(",")[0] != application
+
+
+def _listened_to(bridge: Bridge) -> str | None:
+    """The channel that is listened to in the bridge; None if it is no listen bridge."""
+    part = names.parse_spy_part(bridge.id)
+    return part.channel_id if part is not None and part.kind == "listen" else None
 
 
 def _is_left_over(id_: str, needed: frozenset[str]) -> bool:

@@ -139,6 +139,11 @@ def set_call(tx: Connection, spy_id: UUID, call_id: str) -> SpyRecord | None:
     return changed
 
 
+def set_agent(tx: Connection, spy_id: UUID, agent: str) -> SpyRecord | None:
+    """The agent whom the spy follows from now on; None if it has one, or has ended."""
+    return _change(tx, spy_id, _LIVES & spy.c.agent.is_(None), agent=agent)
+
+
 def open_heard(tx: Connection, spy_id: UUID, *, at: datetime, call_id: str) -> SpyRecord | None:
     """The supervisor hears this call from now on; harmless to repeat. None if the spy has ended."""
     record = _find(tx, spy.c.id == spy_id, _LIVES, lock=True)

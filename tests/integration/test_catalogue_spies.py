@@ -114,6 +114,17 @@ def test_the_mode_changes_while_it_lives(catalogue: Catalogue) -> None:
         assert spies.set_call(tx, record.id, "main-9.0") is None
 
 
+def test_the_agent_is_set_once(catalogue: Catalogue) -> None:
+    """A spy that was asked for before an agent was there follows the first, and no other."""
+    record = keep(catalogue, agent=None)
+    with catalogue.begin() as tx:
+        changed = spies.set_agent(tx, record.id, "2001")
+        assert changed is not None
+        assert changed.agent == "2001"
+        assert spies.set_agent(tx, record.id, "2002") is None
+        assert spies.get_spy(tx, record.id).agent == "2001"
+
+
 def test_what_was_heard_is_kept_in_spans(catalogue: Catalogue) -> None:
     """Opening and closing may be repeated; another call closes the span before; the end too."""
     record = keep(catalogue)

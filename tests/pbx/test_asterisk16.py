@@ -1,22 +1,25 @@
 """The oldest Asterisk that is supported: what it does with calls, recordings and spies."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from lab.ears import cut_out, read_audio, tone_spans
-from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
+from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ, Leg
+from lab.pbx import MUSIC_HZ
 from lab.root import ensure_root, root_directory
 from lab.waiting import until
 from lab.world import World
 from tests.pbx.talks import assert_hears, assert_whole, begin
-from tests.pbx.watching import Watched, parts_left, watch
+from tests.pbx.watching import Watched, parts_left, watch, write_tone
 from tests.service import Service
 
 pytestmark = pytest.mark.pbx
 
 A1, A3 = AGENT_HZ["2001"], AGENT_HZ["2003"]
 C, S = CUSTOMER_HZ, SUPERVISOR_HZ
+S2 = 1540
 BARGE_S = 1.5
 
 
@@ -65,7 +68,7 @@ def test_a_call_is_recorded(service: Service, world: World) -> None:
 
 
 def test_a_supervisor_on_a_phone(service: Service, world: World) -> None:
-    """Who hears whom is right in every mode, also after a transfer; a barge alone is recorded."""
+    """Who hears whom is right in every mode, on hold, after a transfer; a barge is recorded."""
     watched = watch(service, world)
     recording = service.await_recording(watched.call_id)
     spy = watched.spy("listen")
@@ -75,8 +78,14 @@ def test_a_supervisor_on_a_phone(service: Service, world: World) -> None:
     watched.part("whisper")
     spy.switch("barge")
     watched.part("barge", BARGE_S)
-    spy.switch("listen")
+    spy.press("4")
+    spy.await_mode("listen")
+    first = watched.call.leg("agent")
     watched.call.blind_transfer(to="2003")
+    watched.left(first)
+    watched.call.hold()
+    watched.part("hold", 1.0)
+    watched.call.unhold()
     watched.part("transferred")
     spy.switch("whisper")
     watched.part("whisper again")
@@ -84,13 +93,61 @@ def test_a_supervisor_on_a_phone(service: Service, world: World) -> None:
     assert spy.await_end()["cause"] == "call-ended"
     until(lambda: not parts_left(world))
     _assert_modes(watched)
+    for part, *hz in (("listen", C), ("whisper", C, S), ("barge", C, S)):
+        watched.assert_hears(first, part, *hz)
     for part, agent_hz in (("listen", A1), ("barge", A1), ("transferred", A3)):
         watched.assert_hears(spy.leg, part, C, agent_hz)
+    watched.assert_hears(spy.leg, "hold", C)
     kept = service.await_state(recording["id"], ["stored"])
     rate, sides = read_audio(service.fetch_audio(kept))
     for side in sides:
         barged_s = sum(to_s - from_s for from_s, to_s in tone_spans(side, rate, S))
         assert BARGE_S < barged_s < BARGE_S + 1.0
+
+
+def test_two_supervisors(service: Service, world: World) -> None:
+    """Each goes a way of their own: one with the call, one with the agent; the watcher may die."""
+    world.far.behave("9002", "answer", 0.1, write_tone(world.far_asterisk.directory / "s2.wav", S2))
+    first = watch(service, world)
+    of_agent, of_call = first.spy("listen", "9002", follow="agent"), first.spy("whisper")
+    first.part("apart")
+    before = set(service.pids_of("watch"))
+    service.kill_role("watch")
+    until(lambda: set(service.pids_of("watch")) - before, 30)
+    of_call.press_until("6", "barge")
+    first.part("barge")
+    first.call.attended_transfer(to="2003")
+    time.sleep(1.0)
+    first.part("handed over")
+    first.hang_up()
+    assert of_call.await_end()["cause"] == "call-ended"
+    _assert_together(first, of_call.leg)
+    second = watch(service, world)
+    until(lambda: of_agent.get()["call_id"] == second.call_id)
+    of_agent.switch("whisper")
+    second.part("next")
+    assert service.delete(f"/spies/{of_agent.id}").json()["cause"] == "ended"
+    for watched in (first, second):
+        watched.left(of_agent.leg)
+    second.hang_up()
+    first.assert_hears(of_agent.leg, "apart", C, A1)
+    first.assert_hears(of_agent.leg, "barge", C, A1, S)
+    second.assert_hears(of_agent.leg, "next", C, A1)
+    second.assert_hears(second.call.leg("agent"), "next", C, S2)
+    second.assert_hears(second.call.leg("customer"), "next", A1)
+    until(lambda: not parts_left(world))
+    world.far.behave("9002", "answer", 0.1, None)
+
+
+def _assert_together(watched: Watched, supervisor: Leg) -> None:
+    """What was heard while there were two, and what after one had stayed behind."""
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    for part, agent_hz in (("apart", A1), ("barge", A1), ("handed over", A3)):
+        watched.assert_hears(supervisor, part, C, agent_hz)
+    watched.assert_hears(customer, "apart", A1)
+    watched.assert_hears(customer, "barge", A1, S)
+    watched.assert_hears(customer, "handed over", A3, S)
+    watched.assert_hears(agent, "handed over", C, S)
 
 
 def _assert_modes(watched: Watched) -> None:
@@ -99,5 +156,6 @@ def _assert_modes(watched: Watched) -> None:
     for part, hz in (("listen", A1), ("whisper", A1), ("transferred", A3), ("whisper again", A3)):
         watched.assert_hears(customer, part, hz)
     watched.assert_hears(customer, "barge", A1, S)
+    watched.assert_hears(customer, "hold", MUSIC_HZ)
     watched.assert_hears(agent, "transferred", C)
     watched.assert_hears(agent, "whisper again", C, S)

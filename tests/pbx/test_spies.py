@@ -3,20 +3,24 @@
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from uuid import uuid4
 
-import numpy as np
 import pytest
-import soundfile
 
 from lab.ears import cut_out, read_audio, tone_spans
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
-from lab.pbx import MUSIC_HZ
+from lab.pbx import DID_IVR, DID_QUEUE, MUSIC_HZ
 from lab.waiting import until
-from lab.world import World
+from lab.world import Manner, World
 from tests.pbx.talks import ABSENT_DBFS, numbers
-from tests.pbx.watching import Watched, assert_tones, parts_left, watch, watch_outbound
+from tests.pbx.watching import (
+    Watched,
+    assert_tones,
+    parts_left,
+    watch,
+    watch_outbound,
+    write_tone,
+)
 from tests.service import Service
 
 pytestmark = pytest.mark.pbx
@@ -139,14 +143,21 @@ def test_whoever_ends(service: Service, world: World, who: str) -> None:
 
 
 def test_a_phone_that_cannot_be_reached(service: Service, world: World) -> None:
-    """A busy, declining or unknown phone ends the spy with its reason."""
+    """A phone that does not take the call ends the spy with its reason; a trunk is refused."""
     watched = watch(service, world)
-    with world.phone("9001", "busy"):
-        busy = watched.ask("listen")
-        assert watched.await_state(busy["id"], "ended")["cause"] == "busy"
+    manners: dict[str, Manner] = {"busy": "busy", "declined": "decline", "no-answer": "absent"}
+    for cause, manner in manners.items():
+        with world.phone("9001", manner):
+            spy = watched.ask("listen")
+            assert watched.await_state(spy["id"], "ended")["cause"] == cause
     unknown = watched.ask("listen", "9999")
     assert watched.await_state(unknown["id"], "ended")["cause"] == "no-such-destination"
     until(lambda: not parts_left(world))
+    for destination in ("PJSIP/trunk", "PJSIP/12025550123@trunk", "PJSIP/9001/sip:me@127.0.0.1"):
+        body = {"mode": "listen", "destination": destination}
+        answer = service.post(f"/calls/{watched.call_id}/spies", body)
+        assert (answer.status_code, answer.json()["error_id"]) == (422, "bad-destination")
+    assert parts_left(world) == []
 
 
 def test_a_phone_that_rings(service: Service, world: World) -> None:
@@ -202,6 +213,58 @@ def test_transfer(service: Service, world: World, kind: str, how: str) -> None:
     until(lambda: not parts_left(world))
 
 
+def test_following_a_channel(service: Service, world: World) -> None:
+    """Following a channel, a spy ends when the agent hands the call over, and the call goes on."""
+    watched = watch(service, world)
+    spy = watched.spy("barge", follow="channel")
+    watched.part("first", 1.0)
+    watched.call.blind_transfer()
+    assert spy.await_end()["cause"] == "channel-gone"
+    spy.leg.await_down()
+    until(lambda: not parts_left(world))
+    watched.part("second", 1.0)
+    watched.hang_up()
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    watched.assert_hears(customer, "first", A1, S)
+    watched.assert_hears(customer, "second", A3)
+    watched.assert_hears(agent, "second", C)
+
+
+@pytest.mark.parametrize(
+    ("did", "music", "follow"), [(DID_QUEUE, (MUSIC_HZ,), "call"), (DID_IVR, (), "agent")]
+)
+def test_a_caller_whom_no_agent_has(
+    service: Service, world: World, did: str, music: tuple[int, ...], follow: str
+) -> None:
+    """In a queue or a menu the caller is heard, and no whisper; then the spy is with the agent."""
+    with world.phone("2001", "ring"), world.phone("2002", "ring"):
+        watched = watch(service, world, did=did, answered_by="")
+        spy = watched.spy("listen", follow=follow)
+        spy.switch("whisper")
+        watched.call.leg("customer").await_up()
+        if did == DID_IVR:
+            until(lambda: _has_heard_the_menu(world))
+        watched.part("waiting", 1.0)
+        if did == DID_IVR:
+            watched.call.send_dtmf("1", by="customer")
+            until(lambda: _rings(world, "2001"))
+        watched.call.agent = world.far.pick_up("2001")
+    watched.part("answered", 1.0)
+    watched.hang_up()
+    if follow == "agent":  # of whom it has learned: it waits for the next call
+        until(lambda: spy.get()["heard"][-1]["to"])
+        assert service.delete(f"/spies/{spy.id}").json()["cause"] == "ended"
+    watched.left(spy.leg)
+    assert spy.await_end()["cause"] == ("call-ended" if follow == "call" else "ended")
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    watched.assert_hears(customer, "waiting", *music)
+    watched.assert_hears(spy.leg, "waiting", C, *music)
+    watched.assert_hears(customer, "answered", A1)
+    watched.assert_hears(agent, "answered", C, S)
+    watched.assert_hears(spy.leg, "answered", C, A1)
+    until(lambda: not parts_left(world))
+
+
 def test_the_agents_next_call(service: Service, world: World) -> None:
     """Following an agent, a spy waits for the next call and is on it, until it is ended."""
     first = watch(service, world)
@@ -226,7 +289,7 @@ def test_two_supervisors(service: Service, world: World) -> None:
     """They share what listens, keep their own modes, and hear one another only when one barges."""
     watched = watch(service, world)
     one = watched.spy("listen")
-    tone = _tone(world.far_asterisk.directory / "s2.wav", S2)
+    tone = write_tone(world.far_asterisk.directory / "s2.wav", S2)
     world.far.behave("9002", "answer", 0.1, tone)
     two = watched.spy("whisper", "9002")
     kinds = ("earwitness-listen-", "earwitness-hear-")
@@ -285,14 +348,16 @@ def test_recordings_are_undisturbed(service: Service, world: World) -> None:
     assert_tones(cut_out(right, rate, *spans["barge"]), rate, [A1, S], "right in barge")
 
 
-@pytest.mark.parametrize("role", ["watch", "api"])
-def test_a_role_is_killed(service: Service, world: World, role: str) -> None:
+@pytest.mark.parametrize("roles", [("watch",), ("api",), ("work", "media")], ids=" and ".join)
+def test_a_role_is_killed(service: Service, world: World, roles: tuple[str, ...]) -> None:
     """A spy goes on while a role is started anew, and is followed and ended as ever."""
     watched = watch(service, world)
     spy = watched.spy("whisper")
-    before = set(service.pids_of(role))
-    service.kill_role(role)
-    until(lambda: set(service.pids_of(role)) - before, 30)
+    before = {role: set(service.pids_of(role)) for role in roles}
+    for role in roles:
+        service.kill_role(role)
+    for role in roles:
+        until(lambda role=role: set(service.pids_of(role)) - before[role], 30)
     until(lambda: _answers(service), 30)
     watched.part("killed")
     spy.press_until("6", "barge")
@@ -364,11 +429,16 @@ def assert_absent(watched: Watched, leg: object, part: str, hz: float) -> None:
     assert watched.level(leg, part, hz) < ABSENT_DBFS  # type: ignore[arg-type]
 
 
-def _tone(path: Path, hz: float) -> Path:
-    """A minute of a tone."""
-    samples = 0.3 * np.sin(2 * np.pi * hz * np.arange(60 * 8000) / 8000)
-    soundfile.write(path, samples.astype(np.float32), 8000, subtype="PCM_16")
-    return path
+def _has_heard_the_menu(world: World) -> bool:
+    """Whether the menu's prompt is over, and the caller is waited for."""
+    channels = world.pbx.ari("GET", "/channels")
+    return any(one["dialplan"]["app_name"] == "WaitExten" for one in channels)
+
+
+def _rings(world: World, number: str) -> bool:
+    """Whether the phone at this number rings."""
+    channels = world.far.channels()
+    return any(one["channelvars"]["LAB_PARTY"] == number for one in channels)
 
 
 def _answers(service: Service) -> bool:

@@ -3,7 +3,11 @@
 import itertools
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import soundfile
 
 from lab.ears import cut_out, level_dbfs, read_audio, tone_spans, worst_other_tone
 from lab.far import Leg
@@ -28,6 +32,7 @@ class Watched:
         self.call = call
         self.call_id = call_id
         self._parts: dict[str, tuple[float, float]] = {}
+        self._left: dict[str, float] = {}
 
     def spy(self, mode: str, phone: str = "9001", **more: Any) -> "Spy":
         """A supervisor listens on a phone; returns once it is live."""
@@ -67,14 +72,22 @@ class Watched:
         self.call.leg(by).hang_up()
         self.call.await_end()
 
+    def left(self, leg: Leg) -> None:
+        """A leg ends now, before the call or after it."""
+        leg.await_down()
+        self._left[leg.channel_id] = time.monotonic()
+
     def assert_hears(self, leg: Leg, part: str, *hz: float) -> None:
-        """In this part, the party heard these tones and no other; its leg lasted to the end."""
-        rate, samples = self._heard(leg, part)
+        """In this part, the party heard these tones and no other.
+
+        Its leg lasted as long as the call, unless it is known when it `left`.
+        """
+        rate, samples = self.heard(leg, part)
         assert_tones(samples, rate, hz, f"{leg.party} in {part}")
 
     def level(self, leg: Leg, part: str, hz: float) -> float:
         """How loud the party heard the tone in this part, in dBFS."""
-        rate, samples = self._heard(leg, part)
+        rate, samples = self.heard(leg, part)
         return level_dbfs(samples, rate, hz)
 
     def onsets(self, leg: Leg, hz: float) -> list[float]:
@@ -92,10 +105,12 @@ class Watched:
         spans = tone_spans(rest, rate, hz)
         return max((b[0] - a[1] for a, b in itertools.pairwise(spans)), default=0.0)
 
-    def _heard(self, leg: Leg, part: str) -> tuple[int, Any]:
+    def heard(self, leg: Leg, part: str) -> tuple[int, Any]:
+        """Sample rate and samples of what the party heard in this part."""
         rate, (samples,) = read_audio(leg.heard())
         length_s = samples.shape[-1] / rate
-        from_s, to_s = (length_s - (self.ended - at) for at in self._parts[part])
+        ended = self._left.get(leg.channel_id) or self.ended
+        from_s, to_s = (length_s - (ended - at) for at in self._parts[part])
         return rate, cut_out(samples, rate, from_s, to_s)
 
 
@@ -171,6 +186,13 @@ def assert_tones(samples: Any, rate: int, hz: Collection[float], who: str) -> No
         assert level > PRESENT_DBFS, f"{who}: {one} Hz is missing ({level:.0f} dBFS)"
     other, level = worst_other_tone(samples, rate, tuple(hz))
     assert level < ABSENT_DBFS, f"{who}: {other} Hz is heard at {level:.0f} dBFS"
+
+
+def write_tone(path: Path, hz: float) -> Path:
+    """A minute of a tone, for a phone that is to be told apart."""
+    samples = 0.3 * np.sin(2 * np.pi * hz * np.arange(60 * 8000) / 8000)
+    soundfile.write(path, samples.astype(np.float32), 8000, subtype="PCM_16")
+    return path
 
 
 def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:

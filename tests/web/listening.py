@@ -1,11 +1,16 @@
 """A page with a spy in it, and what sounds there."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from playwright.sync_api import Page
 
+from lab.ears import ALL_HZ, level_dbfs
+from lab.far import Leg
 from lab.waiting import until
+from tests.pbx.talks import ABSENT_DBFS, PRESENT_DBFS
 from tests.pbx.watching import Watched
 
 # The tone has to come through as it is, and its level be measured: no processing of the microphone.
@@ -100,7 +105,39 @@ class Listening:
         assert answer.status_code == 200, answer.text
         self.page.wait_for_function("mode => states.at(-1)?.mode === mode", arg=mode)
 
+    def reopened(self, token: str | None = None) -> int:
+        """The close code when the audio is opened once more, with this token or its own."""
+        url, _, own = self.audio_url.partition("token=")
+        code: int = self.page.evaluate(
+            "url => new Promise((done) => { new WebSocket(url).onclose = (e) => done(e.code); })",
+            f"{url}token={token or own}",
+        )
+        return code
+
     def state(self) -> dict[str, Any]:
         """What the page was told last."""
         found: dict[str, Any] = self.page.evaluate("states.at(-1)")
         return found
+
+
+def assert_heard(
+    watched: Watched, leg: Leg, part: str, *hz: float, of_hz: Sequence[float] = ALL_HZ
+) -> None:
+    """In this part of the call the party heard, of some tones, these and no other."""
+    rate, samples = watched.heard(leg, part)
+    assert_sounds(samples, rate, hz, f"{leg.party} in {part}", of_hz)
+
+
+def assert_sounds(
+    samples: Any, rate: int, hz: Sequence[float], what: str, of_hz: Sequence[float] = ALL_HZ
+) -> None:
+    """Of some tones these are there, and no other.
+
+    Half of all blocks of a quarter of a second have to say so: on a busy machine the microphone of
+    a browser stumbles, which makes clicks, and a click has some of every tone.
+    """
+    blocks = np.array_split(samples, max(1, round(4 * len(samples) / rate)))
+    for one in (*hz, *(other for other in of_hz if other not in hz)):
+        level = float(np.median([level_dbfs(block, rate, one) for block in blocks]))
+        told = f"{what}: {one} Hz at {level:.0f} dBFS"
+        assert level > PRESENT_DBFS if one in hz else level < ABSENT_DBFS, told

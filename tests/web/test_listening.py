@@ -1,18 +1,24 @@
 """Supervisors in the browser: click, hear, whisper, barge, lose the connection, and end."""
 
+import time
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import Page
 
+from lab.ears import cut_out, read_audio
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
+from lab.pbx import MUSIC_HZ
 from lab.waiting import until
 from lab.world import World
-from tests.pbx.watching import parts_left, watch
+from tests.pbx.watching import parts_left, watch, watch_outbound, write_tone
 from tests.service import Service
-from tests.web.listening import Listening
+from tests.web.listening import Listening, assert_heard, assert_sounds
 
 pytestmark = pytest.mark.pbx
 
 C, A1, A3, S = CUSTOMER_HZ, AGENT_HZ["2001"], AGENT_HZ["2003"], SUPERVISOR_HZ
+S2 = 1540  # a second supervisor's, on a phone
 
 
 def test_who_hears_whom(service: Service, world: World, page: Page) -> None:
@@ -33,12 +39,12 @@ def test_who_hears_whom(service: Service, world: World, page: Page) -> None:
     assert one.state()["cause"] == "call-ended"
     customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
     for part in ("listen", "whisper", "again"):
-        watched.assert_hears(customer, part, A1)
-    watched.assert_hears(customer, "barge", A1, S)
+        assert_heard(watched, customer, part, A1)
+    assert_heard(watched, customer, "barge", A1, S)
     for part in ("listen", "again"):
-        watched.assert_hears(agent, part, C)
+        assert_heard(watched, agent, part, C)
     for part in ("whisper", "barge"):
-        watched.assert_hears(agent, part, C, S)
+        assert_heard(watched, agent, part, C, S)
     until(lambda: not parts_left(world))
 
 
@@ -73,12 +79,191 @@ def test_a_wrong_token_opens_nothing(service: Service, world: World, page: Page)
     """Without its own token the audio of a spy is not there."""
     watched = watch(service, world)
     one = Listening(page, watched)
-    other = one.audio_url.partition("token=")[0] + "token=guess"
-    code = page.evaluate(
-        "url => new Promise((done) => { new WebSocket(url).onclose = ({code}) => done(code); })",
-        other,
-    )
-    assert code == 1006
+    assert one.reopened("guess") == 1006
     one.assert_hears(C, A1)
     watched.hang_up()
     until(lambda: not parts_left(world))
+
+
+def test_outbound_and_recorded(service: Service, world: World, page: Page) -> None:
+    """Of an outbound call too: a whisper is for the agent alone and unrecorded, a barge for all."""
+    watched = watch_outbound(service, world)
+    answer = service.post(f"/calls/{watched.call_id}/recordings")
+    assert answer.status_code == 201, answer.text
+    began = time.monotonic()
+    one = Listening(page, watched)
+    spans = {}
+    for mode in ("listen", "whisper", "barge"):
+        one.switch(mode)
+        one.assert_hears(C, A1, not_hz=(S,))
+        from_s = time.monotonic() - began + 0.5
+        watched.part(mode)
+        spans[mode] = (from_s, time.monotonic() - began)
+    watched.hang_up()
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    for mode, to_customer, to_agent in (("listen", (), ()), ("whisper", (), (S,))):
+        assert_heard(watched, customer, mode, A1, *to_customer)
+        assert_heard(watched, agent, mode, C, *to_agent)
+    assert_heard(watched, customer, "barge", A1, S)
+    assert_heard(watched, agent, "barge", C, S)
+    kept = service.await_state(answer.json()["id"], ["stored"])
+    rate, (left, right) = read_audio(service.fetch_audio(kept))
+    for mode, voice in (("listen", ()), ("whisper", ()), ("barge", (S,))):
+        assert_sounds(cut_out(left, rate, *spans[mode]), rate, [C, *voice], f"left in {mode}")
+        assert_sounds(cut_out(right, rate, *spans[mode]), rate, [A1, *voice], f"right in {mode}")
+    until(lambda: not parts_left(world))
+
+
+def test_hold_and_an_attended_transfer(service: Service, world: World, page: Page) -> None:
+    """A whispering page goes on through hold, and to the next agent, who alone hears it then."""
+    watched = watch(service, world)
+    one = Listening(page, watched, "whisper")
+    one.assert_hears(C, A1)
+    watched.call.hold("agent")
+    one.assert_hears(C, not_hz=(A1, S))
+    watched.part("hold", 1.0)
+    watched.call.unhold("agent")
+    one.assert_hears(C, A1)
+    watched.call.attended_transfer("2003", how="refer")
+    one.assert_hears(C, A3, not_hz=(A1, S))
+    watched.part("second")
+    assert one.state()["state"] == "live"
+    watched.hang_up()
+    page.wait_for_function("states.at(-1)?.state === 'ended'")
+    assert one.state()["cause"] == "call-ended"
+    customer, agent = watched.call.leg("customer"), watched.call.leg("2003")
+    assert_heard(watched, customer, "hold", MUSIC_HZ)
+    assert_heard(watched, customer, "second", A3)
+    assert_heard(watched, agent, "second", C, S)
+    until(lambda: not parts_left(world))
+
+
+def test_the_agents_next_call(service: Service, world: World, page: Page) -> None:
+    """Following an agent, a page is silent between two calls; once ended, its token is void."""
+    first = watch(service, world)
+    one = Listening(page, first, "whisper", follow="agent")
+    one.assert_hears(C, A1)
+    first.hang_up()
+    one.assert_hears(not_hz=(C, A1, S))
+    second = watch(service, world)
+    one.assert_hears(C, A1, not_hz=(S,))
+    assert one.state()["call_id"] == second.call_id
+    second.part("second")
+    assert service.delete(f"/spies/{one.id}").json()["cause"] == "ended"
+    page.wait_for_function("states.at(-1)?.state === 'ended'")
+    assert one.reopened() == 1006
+    second.hang_up()
+    assert_heard(second, second.call.leg("customer"), "second", A1)
+    assert_heard(second, second.call.leg("agent"), "second", C, S)
+    spans = service.get(f"/spies/{one.id}")["heard"]
+    assert len(spans) == 2
+    assert all(span["to"] for span in spans)
+    until(lambda: not parts_left(world))
+
+
+def test_supervisors_together(service: Service, world: World, page: Page) -> None:
+    """Two pages and a phone: each its own mode; who barges, and no other, is heard by the rest."""
+    watched = watch(service, world)
+    world.far.behave("9002", "answer", 0.1, write_tone(world.far_asterisk.directory / "s2.wav", S2))
+    phone = watched.spy("whisper", "9002")
+    assert page.context.browser is not None
+    second = page.context.browser.new_page()
+    one, other = Listening(page, watched, "whisper"), Listening(second, watched)
+    ears = [id_ for id_ in parts_left(world) if id_.startswith("earwitness-ear-")]
+    assert len(ears) == 1, "one for both pages"
+    for listening in (one, other):
+        listening.assert_hears(C, A1, not_hz=(S, S2))
+    watched.part("whispers")
+    one.switch("barge")
+    other.assert_hears(C, A1, S, not_hz=(S2,))
+    one.assert_hears(C, A1, not_hz=(S, S2))
+    watched.part("a page barges")
+    phone.switch("barge")
+    one.assert_hears(C, A1, S2, not_hz=(S,))
+    other.assert_hears(C, A1, S, S2)
+    one.switch("listen")
+    one.assert_hears(C, A1, S2, not_hz=(S,))
+    other.assert_hears(C, A1, S2, not_hz=(S,))
+    watched.part("the phone barges")
+    watched.hang_up()
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    for part, leg, voices in (
+        ("whispers", customer, ()),
+        ("whispers", agent, (S, S2)),
+        ("whispers", phone.leg, ()),
+        ("a page barges", customer, (S,)),
+        ("a page barges", agent, (S, S2)),
+        ("a page barges", phone.leg, (S,)),
+        ("the phone barges", customer, (S2,)),
+        ("the phone barges", agent, (S2,)),
+        ("the phone barges", phone.leg, ()),
+    ):
+        assert_heard(watched, leg, part, *voices, of_hz=(S, S2))
+    until(lambda: not parts_left(world))
+    world.far.behave("9002", "answer", 0.1, None)
+
+
+@pytest.fixture
+def without_websocket(world: World) -> Iterator[None]:
+    """The PBX as one that has no chan_websocket."""
+    module = "chan_websocket.so"
+    world.pbx.cli(f"module unload {module}")
+    yield
+    world.hang_up_all()
+    world.pbx.cli(f"module load {module}")
+    assert world.pbx.ari("GET", f"/asterisk/modules/{module}")["status"] == "Running"
+
+
+@pytest.mark.usefixtures("without_websocket")
+def test_over_rtp(service: Service, world: World, page: Page) -> None:
+    """Where the PBX has no chan_websocket a page hears, speaks and comes back all the same."""
+    watched = watch(service, world)
+    one = Listening(page, watched)
+    one.assert_hears(C, A1)
+    media = [c["name"] for c in world.pbx.ari("GET", "/channels") if "-ear-" in c["id"]]
+    assert [name.partition("/")[0] for name in media] == ["UnicastRTP"]
+    for mode in ("whisper", "barge"):
+        one.switch(mode)
+        one.assert_hears(C, A1, not_hz=(S,))
+        watched.part(mode)
+    _kill(service, "media")
+    page.wait_for_function("connections.filter((connected) => connected).length === 2")
+    one.assert_hears(C, A1, not_hz=(S,))
+    watched.part("again")
+    watched.hang_up()
+    page.wait_for_function("states.at(-1)?.state === 'ended'")
+    customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+    assert_heard(watched, customer, "whisper", A1)
+    for part in ("barge", "again"):
+        assert_heard(watched, customer, part, A1, S)
+    for part in ("whisper", "barge", "again"):
+        assert_heard(watched, agent, part, C, S)
+    until(lambda: not parts_left(world))
+
+
+def test_each_role_is_killed(service: Service, world: World, page: Page) -> None:
+    """A page that barges goes on or comes back, whatever dies, and ends as ever."""
+    watched = watch(service, world)
+    one = Listening(page, watched, "barge")
+    one.assert_hears(C, A1)
+    for role in ("api", "watch", "work", "media"):
+        _kill(service, role)
+        page.wait_for_function("states.at(-1)?.state === 'live'")
+        one.assert_hears(C, A1, not_hz=(S,))
+    page.wait_for_function("connections.filter((connected) => connected).length === 2")
+    until(lambda: [id_ for id_ in parts_left(world) if id_.startswith("earwitness-seat-")])
+    one.assert_hears(C, A1, not_hz=(S,))
+    watched.part("after")
+    watched.hang_up()
+    page.wait_for_function("states.at(-1)?.state === 'ended'")
+    assert one.state()["cause"] == "call-ended"
+    assert_heard(watched, watched.call.leg("customer"), "after", A1, S)
+    assert_heard(watched, watched.call.leg("agent"), "after", C, S)
+    until(lambda: not parts_left(world), 20)
+
+
+def _kill(service: Service, role: str) -> None:
+    """SIGKILL; returns once it runs again."""
+    before = set(service.pids_of(role))
+    service.kill_role(role)
+    until(lambda: set(service.pids_of(role)) - before, 30)

@@ -38,7 +38,7 @@ CHANNEL_IDS = ("1795424777.0", "asterisk-1-1795424777.12", "a/b c")
 @given(ids, st.sampled_from(CHANNEL_IDS))
 def test_the_parts_of_spies_round_trip(spy: UUID, channel: str) -> None:
     """What a spy needs on the PBX says whose it is, and of which channel."""
-    for kind in ("phone", "voice", "tap", "mic"):
+    for kind in ("phone", "voice", "tap", "mic", "seat"):
         built = getattr(names, f"build_{kind}_id")(spy)
         assert names.parse_spy_part(built) == names.SpyPart(kind, spy)
     for kind in ("listen", "ear"):

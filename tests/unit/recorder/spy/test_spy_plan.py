@@ -14,7 +14,9 @@ from recorder.spy.plan import (
     follows,
     is_settled,
     may_need_others,
+    place,
     plan_spy,
+    takes_seat,
     voices,
 )
 from storage.records import CallRecord, Heard, SpyRecord
@@ -148,6 +150,24 @@ def test_what_is_settled() -> None:
     assert not is_settled(whispering, steps, {**whole, listen: frozenset({other, phone})})
     assert not is_settled(whispering, steps, {})
     assert not is_settled(spy(), plan_spy(spy(), call(CUSTOMER, AGENT), ()), whole)
+
+
+def test_what_is_settled_of_a_page() -> None:
+    """A page hears by the shared ear; while it barges it has its seat among the listeners too."""
+    heard = (Heard(ZERO, None, "main-1.0"),)
+    page = spy(destination="browser", heard=heard)
+    barging = spy(destination="browser", mode="barge", heard=heard)
+    quiet, loud = (plan_spy(one, call(CUSTOMER), ()) for one in (page, barging))
+    hear, ear = names.build_hear_id("c", ()), names.build_ear_id("c")
+    bridges = {names.build_listen_id("c"): frozenset({hear, ear})}
+    assert is_settled(page, quiet, bridges)
+    voice = {names.build_say_id(barging.id, "c"), names.build_mic_id(barging.id)}
+    bridges[names.build_voice_id(barging.id)] = frozenset(voice)
+    assert not is_settled(barging, loud, bridges)
+    bridges[names.build_listen_id("c")] |= {names.build_seat_id(barging.id)}
+    assert is_settled(barging, loud, bridges)
+    assert place(barging) == names.build_seat_id(barging.id)
+    assert not takes_seat(spy(mode="barge"))
 
 
 @pytest.mark.parametrize(
