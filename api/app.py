@@ -10,7 +10,7 @@ from api.operation import require_token
 from api.parts import EXTENSION, Parts
 from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from api.problems import register_problems
-from api.routes import calls, docs, events, media, operational, recordings, spies, static
+from api.routes import calls, docs, events, media, operational, recordings, rules, spies, static
 from api.turns import Turns
 from storage.catalogue.engine import Catalogue
 
@@ -60,7 +60,7 @@ def build_app(
     app.before_request(require_token)
     app.after_request(_protect)
     register_problems(app)
-    for module in (calls, recordings, media, spies, events, operational, docs, static):
+    for module in (calls, recordings, media, spies, rules, events, operational, docs, static):
         module.operations.register(app)
     return app
 

@@ -5,7 +5,7 @@ building and validating a model per item takes longer than finding the item.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -21,7 +21,9 @@ from pydantic import (
 )
 
 from storage.records import (
+    Action,
     CallRecord,
+    DecisionRecord,
     Follow,
     Gap,
     Heard,
@@ -83,6 +85,49 @@ class Channel(Answer):
     caller_name: str | None = Field(description="the party's name")
 
 
+class RuleName(Answer):
+    """One version of a rule."""
+
+    id: str
+    version: int
+    name: str
+
+
+class AskedRule(Answer):
+    """What one rule answered."""
+
+    rule_id: str
+    version: int
+    name: str
+    action: Action
+    answer: Literal["matched", "not-matched", "sampled-out", "not-yet", "error"]
+    detail: str = Field(description="why it could not answer, else empty")
+
+
+class Moment(Answer):
+    """The rules were asked: why, what they saw, what each answered, and which won."""
+
+    at: Instant
+    moment: str = Field(
+        description="`begin`, `answer`, `queue`, `agent`, `transfer`, `change` or `time`"
+    )
+    facts: dict[str, Any] = Field(description="the fields of the call as a rule saw them")
+    asked: list[AskedRule]
+    action: Action
+    rule: RuleName | None
+    reason: str
+
+
+class Decision(Answer):
+    """What the rules said of a call."""
+
+    action: Action
+    rule: RuleName | None = Field(description="the one that won; null for the default")
+    reason: str
+    announced: list[str] = Field(description="channels whose parties heard the announcement")
+    moments: list[Moment]
+
+
 class Call(Answer):
     """One conversation as people see it."""
 
@@ -106,8 +151,8 @@ class Call(Answer):
         description="while the call lives, the spies on it; once it has ended, all that were;"
         " empty for a token without `spies.read`"
     )
-    decision: None = Field(
-        description="why the call is recorded or not; null, for there are no rules in this version"
+    decision: Decision | None = Field(
+        description="why the call is recorded or not; null before the rules were asked"
     )
 
 
@@ -140,9 +185,9 @@ class Media(Answer):
 
 
 class Retention(Answer):
-    """How long the recording is kept; both null in this version: for ever, and without a hold."""
+    """How long the recording is kept; there are no holds in this version."""
 
-    expires_at: None
+    expires_at: Instant | None = Field(description="null: it is kept for ever")
     hold: None
 
 
@@ -263,7 +308,10 @@ class SpyPage(PageOf[Spy]):
 
 
 def call_fields(
-    record: CallRecord, recordings: Sequence[UUID], spies: Sequence[UUID]
+    record: CallRecord,
+    recordings: Sequence[UUID],
+    spies: Sequence[UUID],
+    decision: DecisionRecord | None,
 ) -> dict[str, Any]:
     """A call as it is answered."""
     return {
@@ -280,7 +328,17 @@ def call_fields(
         ],
         "recordings": recordings,
         "spies": spies,
-        "decision": None,
+        "decision": _decision_fields(decision) if decision is not None else None,
+    }
+
+
+def _decision_fields(record: DecisionRecord) -> dict[str, Any]:
+    return {
+        "action": record.action,
+        "rule": record.rule,
+        "reason": record.reason,
+        "announced": record.announced,
+        "moments": record.moments,
     }
 
 
@@ -304,9 +362,15 @@ def recording_fields(record: RecordingRecord, base_url: str) -> dict[str, Any]:
         "tags": record.tags,
         "note": record.note,
         "media": _media_fields(record),
-        "retention": {"expires_at": None, "hold": None},
+        "retention": {"expires_at": _expires_at(record), "hold": None},
         "links": _links(record, base_url),
     }
+
+
+def _expires_at(record: RecordingRecord) -> datetime | None:
+    if record.retention_days is None or record.started_at is None:
+        return None
+    return _utc(record.started_at + timedelta(days=record.retention_days))
 
 
 def spy_fields(record: SpyRecord, audio_url: str | None = None) -> dict[str, Any]:
@@ -420,6 +484,7 @@ def _last_digits(text: str) -> str:
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_without_nul)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_without_nul)]
 Time = Annotated[AwareDatetime, BeforeValidator(_read_instant)]
 Number = Annotated[
     str, StringConstraints(pattern=r"^[+ ]?[0-9*#]{1,32}$"), AfterValidator(_last_digits)

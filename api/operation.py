@@ -130,6 +130,18 @@ class Operations:
         """Declare what acts, by POST; with an Idempotency-Key it acts once."""
         return self._declare("POST", rule, needs, answers, body=body, errors=errors)
 
+    def put(
+        self,
+        rule: str,
+        needs: str,
+        answers: Mapping[int, Told],
+        *,
+        body: type[BaseModel],
+        errors: Errors = (),
+    ) -> Callable[[Handler], Handler]:
+        """Declare what replaces a thing as a whole; it may be repeated."""
+        return self._declare("PUT", rule, needs, answers, body=body, errors=errors)
+
     def patch(
         self,
         rule: str,

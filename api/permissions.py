@@ -17,6 +17,8 @@ SPIES_LISTEN = "spies.listen"
 SPIES_WHISPER = "spies.whisper"
 SPIES_BARGE = "spies.barge"
 EVENTS_READ = "events.read"
+RULES_READ = "rules.read"
+RULES_WRITE = "rules.write"
 METRICS_READ = "metrics.read"
 
 PERMISSIONS: Mapping[str, str] = {
@@ -29,6 +31,8 @@ PERMISSIONS: Mapping[str, str] = {
     SPIES_WHISPER: "talk to the agent of a live call alone",
     SPIES_BARGE: "talk to everybody on a live call",
     EVENTS_READ: "follow what happens to the calls, recordings and spies that the token may see",
+    RULES_READ: "see the rules and their versions, and try drafts on past calls",
+    RULES_WRITE: "add, change and delete rules",
     METRICS_READ: "read the metrics",
 }
 
@@ -43,7 +47,7 @@ _SEES_AND_HEARS = frozenset({CALLS_READ, RECORDINGS_READ, RECORDINGS_HEAR})
 
 ROLES: Mapping[str, frozenset[str]] = {
     "admin": frozenset(PERMISSIONS),
-    "compliance": _SEES_AND_HEARS | {SPIES_READ, EVENTS_READ},
+    "compliance": _SEES_AND_HEARS | {SPIES_READ, EVENTS_READ, RULES_READ},
     "supervisor": _SEES_AND_HEARS
     | {RECORDINGS_CONTROL, SPIES_READ, EVENTS_READ}
     | frozenset(MODES.values()),

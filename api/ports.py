@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from storage.records import Follow, Format, Layout, Mode, RecordingRecord, SpyRecord
+from storage.records import Follow, Format, Layout, Mode, RecordingRecord, RuleRecord, SpyRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +16,14 @@ class ApiSettings:
     `public_url` is what links in answers begin with, "" for the address that was asked;
     `pbxs` are the names of the PBXs that have to be connected for the service to be ready.
     `media_url` is where browsers reach the media server, "" for `media_port` of our own host.
+    `rules` are those of the configuration.
     """
 
     public_url: str = ""
     pbxs: tuple[str, ...] = ()
     media_url: str = ""
     media_port: int = 8081
+    rules: tuple[RuleRecord, ...] = ()
 
 
 class Stream(Protocol):

@@ -49,6 +49,8 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     AudioNotStoredYet: 409,
     errors.CallEnded: 409,
     errors.NothingToRecord: 409,
+    errors.RecordingForbidden: 409,
+    errors.RecordingForced: 409,
     errors.RecordingNotActive: 409,
     errors.SpyEnded: 409,
     errors.RuleReadOnly: 409,
@@ -105,9 +107,18 @@ def build_problem(error: EarwitnessError) -> Problem:
         title=title,
         status=status,
         detail=title if status >= 500 else str(error),
-        members={"errors": error.errors} if isinstance(error, RequestInvalid) else {},
+        members=_members(error),
         headers=_headers(error, status),
     )
+
+
+def _members(error: EarwitnessError) -> Mapping[str, Any]:
+    """What programs want to know besides."""
+    if isinstance(error, RequestInvalid):
+        return {"errors": error.errors}
+    if isinstance(error, errors.RuleInvalid):
+        return {"field": error.field, "position": error.position, "hint": error.hint}
+    return {}
 
 
 def _headers(error: EarwitnessError, status: int) -> Sequence[tuple[str, str]]:

@@ -29,10 +29,13 @@ from pydantic_settings import (
 )
 
 from storage.errors import ConfigurationInvalid
+from storage.records import Action, RuleRecord
 
 ENVIRONMENT_PREFIX = "EARWITNESS_"
 # A PBX's name is the first part of call ids and object keys.
 PBX_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,30}")
+KEYS = r"^[0-9A-D*#]{0,8}$"
+SOUND = r"^(sound|recording|tone):\S+$"
 
 
 class Section(BaseModel):
@@ -163,14 +166,61 @@ class Pbx(Section):
         return value
 
 
-class Recording(Section):
-    """How calls are recorded where nobody says otherwise."""
+class Dtmf(Section):
+    """What agents press on their phones; "" is nothing."""
 
+    toggle: str = Field("*1", pattern=KEYS)
+    pause: str = Field("*2", pattern=KEYS)
+
+    @model_validator(mode="after")
+    def _are_told_apart(self) -> Self:
+        if self.toggle and self.pause and self.toggle.startswith(self.pause):
+            raise ValueError("toggle begins with pause: one would never be understood")
+        if self.toggle and self.pause.startswith(self.toggle):
+            raise ValueError("pause begins with toggle: one would never be understood")
+        return self
+
+
+class Recording(Section):
+    """How calls are recorded where no rule says otherwise."""
+
+    default: Literal["record", "on_demand", "never"] = "never"
     record_all: bool = False
     layout: Literal["dual", "mono"] = "dual"
     format: Literal["opus", "mp3", "flac", "wav"] = "opus"
     pause: Literal["silence", "skip"] = "silence"
     resume_after_s: int = Field(0, ge=0)
+    dtmf: Dtmf = Dtmf()
+
+
+class Rule(Section):
+    """Which calls are recorded, and how; see docs/rules.md."""
+
+    name: str = Field(min_length=1, max_length=100)
+    when: str = ""
+    action: Action
+    priority: int | None = None
+    enabled: bool = True
+    begins: Literal["ringing", "answer"] = "answer"
+    sample_percent: float = Field(100, ge=0, le=100)
+    variables: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    timezone: str = "UTC"
+    layout: Literal["dual", "mono"] | None = None
+    format: Literal["opus", "mp3", "flac", "wav"] | None = None
+    retention_days: int | None = Field(None, ge=1)
+    tags: tuple[str, ...] = ()
+    announcement: str | None = Field(None, pattern=SOUND)
+    announce_to: Literal["customer", "both"] = "customer"
+    beep_every_s: int = Field(0, ge=0)
+
+    def as_record(self, number: int) -> RuleRecord:
+        """The rule that stands at place `number` of the file, counted from 1."""
+        fields = self.model_dump(exclude={"priority"})
+        priority = self.priority if self.priority is not None else 100 * number
+        return RuleRecord(
+            **fields, id=f"config-{number}", version=1, origin="config", priority=priority
+        )
 
 
 class Config(BaseSettings):
@@ -190,6 +240,17 @@ class Config(BaseSettings):
     objects: Objects = Objects()
     pbx: tuple[Pbx, ...] = ()
     recording: Recording = Recording()
+    rule: tuple[Rule, ...] = ()
+
+    @property
+    def default_action(self) -> Action:
+        """What is done with a call that no rule matches; `record_all` is short for "record"."""
+        return "record" if self.recording.record_all else self.recording.default
+
+    @property
+    def rules(self) -> tuple[RuleRecord, ...]:
+        """The rules of the file, in its order."""
+        return tuple(rule.as_record(number) for number, rule in enumerate(self.rule, 1))
 
     @field_validator("pbx")
     @classmethod

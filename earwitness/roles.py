@@ -55,6 +55,7 @@ def api(config: Config) -> None:
             pbxs=tuple(pbx.name for pbx in config.pbx),
             media_url=config.media.public_url,
             media_port=config.media.port,
+            rules=config.rules,
         )
 
         def build() -> Any:

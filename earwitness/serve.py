@@ -22,7 +22,7 @@ from earwitness.config import Config
 from earwitness.embedded import Server, objects_of, postgres_of
 from earwitness.roles import ROLES
 from earwitness.signals import until_signal
-from earwitness.wiring import Parts
+from earwitness.wiring import Parts, check_rules
 from storage.errors import ConfigurationInvalid, EarwitnessError
 
 log = structlog.get_logger()
@@ -43,6 +43,7 @@ def serve(path: Path, config: Config) -> None:
         _require_port("server.port", config.server.host, config.server.port)
         _require_port("media.port", config.media.host, config.media.port)
         _require_directory(config.data.directory)
+        check_rules(config)
         servers = _servers(config)
         for server in servers:
             stack.callback(server.stop)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earwitness.config import Config
-from storage.errors import ConfigurationInvalid
+from storage.errors import ConfigurationInvalid, RuleInvalid
 
 if TYPE_CHECKING:
     from recorder.ari import Ari
     from recorder.capture import Capture
+    from recorder.decisions import RuleBook
+    from recorder.demand import Wish
     from recorder.finish import Finisher
     from recorder.spy.spies import Spies
     from recorder.watch import Watch
@@ -98,11 +100,20 @@ class Parts:
         return Spies(self.catalogue, self.pbxs, trunks)
 
     @cached_property
+    def book(self) -> "RuleBook":
+        """The rules. Raises ConfigurationInvalid for one of the file that cannot be asked."""
+        from recorder.decisions import RuleBook
+
+        check_rules(self.config)
+        return RuleBook(self.catalogue, self.config.rules, self.config.default_action)
+
+    @cached_property
     def watches(self) -> "tuple[Watch, ...]":
         """A watcher for each PBX."""
         from recorder.watch import Orders, Watch
 
         wanted = self.config.recording
+        keys: dict[str, Wish] = {wanted.dtmf.toggle: "toggle", wanted.dtmf.pause: "pause"}
         return tuple(
             Watch(
                 pbx.name,
@@ -110,7 +121,12 @@ class Parts:
                 self.catalogue,
                 self.capture,
                 self.spies,
-                Orders(pbx.trunks, wanted.record_all, wanted.resume_after_s),
+                self.book,
+                Orders(
+                    pbx.trunks,
+                    wanted.resume_after_s,
+                    {pressed: wish for pressed, wish in keys.items() if pressed},
+                ),
             )
             for pbx in self.config.pbx
         )
@@ -126,3 +142,19 @@ class Parts:
     def spool(self) -> Path:
         """Where files are while they are encoded."""
         return self.config.data.directory / "spool"
+
+
+def check_rules(config: Config) -> None:
+    """Raises ConfigurationInvalid for a rule of the file that cannot be asked, and says where."""
+    if not config.rule:
+        return
+    from recorder.rules import compile_rule
+
+    for number, rule in enumerate(config.rules):
+        try:
+            compile_rule(rule)
+        except RuleInvalid as error:
+            place = f" at character {error.position}" if error.position is not None else ""
+            hint = f" ({error.hint})" if error.hint else ""
+            told = f"rule.{number}.{error.field}: {error}{place}{hint}"
+            raise ConfigurationInvalid(told) from error

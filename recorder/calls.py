@@ -41,6 +41,7 @@ class Leg:
     channel: ari.Channel
     party: str | None
     exten: str
+    context: str = ""
     joined_at: datetime | None = None
     side: Side | None = None
     bridge_id: str | None = None
@@ -101,6 +102,11 @@ class CallModel:
     def live_call_ids(self) -> tuple[str, ...]:
         """Every call that has not ended."""
         return tuple(self._id(call) for call in self._calls.values() if call.ended_at is None)
+
+    def find_call_of(self, channel_id: str) -> str | None:
+        """The call that a live channel belongs to; None where it belongs to none."""
+        linkedid = self._call_of.get(channel_id)
+        return self._id(self._calls[linkedid]) if linkedid is not None else None
 
     def is_split(self) -> bool:
         """Whether a bridge joins channels of different calls: a linkedid was read too early."""
@@ -193,7 +199,8 @@ class CallModel:
             call = self._calls[linkedid] = _Call(linkedid, channel.created_at)
         if channel.id not in call.legs:  # an id is never used twice, but may be told twice
             call.ended_at = None
-            leg = Leg(channel, self._party(channel), channel.dialplan.exten)
+            dialled = channel.dialplan
+            leg = Leg(channel, self._party(channel), dialled.exten, dialled.context)
             call.legs[channel.id] = leg
             self._call_of[channel.id] = linkedid
         return self._refresh(channel, channel.created_at)
@@ -384,6 +391,7 @@ def _entry(leg: Leg) -> dict[str, object]:
         "number": channel.caller.number or None,
         "caller_name": channel.caller.name or None,
         "exten": leg.exten,
+        "context": leg.context,
         "created_at": channel.created_at.isoformat(),
         "joined_at": leg.joined_at.isoformat() if leg.joined_at else None,
         "side": leg.side,
@@ -411,6 +419,7 @@ def _restore_leg(entry: Mapping[str, Any]) -> Leg:
         entry["exten"],
         joined_at=_instant(entry["joined_at"]),
         side=entry["side"],
+        context=entry.get("context", ""),  # calls of before there were rules have none
         bridge_id=entry["bridge_id"],
         left_at=_instant(entry["left_at"]),
         vanished=entry["vanished"],

@@ -10,7 +10,7 @@ A pause ends the captures: while it lasts nothing listens to the call at all.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -24,16 +24,27 @@ from recorder.plan import Plan, is_over, legs_to_capture, plan, side_of
 from recorder.spy.plan import voices
 from recorder.stasis import in_stasis
 from storage import jobs, states
-from storage.catalogue import calls, recordings, segments, spies
+from storage.catalogue import calls, decisions, recordings, segments, spies
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import PEOPLE
 from storage.errors import (
     CallEnded,
     NothingToRecord,
     PbxUnavailable,
+    RecordingForbidden,
+    RecordingForced,
     RecordingNotActive,
 )
-from storage.records import CallRecord, Format, Layout, RecordingRecord, SegmentRecord, Side
+from storage.records import (
+    CallRecord,
+    DecisionRecord,
+    Format,
+    Layout,
+    RecordingRecord,
+    RuleRecord,
+    SegmentRecord,
+    Side,
+)
 
 log = structlog.get_logger()
 
@@ -52,8 +63,9 @@ class Defaults:
 class Capture:
     """What can be done with recordings while their calls live.
 
-    Raises NoSuchCall, NoSuchRecording, CallEnded, NothingToRecord, RecordingNotActive, and
-    PbxUnavailable where the PBX does not answer or is not configured in this process.
+    Raises NoSuchCall, NoSuchRecording, CallEnded, NothingToRecord, RecordingForbidden,
+    RecordingForced, RecordingNotActive, and PbxUnavailable where the PBX does not answer or is not
+    configured in this process.
     """
 
     def __init__(
@@ -72,8 +84,9 @@ class Capture:
         layout: Layout | None = None,
         format: Format | None = None,
         tags: Sequence[str] = (),
+        rule: RuleRecord | None = None,
     ) -> RecordingRecord:
-        """Promise to keep the call's audio from now on, and begin.
+        """Promise to keep the call's audio from now on, and begin; a rule brings its own terms.
 
         Where the PBX does not answer, the recording is returned as `requested`: the promise is
         written down, and the watcher begins as soon as it can.
@@ -81,6 +94,7 @@ class Capture:
         with self._catalogue.begin() as tx:
             call = calls.get_call(tx, call_id)
             _refuse_unrecordable(call)
+            _refuse_forbidden(decisions.find_decision(tx, call_id), call_id)
             record = RecordingRecord(
                 id=uuid7(),
                 call_id=call.id,
@@ -93,6 +107,7 @@ class Capture:
                 tags=tuple(tags),
                 **{name: getattr(call, name) for name in PEOPLE},
             )
+            record = _under(rule, record) if rule is not None else record
             recordings.create_recording(tx, record)
         log.info("recording.requested", recording=str(record.id), call=call.id, by=by)
         try:
@@ -118,15 +133,17 @@ class Capture:
         return self.settle(recording_id)
 
     def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
-        """End the recording and keep it, while the call goes on."""
+        """End the recording and keep it, while the call goes on. Raises RecordingForced."""
         with self._catalogue.begin() as tx:
+            _refuse_forced(tx, recording_id)
             _require(_end(tx, recording_id, datetime.now(UTC)), tx, recording_id)
         log.info("recording.stopped", recording=str(recording_id), by=by)
         return self.settle(recording_id)
 
     def discard(self, recording_id: UUID, *, by: str) -> RecordingRecord:
-        """End the recording and keep nothing of it."""
+        """End the recording and keep nothing of it. Raises RecordingForced."""
         with self._catalogue.begin() as tx:
+            _refuse_forced(tx, recording_id)
             now = datetime.now(UTC)
             moved = recordings.move(
                 tx, recording_id, to="discarded", ended_at=now, reason=f"discarded by {by}"
@@ -310,6 +327,36 @@ def _refuse_unrecordable(call: CallRecord) -> None:
         raise CallEnded(f"call {call.id} has ended")
     if not legs_to_capture(call):
         raise NothingToRecord(f"nobody has answered call {call.id} yet")
+
+
+def _under(rule: RuleRecord, record: RecordingRecord) -> RecordingRecord:
+    """The recording on the rule's terms; what the rule leaves open stays as it is."""
+    return replace(
+        record,
+        rule=rule.name,
+        layout=rule.layout or record.layout,
+        format=rule.format or record.format,
+        tags=tuple(dict.fromkeys([*rule.tags, *record.tags])),
+        retention_days=rule.retention_days,
+        announcement=rule.announcement,
+        beep_every_s=rule.beep_every_s,
+    )
+
+
+def _refuse_forbidden(decision: DecisionRecord | None, call_id: str) -> None:
+    """A rule that says never beats whoever asks; the default does not."""
+    if decision is not None and decision.action == "never" and decision.rule is not None:
+        raise RecordingForbidden(f"rule {decision.rule['name']!r} forbids to record call {call_id}")
+
+
+def _refuse_forced(tx: Connection, recording_id: UUID) -> None:
+    """What a rule forces nobody ends before the call does."""
+    recording = recordings.get_recording(tx, recording_id)
+    decision = decisions.find_decision(tx, recording.call_id)
+    if decision is None or decision.action != "force" or decision.rule is None:
+        return
+    if recording.rule == decision.rule["name"] and recording.state in states.LIVE:
+        raise RecordingForced(f"rule {recording.rule!r} forces this recording")
 
 
 def _find_in(tx: Connection, recording_id: UUID, state: str) -> RecordingRecord | None:

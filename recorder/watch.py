@@ -10,7 +10,7 @@ missed — our restart, the PBX's, a lost connection — is found by listing wha
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,20 +22,25 @@ from recorder import ari, names
 from recorder.ari import Ari, AriError
 from recorder.calls import HELPERS, CallModel, belongs_to_call
 from recorder.capture import Capture
-from recorder.plan import is_conversation, plan
+from recorder.decisions import Decisions, RuleBook
+from recorder.demand import ORDERS, Demand, Order, Wish
+from recorder.keys import Keys
+from recorder.plan import plan
+from recorder.sounds import Sounds
 from recorder.spy.plan import follows, voices
 from recorder.spy.spies import Spies
 from storage import states
 from storage.catalogue import calls, pbxs, recordings, segments, spies
 from storage.catalogue.engine import Catalogue, Lock
 from storage.catalogue.recordings import PEOPLE
-from storage.errors import CallEnded, EarwitnessError, NothingToRecord
+from storage.errors import EarwitnessError
 from storage.records import CallRecord, PbxRecord, RecordingRecord
 
 log = structlog.get_logger()
 
 TICK_S = 1.0
 CHECK_EVERY = timedelta(seconds=5)
+ASK_EVERY = timedelta(seconds=1)
 BATCH = 1000
 LANES = 8
 LINKEDID = "CHANNEL(linkedid)"
@@ -51,6 +56,7 @@ EVENTS = (
     "ChannelEnteredBridge",
     "ChannelLeftBridge",
     "ChannelStateChange",
+    "ChannelUserevent",
     "RecordingFailed",
     "RecordingFinished",
     "RecordingStarted",
@@ -63,8 +69,8 @@ class Orders:
     """What the administrator wants of every call on the PBX."""
 
     trunks: tuple[str, ...]
-    record_all: bool = False
     resume_after_s: int = 0
+    keys: Mapping[str, Wish] = field(default_factory=dict)
 
 
 class Lanes:
@@ -101,6 +107,7 @@ class Watch:
     catalogue: Catalogue
     capture: Capture
     spies: Spies
+    book: RuleBook
     orders: Orders
 
     def run(self, stop: threading.Event) -> None:
@@ -134,6 +141,7 @@ class Watch:
                     session.check(lock)
         finally:
             lanes.close()
+            session.close()
 
 
 class _Session:
@@ -146,6 +154,12 @@ class _Session:
         self._capture = watch.capture
         self._spies = watch.spies
         self._orders = watch.orders
+        self._sounds = Sounds(watch.client)
+        self._decisions = Decisions(
+            watch.catalogue, watch.client, self._sounds, watch.capture, watch.book
+        )
+        self._demand = Demand(watch.catalogue, watch.capture)
+        self._keys = Keys(watch.orders.keys)
         self._lanes = lanes
         self._model = CallModel(self._name, self._orders.trunks)
         self._saved: dict[str, CallRecord] = {}
@@ -154,7 +168,7 @@ class _Session:
         self._stale = False
         self._had_spies = True  # until it is known otherwise
         self._lost_at: datetime | None = None
-        self._checked_at = datetime.now(UTC)
+        self._checked_at = self._asked_at = datetime.now(UTC)
         self._restore()
 
     def _restore(self) -> None:
@@ -162,6 +176,10 @@ class _Session:
             for record in calls.list_live_calls(tx, pbx=self._name):
                 self._model.restore(record)
                 self._saved[record.id] = record
+
+    def close(self) -> None:
+        """What is being said is said to its end."""
+        self._sounds.close()
 
     # Events
 
@@ -191,9 +209,10 @@ class _Session:
                 self._spy_part(item, part)
             case ari.ChannelDestroyed(channel=channel) if part := names.parse_spy_part(channel.id):
                 self._spy_part(item, part)
-            case ari.DtmfReceived(channel=channel):
-                if part := names.parse_spy_part(channel.id):
-                    self._spy_part(item, part)
+            case ari.DtmfReceived():
+                self._key_pressed(item)
+            case ari.ChannelUserevent(eventname="earwitness"):
+                self._asked_for(item)
             case ari.StasisStart(channel=channel) if channel.technology not in HELPERS:
                 self._send_back(channel)
             case ari.Event():
@@ -229,6 +248,33 @@ class _Session:
             key = str(one.recording_id)
             self._lanes.submit(key, self._capture.segment_ended, one.segment_id, at, cause)
             self._lanes.submit(key, self._capture.settle, one.recording_id)
+
+    def _key_pressed(self, item: ari.DtmfReceived) -> None:
+        channel_id = item.channel.id
+        if part := names.parse_spy_part(channel_id):
+            self._spy_part(item, part)
+            return
+        wish = self._keys.press(channel_id, item.digit, item.at)
+        call_id = self._model.find_call_of(channel_id)
+        if wish is not None and call_id is not None:
+            self._lanes.submit(
+                call_id, self._demand.pressed, self._sounds, call_id, channel_id, wish
+            )
+
+    def _asked_for(self, item: ari.ChannelUserevent) -> None:
+        """A dialplan, or another program, sent the user event `earwitness` with an `action`."""
+        call_id = self._model.find_call_of(item.channel.id) if item.channel is not None else None
+        order = str(item.userevent.get("action", ""))
+        if call_id is None or order not in ORDERS:
+            log.warning("watch.no-such-order", pbx=self._name, order=order, call=call_id)
+            return
+        self._lanes.submit(call_id, self._carry_out, call_id, order)
+
+    def _carry_out(self, call_id: str, order: Order) -> None:
+        try:
+            self._demand.carry_out(call_id, order, by="dialplan", trigger="dialplan")
+        except EarwitnessError as error:
+            log.warning("watch.order-refused", call=call_id, order=order, reason=str(error))
 
     def _spy_part(self, item: ari.Event, part: names.SpyPart) -> None:
         """Something happened to a channel of spies."""
@@ -279,7 +325,7 @@ class _Session:
         self._check_recordings()
         self._lanes.submit(self._name, self._spies.check, self._name)
         for call_id in self._model.live_call_ids():
-            self._lanes.submit(call_id, self._record_by_itself, call_id)
+            self._lanes.submit(call_id, self._consider, call_id)
 
     def _rebuild(self, lost_at: datetime | None) -> None:
         listed = [channel for channel in self._ari.list_channels() if belongs_to_call(channel)]
@@ -324,7 +370,7 @@ class _Session:
         before = self._saved.get(record.id)
         if before is None or before.state != record.state:
             log.info(f"call.{record.state}", call=record.id, direction=record.direction)
-        if _shape(record) != _shape(before):
+        if _shape(record) != _shape(before) or _people(record) != _people(before):
             self._lanes.submit(record.id, self._settle_call, record)
             self._settle_spies(record)
         self._saved[record.id] = record
@@ -361,27 +407,19 @@ class _Session:
             live = recordings.list_recordings_of_calls(tx, [record.id], in_states=states.LIVE)
         for recording in live:
             self._capture.settle(recording.id)
-        if is_conversation(record):
-            self._record_by_itself(record.id)
+        self._decisions.consider(record)
 
-    def _record_by_itself(self, call_id: str) -> None:
-        """Begin the recording of a call that must be recorded, once in its life."""
-        if not self._orders.record_all:
-            return
+    def _consider(self, call_id: str) -> None:
         with self._catalogue.begin() as tx:
             record = calls.get_call(tx, call_id)
-            known = recordings.list_recordings_of_calls(tx, [call_id])
-        if is_conversation(record) and not any(one.trigger == "rule" for one in known):
-            try:
-                self._capture.start(call_id, by="record_all", trigger="rule")
-            except (CallEnded, NothingToRecord) as error:
-                log.info("recording.too-late", call=call_id, reason=str(error))
+        self._decisions.consider(record)
 
     # The check that needs no event
 
     def check(self, lock: Lock) -> None:
         """Every few seconds: are we still the owner, and is every recording what it should be?"""
         now = datetime.now(UTC)
+        self._ask_again(now)
         if now - self._checked_at < CHECK_EVERY:
             return
         self._checked_at = now
@@ -393,6 +431,16 @@ class _Session:
         if self._connected:
             self._check_recordings()
             self._check_spies()
+
+    def _ask_again(self, now: datetime) -> None:
+        """Every second the rules that read the clock; every five, whether a call is recorded that
+        should be."""
+        every = ASK_EVERY if self._decisions.follows_time() else CHECK_EVERY
+        if self._connected and now - self._asked_at >= every:
+            self._asked_at = now
+            for call_id in self._model.live_call_ids():
+                self._lanes.submit(call_id, self._consider, call_id)
+        self._lanes.submit(self._name, self._decisions.beep, self._name)
 
     def _check_recordings(self) -> None:
         with self._catalogue.begin() as tx:

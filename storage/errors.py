@@ -9,6 +9,8 @@
     ├── NoSuchObject                the store holds nothing under this key
     ├── CallEnded                   nothing can be recorded of, or heard on, a call that is over
     ├── NothingToRecord             the call has no leg that carries speech yet
+    ├── RecordingForbidden          a rule says that the call is never recorded
+    ├── RecordingForced             a rule says that the call is recorded to its end
     ├── RecordingNotActive          it has ended, or is not in the state that the request needs
     ├── SpyEnded                    the spy is over: it can be switched no more
     ├── BadDestination              a spy can be heard on a phone, TECH/resource, or in the browser
@@ -86,6 +88,18 @@ class NothingToRecord(EarwitnessError):
     """No leg of the call carries speech yet."""
 
     error_id = "nothing-to-record"
+
+
+class RecordingForbidden(EarwitnessError):
+    """A rule says that this call is never recorded."""
+
+    error_id = "recording-forbidden"
+
+
+class RecordingForced(EarwitnessError):
+    """A rule says that this call is recorded to its end."""
+
+    error_id = "recording-forced"
 
 
 class RecordingNotActive(EarwitnessError):

@@ -90,6 +90,9 @@ class RecordingRecord:
     pauses: tuple[Pause, ...] = ()
     gaps: tuple[Gap, ...] = ()
     tags: tuple[str, ...] = ()
+    retention_days: int | None = None
+    announcement: str | None = None
+    beep_every_s: int = 0
     note: str | None = None
     content_type: str | None = None
     channels: int | None = None
@@ -231,3 +234,20 @@ class RuleRecord:
     changed_at: datetime | None = None
     changed_by: str | None = None
     deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """What the rules said of a call.
+
+    `rule` is the id, version and name of the one that won, None for the default. `moments` are
+    JSON-able: each says when and why the rules were asked, what they saw, and what each answered.
+    `announced` are the channels whose parties were told that they are recorded.
+    """
+
+    call_id: str
+    action: Action
+    rule: Mapping[str, Any] | None
+    reason: str
+    moments: tuple[Mapping[str, Any], ...]
+    announced: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -100,6 +101,9 @@ recording = Table(
     Column("pauses", JSONB, nullable=False, server_default=text("'[]'")),
     Column("gaps", JSONB, nullable=False, server_default=text("'[]'")),
     Column("tags", ARRAY(Text), nullable=False),
+    Column("retention_days", Integer),
+    Column("announcement", Text),
+    Column("beep_every_s", Integer, nullable=False, server_default=text("0")),
     Column("note", Text),
     Column("content_type", Text),
     Column("channels", SmallInteger),
@@ -216,6 +220,49 @@ event = Table(
     Column("at", Instant, nullable=False, server_default=text("clock_timestamp()"), index=True),
     Column("agent", Text),
     Column("data", JSONB, nullable=False),
+)
+
+# Every version of every rule; the highest is the one that counts.
+rule = Table(
+    "rule",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("when", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("begins", Text, nullable=False),
+    Column("sample_percent", Float, nullable=False),
+    Column("variables", ARRAY(Text), nullable=False),
+    Column("headers", ARRAY(Text), nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("layout", Text),
+    Column("format", Text),
+    Column("retention_days", Integer),
+    Column("tags", ARRAY(Text), nullable=False),
+    Column("announcement", Text),
+    Column("announce_to", Text, nullable=False),
+    Column("beep_every_s", Integer, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    _one_of("action", "force", "record", "on_demand", "never"),
+    _one_of("begins", "ringing", "answer"),
+    _one_of("announce_to", "customer", "both"),
+)
+
+# Beside the call, not in it: calls are written often, and by the call model alone.
+decision = Table(
+    "decision",
+    metadata,
+    Column("call_id", Text, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("rule", JSONB(none_as_null=True)),
+    Column("reason", Text, nullable=False),
+    Column("moments", JSONB, nullable=False),
+    Column("announced", ARRAY(Text), nullable=False, server_default=text("'{}'")),
 )
 
 audit = Table(

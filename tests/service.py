@@ -26,14 +26,16 @@ class Service:
     It survives `kill`: `start` again takes up the same directory.
     """
 
-    def __init__(self, directory: Path, pbx: Asterisk, **recording: Any) -> None:
+    def __init__(
+        self, directory: Path, pbx: Asterisk, *, rules: str = "", **recording: Any
+    ) -> None:
         self.directory = directory
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = directory / "config.toml"
         self.log = directory / "service.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.config.write_text(self._configuration(pbx, recording))
+        self.config.write_text(self._configuration(pbx, recording) + "\n" + rules)
         self._session = requests.Session()
 
     def _configuration(self, pbx: Asterisk, recording: Mapping[str, Any]) -> str:

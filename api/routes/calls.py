@@ -23,8 +23,15 @@ from api.operation import Operations, Told, answer, json
 from api.parts import parts
 from api.permissions import CALLS_READ, RECORDINGS_CONTROL, SPIES_READ
 from storage import states
-from storage.catalogue import calls, recordings, spies
-from storage.errors import BadCursor, CallEnded, NoSuchCall, NothingToRecord, PbxUnavailable
+from storage.catalogue import calls, decisions, recordings, spies
+from storage.errors import (
+    BadCursor,
+    CallEnded,
+    NoSuchCall,
+    NothingToRecord,
+    PbxUnavailable,
+    RecordingForbidden,
+)
 from storage.records import CallRecord
 
 operations = Operations("/api/v1", tag="calls")
@@ -58,7 +65,7 @@ def get_call(call_id: str) -> Response:
     RECORDINGS_CONTROL,
     {201: Told("The recording has begun.", Recording, headers={"Location": "the recording"})},
     body=NewRecording,
-    errors=(NoSuchCall, CallEnded, NothingToRecord, PbxUnavailable),
+    errors=(NoSuchCall, CallEnded, NothingToRecord, RecordingForbidden, PbxUnavailable),
 )
 def start_recording(call_id: str, body: NewRecording) -> Response:
     """Start to record a call."""
@@ -87,4 +94,5 @@ def _fields_of(tx: Connection, found: Sequence[CallRecord]) -> list[dict[str, An
         for spy in spies.list_spies_of_calls(tx, ended, live_only=False):
             if ended[spy.call_id] or spy.state in states.SPY_LIVE:
                 spying[spy.call_id].append(spy.id)
-    return [call_fields(call, made[call.id], spying[call.id]) for call in found]
+    said = {one.call_id: one for one in decisions.list_decisions(tx, ended)}
+    return [call_fields(call, made[call.id], spying[call.id], said.get(call.id)) for call in found]

@@ -11,7 +11,7 @@ from api.errors import Busy
 from api.feed import Feed
 from api.operation import Operations, Told
 from api.parts import parts
-from api.permissions import CALLS_READ, EVENTS_READ, RECORDINGS_READ, SPIES_READ
+from api.permissions import CALLS_READ, EVENTS_READ, RECORDINGS_READ, RULES_READ, SPIES_READ
 from storage.catalogue import events
 from storage.errors import BadCursor, CatalogueUnavailable
 from storage.records import EventRecord
@@ -23,7 +23,12 @@ RETRY_MS = 2000
 # Who is asking is found out anew by then: the client comes back and goes on where it was.
 STREAM_ENDS_AFTER_S = 3600.0
 # The permission that shows the events of each kind.
-SHOWN_BY = {"call": CALLS_READ, "recording": RECORDINGS_READ, "spy": SPIES_READ}
+SHOWN_BY = {
+    "call": CALLS_READ,
+    "recording": RECORDINGS_READ,
+    "spy": SPIES_READ,
+    "rule": RULES_READ,
+}
 HEADERS = {"X-Accel-Buffering": "no"}  # nginx would keep events back
 EVENT_STREAM = "text/event-stream"
 

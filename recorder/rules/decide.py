@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from recorder.rules.expression import Asking, CompiledRule, RuleFailed, compile_rule
+from recorder.rules.expression import Asking, CompiledRule, RuleFailed, compile_kept
 from recorder.rules.facts import Facts
 from storage.records import Action, RuleRecord
 
@@ -42,12 +42,12 @@ class Decision:
 
 
 class RuleSet:
-    """The rules of this moment, in the order in which they are asked. Raises RuleInvalid."""
+    """The rules of this moment, in the order in which they are asked."""
 
     def __init__(self, records: Iterable[RuleRecord], default: Action = "never") -> None:
         enabled = (one for one in records if one.enabled and not one.deleted)
         ordered = sorted(enabled, key=lambda one: (one.priority, one.id))
-        self._rules = tuple(compile_rule(one) for one in ordered)
+        self._rules = tuple(compile_kept(one) for one in ordered)
         self._default = default
         self.variables = tuple(sorted({name for one in ordered for name in one.variables}))
         self.headers = tuple(sorted({name for one in ordered for name in one.headers}))
@@ -59,7 +59,7 @@ class RuleSet:
         winner: tuple[int, RuleRecord, Action] | None = None
         for rule, answer in self._ask(facts, call_id):
             asked.append(answer)
-            action = _acts(answer)
+            action = _acts(answer, rule.record, facts)
             if action is not None and (winner is None or _RANK[action] < winner[0]):
                 winner = (_RANK[action], rule.record, action)
                 if winner[0] == _FIRST:
@@ -98,14 +98,18 @@ def _answer(rule: CompiledRule, facts: Facts, asking: Asking, call_id: str) -> A
 def _matched(record: RuleRecord, facts: Facts, call_id: str) -> Answer:
     if not is_sampled(record, call_id):
         return "sampled-out"
-    is_early = record.begins == "answer" and record.action != "never" and not facts.answered
+    is_early = record.action != "never" and not _has_begun(record, facts)
     return "not-yet" if is_early else "matched"
 
 
-def _acts(asked: Asked) -> Action | None:
+def _has_begun(record: RuleRecord, facts: Facts) -> bool:
+    return facts.answered or record.begins == "ringing"
+
+
+def _acts(asked: Asked, record: RuleRecord, facts: Facts) -> Action | None:
     """What the answer asks for: a rule that fails must lose no call."""
     if asked.answer == "error":
-        return "force" if asked.action == "force" else "record"
+        return "record" if _has_begun(record, facts) else None
     return asked.action if asked.answer == "matched" else None
 
 

@@ -15,6 +15,7 @@ from storage.errors import RuleInvalid
 from storage.records import RuleRecord
 
 LONGEST = 4096  # characters
+LONGEST_S = 2**31  # of any call
 TEXTS = ("direction", "caller", "callee", "did", "queue", "agent", "team", "pbx", "context")
 NUMBERS = ("hour", "weekday", "duration_s")
 MAPS = ("variables", "headers")
@@ -48,7 +49,7 @@ class Asking:
     ) -> None:
         hour, weekday = facts.in_zone(timezone)
         values: dict[str, Any] = {name: _clean(getattr(facts, name)) for name in TEXTS}
-        values |= {"hour": hour, "weekday": weekday, "duration_s": facts.duration_s}
+        values |= {"hour": hour, "weekday": weekday, "duration_s": min(facts.duration_s, LONGEST_S)}
         values["variables"] = _named(facts.variables, variables)
         values["headers"] = _named(facts.headers, headers)
         self.values: Mapping[str, Any] = values
@@ -57,13 +58,16 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule that can be asked."""
+    """A rule that can be asked; `fault` is why it cannot, though it is kept, or ""."""
 
     record: RuleRecord
     expression: Any
+    fault: str = ""
 
     def matches(self, asking: Asking) -> bool:
         """Whether the condition holds. Raises RuleFailed where that cannot be said."""
+        if self.fault:
+            raise RuleFailed(self.fault)
         try:
             answer = self.expression.eval(asking.activation).value()
         except Exception as error:  # whatever the library raises, the call is recorded
@@ -80,6 +84,14 @@ def compile_rule(record: RuleRecord) -> CompiledRule:
     rule = CompiledRule(record, expression)
     _try(rule)
     return rule
+
+
+def compile_kept(record: RuleRecord) -> CompiledRule:
+    """As `compile_rule`, of a rule that was good when it was kept: it fails when it is asked."""
+    try:
+        return compile_rule(record)
+    except RuleInvalid as error:
+        return CompiledRule(record, None, f"{error.field}: {error}")
 
 
 def _compile(when: str) -> Any:

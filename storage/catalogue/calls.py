@@ -71,14 +71,20 @@ def list_calls(
     limit: int,
     cursor: str | None = None,
     agents: Collection[str] | None = None,
+    from_at: datetime | None = None,
+    to_at: datetime | None = None,
 ) -> Page[CallRecord]:
-    """A page of calls in these states, newest first."""
+    """A page of calls in these states, begun from `from_at` on and before `to_at`, newest first."""
     position = tuple_(call.c.started_at, call.c.id)
     query = select(call).where(call.c.state.in_(states))
     if "ended" not in states:
         query = query.where(_LIVES)
     if agents is not None:
         query = query.where(call.c.agent.in_(agents))
+    if from_at is not None:
+        query = query.where(call.c.started_at >= from_at)
+    if to_at is not None:
+        query = query.where(call.c.started_at < to_at)
     if cursor is not None:
         started_at, call_id = decode_cursor(cursor, datetime.fromisoformat, str)
         query = query.where(position < tuple_(started_at, call_id))

@@ -167,6 +167,18 @@ def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> No
     )
 
 
+def mean_bytes_per_second(tx: Connection) -> float | None:
+    """What a second takes in the store, over the newest thousand; None while there are none."""
+    newest = (
+        select(recording.c.size_bytes, recording.c.duration_s)
+        .where(recording.c.state == "stored", recording.c.duration_s > 0)
+        .order_by(recording.c.id.desc())
+        .limit(1000)
+        .subquery()
+    )
+    return tx.scalar(select(func.sum(newest.c.size_bytes) / func.sum(newest.c.duration_s)))
+
+
 def _change(
     tx: Connection, recording_id: UUID, sources: Collection[str], *, state: str, **columns: Any
 ) -> RecordingRecord | None:

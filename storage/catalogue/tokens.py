@@ -60,5 +60,11 @@ def list_agents_of_team(tx: Connection, team: str) -> frozenset[str]:
     return frozenset(tx.scalars(query))
 
 
+def find_team(tx: Connection, agent: str) -> str | None:
+    """The team of the agent of this name; None where it has none, or is not known."""
+    query = select(token.c.team).where(token.c.role == "agent", token.c.name == agent)
+    return tx.scalars(query.order_by(token.c.created_at.desc()).limit(1)).first()
+
+
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()

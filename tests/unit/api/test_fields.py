@@ -14,10 +14,30 @@ from pydantic_core import to_json
 from api import fields
 from api.fields import Call, Recording, RecordingQuery, call_fields, recording_fields
 from storage import states
-from storage.records import CallRecord, Gap, Pause, RecordingRecord
+from storage.records import CallRecord, DecisionRecord, Gap, Pause, RecordingRecord
 
 INDIA = timezone(timedelta(hours=5.5))
 INSTANTS = st.floats(0, 4e9).map(lambda second: datetime.fromtimestamp(second, INDIA))
+RULE = {"id": "config-1", "version": 1, "name": "support"}
+MOMENT = {
+    "at": "2026-11-24T12:00:00+00:00",
+    "moment": "answer",
+    "facts": {"did": "3000"},
+    "asked": [
+        {
+            "rule_id": "config-1",
+            "version": 1,
+            "name": "support",
+            "action": "record",
+            "answer": "matched",
+            "detail": "",
+        }
+    ],
+    "action": "record",
+    "rule": RULE,
+    "reason": "rule 'support'",
+}
+DECISION = DecisionRecord("main-1.0", "record", RULE, "rule 'support'", (MOMENT,), ("1.0",))
 TEXTS = st.none() | st.text(st.characters(codec="utf-8"), max_size=20)
 SECONDS = st.floats(0, 10_000)
 PEOPLE = dict.fromkeys(
@@ -71,10 +91,13 @@ def test_a_recording_agrees_with_its_model(record: RecordingRecord) -> None:
         **PEOPLE,
     ),
     st.lists(st.uuids()),
+    st.none() | st.just(DECISION),
 )
-def test_a_call_agrees_with_its_model(record: CallRecord, made: list[UUID]) -> None:
+def test_a_call_agrees_with_its_model(
+    record: CallRecord, made: list[UUID], decision: DecisionRecord | None
+) -> None:
     """Every call is answered with exactly the documented fields, its channels included."""
-    Call.model_validate(asked_back(call_fields(record, made, made)))
+    Call.model_validate(asked_back(call_fields(record, made, made, decision)))
 
 
 def test_the_states_are_the_catalogues() -> None:

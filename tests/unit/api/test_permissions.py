@@ -14,9 +14,16 @@ from storage.records import TokenRecord
         ("admin", set(PERMISSIONS)),
         (
             "compliance",
-            {"calls.read", "recordings.read", "recordings.hear", "spies.read", "events.read"},
+            {
+                "calls.read",
+                "recordings.read",
+                "recordings.hear",
+                "spies.read",
+                "events.read",
+                "rules.read",
+            },
         ),
-        ("supervisor", set(PERMISSIONS) - {"metrics.read"}),
+        ("supervisor", set(PERMISSIONS) - {"metrics.read", "rules.read", "rules.write"}),
         ("agent", {"calls.read", "recordings.read", "recordings.hear"}),
         ("service", set()),
         ("cleaner", set()),

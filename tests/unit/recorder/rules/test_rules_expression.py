@@ -2,14 +2,16 @@
 
 import pytest
 
-from recorder.rules import FIELDS, compile_rule
+from recorder.rules import FIELDS, CompiledRule, Facts, compile_rule
+from recorder.rules.expression import Asking, RuleFailed
 from storage.errors import RuleInvalid
 from storage.records import RuleRecord
+from tests.legs import ZERO
 
 
-def compiled(when: str, **more: object) -> None:
+def compiled(when: str, **more: object) -> CompiledRule:
     fields = {"id": "r", "version": 1, "name": "r", "priority": 1, "origin": "api"}
-    compile_rule(RuleRecord(**{**fields, "action": "record", "when": when, **more}))  # type: ignore[arg-type]
+    return compile_rule(RuleRecord(**{**fields, "action": "record", "when": when, **more}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -63,14 +65,15 @@ def test_a_time_zone_that_is_none(zone: str) -> None:
 )
 def test_accepted(when: str) -> None:
     """What CEL can say of the fields of a call, a rule may."""
-    compiled(when)
+    assert compiled(when).fault == ""
 
 
 def test_a_long_comprehension_ends() -> None:
     """No condition holds up the watcher, however it is nested."""
     numbers = "[" + ",".join(["1"] * 100) + "]"
     when = f"{numbers}.all(a, {numbers}.all(b, {numbers}.all(c, {numbers}.all(d, a == d))))"
-    compiled(when)
+    with pytest.raises(RuleFailed, match="budget exceeded"):
+        compiled(when).matches(Asking(Facts(ZERO), "UTC", (), ()))
 
 
 def test_every_field_has_a_type() -> None:

@@ -1,0 +1,156 @@
+"""Rules: which calls are recorded, and how; every version of them, and a trial of drafts."""
+
+from datetime import UTC, datetime, timedelta
+
+from flask import Response
+
+from api.auth import asker
+from api.errors import RequestInvalid
+from api.fields import PageQuery, page_fields
+from api.links import base_url
+from api.operation import Operations, Told, answer, json
+from api.parts import parts
+from api.permissions import RULES_READ, RULES_WRITE
+from api.rule_fields import (
+    ChangedRule,
+    NewRule,
+    Rule,
+    RulePage,
+    RuleTest,
+    RuleTrial,
+    RuleVersions,
+    Terms,
+    VersionQuery,
+    rule_fields,
+    trial_fields,
+)
+from recorder.rules import compile_rule
+from recorder.trial import try_rules
+from storage.catalogue import rules
+from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.errors import BadCursor, NoSuchRule, RuleChanged, RuleInvalid, RuleReadOnly
+from storage.records import Page, RuleRecord
+
+operations = Operations("/api/v1", tag="rules")
+
+TRIED_BY_DEFAULT = timedelta(days=30)
+LISTS = ("variables", "headers", "tags")
+
+
+@operations.get("/rules", RULES_READ, json(RulePage), query=PageQuery, errors=(BadCursor,))
+def list_rules(query: PageQuery) -> Response:
+    """List the rules in the order in which they are asked: the configuration's and the API's."""
+    with parts().catalogue.begin() as tx:
+        kept = rules.list_active_rules(tx)
+    found = sorted([*parts().settings.rules, *kept], key=_place)
+    if query.cursor is not None:
+        after = decode_cursor(query.cursor, int, str)
+        found = [one for one in found if _place(one) > after]
+    more = len(found) > query.limit
+    last = found[query.limit - 1] if more else None
+    cursor = encode_cursor(str(last.priority), last.id) if last is not None else None
+    page = Page(tuple(found[: query.limit]), cursor)
+    return answer(page_fields(page, [rule_fields(one) for one in page.items]))
+
+
+@operations.post(
+    "/rules",
+    RULES_WRITE,
+    {201: Told("The rule counts from now on.", Rule, headers={"Location": "the rule"})},
+    body=NewRule,
+    errors=(RuleInvalid,),
+)
+def create_rule(body: NewRule) -> Response:
+    """Add a rule. Every process asks it within a second; no recording in progress is touched."""
+    record = _record(body)
+    compile_rule(record)
+    with parts().catalogue.begin() as tx:
+        kept = rules.create_rule(tx, record, by=asker().name)
+    return answer(rule_fields(kept), 201, Location=f"{base_url()}/api/v1/rules/{kept.id}")
+
+
+@operations.get(
+    "/rules/<rule_id>", RULES_READ, json(Rule), query=VersionQuery, errors=(NoSuchRule,)
+)
+def get_rule(rule_id: str, query: VersionQuery) -> Response:
+    """Tell a rule as it is, or as it was in one version."""
+    configured = _find_configured(rule_id)
+    if configured is not None and query.version in (None, configured.version):
+        return answer(rule_fields(configured))
+    with parts().catalogue.begin() as tx:
+        return answer(rule_fields(rules.get_rule(tx, rule_id, version=query.version)))
+
+
+@operations.get("/rules/<rule_id>/versions", RULES_READ, json(RuleVersions), errors=(NoSuchRule,))
+def list_rule_versions(rule_id: str) -> Response:
+    """List every version of a rule, the newest first; of one that was deleted too."""
+    configured = _find_configured(rule_id)
+    if configured is not None:
+        return answer({"items": [rule_fields(configured)]})
+    with parts().catalogue.begin() as tx:
+        versions = rules.list_versions(tx, rule_id)
+    if not versions:
+        raise NoSuchRule(f"there is no rule {rule_id}")
+    return answer({"items": [rule_fields(one) for one in versions]})
+
+
+@operations.put(
+    "/rules/<rule_id>",
+    RULES_WRITE,
+    json(Rule, "The rule in its new version."),
+    body=ChangedRule,
+    errors=(NoSuchRule, RuleInvalid, RuleReadOnly, RuleChanged),
+)
+def replace_rule(rule_id: str, body: ChangedRule) -> Response:
+    """Replace a rule by its next version; `version` is the one that was changed."""
+    _refuse_configured(rule_id)
+    record = _record(body, id_=rule_id, version=body.version)
+    compile_rule(record)
+    with parts().catalogue.begin() as tx:
+        return answer(rule_fields(rules.replace_rule(tx, record, by=asker().name)))
+
+
+@operations.delete(
+    "/rules/<rule_id>",
+    RULES_WRITE,
+    json(Rule, "The rule, which counts no more."),
+    errors=(NoSuchRule, RuleReadOnly, RuleChanged),
+)
+def delete_rule(rule_id: str) -> Response:
+    """Delete a rule; its versions stay."""
+    _refuse_configured(rule_id)
+    with parts().catalogue.begin() as tx:
+        return answer(rule_fields(rules.delete_rule(tx, rule_id, by=asker().name)))
+
+
+@operations.post("/rules/test", RULES_READ, json(RuleTrial), body=RuleTest, errors=(RuleInvalid,))
+def try_draft_rules(body: RuleTest) -> Response:
+    """Try draft rules on past calls: what would have been recorded, and which calls change."""
+    drafts = [_record(rule, id_=f"draft-{place}") for place, rule in enumerate(body.rules, 1)]
+    for draft in drafts:
+        compile_rule(draft)
+    to_at = body.to_at or datetime.now(UTC)
+    from_at = body.from_at or to_at - TRIED_BY_DEFAULT
+    if from_at >= to_at:
+        raise RequestInvalid([{"loc": ["from"], "msg": "must be before `to`"}])
+    trial = try_rules(parts().catalogue, drafts, body.default, from_at=from_at, to_at=to_at)
+    return answer(trial_fields(trial))
+
+
+def _record(terms: Terms, *, id_: str = "", version: int = 1) -> RuleRecord:
+    fields = terms.model_dump(exclude={"version"})
+    lists = {name: tuple(fields[name]) for name in LISTS}
+    return RuleRecord(**{**fields, **lists}, id=id_, version=version, origin="api")
+
+
+def _find_configured(rule_id: str) -> RuleRecord | None:
+    return next((one for one in parts().settings.rules if one.id == rule_id), None)
+
+
+def _refuse_configured(rule_id: str) -> None:
+    if _find_configured(rule_id) is not None:
+        raise RuleReadOnly(f"rule {rule_id} stands in the configuration")
+
+
+def _place(rule: RuleRecord) -> tuple[int, str]:
+    return rule.priority, rule.id

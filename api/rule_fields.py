@@ -1,0 +1,146 @@
+"""The fields of rules: their schema, and how they are made."""
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.fields import (
+    Answer,
+    Body,
+    Format,
+    Instant,
+    Layout,
+    Name,
+    PageOf,
+    Query,
+    Seconds,
+    Tag,
+    Time,
+)
+from recorder.trial import Trial
+from storage.records import Action, RuleRecord
+
+
+class Terms(BaseModel):
+    """Which calls a rule is for, and what is done with them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    when: str = Field(
+        "",
+        max_length=4096,
+        description="CEL over the fields of a call, see docs/rules.md; empty for every call",
+        examples=['direction == "inbound" && did == "3000"'],
+    )
+    action: Action = Field(
+        description="`force` and `never` beat everything, the first of them by priority; then the"
+        " first `record`, then the first `on_demand`"
+    )
+    priority: int = Field(100, ge=-1_000_000, le=1_000_000, description="lower is asked first")
+    enabled: bool = True
+    begins: Literal["ringing", "answer"] = Field(
+        "answer", description="`ringing`: as soon as anything can be heard"
+    )
+    sample_percent: float = Field(100, ge=0, le=100, description="the share of calls that match")
+    variables: list[Name] = Field(
+        default_factory=list, max_length=32, description="channel variables that `when` reads"
+    )
+    headers: list[Name] = Field(
+        default_factory=list, max_length=32, description="SIP headers that `when` reads"
+    )
+    timezone: str = Field("UTC", max_length=64, description="of `hour` and `weekday`")
+    layout: Layout | None = None
+    format: Format | None = None
+    retention_days: int | None = Field(None, ge=1, le=36_500)
+    tags: list[Tag] = Field(default_factory=list, max_length=32)
+    announcement: str | None = Field(
+        None,
+        pattern=r"^(sound|recording):\S+$",
+        max_length=200,
+        description="heard before the recording begins, and by who joins later",
+        examples=["sound:this-call-may-be-recorded"],
+    )
+    announce_to: Literal["customer", "both"] = "customer"
+    beep_every_s: int = Field(0, ge=0, le=3600, description="0: no beep")
+
+
+class Rule(Terms):
+    """Which calls are recorded, and how: one version of a rule."""
+
+    id: str
+    version: int
+    origin: Literal["config", "api"] = Field(description="those of the configuration stay there")
+    changed_at: Instant | None
+    changed_by: str | None
+    deleted: bool
+
+
+class RulePage(PageOf[Rule]):
+    """A page of rules, in the order in which they are asked."""
+
+
+class RuleVersions(Answer):
+    """Every version of a rule, the newest first."""
+
+    items: list[Rule]
+
+
+class ChangedCall(Answer):
+    """A call with which something else would have been done."""
+
+    call_id: str
+    before: str | None = Field(description="the rule, or the trigger; null: not recorded")
+    after: str | None = Field(description="the rule, or `default`; null: not recorded")
+
+
+class RuleTrial(Answer):
+    """What draft rules would have recorded of past calls."""
+
+    from_: Instant = Field(alias="from")
+    to: Instant
+    calls: int
+    recorded: int
+    recorded_before: int
+    audio_s: Seconds
+    audio_s_per_month: Seconds
+    bytes_per_month: int = Field(description="by what a second takes in the store so far")
+    changed: int
+    changes: list[ChangedCall] = Field(description="the first hundred")
+
+
+class NewRule(Terms):
+    """A rule; what is not given is left to the configuration."""
+
+
+class ChangedRule(Terms):
+    """The whole rule as it shall be."""
+
+    version: int = Field(ge=1, description="the version that the change was made on")
+
+
+class RuleTest(Body):
+    """Draft rules, and the calls to try them on; by default those of the last 30 days."""
+
+    rules: list[NewRule] = Field(max_length=1000)
+    default: Literal["record", "on_demand", "never"] = "never"
+    from_at: Time | None = Field(None, alias="from")
+    to_at: Time | None = Field(None, alias="to")
+
+
+class VersionQuery(Query):
+    """Which version; the newest where none is given."""
+
+    version: int | None = Field(None, ge=1)
+
+
+def rule_fields(record: RuleRecord) -> dict[str, Any]:
+    """A rule as it is answered."""
+    return {name: getattr(record, name) for name in Rule.model_fields}
+
+
+def trial_fields(trial: Trial) -> dict[str, Any]:
+    """A trial as it is answered."""
+    renamed = {"from_at": "from", "to_at": "to"}
+    return {renamed.get(name, name): value for name, value in asdict(trial).items()}

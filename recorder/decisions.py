@@ -1,0 +1,282 @@
+"""What the rules say of every call: asked at its moments, written down, obeyed.
+
+changed call ──▶ facts ──▶ rules ──▶ decision, kept with the call ──▶ recording
+"""
+
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from recorder.ari import Ari
+from recorder.calls import legs_of
+from recorder.capture import Capture
+from recorder.plan import is_conversation, is_over, legs_to_capture
+from recorder.rules import Decision, Facts, RuleSet
+from recorder.sounds import BEEP, Sound, Sounds
+from storage import states
+from storage.catalogue import calls, decisions, recordings, rules, tokens
+from storage.catalogue.engine import Catalogue
+from storage.errors import EarwitnessError
+from storage.records import Action, CallRecord, DecisionRecord, RecordingRecord, RuleRecord
+
+log = structlog.get_logger()
+
+BY = "rules"
+KEEP: frozenset[Action] = frozenset({"force", "record"})
+# A change of the rules is known to every process within a second.
+LOOK_EVERY_S = 0.5
+# What a call may be asked about for ever is kept with it only so often.
+MOST_MOMENTS = 100
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class RuleBook:
+    """The rules as they stand now: the configuration's, and those of the API."""
+
+    def __init__(
+        self, catalogue: Catalogue, configured: Sequence[RuleRecord], default: Action
+    ) -> None:
+        self._catalogue = catalogue
+        self._configured = tuple(configured)
+        self._default: Action = default
+        self._lock = threading.Lock()
+        self._looked_at = 0.0
+        self._revision: int | None = None
+        self._rules = RuleSet(self._configured, default)
+
+    def current(self) -> RuleSet:
+        """The rules, at most half a second old."""
+        with self._lock:
+            if time.monotonic() - self._looked_at > LOOK_EVERY_S:
+                self._look()
+                self._looked_at = time.monotonic()
+            return self._rules
+
+    def _look(self) -> None:
+        with self._catalogue.begin() as tx:
+            revision = rules.rules_revision(tx)
+            if revision == self._revision:
+                return
+            active = rules.list_active_rules(tx)
+        self._rules = RuleSet([*self._configured, *active], self._default)
+        self._revision = revision
+        log.info("rules.read", rules=len(self._configured) + len(active), revision=revision)
+
+
+class Decisions:
+    """Asks the rules about the calls of one PBX, and begins the recordings that they want.
+
+    Only the owner of the PBX does so, and one thing at a time for each call.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, ari: Ari, sounds: Sounds, capture: Capture, book: RuleBook
+    ) -> None:
+        self._catalogue = catalogue
+        self._ari = ari
+        self._sounds = sounds
+        self._capture = capture
+        self._book = book
+        self._asked: dict[str, Facts] = {}
+        self._decided: dict[str, Decision] = {}
+        self._announcing: set[str] = set()
+        self._beeps: dict[UUID, float] = {}  # when the next is due, on the monotonic clock
+
+    def consider(self, call: CallRecord) -> None:
+        """Ask the rules if anything that they can see has changed, then do what they say.
+
+        Raises AriError where a variable cannot be read, and CatalogueUnavailable.
+        """
+        if is_over(call):
+            self._asked.pop(call.id, None)
+            self._decided.pop(call.id, None)
+            return
+        rules_now = self._book.current()
+        facts = self._facts(call, rules_now)
+        before = self._asked.get(call.id)
+        if before is None or rules_now.follows_time or _view(before) != _view(facts):
+            decision = rules_now.decide(facts, call.id)
+            self._keep(call, _moment(before, facts), facts, decision)
+            self._asked[call.id] = facts
+            self._decided[call.id] = decision
+        self._obey(call, self._decided[call.id])
+
+    def follows_time(self) -> bool:
+        """Whether calls have to be considered though nothing happens to them."""
+        return self._book.current().follows_time
+
+    def _facts(self, call: CallRecord, rules_now: RuleSet) -> Facts:
+        first = next(iter(legs_of(call)), None)
+        now = datetime.now(UTC)
+        team = ""
+        if call.agent:
+            with self._catalogue.begin() as tx:
+                team = tokens.find_team(tx, call.agent) or ""
+        facts = Facts(
+            at=now,
+            answered=is_conversation(call),
+            direction=call.direction,
+            caller=call.caller_number or "",
+            callee=call.callee_number or "",
+            did=call.did or "",
+            queue=call.queue or "",
+            agent=call.agent or "",
+            team=team,
+            pbx=call.pbx,
+            context=first.context if first is not None else "",
+            duration_s=int((now - call.started_at).total_seconds()),
+        )
+        if first is None or not first.alive:
+            return facts
+        channel = first.channel.id
+        headers = {name: f"PJSIP_HEADER(read,{name})" for name in rules_now.headers}
+        return replace(
+            facts,
+            variables=self._read(channel, {name: name for name in rules_now.variables}),
+            headers=self._read(channel, headers),
+        )
+
+    def _read(self, channel_id: str, names: Mapping[str, str]) -> dict[str, str]:
+        read = {name: self._ari.find_variable(channel_id, asked) for name, asked in names.items()}
+        return {name: value for name, value in read.items() if value}
+
+    def _keep(self, call: CallRecord, moment: str, facts: Facts, decision: Decision) -> None:
+        """Write down what was asked, seen and answered."""
+        with self._catalogue.begin() as tx:
+            known = decisions.find_decision(tx, call.id)
+            moments = known.moments if known is not None else ()
+            asked = [asdict(one) for one in decision.asked]
+            if moments and moment == "time" and moments[-1]["asked"] == asked:
+                return  # the clock went on, and nothing came of it
+            entry = _entry(moment, facts, decision, asked)
+            summary = {name: entry[name] for name in ("action", "rule", "reason")}
+            announced = known.announced if known is not None else ()
+            kept = (*moments, entry)[-MOST_MOMENTS:]
+            decisions.save_decision(
+                tx, DecisionRecord(call.id, moments=kept, announced=announced, **summary)
+            )
+        log.info("call.decided", call=call.id, moment=moment, **summary)
+
+    def beep(self, pbx: str) -> None:
+        """Let the parties hear that they are recorded, where it is time again; not while paused."""
+        with self._catalogue.begin() as tx:
+            live = recordings.list_live_recordings(tx, pbx)
+        beeping = {one.id: one for one in live if one.beep_every_s and one.state == "recording"}
+        now = time.monotonic()
+        for id_ in self._beeps.keys() - beeping.keys():
+            del self._beeps[id_]
+        for id_, one in beeping.items():
+            if now >= self._beeps.setdefault(id_, now):
+                self._beeps[id_] = now + one.beep_every_s
+                with self._catalogue.begin() as tx:
+                    call = calls.get_call(tx, one.call_id)
+                joined = (leg for leg in legs_of(call) if leg.alive and leg.joined_at is not None)
+                self._sounds.play_soon([leg.channel.id for leg in joined], BEEP)
+
+    # What comes of it
+
+    def _obey(self, call: CallRecord, decision: Decision) -> None:
+        with self._catalogue.begin() as tx:
+            known = recordings.list_recordings_of_calls(tx, [call.id])
+            told = decisions.find_decision(tx, call.id)
+        ours = [one for one in known if one.trigger == "rule"]
+        if decision.action == "never":
+            self._end(ours)
+        if decision.action not in KEEP or not _may_begin(call, decision):
+            return
+        untold = _untold(call, decision.rule, told.announced if told is not None else ())
+        if untold and decision.rule is not None:
+            self._announce(call.id, decision.rule, untold, begin=not ours)
+        elif not ours:
+            self._begin(call.id, decision.rule)
+
+    def _announce(
+        self, call_id: str, rule: RuleRecord, untold: Sequence[str], *, begin: bool
+    ) -> None:
+        """Tell who is recorded, then begin; who joins later is told while the recording runs."""
+        if call_id in self._announcing:
+            return
+        self._announcing.add(call_id)
+        self._sounds.do(self._tell, call_id, rule, untold, begin)
+
+    def _tell(self, call_id: str, rule: RuleRecord, untold: Sequence[str], begin: bool) -> None:
+        try:
+            heard = self._sounds.play(untold, Sound(rule.announcement or ""))
+            log.info("announcement.played", call=call_id, sound=rule.announcement, heard=heard)
+            if heard:
+                with self._catalogue.begin() as tx:
+                    decisions.add_announced(tx, call_id, untold)
+        except Exception:
+            log.exception("announcement.failed", call=call_id, sound=rule.announcement)
+        finally:
+            self._announcing.discard(call_id)
+        if begin:
+            self._begin(call_id, rule)
+
+    def _begin(self, call_id: str, rule: RuleRecord | None) -> None:
+        try:
+            self._capture.start(call_id, by=BY, trigger="rule", rule=rule)
+        except EarwitnessError as error:
+            log.warning("recording.not-begun", call=call_id, reason=str(error))
+
+    def _end(self, ours: Sequence[RecordingRecord]) -> None:
+        """A call that came to where nothing may be recorded: what was recorded before is kept."""
+        for one in ours:
+            if one.state in states.LIVE:
+                self._capture.stop(one.id, by=BY)
+
+
+def _may_begin(call: CallRecord, decision: Decision) -> bool:
+    """Whether there is anything to record; by default a recording begins with the conversation."""
+    begins = decision.rule.begins if decision.rule is not None else "answer"
+    return is_conversation(call) if begins == "answer" else bool(legs_to_capture(call))
+
+
+def _untold(
+    call: CallRecord, rule: RuleRecord | None, announced: Collection[str]
+) -> tuple[str, ...]:
+    """The channels whose parties have still to hear the rule's announcement."""
+    if rule is None or rule.announcement is None:
+        return ()
+    present = (leg for leg in legs_of(call) if leg.alive and leg.joined_at is not None)
+    told = (leg for leg in present if rule.announce_to == "both" or leg.party == "customer")
+    return tuple(leg.channel.id for leg in told if leg.channel.id not in announced)
+
+
+def _view(facts: Facts) -> Facts:
+    """All but what changes by itself."""
+    return replace(facts, at=NEVER, duration_s=0)
+
+
+def _moment(before: Facts | None, now: Facts) -> str:
+    """What happened to the call since the rules were asked last."""
+    if before is None:
+        return "begin"
+    if now.answered and not before.answered:
+        return "answer"
+    if now.queue != before.queue:
+        return "queue"
+    if now.agent != before.agent:
+        return "transfer" if before.agent else "agent"
+    return "change" if _view(before) != _view(now) else "time"
+
+
+def _entry(moment: str, facts: Facts, decision: Decision, asked: Sequence[Any]) -> dict[str, Any]:
+    """One moment, as it is kept: when and why the rules were asked, what they saw and said."""
+    rule, seen = decision.rule, asdict(facts)
+    del seen["at"]
+    return {
+        "at": facts.at.isoformat(),
+        "moment": moment,
+        "facts": seen,
+        "asked": asked,
+        "action": decision.action,
+        "rule": {"id": rule.id, "version": rule.version, "name": rule.name} if rule else None,
+        "reason": decision.reason,
+    }

@@ -1,0 +1,90 @@
+"""Rules that the API keeps: every version of each, the highest of which counts."""
+
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy.exc import IntegrityError
+from uuid_utils.compat import uuid7
+
+from storage.catalogue import audit, events
+from storage.errors import NoSuchRule, RuleChanged
+from storage.records import RuleRecord
+from storage.schema import rule
+
+_LISTS = ("variables", "headers", "tags")
+
+
+def create_rule(tx: Connection, record: RuleRecord, *, by: str) -> RuleRecord:
+    """Keep a new rule; its id and version are given here."""
+    return _keep(tx, replace(record, id=str(uuid7()), version=1), by, "rule.create")
+
+
+def replace_rule(tx: Connection, record: RuleRecord, *, by: str) -> RuleRecord:
+    """Keep the next version of the rule; `record.version` is the one that the change was made on.
+
+    Raises NoSuchRule, and RuleChanged where that version is not the newest.
+    """
+    return _succeed(tx, record, by, "rule.replace")
+
+
+def delete_rule(tx: Connection, rule_id: str, *, by: str) -> RuleRecord:
+    """Let the rule count no more; its versions stay. Raises NoSuchRule."""
+    return _succeed(tx, replace(get_rule(tx, rule_id), deleted=True), by, "rule.delete")
+
+
+def get_rule(tx: Connection, rule_id: str, *, version: int | None = None) -> RuleRecord:
+    """A rule as it is, or as it was in that version, deleted or not. Raises NoSuchRule."""
+    found = [one for one in list_versions(tx, rule_id) if version in (None, one.version)]
+    if not found or (version is None and found[0].deleted):
+        raise NoSuchRule(f"there is no rule {rule_id}" + (f" {version}" if version else ""))
+    return found[0]
+
+
+def list_versions(tx: Connection, rule_id: str) -> tuple[RuleRecord, ...]:
+    """Every version of a rule, the newest first; none where there never was such a rule."""
+    query = select(rule).where(rule.c.id == rule_id).order_by(rule.c.version.desc())
+    return tuple(_record(row) for row in tx.execute(query).mappings())
+
+
+def list_active_rules(tx: Connection) -> tuple[RuleRecord, ...]:
+    """Every rule as it is, in the order in which they are asked; the disabled ones too."""
+    newest = select(rule).distinct(rule.c.id).order_by(rule.c.id, rule.c.version.desc()).subquery()
+    query = select(newest).where(~newest.c.deleted).order_by(newest.c.priority, newest.c.id)
+    return tuple(_record(row) for row in tx.execute(query).mappings())
+
+
+def rules_revision(tx: Connection) -> int:
+    """A number that grows with every change: versions are only ever added."""
+    return tx.scalar(select(func.count()).select_from(rule)) or 0
+
+
+def _succeed(tx: Connection, record: RuleRecord, by: str, action: str) -> RuleRecord:
+    newest = get_rule(tx, record.id)
+    if newest.version != record.version:
+        raise RuleChanged(f"rule {record.id} is at version {newest.version} already")
+    return _keep(tx, replace(record, version=record.version + 1), by, action)
+
+
+def _keep(tx: Connection, record: RuleRecord, by: str, action: str) -> RuleRecord:
+    kept = replace(record, changed_at=datetime.now(UTC), changed_by=by)
+    values = asdict(kept)
+    del values["origin"]
+    try:
+        with tx.begin_nested():
+            tx.execute(insert(rule).values({name: _column(values[name]) for name in values}))
+    except IntegrityError as error:  # another was quicker
+        raise RuleChanged(f"rule {record.id} has just been changed") from error
+    named = {"name": kept.name, "version": kept.version}
+    audit.add_audit(tx, actor=by, action=action, subject=kept.id, outcome="done", detail=named)
+    events.add_event(tx, "rule.changed", {"id": kept.id, **named})
+    return kept
+
+
+def _column(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _record(row: RowMapping) -> RuleRecord:
+    lists = {name: tuple(row[name]) for name in _LISTS}
+    return RuleRecord(**{**row, **lists, "origin": "api"})

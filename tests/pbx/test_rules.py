@@ -1,0 +1,168 @@
+"""Calls that are recorded by rules, and on demand; and what the parties hear of it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.ears import cut_out, level_dbfs, read_audio, tone_spans
+from lab.far import AGENT_HZ, CUSTOMER_HZ
+from lab.waiting import until
+from lab.world import World
+from tests.pbx.talks import ABSENT_DBFS, numbers
+from tests.service import Service
+
+pytestmark = pytest.mark.pbx
+
+A1, C = AGENT_HZ["2001"], CUSTOMER_HZ
+SOUND_HZ = 1700  # of the sound that confirms a start
+PAUSED_HZ = 660
+BEEP_HZ = 1400
+
+RULES = """
+[[rule]]
+name = "never these"
+when = 'caller.endsWith("99")'
+action = "never"
+
+[[rule]]
+name = "told"
+when = 'direction == "inbound" && caller.endsWith("88")'
+action = "record"
+announcement = "sound:vm-enter-num-to-call"
+beep_every_s = 1
+
+[[rule]]
+name = "half of internal"
+when = 'direction == "internal"'
+action = "record"
+sample_percent = 0
+
+[[rule]]
+name = "support"
+when = 'did == "3000" && caller.endsWith("77") && weekday >= 1'
+action = "record"
+tags = ["support"]
+layout = "mono"
+format = "flac"
+retention_days = 30
+
+[[rule]]
+name = "on demand"
+when = 'direction == "inbound"'
+action = "on_demand"
+"""
+
+
+@pytest.fixture(scope="module")
+def service(start_service: Callable[..., Service]) -> Service:
+    """A service with the rules above."""
+    return start_service(rules=RULES)
+
+
+def call_from(service: Service, world: World, ending: str, **more: Any) -> tuple[Any, str]:
+    """A customer whose number ends so calls, and an agent answers; the call, and its id."""
+    number = str(int(next(numbers)) * 100 + int(ending))
+    call = world.inbound(caller=number, **more)
+    return call, service.live_call(number)["id"]
+
+
+def decided(service: Service, call_id: str) -> dict[str, Any]:
+    """Why the call is recorded or not, once it was asked about after the answer."""
+
+    def find() -> dict[str, Any] | None:
+        decision = service.get(f"/calls/{call_id}")["decision"]
+        answered = decision and any(one["facts"]["answered"] for one in decision["moments"])
+        return dict(decision) if answered else None
+
+    return until(find)
+
+
+def hears(path: Path, hz: float) -> bool:
+    """Whether a tone was heard for a tenth of a second."""
+    rate, (samples,) = read_audio(path)
+    return any(to_s - from_s >= 0.1 for from_s, to_s in tone_spans(samples, rate, hz))
+
+
+def test_a_rule_records(service: Service, world: World) -> None:
+    """A call that matches is recorded on the rule's terms, within 300 ms, and it tells why."""
+    call, call_id = call_from(service, world, "77")
+    recording = service.await_recording(call_id)
+    decision = decided(service, call_id)
+    assert (decision["action"], decision["rule"]["name"]) == ("record", "support")
+    (asked,) = [one for one in decision["moments"][-1]["asked"] if one["name"] == "support"]
+    assert asked["answer"] == "matched"
+    assert decision["moments"][-1]["facts"]["did"] == "3000"
+    call.talk_for(1.0)
+    call.hang_up()
+    kept = service.await_state(recording["id"], ["stored"])
+    terms = ("trigger", "rule", "layout", "tags")
+    assert [kept[one] for one in terms] == ["rule", "support", "mono", ["support"]]
+    assert kept["media"]["format"] == "flac"
+    assert kept["retention"]["expires_at"] is not None
+
+
+def test_a_rule_forbids(service: Service, world: World) -> None:
+    """Never means never: not by itself, not by the agent's keys, not over the API."""
+    call, call_id = call_from(service, world, "99")
+    assert decided(service, call_id)["action"] == "never"
+    call.send_dtmf("*1")
+    answer = service.post(f"/calls/{call_id}/recordings")
+    assert (answer.status_code, answer.json()["error_id"]) == (409, "recording-forbidden")
+    call.talk_for(1.0)
+    call.hang_up()
+    assert service.recordings(call_id) == []
+
+
+def test_on_demand(service: Service, world: World) -> None:
+    """The agent's keys start, pause and stop; the customer's do nothing; the agent hears it."""
+    call, call_id = call_from(service, world, "11")
+    assert decided(service, call_id)["action"] == "on_demand"
+    call.send_dtmf("*1", by="customer")
+    call.talk_for(1.0)
+    assert service.recordings(call_id) == []
+    call.send_dtmf("*1")
+    recording = service.await_recording(call_id)
+    call.talk_for(1.5)
+    began = time.monotonic()
+    call.send_dtmf("*2")
+    service.await_state(recording["id"], ["paused"])
+    call.talk_for(1.0)
+    call.blind_transfer()
+    call.talk_for(1.0)
+    assert service.get(f"/recordings/{recording['id']}")["state"] == "paused"
+    call.send_dtmf("*2")
+    service.await_state(recording["id"], ["recording"])
+    paused_s = time.monotonic() - began
+    call.talk_for(1.0)
+    call.send_dtmf("*1")
+    kept = service.await_state(recording["id"], ["stored"])
+    call.hang_up()
+    assert kept["trigger"] == "dtmf"
+    (pause,) = kept["pauses"]
+    assert pause["by"] == "2001"
+    assert pause["to_s"] - pause["from_s"] == pytest.approx(paused_s, abs=1.0)
+    rate, sides = read_audio(service.fetch_audio(kept))
+    for side in sides:
+        silent = cut_out(side, rate, pause["from_s"] + 0.1, pause["to_s"] - 0.1)
+        assert level_dbfs(silent, rate, C) < ABSENT_DBFS
+    agent, customer = call.left[0].heard(), call.heard("customer")
+    assert hears(agent, SOUND_HZ), "the agent hears that it began"
+    assert hears(agent, PAUSED_HZ), "and that it is paused"
+    assert not hears(customer, SOUND_HZ), "the customer hears nothing of it"
+    assert not hears(customer, PAUSED_HZ)
+
+
+def test_an_announcement(service: Service, world: World) -> None:
+    """The customer hears it before the recording begins, and the parties the beeps after it."""
+    call, call_id = call_from(service, world, "88")
+    recording = service.await_recording(call_id)
+    assert service.get(f"/calls/{call_id}")["decision"]["announced"] != []
+    call.talk_for(2.5)
+    call.hang_up()
+    kept = service.await_state(recording["id"], ["stored"])
+    assert kept["rule"] == "told"
+    for who in ("customer", "agent"):
+        assert hears(call.heard(who), BEEP_HZ), f"the {who} hears the beeps"
