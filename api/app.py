@@ -10,8 +10,20 @@ from api.operation import require_token
 from api.parts import EXTENSION, Parts
 from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from api.problems import register_problems
-from api.routes import calls, docs, events, media, operational, recordings, rules, spies, static
+from api.routes import (
+    calls,
+    dialplan,
+    docs,
+    events,
+    media,
+    operational,
+    recordings,
+    rules,
+    spies,
+    static,
+)
 from api.turns import Turns
+from recorder.decisions import RuleBook
 from storage.catalogue.engine import Catalogue
 
 __all__ = ["ApiSettings", "Objects", "Recorder", "Supervisor", "build_app"]
@@ -54,13 +66,25 @@ def build_app(
         StoreProbe(objects),
         metrics,
         Feed(catalogue),
+        RuleBook(catalogue, settings.rules, settings.default_action),
     )
     metrics.register(app)
     Turns().register(app)
     app.before_request(require_token)
     app.after_request(_protect)
     register_problems(app)
-    for module in (calls, recordings, media, spies, rules, events, operational, docs, static):
+    for module in (
+        calls,
+        recordings,
+        media,
+        spies,
+        rules,
+        dialplan,
+        events,
+        operational,
+        docs,
+        static,
+    ):
         module.operations.register(app)
     return app
 

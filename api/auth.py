@@ -7,6 +7,7 @@ page makes, so requests that change something are refused where their `Origin` i
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import structlog
 from flask import Request, g, request
@@ -21,6 +22,10 @@ from storage.records import TokenRecord
 
 log = structlog.get_logger()
 
+# Who a PBX's dialplan is.
+DIALPLAN = TokenRecord(
+    UUID(int=0), "dialplan", "service", None, ("calls.read", "recordings.control")
+)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -38,8 +43,14 @@ class Asker:
         return self.token.name
 
 
-def authenticate() -> None:
-    """Find out who is asking; raises NotAuthenticated where no token of ours comes along."""
+def authenticate(*, may_be_pbx: bool = False) -> None:
+    """Find out who is asking; raises NotAuthenticated where no token of ours comes along.
+
+    `may_be_pbx` says that a PBX's dialplan needs no token: its address is known.
+    """
+    if may_be_pbx and _is_from_pbx(request):
+        g.asker = Asker(DIALPLAN, permissions_of(DIALPLAN), None)
+        return
     g.asker = _find_asker(_read_secret(request))
     if request.method not in SAFE_METHODS and _is_basic(request) and _is_foreign(request):
         _refuse("requests of other sites")
@@ -83,6 +94,16 @@ def _read_secret(asked: Request) -> str:
     if not secret:
         raise NotAuthenticated("send a token: Authorization: Bearer TOKEN")
     return secret
+
+
+def _is_from_pbx(asked: Request) -> bool:
+    """Whether a PBX itself asks, and no proxy that may stand beside it on the same machine."""
+    is_direct = "X-Forwarded-For" not in asked.headers and "Forwarded" not in asked.headers
+    return (
+        asked.authorization is None
+        and is_direct
+        and asked.remote_addr in parts().settings.pbx_addresses
+    )
 
 
 def _is_basic(asked: Request) -> bool:

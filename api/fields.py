@@ -460,7 +460,7 @@ def _utc(at: datetime | None) -> datetime | None:
 # Requests
 
 
-def _without_nul(text: str) -> str:
+def without_nul(text: str) -> str:
     """PostgreSQL's text cannot hold a NUL, so nothing that is kept can match one."""
     if "\0" in text:
         raise ValueError("must not contain NUL")
@@ -482,9 +482,9 @@ def _last_digits(text: str) -> str:
     return text.lstrip("+ ")
 
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_without_nul)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_without_nul)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(without_nul)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(without_nul)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(without_nul)]
 Time = Annotated[AwareDatetime, BeforeValidator(_read_instant)]
 Number = Annotated[
     str, StringConstraints(pattern=r"^[+ ]?[0-9*#]{1,32}$"), AfterValidator(_last_digits)
@@ -539,6 +539,13 @@ class SpyQuery(PageQuery):
     """Which spies."""
 
     state: SpyState | None = Field(None, description="default: every spy that has not ended")
+
+
+class DialplanQuery(Query):
+    """Whose call, and what is to be done with its recording."""
+
+    channel: Text = Field(description="`${CHANNEL(name)}`", examples=["PJSIP/trunk-00000001"])
+    action: Literal["start", "stop", "pause", "resume", "decide"]
 
 
 class AudioQuery(Query):

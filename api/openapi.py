@@ -50,6 +50,11 @@ class Problem(Answer):
     error_id: str = Field(examples=["no-such-recording"])
     instance: str = Field(description="this one occurrence, as it stands in our log")
     errors: list[Fault] = Field(default=[], description="with `request-invalid` alone")
+    field: str | None = Field(None, description="with `rule-invalid`: the key of the rule")
+    position: int | None = Field(
+        None, description="with `rule-invalid`: the character of that key, from 0"
+    )
+    hint: str | None = Field(None, description="with `rule-invalid`: how to mend it, or empty")
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     errors: Errors = ()
+    is_for_dialplans: bool = False
 
     @property
     def name(self) -> str:
@@ -114,9 +115,18 @@ class Operations:
         *,
         query: type[BaseModel] | None = None,
         errors: Errors = (),
+        is_for_dialplans: bool = False,
     ) -> Callable[[Handler], Handler]:
-        """Declare what reads, by GET and HEAD."""
-        return self._declare("GET", rule, needs, answers, query=query, errors=errors)
+        """Declare what reads, by GET and HEAD; a PBX's dialplan may need no token for it."""
+        return self._declare(
+            "GET",
+            rule,
+            needs,
+            answers,
+            query=query,
+            errors=errors,
+            is_for_dialplans=is_for_dialplans,
+        )
 
     def post(
         self,
@@ -191,7 +201,7 @@ def require_token() -> None:
     """Before every request: nothing but what is open, unknown paths included, goes without."""
     operation = find_operation(current_app, request.endpoint)
     if operation is None or operation.needs != OPEN:
-        authenticate()
+        authenticate(may_be_pbx=operation is not None and operation.is_for_dialplans)
 
 
 def find_operation(app: Flask, endpoint: str | None) -> Operation | None:

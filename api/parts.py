@@ -9,6 +9,7 @@ from api.feed import Feed
 from api.health import StoreProbe
 from api.metrics import Metrics
 from api.ports import ApiSettings, Objects, Recorder, Supervisor
+from recorder.decisions import RuleBook
 from storage.catalogue.engine import Catalogue
 
 EXTENSION = "earwitness"
@@ -26,6 +27,7 @@ class Parts:
     store_probe: StoreProbe
     metrics: Metrics
     feed: Feed
+    book: RuleBook
 
 
 def parts() -> Parts:

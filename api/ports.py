@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from storage.records import Follow, Format, Layout, Mode, RecordingRecord, RuleRecord, SpyRecord
+from storage.records import (
+    Action,
+    Follow,
+    Format,
+    Layout,
+    Mode,
+    RecordingRecord,
+    RuleRecord,
+    SpyRecord,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +25,8 @@ class ApiSettings:
     `public_url` is what links in answers begin with, "" for the address that was asked;
     `pbxs` are the names of the PBXs that have to be connected for the service to be ready.
     `media_url` is where browsers reach the media server, "" for `media_port` of our own host.
-    `rules` are those of the configuration.
+    `rules` are those of the configuration, `default_action` is for calls that none matches.
+    `pbx_addresses` are the IP addresses of the PBXs: their dialplans need no token.
     """
 
     public_url: str = ""
@@ -24,6 +34,8 @@ class ApiSettings:
     media_url: str = ""
     media_port: int = 8081
     rules: tuple[RuleRecord, ...] = ()
+    default_action: Action = "never"
+    pbx_addresses: frozenset[str] = frozenset()
 
 
 class Stream(Protocol):
@@ -72,9 +84,10 @@ class Recorder(Protocol):
         call_id: str,
         *,
         by: str,
-        layout: Layout | None,
-        format: Format | None,
-        tags: Sequence[str],
+        trigger: str = "manual",
+        layout: Layout | None = None,
+        format: Format | None = None,
+        tags: Sequence[str] = (),
     ) -> RecordingRecord:
         """Promise to keep the call's audio from now on; None is what is configured."""
 

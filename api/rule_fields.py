@@ -1,9 +1,9 @@
 """The fields of rules: their schema, and how they are made."""
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from api.fields import (
     Answer,
@@ -17,9 +17,15 @@ from api.fields import (
     Seconds,
     Tag,
     Time,
+    without_nul,
 )
+from recorder.rules import HEADER, SOUND, VARIABLE
 from recorder.trial import Trial
 from storage.records import Action, RuleRecord
+
+# What `CHANNEL()` and `PJSIP_HEADER()` are asked for must not be a function of its own.
+VariableName = Annotated[str, StringConstraints(pattern=VARIABLE)]
+HeaderName = Annotated[str, StringConstraints(pattern=HEADER)]
 
 
 class Terms(BaseModel):
@@ -28,7 +34,7 @@ class Terms(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
-    when: str = Field(
+    when: Annotated[str, AfterValidator(without_nul)] = Field(
         "",
         max_length=4096,
         description="CEL over the fields of a call, see docs/rules.md; empty for every call",
@@ -44,10 +50,10 @@ class Terms(BaseModel):
         "answer", description="`ringing`: as soon as anything can be heard"
     )
     sample_percent: float = Field(100, ge=0, le=100, description="the share of calls that match")
-    variables: list[Name] = Field(
+    variables: list[VariableName] = Field(
         default_factory=list, max_length=32, description="channel variables that `when` reads"
     )
-    headers: list[Name] = Field(
+    headers: list[HeaderName] = Field(
         default_factory=list, max_length=32, description="SIP headers that `when` reads"
     )
     timezone: str = Field("UTC", max_length=64, description="of `hour` and `weekday`")
@@ -57,7 +63,7 @@ class Terms(BaseModel):
     tags: list[Tag] = Field(default_factory=list, max_length=32)
     announcement: str | None = Field(
         None,
-        pattern=r"^(sound|recording):\S+$",
+        pattern=SOUND,
         max_length=200,
         description="heard before the recording begins, and by who joins later",
         examples=["sound:this-call-may-be-recorded"],
@@ -123,7 +129,7 @@ class ChangedRule(Terms):
 class RuleTest(Body):
     """Draft rules, and the calls to try them on; by default those of the last 30 days."""
 
-    rules: list[NewRule] = Field(max_length=1000)
+    rules: list[NewRule] = Field(max_length=100)
     default: Literal["record", "on_demand", "never"] = "never"
     from_at: Time | None = Field(None, alias="from")
     to_at: Time | None = Field(None, alias="to")

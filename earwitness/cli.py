@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 tokens = typer.Typer(no_args_is_help=True, help="Bearer tokens.")
 app.add_typer(tokens, name="token")
+rules = typer.Typer(no_args_is_help=True, help="Rules that say which calls are recorded.")
+app.add_typer(rules, name="rules")
 
 
 class Role(StrEnum):
@@ -149,6 +151,20 @@ def token_create(  # noqa: PLR0917  # an option each
             without=without or [],
         )
     )
+
+
+@rules.command("test")
+def rules_test(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="TOML with [[rule]] as in config.toml.")],
+    days: Annotated[int, typer.Option(min=1, help="How many days of past calls.")] = 30,
+) -> None:
+    """Try draft rules on past calls: what would have been recorded, and which calls change."""
+    from earwitness.rules import try_file
+
+    with context.obj.used() as config:
+        for line in try_file(config, file, days):
+            typer.echo(line)
 
 
 def _run_role(name: str, invocation: Invocation) -> None:

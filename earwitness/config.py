@@ -7,7 +7,7 @@ error. Source: `config.toml` at the top of the repository lists every key with i
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -35,7 +35,6 @@ ENVIRONMENT_PREFIX = "EARWITNESS_"
 # A PBX's name is the first part of call ids and object keys.
 PBX_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,30}")
 KEYS = r"^[0-9A-D*#]{0,8}$"
-SOUND = r"^(sound|recording|tone):\S+$"
 
 
 class Section(BaseModel):
@@ -199,7 +198,7 @@ class Rule(Section):
     name: str = Field(min_length=1, max_length=100)
     when: str = ""
     action: Action
-    priority: int | None = None
+    priority: int | None = Field(None, ge=-1_000_000, le=1_000_000)
     enabled: bool = True
     begins: Literal["ringing", "answer"] = "answer"
     sample_percent: float = Field(100, ge=0, le=100)
@@ -208,11 +207,11 @@ class Rule(Section):
     timezone: str = "UTC"
     layout: Literal["dual", "mono"] | None = None
     format: Literal["opus", "mp3", "flac", "wav"] | None = None
-    retention_days: int | None = Field(None, ge=1)
-    tags: tuple[str, ...] = ()
-    announcement: str | None = Field(None, pattern=SOUND)
+    retention_days: int | None = Field(None, ge=1, le=36_500)
+    tags: tuple[str, ...] = Field((), max_length=32)
+    announcement: str | None = None
     announce_to: Literal["customer", "both"] = "customer"
-    beep_every_s: int = Field(0, ge=0)
+    beep_every_s: int = Field(0, ge=0, le=3600)
 
     def as_record(self, number: int) -> RuleRecord:
         """The rule that stands at place `number` of the file, counted from 1."""
@@ -250,7 +249,7 @@ class Config(BaseSettings):
     @property
     def rules(self) -> tuple[RuleRecord, ...]:
         """The rules of the file, in its order."""
-        return tuple(rule.as_record(number) for number, rule in enumerate(self.rule, 1))
+        return _as_records(self.rule)
 
     @field_validator("pbx")
     @classmethod
@@ -273,6 +272,21 @@ class Config(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
+class Rules(Section):
+    """A file of rules alone."""
+
+    rule: tuple[Rule, ...] = ()
+
+
+def read_rules(table: Mapping[str, Any]) -> tuple[RuleRecord, ...]:
+    """The rules of a file that holds nothing else. Raises pydantic's ValidationError."""
+    return _as_records(Rules.model_validate(table).rule)
+
+
+def _as_records(rules: Sequence[Rule]) -> tuple[RuleRecord, ...]:
+    return tuple(rule.as_record(number) for number, rule in enumerate(rules, 1))
+
+
 def load_config(path: Path) -> Config:
     """Read `path` and the environment.
 
@@ -290,7 +304,7 @@ def load_config(path: Path) -> Config:
         _refuse_unknown_variables()
         return Bound()
     except ValidationError as error:
-        raise ConfigurationInvalid(f"{path}: {_explain(error)}") from None
+        raise ConfigurationInvalid(f"{path}: {explain(error)}") from None
     except (OSError, ValueError) as error:  # no right to read it; TOML or JSON that does not parse
         raise ConfigurationInvalid(f"{path}: {error}") from None
 
@@ -309,7 +323,7 @@ def _refuse_unknown_variables() -> None:
             raise ValueError(f"environment variable {name} names no section of the configuration")
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """One line of `key: what was expected` for each fault; values are left out: they may be
     secrets."""
     faults = error.errors(include_input=False, include_url=False)

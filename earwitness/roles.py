@@ -1,8 +1,11 @@
 """The four roles: `watch`, `work`, `api` and `media`; each runs until SIGTERM."""
 
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
@@ -56,6 +59,8 @@ def api(config: Config) -> None:
             media_url=config.media.public_url,
             media_port=config.media.port,
             rules=config.rules,
+            default_action=config.default_action,
+            pbx_addresses=addresses_of(pbx.url for pbx in config.pbx),
         )
 
         def build() -> Any:
@@ -77,6 +82,15 @@ def media(config: Config) -> None:
         parts = Parts(config)
         retrying(parts.catalogue.migrate)
         serve(parts.spies, parts.catalogue, parts.pbxs, config.media.host, config.media.port)
+
+
+def addresses_of(urls: Iterable[str]) -> frozenset[str]:
+    """The IP addresses of these hosts; one that cannot be looked up now has none."""
+    found: set[str] = set()
+    for url in urls:
+        with suppress(OSError):
+            found |= {str(one[4][0]) for one in socket.getaddrinfo(urlsplit(url).hostname, None)}
+    return frozenset(found)
 
 
 ROLES: dict[str, Callable[[Config], None]] = {

@@ -43,7 +43,7 @@ def serve(path: Path, config: Config) -> None:
         _require_port("server.port", config.server.host, config.server.port)
         _require_port("media.port", config.media.host, config.media.port)
         _require_directory(config.data.directory)
-        check_rules(config)
+        check_rules(config.rules)
         servers = _servers(config)
         for server in servers:
             stack.callback(server.stop)

@@ -3,6 +3,7 @@
 A part is imported when it is first asked for: the watcher needs no S3, the API no codecs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from earwitness.config import Config
 from storage.errors import ConfigurationInvalid, RuleInvalid
+from storage.records import RuleRecord
 
 if TYPE_CHECKING:
     from recorder.ari import Ari
@@ -34,6 +36,7 @@ class Parts:
 
         Raises ConfigurationInvalid.
         """
+        check_rules(self.config.rules)
         _ = self.catalogue, self.objects, self.capture, self.spies
 
     @cached_property
@@ -104,7 +107,7 @@ class Parts:
         """The rules. Raises ConfigurationInvalid for one of the file that cannot be asked."""
         from recorder.decisions import RuleBook
 
-        check_rules(self.config)
+        check_rules(self.config.rules)
         return RuleBook(self.catalogue, self.config.rules, self.config.default_action)
 
     @cached_property
@@ -144,17 +147,17 @@ class Parts:
         return self.config.data.directory / "spool"
 
 
-def check_rules(config: Config) -> None:
-    """Raises ConfigurationInvalid for a rule of the file that cannot be asked, and says where."""
-    if not config.rule:
+def check_rules(rules: Sequence[RuleRecord]) -> None:
+    """Raises ConfigurationInvalid for a rule of a file that cannot be asked, and says where."""
+    if not rules:
         return
     from recorder.rules import compile_rule
 
-    for number, rule in enumerate(config.rules):
+    for number, rule in enumerate(rules):
         try:
             compile_rule(rule)
         except RuleInvalid as error:
             place = f" at character {error.position}" if error.position is not None else ""
             hint = f" ({error.hint})" if error.hint else ""
-            told = f"rule.{number}.{error.field}: {error}{place}{hint}"
+            told = f"rule.{number}.{error.field} ({rule.name!r}): {error}{place}{hint}"
             raise ConfigurationInvalid(told) from error

@@ -355,8 +355,8 @@ def _refuse_forced(tx: Connection, recording_id: UUID) -> None:
     decision = decisions.find_decision(tx, recording.call_id)
     if decision is None or decision.action != "force" or decision.rule is None:
         return
-    if recording.rule == decision.rule["name"] and recording.state in states.LIVE:
-        raise RecordingForced(f"rule {recording.rule!r} forces this recording")
+    if recording.trigger == "rule" and recording.state in states.LIVE:
+        raise RecordingForced(f"rule {decision.rule['name']!r} forces this recording")
 
 
 def _find_in(tx: Connection, recording_id: UUID, state: str) -> RecordingRecord | None:

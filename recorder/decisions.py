@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from recorder.ari import Ari
+from recorder.asking import facts_of
 from recorder.calls import legs_of
 from recorder.capture import Capture
 from recorder.plan import is_conversation, is_over, legs_to_capture
@@ -118,20 +119,7 @@ class Decisions:
         if call.agent:
             with self._catalogue.begin() as tx:
                 team = tokens.find_team(tx, call.agent) or ""
-        facts = Facts(
-            at=now,
-            answered=is_conversation(call),
-            direction=call.direction,
-            caller=call.caller_number or "",
-            callee=call.callee_number or "",
-            did=call.did or "",
-            queue=call.queue or "",
-            agent=call.agent or "",
-            team=team,
-            pbx=call.pbx,
-            context=first.context if first is not None else "",
-            duration_s=int((now - call.started_at).total_seconds()),
-        )
+        facts = replace(facts_of(call, now), team=team)
         if first is None or not first.alive:
             return facts
         channel = first.channel.id

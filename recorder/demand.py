@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 from uuid import UUID
 
 import structlog
 
 from recorder.calls import legs_of
-from recorder.capture import Capture
 from recorder.sounds import PAUSED, STARTED, STOPPED, Sound, Sounds
 from storage import states
 from storage.catalogue import calls, decisions, recordings
@@ -35,12 +34,28 @@ _SOUNDS: Mapping[Order, Sound] = {
 }
 
 
+class Recorder(Protocol):
+    """What is needed of `Capture`."""
+
+    def start(self, call_id: str, *, by: str, trigger: str) -> RecordingRecord:
+        """Begin."""
+
+    def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """End."""
+
+    def pause(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """Stop listening."""
+
+    def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+        """Listen again."""
+
+
 @dataclass(frozen=True)
 class Demand:
     """What can be asked for while a call lives. Raises what `Capture` does."""
 
     catalogue: Catalogue
-    capture: Capture
+    recorder: Recorder
 
     def carry_out(self, call_id: str, order: Order, *, by: str, trigger: str) -> RecordingRecord:
         """Do what is asked with the newest recording of the call that runs, or begin one.
@@ -49,13 +64,13 @@ class Demand:
         """
         running = self._running(call_id)
         if order == "start":
-            return running or self.capture.start(call_id, by=by, trigger=trigger)
+            return running or self.recorder.start(call_id, by=by, trigger=trigger)
         if running is None:
             raise RecordingNotActive(f"call {call_id} is not being recorded")
         act = {
-            "stop": self.capture.stop,
-            "pause": self.capture.pause,
-            "resume": self.capture.resume,
+            "stop": self.recorder.stop,
+            "pause": self.recorder.pause,
+            "resume": self.recorder.resume,
         }
         return act[order](running.id, by=by)
 

@@ -31,8 +31,8 @@ class Sound:
 # What an agent hears when a key has been obeyed, and what the parties hear of a recorded call. One
 # tone each: through a snoop Asterisk plays the first of a sequence alone (measured on 22.10).
 STARTED = Sound("tone:1700", 0.2)
-STOPPED = Sound("tone:587", 0.2)
-PAUSED = Sound("tone:660", 0.2)
+STOPPED = Sound("tone:2000", 0.2)
+PAUSED = Sound("tone:1850", 0.2)
 BEEP = Sound("tone:1400", 0.2)
 
 

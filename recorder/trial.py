@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from recorder.rules import Facts, RuleSet
+from recorder.asking import facts_then
+from recorder.rules import RuleSet
 from storage.catalogue import calls, decisions, recordings
 from storage.catalogue.engine import Catalogue
 from storage.records import Action, CallRecord, DecisionRecord, RecordingRecord, RuleRecord
@@ -119,37 +119,11 @@ def _by_call(made: Iterable[RecordingRecord]) -> Mapping[str, list[RecordingReco
 
 def _decide(rules: RuleSet, call: CallRecord, said: DecisionRecord | None) -> str | None:
     """The rule by which the call would have been recorded; "default", or None."""
-    for facts in _facts(call, said):
+    for facts in facts_then(call, said):
         decision = rules.decide(facts, call.id)
         if decision.action in ("force", "record"):
             return decision.rule.name if decision.rule is not None else "default"
     return None
-
-
-def _facts(call: CallRecord, said: DecisionRecord | None) -> Iterator[Facts]:
-    moments = said.moments if said is not None else ()
-    if not moments:
-        yield _at_its_end(call)
-    for moment in moments:
-        yield Facts(at=datetime.fromisoformat(moment["at"]), **moment["facts"])
-
-
-def _at_its_end(call: CallRecord) -> Facts:
-    """A call from before there were rules; its team and its channel's variables are not known."""
-    first: Mapping[str, Any] = call.channels[0] if call.channels else {}
-    return Facts(
-        at=call.answered_at or call.started_at,
-        answered=call.answered_at is not None,
-        direction=call.direction,
-        caller=call.caller_number or "",
-        callee=call.callee_number or "",
-        did=call.did or "",
-        queue=call.queue or "",
-        agent=call.agent or "",
-        pbx=call.pbx,
-        context=first.get("context", ""),
-        duration_s=int(_talk_s(call)),
-    )
 
 
 def _talk_s(call: CallRecord) -> float:

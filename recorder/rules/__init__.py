@@ -6,6 +6,17 @@ what cannot be asked, `RuleSet.decide` asks every rule and says which of them wi
 
 from recorder.rules.decide import Asked, Decision, RuleSet
 from recorder.rules.expression import FIELDS, CompiledRule, compile_rule
-from recorder.rules.facts import Facts
+from recorder.rules.facts import HEADER, SOUND, VARIABLE, Facts
 
-__all__ = ["FIELDS", "Asked", "CompiledRule", "Decision", "Facts", "RuleSet", "compile_rule"]
+__all__ = [
+    "FIELDS",
+    "HEADER",
+    "SOUND",
+    "VARIABLE",
+    "Asked",
+    "CompiledRule",
+    "Decision",
+    "Facts",
+    "RuleSet",
+    "compile_rule",
+]

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cel_expr_python import cel
 
-from recorder.rules.facts import Facts
+from recorder.rules.facts import HEADER, SOUND, VARIABLE, Facts
 from storage.errors import RuleInvalid
 from storage.records import RuleRecord
 
@@ -80,6 +80,9 @@ class CompiledRule:
 def compile_rule(record: RuleRecord) -> CompiledRule:
     """The rule, ready to be asked. Raises RuleInvalid."""
     _refuse_zone(record.timezone)
+    _refuse_names("variables", record.variables, VARIABLE)
+    _refuse_names("headers", record.headers, HEADER)
+    _refuse_names("announcement", [record.announcement or "sound:none"], SOUND)
     expression = _compile(record.when.strip() or "true")
     rule = CompiledRule(record, expression)
     _try(rule)
@@ -95,6 +98,8 @@ def compile_kept(record: RuleRecord) -> CompiledRule:
 
 
 def _compile(when: str) -> Any:
+    if "\0" in when:
+        raise RuleInvalid("it contains NUL", field="when", position=when.index("\0"))
     if len(when) > LONGEST:
         raise RuleInvalid(f"it is longer than {LONGEST} characters", field="when", position=LONGEST)
     try:
@@ -159,6 +164,12 @@ def _refuse_zone(name: str) -> None:
         raise RuleInvalid(
             f"there is no time zone {name!r}", field="timezone", hint="such as Europe/Berlin"
         ) from error
+
+
+def _refuse_names(field: str, names: Sequence[str], pattern: str) -> None:
+    for name in names:
+        if not re.match(pattern, name):
+            raise RuleInvalid(f"{name!r} cannot be named here", field=field)
 
 
 def _named(values: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:

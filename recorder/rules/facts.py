@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+# What a rule may name: a channel variable, a SIP header, a sound of the PBX.
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,79}$"
+HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,80}$"
+SOUND = r"^(sound|recording):[A-Za-z0-9_./-]{1,190}$"
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:

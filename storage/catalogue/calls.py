@@ -98,6 +98,13 @@ def list_calls(
     )
 
 
+def find_live_call_of(tx: Connection, channel_name: str) -> CallRecord | None:
+    """The live call that has a channel of this name, such as PJSIP/2001-00000001; or None."""
+    query = select(call).where(_LIVES, call.c.channels.contains([{"name": channel_name}]))
+    row = tx.execute(query.order_by(call.c.started_at.desc()).limit(1)).mappings().first()
+    return _record(row) if row is not None else None
+
+
 def _find_calls(tx: Connection, call_ids: Sequence[str]) -> dict[str, CallRecord]:
     rows = tx.execute(select(call).where(call.c.id.in_(call_ids))).mappings()
     return {row["id"]: _record(row) for row in rows}

@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
@@ -49,7 +50,8 @@ def list_versions(tx: Connection, rule_id: str) -> tuple[RuleRecord, ...]:
 
 def list_active_rules(tx: Connection) -> tuple[RuleRecord, ...]:
     """Every rule as it is, in the order in which they are asked; the disabled ones too."""
-    newest = select(rule).distinct(rule.c.id).order_by(rule.c.id, rule.c.version.desc()).subquery()
+    highest = select(rule).ext(distinct_on(rule.c.id)).order_by(rule.c.id, rule.c.version.desc())
+    newest = highest.subquery()
     query = select(newest).where(~newest.c.deleted).order_by(newest.c.priority, newest.c.id)
     return tuple(_record(row) for row in tx.execute(query).mappings())
 

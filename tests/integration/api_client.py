@@ -116,7 +116,14 @@ class CatalogueRecorder:
         self.started = 0
 
     def start(
-        self, call_id: str, *, by: str, layout: str | None, format: str | None, tags: Sequence[str]
+        self,
+        call_id: str,
+        *,
+        by: str,
+        trigger: str = "manual",
+        layout: str | None = None,
+        format: str | None = None,
+        tags: Sequence[str] = (),
     ) -> RecordingRecord:
         """Write a recording down that runs."""
         if self.pbx_is_away:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.pbx
 
 A1, C = AGENT_HZ["2001"], CUSTOMER_HZ
 SOUND_HZ = 1700  # of the sound that confirms a start
-PAUSED_HZ = 660
+PAUSED_HZ = 1850
 BEEP_HZ = 1400
 
 RULES = """
@@ -166,3 +166,63 @@ def test_an_announcement(service: Service, world: World) -> None:
     assert kept["rule"] == "told"
     for who in ("customer", "agent"):
         assert hears(call.heard(who), BEEP_HZ), f"the {who} hears the beeps"
+
+
+def test_a_rule_of_the_api(service: Service, world: World) -> None:
+    """A rule that was just added counts for the next call; one that was deleted no more."""
+    rule = {"name": "new", "when": 'caller.endsWith("55")', "action": "record", "priority": 1}
+    made = service.post("/rules", rule).json()
+    time.sleep(1.0)  # what a change may take to be known everywhere
+    call, call_id = call_from(service, world, "55")
+    recording = service.await_recording(call_id)
+    assert recording["rule"] == "new"
+    assert service.delete(f"/rules/{made['id']}").status_code == 200
+    time.sleep(1.0)
+    assert service.get(f"/recordings/{recording['id']}")["state"] == "recording"
+    call.hang_up()
+    call, call_id = call_from(service, world, "55")
+    assert decided(service, call_id)["rule"]["name"] == "on demand"
+    call.hang_up()
+
+
+def test_a_dialplan_asks(service: Service, world: World) -> None:
+    """`CURL()` on the PBX is answered in one line, and a user event is obeyed."""
+    call, call_id = call_from(service, world, "22")
+    decided(service, call_id)
+    (channel,) = [
+        one for one in service.get(f"/calls/{call_id}")["channels"] if one["party"] == "customer"
+    ]
+    url = f"{service.url}/api/v1/dialplan/record?channel={channel['name']}&action="
+    assert curl(world, url + "decide") == "on_demand: rule 'on demand'"
+    assert curl(world, url + "start").startswith("ok: recording ")
+    recording = service.await_recording(call_id)
+    assert recording["trigger"] == "dialplan"
+    event = {"application": "earwitness", "source": f"channel:{channel['id']}"}
+    body = {"variables": {"action": "pause"}}
+    world.pbx.ari("POST", "/events/user/earwitness", body=body, **event)
+    service.await_state(recording["id"], ["paused"])
+    assert curl(world, url + "stop").startswith("ok: captured ")
+    call.hang_up()
+
+
+def curl(world: World, url: str) -> str:
+    """What the PBX's own `CURL()` gives."""
+    told = world.pbx.cli(f"dialplan eval function CURL({url})")
+    return next(line.partition(": ")[2] for line in told.splitlines() if "Result" in line).strip()
+
+
+def test_drafts_on_past_calls(service: Service, world: World, tmp_path: Path) -> None:
+    """`rules test` tells what drafts would have done with the calls above."""
+    drafts = tmp_path / "drafts.toml"
+    drafts.write_text("[[rule]]\nname = 'all'\naction = 'record'\n")
+    lines = service.run("rules", "test", str(drafts)).splitlines()
+    ended = service.get("/calls", state="ended")["items"]
+    talks = [one for one in ended if any(m["facts"]["answered"] for m in moments_of(one))]
+    assert len(talks) > 5
+    assert lines[0].startswith(f"{len(ended)} calls since ")
+    assert lines[1].startswith(f"{len(talks)} would have been recorded; ")
+
+
+def moments_of(call: dict[str, Any]) -> list[dict[str, Any]]:
+    """When the rules were asked about the call."""
+    return list(call["decision"]["moments"]) if call["decision"] else []

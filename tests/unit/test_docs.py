@@ -15,8 +15,9 @@ import api.errors  # its classes are found as subclasses
 from api.permissions import PERMISSIONS, ROLES
 from api.problems import status_of
 from earwitness import cli
-from earwitness.config import Config
+from earwitness.config import Config, Rule, read_rules
 from earwitness.doctor import MODULES, PAGE_MODULES, SPY_MODULES
+from recorder.rules import FIELDS, compile_rule
 from storage.errors import EarwitnessError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -253,3 +254,24 @@ def application() -> Any:
     nothing: Any = None
     catalogue = Catalogue("postgresql://nobody@127.0.0.1:1/nothing")
     return build_app(catalogue, nothing, nothing, nothing, ApiSettings())
+
+
+# Rules
+
+
+def test_the_rules_that_are_told_can_be_asked() -> None:
+    """docs/rules.md lists each key and each field; its conditions compile."""
+    page = read("docs/rules.md")
+    keys = re.findall(r"^\| (`[a-z_` ]+`) \|", part("docs/rules.md", "# Rules\n"), re.MULTILINE)
+    assert {name for row in keys for name in re.findall(r"\w+", row)} >= set(Rule.model_fields)
+    fields = part("docs/rules.md", "## Conditions")
+    rows = re.findall(r"^\| (.+?) \| (?:string|int|map)", fields, re.MULTILINE)
+    told = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert told == set(FIELDS)
+    conditions = re.findall(r"```cel\n(.+?)\n```", page, re.DOTALL)
+    assert len(conditions) == 3
+    for number, when in enumerate(conditions):
+        rule = Rule(name="told", when=when, action="record").as_record(number)
+        assert compile_rule(rule).fault == ""
+    (example,) = re.findall(r"```toml\n(.+?)```", page, re.DOTALL)
+    assert [one.name for one in read_rules(tomllib.loads(example))] == ["support inbound"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from earwitness.config import Config, load_config
+from earwitness.wiring import check_rules
 from storage.errors import ConfigurationInvalid
 
 
@@ -111,3 +112,61 @@ def test_the_configuration_cannot_change() -> None:
     """What was checked stays what it was."""
     with pytest.raises(ValueError, match="frozen"):
         Config().server.port = 1
+
+
+RULE = '[[rule]]\nname = "one"\naction = "record"\n'
+
+
+def test_rules_in_the_order_of_the_file(path: Path) -> None:
+    """A rule has its place by its number, unless it says another."""
+    path.write_text(f"{RULE}{RULE}priority = 7\n{RULE}")
+    rules = load_config(path).rules
+    assert [(one.id, one.priority, one.origin) for one in rules] == [
+        ("config-1", 100, "config"),
+        ("config-2", 7, "config"),
+        ("config-3", 300, "config"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "action"),
+    [("", "never"), ('default = "on_demand"', "on_demand"), ("record_all = true", "record")],
+)
+def test_what_is_done_without_a_rule(path: Path, text: str, action: str) -> None:
+    """The default is a key; `record_all` is short for one of its values."""
+    path.write_text(f"[recording]\n{text}")
+    assert load_config(path).default_action == action
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[rule]]\nname = "x"\naction = "maybe"', "rule.0.action: "),
+        ('[[rule]]\nname = "x"', "rule.0.action: "),
+        (f"{RULE}wen = 1", "rule.0.wen: unknown key"),
+        (f"{RULE}sample_percent = 101", "rule.0.sample_percent: "),
+        ('[recording.dtmf]\ntoggle = "*1"\npause = "*12"', "recording.dtmf: pause begins"),
+        ('[recording.dtmf]\ntoggle = "+1"', "recording.dtmf.toggle: "),
+    ],
+)
+def test_faults_of_rules_and_keys(path: Path, text: str, said: str) -> None:
+    """A fault is told with its key."""
+    assert fault(path, text).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("when = 'que == \"x\"'", "rule.0.when ('one'): undeclared"),
+        ('timezone = "Mars"', "rule.0.timezone ('one'): there is no time zone"),
+        ('variables = ["SHELL(id)"]', "rule.0.variables ('one'): 'SHELL(id)' cannot be named"),
+        ('headers = ["a,b"]', "rule.0.headers ('one'): "),
+        ('announcement = "http://x"', "rule.0.announcement ('one'): "),
+    ],
+)
+def test_a_rule_that_cannot_be_asked(path: Path, more: str, said: str) -> None:
+    """It is refused before anything starts, with the place and a hint."""
+    path.write_text(RULE + more)
+    with pytest.raises(ConfigurationInvalid) as caught:
+        check_rules(load_config(path).rules)
+    assert str(caught.value).startswith(said)

@@ -1,0 +1,89 @@
+"""For dialplans: `CURL()` asks, and one plain line is answered."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from flask import Response
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from api.fields import DialplanQuery
+from api.operation import Operations, Told
+from api.parts import parts
+from api.permissions import RECORDINGS_CONTROL
+from api.problems import status_of
+from recorder.asking import facts_then
+from recorder.demand import Demand, Order
+from storage.catalogue import calls, decisions
+from storage.errors import EarwitnessError, NoSuchCall
+from storage.records import CallRecord
+
+operations = Operations("/api/v1", tag="dialplan")
+
+PLAIN = ("text/plain",)
+# A dialplan may ask before its channel's events are here.
+KNOWN_WITHIN_S = 0.3
+ANSWERS: Mapping[int, Told] = {
+    200: Told("One line: what was done, or what is decided and why.", media_types=PLAIN),
+    404: Told("One line: no live call has this channel.", media_types=PLAIN),
+    409: Told("One line: why it was not done.", media_types=PLAIN),
+    503: Told("One line: the PBX does not answer.", media_types=PLAIN),
+}
+
+
+@operations.get(
+    "/dialplan/record", RECORDINGS_CONTROL, ANSWERS, query=DialplanQuery, is_for_dialplans=True
+)
+def ask_from_dialplan(query: DialplanQuery) -> Response:
+    """Start, stop, pause or resume the recording of a channel's call, or say what is decided.
+
+    `decide` says what will be done once the call is answered, and why; it does nothing. From the
+    address of a configured PBX, without a proxy between, no token is needed.
+    """
+    try:
+        call = _await_call(query.channel)
+        line = _decide(call) if query.action == "decide" else _carry_out(call, query.action)
+        return _plain(line)
+    except EarwitnessError as error:
+        status = status_of(type(error))
+        told = str(error) if status < HTTPStatus.INTERNAL_SERVER_ERROR else "try again"
+        return _plain(f"error: {error.error_id}: {told}", status)
+
+
+def _decide(call: CallRecord) -> str:
+    with parts().catalogue.begin() as tx:
+        said = decisions.find_decision(tx, call.id)
+    facts = facts_then(call, said)[-1]
+    facts = replace(facts, at=datetime.now(UTC), answered=True)
+    decision = parts().book.current().decide(facts, call.id)
+    return f"{decision.action}: {decision.reason}"
+
+
+def _carry_out(call: CallRecord, order: Order) -> str:
+    demand = Demand(parts().catalogue, parts().recorder)
+    recording = demand.carry_out(call.id, order, by="dialplan", trigger="dialplan")
+    return f"ok: {recording.state} {recording.id}"
+
+
+def _await_call(channel: str) -> CallRecord:
+    attempts = Retrying(
+        retry=retry_if_result(lambda call: call is None),
+        stop=stop_after_delay(KNOWN_WITHIN_S),
+        wait=wait_fixed(0.02),
+    )
+    with suppress(RetryError):
+        call = attempts(_find_call, channel)
+        if call is not None:
+            return call
+    raise NoSuchCall(f"no live call has a channel {channel}")
+
+
+def _find_call(channel: str) -> CallRecord | None:
+    with parts().catalogue.begin() as tx:
+        return calls.find_live_call_of(tx, channel)
+
+
+def _plain(line: str, status: int = 200) -> Response:
+    return Response(" ".join(line.split()) + "\n", status, content_type="text/plain; charset=utf-8")

@@ -1,0 +1,106 @@
+"""What a dialplan asks by CURL(): one line for an answer."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from api_client import ApiClient, CatalogueRecorder, build_call
+
+from api.app import build_app
+from storage.catalogue import calls
+from storage.catalogue.engine import Catalogue
+from storage.records import CallRecord, RuleRecord
+from tests.legs import leg
+
+RULE = RuleRecord("config-1", 1, "support", 'did == "3000"', "record", 100, "config")
+PBX = "192.0.2.7"
+
+
+@pytest.fixture
+def call(catalogue: Catalogue) -> CallRecord:
+    """A live call to 3000."""
+    channel = leg(str(uuid4()), party="customer", name=f"PJSIP/trunk-{uuid4().hex[:8]}")
+    record = build_call(id=f"main-{uuid4()}", did="3000", agent="2001", channels=(channel,))
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [record])
+    return record
+
+
+@pytest.fixture
+def nobody(client: ApiClient, catalogue: Catalogue) -> ApiClient:
+    """Without a token, of an API that knows the address of its PBX and a rule."""
+    parts = client.application.extensions["earwitness"]
+    settings = replace(parts.settings, rules=(RULE,), pbx_addresses=frozenset({PBX}))
+    app = build_app(catalogue, parts.objects, parts.recorder, parts.supervisor, settings)
+    return ApiClient(app, None)
+
+
+def ask(client: ApiClient, call: CallRecord, action: str, **how: Any) -> tuple[int, str]:
+    query = {"channel": call.channels[0]["name"], "action": action}
+    response = client.get("/api/v1/dialplan/record", query_string=query, **how)
+    return response.status_code, response.text
+
+
+def from_pbx(**headers: str) -> dict[str, Any]:
+    return {"environ_overrides": {"REMOTE_ADDR": PBX}, "headers": headers}
+
+
+def test_what_is_decided(nobody: ApiClient, call: CallRecord) -> None:
+    """It says what will be done, and why, before anybody has answered."""
+    assert ask(nobody, call, "decide", **from_pbx()) == (200, "record: rule 'support'\n")
+
+
+def test_the_recording_is_controlled(
+    nobody: ApiClient, recorder: CatalogueRecorder, call: CallRecord
+) -> None:
+    """Start, pause, resume, stop: a line each; a repeat of the start begins nothing more."""
+    started = recorder.started
+    for action, said in (
+        ("start", "ok: recording"),
+        ("start", "ok: recording"),
+        ("pause", "ok: paused"),
+        ("resume", "ok: recording"),
+        ("stop", "ok: captured"),
+    ):
+        status, line = ask(nobody, call, action, **from_pbx())
+        assert status == 200
+        assert line.startswith(said)
+        assert line.count("\n") == 1
+    assert recorder.started == started + 1
+    status, line = ask(nobody, call, "stop", **from_pbx())
+    assert (status, line.split(": ")[1]) == (409, "recording-not-active")
+
+
+def test_an_unknown_channel(nobody: ApiClient, call: CallRecord) -> None:
+    """A channel of no live call is told so, in one line."""
+    query = {"channel": "PJSIP/none-1", "action": "decide"}
+    response = nobody.get("/api/v1/dialplan/record", query_string=query, **from_pbx())
+    assert response.status_code == 404
+    assert response.text.startswith("error: no-such-call: ")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"environ_overrides": {"REMOTE_ADDR": "192.0.2.8"}},
+        from_pbx(**{"X-Forwarded-For": PBX}),
+        from_pbx(Forwarded=f"for={PBX}"),
+        from_pbx(Authorization="Bearer ew_wrong"),
+    ],
+    ids=["elsewhere", "another", "proxy", "forwarded", "wrong-token"],
+)
+def test_who_may(nobody: ApiClient, call: CallRecord, how: dict[str, Any]) -> None:
+    """Without a token only the PBX itself may ask; never through a proxy."""
+    assert ask(nobody, call, "decide", **how)[0] == 401
+
+
+def test_only_the_dialplans_question_goes_without(nobody: ApiClient) -> None:
+    """The PBX's address opens nothing else."""
+    assert nobody.get("/api/v1/calls", **from_pbx()).status_code == 401
+
+
+def test_with_a_token(client: ApiClient, call: CallRecord) -> None:
+    """With a token it is asked from anywhere."""
+    assert ask(client, call, "decide")[0] == 200

@@ -1,0 +1,251 @@
+"""Rules over HTTP: their versions, their errors, and drafts tried on past calls."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from api_client import ApiClient, build_call, build_recording
+from conftest import TokenMaker
+from sqlalchemy import select
+
+from api.app import build_app
+from storage.catalogue import calls, decisions, recordings, rules
+from storage.catalogue.engine import Catalogue
+from storage.records import DecisionRecord, RuleRecord
+from storage.schema import audit
+
+RULE = {"name": "support", "when": 'did == "3000"', "action": "record", "tags": ["a"]}
+CONFIGURED = RuleRecord("config-1", 1, "from the file", "", "on_demand", 50, "config")
+PAST = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def compliance(client: ApiClient, make_token: TokenMaker) -> ApiClient:
+    return client.as_holder_of(make_token(name="cleo", role="compliance"))
+
+
+def create(client: ApiClient, **more: Any) -> dict[str, Any]:
+    """A new rule, as it was answered."""
+    response = client.post("/api/v1/rules", json=RULE | more)
+    assert response.status_code == 201, response.text
+    answered: dict[str, Any] = response.get_json()
+    assert response.headers["Location"].endswith(f"/api/v1/rules/{answered['id']}")
+    return answered
+
+
+def put(client: ApiClient, rule_id: str, **body: Any) -> Any:
+    return client.request("PUT", f"/api/v1/rules/{rule_id}", json=RULE | body)
+
+
+def problem(response: Any) -> tuple[int, str]:
+    return response.status_code, response.get_json()["error_id"]
+
+
+def test_the_life_of_a_rule(client: ApiClient, catalogue: Catalogue) -> None:
+    """Every version is kept: of a rule that was changed, and of one that was deleted."""
+    made = create(client)
+    assert (made["version"], made["origin"], made["tags"]) == (1, "api", ["a"])
+    changed = put(client, made["id"], action="force", version=1).get_json()
+    assert (changed["version"], changed["action"]) == (2, "force")
+    path = f"/api/v1/rules/{made['id']}"
+    assert client.get(path).get_json() == changed
+    assert client.get(f"{path}?version=1").get_json() == made
+    assert client.delete(path).get_json()["deleted"] is True
+    assert problem(client.get(path)) == (404, "no-such-rule")
+    assert problem(client.delete(path)) == (404, "no-such-rule")
+    versions = client.get(f"{path}/versions").get_json()["items"]
+    assert [(one["version"], one["deleted"]) for one in versions] == [
+        (3, True),
+        (2, False),
+        (1, False),
+    ]
+    with catalogue.begin() as tx:
+        noted = tx.scalars(select(audit.c.action).where(audit.c.subject == made["id"])).all()
+    assert set(noted) == {"rule.create", "rule.replace", "rule.delete"}
+
+
+def test_two_who_change_a_rule(client: ApiClient) -> None:
+    """Who changed another version than the newest is told so, and nothing is lost."""
+    made = create(client)
+    assert put(client, made["id"], name="one", version=1).status_code == 200
+    assert problem(put(client, made["id"], name="two", version=1)) == (409, "rule-changed")
+    assert client.get(f"/api/v1/rules/{made['id']}").get_json()["name"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("more", "field", "position", "hint"),
+    [
+        ({"when": 'did == "1" && que == "x"'}, "when", 14, "did you mean queue?"),
+        ({"when": 'hour == "9"'}, "when", 5, "hour == 9"),
+        ({"when": "hour =="}, "when", 7, ""),
+        ({"timezone": "Mars/Olympus"}, "timezone", None, "such as Europe/Berlin"),
+    ],
+)
+def test_an_invalid_rule(
+    client: ApiClient, more: dict[str, str], field: str, position: int | None, hint: str
+) -> None:
+    """The problem says where the fault is and how to mend it; nothing is kept."""
+    before = client.get("/api/v1/rules").get_json()["items"]
+    response = client.post("/api/v1/rules", json=RULE | more)
+    assert problem(response) == (422, "rule-invalid")
+    told = response.get_json()
+    assert (told["field"], told["position"]) == (field, position)
+    assert hint in told["hint"]
+    assert client.get("/api/v1/rules").get_json()["items"] == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**RULE, "action": "maybe"},
+        {**RULE, "sample_percent": 101},
+        {**RULE, "wen": "true"},
+        {**RULE, "name": ""},
+        {**RULE, "retention_days": 0},
+        {**RULE, "announcement": "http://evil"},
+        {"action": "record"},
+    ],
+)
+def test_a_rule_of_another_shape(client: ApiClient, body: dict[str, Any]) -> None:
+    """What is no rule at all is refused by its fields."""
+    assert problem(client.post("/api/v1/rules", json=body)) == (422, "request-invalid")
+
+
+def test_the_rules_of_the_configuration(client: ApiClient, catalogue: Catalogue) -> None:
+    """They are listed in their place, and changed in the file alone."""
+    parts = client.application.extensions["earwitness"]
+    settings = replace(parts.settings, rules=(CONFIGURED,))
+    app = build_app(catalogue, parts.objects, parts.recorder, parts.supervisor, settings)
+    asking = ApiClient(app, client._token)
+    early, late = create(asking, priority=10), create(asking, priority=90)
+    ids: list[str] = []
+    where: dict[str, Any] | None = {"limit": 1}
+    while where is not None:
+        page = asking.get("/api/v1/rules", query_string=where).get_json()
+        ids += [one["id"] for one in page["items"]]
+        where = page["next_cursor"] and {"limit": 1, "cursor": page["next_cursor"]}
+    assert [one for one in ids if one in {early["id"], late["id"], "config-1"}] == [
+        early["id"],
+        "config-1",
+        late["id"],
+    ]
+    assert asking.get("/api/v1/rules/config-1").get_json()["name"] == "from the file"
+    assert len(asking.get("/api/v1/rules/config-1/versions").get_json()["items"]) == 1
+    assert problem(put(asking, "config-1", version=1)) == (409, "rule-read-only")
+    assert problem(asking.delete("/api/v1/rules/config-1")) == (409, "rule-read-only")
+
+
+def test_who_may(client: ApiClient, compliance: ApiClient, make_token: TokenMaker) -> None:
+    """An admin writes rules, compliance reads them, others neither."""
+    made = create(client)
+    assert compliance.get(f"/api/v1/rules/{made['id']}").status_code == 200
+    assert compliance.post("/api/v1/rules", json=RULE).status_code == 403
+    assert compliance.delete(f"/api/v1/rules/{made['id']}").status_code == 403
+    supervisor = client.as_holder_of(make_token(name="sue", role="supervisor"))
+    assert supervisor.get("/api/v1/rules").status_code == 403
+
+
+def test_the_catalogue_asks_for_what_counts(client: ApiClient, catalogue: Catalogue) -> None:
+    """Processes see a change by the revision, and read the rules that count."""
+    with catalogue.begin() as tx:
+        before = rules.rules_revision(tx)
+    made = create(client, enabled=False)
+    with catalogue.begin() as tx:
+        assert rules.rules_revision(tx) == before + 1
+        assert made["id"] in {one.id for one in rules.list_active_rules(tx)}
+    client.delete(f"/api/v1/rules/{made['id']}")
+    with catalogue.begin() as tx:
+        assert rules.rules_revision(tx) == before + 2
+        assert made["id"] not in {one.id for one in rules.list_active_rules(tx)}
+
+
+# Drafts on past calls
+
+
+@pytest.fixture(scope="module")
+def past(catalogue: Catalogue) -> Callable[..., dict[str, Any]]:
+    """Ten past calls of a minute: five to 3000, of which three were recorded by `old`."""
+    with catalogue.begin() as tx:
+        for number in range(10):
+            call = build_call(
+                id=f"main-past-{number}",
+                state="ended",
+                direction="inbound",
+                did="3000" if number < 5 else "3001",
+                started_at=PAST + timedelta(hours=number),
+                answered_at=PAST + timedelta(hours=number),
+                ended_at=PAST + timedelta(hours=number, seconds=60),
+            )
+            calls.save_calls(tx, [call])
+            if number < 3:
+                recordings.create_recording(
+                    tx,
+                    build_recording(id=uuid4(), call_id=call.id, trigger="rule", rule="old"),
+                )
+    return lambda **body: {
+        "from": PAST.isoformat(),
+        "to": (PAST + timedelta(days=30)).isoformat(),
+        **body,
+    }
+
+
+def test_drafts_on_past_calls(client: ApiClient, past: Callable[..., dict[str, Any]]) -> None:
+    """How many would have been recorded, how much of it, and which calls change."""
+    body = past(rules=[{"name": "new", "when": 'did == "3001"', "action": "record"}])
+    told = client.post("/api/v1/rules/test", json=body).get_json()
+    assert (told["calls"], told["recorded"], told["recorded_before"]) == (10, 5, 3)
+    assert told["audio_s"] == told["audio_s_per_month"] == 300
+    assert told["bytes_per_month"] > 0
+    assert told["changed"] == 8
+    changes = {one["call_id"]: (one["before"], one["after"]) for one in told["changes"]}
+    assert changes["main-past-0"] == ("old", None)
+    assert changes["main-past-9"] == (None, "new")
+
+
+def test_drafts_that_change_nothing(client: ApiClient, past: Callable[..., dict[str, Any]]) -> None:
+    """Rules that would have done the same are told to change nothing."""
+    when = 'did == "3000" && hour < 3'
+    body = past(rules=[{"name": "old", "when": when, "action": "record"}])
+    told = client.post("/api/v1/rules/test", json=body).get_json()
+    assert (told["recorded"], told["changed"], told["changes"]) == (3, 0, [])
+
+
+def test_drafts_see_what_the_rules_saw(client: ApiClient, catalogue: Catalogue) -> None:
+    """A call that was asked about is asked again with the values of then."""
+    at = PAST + timedelta(days=60)
+    call = build_call(id="main-asked", state="ended", started_at=at, answered_at=at, ended_at=at)
+    moment = {
+        "at": at.isoformat(),
+        "facts": {"answered": True, "variables": {"VIP": "1"}, "context": "from-vips"},
+    }
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [call])
+        decisions.save_decision(
+            tx, DecisionRecord(call.id, "never", None, "no rule matched", (moment,))
+        )
+    draft = {"name": "v", "when": 'variables.VIP == "1"', "variables": ["VIP"], "action": "record"}
+    body = {
+        "rules": [draft],
+        "from": (at - timedelta(hours=1)).isoformat(),
+        "to": (at + timedelta(hours=1)).isoformat(),
+    }
+    told = client.post("/api/v1/rules/test", json=body).get_json()
+    assert (told["calls"], told["recorded"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ({"rules": [{**RULE, "when": "nonsense"}]}, "rule-invalid"),
+        ({"rules": [], "from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, None),
+    ],
+)
+def test_drafts_that_cannot_be_tried(
+    client: ApiClient, more: dict[str, Any], error: str | None
+) -> None:
+    """A draft that cannot be asked, or a time that ends before it begins, is refused."""
+    response = client.post("/api/v1/rules/test", json=more)
+    assert problem(response) == (422, error or "request-invalid")
