@@ -11,6 +11,7 @@ from api.parts import EXTENSION, Parts
 from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from api.problems import register_problems
 from api.routes import (
+    assurance,
     calls,
     dialplan,
     docs,
@@ -76,6 +77,7 @@ def build_app(
     for module in (
         calls,
         recordings,
+        assurance,
         media,
         spies,
         rules,

@@ -22,6 +22,7 @@ from pydantic import (
 
 from storage.records import (
     Action,
+    Assurance,
     CallRecord,
     DecisionRecord,
     Follow,
@@ -295,6 +296,22 @@ class PageOf(Answer, Generic[T]):
     next_cursor: str | None
 
 
+class MissingRecording(Answer):
+    """An ended call that was not recorded as it should have been."""
+
+    call_id: str
+    agent: str | None
+    started_at: Instant
+    ended_at: Instant | None
+    expected_s: Seconds = Field(description="how long it should have been recorded")
+    covered_s: Seconds = Field(description="how long it was")
+    cause: str = Field(description="`never-began`, `has-gaps`, or why the recording failed")
+
+
+class MissingPage(PageOf[MissingRecording]):
+    """A page of what is missing."""
+
+
 class CallPage(PageOf[Call]):
     """A page of calls."""
 
@@ -371,6 +388,19 @@ def _expires_at(record: RecordingRecord) -> datetime | None:
     if record.retention_days is None or record.started_at is None:
         return None
     return _utc(record.started_at + timedelta(days=record.retention_days))
+
+
+def missing_fields(call: CallRecord, found: Assurance) -> dict[str, Any]:
+    """What is missing of a call, as it is answered."""
+    return {
+        "call_id": call.id,
+        "agent": call.agent,
+        "started_at": _utc(call.started_at),
+        "ended_at": _utc(call.ended_at),
+        "expected_s": found.expected_s,
+        "covered_s": found.covered_s,
+        "cause": found.cause,
+    }
 
 
 def spy_fields(record: SpyRecord, audio_url: str | None = None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from api.health import pbx_state
 from api.ports import ApiSettings
-from storage.catalogue import pbxs, recordings
+from storage.catalogue import decisions, pbxs, recordings
 from storage.catalogue.engine import Catalogue
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -87,10 +87,11 @@ class CatalogueCollector(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Recordings by state, and whether each PBX is connected."""
+        """Recordings by state, what is missing, and whether each PBX is connected."""
         with self._catalogue.begin() as tx:
             counts = recordings.count_newest_by_state(tx, NEWEST)
             known = pbxs.list_pbxs(tx)
+            lacking = decisions.count_missing(tx)
         by_state = GaugeMetricFamily(
             "earwitness_recordings",
             f"Recordings by state, of the newest {NEWEST}.",
@@ -103,4 +104,9 @@ class CatalogueCollector(Collector):
         )
         for name in self._pbxs:
             up.add_metric([name], pbx_state(name, known, datetime.now(UTC)) == "connected")
-        return (by_state, up)
+        missing = GaugeMetricFamily(
+            "earwitness_recordings_missing",
+            "Ended calls of which a recording is missing or short.",
+            value=lacking,
+        )
+        return (by_state, missing, up)

@@ -192,6 +192,23 @@ class Capture:
                     cause = "pbx-lost" if lost_at else "unobserved"
                     self.segment_ended(segment.id, lost_at or datetime.now(UTC), cause)
 
+    def check_snoops(self, pbx: str) -> None:
+        """While events come: attach again where a snoop went and no event said so.
+
+        A recording that was queued when its snoop was hung up never begins, and never ends.
+        """
+        with self._catalogue.begin() as tx:
+            running = segments.list_running_segments(tx, pbx)
+        if not running:
+            return
+        with self._pbx(pbx) as ari:  # after the segments: what they name was there
+            present = {channel.id for channel in ari.list_channels()}
+        for segment in running:
+            if segment.state == "recording" and names.build_snoop_id(segment.id) not in present:
+                log.warning("segment.vanished", segment=str(segment.id))
+                self.segment_ended(segment.id, datetime.now(UTC), "unobserved")
+                self.settle(segment.recording_id)
+
     # One step each
 
     def _read(

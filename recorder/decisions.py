@@ -15,13 +15,14 @@ import structlog
 
 from recorder.ari import Ari
 from recorder.asking import facts_of
+from recorder.assurance import assure
 from recorder.calls import legs_of
 from recorder.capture import Capture
 from recorder.plan import is_conversation, is_over, legs_to_capture
 from recorder.rules import Decision, Facts, RuleSet
 from recorder.sounds import BEEP, Sound, Sounds
 from storage import states
-from storage.catalogue import calls, decisions, recordings, rules, tokens
+from storage.catalogue import calls, decisions, recordings, rules, segments, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
 from storage.records import Action, CallRecord, DecisionRecord, RecordingRecord, RuleRecord
@@ -29,6 +30,8 @@ from storage.records import Action, CallRecord, DecisionRecord, RecordingRecord,
 log = structlog.get_logger()
 
 BY = "rules"
+ASSURED_AT_ONCE = 100
+TEAMS_FOR_S = 5.0
 KEEP: frozenset[Action] = frozenset({"force", "record"})
 # A change of the rules is known to every process within a second.
 LOOK_EVERY_S = 0.5
@@ -86,7 +89,9 @@ class Decisions:
         self._book = book
         self._asked: dict[str, Facts] = {}
         self._decided: dict[str, Decision] = {}
+        self._open: set[str] = set()  # the calls for which something has still to be done
         self._announcing: set[str] = set()
+        self._teams: dict[str, tuple[float, str]] = {}
         self._beeps: dict[UUID, float] = {}  # when the next is due, on the monotonic clock
 
     def consider(self, call: CallRecord) -> None:
@@ -95,8 +100,7 @@ class Decisions:
         Raises AriError where a variable cannot be read, and CatalogueUnavailable.
         """
         if is_over(call):
-            self._asked.pop(call.id, None)
-            self._decided.pop(call.id, None)
+            self._forget(call.id)
             return
         rules_now = self._book.current()
         facts = self._facts(call, rules_now)
@@ -106,20 +110,27 @@ class Decisions:
             self._keep(call, _moment(before, facts), facts, decision)
             self._asked[call.id] = facts
             self._decided[call.id] = decision
-        self._obey(call, self._decided[call.id])
+            self._open.add(call.id)
+        if call.id in self._open and self._obey(call, self._decided[call.id]):
+            self._open.discard(call.id)
 
     def follows_time(self) -> bool:
         """Whether calls have to be considered though nothing happens to them."""
         return self._book.current().follows_time
 
+    def is_open(self, call_id: str) -> bool:
+        """Whether something has still to be done for the call, though nothing happens to it."""
+        return call_id in self._open
+
+    def _forget(self, call_id: str) -> None:
+        self._asked.pop(call_id, None)
+        self._decided.pop(call_id, None)
+        self._open.discard(call_id)
+
     def _facts(self, call: CallRecord, rules_now: RuleSet) -> Facts:
         first = next(iter(legs_of(call)), None)
         now = datetime.now(UTC)
-        team = ""
-        if call.agent:
-            with self._catalogue.begin() as tx:
-                team = tokens.find_team(tx, call.agent) or ""
-        facts = replace(facts_of(call, now), team=team)
+        facts = replace(facts_of(call, now), team=self._team(call.agent) if call.agent else "")
         if first is None or not first.alive:
             return facts
         channel = first.channel.id
@@ -129,6 +140,15 @@ class Decisions:
             variables=self._read(channel, {name: name for name in rules_now.variables}),
             headers=self._read(channel, headers),
         )
+
+    def _team(self, agent: str) -> str:
+        """Who belongs to whom changes rarely: what is known is good for a while."""
+        known_at, team = self._teams.get(agent, (-TEAMS_FOR_S, ""))
+        if time.monotonic() - known_at >= TEAMS_FOR_S:
+            with self._catalogue.begin() as tx:
+                team = tokens.find_team(tx, agent) or ""
+            self._teams[agent] = time.monotonic(), team
+        return team
 
     def _read(self, channel_id: str, names: Mapping[str, str]) -> dict[str, str]:
         read = {name: self._ari.find_variable(channel_id, asked) for name, asked in names.items()}
@@ -167,22 +187,43 @@ class Decisions:
                 joined = (leg for leg in legs_of(call) if leg.alive and leg.joined_at is not None)
                 self._sounds.play_soon([leg.channel.id for leg in joined], BEEP)
 
+    def assure(self, pbx: str, ended_before: datetime) -> None:
+        """Hold ended calls against their recordings; what is missing is told."""
+        with self._catalogue.begin() as tx:
+            ended = decisions.list_unassured(
+                tx, pbx, ended_before=ended_before, limit=ASSURED_AT_ONCE
+            )
+        for call_id in ended:
+            with self._catalogue.begin() as tx:
+                call, said = calls.get_call(tx, call_id), decisions.find_decision(tx, call_id)
+                made = recordings.list_recordings_of_calls(tx, [call_id])
+                parts = [part for one in made for part in segments.list_segments(tx, one.id)]
+                if said is None:
+                    continue
+                found = assure(call, said, made, parts)
+                decisions.save_assurance(tx, call_id, found)
+            if found.cause is not None:
+                log.error("recording.missing", call=call_id, **asdict(found))
+
     # What comes of it
 
-    def _obey(self, call: CallRecord, decision: Decision) -> None:
+    def _obey(self, call: CallRecord, decision: Decision) -> bool:
+        """Do what was decided; whether nothing is left to do until something happens."""
         with self._catalogue.begin() as tx:
             known = recordings.list_recordings_of_calls(tx, [call.id])
             told = decisions.find_decision(tx, call.id)
         ours = [one for one in known if one.trigger == "rule"]
         if decision.action == "never":
             self._end(ours)
-        if decision.action not in KEEP or not _may_begin(call, decision):
-            return
+        if decision.action not in KEEP:
+            return True
+        if not _may_begin(call, decision):
+            return False
         untold = _untold(call, decision.rule, told.announced if told is not None else ())
         if untold and decision.rule is not None:
             self._announce(call.id, decision.rule, untold, begin=not ours)
-        elif not ours:
-            self._begin(call.id, decision.rule)
+            return False
+        return bool(ours) or self._begin(call.id, decision.rule)
 
     def _announce(
         self, call_id: str, rule: RuleRecord, untold: Sequence[str], *, begin: bool
@@ -207,11 +248,13 @@ class Decisions:
         if begin:
             self._begin(call_id, rule)
 
-    def _begin(self, call_id: str, rule: RuleRecord | None) -> None:
+    def _begin(self, call_id: str, rule: RuleRecord | None) -> bool:
         try:
             self._capture.start(call_id, by=BY, trigger="rule", rule=rule)
         except EarwitnessError as error:
             log.warning("recording.not-begun", call=call_id, reason=str(error))
+            return False
+        return True
 
     def _end(self, ours: Sequence[RecordingRecord]) -> None:
         """A call that came to where nothing may be recorded: what was recorded before is kept."""

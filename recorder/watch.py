@@ -40,7 +40,9 @@ log = structlog.get_logger()
 
 TICK_S = 1.0
 CHECK_EVERY = timedelta(seconds=5)
-ASK_EVERY = timedelta(seconds=1)
+TICK = timedelta(seconds=1)
+# What a call's end brings along is known by then.
+ASSURED_AFTER = timedelta(seconds=2)
 BATCH = 1000
 LANES = 8
 LINKEDID = "CHANNEL(linkedid)"
@@ -168,7 +170,7 @@ class _Session:
         self._stale = False
         self._had_spies = True  # until it is known otherwise
         self._lost_at: datetime | None = None
-        self._checked_at = self._asked_at = datetime.now(UTC)
+        self._checked_at = self._asked_at = self._ticked_at = datetime.now(UTC)
         self._restore()
 
     def _restore(self) -> None:
@@ -419,7 +421,7 @@ class _Session:
     def check(self, lock: Lock) -> None:
         """Every few seconds: are we still the owner, and is every recording what it should be?"""
         now = datetime.now(UTC)
-        self._ask_again(now)
+        self._tick(now)
         if now - self._checked_at < CHECK_EVERY:
             return
         self._checked_at = now
@@ -432,17 +434,23 @@ class _Session:
             self._check_recordings()
             self._check_spies()
 
-    def _ask_again(self, now: datetime) -> None:
-        """Every second the rules that read the clock; every five, whether a call is recorded that
-        should be."""
-        every = ASK_EVERY if self._decisions.follows_time() else CHECK_EVERY
-        if self._connected and now - self._asked_at >= every:
+    def _tick(self, now: datetime) -> None:
+        """Every second: the rules that read the clock, beeps, and what ended calls lack; every
+        five, calls for which something has still to be done."""
+        if not self._connected or now - self._ticked_at < TICK:
+            return
+        self._ticked_at = now
+        asks_all, asks_open = self._decisions.follows_time(), now - self._asked_at >= CHECK_EVERY
+        if asks_open:
             self._asked_at = now
-            for call_id in self._model.live_call_ids():
+        for call_id in self._model.live_call_ids():
+            if asks_all or (asks_open and self._decisions.is_open(call_id)):
                 self._lanes.submit(call_id, self._consider, call_id)
         self._lanes.submit(self._name, self._decisions.beep, self._name)
+        self._lanes.submit(self._name, self._decisions.assure, self._name, now - ASSURED_AFTER)
 
     def _check_recordings(self) -> None:
+        self._lanes.submit(self._name, self._capture.check_snoops, self._name)
         with self._catalogue.begin() as tx:
             live = recordings.list_live_recordings(tx, self._name)
             unsettled = [one.id for one in live if not self._is_settled(tx, one)]

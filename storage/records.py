@@ -251,3 +251,16 @@ class DecisionRecord:
     reason: str
     moments: tuple[Mapping[str, Any], ...]
     announced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Assurance:
+    """An ended call, held against its recordings.
+
+    `expected_s` is how long it should have been recorded, `covered_s` how long it was; `cause` is
+    why they differ, None where all is there or nothing was expected.
+    """
+
+    expected_s: float
+    covered_s: float
+    cause: str | None

@@ -263,6 +263,13 @@ decision = Table(
     Column("reason", Text, nullable=False),
     Column("moments", JSONB, nullable=False),
     Column("announced", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("assurance", JSONB(none_as_null=True)),
+    Index("decision_unassured_idx", "call_id", postgresql_where=text("assurance IS NULL")),
+    Index(
+        "decision_missing_idx",
+        "call_id",
+        postgresql_where=text("(assurance ->> 'cause') IS NOT NULL"),
+    ),
 )
 
 audit = Table(

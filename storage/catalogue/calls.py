@@ -1,8 +1,9 @@
 """Calls, live and past."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
@@ -40,7 +41,7 @@ def save_calls(tx: Connection, records: Iterable[CallRecord]) -> None:
 def find_call(tx: Connection, call_id: str) -> CallRecord | None:
     """The call of this id, or None."""
     row = tx.execute(select(call).where(call.c.id == call_id)).mappings().one_or_none()
-    return _record(row) if row is not None else None
+    return parse_call(row) if row is not None else None
 
 
 def get_call(tx: Connection, call_id: str, *, agents: Collection[str] | None = None) -> CallRecord:
@@ -61,7 +62,7 @@ def list_live_calls(
     if agents is not None:
         query = query.where(call.c.agent.in_(agents))
     rows = tx.execute(query.order_by(call.c.started_at.desc(), call.c.id.desc())).mappings()
-    return tuple(_record(row) for row in rows)
+    return tuple(parse_call(row) for row in rows)
 
 
 def list_calls(
@@ -89,7 +90,7 @@ def list_calls(
         started_at, call_id = decode_cursor(cursor, datetime.fromisoformat, str)
         query = query.where(position < tuple_(started_at, call_id))
     query = query.order_by(call.c.started_at.desc(), call.c.id.desc()).limit(limit + 1)
-    records = [_record(row) for row in tx.execute(query).mappings()]
+    records = [parse_call(row) for row in tx.execute(query).mappings()]
     more = len(records) > limit
     last = records[limit - 1] if more else None
     return Page(
@@ -102,12 +103,12 @@ def find_live_call_of(tx: Connection, channel_name: str) -> CallRecord | None:
     """The live call that has a channel of this name, such as PJSIP/2001-00000001; or None."""
     query = select(call).where(_LIVES, call.c.channels.contains([{"name": channel_name}]))
     row = tx.execute(query.order_by(call.c.started_at.desc()).limit(1)).mappings().first()
-    return _record(row) if row is not None else None
+    return parse_call(row) if row is not None else None
 
 
 def _find_calls(tx: Connection, call_ids: Sequence[str]) -> dict[str, CallRecord]:
     rows = tx.execute(select(call).where(call.c.id.in_(call_ids))).mappings()
-    return {row["id"]: _record(row) for row in rows}
+    return {row["id"]: parse_call(row) for row in rows}
 
 
 def _event(record: CallRecord, before: CallRecord | None) -> NewEvent:
@@ -118,5 +119,6 @@ def _event(record: CallRecord, before: CallRecord | None) -> NewEvent:
     return NewEvent(f"call.{record.state if moved else 'changed'}", facts, record.agent)
 
 
-def _record(row: RowMapping) -> CallRecord:
+def parse_call(row: RowMapping | Mapping[str, Any]) -> CallRecord:
+    """A row of the table as a record."""
     return CallRecord(**{**row, "channels": tuple(row["channels"])})

@@ -1,16 +1,21 @@
 """What the rules said of each call, and why."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
+from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, Text, cast, func, select, update
+from sqlalchemy import Connection, RowMapping, Text, cast, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from storage.records import DecisionRecord
-from storage.schema import decision
+from storage.catalogue import calls, events
+from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.records import Assurance, CallRecord, DecisionRecord, Page
+from storage.schema import call, decision
 
 # What another statement writes.
 KEPT = ("call_id", "announced")
+_COLUMNS = [column for column in decision.columns if column is not decision.c.assurance]
+_CAUSE = decision.c.assurance["cause"].astext
 
 
 def save_decision(tx: Connection, record: DecisionRecord) -> None:
@@ -39,8 +44,60 @@ def find_decision(tx: Connection, call_id: str) -> DecisionRecord | None:
 
 def list_decisions(tx: Connection, call_ids: Iterable[str]) -> tuple[DecisionRecord, ...]:
     """What was said of these calls."""
-    query = select(decision).where(decision.c.call_id.in_(list(call_ids)))
+    query = select(*_COLUMNS).where(decision.c.call_id.in_(list(call_ids)))
     return tuple(_record(row) for row in tx.execute(query).mappings())
+
+
+def list_unassured(
+    tx: Connection, pbx: str, *, ended_before: datetime, limit: int
+) -> tuple[str, ...]:
+    """The ended calls of the PBX that nobody has held against their recordings yet."""
+    query = (
+        select(call.c.id)
+        .join(decision, decision.c.call_id == call.c.id)
+        .where(decision.c.assurance.is_(None), call.c.pbx == pbx, call.c.ended_at < ended_before)
+        .order_by(call.c.ended_at)
+        .limit(limit)
+    )
+    return tuple(tx.scalars(query))
+
+
+def save_assurance(tx: Connection, call_id: str, found: Assurance) -> None:
+    """Keep what was found, and tell of what is missing."""
+    facts = asdict(found)
+    tx.execute(update(decision).where(decision.c.call_id == call_id).values(assurance=facts))
+    if found.cause is not None:
+        agent = tx.scalar(select(call.c.agent).where(call.c.id == call_id))
+        events.add_event(tx, "recording.missing", {"call_id": call_id, **facts}, agent=agent)
+
+
+def list_missing(
+    tx: Connection,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    agents: Collection[str] | None = None,
+) -> Page[tuple[CallRecord, Assurance]]:
+    """A page of ended calls of which a recording is missing or short, newest first."""
+    query = select(call, decision.c.assurance).join(decision, decision.c.call_id == call.c.id)
+    query = query.where(_CAUSE.is_not(None))
+    if agents is not None:
+        query = query.where(call.c.agent.in_(agents))
+    if cursor is not None:
+        started_at, call_id = decode_cursor(cursor, datetime.fromisoformat, str)
+        query = query.where(tuple_(call.c.started_at, call.c.id) < tuple_(started_at, call_id))
+    query = query.order_by(call.c.started_at.desc(), call.c.id.desc()).limit(limit + 1)
+    rows = [dict(row) for row in tx.execute(query).mappings()]
+    found = [(Assurance(**row.pop("assurance")), calls.parse_call(row)) for row in rows]
+    items = tuple((record, missing) for missing, record in found[:limit])
+    last = items[-1][0] if len(rows) > limit else None
+    return Page(items, encode_cursor(last.started_at.isoformat(), last.id) if last else None)
+
+
+def count_missing(tx: Connection) -> int:
+    """How many ended calls lack a recording, or a part of one."""
+    query = select(func.count()).select_from(decision).where(_CAUSE.is_not(None))
+    return tx.scalar(query) or 0
 
 
 def _record(row: RowMapping) -> DecisionRecord:

@@ -226,3 +226,29 @@ def test_drafts_on_past_calls(service: Service, world: World, tmp_path: Path) ->
 def moments_of(call: dict[str, Any]) -> list[dict[str, Any]]:
     """When the rules were asked about the call."""
     return list(call["decision"]["moments"]) if call["decision"] else []
+
+
+def test_assurance(service: Service, world: World) -> None:
+    """What somebody else ends begins again; what is missing is told, and nothing else is."""
+    call, call_id = call_from(service, world, "77")
+    recording = service.await_recording(call_id)
+    call.talk_for(1.0)
+    began = time.monotonic()
+    while time.monotonic() - began < 3:
+        for snoop in snoops(world):
+            world.pbx.ari_response("DELETE", f"/channels/{snoop}")
+        time.sleep(0.02)
+    until(lambda: len(snoops(world)) == 2, 8)
+    call.talk_for(1.0)
+    call.hang_up()
+    kept = service.await_state(recording["id"], ["stored"])
+    assert sum(one["to_s"] - one["from_s"] for one in kept["gaps"]) > 1
+    (missing,) = until(lambda: service.get("/assurance")["items"] or None, 10)
+    assert (missing["call_id"], missing["cause"]) == (call_id, "has-gaps")
+    assert missing["expected_s"] - missing["covered_s"] > 1
+
+
+def snoops(world: World) -> list[str]:
+    """The channels that capture."""
+    listed = world.pbx.ari("GET", "/channels")
+    return [one["id"] for one in listed if one["name"].startswith("Snoop/")]

@@ -51,7 +51,22 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("moments", postgresql.JSONB(), nullable=False),
         sa.Column("announced", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("assurance", postgresql.JSONB(), nullable=True),
         sa.PrimaryKeyConstraint("call_id", name=op.f("decision_pkey")),
+    )
+    op.create_index(
+        "decision_unassured_idx",
+        "decision",
+        ["call_id"],
+        unique=False,
+        postgresql_where=sa.text("assurance IS NULL"),
+    )
+    op.create_index(
+        "decision_missing_idx",
+        "decision",
+        ["call_id"],
+        unique=False,
+        postgresql_where=sa.text("(assurance ->> 'cause') IS NOT NULL"),
     )
     op.add_column("recording", sa.Column("retention_days", sa.Integer(), nullable=True))
     op.add_column("recording", sa.Column("announcement", sa.Text(), nullable=True))

@@ -1,0 +1,28 @@
+"""What should have been recorded, and was not."""
+
+from flask import Response
+
+from api.auth import asker
+from api.fields import MissingPage, PageQuery, missing_fields, page_fields
+from api.operation import Operations, answer, json
+from api.parts import parts
+from api.permissions import RECORDINGS_READ
+from storage.catalogue import decisions
+from storage.errors import BadCursor
+
+operations = Operations("/api/v1", tag="assurance")
+
+
+@operations.get(
+    "/assurance", RECORDINGS_READ, json(MissingPage), query=PageQuery, errors=(BadCursor,)
+)
+def list_missing(query: PageQuery) -> Response:
+    """List ended calls of which a recording is missing or short, newest first.
+
+    Every call that ended is held against what was decided of it, within seconds.
+    """
+    with parts().catalogue.begin() as tx:
+        page = decisions.list_missing(
+            tx, limit=query.limit, cursor=query.cursor, agents=asker().agents
+        )
+    return answer(page_fields(page, [missing_fields(*item) for item in page.items]))

@@ -1,0 +1,193 @@
+"""How old a call's sound is in a page, and how quickly a page's voice is heard after a switch.
+
+A real call through a real Asterisk, the whole service, a headless Chromium. The customer says a
+burst of tone now and then; when its first sample passes on the wire is read off loopback, when it
+leaves the spy's worklet is noted by a second worklet behind it: both on the clock of this machine.
+A switch is from PATCH to the first packet to the agent that carries the page's microphone.
+
+The bars: wire to worklet 120 ms in the median, 200 ms at the 95th percentile; a switch 100 ms.
+
+    python bench/latency.py [--marks 80] [--switches 20]
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile
+from playwright.sync_api import Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from lab.far import SUPERVISOR_HZ
+from lab.root import ensure_program, ensure_root, root_directory
+from lab.wire import Wire
+from lab.world import World
+from tests.pbx.watching import watch
+from tests.service import Service
+from tests.web.listening import Listening
+
+RATE, MICROPHONE_RATE = 8000, 48_000
+MARK_HZ, MARK_S = 1000, 0.1
+MEDIAN_BAR_S, LATE_BAR_S, SWITCH_BAR_S = 0.120, 0.200, 0.100
+# The longest by which a mark on the wire and one in the page can be the same.
+TOGETHER_S = 0.5
+
+PROBE = """
+registerProcessor("probe", class extends AudioWorkletProcessor {
+  quietSince = 0;
+  process([input]) {
+    const samples = input[0] ?? [];
+    for (let n = 0; n < samples.length; n += 1) {
+      if (Math.abs(samples[n]) < 0.05) continue;
+      const at = currentTime + n / sampleRate;
+      if (at - this.quietSince > 0.3) this.port.postMessage(Date.now());
+      this.quietSince = at;
+    }
+    return true;
+  }
+});
+"""
+ATTACH = """async (source) => {
+  window.marks = [];
+  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  await spy.context.audioWorklet.addModule(url);
+  window.probe = new AudioWorkletNode(spy.context, "probe", { numberOfOutputs: 0 });
+  probe.port.onmessage = ({ data }) => marks.push(data);
+  spy.output.connect(probe);
+}"""
+
+
+def main() -> int:
+    """Measure both; the exit status says whether the bars were met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--marks", type=int, default=80)
+    parser.add_argument("--switches", type=int, default=20)
+    asked = parser.parse_args()
+    ensure_program("chromium", "chromium")
+    with (
+        TemporaryDirectory() as name,
+        World(ensure_root(root_directory())) as world,
+        sync_playwright() as playwright,
+    ):
+        folder = Path(name)
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=[
+                "--no-sandbox",
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={write_microphone(folder)}",
+                "--autoplay-policy=no-user-gesture-required",
+                "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
+            ],
+        )
+        service = Service(folder, world.pbx)
+        service.start()
+        try:
+            marks, silence = write_marks(folder, asked.marks)
+            watched = watch(service, world, customer_says=marks, agent_says=silence)
+            page = browser.new_page()
+            listening = Listening(page, watched)
+            ok = report_age(measure_age(page, asked.marks))
+            ok = report_switch(measure_switch(listening, asked.switches)) and ok
+            world.hang_up_all()
+        finally:
+            service.stop()
+            browser.close()
+    return 0 if ok else 1
+
+
+def measure_age(page: Page, marks: int) -> list[float]:
+    """Seconds from the wire to the worklet's output, of each mark."""
+    page.evaluate(ATTACH, PROBE)
+    with Wire() as wire:
+        page.wait_for_timeout(marks * 700)
+    to_wall_s = time.time() - time.monotonic()
+    passed = [at + to_wall_s for at in wire.onsets(MARK_HZ)]
+    sounded = [at / 1000 for at in page.evaluate("marks")]
+    ages = []
+    for at in passed:
+        later = [one - at for one in sounded if 0 <= one - at < TOGETHER_S]
+        ages += later[:1]
+    print(f"{len(passed)} marks on the wire, {len(ages)} of them in the page")
+    if len(ages) < 0.95 * len(passed):
+        raise AssertionError("marks are missing in the page")
+    return ages
+
+
+def measure_switch(listening: Listening, switches: int) -> list[float]:
+    """Seconds from PATCH to the first packet to the agent with the page's voice in it."""
+    asked_at = []
+    with Wire() as wire:
+        for _ in range(switches):
+            asked_at.append(time.monotonic())
+            listening.switch("whisper")
+            time.sleep(0.8)
+            listening.switch("listen")
+            time.sleep(0.6)
+    heard_at = wire.onsets(SUPERVISOR_HZ)
+    found = []
+    for at in asked_at:
+        later = [one - at for one in heard_at if 0 <= one - at < 1.4]
+        found += later[:1]
+    if len(found) < switches:
+        raise AssertionError(f"{switches - len(found)} whispers were never heard")
+    return found
+
+
+def report_age(ages: list[float]) -> bool:
+    """Print, and judge."""
+    median, late = statistics.median(ages), percentile(ages, 95)
+    print(
+        f"wire to worklet: median {1000 * median:.0f} ms (bar {1000 * MEDIAN_BAR_S:.0f}),"
+        f" 95th percentile {1000 * late:.0f} ms (bar {1000 * LATE_BAR_S:.0f}),"
+        f" longest {1000 * max(ages):.0f} ms"
+    )
+    return median < MEDIAN_BAR_S and late < LATE_BAR_S
+
+
+def report_switch(took: list[float]) -> bool:
+    """Print, and judge."""
+    median = statistics.median(took)
+    print(
+        f"listen to whisper, the microphone opened anew: median {1000 * median:.0f} ms"
+        f" (bar {1000 * SWITCH_BAR_S:.0f}), longest {1000 * max(took):.0f} ms"
+    )
+    return median < SWITCH_BAR_S
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """The value that so many percent of all do not exceed."""
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
+def write_marks(folder: Path, marks: int) -> tuple[Path, Path]:
+    """Bursts of tone at uneven distances, and as much silence."""
+    spacing = np.random.default_rng(7).uniform(0.55, 0.75, marks * 2)
+    samples = np.zeros(int((spacing.sum() + 1) * RATE), np.float32)
+    tone = 0.5 * np.sin(2 * np.pi * MARK_HZ * np.arange(int(MARK_S * RATE)) / RATE)
+    for at in np.cumsum(spacing):
+        start = int(at * RATE)
+        samples[start : start + len(tone)] = tone
+    paths = folder / "marks.wav", folder / "silence.wav"
+    soundfile.write(paths[0], samples, RATE, subtype="PCM_16")
+    soundfile.write(paths[1], np.zeros_like(samples), RATE, subtype="PCM_16")
+    return paths
+
+
+def write_microphone(folder: Path) -> Path:
+    """What the browser takes for its microphone: a tone that never ends."""
+    path = folder / "microphone.wav"
+    beat = np.arange(10 * MICROPHONE_RATE) / MICROPHONE_RATE
+    tone = 0.25 * np.sin(2 * np.pi * SUPERVISOR_HZ * beat)
+    soundfile.write(path, tone, MICROPHONE_RATE, subtype="PCM_16")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

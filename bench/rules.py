@@ -1,0 +1,80 @@
+"""A thousand rules against a call, beside the same conditions as functions of Python.
+
+The rules are asked in full: the last one alone matches. The bar: 5 ms.
+
+    python bench/rules.py [--rules 1000] [--rounds 200]
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from recorder.rules import Facts, RuleSet
+from storage.records import RuleRecord
+
+BAR_S = 0.005
+FACTS = Facts(
+    at=datetime(2026, 11, 24, 12, tzinfo=UTC),
+    answered=True,
+    direction="inbound",
+    did="3999",
+    queue="support",
+    agent="2001",
+)
+
+
+def main() -> int:
+    """Measure both; the exit status says whether the bar was met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rules", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=200)
+    asked = parser.parse_args()
+    dids = [str(3999 - asked.rules + 1 + number) for number in range(asked.rules)]
+    rules = RuleSet([rule(place, did) for place, did in enumerate(dids)])
+    decision = rules.decide(FACTS, "main-1.0")
+    assert decision.rule is not None
+    assert len(decision.asked) == asked.rules
+    functions = [as_function(did) for did in dids]
+    ours = median_s(lambda: rules.decide(FACTS, "main-1.0"), asked.rounds)
+    peer = median_s(lambda: [function(FACTS, 12) for function in functions], asked.rounds)
+    print(
+        f"{asked.rules} rules: {1000 * ours:.2f} ms (bar {1000 * BAR_S:.0f}), functions of Python"
+        f" {1000 * peer:.2f} ms: {ours / peer:.1f} times"
+    )
+    return 0 if ours < BAR_S else 1
+
+
+def rule(place: int, did: str) -> RuleRecord:
+    """A rule for calls to one number, in the hours of an office."""
+    when = f'direction == "inbound" && did == "{did}" && hour >= 8 && queue in ["support", "sales"]'
+    return RuleRecord(f"r{place:04}", 1, f"rule {place}", when, "record", place, "api")
+
+
+def as_function(did: str) -> Callable[[Facts, int], bool]:
+    """The same, as a function."""
+    return lambda facts, hour: (
+        facts.direction == "inbound"
+        and facts.did == did
+        and hour >= 8
+        and facts.queue in {"support", "sales"}
+    )
+
+
+def median_s(work: Callable[[], object], rounds: int) -> float:
+    """How long it takes, in the middle of many rounds."""
+    took = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

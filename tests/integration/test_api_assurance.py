@@ -1,0 +1,76 @@
+"""What is missing, over HTTP."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from api_client import NOW, ApiClient, build_call
+from conftest import TokenMaker
+
+from storage.catalogue import calls, decisions, events
+from storage.catalogue.engine import Catalogue
+from storage.records import Assurance, DecisionRecord
+
+WHOLE = Assurance(10.0, 10.0, None)
+SHORT = Assurance(10.0, 4.5, "has-gaps")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ended_calls(catalogue: Catalogue, make_token: TokenMaker) -> None:
+    """Three calls lack something, one is whole, one has not been looked at."""
+    make_token(name="2001", role="agent", team="one")
+    found = {"a": SHORT, "b": SHORT, "c": WHOLE, "d": SHORT, "e": None}
+    with catalogue.begin() as tx:
+        for place, (name, assurance) in enumerate(found.items()):
+            began = NOW + timedelta(minutes=place)
+            call = build_call(
+                id=f"main-{name}",
+                state="ended",
+                agent="2001" if name == "a" else "2002",
+                started_at=began,
+                ended_at=began + timedelta(seconds=10),
+            )
+            calls.save_calls(tx, [call])
+            decisions.save_decision(tx, DecisionRecord(call.id, "record", None, "", ()))
+            if assurance is not None:
+                decisions.save_assurance(tx, call.id, assurance)
+
+
+def ids(answered: dict[str, Any]) -> list[str]:
+    return [one["call_id"] for one in answered["items"]]
+
+
+def test_what_is_missing(client: ApiClient) -> None:
+    """The calls that lack something, newest first, page by page."""
+    first = client.get("/api/v1/assurance?limit=2").get_json()
+    assert ids(first) == ["main-d", "main-b"]
+    assert first["items"][0]["covered_s"] == 4.5
+    second = client.get(f"/api/v1/assurance?limit=2&cursor={first['next_cursor']}").get_json()
+    assert (ids(second), second["next_cursor"]) == (["main-a"], None)
+
+
+def test_a_team_sees_its_own(client: ApiClient, make_token: TokenMaker) -> None:
+    """A supervisor of a team sees what its agents' calls lack."""
+    sue = client.as_holder_of(make_token(name="sue", role="supervisor", team="one"))
+    assert ids(sue.get("/api/v1/assurance").get_json()) == ["main-a"]
+
+
+def test_it_is_told(catalogue: Catalogue) -> None:
+    """Each is an event, and counts; what is whole, or was not looked at, does not."""
+    with catalogue.begin() as tx:
+        assert decisions.count_missing(tx) == 3
+        told = [
+            one for one in events.list_events(tx, None, 1000) if one.type == "recording.missing"
+        ]
+        unassured = decisions.list_unassured(
+            tx, "main", ended_before=NOW + timedelta(hours=1), limit=9
+        )
+    assert {one.data["call_id"] for one in told} == {"main-a", "main-b", "main-d"}
+    assert unassured == ("main-e",)
+
+
+def test_a_decision_keeps_what_was_found(catalogue: Catalogue) -> None:
+    """What the rules say later does not undo what was found."""
+    with catalogue.begin() as tx:
+        decisions.save_decision(tx, DecisionRecord("main-a", "never", None, "", ()))
+        assert decisions.count_missing(tx) == 3
