@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from recorder.calls import legs_of
-from recorder.plan import is_conversation
+from recorder.plan import have_talked
 from recorder.rules import Facts
 from storage.records import CallRecord, DecisionRecord
 
@@ -14,7 +14,7 @@ def facts_of(call: CallRecord, at: datetime) -> Facts:
     until = call.ended_at or at
     return Facts(
         at=at,
-        answered=call.answered_at is not None if call.ended_at else is_conversation(call),
+        answered=have_talked(call),
         direction=call.direction,
         caller=call.caller_number or "",
         callee=call.callee_number or "",

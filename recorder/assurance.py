@@ -21,8 +21,9 @@ def assure(
 ) -> Assurance:
     """Hold an ended call against its recordings.
 
-    Expected is from the moment at which a rule, or the default, said so, as far as two people
-    talked, until the call ended or a person ended the recording; less announcements and pauses.
+    Of a stored recording the files are believed, of another the events. Expected is from the moment
+    at which a rule, or the default, said so, as far as two people talked, until the call ended or a
+    person ended the recording; less announcements and pauses.
     """
     expected = _expected(call, decision)
     if expected is None:
@@ -31,10 +32,12 @@ def assure(
     left_out = [span for one in ours for span in _left_out(one, expected[1])]
     wanted = _subtract(expected, left_out)
     kept = {one.id for one in ours if one.state not in ("aborted", "failed")}
-    heard = [
+    measured = [one for one in ours if one.state == "stored"]
+    heard = [span for one in measured for span in _measured(one, expected[1])]
+    heard += [
         (one.started_at, one.ended_at or expected[1])
         for one in segments
-        if one.recording_id in kept and one.state != "lost"
+        if one.recording_id in kept - {one.id for one in measured} and one.state != "lost"
     ]
     expected_s = _length(wanted)
     covered_s = sum(_overlap(span, _union(heard)) for span in wanted)
@@ -47,7 +50,8 @@ def assure(
 def _expected(call: CallRecord, decision: DecisionRecord) -> Span | None:
     said = [one for one in decision.moments if one["action"] in KEPT_ACTIONS]
     talk = _conversation(call)
-    if not said or talk is None or decision.action == "never":
+    forbidden = decision.action == "never" and decision.rule is not None
+    if not said or talk is None or forbidden:
         return None
     began = max(datetime.fromisoformat(said[0]["at"]), talk[0])
     return (began, talk[1]) if began < talk[1] else None
@@ -71,6 +75,21 @@ def _left_out(recording: RecordingRecord, ended: datetime) -> list[Span]:
     if recording.ended_at is not None and recording.ended_at < ended:
         spans.append((recording.ended_at, ended))
     return spans
+
+
+def _measured(recording: RecordingRecord, ended: datetime) -> list[Span]:
+    """What the files hold: all but the gaps that were measured when they were joined."""
+    if recording.started_at is None:
+        return []
+    whole = (recording.started_at, recording.ended_at or ended)
+    gaps = [
+        (
+            whole[0] + timedelta(seconds=gap.from_s),
+            whole[0] + timedelta(seconds=gap.to_s),
+        )
+        for gap in recording.gaps
+    ]
+    return _subtract(whole, gaps)
 
 
 def _cause(ours: Sequence[RecordingRecord], kept: Iterable[object]) -> str:

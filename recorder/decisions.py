@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +32,8 @@ log = structlog.get_logger()
 BY = "rules"
 ASSURED_AT_ONCE = 100
 TEAMS_FOR_S = 5.0
+# After so long a call is held against its recordings though no worker has finished them.
+MEASURED_WITHIN = timedelta(minutes=1)
 KEEP: frozenset[Action] = frozenset({"force", "record"})
 # A change of the rules is known to every process within a second.
 LOOK_EVERY_S = 0.5
@@ -198,7 +200,7 @@ class Decisions:
                 call, said = calls.get_call(tx, call_id), decisions.find_decision(tx, call_id)
                 made = recordings.list_recordings_of_calls(tx, [call_id])
                 parts = [part for one in made for part in segments.list_segments(tx, one.id)]
-                if said is None:
+                if said is None or _is_early(call, made):
                     continue
                 found = assure(call, said, made, parts)
                 decisions.save_assurance(tx, call_id, found)
@@ -213,7 +215,7 @@ class Decisions:
             known = recordings.list_recordings_of_calls(tx, [call.id])
             told = decisions.find_decision(tx, call.id)
         ours = [one for one in known if one.trigger == "rule"]
-        if decision.action == "never":
+        if decision.action == "never" and decision.rule is not None:
             self._end(ours)
         if decision.action not in KEEP:
             return True
@@ -261,6 +263,13 @@ class Decisions:
         for one in ours:
             if one.state in states.LIVE:
                 self._capture.stop(one.id, by=BY)
+
+
+def _is_early(call: CallRecord, made: Sequence[RecordingRecord]) -> bool:
+    """Whether what the recordings hold is being measured still."""
+    is_open = any(one.state in states.LIVE or one.state == "captured" for one in made)
+    ended_at = call.ended_at or datetime.now(UTC)
+    return is_open and datetime.now(UTC) - ended_at < MEASURED_WITHIN
 
 
 def _may_begin(call: CallRecord, decision: Decision) -> bool:

@@ -84,6 +84,11 @@ def is_conversation(call: CallRecord) -> bool:
     return sum(leg.alive and leg.joined_at is not None for leg in legs_of(call)) > 1
 
 
+def have_talked(call: CallRecord) -> bool:
+    """Whether two people have joined, be it that one has left since, as in a transfer."""
+    return sum(leg.joined_at is not None for leg in legs_of(call)) > 1
+
+
 def is_over(call: CallRecord) -> bool:
     """Whether nobody is left of whom anything could be recorded."""
     return call.state == "ended" or not any(leg.alive for leg in legs_of(call))

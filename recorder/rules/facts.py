@@ -15,7 +15,7 @@ SOUND = r"^(sound|recording):[A-Za-z0-9_./-]{1,190}$"
 class Facts:
     """What is known of a call at one moment; a text that is not known is "".
 
-    `at` is that moment, an aware datetime; `answered` says whether two people are talking.
+    `at` is that moment, an aware datetime; `answered` says whether two people have talked.
     """
 
     at: datetime

@@ -16,6 +16,7 @@ from storage.catalogue import calls, decisions, recordings, rules
 from storage.catalogue.engine import Catalogue
 from storage.records import DecisionRecord, RuleRecord
 from storage.schema import audit
+from tests.legs import leg
 
 RULE = {"name": "support", "when": 'did == "3000"', "action": "record", "tags": ["a"]}
 CONFIGURED = RuleRecord("config-1", 1, "from the file", "", "on_demand", 50, "config")
@@ -178,6 +179,7 @@ def past(catalogue: Catalogue) -> Callable[..., dict[str, Any]]:
                 started_at=PAST + timedelta(hours=number),
                 answered_at=PAST + timedelta(hours=number),
                 ended_at=PAST + timedelta(hours=number, seconds=60),
+                channels=(leg("c", party="customer"), leg("a")),
             )
             calls.save_calls(tx, [call])
             if number < 3:

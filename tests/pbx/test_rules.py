@@ -96,12 +96,16 @@ def test_a_rule_records(service: Service, world: World) -> None:
     assert asked["answer"] == "matched"
     assert decision["moments"][-1]["facts"]["did"] == "3000"
     call.talk_for(1.0)
+    call.blind_transfer()
+    call.talk_for(1.0)
+    assert service.get(f"/recordings/{recording['id']}")["state"] == "recording"
     call.hang_up()
     kept = service.await_state(recording["id"], ["stored"])
     terms = ("trigger", "rule", "layout", "tags")
     assert [kept[one] for one in terms] == ["rule", "support", "mono", ["support"]]
     assert kept["media"]["format"] == "flac"
     assert kept["retention"]["expires_at"] is not None
+    assert [moment["action"] for moment in decided(service, call_id)["moments"]][-1] == "record"
 
 
 def test_a_rule_forbids(service: Service, world: World) -> None:

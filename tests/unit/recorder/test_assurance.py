@@ -11,6 +11,7 @@ from storage.records import (
     Assurance,
     CallRecord,
     DecisionRecord,
+    Gap,
     Pause,
     RecordingRecord,
     SegmentRecord,
@@ -38,7 +39,8 @@ def call(*, talk: bool = True) -> CallRecord:
 def said(action: str = "record", second: float = 10, now: str | None = None) -> DecisionRecord:
     """What the rules said at this second; `now` is what they say at the end."""
     moment = {"at": at(second).isoformat(), "action": action}
-    return DecisionRecord("main-1.0", now or action, None, "", (moment,))  # type: ignore[arg-type]
+    rule = {"id": "r", "version": 1, "name": "r"}
+    return DecisionRecord("main-1.0", now or action, rule, "", (moment,))  # type: ignore[arg-type]
 
 
 def recording(**more: Any) -> RecordingRecord:
@@ -46,7 +48,7 @@ def recording(**more: Any) -> RecordingRecord:
         "id": ID,
         "call_id": "main-1.0",
         "pbx": "main",
-        "state": "stored",
+        "state": "captured",
         "trigger": "rule",
         "layout": "dual",
         "format": "opus",
@@ -90,6 +92,12 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
         (said(), [recording(ended_at=at(20))], [segment(10, 20)], Assurance(10, 10, None)),
         (
             said(),
+            [recording(state="stored", gaps=(Gap(5, 8, "unobserved"),))],
+            [segment(10, 60)],
+            Assurance(50, 47, "has-gaps"),
+        ),
+        (
+            said(),
             [recording(announcement="sound:x", started_at=at(15))],
             [segment(15, 60)],
             Assurance(45, 45, None),
@@ -109,6 +117,7 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
         "by-hand",
         "paused",
         "stopped",
+        "measured",
         "announced",
     ],
 )
