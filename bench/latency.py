@@ -89,7 +89,7 @@ def main() -> int:
         service = Service(folder, world.pbx)
         service.start()
         try:
-            marks, silence = write_marks(folder, asked.marks)
+            marks, silence = write_marks(world.far_asterisk.directory, asked.marks)
             watched = watch(service, world, customer_says=marks, agent_says=silence)
             page = browser.new_page()
             listening = Listening(page, watched)
