@@ -326,6 +326,7 @@ def test_channels_meet_in_a_bridge(ari: Ari, events: EventStream) -> None:
     with pytest.raises(AriBadRequest, match="not in this bridge"):
         ari.remove_from_bridge(bridge_id, one)
     assert ari.destroy_bridge(bridge_id) is True
+    until(lambda: ari.find_bridge(bridge_id) is None)
     assert ari.destroy_bridge(bridge_id) is False
     assert ari.find_bridge(bridge_id) is None
 
