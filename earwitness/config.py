@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -145,6 +145,9 @@ class Objects(Section):
         return self
 
 
+Application = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
 class Pbx(Section):
     """One Asterisk."""
 
@@ -152,8 +155,9 @@ class Pbx(Section):
     url: str = Field("http://127.0.0.1:8088", min_length=1)
     username: str = "recorder"
     password: SecretStr = SecretStr("")
-    application: str = Field("earwitness", pattern=r"^[A-Za-z0-9_-]+$")
+    application: Application = "earwitness"
     trunks: tuple[str, ...] = ("PJSIP/trunk*",)
+    user_events_to: tuple[Application, ...] = ()
 
     _url = field_validator("url")(_http_url)
 
@@ -163,6 +167,12 @@ class Pbx(Section):
         if not PBX_NAME.fullmatch(value):
             raise ValueError("expected 1 to 31 of a-z, 0-9 and _, a letter or digit first")
         return value
+
+    @model_validator(mode="after")
+    def _tells_others(self) -> Self:
+        if self.application in self.user_events_to:
+            raise ValueError("user_events_to names our own application: name others")
+        return self
 
 
 class Dtmf(Section):

@@ -129,6 +129,7 @@ class Parts:
                     pbx.trunks,
                     wanted.resume_after_s,
                     {pressed: wish for pressed, wish in keys.items() if pressed},
+                    pbx.user_events_to,
                 ),
             )
             for pbx in self.config.pbx

@@ -127,13 +127,21 @@ class FarEnd:
         return self.await_leg(number)
 
     def place(
-        self, number: str, via: str, party: str, name: str = "", says: Path | None = None
+        self,
+        number: str,
+        via: str,
+        party: str,
+        name: str = "",
+        says: Path | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> "Leg":
         """Let `party` call `number` by the endpoint `via`; returns before anyone answers."""
         variables = {
             "LAB_PARTY": party,
             "LAB_TONE": str(TONES_HZ.get(party, CUSTOMER_HZ)),
             "LAB_FILE": self._sound(says),
+            **{f"PJSIP_HEADER(add,{one})": value for one, value in (headers or {}).items()},
         }
         with self._claiming:
             channel = self.asterisk.ari(

@@ -21,6 +21,7 @@ RING_HZ = 740
 DID_AGENT = "3000"
 DID_QUEUE = "3001"
 DID_IVR = "3002"
+DID_VIP = "3003"  # as DID_AGENT, with the variable VIP set to "yes"
 PARKING = "700"
 
 DIALPLAN = """\
@@ -31,6 +32,8 @@ exten => 3001,1,Answer()
 exten => 3002,1,Answer()
  same => n(menu),Background(vm-enter-num-to-call)
  same => n,WaitExten(60)
+exten => 3003,1,Set(VIP=yes)
+ same => n,Goto(3000,1)
 exten => 1,1,Goto(3000,1)
 exten => 2,1,Goto(3001,1)
 

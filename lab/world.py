@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from lab.pbx import (
     DID_AGENT,
     DID_IVR,
     DID_QUEUE,
+    DID_VIP,
     PARKING,
     TRUNK,
     pbx_files,
@@ -28,6 +29,7 @@ RUNG = {
     DID_AGENT: ("2001",),
     DID_QUEUE: ("2001", "2002"),
     DID_IVR: (),
+    DID_VIP: ("2001",),
 }
 
 How = Literal["refer", "dtmf"]
@@ -79,11 +81,13 @@ class World:
         answer_after_s: float = ANSWER_AFTER_S,
         customer_says: Path | None = None,
         agent_says: Path | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> "Call":
         """A customer calls a DID; returns when it is answered and both parties speak.
 
-        `answered_by` is the phone that answers (others that ring go on ringing); "" when nobody
-        will: then the call has no agent, and is returned as soon as it is placed.
+        `headers` are SIP headers of its INVITE. `answered_by` is the phone that answers (others
+        that ring go on ringing); "" when nobody will: then the call has no agent, and is returned
+        as soon as it is placed.
         """
         rung = RUNG.get(did, ())
         agent = answered_by if answered_by is not None else next(iter(rung), "")
@@ -92,7 +96,8 @@ class World:
             self.far.behave(phone, "ring", 0, None)
         if agent:
             self.far.behave(agent, "answer", answer_after_s, agent_says)
-        call = Call(self, customer=self.far.place(did, TRUNK, caller, name, customer_says))
+        placed = self.far.place(did, TRUNK, caller, name, customer_says, headers=headers)
+        call = Call(self, customer=placed)
         if agent:
             call.agent = self.far.await_leg(agent, answer_after_s + 10)
         if answered_by != "":

@@ -29,6 +29,7 @@ from recorder.plan import plan
 from recorder.sounds import Sounds
 from recorder.spy.plan import follows, voices
 from recorder.spy.spies import Spies
+from recorder.user_events import telling
 from storage import states
 from storage.catalogue import calls, pbxs, recordings, segments, spies
 from storage.catalogue.engine import Catalogue, Lock
@@ -73,6 +74,7 @@ class Orders:
     trunks: tuple[str, ...]
     resume_after_s: int = 0
     keys: Mapping[str, Wish] = field(default_factory=dict)
+    user_events_to: tuple[str, ...] = ()
 
 
 class Lanes:
@@ -137,7 +139,10 @@ class Watch:
         lanes = Lanes(f"watch-{self.name}")
         session = _Session(self, lanes)
         try:
-            with ari.EventStream(self.client, allowed=EVENTS) as stream:
+            with (
+                telling(self.catalogue, self.client, self.name, self.orders.user_events_to),
+                ari.EventStream(self.client, allowed=EVENTS) as stream,
+            ):
                 while not stop.is_set():
                     session.take(stream)
                     session.check(lock)

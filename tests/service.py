@@ -27,7 +27,13 @@ class Service:
     """
 
     def __init__(
-        self, directory: Path, pbx: Asterisk, *, rules: str = "", **recording: Any
+        self,
+        directory: Path,
+        pbx: Asterisk,
+        *,
+        rules: str = "",
+        user_events_to: Sequence[str] = (),
+        **recording: Any,
     ) -> None:
         self.directory = directory
         self.port = free_port()
@@ -35,7 +41,8 @@ class Service:
         self.config = directory / "config.toml"
         self.log = directory / "service.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.config.write_text(self._configuration(pbx, recording) + "\n" + rules)
+        told = f"user_events_to = {json.dumps(list(user_events_to))}"
+        self.config.write_text("\n".join([self._configuration(pbx, recording), told, rules]))
         self._session = requests.Session()
 
     def _configuration(self, pbx: Asterisk, recording: Mapping[str, Any]) -> str:

@@ -402,10 +402,20 @@ class Ari:
         self._do("PUT", _path("applications", self.application, "eventFilter"), body=body)
 
     def post_user_event(
-        self, name: str, *, source: str = "", variables: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *,
+        application: str | None = None,
+        source: str = "",
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Send our application a ChannelUserevent; `source` is `channel:ID`, `bridge:ID` or ""."""
-        query = {"application": self.application} | ({"source": source} if source else {})
+        """Send an application, or our own, a ChannelUserevent.
+
+        `source` is `channel:ID`, `bridge:ID` or "". Raises AriNotFound where nobody is connected as
+        the application, or the source is not there.
+        """
+        query = {"application": application or self.application}
+        query |= {"source": source} if source else {}
         body = {"variables": dict(variables or {})}
         self._do("POST", _path("events", "user", name), query, body)
 

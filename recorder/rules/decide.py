@@ -5,11 +5,11 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from recorder.rules.expression import Asking, CompiledRule, RuleFailed, compile_kept
+from recorder.rules.expression import AT_ONCE, Asking, Batch, RuleFailed, compile_kept
 from recorder.rules.facts import Facts
 from storage.records import Action, RuleRecord
 
@@ -47,7 +47,9 @@ class RuleSet:
     def __init__(self, records: Iterable[RuleRecord], default: Action = "never") -> None:
         enabled = (one for one in records if one.enabled and not one.deleted)
         ordered = sorted(enabled, key=lambda one: (one.priority, one.id))
-        self._rules = tuple(compile_kept(one) for one in ordered)
+        self._rules = tuple(ordered)
+        self._unmatched = tuple(_asked(one, "not-matched") for one in ordered)
+        self._batches = _batches(self._rules)
         self._default = default
         self.variables = tuple(sorted({name for one in ordered for name in one.variables}))
         self.headers = tuple(sorted({name for one in ordered for name in one.headers}))
@@ -59,22 +61,34 @@ class RuleSet:
         winner: tuple[int, RuleRecord, Action] | None = None
         for rule, answer in self._ask(facts, call_id):
             asked.append(answer)
-            action = _acts(answer, rule.record, facts)
+            action = _acts(answer, rule, facts)
             if action is not None and (winner is None or _RANK[action] < winner[0]):
-                winner = (_RANK[action], rule.record, action)
+                winner = (_RANK[action], rule, action)
                 if winner[0] == _FIRST:
                     break
         if winner is None:
             return Decision(self._default, None, tuple(asked), "no rule matched")
         return Decision(winner[2], winner[1], tuple(asked), f"rule {winner[1].name!r}")
 
-    def _ask(self, facts: Facts, call_id: str) -> Iterator[tuple[CompiledRule, Asked]]:
+    def _ask(self, facts: Facts, call_id: str) -> Iterator[tuple[RuleRecord, Asked]]:
         askings: dict[str, Asking] = {}
-        for rule in self._rules:
-            zone = rule.record.timezone
-            if zone not in askings:
-                askings[zone] = Asking(facts, zone, self.variables, self.headers)
-            yield rule, _answer(rule, facts, askings[zone], call_id)
+        answers: dict[int, bool | RuleFailed] = {}
+        for place, rule in enumerate(self._rules):
+            if place not in answers:
+                zone = rule.timezone
+                if zone not in askings:
+                    askings[zone] = Asking(facts, zone, self.variables, self.headers)
+                places, batch = self._batches[place]
+                answers.update(zip(places, batch.ask(askings[zone]), strict=True))
+            answer = answers[place]
+            yield (
+                rule,
+                (
+                    self._unmatched[place]
+                    if answer is False
+                    else _answer(rule, answer, facts, call_id)
+                ),
+            )
 
 
 def is_sampled(rule: RuleRecord, call_id: str) -> bool:
@@ -83,16 +97,28 @@ def is_sampled(rule: RuleRecord, call_id: str) -> bool:
     return int.from_bytes(digest[:8], "big") < rule.sample_percent / 100 * 2**64
 
 
-def _answer(rule: CompiledRule, facts: Facts, asking: Asking, call_id: str) -> Asked:
-    record = rule.record
-    answer: Answer = "not-matched"
-    detail = ""
-    try:
-        if rule.matches(asking):
-            answer = _matched(record, facts, call_id)
-    except RuleFailed as error:
-        answer, detail = "error", str(error)
-    return Asked(record.id, record.version, record.name, record.action, answer, detail)
+def _batches(rules: Sequence[RuleRecord]) -> dict[int, tuple[Sequence[int], Batch]]:
+    """Of each rule's place: the places of those that are asked together, and how."""
+    zones: dict[str, list[int]] = {}
+    for place, rule in enumerate(rules):
+        zones.setdefault(rule.timezone, []).append(place)
+    found: dict[int, tuple[Sequence[int], Batch]] = {}
+    for all_places in zones.values():
+        for first in range(0, len(all_places), AT_ONCE):
+            places = all_places[first : first + AT_ONCE]
+            batch = Batch([compile_kept(rules[place]) for place in places])
+            found |= dict.fromkeys(places, (places, batch))
+    return found
+
+
+def _answer(rule: RuleRecord, said: bool | RuleFailed, facts: Facts, call_id: str) -> Asked:
+    if isinstance(said, RuleFailed):
+        return _asked(rule, "error", str(said))
+    return _asked(rule, _matched(rule, facts, call_id) if said else "not-matched")
+
+
+def _asked(rule: RuleRecord, answer: Answer, detail: str = "") -> Asked:
+    return Asked(rule.id, rule.version, rule.name, rule.action, answer, detail)
 
 
 def _matched(record: RuleRecord, facts: Facts, call_id: str) -> Answer:

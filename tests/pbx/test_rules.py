@@ -5,12 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from lab.ears import cut_out, level_dbfs, read_audio, tone_spans
 from lab.far import AGENT_HZ, CUSTOMER_HZ
+from lab.pbx import DID_AGENT, DID_QUEUE, DID_VIP
 from lab.waiting import until
 from lab.world import World
+from recorder.ari import Ari, ChannelUserevent, Connected, EventStream
 from tests.pbx.talks import ABSENT_DBFS, numbers
 from tests.service import Service
 
@@ -20,6 +24,7 @@ A1, C = AGENT_HZ["2001"], CUSTOMER_HZ
 SOUND_HZ = 1700  # of the sound that confirms a start
 PAUSED_HZ = 1850
 BEEP_HZ = 1400
+TOLD_HZ = 1550
 
 RULES = """
 [[rule]]
@@ -50,6 +55,36 @@ format = "flac"
 retention_days = 30
 
 [[rule]]
+name = "gold"
+when = 'headers["X-Tier"] == "gold" && variables.VIP == "yes"'
+headers = ["X-Tier"]
+variables = ["VIP"]
+action = "record"
+
+[[rule]]
+name = "from the ring on"
+when = 'caller.endsWith("66") && queue == "support"'
+action = "force"
+begins = "ringing"
+
+[[rule]]
+name = "never with Cleo"
+when = 'caller.endsWith("44") && agent == "2003"'
+action = "never"
+
+[[rule]]
+name = "before Cleo"
+when = 'caller.endsWith("44")'
+action = "record"
+
+[[rule]]
+name = "all told"
+when = 'caller.endsWith("33")'
+action = "record"
+announcement = "sound:{announcement}"
+announce_to = "both"
+
+[[rule]]
 name = "on demand"
 when = 'direction == "inbound"'
 action = "on_demand"
@@ -57,9 +92,13 @@ action = "on_demand"
 
 
 @pytest.fixture(scope="module")
-def service(start_service: Callable[..., Service]) -> Service:
-    """A service with the rules above."""
-    return start_service(rules=RULES)
+def service(start_service: Callable[..., Service], telephones: World) -> Service:
+    """A service with the rules above, whose events an application `wallboard` may have."""
+    sound = telephones.pbx.directory / "announcement.wav"
+    tone = 0.25 * np.sin(2 * np.pi * TOLD_HZ * np.arange(8000) / 8000)
+    soundfile.write(sound, tone, 8000, subtype="PCM_16")
+    rules = RULES.replace("{announcement}", telephones.pbx.inside(sound.with_suffix("")))
+    return start_service(rules=rules, user_events_to=["wallboard"])
 
 
 def call_from(service: Service, world: World, ending: str, **more: Any) -> tuple[Any, str]:
@@ -170,6 +209,96 @@ def test_an_announcement(service: Service, world: World) -> None:
     assert kept["rule"] == "told"
     for who in ("customer", "agent"):
         assert hears(call.heard(who), BEEP_HZ), f"the {who} hears the beeps"
+
+
+def test_who_joins_later_is_told(service: Service, world: World) -> None:
+    """Both parties hear the announcement, once, and so does the agent who takes the call over."""
+    call, call_id = call_from(service, world, "33")
+    recording = service.await_recording(call_id)
+    call.talk_for(1.0)
+    call.blind_transfer()
+    until(lambda: len(service.get(f"/calls/{call_id}")["decision"]["announced"]) == 3)
+    call.talk_for(1.0)
+    call.hang_up()
+    service.await_state(recording["id"], ["stored"])
+    for who in ("customer", "2001", "2003"):
+        rate, (samples,) = read_audio(call.heard(who))
+        told_s = sum(to_s - from_s for from_s, to_s in tone_spans(samples, rate, TOLD_HZ))
+        assert 0.8 < told_s < 1.2, who
+
+
+def test_headers_and_variables(service: Service, world: World) -> None:
+    """A rule reads what came with the INVITE, and what the dialplan has set."""
+    for did, tier, action in (
+        (DID_VIP, "gold", "record"),
+        (DID_VIP, "tin", "on_demand"),
+        (DID_AGENT, "gold", "on_demand"),
+    ):
+        call, call_id = call_from(service, world, "12", did=did, headers={"X-Tier": tier})
+        decision = decided(service, call_id)
+        assert decision["action"] == action
+        assert decision["moments"][-1]["facts"]["headers"] == {"X-Tier": tier}
+        call.hang_up()
+
+
+def test_from_the_ring_on(service: Service, world: World) -> None:
+    """A rule that begins at ringing records who waits in a queue; nobody stops it."""
+    call, call_id = call_from(service, world, "66", did=DID_QUEUE, answered_by="")
+    recording = service.await_recording(call_id)
+    call.leg("customer").await_up()
+    answer = service.post(f"/recordings/{recording['id']}/stop")
+    assert (answer.status_code, answer.json()["error_id"]) == (409, "recording-forced")
+    time.sleep(1.0)  # alone in the queue
+    call.leg("customer").hang_up()
+    kept = service.await_state(recording["id"], ["stored"])
+    rate, sides = read_audio(service.fetch_audio(kept))
+    assert any(to_s - from_s > 0.8 for from_s, to_s in tone_spans(sides[0], rate, C))
+
+
+def test_never_in_mid_call(service: Service, world: World) -> None:
+    """Where a call comes under a `never`, its recording ends, and what there is of it is kept."""
+    call, call_id = call_from(service, world, "44")
+    recording = service.await_recording(call_id)
+    call.talk_for(1.0)
+    call.blind_transfer()
+    kept = service.await_state(recording["id"], ["stored"])
+    call.talk_for(1.0)
+    assert service.get(f"/calls/{call_id}")["decision"]["rule"]["name"] == "never with Cleo"
+    assert len(service.recordings(call_id)) == 1
+    call.hang_up()
+    rate, sides = read_audio(service.fetch_audio(kept))
+    assert any(to_s - from_s > 0.8 for from_s, to_s in tone_spans(sides[0], rate, C))
+    assert all(level_dbfs(side, rate, AGENT_HZ["2003"]) < ABSENT_DBFS for side in sides)
+
+
+def test_other_applications_are_told(service: Service, world: World) -> None:
+    """An application of somebody else sees our events as user events, while it is connected."""
+    pbx = world.pbx
+    client = Ari(pbx.ari_url, pbx.username, pbx.password, "wallboard")
+    told: list[ChannelUserevent] = []
+    with client, EventStream(client, subscribe_all=False) as stream:
+        assert isinstance(stream.next(5), Connected)
+        call, call_id = call_from(service, world, "77")
+        recording = service.await_recording(call_id)
+        call.hang_up()
+        service.await_state(recording["id"], ["stored"])
+
+        def is_stored() -> bool:
+            event = stream.next(1)
+            if isinstance(event, ChannelUserevent):
+                told.append(event)
+            return any(one.eventname == "recording.stored" for one in told)
+
+        until(is_stored)
+    calls = [one for one in told if one.eventname.startswith("call.")]
+    assert [one.userevent["state"] for one in calls if one.userevent["id"] == call_id][
+        -1
+    ] == "ended"
+    ours = [one for one in told if one.eventname.startswith("recording.")]
+    assert {one.userevent["id"] for one in ours} == {recording["id"]}
+    assert [one.userevent["state"] for one in ours][-1] == "stored"
+    places = [tuple(map(int, one.userevent["event_id"].split("-"))) for one in told]
+    assert places == sorted(set(places))
 
 
 def test_a_rule_of_the_api(service: Service, world: World) -> None:

@@ -84,6 +84,34 @@ def test_a_rule_that_fails_records() -> None:
     assert RuleSet([broken]).decide(replace(TALKING, answered=False), "1").action == "never"
 
 
+@pytest.mark.parametrize("size", [59, 101, 250])
+def test_many_rules(size: int) -> None:
+    """Asked together each rule answers as it does alone, whatever its neighbours do."""
+    conditions = (
+        'did == "3000" // a comment',
+        'did == "9999"',
+        "hour == 12",
+        "10 / duration_s > 1",
+        "nonsense(",
+        " || ".join([f'did == "{"9" * 900}"'] * 4),
+        "",
+    )
+    rules = [
+        rule(
+            "on_demand",
+            conditions[place % (3 + place // 60)],
+            id=f"{place:03}",
+            timezone=("UTC", "Asia/Kolkata")[place % 3 == 2],
+        )
+        for place in range(size)
+    ]
+    together = RuleSet(rules).decide(TALKING, "main-1.0").asked
+    alone = [RuleSet([one]).decide(TALKING, "main-1.0").asked[0] for one in rules]
+    assert list(together) == alone
+    answers = {"matched", "not-matched"} | ({"error"} if size > 60 else set())
+    assert {one.answer for one in together} == answers
+
+
 def test_a_rule_that_is_valid_no_more() -> None:
     """A rule that was kept and compiles no more fails alone, when it is asked."""
     rules = RuleSet([rule("on_demand", "nonsense(", id="a"), rule("on_demand", id="b")])

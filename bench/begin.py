@@ -1,0 +1,67 @@
+"""How soon a recording begins after its rule has become true: the moment of the answer.
+
+Real calls, the whole service, both moments on the PBX's own clock: the agent enters the bridge, and
+the recording has begun. The bar: 300 ms.
+
+    python bench/begin.py [--rounds 20]
+"""
+
+import argparse
+import statistics
+import sys
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from lab.root import ensure_root, root_directory
+from lab.world import World
+from tests.service import Service
+
+BAR_S = 0.3
+RULE = """
+[[rule]]
+name = "answered"
+when = 'direction == "inbound" && agent == "2001"'
+action = "record"
+"""
+
+
+def measure(service: Service, world: World, caller: str) -> float:
+    """Seconds from the answer of one call to the beginning of its recording."""
+    call = world.inbound(caller=caller)
+    call_id = service.live_call(caller)["id"]
+    recording = service.await_recording(call_id)
+    joined = [one["joined_at"] for one in service.get(f"/calls/{call_id}")["channels"]]
+    call.hang_up()
+    return (instant(recording["started_at"]) - max(map(instant, joined))).total_seconds()
+
+
+def instant(text: str) -> datetime:
+    """A moment as the API tells it."""
+    return datetime.fromisoformat(text)
+
+
+def main() -> int:
+    """Measure; the exit status says whether the bar was met by every call."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    asked = parser.parse_args()
+    with TemporaryDirectory() as folder, World(ensure_root(root_directory())) as world:
+        service = Service(Path(folder), world.pbx, rules=RULE)
+        service.start()
+        try:
+            took = [measure(service, world, f"1202555{n:04}") for n in range(asked.rounds)]
+        finally:
+            service.stop()
+    median, worst = statistics.median(took), max(took)
+    print(
+        f"answer to recording: median {1000 * median:.0f} ms, worst {1000 * worst:.0f} ms "
+        f"of {asked.rounds} (bar {1000 * BAR_S:.0f})"
+    )
+    return 0 if worst < BAR_S else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
