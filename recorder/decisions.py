@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from recorder.ari import Ari
+from recorder.ari import Ari, AriError
 from recorder.asking import facts_of
 from recorder.assurance import assure
 from recorder.calls import legs_of
@@ -39,6 +39,9 @@ KEEP: frozenset[Action] = frozenset({"force", "record"})
 LOOK_EVERY_S = 0.5
 # What a call may be asked about for ever is kept with it only so often.
 MOST_MOMENTS = 100
+SUMMARY = ("action", "rule", "reason")
+# All clocks of the world begin an hour at a quarter of one.
+HOURS_MEET_S = 900
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -93,32 +96,31 @@ class Decisions:
         self._decided: dict[str, Decision] = {}
         self._open: set[str] = set()  # the calls for which something has still to be done
         self._announcing: set[str] = set()
-        self._teams: dict[str, tuple[float, str]] = {}
+        self._teams: dict[
+            str, tuple[float, str]
+        ] = {}  # until when it is good, on the monotonic clock
         self._beeps: dict[UUID, float] = {}  # when the next is due, on the monotonic clock
 
-    def consider(self, call: CallRecord) -> None:
+    def consider(self, present: Sequence[CallRecord]) -> None:
         """Ask the rules if anything that they can see has changed, then do what they say.
 
-        Raises AriError where a variable cannot be read, and CatalogueUnavailable.
+        What fails for a call is open still. Raises CatalogueUnavailable.
         """
-        if is_over(call):
-            self._forget(call.id)
-            return
-        rules_now = self._book.current()
-        facts = self._facts(call, rules_now)
-        before = self._asked.get(call.id)
-        if before is None or rules_now.follows_time or _view(before) != _view(facts):
-            decision = rules_now.decide(facts, call.id)
-            self._keep(call, _moment(before, facts), facts, decision)
-            self._asked[call.id] = facts
-            self._decided[call.id] = decision
-            self._open.add(call.id)
-        if call.id in self._open and self._obey(call, self._decided[call.id]):
-            self._open.discard(call.id)
+        for call in present:
+            if is_over(call):
+                self._forget(call.id)
+        living = [call for call in present if not is_over(call)]
+        self._ask(living)
+        for call in living:
+            decision = self._decided.get(call.id) if call.id in self._open else None
+            if decision is not None and self._is_done(call, decision):
+                self._open.discard(call.id)
 
-    def follows_time(self) -> bool:
-        """Whether calls have to be considered though nothing happens to them."""
-        return self._book.current().follows_time
+    def follow_time(self, before: datetime, now: datetime) -> bool:
+        """Whether calls have to be considered again though nothing has happened to them."""
+        rules_now = self._book.current()
+        is_another = int(before.timestamp() // HOURS_MEET_S) != int(now.timestamp() // HOURS_MEET_S)
+        return rules_now.follows_duration or (rules_now.follows_clock and is_another)
 
     def is_open(self, call_id: str) -> bool:
         """Whether something has still to be done for the call, though nothing happens to it."""
@@ -129,10 +131,43 @@ class Decisions:
         self._decided.pop(call_id, None)
         self._open.discard(call_id)
 
+    def _ask(self, living: Sequence[CallRecord]) -> None:
+        rules_now = self._book.current()
+        follows_time = rules_now.follows_clock or rules_now.follows_duration
+        self._read_teams({call.agent for call in living if call.agent})
+        entries: dict[str, dict[str, Any]] = {}
+        answers: dict[str, tuple[Facts, Decision]] = {}
+        for call in living:
+            before = self._asked.get(call.id)
+            try:
+                facts = self._facts(call, rules_now)
+            except AriError as error:
+                log.warning("call.not-asked", call=call.id, reason=str(error))
+                self._open.add(call.id)
+                continue
+            if before is not None and not follows_time and _view(before) == _view(facts):
+                continue
+            decision = rules_now.decide(facts, call.id)
+            moment = _moment(before, facts)
+            answers[call.id] = facts, decision
+            if moment != "time" or decision.asked != self._decided[call.id].asked:
+                entries[call.id] = _entry(moment, facts, decision)
+        self._open.update(entries)
+        self._keep(entries)
+        for call_id, (facts, decision) in answers.items():
+            self._asked[call_id], self._decided[call_id] = facts, decision
+
+    def _is_done(self, call: CallRecord, decision: Decision) -> bool:
+        try:
+            return self._obey(call, decision)
+        except EarwitnessError as error:
+            log.warning("call.not-obeyed", call=call.id, reason=str(error))
+            return False
+
     def _facts(self, call: CallRecord, rules_now: RuleSet) -> Facts:
         first = next(iter(legs_of(call)), None)
-        now = datetime.now(UTC)
-        facts = replace(facts_of(call, now), team=self._team(call.agent) if call.agent else "")
+        _, team = self._teams.get(call.agent or "", (0.0, ""))
+        facts = replace(facts_of(call, datetime.now(UTC)), team=team)
         if first is None or not first.alive:
             return facts
         channel = first.channel.id
@@ -143,35 +178,31 @@ class Decisions:
             headers=self._read(channel, headers),
         )
 
-    def _team(self, agent: str) -> str:
+    def _read_teams(self, agents: Collection[str]) -> None:
         """Who belongs to whom changes rarely: what is known is good for a while."""
-        known_at, team = self._teams.get(agent, (-TEAMS_FOR_S, ""))
-        if time.monotonic() - known_at >= TEAMS_FOR_S:
+        now = time.monotonic()
+        old = {one for one in agents if now >= self._teams.get(one, (now, ""))[0]}
+        if old:
             with self._catalogue.begin() as tx:
-                team = tokens.find_team(tx, agent) or ""
-            self._teams[agent] = time.monotonic(), team
-        return team
+                teams = tokens.find_teams(tx, old)
+            self._teams |= {one: (now + TEAMS_FOR_S, teams.get(one, "")) for one in old}
 
     def _read(self, channel_id: str, names: Mapping[str, str]) -> dict[str, str]:
         read = {name: self._ari.find_variable(channel_id, asked) for name, asked in names.items()}
         return {name: value for name, value in read.items() if value}
 
-    def _keep(self, call: CallRecord, moment: str, facts: Facts, decision: Decision) -> None:
-        """Write down what was asked, seen and answered."""
+    def _keep(self, entries: Mapping[str, dict[str, Any]]) -> None:
+        """Write down, of each call, what was asked, seen and answered."""
+        if not entries:
+            return
         with self._catalogue.begin() as tx:
-            known = decisions.find_decision(tx, call.id)
-            moments = known.moments if known is not None else ()
-            asked = [asdict(one) for one in decision.asked]
-            if moments and moment == "time" and moments[-1]["asked"] == asked:
-                return  # the clock went on, and nothing came of it
-            entry = _entry(moment, facts, decision, asked)
-            summary = {name: entry[name] for name in ("action", "rule", "reason")}
-            announced = known.announced if known is not None else ()
-            kept = (*moments, entry)[-MOST_MOMENTS:]
-            decisions.save_decision(
-                tx, DecisionRecord(call.id, moments=kept, announced=announced, **summary)
+            known = {one.call_id: one for one in decisions.list_decisions(tx, entries)}
+            decisions.save_decisions(
+                tx, [_decided(known.get(id_), id_, entry) for id_, entry in entries.items()]
             )
-        log.info("call.decided", call=call.id, moment=moment, **summary)
+        for id_, entry in entries.items():
+            summary = {name: entry[name] for name in SUMMARY}
+            log.info("call.decided", call=id_, moment=entry["moment"], **summary)
 
     def beep(self, pbx: str) -> None:
         """Let the parties hear that they are recorded, where it is time again; not while paused."""
@@ -211,13 +242,15 @@ class Decisions:
 
     def _obey(self, call: CallRecord, decision: Decision) -> bool:
         """Do what was decided; whether nothing is left to do until something happens."""
+        forbids = decision.action == "never" and decision.rule is not None
+        if decision.action not in KEEP and not forbids:
+            return True
         with self._catalogue.begin() as tx:
             known = recordings.list_recordings_of_calls(tx, [call.id])
             told = decisions.find_decision(tx, call.id)
         ours = [one for one in known if one.trigger == "rule"]
-        if decision.action == "never" and decision.rule is not None:
+        if forbids:
             self._end(ours)
-        if decision.action not in KEEP:
             return True
         if not _may_begin(call, decision):
             return False
@@ -307,7 +340,17 @@ def _moment(before: Facts | None, now: Facts) -> str:
     return "change" if _view(before) != _view(now) else "time"
 
 
-def _entry(moment: str, facts: Facts, decision: Decision, asked: Sequence[Any]) -> dict[str, Any]:
+def _decided(
+    known: DecisionRecord | None, call_id: str, entry: Mapping[str, Any]
+) -> DecisionRecord:
+    """What is kept of a call, with one moment more."""
+    moments = (*(known.moments if known is not None else ()), entry)[-MOST_MOMENTS:]
+    announced = known.announced if known is not None else ()
+    summary = {name: entry[name] for name in SUMMARY}
+    return DecisionRecord(call_id, moments=moments, announced=announced, **summary)
+
+
+def _entry(moment: str, facts: Facts, decision: Decision) -> dict[str, Any]:
     """One moment, as it is kept: when and why the rules were asked, what they saw and said."""
     rule, seen = decision.rule, asdict(facts)
     del seen["at"]
@@ -315,7 +358,7 @@ def _entry(moment: str, facts: Facts, decision: Decision, asked: Sequence[Any]) 
         "at": facts.at.isoformat(),
         "moment": moment,
         "facts": seen,
-        "asked": asked,
+        "asked": [asdict(one) for one in decision.asked],
         "action": decision.action,
         "rule": {"id": rule.id, "version": rule.version, "name": rule.name} if rule else None,
         "reason": decision.reason,

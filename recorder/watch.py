@@ -8,11 +8,11 @@ missed — our restart, the PBX's, a lost connection — is found by listing wha
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 from zlib import crc32
 
@@ -38,6 +38,8 @@ from storage.errors import EarwitnessError
 from storage.records import CallRecord, PbxRecord, RecordingRecord
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 TICK_S = 1.0
 CHECK_EVERY = timedelta(seconds=5)
@@ -86,6 +88,14 @@ class Lanes:
     def submit(self, key: str, work: Callable[..., object], *arguments: Any) -> None:
         """Do the work soon. What fails is logged; the next check finds what is left to do."""
         self._lanes[crc32(key.encode()) % LANES].submit(self._run, work, *arguments)
+
+    def submit_all(self, work: Callable[[Sequence[T]], object], items: Mapping[str, T]) -> None:
+        """As `submit` for each item by its key, but once for all that come to one thread."""
+        together: dict[int, list[T]] = {}
+        for key, item in items.items():
+            together.setdefault(crc32(key.encode()) % LANES, []).append(item)
+        for lane, some in together.items():
+            self._lanes[lane].submit(self._run, work, some)
 
     def close(self) -> None:
         """Finish what has begun, drop the rest."""
@@ -331,8 +341,7 @@ class _Session:
         log.info("pbx.connected", pbx=self._name, version=info.version)
         self._check_recordings()
         self._lanes.submit(self._name, self._spies.check, self._name)
-        for call_id in self._model.live_call_ids():
-            self._lanes.submit(call_id, self._consider, call_id)
+        self._lanes.submit_all(self._decisions.consider, self._saved)
 
     def _rebuild(self, lost_at: datetime | None) -> None:
         listed = [channel for channel in self._ari.list_channels() if belongs_to_call(channel)]
@@ -370,16 +379,19 @@ class _Session:
                 if _people(record) != _people(self._saved.get(record.id)):
                     recordings.update_people(tx, record.id, _people(record))
         self._dirty.clear()
+        self._settle({record.id: record for record in changed if self._is_news(record)})
         for record in changed:
             self._saw(record)
+
+    def _is_news(self, record: CallRecord) -> bool:
+        """Whether it matters to recordings, spies and rules."""
+        before = self._saved.get(record.id)
+        return _shape(record) != _shape(before) or _people(record) != _people(before)
 
     def _saw(self, record: CallRecord) -> None:
         before = self._saved.get(record.id)
         if before is None or before.state != record.state:
             log.info(f"call.{record.state}", call=record.id, direction=record.direction)
-        if _shape(record) != _shape(before) or _people(record) != _people(before):
-            self._lanes.submit(record.id, self._settle_call, record)
-            self._settle_spies(record)
         self._saved[record.id] = record
         if record.state == "ended":
             self._model.forget(record.id)
@@ -390,14 +402,22 @@ class _Session:
         with self._catalogue.begin() as tx:
             pbxs.save_pbx(tx, PbxRecord(self._name, state, detail, version, now))
 
-    # Spies
-
-    def _settle_spies(self, record: CallRecord) -> None:
-        """Those on the call, and those that wait for its agent."""
+    def _settle(self, changed: Mapping[str, CallRecord]) -> None:
+        """See to the calls' recordings, then to what the rules say of them, and to the spies: those
+        on the calls, and those that wait for their agents."""
+        if not changed:
+            return
         with self._catalogue.begin() as tx:
-            live = spies.list_live_spies(tx, self._name)
-        for spy in (one for one in live if follows(one, record)):
-            self._lanes.submit(str(spy.id), self._spies.settle, spy.id)
+            recorded = recordings.list_recordings_of_calls(tx, changed, in_states=states.LIVE)
+            spying = spies.list_live_spies(tx, self._name)
+        for one in recorded:
+            self._lanes.submit(one.call_id, self._capture.settle, one.id)
+        self._lanes.submit_all(self._decisions.consider, changed)
+        for spy in spying:
+            if any(follows(spy, record) for record in changed.values()):
+                self._lanes.submit(str(spy.id), self._spies.settle, spy.id)
+
+    # Spies
 
     def _check_spies(self) -> None:
         """While there are any, and once more after the last, for a process may die at its end."""
@@ -406,20 +426,6 @@ class _Session:
         if has_spies or self._had_spies:
             self._lanes.submit(self._name, self._spies.check, self._name)
         self._had_spies = has_spies
-
-    # Recordings; these run in the lanes
-
-    def _settle_call(self, record: CallRecord) -> None:
-        with self._catalogue.begin() as tx:
-            live = recordings.list_recordings_of_calls(tx, [record.id], in_states=states.LIVE)
-        for recording in live:
-            self._capture.settle(recording.id)
-        self._decisions.consider(record)
-
-    def _consider(self, call_id: str) -> None:
-        with self._catalogue.begin() as tx:
-            record = calls.get_call(tx, call_id)
-        self._decisions.consider(record)
 
     # The check that needs no event
 
@@ -444,13 +450,18 @@ class _Session:
         five, calls for which something has still to be done."""
         if not self._connected or now - self._ticked_at < TICK:
             return
+        asks_all = self._decisions.follow_time(self._ticked_at, now)
+        asks_open = now - self._asked_at >= CHECK_EVERY
         self._ticked_at = now
-        asks_all, asks_open = self._decisions.follows_time(), now - self._asked_at >= CHECK_EVERY
         if asks_open:
             self._asked_at = now
-        for call_id in self._model.live_call_ids():
-            if asks_all or (asks_open and self._decisions.is_open(call_id)):
-                self._lanes.submit(call_id, self._consider, call_id)
+        if asks_all or asks_open:
+            wanted = {
+                id_: record
+                for id_, record in self._saved.items()
+                if asks_all or self._decisions.is_open(id_)
+            }
+            self._lanes.submit_all(self._decisions.consider, wanted)
         self._lanes.submit(self._name, self._decisions.beep, self._name)
         self._lanes.submit(self._name, self._decisions.assure, self._name, now - ASSURED_AFTER)
 

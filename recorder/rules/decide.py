@@ -53,7 +53,8 @@ class RuleSet:
         self._default = default
         self.variables = tuple(sorted({name for one in ordered for name in one.variables}))
         self.headers = tuple(sorted({name for one in ordered for name in one.headers}))
-        self.follows_time = any(_follows_time(one) for one in ordered)
+        self.follows_clock = any(_reads(one, "hour", "weekday") for one in ordered)
+        self.follows_duration = any(_reads(one, "duration_s") for one in ordered)
 
     def decide(self, facts: Facts, call_id: str) -> Decision:
         """Ask the rules about a call; of those that match the first of the highest rank wins."""
@@ -139,6 +140,6 @@ def _acts(asked: Asked, record: RuleRecord, facts: Facts) -> Action | None:
     return asked.action if asked.answer == "matched" else None
 
 
-def _follows_time(rule: RuleRecord) -> bool:
-    """Whether its answer may change while nothing happens; a name in a string does no harm."""
-    return any(name in rule.when for name in ("hour", "weekday", "duration_s"))
+def _reads(rule: RuleRecord, *fields: str) -> bool:
+    """Whether its answer may change with one of these; a name in a string does no harm."""
+    return any(name in rule.when for name in fields)

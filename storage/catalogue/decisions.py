@@ -1,8 +1,9 @@
 """What the rules said of each call, and why."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Text, cast, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -18,16 +19,17 @@ _COLUMNS = [column for column in decision.columns if column is not decision.c.as
 _CAUSE = decision.c.assurance["cause"].astext
 
 
-def save_decision(tx: Connection, record: DecisionRecord) -> None:
-    """Keep it as it is now, in the place of what was kept before."""
-    values = asdict(record)
-    values["moments"], values["announced"] = list(record.moments), list(record.announced)
-    statement = insert(decision).values(values)
+def save_decisions(tx: Connection, records: Iterable[DecisionRecord]) -> None:
+    """Keep them as they are now, in the place of what was kept before; in the order of the ids."""
+    rows = [_row(record) for record in sorted(records, key=lambda record: record.call_id)]
+    statement = insert(decision)
+    written = {column.name for column in _COLUMNS} - {*KEPT}
     tx.execute(
         statement.on_conflict_do_update(
             index_elements=[decision.c.call_id],
-            set_={name: statement.excluded[name] for name in values if name not in KEPT},
-        )
+            set_={name: statement.excluded[name] for name in written},
+        ),
+        rows,
     )
 
 
@@ -98,6 +100,12 @@ def count_missing(tx: Connection) -> int:
     """How many ended calls lack a recording, or a part of one."""
     query = select(func.count()).select_from(decision).where(_CAUSE.is_not(None))
     return tx.scalar(query) or 0
+
+
+def _row(record: DecisionRecord) -> dict[str, Any]:
+    # Not `asdict`, which copies every moment.
+    row = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {**row, "moments": list(record.moments), "announced": list(record.announced)}
 
 
 def _record(row: RowMapping) -> DecisionRecord:

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 
@@ -60,10 +60,13 @@ def list_agents_of_team(tx: Connection, team: str) -> frozenset[str]:
     return frozenset(tx.scalars(query))
 
 
-def find_team(tx: Connection, agent: str) -> str | None:
-    """The team of the agent of this name; None where it has none, or is not known."""
-    query = select(token.c.team).where(token.c.role == "agent", token.c.name == agent)
-    return tx.scalars(query.order_by(token.c.created_at.desc()).limit(1)).first()
+def find_teams(tx: Connection, agents: Collection[str]) -> dict[str, str]:
+    """The teams of the agents of these names that have one."""
+    query = select(token.c.name, token.c.team).where(
+        token.c.role == "agent", token.c.name.in_(agents)
+    )
+    rows = tx.execute(query.order_by(token.c.created_at))
+    return {name: team for name, team in rows if team}
 
 
 def _digest(secret: str) -> bytes:

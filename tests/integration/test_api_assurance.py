@@ -31,7 +31,7 @@ def _ended_calls(catalogue: Catalogue, make_token: TokenMaker) -> None:
                 ended_at=began + timedelta(seconds=10),
             )
             calls.save_calls(tx, [call])
-            decisions.save_decision(tx, DecisionRecord(call.id, "record", None, "", ()))
+            decisions.save_decisions(tx, [DecisionRecord(call.id, "record", None, "", ())])
             if assurance is not None:
                 decisions.save_assurance(tx, call.id, assurance)
 
@@ -72,5 +72,5 @@ def test_it_is_told(catalogue: Catalogue) -> None:
 def test_a_decision_keeps_what_was_found(catalogue: Catalogue) -> None:
     """What the rules say later does not undo what was found."""
     with catalogue.begin() as tx:
-        decisions.save_decision(tx, DecisionRecord("main-a", "never", None, "", ()))
+        decisions.save_decisions(tx, [DecisionRecord("main-a", "never", None, "", ())])
         assert decisions.count_missing(tx) == 3

@@ -1,0 +1,171 @@
+"""The watcher on a PBX of ten thousand calls and two thousand events a second, decisions included.
+
+One real call through a real Asterisk is traced; a simulated PBX (`bench/rig/simulated.py`) then
+tells of very many such, over a real WebSocket, with real ids and times. The role `watch` follows
+them in a process of its own, asks twenty rules, and writes to a real PostgreSQL. What is told:
+the time from an event of the newest call until what was decided of it can be read, the watcher's
+CPU and its peak memory. Then the calls are held against the PBX's. The bars: a second, one core,
+500 MB.
+
+    python bench/many_calls.py [--calls 10000] [--rate 2000] [--seconds 60]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import requests
+import websocket
+from sqlalchemy import text
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from bench.rig.clocks import peak_memory_mb, process_cpu_s
+from earwitness.config import load_config
+from earwitness.embedded import postgres_of
+from lab.ports import free_port
+from lab.root import ensure_root, root_directory
+from lab.waiting import until
+from lab.world import World
+from recorder.ari import Ari
+from recorder.watch import EVENTS
+from storage.catalogue.engine import Catalogue
+
+LAG_BAR_S, CORE_BAR, MEMORY_BAR_MB = 1.0, 1.0, 500.0
+SAMPLE_S = 0.2
+FOLLOWED_WITHIN_S = 300.0
+REPOSITORY = Path(__file__).resolve().parent.parent
+RULES = "".join(
+    f"[[rule]]\nname = 'rule {n}'\naction = 'record'\n"
+    f'when = \'direction == "inbound" && did == "39{n:02}" && hour >= 8\'\n'
+    for n in range(20)
+)
+
+
+def trace() -> dict[str, Any]:
+    """What a real Asterisk tells of a real call."""
+    with World(ensure_root(root_directory())) as world:
+        pbx = world.pbx
+        ari = Ari(pbx.ari_url, pbx.username, pbx.password, "trace")
+        socket = websocket.create_connection(
+            ari.events_url(), header=[f"Authorization: {ari.authorization()}"], suppress_origin=True
+        )
+        ari.set_event_filter(EVENTS)
+        ari.subscribe("channel:", "bridge:")
+        info, began = pbx.ari("GET", "/asterisk/info"), time.monotonic()
+        events: list[dict[str, Any]] = []
+        call = world.inbound()
+        call.talk_for(0.5)
+        call.hang_up()
+        socket.settimeout(1.0)
+        while sum(one["event"]["type"] == "ChannelDestroyed" for one in events) < 2:
+            event = json.loads(socket.recv())
+            events.append({"after_s": time.monotonic() - began, "event": event})
+        socket.close()
+    return {"info": info, "events": _in_time(events)}
+
+
+def _in_time(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """They were read late: the PBX's own clock tells when each happened."""
+    at = [datetime.fromisoformat(one["event"]["timestamp"]) for one in events]
+    return [
+        {"after_s": (each - at[0]).total_seconds(), "event": one["event"]}
+        for each, one in zip(at, events, strict=True)
+    ]
+
+
+@contextmanager
+def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process, ended at the end."""
+    process = subprocess.Popen([sys.executable, *command], cwd=REPOSITORY)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def measure(url: str, catalogue: Catalogue, pid: int, seconds: float) -> tuple[list[float], float]:
+    """The lag of decisions, in seconds, of calls that have just begun; cores that were used."""
+    requests.post(f"{url}/begin", timeout=5)
+    time.sleep(5)
+    cpu_s, began, lags = process_cpu_s(pid), time.monotonic(), []
+    while time.monotonic() - began < seconds:
+        newest = requests.get(f"{url}/state", timeout=5).json()
+        until(lambda id_=newest["newest"]: _is_decided(catalogue, id_), 60)
+        lags.append((datetime.now(UTC) - datetime.fromisoformat(newest["began"])).total_seconds())
+        time.sleep(SAMPLE_S)
+    return lags, (process_cpu_s(pid) - cpu_s) / (time.monotonic() - began)
+
+
+def _is_decided(catalogue: Catalogue, channel_id: str) -> bool:
+    query = text("SELECT count(*) FROM decision WHERE call_id = :id")
+    with catalogue.begin() as tx:
+        return bool(tx.scalar(query, {"id": f"main-{channel_id}"}))
+
+
+def live_calls(catalogue: Catalogue) -> set[str]:
+    """What the catalogue says."""
+    with catalogue.begin() as tx:
+        return set(tx.scalars(text("SELECT id FROM call WHERE state <> 'ended'")))
+
+
+def main() -> int:
+    """Measure; the exit status says whether all bars were met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=10_000)
+    parser.add_argument("--rate", type=float, default=2000)
+    parser.add_argument("--seconds", type=float, default=60)
+    asked = parser.parse_args()
+    with TemporaryDirectory(prefix="earwitness-bench-") as name:
+        directory, port = Path(name), free_port()
+        directory.chmod(0o755)  # PostgreSQL's own account has to pass
+        (directory / "trace.json").write_text(json.dumps(trace()))
+        url = f"http://127.0.0.1:{port}"
+        config = directory / "config.toml"
+        told = f"[data]\ndirectory = {json.dumps(str(directory / 'var'))}\n"
+        config.write_text(f'{told}[[pbx]]\nurl = "{url}"\npassword = "none"\n{RULES}')
+        loaded = load_config(config)
+        loaded.data.directory.mkdir()
+        simulated = ("bench/rig/simulated.py", str(directory / "trace.json"), str(port))
+        with postgres_of(loaded) as postgres:
+            catalogue = Catalogue(postgres.url)
+            catalogue.migrate()
+            watch = ("-m", "earwitness", "--config", str(config), "watch")
+            with running(*simulated, str(asked.calls), str(asked.rate)), running(*watch) as process:
+                began = time.monotonic()
+                until(lambda: len(live_calls(catalogue)) == asked.calls, FOLLOWED_WITHIN_S)
+                print(f"{asked.calls} calls found in {time.monotonic() - began:.1f} s", flush=True)
+                lags, cores = measure(url, catalogue, process.pid, asked.seconds)
+                sent = requests.get(f"{url}/state", timeout=5).json()["sent"]
+                requests.post(f"{url}/pause", timeout=5)
+                until(lambda: _agree(url, catalogue), 30)
+                peak = peak_memory_mb(process.pid)
+            catalogue.close()
+    worst, middle = max(lags), statistics.median(lags)
+    print(
+        f"{asked.calls} calls, {sent / (asked.seconds + 5):.0f} events a second: decided after "
+        f"{middle:.2f} s in the median, {worst:.2f} s at most, of {len(lags)} (bar {LAG_BAR_S:g}); "
+        f"{cores:.2f} of a core (bar {CORE_BAR:g}), peak {peak:.0f} MB (bar {MEMORY_BAR_MB:.0f}); "
+        "in the end the same calls live in the catalogue as on the PBX"
+    )
+    return 0 if worst < LAG_BAR_S and cores < CORE_BAR and peak < MEMORY_BAR_MB else 1
+
+
+def _agree(url: str, catalogue: Catalogue) -> bool:
+    """Whether the calls that live are the same, once all was sent."""
+    state = requests.get(f"{url}/state", timeout=5).json()
+    return state["due"] == 0 and live_calls(catalogue) == {f"main-{one}" for one in state["live"]}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""A PBX of very many calls: what a real one told of one call, told of each, over ARI.
+
+    python bench/rig/simulated.py TRACE PORT CALLS RATE
+
+TRACE is JSON: `info`, what `/asterisk/info` answers, and `events`, each with its `after_s`. From
+its start CALLS calls are up. From `POST /begin` on calls begin and, the oldest first, end, each
+event as long after as it was in the trace: RATE events a second; `POST /pause` begins no more.
+`GET /state` tells the calls that live, the newest one's id and when it began, and how many events
+were sent. Its `channelvars` are as the documentation wants them. What no watcher asks of ARI is
+answered 404.
+"""
+
+import asyncio
+import heapq
+import json
+import re
+import sys
+import time
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+TICK_S = 0.01
+AGENTS = 5000
+CHANNEL = re.compile(r"/ari/channels/([^/]+)/variable")
+
+
+class Script:
+    """One call as it was, with everything that is its own replaced by a mark."""
+
+    def __init__(self, trace: list[dict[str, Any]]) -> None:
+        created = [one for one in trace if one["event"]["type"] == "ChannelCreated"]
+        first, second = (one["event"]["channel"] for one in created)
+        entered = [
+            n for n, one in enumerate(trace) if one["event"]["type"] == "ChannelEnteredBridge"
+        ]
+        bridge = trace[entered[-1]]["event"]["bridge"]
+        self._marks = [
+            (second["id"], "@second@"),
+            (first["id"], "@first@"),
+            (bridge["id"], "@bridge@"),
+            (first["name"], "PJSIP/trunk-@n@"),
+            (second["name"], "PJSIP/@agent@-@n@"),
+        ]
+        for one in trace:
+            if "channel" in one["event"]:
+                one["event"]["channel"]["channelvars"] = {"CHANNEL(linkedid)": first["id"]}
+        texts = [(one["after_s"], self._marked(one["event"])) for one in trace]
+        self.begin, self.end = texts[: entered[-1] + 1], texts[entered[-1] + 1 :]
+        self.end = [(after_s - self.end[0][0], text) for after_s, text in self.end]
+        known = {}
+        for one in trace[: entered[-1] + 1]:
+            if "channel" in one["event"]:
+                known[one["event"]["channel"]["id"]] = one["event"]["channel"]
+        self.channels = [self._marked(one | {"state": "Up"}) for one in known.values()]
+        self.bridge = self._marked(bridge)
+
+    def _marked(self, body: dict[str, Any]) -> str:
+        text = json.dumps(_with_marked_times(body))
+        for own, mark in self._marks:
+            text = text.replace(own, mark)
+        return text
+
+
+def _with_marked_times(body: Any) -> Any:
+    if isinstance(body, dict):
+        times = {"timestamp": "@now@", "creationtime": "@began@"}
+        return {name: times.get(name) or _with_marked_times(one) for name, one in body.items()}
+    return [_with_marked_times(one) for one in body] if isinstance(body, list) else body
+
+
+class Call:
+    """One of very many."""
+
+    def __init__(self, number: int) -> None:
+        self.began = _now()
+        self.first, self.second = f"9{number:09}.1", f"9{number:09}.2"
+        self._own = {
+            "@first@": self.first,
+            "@second@": self.second,
+            "@bridge@": f"bridge-{number:09}",
+            "@agent@": str(20000 + number % AGENTS),
+            "@n@": f"{number:08x}",
+            "@began@": self.began,
+        }
+
+    def fill(self, text: str) -> str:
+        """A text of the script, of this call, now."""
+        for mark, own in self._own.items():
+            text = text.replace(mark, own)
+        return text.replace("@now@", _now())
+
+
+class Simulated:
+    """The PBX."""
+
+    def __init__(self, trace: dict[str, Any], calls: int, rate: float) -> None:
+        self._info = trace["info"]
+        self._script = Script(trace["events"])
+        self._made = 0
+        self._live: deque[Call] = deque(self._make() for _ in range(calls))
+        self._per_s = rate / (len(self._script.begin) + len(self._script.end))
+        self._due: list[tuple[float, int, Call, str]] = []
+        self._scheduled = self._sent = 0
+        self._begins = False
+        self._writers: list[tuple[ServerProtocol, asyncio.StreamWriter]] = []
+
+    def _make(self) -> Call:
+        self._made += 1
+        return Call(self._made)
+
+    # What goes on by itself
+
+    async def go_on(self) -> None:
+        """Begin and end calls, and send what is due."""
+        owed, before = 0.0, time.monotonic()
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            if self._begins:
+                owed += (now - before) * self._per_s
+            before = now
+            while owed >= 1:
+                owed -= 1
+                self._schedule(self._live.popleft(), self._script.end, now)
+                self._live.append(self._make())
+                self._schedule(self._live[-1], self._script.begin, now)
+            while self._due and self._due[0][0] <= now:
+                _, _, call, text = heapq.heappop(self._due)
+                self._send(call.fill(text))
+
+    def _schedule(self, call: Call, texts: list[tuple[float, str]], now: float) -> None:
+        for after_s, text in texts:
+            self._scheduled += 1
+            heapq.heappush(self._due, (now + after_s, self._scheduled, call, text))
+
+    def _send(self, text: str) -> None:
+        self._sent += 1
+        frame = Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+        for _, writer in self._writers:
+            writer.write(frame)
+
+    # What is asked
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                method, target = head.decode().split(" ", 2)[:2]
+                if target.startswith("/ari/events?"):
+                    await self._tell(head, reader, writer)
+                    return
+                length = re.search(rb"(?i)content-length: *(\d+)", head)
+                await reader.readexactly(int(length[1]) if length else 0)
+                status, body = self._answer(method, target)
+                text = json.dumps(body).encode()
+                writer.write(b"HTTP/1.1 %d -\r\nContent-Type: application/json\r\n" % status)
+                writer.write(b"Content-Length: %d\r\n\r\n" % len(text) + text)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def _answer(self, method: str, target: str) -> tuple[int, Any]:
+        path, query = unquote(urlsplit(target).path), parse_qs(urlsplit(target).query)
+        texts = self._script.channels
+        body: Any = {}
+        match (method, path):
+            case ("POST", "/begin" | "/pause"):
+                self._begins = path == "/begin"
+            case ("GET", "/state"):
+                body = self._state()
+            case ("GET", "/ari/asterisk/info"):
+                body = self._info
+            case ("GET", "/ari/channels"):
+                body = [json.loads(one.fill(text)) for one in self._live for text in texts]
+            case ("GET", "/ari/bridges"):
+                body = [json.loads(one.fill(self._script.bridge)) for one in self._live]
+            case ("GET", path) if found := CHANNEL.fullmatch(path):
+                is_known = query.get("variable") == ["CHANNEL(linkedid)"]
+                body = {"value": found[1].rpartition(".")[0] + ".1" if is_known else ""}
+            case (_, path) if not path.startswith("/ari/applications/"):
+                return 404, {"message": "not simulated"}
+        return 200, body
+
+    def _state(self) -> dict[str, Any]:
+        newest = self._live[-1]
+        return {
+            "live": [one.first for one in self._live],
+            "newest": newest.first,
+            "began": newest.began,
+            "sent": self._sent,
+            "due": len(self._due),
+        }
+
+    async def _tell(
+        self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """The event socket: all that comes is pings, which the protocol answers."""
+        protocol = ServerProtocol()
+        protocol.receive_data(head)
+        (request,) = protocol.events_received()
+        assert isinstance(request, Request)
+        protocol.send_response(protocol.accept(request))
+        mine = (protocol, writer)
+        try:
+            while True:
+                for data in protocol.data_to_send():
+                    writer.write(data)
+                if mine not in self._writers:
+                    self._writers.append(mine)
+                data = await reader.read(1 << 16)
+                if not data:
+                    return
+                protocol.receive_data(data)
+                protocol.events_received()
+        finally:
+            self._writers.remove(mine)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+
+
+async def run(pbx: Simulated, port: int) -> None:
+    """Until it is killed."""
+    await asyncio.start_server(pbx.serve, "127.0.0.1", port)
+    await pbx.go_on()
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    path, port, calls, rate = sys.argv[1:]
+    pbx = Simulated(json.loads(Path(path).read_text()), int(calls), float(rate))
+    asyncio.run(run(pbx, int(port)))
+
+
+if __name__ == "__main__":
+    main()
