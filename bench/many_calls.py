@@ -113,6 +113,12 @@ def _is_decided(catalogue: Catalogue, channel_id: str) -> bool:
         return bool(tx.scalar(query, {"id": f"main-{channel_id}"}))
 
 
+def count_decided(catalogue: Catalogue) -> int:
+    """Of how many calls it was decided whether they are recorded."""
+    with catalogue.begin() as tx:
+        return int(tx.scalar(text("SELECT count(*) FROM decision")) or 0)
+
+
 def live_calls(catalogue: Catalogue) -> set[str]:
     """What the catalogue says."""
     with catalogue.begin() as tx:
@@ -143,8 +149,11 @@ def main() -> int:
             watch = ("-m", "earwitness", "--config", str(config), "watch")
             with running(*simulated, str(asked.calls), str(asked.rate)), running(*watch) as process:
                 began = time.monotonic()
-                until(lambda: len(live_calls(catalogue)) == asked.calls, FOLLOWED_WITHIN_S)
-                print(f"{asked.calls} calls found in {time.monotonic() - began:.1f} s", flush=True)
+                until(lambda: count_decided(catalogue) == asked.calls, FOLLOWED_WITHIN_S)
+                print(
+                    f"{asked.calls} calls found and decided in {time.monotonic() - began:.1f} s",
+                    flush=True,
+                )
                 lags, cores = measure(url, catalogue, process.pid, asked.seconds)
                 sent = requests.get(f"{url}/state", timeout=5).json()["sent"]
                 requests.post(f"{url}/pause", timeout=5)

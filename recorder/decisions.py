@@ -5,7 +5,7 @@ changed call ──▶ facts ──▶ rules ──▶ decision, kept with the c
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from recorder.ari import Ari, AriError
+from recorder.ari import Ari, AriError, AriServerError
 from recorder.asking import facts_of
 from recorder.assurance import assure
 from recorder.calls import legs_of
@@ -171,12 +171,20 @@ class Decisions:
         if first is None or not first.alive:
             return facts
         channel = first.channel.id
-        headers = {name: f"PJSIP_HEADER(read,{name})" for name in rules_now.headers}
         return replace(
             facts,
-            variables=self._read(channel, {name: name for name in rules_now.variables}),
-            headers=self._read(channel, headers),
+            variables=_present(
+                (name, self._ari.find_variable(channel, name)) for name in rules_now.variables
+            ),
+            headers=_present((name, self._header(channel, name)) for name in rules_now.headers),
         )
+
+    def _header(self, channel_id: str, name: str) -> str | None:
+        """None without one, or where the channel is not of PJSIP: Asterisk answers both by 500."""
+        try:
+            return self._ari.find_variable(channel_id, f"PJSIP_HEADER(read,{name})")
+        except AriServerError:
+            return None
 
     def _read_teams(self, agents: Collection[str]) -> None:
         """Who belongs to whom changes rarely: what is known is good for a while."""
@@ -186,10 +194,6 @@ class Decisions:
             with self._catalogue.begin() as tx:
                 teams = tokens.find_teams(tx, old)
             self._teams |= {one: (now + TEAMS_FOR_S, teams.get(one, "")) for one in old}
-
-    def _read(self, channel_id: str, names: Mapping[str, str]) -> dict[str, str]:
-        read = {name: self._ari.find_variable(channel_id, asked) for name, asked in names.items()}
-        return {name: value for name, value in read.items() if value}
 
     def _keep(self, entries: Mapping[str, dict[str, Any]]) -> None:
         """Write down, of each call, what was asked, seen and answered."""
@@ -271,11 +275,14 @@ class Decisions:
 
     def _tell(self, call_id: str, rule: RuleRecord, untold: Sequence[str], begin: bool) -> None:
         try:
-            heard = self._sounds.play(untold, Sound(rule.announcement or ""))
+            with self._catalogue.begin() as tx:  # who was told while this was being asked for
+                told = decisions.find_decision(tx, call_id)
+            left = [one for one in untold if told is None or one not in told.announced]
+            heard = self._sounds.play(left, Sound(rule.announcement or ""))
             log.info("announcement.played", call=call_id, sound=rule.announcement, heard=heard)
             if heard:
                 with self._catalogue.begin() as tx:
-                    decisions.add_announced(tx, call_id, untold)
+                    decisions.add_announced(tx, call_id, left)
         except Exception:
             log.exception("announcement.failed", call=call_id, sound=rule.announcement)
         finally:
@@ -338,6 +345,10 @@ def _moment(before: Facts | None, now: Facts) -> str:
     if now.agent != before.agent:
         return "transfer" if before.agent else "agent"
     return "change" if _view(before) != _view(now) else "time"
+
+
+def _present(read: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    return {name: value for name, value in read if value}
 
 
 def _decided(

@@ -403,16 +403,17 @@ class _Session:
             pbxs.save_pbx(tx, PbxRecord(self._name, state, detail, version, now))
 
     def _settle(self, changed: Mapping[str, CallRecord]) -> None:
-        """See to the calls' recordings, then to what the rules say of them, and to the spies: those
-        on the calls, and those that wait for their agents."""
+        """See to what the rules say of the calls, to their recordings, and to the spies: those on
+        the calls, and those that wait for their agents."""
         if not changed:
             return
         with self._catalogue.begin() as tx:
             recorded = recordings.list_recordings_of_calls(tx, changed, in_states=states.LIVE)
             spying = spies.list_live_spies(tx, self._name)
+        # First the rules: nothing is heard of who came to where nothing may be recorded.
+        self._lanes.submit_all(self._decisions.consider, changed)
         for one in recorded:
             self._lanes.submit(one.call_id, self._capture.settle, one.id)
-        self._lanes.submit_all(self._decisions.consider, changed)
         for spy in spying:
             if any(follows(spy, record) for record in changed.values()):
                 self._lanes.submit(str(spy.id), self._spies.settle, spy.id)

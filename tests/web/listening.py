@@ -40,7 +40,7 @@ window.begin = async (url) => {
   await spy.start();
   window.analyser = new AnalyserNode(spy.context, { fftSize: 4096 });
   spy.output.connect(analyser);
-  const probe = new Float32Array(256);
+  const probe = new Float32Array(analyser.fftSize); // a shorter one gets the oldest of them
   while (true) {
     analyser.getFloatTimeDomainData(probe);
     const sound = probe.some((sample) => Math.abs(sample) > 0.01);
