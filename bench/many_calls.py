@@ -42,6 +42,7 @@ from storage.catalogue.engine import Catalogue
 
 LAG_BAR_S, CORE_BAR, MEMORY_BAR_MB = 1.0, 1.0, 500.0
 SAMPLE_S = 0.2
+WARM_UP_S = 10.0
 FOLLOWED_WITHIN_S = 300.0
 REPOSITORY = Path(__file__).resolve().parent.parent
 RULES = "".join(
@@ -97,7 +98,7 @@ def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 def measure(url: str, catalogue: Catalogue, pid: int, seconds: float) -> tuple[list[float], float]:
     """The lag of decisions, in seconds, of calls that have just begun; cores that were used."""
     requests.post(f"{url}/begin", timeout=5)
-    time.sleep(5)
+    time.sleep(WARM_UP_S)
     cpu_s, began, lags = process_cpu_s(pid), time.monotonic(), []
     while time.monotonic() - began < seconds:
         newest = requests.get(f"{url}/state", timeout=5).json()
@@ -117,6 +118,12 @@ def count_decided(catalogue: Catalogue) -> int:
     """Of how many calls it was decided whether they are recorded."""
     with catalogue.begin() as tx:
         return int(tx.scalar(text("SELECT count(*) FROM decision")) or 0)
+
+
+def is_connected(catalogue: Catalogue) -> bool:
+    """Whether the watcher has caught up with the PBX."""
+    with catalogue.begin() as tx:
+        return bool(tx.scalar(text("SELECT count(*) FROM pbx WHERE state = 'connected'")))
 
 
 def live_calls(catalogue: Catalogue) -> set[str]:
@@ -150,6 +157,7 @@ def main() -> int:
             with running(*simulated, str(asked.calls), str(asked.rate)), running(*watch) as process:
                 began = time.monotonic()
                 until(lambda: count_decided(catalogue) == asked.calls, FOLLOWED_WITHIN_S)
+                until(lambda: is_connected(catalogue), FOLLOWED_WITHIN_S)
                 print(
                     f"{asked.calls} calls found and decided in {time.monotonic() - began:.1f} s",
                     flush=True,
@@ -162,8 +170,8 @@ def main() -> int:
             catalogue.close()
     worst, middle = max(lags), statistics.median(lags)
     print(
-        f"{asked.calls} calls, {sent / (asked.seconds + 5):.0f} events a second: decided after "
-        f"{middle:.2f} s in the median, {worst:.2f} s at most, of {len(lags)} (bar {LAG_BAR_S:g}); "
+        f"{asked.calls} calls, {sent / (asked.seconds + WARM_UP_S):.0f} events a second: "
+        f"decided after {middle:.2f} s in the median, {worst:.2f} s at most, of {len(lags)} (bar {LAG_BAR_S:g}); "
         f"{cores:.2f} of a core (bar {CORE_BAR:g}), peak {peak:.0f} MB (bar {MEMORY_BAR_MB:.0f}); "
         "in the end the same calls live in the catalogue as on the PBX"
     )

@@ -202,7 +202,7 @@ class Capture:
         if not running:
             return
         with self._pbx(pbx) as ari:  # after the segments: what they name was there
-            present = {channel.id for channel in ari.list_channels()}
+            present = {channel.id for channel in ari.list_channels(prefix=names.OURS)}
         for segment in running:
             if segment.state == "recording" and names.build_snoop_id(segment.id) not in present:
                 log.warning("segment.vanished", segment=str(segment.id))

@@ -110,7 +110,11 @@ class Decisions:
             if is_over(call):
                 self._forget(call.id)
         living = [call for call in present if not is_over(call)]
-        self._ask(living)
+        try:
+            self._ask(living)
+        except EarwitnessError:
+            self._open.update(call.id for call in living)
+            raise
         for call in living:
             decision = self._decided.get(call.id) if call.id in self._open else None
             if decision is not None and self._is_done(call, decision):
@@ -152,8 +156,8 @@ class Decisions:
             answers[call.id] = facts, decision
             if moment != "time" or decision.asked != self._decided[call.id].asked:
                 entries[call.id] = _entry(moment, facts, decision)
-        self._open.update(entries)
         self._keep(entries)
+        self._open.update(entries)
         for call_id, (facts, decision) in answers.items():
             self._asked[call_id], self._decided[call_id] = facts, decision
 
@@ -206,7 +210,8 @@ class Decisions:
             )
         for id_, entry in entries.items():
             summary = {name: entry[name] for name in SUMMARY}
-            log.info("call.decided", call=id_, moment=entry["moment"], **summary)
+            if id_ not in known or summary != _summary(known[id_]):
+                log.info("call.decided", call=id_, moment=entry["moment"], **summary)
 
     def beep(self, pbx: str) -> None:
         """Let the parties hear that they are recorded, where it is time again; not while paused."""
@@ -359,6 +364,10 @@ def _decided(
     announced = known.announced if known is not None else ()
     summary = {name: entry[name] for name in SUMMARY}
     return DecisionRecord(call_id, moments=moments, announced=announced, **summary)
+
+
+def _summary(known: DecisionRecord) -> dict[str, Any]:
+    return {name: getattr(known, name) for name in SUMMARY}
 
 
 def _entry(moment: str, facts: Facts, decision: Decision) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from typing import Literal, cast
 from uuid import UUID
 from zlib import crc32
 
+# The ids of all channels and bridges that we make begin so.
+OURS = "earwitness-"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _RECORDING_NAME = re.compile(rf"earwitness/\d{{4}}-\d\d-\d\d/({_UUID})\.({_UUID})")
 _SNOOP_ID = re.compile(rf"earwitness-({_UUID})")
@@ -146,7 +148,7 @@ def parse_spy_part(id_: str) -> SpyPart | None:
 
 def is_ours(channel_id: str) -> bool:
     """Whether we made the channel: it is then no part of any call."""
-    return channel_id.startswith("earwitness-")
+    return channel_id.startswith(OURS)
 
 
 def build_call_id(pbx: str, linkedid: str) -> str:

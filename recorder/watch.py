@@ -8,11 +8,11 @@ missed — our restart, the PBX's, a lost connection — is found by listing wha
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 from zlib import crc32
 
@@ -38,8 +38,6 @@ from storage.errors import EarwitnessError
 from storage.records import CallRecord, PbxRecord, RecordingRecord
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 TICK_S = 1.0
 CHECK_EVERY = timedelta(seconds=5)
@@ -87,15 +85,12 @@ class Lanes:
 
     def submit(self, key: str, work: Callable[..., object], *arguments: Any) -> None:
         """Do the work soon. What fails is logged; the next check finds what is left to do."""
-        self._lanes[crc32(key.encode()) % LANES].submit(self._run, work, *arguments)
+        self._lanes[self.number_of(key)].submit(self._run, work, *arguments)
 
-    def submit_all(self, work: Callable[[Sequence[T]], object], items: Mapping[str, T]) -> None:
-        """As `submit` for each item by its key, but once for all that come to one thread."""
-        together: dict[int, list[T]] = {}
-        for key, item in items.items():
-            together.setdefault(crc32(key.encode()) % LANES, []).append(item)
-        for lane, some in together.items():
-            self._lanes[lane].submit(self._run, work, some)
+    @staticmethod
+    def number_of(key: str) -> int:
+        """The thread that does what has this key."""
+        return crc32(key.encode()) % LANES
 
     def close(self) -> None:
         """Finish what has begun, drop the rest."""
@@ -110,6 +105,36 @@ class Lanes:
             log.warning("watch.postponed", error=str(error))
         except Exception:
             log.exception("watch.failed")
+
+
+class Newest:
+    """Calls that wait for a thread of their lane to take them: the newest of each, many at once.
+
+    The more there is to do, the more is done at once.
+    """
+
+    def __init__(self, lanes: Lanes, work: Callable[[Sequence[CallRecord]], object]) -> None:
+        self._lanes = lanes
+        self._work = work
+        self._waiting: dict[int, dict[str, CallRecord]] = {}
+        self._lock = threading.Lock()
+
+    def submit(self, records: Iterable[CallRecord]) -> None:
+        """Do the work for these soon, in order with what else has their keys."""
+        keys: dict[int, str] = {}
+        with self._lock:
+            for record in records:
+                lane = self._lanes.number_of(record.id)
+                keys[lane] = record.id
+                self._waiting.setdefault(lane, {})[record.id] = record
+        for lane, key in keys.items():
+            self._lanes.submit(key, self._take, lane)
+
+    def _take(self, lane: int) -> None:
+        with self._lock:
+            taken = self._waiting.pop(lane, {})
+        if taken:
+            self._work(tuple(taken.values()))
 
 
 @dataclass(frozen=True)
@@ -178,6 +203,7 @@ class _Session:
         self._demand = Demand(watch.catalogue, watch.capture)
         self._keys = Keys(watch.orders.keys)
         self._lanes = lanes
+        self._considered = Newest(lanes, self._decisions.consider)
         self._model = CallModel(self._name, self._orders.trunks)
         self._saved: dict[str, CallRecord] = {}
         self._dirty: set[str] = set()
@@ -341,7 +367,7 @@ class _Session:
         log.info("pbx.connected", pbx=self._name, version=info.version)
         self._check_recordings()
         self._lanes.submit(self._name, self._spies.check, self._name)
-        self._lanes.submit_all(self._decisions.consider, self._saved)
+        self._considered.submit(self._saved.values())
 
     def _rebuild(self, lost_at: datetime | None) -> None:
         listed = [channel for channel in self._ari.list_channels() if belongs_to_call(channel)]
@@ -356,7 +382,7 @@ class _Session:
 
     def _remove_orphans(self) -> None:
         """Snoops of ours that no segment claims: their recording ended while nobody watched."""
-        channels = self._ari.list_channels()
+        channels = self._ari.list_channels(prefix=names.OURS)
         with self._catalogue.begin() as tx:  # after the list: a claim comes before its snoop
             claimed = {segment.id for segment in segments.list_running_segments(tx, self._name)}
         for channel in channels:
@@ -373,13 +399,14 @@ class _Session:
             return
         changed = [self._model.record(call_id) for call_id in self._dirty]
         changed = [record for record in changed if record != self._saved.get(record.id)]
+        news = {record.id: record for record in changed if self._is_news(record)}
         with self._catalogue.begin() as tx:
             calls.save_calls(tx, changed)
-            for record in changed:
-                if _people(record) != _people(self._saved.get(record.id)):
-                    recordings.update_people(tx, record.id, _people(record))
+            live = recordings.list_recordings_of_calls(tx, news, in_states=states.LIVE)
+            for call_id in {one.call_id for one in live}:
+                recordings.update_people(tx, call_id, _people(news[call_id]))
         self._dirty.clear()
-        self._settle({record.id: record for record in changed if self._is_news(record)})
+        self._settle(news)
         for record in changed:
             self._saw(record)
 
@@ -411,7 +438,7 @@ class _Session:
             recorded = recordings.list_recordings_of_calls(tx, changed, in_states=states.LIVE)
             spying = spies.list_live_spies(tx, self._name)
         # First the rules: nothing is heard of who came to where nothing may be recorded.
-        self._lanes.submit_all(self._decisions.consider, changed)
+        self._considered.submit(changed.values())
         for one in recorded:
             self._lanes.submit(one.call_id, self._capture.settle, one.id)
         for spy in spying:
@@ -457,12 +484,10 @@ class _Session:
         if asks_open:
             self._asked_at = now
         if asks_all or asks_open:
-            wanted = {
-                id_: record
-                for id_, record in self._saved.items()
-                if asks_all or self._decisions.is_open(id_)
-            }
-            self._lanes.submit_all(self._decisions.consider, wanted)
+            live = self._saved.values()
+            self._considered.submit(
+                record for record in live if asks_all or self._decisions.is_open(record.id)
+            )
         self._lanes.submit(self._name, self._decisions.beep, self._name)
         self._lanes.submit(self._name, self._decisions.assure, self._name, now - ASSURED_AFTER)
 

@@ -489,7 +489,7 @@ def _list_ours(ari: Ari) -> tuple[list[Bridge], list[Channel]]:
 
     A channel's dialplan tells which Stasis application it is in, and "" before it enters one.
     """
-    bridges, channels = ari.list_bridges(), ari.list_channels()
+    bridges, channels = ari.list_bridges(), ari.list_channels(prefix=names.OURS)
     theirs = {one.id for one in channels if _is_theirs(one, ari.application)}
     return (
         [one for one in bridges if theirs.isdisjoint(one.channel_ids)],

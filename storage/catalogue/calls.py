@@ -1,7 +1,6 @@
 """Calls, live and past."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -32,7 +31,7 @@ def save_calls(tx: Connection, records: Iterable[CallRecord]) -> None:
             index_elements=[call.c.id],
             set_={name: statement.excluded[name] for name in _KEPT},
         ),
-        [asdict(record) for record in wanted],
+        [_row(record) for record in wanted],
     )
     changed = [record for record in wanted if known.get(record.id) != record]
     events.add_events(tx, [_event(record, known.get(record.id)) for record in changed])
@@ -117,6 +116,11 @@ def _event(record: CallRecord, before: CallRecord | None) -> NewEvent:
     names = ("id", "pbx", "state", "direction", "queue", "agent")
     facts = {name: getattr(record, name) for name in names}
     return NewEvent(f"call.{record.state if moved else 'changed'}", facts, record.agent)
+
+
+def _row(record: CallRecord) -> dict[str, Any]:
+    # Not `asdict`, which copies every channel.
+    return {name: getattr(record, name) for name in (*_KEPT, "id", "pbx")}
 
 
 def parse_call(row: RowMapping | Mapping[str, Any]) -> CallRecord:
