@@ -5,7 +5,7 @@ changed call ──▶ facts ──▶ rules ──▶ decision, kept with the c
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -101,8 +101,8 @@ class Decisions:
         ] = {}  # until when it is good, on the monotonic clock
         self._beeps: dict[UUID, float] = {}  # when the next is due, on the monotonic clock
 
-    def consider(self, present: Sequence[CallRecord]) -> None:
-        """Ask the rules if anything that they can see has changed, then do what they say.
+    def ask(self, present: Sequence[CallRecord]) -> None:
+        """Ask the rules if anything that they can see has changed; end what they forbid.
 
         What fails for a call is open still. Raises CatalogueUnavailable.
         """
@@ -115,10 +115,11 @@ class Decisions:
         except EarwitnessError:
             self._open.update(call.id for call in living)
             raise
-        for call in living:
-            decision = self._decided.get(call.id) if call.id in self._open else None
-            if decision is not None and self._is_done(call, decision):
-                self._open.discard(call.id)
+        self._carry_out(living, lambda decision: decision.action == "never")
+
+    def obey(self, present: Sequence[CallRecord]) -> None:
+        """Begin what the rules want, once `ask` has asked them."""
+        self._carry_out([call for call in present if not is_over(call)], lambda _: True)
 
     def follow_time(self, before: datetime, now: datetime) -> bool:
         """Whether calls have to be considered again though nothing has happened to them."""
@@ -160,6 +161,12 @@ class Decisions:
         self._open.update(entries)
         for call_id, (facts, decision) in answers.items():
             self._asked[call_id], self._decided[call_id] = facts, decision
+
+    def _carry_out(self, living: Sequence[CallRecord], is_now: Callable[[Decision], bool]) -> None:
+        for call in living:
+            decision = self._decided.get(call.id) if call.id in self._open else None
+            if decision is not None and is_now(decision) and self._is_done(call, decision):
+                self._open.discard(call.id)
 
     def _is_done(self, call: CallRecord, decision: Decision) -> bool:
         try:

@@ -203,7 +203,8 @@ class _Session:
         self._demand = Demand(watch.catalogue, watch.capture)
         self._keys = Keys(watch.orders.keys)
         self._lanes = lanes
-        self._considered = Newest(lanes, self._decisions.consider)
+        self._asked = Newest(lanes, self._decisions.ask)
+        self._obeyed = Newest(lanes, self._decisions.obey)
         self._model = CallModel(self._name, self._orders.trunks)
         self._saved: dict[str, CallRecord] = {}
         self._dirty: set[str] = set()
@@ -367,7 +368,7 @@ class _Session:
         log.info("pbx.connected", pbx=self._name, version=info.version)
         self._check_recordings()
         self._lanes.submit(self._name, self._spies.check, self._name)
-        self._considered.submit(self._saved.values())
+        self._consider(tuple(self._saved.values()))
 
     def _rebuild(self, lost_at: datetime | None) -> None:
         listed = [channel for channel in self._ari.list_channels() if belongs_to_call(channel)]
@@ -437,13 +438,18 @@ class _Session:
         with self._catalogue.begin() as tx:
             recorded = recordings.list_recordings_of_calls(tx, changed, in_states=states.LIVE)
             spying = spies.list_live_spies(tx, self._name)
-        # First the rules: nothing is heard of who came to where nothing may be recorded.
-        self._considered.submit(changed.values())
+        # What is forbidden ends first, what runs goes on next; what begins has time.
+        self._asked.submit(changed.values())
         for one in recorded:
             self._lanes.submit(one.call_id, self._capture.settle, one.id)
+        self._obeyed.submit(changed.values())
         for spy in spying:
             if any(follows(spy, record) for record in changed.values()):
                 self._lanes.submit(str(spy.id), self._spies.settle, spy.id)
+
+    def _consider(self, records: Sequence[CallRecord]) -> None:
+        self._asked.submit(records)
+        self._obeyed.submit(records)
 
     # Spies
 
@@ -485,8 +491,8 @@ class _Session:
             self._asked_at = now
         if asks_all or asks_open:
             live = self._saved.values()
-            self._considered.submit(
-                record for record in live if asks_all or self._decisions.is_open(record.id)
+            self._consider(
+                [record for record in live if asks_all or self._decisions.is_open(record.id)]
             )
         self._lanes.submit(self._name, self._decisions.beep, self._name)
         self._lanes.submit(self._name, self._decisions.assure, self._name, now - ASSURED_AFTER)
