@@ -52,7 +52,9 @@ async def talk(ari: Ari, says: Transport, hears: Transport) -> tuple[bytes, bool
         async with asyncio.timeout(10):
             heard = await hearing
         await asyncio.to_thread(ari.destroy_bridge, "earwitness-legs")
-    return heard, await asyncio.to_thread(lambda: ari.find_channel(one.channel_id) is None)
+    # Asterisk takes a moment to hang up who hears no frame.
+    is_gone = await asyncio.to_thread(until, lambda: ari.find_channel(one.channel_id) is None)
+    return heard, is_gone
 
 
 async def join(ari: Ari, *legs: Leg) -> None:
