@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lab.ears import level_dbfs
+from lab.waiting import until
 from lab.world import World
 from recorder.ari import Ari, AriConflict, EventStream
 from recorder.media.legs import Leg, Transport, find_transport, open_leg
