@@ -96,9 +96,8 @@ class Decisions:
         self._decided: dict[str, Decision] = {}
         self._open: set[str] = set()  # the calls for which something has still to be done
         self._announcing: set[str] = set()
-        self._teams: dict[
-            str, tuple[float, str]
-        ] = {}  # until when it is good, on the monotonic clock
+        # Of each agent until when it is good, on the monotonic clock, and the team.
+        self._teams: dict[str, tuple[float, str]] = {}
         self._beeps: dict[UUID, float] = {}  # when the next is due, on the monotonic clock
 
     def ask(self, present: Sequence[CallRecord]) -> None:
@@ -124,7 +123,7 @@ class Decisions:
     def follow_time(self, before: datetime, now: datetime) -> bool:
         """Whether calls have to be considered again though nothing has happened to them."""
         rules_now = self._book.current()
-        is_another = int(before.timestamp() // HOURS_MEET_S) != int(now.timestamp() // HOURS_MEET_S)
+        is_another = before.timestamp() // HOURS_MEET_S != now.timestamp() // HOURS_MEET_S
         return rules_now.follows_duration or (rules_now.follows_clock and is_another)
 
     def is_open(self, call_id: str) -> bool:

@@ -400,21 +400,26 @@ class _Session:
             return
         changed = [self._model.record(call_id) for call_id in self._dirty]
         changed = [record for record in changed if record != self._saved.get(record.id)]
-        news = {record.id: record for record in changed if self._is_news(record)}
+        saved = self._saved
+        others = {
+            record.id: _people(record)
+            for record in changed
+            if _people(record) != _people(saved.get(record.id))
+        }
+        news = {
+            record.id: record
+            for record in changed
+            if record.id in others or _shape(record) != _shape(saved.get(record.id))
+        }
         with self._catalogue.begin() as tx:
             calls.save_calls(tx, changed)
-            live = recordings.list_recordings_of_calls(tx, news, in_states=states.LIVE)
+            live = recordings.list_recordings_of_calls(tx, others, in_states=states.LIVE)
             for call_id in {one.call_id for one in live}:
-                recordings.update_people(tx, call_id, _people(news[call_id]))
+                recordings.update_people(tx, call_id, others[call_id])
         self._dirty.clear()
         self._settle(news)
         for record in changed:
             self._saw(record)
-
-    def _is_news(self, record: CallRecord) -> bool:
-        """Whether it matters to recordings, spies and rules."""
-        before = self._saved.get(record.id)
-        return _shape(record) != _shape(before) or _people(record) != _people(before)
 
     def _saw(self, record: CallRecord) -> None:
         before = self._saved.get(record.id)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from recorder.rules.expression import AT_ONCE, Asking, Batch, RuleFailed, compile_kept
+from recorder.rules.expression import AT_ONCE, NOBODY, Asking, Batch, RuleFailed, compile_kept
 from recorder.rules.facts import Facts
 from storage.records import Action, RuleRecord
 
@@ -53,6 +53,8 @@ class RuleSet:
         self._default = default
         self.variables = tuple(sorted({name for one in ordered for name in one.variables}))
         self.headers = tuple(sorted({name for one in ordered for name in one.headers}))
+        for _ in self._ask(NOBODY, ""):  # all of it is planned before the first call
+            pass
         self.follows_clock = any(_reads(one, "hour", "weekday") for one in ordered)
         self.follows_duration = any(_reads(one, "duration_s") for one in ordered)
 

@@ -34,7 +34,8 @@ _TYPES = {
 }
 _CALL = cel.NewEnv(variables={name: _TYPES[type_] for name, type_ in FIELDS.items()})
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
-_SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+# A call of no name at all: the library plans at the first question, and that takes a while.
+NOBODY = Facts(at=datetime(2000, 1, 1, tzinfo=UTC))
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 
 
@@ -161,11 +162,10 @@ def _compile(when: str) -> Any:
 
 
 def _try(rule: CompiledRule) -> None:
-    """A call of no name at all: the library plans at the first question, and that takes a while."""
-    facts = Facts(at=_SOME_TIME)
+    """Ask it once: that finds what can only be found so, and plans."""
     try:
         rule.matches(
-            Asking(facts, rule.record.timezone, rule.record.variables, rule.record.headers)
+            Asking(NOBODY, rule.record.timezone, rule.record.variables, rule.record.headers)
         )
     except RuleFailed as error:
         missing = re.search(r'Key not found in map : "(.*)"', str(error))

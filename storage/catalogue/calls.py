@@ -11,7 +11,7 @@ from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, encode_cursor
 from storage.catalogue.events import NewEvent
 from storage.errors import NoSuchCall
-from storage.records import CallRecord, Page
+from storage.records import CallRecord, Page, shallow
 from storage.schema import call
 
 # Spelt out, not bound: only so does PostgreSQL see that the index of live calls serves.
@@ -31,7 +31,7 @@ def save_calls(tx: Connection, records: Iterable[CallRecord]) -> None:
             index_elements=[call.c.id],
             set_={name: statement.excluded[name] for name in _KEPT},
         ),
-        [_row(record) for record in wanted],
+        [shallow(record) for record in wanted],
     )
     changed = [record for record in wanted if known.get(record.id) != record]
     events.add_events(tx, [_event(record, known.get(record.id)) for record in changed])
@@ -116,11 +116,6 @@ def _event(record: CallRecord, before: CallRecord | None) -> NewEvent:
     names = ("id", "pbx", "state", "direction", "queue", "agent")
     facts = {name: getattr(record, name) for name in names}
     return NewEvent(f"call.{record.state if moved else 'changed'}", facts, record.agent)
-
-
-def _row(record: CallRecord) -> dict[str, Any]:
-    # Not `asdict`, which copies every channel.
-    return {name: getattr(record, name) for name in (*_KEPT, "id", "pbx")}
 
 
 def parse_call(row: RowMapping | Mapping[str, Any]) -> CallRecord:

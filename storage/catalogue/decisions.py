@@ -1,7 +1,7 @@
 """What the rules said of each call, and why."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from storage.catalogue import calls, events
 from storage.catalogue.cursor import decode_cursor, encode_cursor
-from storage.records import Assurance, CallRecord, DecisionRecord, Page
+from storage.records import Assurance, CallRecord, DecisionRecord, Page, shallow
 from storage.schema import call, decision
 
 # What another statement writes.
@@ -103,9 +103,8 @@ def count_missing(tx: Connection) -> int:
 
 
 def _row(record: DecisionRecord) -> dict[str, Any]:
-    # Not `asdict`, which copies every moment.
-    row = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {**row, "moments": list(record.moments), "announced": list(record.announced)}
+    lists = {"moments": list(record.moments), "announced": list(record.announced)}
+    return {**shallow(record), **lists}
 
 
 def _record(row: RowMapping) -> DecisionRecord:

@@ -290,13 +290,11 @@ def test_other_applications_are_told(service: Service, world: World) -> None:
             return any(one.eventname == "recording.stored" for one in told)
 
         until(is_stored)
-    calls = [one for one in told if one.eventname.startswith("call.")]
-    assert [one.userevent["state"] for one in calls if one.userevent["id"] == call_id][
-        -1
-    ] == "ended"
-    ours = [one for one in told if one.eventname.startswith("recording.")]
-    assert {one.userevent["id"] for one in ours} == {recording["id"]}
-    assert [one.userevent["state"] for one in ours][-1] == "stored"
+    of_calls = [one.userevent for one in told if one.eventname.startswith("call.")]
+    assert [one["state"] for one in of_calls if one["id"] == call_id][-1] == "ended"
+    of_recordings = [one.userevent for one in told if one.eventname.startswith("recording.")]
+    assert {one["id"] for one in of_recordings} == {recording["id"]}
+    assert of_recordings[-1]["state"] == "stored"
     places = [tuple(map(int, one.userevent["event_id"].split("-"))) for one in told]
     assert places == sorted(set(places))
 
