@@ -87,6 +87,16 @@ class Lanes:
         """Do the work soon. What fails is logged; the next check finds what is left to do."""
         self._lanes[self.number_of(key)].submit(self._run, work, *arguments)
 
+    def submit_each(
+        self, work: Callable[[Sequence[CallRecord]], object], records: Iterable[CallRecord]
+    ) -> None:
+        """As `submit` for each call by its id, but once for all that come to one thread."""
+        together: dict[int, list[CallRecord]] = {}
+        for record in records:
+            together.setdefault(self.number_of(record.id), []).append(record)
+        for some in together.values():
+            self.submit(some[0].id, work, some)
+
     @staticmethod
     def number_of(key: str) -> int:
         """The thread that does what has this key."""
@@ -110,31 +120,30 @@ class Lanes:
 class Newest:
     """Calls that wait for a thread of their lane to take them: the newest of each, many at once.
 
-    The more there is to do, the more is done at once.
+    The more there is to do, the more is done at once. Work that follows this one has to be
+    submitted for its own records: they may be older than what was taken here, never newer.
     """
 
     def __init__(self, lanes: Lanes, work: Callable[[Sequence[CallRecord]], object]) -> None:
         self._lanes = lanes
         self._work = work
-        self._waiting: dict[int, dict[str, CallRecord]] = {}
+        self._waiting: dict[str, CallRecord] = {}
         self._lock = threading.Lock()
 
     def submit(self, records: Iterable[CallRecord]) -> None:
         """Do the work for these soon, in order with what else has their keys."""
-        keys: dict[int, str] = {}
+        wanted = tuple(records)
         with self._lock:
-            for record in records:
-                lane = self._lanes.number_of(record.id)
-                keys[lane] = record.id
-                self._waiting.setdefault(lane, {})[record.id] = record
-        for lane, key in keys.items():
-            self._lanes.submit(key, self._take, lane)
+            self._waiting |= {record.id: record for record in wanted}
+        self._lanes.submit_each(self._take, wanted)
 
-    def _take(self, lane: int) -> None:
+    def _take(self, records: Sequence[CallRecord]) -> None:
+        lane = self._lanes.number_of(records[0].id)
         with self._lock:
-            taken = self._waiting.pop(lane, {})
-        if taken:
-            self._work(tuple(taken.values()))
+            taken = [one for one in self._waiting if self._lanes.number_of(one) == lane]
+            newest = [self._waiting.pop(one) for one in taken]
+        if newest:
+            self._work(newest)
 
 
 @dataclass(frozen=True)
@@ -204,7 +213,6 @@ class _Session:
         self._keys = Keys(watch.orders.keys)
         self._lanes = lanes
         self._asked = Newest(lanes, self._decisions.ask)
-        self._obeyed = Newest(lanes, self._decisions.obey)
         self._model = CallModel(self._name, self._orders.trunks)
         self._saved: dict[str, CallRecord] = {}
         self._dirty: set[str] = set()
@@ -447,14 +455,14 @@ class _Session:
         self._asked.submit(changed.values())
         for one in recorded:
             self._lanes.submit(one.call_id, self._capture.settle, one.id)
-        self._obeyed.submit(changed.values())
+        self._lanes.submit_each(self._decisions.obey, changed.values())
         for spy in spying:
             if any(follows(spy, record) for record in changed.values()):
                 self._lanes.submit(str(spy.id), self._spies.settle, spy.id)
 
     def _consider(self, records: Sequence[CallRecord]) -> None:
         self._asked.submit(records)
-        self._obeyed.submit(records)
+        self._lanes.submit_each(self._decisions.obey, records)
 
     # Spies
 
