@@ -126,6 +126,10 @@ class Decisions:
         is_another = before.timestamp() // HOURS_MEET_S != now.timestamp() // HOURS_MEET_S
         return rules_now.follows_duration or (rules_now.follows_clock and is_another)
 
+    def may_forbid(self) -> bool:
+        """Whether there is a rule by which a recording may have to end."""
+        return self._book.current().forbids
+
     def is_open(self, call_id: str) -> bool:
         """Whether something has still to be done for the call, though nothing happens to it."""
         return call_id in self._open

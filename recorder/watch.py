@@ -451,10 +451,14 @@ class _Session:
         with self._catalogue.begin() as tx:
             recorded = recordings.list_recordings_of_calls(tx, changed, in_states=states.LIVE)
             spying = spies.list_live_spies(tx, self._name)
-        # What is forbidden ends first, what runs goes on next; what begins has time.
-        self._asked.submit(changed.values())
+        # What runs goes on first, unless it may be forbidden; what begins has time.
+        asks_first = self._decisions.may_forbid()
+        if asks_first:
+            self._asked.submit(changed.values())
         for one in recorded:
             self._lanes.submit(one.call_id, self._capture.settle, one.id)
+        if not asks_first:
+            self._asked.submit(changed.values())
         self._lanes.submit_each(self._decisions.obey, changed.values())
         for spy in spying:
             if any(follows(spy, record) for record in changed.values()):

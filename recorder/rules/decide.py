@@ -55,6 +55,7 @@ class RuleSet:
         self.headers = tuple(sorted({name for one in ordered for name in one.headers}))
         for _ in self._ask(NOBODY, ""):  # all of it is planned before the first call
             pass
+        self.forbids = any(one.action == "never" for one in ordered)
         self.follows_clock = any(_reads(one, "hour", "weekday") for one in ordered)
         self.follows_duration = any(_reads(one, "duration_s") for one in ordered)
 

@@ -284,6 +284,7 @@ def test_other_applications_are_told(service: Service, world: World) -> None:
         assert isinstance(stream.next(5), Connected)
         call, call_id = call_from(service, world, "77")
         recording = service.await_recording(call_id)
+        call.talk_for(1.0)
         call.hang_up()
         service.await_state(recording["id"], ["stored"])
 
