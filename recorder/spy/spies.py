@@ -176,7 +176,12 @@ class Spies:
         spy = self._read(spy_id)[0]
         with self._pbx(spy.pbx) as ari, self._catalogue.lock(f"listen {spy.pbx}"):
             Rig(ari).deafen(target)
-        self.settle(spy_id)
+        with self._catalogue.begin() as tx:
+            others = spies.list_spies_of_calls(tx, [spy.call_id])
+        self.settle(spy_id)  # which takes all snoops of spies off the target
+        for other in others:
+            if other.id != spy_id:
+                self.settle(other.id)
 
     # What the watcher hears of
 

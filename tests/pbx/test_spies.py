@@ -3,10 +3,12 @@
 import statistics
 import time
 from collections.abc import Callable
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from earwitness.config import load_config
+from earwitness.wiring import Parts
 from lab.ears import cut_out, read_audio, tone_spans
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
 from lab.pbx import DID_IVR, DID_QUEUE, MUSIC_HZ
@@ -320,6 +322,22 @@ def test_two_supervisors(service: Service, world: World) -> None:
     watched.assert_hears(one.leg, part, C, A1, S2)
     watched.assert_hears(two.leg, part, C, A1)
     until(lambda: not parts_left(world))
+    world.far.behave("9002", "answer", 0.1, None)
+
+
+def test_a_new_snoop(service: Service, world: World) -> None:
+    """Where a channel is heard through a new snoop, who whispers to it is heard on."""
+    watched = watch(service, world)
+    one = watched.spy("listen")
+    tone = write_tone(world.far_asterisk.directory / "s2.wav", S2)
+    world.far.behave("9002", "answer", 0.1, tone)
+    two = watched.spy("whisper", "9002")
+    Parts(load_config(service.config)).spies.renew(UUID(one.id))
+    watched.part("renewed")
+    watched.hang_up()
+    watched.assert_hears(watched.call.leg("agent"), "renewed", C, S2)
+    for phone in (one, two):
+        watched.assert_hears(phone.leg, "renewed", C, A1)
     world.far.behave("9002", "answer", 0.1, None)
 
 
