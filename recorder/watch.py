@@ -184,8 +184,8 @@ class Watch:
         session = _Session(self, lanes)
         try:
             with (
-                telling(self.catalogue, self.client, self.name, self.orders.user_events_to),
                 ari.EventStream(self.client, allowed=EVENTS) as stream,
+                telling(self.catalogue, self.client, self.name, self.orders.user_events_to),
             ):
                 while not stop.is_set():
                     session.take(stream)
@@ -364,8 +364,9 @@ class _Session:
             if restarted:
                 self._spies.lose(self._name)
             self._rebuild(self._lost_at if restarted else None)
-            self._flush()
+            # First what the PBX lost: a call that ended is settled, which would end its segments.
             self._capture.check_running(self._name, self._lost_at if restarted else None)
+            self._flush()
             self._remove_orphans()
         except (AriError, EarwitnessError) as error:
             log.warning("watch.stale", pbx=self._name, error=str(error))
