@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import closing
 from uuid import UUID, uuid4
 
 import pytest
@@ -332,7 +333,9 @@ def test_a_new_snoop(service: Service, world: World) -> None:
     tone = write_tone(world.far_asterisk.directory / "s2.wav", S2)
     world.far.behave("9002", "answer", 0.1, tone)
     two = watched.spy("whisper", "9002")
-    Parts(load_config(service.config)).spies.renew(UUID(one.id))
+    parts = Parts(load_config(service.config))
+    with closing(parts.catalogue):
+        parts.spies.renew(UUID(one.id))
     watched.part("renewed")
     watched.hang_up()
     watched.assert_hears(watched.call.leg("agent"), "renewed", C, S2)
