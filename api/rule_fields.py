@@ -19,7 +19,7 @@ from api.fields import (
     Time,
     without_nul,
 )
-from recorder.rules import HEADER, SOUND, VARIABLE
+from recorder.rules import FIELDS, HEADER, SOUND, VARIABLE
 from recorder.trial import Trial
 from storage.records import Action, RuleRecord
 
@@ -37,7 +37,10 @@ class Terms(BaseModel):
     when: Annotated[str, AfterValidator(without_nul)] = Field(
         "",
         max_length=4096,
-        description="CEL over the fields of a call, see docs/rules.md; empty for every call",
+        description="CEL over the fields of a call: "
+        + ", ".join(f"`{name}` {type_}" for name, type_ in FIELDS.items())
+        + "; a text that is not known is empty, `hour` and `weekday` (1 is Monday) are in the"
+        " rule's time zone, see docs/rules.md; empty for every call",
         examples=['direction == "inbound" && did == "3000"'],
     )
     action: Action = Field(

@@ -294,10 +294,12 @@ class Decisions:
                 told = decisions.find_decision(tx, call_id)
             left = [one for one in untold if told is None or one not in told.announced]
             heard = self._sounds.play(left, Sound(rule.announcement or ""))
-            log.info("announcement.played", call=call_id, sound=rule.announcement, heard=heard)
             if heard:
+                log.info("announcement.played", call=call_id, sound=rule.announcement)
                 with self._catalogue.begin() as tx:
                     decisions.add_announced(tx, call_id, left)
+            else:
+                log.warning("announcement.not-heard", call=call_id, sound=rule.announcement)
         except Exception:
             log.exception("announcement.failed", call=call_id, sound=rule.announcement)
         finally:

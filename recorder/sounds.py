@@ -2,22 +2,24 @@
 
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from uuid import uuid4
 
 import structlog
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay
 
 from recorder import names
-from recorder.ari import Ari, AriError, AriNotFound
+from recorder.ari import Ari, AriError, AriNotFound, Playback
 from recorder.stasis import in_stasis
 
 log = structlog.get_logger()
 
 LONGEST_S = 60.0
 AT_ONCE = 64
-LOOK_EVERY_S = 0.05
+# The PBX tells when a sound is over; we look whether it plays still, where that went astray.
+LOOK_EVERY_S = 0.5
+LATE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,11 @@ BEEP = Sound("tone:1400", 0.2)
 
 
 class Sounds:
-    """One PBX, for sounds."""
+    """One PBX, for sounds. What it tells of playbacks has to be handed to `finished`."""
 
     def __init__(self, ari: Ari) -> None:
         self._ari = ari
+        self._ends: dict[str, Future[bool]] = {}  # of each playback, whether it was heard
         self._threads = ThreadPoolExecutor(AT_ONCE, "sounds")
 
     def play(self, channel_ids: Collection[str], sound: Sound) -> bool:
@@ -52,7 +55,13 @@ class Sounds:
         if not channel_ids:
             return True
         with ThreadPoolExecutor(len(channel_ids), "sound") as threads:
-            return all(list(threads.map(lambda id_: _play(self._ari, id_, sound), channel_ids)))
+            return all(list(threads.map(lambda id_: self._play(id_, sound), channel_ids)))
+
+    def finished(self, playback: Playback) -> None:
+        """The PBX says that a sound is over: to its end, or `failed`, as one that it lacks."""
+        end = self._ends.get(playback.id)
+        if end is not None and not end.done():
+            end.set_result(playback.state != "failed")
 
     def play_soon(self, channel_ids: Collection[str], sound: Sound, after_s: float = 0.0) -> None:
         """Let them hear it while we go on; where that fails, it is logged."""
@@ -73,34 +82,38 @@ class Sounds:
         except AriError as error:
             log.warning("sound.not-played", sound=sound.media, error=str(error))
 
+    def _play(self, channel_id: str, sound: Sound) -> bool:
+        sound_id = names.build_sound_id(uuid4(), channel_id)
+        end = self._ends[sound_id] = Future()
+        try:
+            self._ari.snoop(channel_id, snoop_id=sound_id, whisper="out")
+            in_stasis(lambda: self._ari.play(sound_id, sound.media, playback_id=sound_id))
+            if sound.lasts_s is None:
+                return self._await_end(sound_id, end)
+            time.sleep(sound.lasts_s)
+            return self._ari.stop_playback(sound_id)
+        except AriNotFound:
+            return False  # the party hung up
+        finally:
+            del self._ends[sound_id]
+            _hang_up(self._ari, sound_id)
 
-def _play(ari: Ari, channel_id: str, sound: Sound) -> bool:
-    sound_id = names.build_sound_id(uuid4(), channel_id)
-    try:
-        ari.snoop(channel_id, snoop_id=sound_id, whisper="out")
-        in_stasis(lambda: ari.play(sound_id, sound.media, playback_id=sound_id))
-        if sound.lasts_s is None:
-            return _await_end(ari, sound_id)
-        time.sleep(sound.lasts_s)
-        return ari.stop_playback(sound_id)
-    except AriNotFound:
-        return False  # the party hung up
-    finally:
-        _hang_up(ari, sound_id)
+    def _await_end(self, playback_id: str, end: "Future[bool]") -> bool:
+        """Whether it was heard to its end; not, where nobody says so."""
 
+        def is_over() -> bool:
+            wait([end], LOOK_EVERY_S)
+            return end.done() or self._ari.find_playback(playback_id) is None
 
-def _await_end(ari: Ari, playback_id: str) -> bool:
-    attempts = Retrying(
-        retry=retry_if_result(lambda playback: playback is not None),
-        stop=stop_after_delay(LONGEST_S),
-        wait=wait_fixed(LOOK_EVERY_S),
-    )
-    try:
-        attempts(ari.find_playback, playback_id)
-    except RetryError:
-        log.warning("sound.too-long", playback=playback_id, longest_s=LONGEST_S)
-        return False
-    return True
+        try:
+            Retrying(
+                retry=retry_if_result(lambda over: not over), stop=stop_after_delay(LONGEST_S)
+            )(is_over)
+        except RetryError:
+            log.warning("sound.too-long", playback=playback_id, longest_s=LONGEST_S)
+            return False
+        wait([end], LATE_S)
+        return end.done() and end.result()
 
 
 def _hang_up(ari: Ari, sound_id: str) -> None:

@@ -60,6 +60,7 @@ EVENTS = (
     "ChannelLeftBridge",
     "ChannelStateChange",
     "ChannelUserevent",
+    "PlaybackFinished",
     "RecordingFailed",
     "RecordingFinished",
     "RecordingStarted",
@@ -257,6 +258,8 @@ class _Session:
                 self._segment_ended(recording.name, at, "finished")
             case ari.RecordingFailed(at=at, recording=recording):
                 self._segment_ended(recording.name, at, "failed")
+            case ari.PlaybackFinished(playback=playback):
+                self._sounds.finished(playback)
             case ari.StasisStart(channel=channel) if part := names.parse_spy_part(channel.id):
                 self._spy_part(item, part)
             case ari.ChannelDestroyed(channel=channel) if part := names.parse_spy_part(channel.id):
@@ -381,14 +384,24 @@ class _Session:
 
     def _rebuild(self, lost_at: datetime | None) -> None:
         listed = [channel for channel in self._ari.list_channels() if belongs_to_call(channel)]
-        linkedids = self._read_linkedids(tuple(channel.id for channel in listed))
+        bridges = self._ari.list_bridges()
         self._dirty |= self._model.rebuild(
             listed,
-            linkedids,
-            self._ari.list_bridges(),
+            self._linkedids_of(listed, bridges),
+            bridges,
             lost_at or datetime.now(UTC),
             vanished=lost_at is None,
         )
+
+    def _linkedids_of(
+        self, listed: Sequence[ari.Channel], bridges: Sequence[ari.Bridge]
+    ) -> dict[str, str]:
+        """What `channelvars` brought along, and is read where who is joined seems to be apart."""
+        told = {channel.id: channel.variables.get(LINKEDID, "") for channel in listed}
+        joined = [[id_ for id_ in bridge.channel_ids if id_ in told] for bridge in bridges]
+        apart = {id_ for ids in joined if len({told[id_] for id_ in ids}) > 1 for id_ in ids}
+        sure = {id_: told[id_] for id_ in told.keys() - apart if told[id_]}
+        return sure | self._read_linkedids(tuple(id_ for id_ in told if id_ not in sure))
 
     def _remove_orphans(self) -> None:
         """Snoops of ours that no segment claims: their recording ended while nobody watched."""

@@ -17,6 +17,7 @@ import re
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,11 @@ class Call:
             "@began@": self.began,
         }
 
+    def stand(self, script: "Script") -> None:
+        """What is listed of it."""
+        self.channels = [self.fill(text) for text in script.channels]
+        self.bridge = self.fill(script.bridge)
+
     def fill(self, text: str) -> str:
         """A text of the script, of this call, now."""
         for mark, own in self._own.items():
@@ -113,7 +119,9 @@ class Simulated:
 
     def _make(self) -> Call:
         self._made += 1
-        return Call(self._made)
+        made = Call(self._made)
+        made.stand(self._script)
+        return made
 
     # What goes on by itself
 
@@ -160,7 +168,7 @@ class Simulated:
                 length = re.search(rb"(?i)content-length: *(\d+)", head)
                 await reader.readexactly(int(length[1]) if length else 0)
                 status, body = self._answer(method, target)
-                text = json.dumps(body).encode()
+                text = (body if isinstance(body, str) else json.dumps(body)).encode()
                 writer.write(b"HTTP/1.1 %d -\r\nContent-Type: application/json\r\n" % status)
                 writer.write(b"Content-Length: %d\r\n\r\n" % len(text) + text)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -170,7 +178,6 @@ class Simulated:
 
     def _answer(self, method: str, target: str) -> tuple[int, Any]:
         path, query = unquote(urlsplit(target).path), parse_qs(urlsplit(target).query)
-        texts = self._script.channels
         body: Any = {}
         match (method, path):
             case ("POST", "/begin" | "/pause"):
@@ -180,9 +187,9 @@ class Simulated:
             case ("GET", "/ari/asterisk/info"):
                 body = self._info
             case ("GET", "/ari/channels"):
-                body = [json.loads(one.fill(text)) for one in self._live for text in texts]
+                body = _listed(text for one in self._live for text in one.channels)
             case ("GET", "/ari/bridges"):
-                body = [json.loads(one.fill(self._script.bridge)) for one in self._live]
+                body = _listed(one.bridge for one in self._live)
             case ("GET", path) if found := CHANNEL.fullmatch(path):
                 is_known = query.get("variable") == ["CHANNEL(linkedid)"]
                 body = {"value": found[1].rpartition(".")[0] + ".1" if is_known else ""}
@@ -223,6 +230,11 @@ class Simulated:
                 protocol.events_received()
         finally:
             self._writers.remove(mine)
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """JSON as it stands: a PBX does not stop telling while it lists."""
+    return "[" + ",".join(texts) + "]"
 
 
 def _now() -> str:

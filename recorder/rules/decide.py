@@ -79,10 +79,9 @@ class RuleSet:
         answers: dict[int, bool | RuleFailed] = {}
         for place, rule in enumerate(self._rules):
             if place not in answers:
-                zone = rule.timezone
+                zone, places, batch = self._batches[place]
                 if zone not in askings:
                     askings[zone] = Asking(facts, zone, self.variables, self.headers)
-                places, batch = self._batches[place]
                 answers.update(zip(places, batch.ask(askings[zone]), strict=True))
             answer = answers[place]
             yield (
@@ -101,17 +100,18 @@ def is_sampled(rule: RuleRecord, call_id: str) -> bool:
     return int.from_bytes(digest[:8], "big") < rule.sample_percent / 100 * 2**64
 
 
-def _batches(rules: Sequence[RuleRecord]) -> dict[int, tuple[Sequence[int], Batch]]:
-    """Of each rule's place: the places of those that are asked together, and how."""
+def _batches(rules: Sequence[RuleRecord]) -> dict[int, tuple[str, Sequence[int], Batch]]:
+    """Of each rule's place: the time zone and places of those asked together, and how."""
+    compiled = [compile_kept(rule) for rule in rules]
     zones: dict[str, list[int]] = {}
-    for place, rule in enumerate(rules):
-        zones.setdefault(rule.timezone, []).append(place)
-    found: dict[int, tuple[Sequence[int], Batch]] = {}
-    for all_places in zones.values():
+    for place, rule in enumerate(compiled):
+        zones.setdefault("UTC" if rule.fault else rule.record.timezone, []).append(place)
+    found: dict[int, tuple[str, Sequence[int], Batch]] = {}
+    for zone, all_places in zones.items():
         for first in range(0, len(all_places), AT_ONCE):
             places = all_places[first : first + AT_ONCE]
-            batch = Batch([compile_kept(rules[place]) for place in places])
-            found |= dict.fromkeys(places, (places, batch))
+            batch = Batch([compiled[place] for place in places])
+            found |= dict.fromkeys(places, (zone, places, batch))
     return found
 
 

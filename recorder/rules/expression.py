@@ -36,6 +36,10 @@ _CALL = cel.NewEnv(variables={name: _TYPES[type_] for name, type_ in FIELDS.item
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 # A call of no name at all: the library plans at the first question, and that takes a while.
 NOBODY = Facts(at=datetime(2000, 1, 1, tzinfo=UTC))
+# variables["VIP"], or headers.VIP
+_READS = re.compile(
+    r"""\b(variables|headers)\s*(?:\[\s*(["'])([^"']*)\2\s*\]|\.\s*(\w+)\b(?!\s*\())"""
+)
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 
 
@@ -129,6 +133,7 @@ def compile_rule(record: RuleRecord) -> CompiledRule:
     _refuse_names("headers", record.headers, HEADER)
     _refuse_names("announcement", [record.announcement or "sound:none"], SOUND)
     expression = _compile(record.when.strip() or "true")
+    _refuse_unnamed(record)
     rule = CompiledRule(record, expression)
     _try(rule)
     return rule
@@ -214,6 +219,20 @@ def _refuse_names(field: str, names: Sequence[str], pattern: str) -> None:
     for name in names:
         if not re.match(pattern, name):
             raise RuleInvalid(f"{name!r} cannot be named here", field=field)
+
+
+def _refuse_unnamed(record: RuleRecord) -> None:
+    """Also what the first question would not come to, as behind `false &&`."""
+    named = {"variables": record.variables, "headers": record.headers}
+    for found in _READS.finditer(record.when):
+        of, name = found[1], found[3] or found[4]
+        if name not in named[of]:
+            raise RuleInvalid(
+                f"it reads {name!r}, which the rule does not name",
+                field="when",
+                position=found.start(),
+                hint=f"add {name!r} to the rule's {of}",
+            )
 
 
 def _named(values: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:

@@ -85,6 +85,12 @@ announcement = "sound:{announcement}"
 announce_to = "both"
 
 [[rule]]
+name = "told in vain"
+when = 'caller.endsWith("29")'
+action = "record"
+announcement = "sound:earwitness/no-such-sound"
+
+[[rule]]
 name = "on demand"
 when = 'direction == "inbound"'
 action = "on_demand"
@@ -214,6 +220,16 @@ def test_an_announcement(service: Service, world: World) -> None:
     assert kept["rule"] == "told"
     for who in ("customer", "agent"):
         assert hears(call.heard(who), BEEP_HZ), f"the {who} hears the beeps"
+
+
+def test_an_announcement_that_the_pbx_lacks(service: Service, world: World) -> None:
+    """The call is recorded, and it is not said that anybody was told."""
+    call, call_id = call_from(service, world, "29")
+    recording = service.await_recording(call_id)
+    call.hang_up()
+    service.await_state(recording["id"], ["stored"])
+    decision = service.get(f"/calls/{call_id}")["decision"]
+    assert (decision["rule"]["name"], decision["announced"]) == ("told in vain", [])
 
 
 def test_who_joins_later_is_told(service: Service, world: World) -> None:

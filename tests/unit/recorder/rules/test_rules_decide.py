@@ -120,6 +120,14 @@ def test_a_rule_that_is_valid_no_more() -> None:
     assert [one.answer for one in decision.asked] == ["error", "matched"]
 
 
+def test_a_time_zone_that_is_gone() -> None:
+    """So does one whose time zone is known no more: zones come with the machine."""
+    rules = RuleSet([rule("never", timezone="Mars/Olympus", id="a"), rule("on_demand", id="b")])
+    decision = rules.decide(TALKING, "main-1.0")
+    assert decision.action == "record"
+    assert [one.answer for one in decision.asked] == ["error", "matched"]
+
+
 def test_named_variables_and_headers() -> None:
     """What a rule names it may read: "" where the channel has none."""
     wanted = rule(when='variables.VIP == "1" && headers["X-Team"] == ""')

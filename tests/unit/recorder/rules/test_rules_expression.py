@@ -27,7 +27,15 @@ def compiled(when: str, **more: object) -> CompiledRule:
         ("caller", 0, "true or false, and is a string", "compare it"),
         ("hour + 1", 0, "true or false, and is a int", "compare it"),
         ("caller.shout()", 12, "undeclared reference to 'shout'", ""),
-        ('variables.VIP == "1"', None, "'VIP', which the rule does not name", "add 'VIP'"),
+        (
+            'variables.VIP == "1"',
+            0,
+            "'VIP', which the rule does not name",
+            "to the rule's variables",
+        ),
+        ('false && headers["X-A"] == ""', 9, "'X-A', which", "to the rule's headers"),
+        ("has(variables.VIP)", 4, "'VIP', which", "add 'VIP'"),
+        ('variables["V" + "IP"] == "1"', None, "'VIP', which", "add 'VIP'"),
         ("true || " * 600 + "true", 4096, "longer than 4096", ""),
         ("\ud800", None, "cannot be read", ""),
     ],
@@ -60,12 +68,13 @@ def test_a_time_zone_that_is_none(zone: str) -> None:
         'caller.startsWith("1202") || caller.matches("^\\\\+?49")',
         "duration_s > 30",
         'has(variables.VIP) && variables.VIP == "1"',
+        'variables.exists(name, variables[name] == "1") || variables.size() == 0',
         "[" * 12 + "1" + "]" * 12 + ".size() == 1",
     ],
 )
 def test_accepted(when: str) -> None:
     """What CEL can say of the fields of a call, a rule may."""
-    assert compiled(when).fault == ""
+    assert compiled(when, variables=("VIP",)).fault == ""
 
 
 def test_a_long_comprehension_ends() -> None:
