@@ -161,14 +161,16 @@ def main() -> int:
                     f"{asked.calls} calls found and decided in {time.monotonic() - began:.1f} s",
                     flush=True,
                 )
+                began = time.monotonic()
                 lags, cores = measure(url, catalogue, process.pid, asked.seconds)
                 sent = requests.get(f"{url}/state", timeout=5).json()["sent"]
+                sending_s = time.monotonic() - began
                 requests.post(f"{url}/pause", timeout=5)
                 until(lambda: _agree(url, catalogue), 30)
                 peak = peak_memory_mb(process.pid)
             catalogue.close()
     worst, middle = max(lags), statistics.median(lags)
-    per_s = sent / (asked.seconds + WARM_UP_S)
+    per_s = sent / sending_s
     print(
         f"{asked.calls} calls, {per_s:.0f} events a second: decided after {middle:.2f} s in the "
         f"median, {worst:.2f} s at most, of {len(lags)} (bar {LAG_BAR_S:g}); {cores:.2f} of a core "

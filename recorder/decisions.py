@@ -25,7 +25,15 @@ from storage import states
 from storage.catalogue import calls, decisions, recordings, rules, segments, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
-from storage.records import Action, CallRecord, DecisionRecord, RecordingRecord, RuleRecord
+from storage.records import (
+    Action,
+    Assurance,
+    CallRecord,
+    DecisionRecord,
+    RecordingRecord,
+    RuleRecord,
+    shallow,
+)
 
 log = structlog.get_logger()
 
@@ -37,8 +45,6 @@ MEASURED_WITHIN = timedelta(minutes=1)
 KEEP: frozenset[Action] = frozenset({"force", "record"})
 # A change of the rules is known to every process within a second.
 LOOK_EVERY_S = 0.5
-# What a call may be asked about for ever is kept with it only so often.
-MOST_MOMENTS = 100
 SUMMARY = ("action", "rule", "reason")
 # All clocks of the world begin an hour at a quarter of one.
 HOURS_MEET_S = 900
@@ -160,7 +166,7 @@ class Decisions:
             answers[call.id] = facts, decision
             if moment != "time" or decision.asked != self._decided[call.id].asked:
                 entries[call.id] = _entry(moment, facts, decision)
-        self._keep(entries)
+        self._keep(entries, answers)
         self._open.update(entries)
         for call_id, (facts, decision) in answers.items():
             self._asked[call_id], self._decided[call_id] = facts, decision
@@ -209,19 +215,20 @@ class Decisions:
                 teams = tokens.find_teams(tx, old)
             self._teams |= {one: (now + TEAMS_FOR_S, teams.get(one, "")) for one in old}
 
-    def _keep(self, entries: Mapping[str, dict[str, Any]]) -> None:
+    def _keep(
+        self,
+        entries: Mapping[str, dict[str, Any]],
+        answers: Mapping[str, tuple[Facts, Decision]],
+    ) -> None:
         """Write down, of each call, what was asked, seen and answered."""
         if not entries:
             return
         with self._catalogue.begin() as tx:
-            known = {one.call_id: one for one in decisions.list_decisions(tx, entries)}
-            decisions.save_decisions(
-                tx, [_decided(known.get(id_), id_, entry) for id_, entry in entries.items()]
-            )
+            decisions.save_decisions(tx, [_said(id_, entry) for id_, entry in entries.items()])
         for id_, entry in entries.items():
-            summary = {name: entry[name] for name in SUMMARY}
-            if id_ not in known or summary != _summary(known[id_]):
-                log.info("call.decided", call=id_, moment=entry["moment"], **summary)
+            if not _is_same(self._decided.get(id_), answers[id_][1]):
+                told = {name: entry[name] for name in SUMMARY}
+                log.info("call.decided", call=id_, moment=entry["moment"], **told)
 
     def beep(self, pbx: str) -> None:
         """Let the parties hear that they are recorded, where it is time again; not while paused."""
@@ -245,17 +252,21 @@ class Decisions:
             ended = decisions.list_unassured(
                 tx, pbx, ended_before=ended_before, limit=ASSURED_AT_ONCE
             )
-        for call_id in ended:
-            with self._catalogue.begin() as tx:
-                call, said = calls.get_call(tx, call_id), decisions.find_decision(tx, call_id)
-                made = recordings.list_recordings_of_calls(tx, [call_id])
-                parts = [part for one in made for part in segments.list_segments(tx, one.id)]
-                if said is None or _is_early(call, made):
-                    continue
-                found = assure(call, said, made, parts)
-                decisions.save_assurance(tx, call_id, found)
-            if found.cause is not None:
-                log.error("recording.missing", call=call_id, **asdict(found))
+            if not ended:
+                return
+            known = calls.find_calls(tx, ended)
+            made: dict[str, list[RecordingRecord]] = {}
+            for one in recordings.list_recordings_of_calls(tx, ended):
+                made.setdefault(one.call_id, []).append(one)
+            found = {
+                said.call_id: _held_against(tx, known[said.call_id], said, ours)
+                for said in decisions.list_decisions(tx, ended)
+                if not _is_early(known[said.call_id], ours := made.get(said.call_id, []))
+            }
+            decisions.save_assurances(tx, found)
+        for call_id, assured in found.items():
+            if assured.cause is not None:
+                log.error("recording.missing", call=call_id, **asdict(assured))
 
     # What comes of it
 
@@ -322,6 +333,13 @@ class Decisions:
                 self._capture.stop(one.id, by=BY)
 
 
+def _held_against(
+    tx: Any, call: CallRecord, said: DecisionRecord, made: Sequence[RecordingRecord]
+) -> Assurance:
+    parts = [part for one in made for part in segments.list_segments(tx, one.id)]
+    return assure(call, said, made, parts)
+
+
 def _is_early(call: CallRecord, made: Sequence[RecordingRecord]) -> bool:
     """Whether what the recordings hold is being measured still."""
     is_open = any(one.state in states.LIVE or one.state == "captured" for one in made)
@@ -368,29 +386,27 @@ def _present(read: Iterable[tuple[str, str | None]]) -> dict[str, str]:
     return {name: value for name, value in read if value}
 
 
-def _decided(
-    known: DecisionRecord | None, call_id: str, entry: Mapping[str, Any]
-) -> DecisionRecord:
-    """What is kept of a call, with one moment more."""
-    moments = (*(known.moments if known is not None else ()), entry)[-MOST_MOMENTS:]
-    announced = known.announced if known is not None else ()
-    summary = {name: entry[name] for name in SUMMARY}
-    return DecisionRecord(call_id, moments=moments, announced=announced, **summary)
+def _said(call_id: str, entry: Mapping[str, Any]) -> DecisionRecord:
+    """What is kept of a call at one moment."""
+    return DecisionRecord(call_id, moments=(entry,), **{name: entry[name] for name in SUMMARY})
 
 
-def _summary(known: DecisionRecord) -> dict[str, Any]:
-    return {name: getattr(known, name) for name in SUMMARY}
+def _is_same(before: Decision | None, now: Decision) -> bool:
+    """Whether they come to the same, for the same reason."""
+    return before is not None and all(
+        getattr(before, name) == getattr(now, name) for name in SUMMARY
+    )
 
 
 def _entry(moment: str, facts: Facts, decision: Decision) -> dict[str, Any]:
     """One moment, as it is kept: when and why the rules were asked, what they saw and said."""
-    rule, seen = decision.rule, asdict(facts)
+    rule, seen = decision.rule, shallow(facts)
     del seen["at"]
     return {
         "at": facts.at.isoformat(),
         "moment": moment,
         "facts": seen,
-        "asked": [asdict(one) for one in decision.asked],
+        "asked": [shallow(one) for one in decision.asked],
         "action": decision.action,
         "rule": {"id": rule.id, "version": rule.version, "name": rule.name} if rule else None,
         "reason": decision.reason,

@@ -434,7 +434,7 @@ class _Session:
             if record.id in others or _shape(record) != _shape(saved.get(record.id))
         }
         with self._catalogue.begin() as tx:
-            calls.save_calls(tx, changed)
+            calls.save_calls(tx, changed, before=saved)
             live = recordings.list_recordings_of_calls(tx, others, in_states=states.LIVE)
             for call_id in {one.call_id for one in live}:
                 recordings.update_people(tx, call_id, others[call_id])

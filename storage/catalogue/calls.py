@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, literal_column, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
 
 from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, encode_cursor
 from storage.catalogue.events import NewEvent
+from storage.catalogue.rows import excluded, insert_rows
 from storage.errors import NoSuchCall
 from storage.records import CallRecord, Page, shallow
 from storage.schema import call
@@ -19,19 +19,26 @@ _LIVES = call.c.state != literal_column("'ended'")
 _KEPT = {column.name for column in call.columns} - {"id", "pbx"}
 
 
-def save_calls(tx: Connection, records: Iterable[CallRecord]) -> None:
-    """Write calls as they are now. In the order of their ids, so two writers cannot deadlock."""
+def save_calls(
+    tx: Connection,
+    records: Iterable[CallRecord],
+    *,
+    before: Mapping[str, CallRecord] | None = None,
+) -> None:
+    """Write calls as they are now. In the order of their ids, so two writers cannot deadlock.
+
+    `before` is how they stand in the catalogue, for who knows that: then nothing is read.
+    """
     wanted = sorted(records, key=lambda record: record.id)
     if not wanted:
         return
-    statement = insert(call)
-    known = _find_calls(tx, [record.id for record in wanted])
+    known = find_calls(tx, [record.id for record in wanted]) if before is None else before
+    statement = insert_rows(call, [shallow(record) for record in wanted])
     tx.execute(
         statement.on_conflict_do_update(
             index_elements=[call.c.id],
-            set_={name: statement.excluded[name] for name in _KEPT},
-        ),
-        [shallow(record) for record in wanted],
+            set_={name: excluded(call)[name] for name in _KEPT},
+        )
     )
     changed = [record for record in wanted if known.get(record.id) != record]
     events.add_events(tx, [_event(record, known.get(record.id)) for record in changed])
@@ -105,7 +112,8 @@ def find_live_call_of(tx: Connection, channel_name: str) -> CallRecord | None:
     return parse_call(row) if row is not None else None
 
 
-def _find_calls(tx: Connection, call_ids: Sequence[str]) -> dict[str, CallRecord]:
+def find_calls(tx: Connection, call_ids: Collection[str]) -> dict[str, CallRecord]:
+    """The calls of these ids, by their ids, as far as there are any."""
     rows = tx.execute(select(call).where(call.c.id.in_(call_ids))).mappings()
     return {row["id"]: parse_call(row) for row in rows}
 

@@ -1,36 +1,58 @@
 """What the rules said of each call, and why."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Text, cast, func, select, tuple_, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Text,
+    bindparam,
+    case,
+    cast,
+    func,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from storage.catalogue import calls, events
 from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.catalogue.rows import excluded, insert_rows
 from storage.records import Assurance, CallRecord, DecisionRecord, Page, shallow
 from storage.schema import call, decision
 
-# What another statement writes.
-KEPT = ("call_id", "announced")
+# What a call may be asked about for ever is kept with it only so often.
+MOST_MOMENTS = 100
+_REPLACED = ("action", "rule", "reason")
 _COLUMNS = [column for column in decision.columns if column is not decision.c.assurance]
 _CAUSE = decision.c.assurance["cause"].astext
 
 
 def save_decisions(tx: Connection, records: Iterable[DecisionRecord]) -> None:
-    """Keep them as they are now, in the place of what was kept before; in the order of the ids."""
+    """Keep what was said of calls, its moments behind those that are kept: the oldest of too many
+    go. In the order of the ids, so two writers cannot deadlock."""
     rows = [_row(record) for record in sorted(records, key=lambda record: record.call_id)]
-    statement = insert(decision)
-    written = {column.name for column in _COLUMNS} - {*KEPT}
+    if not rows:
+        return
+    statement = insert_rows(decision, rows)
+    replaced: dict[str, Any] = {name: excluded(decision)[name] for name in _REPLACED}
     tx.execute(
         statement.on_conflict_do_update(
             index_elements=[decision.c.call_id],
-            set_={name: statement.excluded[name] for name in written},
-        ),
-        rows,
+            set_=replaced | {"moments": _with_room().op("||")(excluded(decision).moments)},
+        )
     )
+
+
+def _with_room() -> ColumnElement[Any]:
+    """The moments that are kept, without the first where there are as many as may be."""
+    full = func.jsonb_array_length(decision.c.moments) >= MOST_MOMENTS
+    return case((full, decision.c.moments.op("-")(0)), else_=decision.c.moments)
 
 
 def add_announced(tx: Connection, call_id: str, channel_ids: Iterable[str]) -> None:
@@ -64,13 +86,20 @@ def list_unassured(
     return tuple(tx.scalars(query))
 
 
-def save_assurance(tx: Connection, call_id: str, found: Assurance) -> None:
-    """Keep what was found, and tell of what is missing."""
-    facts = asdict(found)
-    tx.execute(update(decision).where(decision.c.call_id == call_id).values(assurance=facts))
-    if found.cause is not None:
+def save_assurances(tx: Connection, found: Mapping[str, Assurance]) -> None:
+    """Keep what was found of calls, and tell of what is missing."""
+    if not found:
+        return
+    statement = update(decision).where(decision.c.call_id == bindparam("id"))
+    facts = {call_id: asdict(one) for call_id, one in found.items()}
+    tx.execute(
+        statement.values(assurance=bindparam("facts")),
+        [{"id": call_id, "facts": told} for call_id, told in facts.items()],
+    )
+    for call_id in (call_id for call_id, one in found.items() if one.cause is not None):
         agent = tx.scalar(select(call.c.agent).where(call.c.id == call_id))
-        events.add_event(tx, "recording.missing", {"call_id": call_id, **facts}, agent=agent)
+        told = {"call_id": call_id, **facts[call_id]}
+        events.add_event(tx, "recording.missing", told, agent=agent)
 
 
 def list_missing(

@@ -21,7 +21,6 @@ from sqlalchemy import (
     Connection,
     Row,
     delete,
-    insert,
     literal_column,
     select,
     text,
@@ -29,6 +28,7 @@ from sqlalchemy import (
 )
 
 from storage.catalogue.engine import Catalogue
+from storage.catalogue.rows import insert_rows
 from storage.errors import BadCursor
 from storage.records import EventRecord
 from storage.schema import event
@@ -65,7 +65,7 @@ def add_events(tx: Connection, added: Iterable[NewEvent]) -> None:
     """As `add_event`, for several at once."""
     rows = [{"type": one.type, "data": dict(one.data), "agent": one.agent} for one in added]
     if rows:
-        tx.execute(insert(event), rows)
+        tx.execute(insert_rows(event, rows))
         tx.execute(text(f"NOTIFY {CHANNEL}"))
 
 

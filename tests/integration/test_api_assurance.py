@@ -33,7 +33,7 @@ def _ended_calls(catalogue: Catalogue, make_token: TokenMaker) -> None:
             calls.save_calls(tx, [call])
             decisions.save_decisions(tx, [DecisionRecord(call.id, "record", None, "", ())])
             if assurance is not None:
-                decisions.save_assurance(tx, call.id, assurance)
+                decisions.save_assurances(tx, {call.id: assurance})
 
 
 def ids(answered: dict[str, Any]) -> list[str]:
@@ -67,6 +67,22 @@ def test_it_is_told(catalogue: Catalogue) -> None:
         )
     assert {one.data["call_id"] for one in told} == {"main-a", "main-b", "main-d"}
     assert unassured == ("main-e",)
+
+
+def test_moments_are_kept_behind_one_another(catalogue: Catalogue) -> None:
+    """Each is added to those before it; of too many the oldest go, and who was told is kept."""
+    moments = [{"moment": "time", "at": str(n)} for n in range(decisions.MOST_MOMENTS + 2)]
+    for moment in moments:
+        with catalogue.begin() as tx:
+            said = DecisionRecord("main-moments", "record", None, moment["at"], (moment,))
+            decisions.save_decisions(tx, [said])
+            if moment is moments[0]:
+                decisions.add_announced(tx, "main-moments", ["c1"])
+    with catalogue.begin() as tx:
+        kept = decisions.find_decision(tx, "main-moments")
+    assert kept is not None
+    assert list(kept.moments) == moments[2:]
+    assert (kept.reason, kept.announced) == (moments[-1]["at"], ("c1",))
 
 
 def test_a_decision_keeps_what_was_found(catalogue: Catalogue) -> None:
