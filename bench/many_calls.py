@@ -42,7 +42,7 @@ from storage.catalogue.engine import Catalogue
 
 LAG_BAR_S, CORE_BAR, MEMORY_BAR_MB = 1.0, 1.0, 500.0
 SAMPLE_S = 0.2
-WARM_UP_S = 10.0
+WARM_UP_S = 20.0  # until what the finding of all calls left to do is done
 FOLLOWED_WITHIN_S = 300.0
 REPOSITORY = Path(__file__).resolve().parent.parent
 RULES = "".join(

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +42,8 @@ class World:
     `native_bridging` the PBX may pass RTP on as it comes. Then sequence numbers jump when parties
     change, and Debian's Asterisk 22 drops in its audiohooks what lies behind: do not trust what the
     far end's legs `heard` there. `far_root` is another root for the far end: what an Asterisk 16
-    hears has no silence in it, so that its files are no clock.
+    hears has no silence in it, so that its files are no clock. `channelvars` are the PBX's: by
+    default what the documentation wants.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class World:
         *,
         native_bridging: bool = False,
         far_root: Path | None = None,
+        channelvars: Sequence[str] = ("CHANNEL(linkedid)",),
     ):
         without = () if native_bridging else ("bridge_native_rtp",)
-        self.pbx = Asterisk(root, "pbx", without=without)
+        self.pbx = Asterisk(root, "pbx", channelvars=channelvars, without=without)
         self.far_asterisk = Asterisk(far_root or root, "far", channelvars=CHANNELVARS)
         self._configure(codecs)
 

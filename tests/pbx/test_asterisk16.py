@@ -27,7 +27,8 @@ BARGE_S = 1.5
 def telephones() -> Iterator[World]:
     """A PBX of version 16; the far end is the usual one."""
     oldest = ensure_root(root_directory("bullseye"), "bullseye")
-    with World(oldest, far_root=ensure_root(root_directory())) as world:
+    far_root = ensure_root(root_directory())
+    with World(oldest, far_root=far_root, channelvars=()) as world:
         yield world
 
 
