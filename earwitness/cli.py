@@ -27,6 +27,8 @@ tokens = typer.Typer(no_args_is_help=True, help="Bearer tokens.")
 app.add_typer(tokens, name="token")
 rules = typer.Typer(no_args_is_help=True, help="Rules that say which calls are recorded.")
 app.add_typer(rules, name="rules")
+users = typer.Typer(no_args_is_help=True, help="People who sign in on the web page.")
+app.add_typer(users, name="user")
 
 
 class Role(StrEnum):
@@ -37,6 +39,15 @@ class Role(StrEnum):
     compliance = "compliance"
     agent = "agent"
     service = "service"
+
+
+class PersonRole(StrEnum):
+    """Who a person is; a service has a token."""
+
+    admin = "admin"
+    supervisor = "supervisor"
+    compliance = "compliance"
+    agent = "agent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +162,45 @@ def token_create(  # noqa: PLR0917  # an option each
             without=without or [],
         )
     )
+
+
+@users.command("create")
+def user_create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The name; for an agent, the endpoint's.")],
+    role: Annotated[PersonRole, typer.Option(help="What the person may do.")],
+    team: Annotated[str | None, typer.Option(help="A supervisor sees the agents of this.")] = None,
+) -> None:
+    """Let a person sign in on the web page; asks for the password."""
+    from earwitness.users import create
+
+    create(context.obj.config, name, role.value, team, _ask_password())
+
+
+@users.command("password")
+def user_password(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="Whose.")]
+) -> None:
+    """Set another password, and end all sessions of the person."""
+    from earwitness.users import set_password
+
+    set_password(context.obj.config, name, _ask_password())
+
+
+@users.command("list")
+def user_list(context: typer.Context) -> None:
+    """Tell who can sign in: name, role and team."""
+    from earwitness.users import tell_all
+
+    for line in tell_all(context.obj.config):
+        typer.echo(line)
+
+
+def _ask_password() -> str:
+    """Twice on a terminal, unseen; else the first line of standard input."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().removesuffix("\n")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
 
 
 @rules.command("test")

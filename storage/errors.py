@@ -18,6 +18,7 @@
     ├── RuleInvalid                 a rule cannot be used; names the field and the place in it
     ├── RuleReadOnly                the rule stands in the configuration, and is changed there
     ├── RuleChanged                 somebody else has changed the rule meanwhile
+    ├── UserInvalid                 a person cannot be kept so; the message says what is wrong
     ├── AudioNotStored              the recording has no rendition (yet, or any more)
     ├── AudioUnusable               the captured files hold nothing that can be kept
     ├── PbxUnavailable              Asterisk does not answer, or refuses
@@ -154,6 +155,12 @@ class RuleChanged(EarwitnessError):
     """Somebody else has changed the rule meanwhile."""
 
     error_id = "rule-changed"
+
+
+class UserInvalid(EarwitnessError):
+    """The person cannot be kept so: the name is taken, or the password will not do."""
+
+    error_id = "user-invalid"
 
 
 class AudioNotStored(EarwitnessError):

@@ -4,7 +4,7 @@ Source: `storage/schema.py` and the words of the contract. Times are aware UTC d
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
@@ -188,7 +188,8 @@ class PbxRecord:
 class TokenRecord:
     """Who a bearer token stands for; the token itself is kept only as its SHA-256.
 
-    `without` are permissions of its role that it does not have.
+    `without` are permissions of its role that it does not have. The session of a person has
+    `user_id`, and `csrf`, which its pages send along to show that they are ours.
     """
 
     id: UUID
@@ -197,6 +198,20 @@ class TokenRecord:
     team: str | None
     scopes: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    user_id: UUID | None = None
+    csrf: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UserRecord:
+    """A person who signs in."""
+
+    id: UUID
+    name: str
+    role: str
+    team: str | None
+    without: tuple[str, ...]
+    password_hash: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -286,6 +286,21 @@ audit = Table(
     Index(None, "subject", "id"),
 )
 
+# A person who signs in.
+user = Table(
+    "user",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("team", Text),
+    Column("without", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("password_hash", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    _one_of("role", "admin", "supervisor", "compliance", "agent"),
+)
+
+# A token with a user is a session: it ends by itself, and what it may is read from the user.
 token = Table(
     "token",
     metadata,
@@ -297,13 +312,16 @@ token = Table(
     Column("without", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("sha256", LargeBinary, nullable=False, unique=True),
     Column("created_at", Instant, nullable=False),
+    Column("user_id", ForeignKey("user.id", ondelete="CASCADE"), index=True),
+    Column("expires_at", Instant),
+    Column("csrf", Text),
     _one_of("role", "admin", "supervisor", "compliance", "agent", "service"),
 )
 
 idempotency = Table(
     "idempotency",
     metadata,
-    Column("token_id", ForeignKey("token.id"), primary_key=True),
+    Column("token_id", ForeignKey("token.id", ondelete="CASCADE"), primary_key=True),
     Column("key", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("status", SmallInteger),

@@ -16,6 +16,10 @@ from storage.schema import call
 
 # Spelt out, not bound: only so does PostgreSQL see that the index of live calls serves.
 _LIVES = call.c.state != literal_column("'ended'")
+_TOLD = (
+    *("id", "pbx", "state", "direction", "did", "queue", "agent"),
+    *("started_at", "answered_at", "ended_at"),
+)
 _KEPT = {column.name for column in call.columns} - {"id", "pbx"}
 
 
@@ -119,10 +123,11 @@ def find_calls(tx: Connection, call_ids: Collection[str]) -> dict[str, CallRecor
 
 
 def _event(record: CallRecord, before: CallRecord | None) -> NewEvent:
-    """What to tell of a call that is new or changed."""
+    """What to tell of a call that is new or changed: all that a list of calls shows."""
     moved = before is None or before.state != record.state
-    names = ("id", "pbx", "state", "direction", "queue", "agent")
-    facts = {name: getattr(record, name) for name in names}
+    facts: dict[str, Any] = {name: getattr(record, name) for name in _TOLD}
+    for who in ("caller", "callee"):
+        facts[who] = {name: getattr(record, f"{who}_{name}") for name in ("number", "name")}
     return NewEvent(f"call.{record.state if moved else 'changed'}", facts, record.agent)
 
 

@@ -6,14 +6,22 @@ from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, case, func, insert, or_, select, union
+from sqlalchemy.sql.selectable import Subquery
 from uuid_utils.compat import uuid7
 
 from storage.records import TokenRecord
-from storage.schema import token
+from storage.schema import token, user
 
 PREFIX = "ew_"
-_COLUMNS = [getattr(token.c, field.name) for field in fields(TokenRecord)]
+# What a person may is the user's: a session is as old as it is.
+_OF_USER = {"name", "role", "team", "without"}
+_COLUMNS = [
+    case((token.c.user_id.is_(None), token.c[name]), else_=user.c[name]).label(name)
+    if name in _OF_USER
+    else token.c[name]
+    for name in (field.name for field in fields(TokenRecord))
+]
 
 
 def create_token(
@@ -38,7 +46,7 @@ def create_token(
             team=team,
             scopes=list(scopes),
             without=list(without),
-            sha256=_digest(secret),
+            sha256=digest(secret),
             created_at=datetime.now(UTC),
         )
     )
@@ -46,8 +54,10 @@ def create_token(
 
 
 def find_token(tx: Connection, secret: str) -> TokenRecord | None:
-    """Whom this bearer token stands for; None if it is not one of ours."""
-    row = tx.execute(select(*_COLUMNS).where(token.c.sha256 == _digest(secret))).one_or_none()
+    """Whom this bearer token stands for; None if it is not one of ours, or expired."""
+    query = select(*_COLUMNS).select_from(token.outerjoin(user))
+    lives = or_(token.c.expires_at.is_(None), token.c.expires_at > func.now())
+    row = tx.execute(query.where(token.c.sha256 == digest(secret), lives)).one_or_none()
     if row is None:
         return None
     lists = {"scopes": tuple(row.scopes), "without": tuple(row.without)}
@@ -56,18 +66,33 @@ def find_token(tx: Connection, secret: str) -> TokenRecord | None:
 
 def list_agents_of_team(tx: Connection, team: str) -> frozenset[str]:
     """The names of the agents who belong to `team`."""
-    query = select(token.c.name).where(token.c.role == "agent", token.c.team == team)
-    return frozenset(tx.scalars(query))
+    agents = _agents()
+    return frozenset(tx.scalars(select(agents.c.name).where(agents.c.team == team)))
 
 
 def find_teams(tx: Connection, agents: Collection[str]) -> dict[str, str]:
     """The teams of the agents of these names that have one."""
-    query = select(token.c.name, token.c.team).where(
-        token.c.role == "agent", token.c.name.in_(agents)
-    )
-    rows = tx.execute(query.order_by(token.c.created_at))
-    return {name: team for name, team in rows if team}
+    known = _agents()
+    query = select(known.c.name, known.c.team).where(known.c.name.in_(agents))
+    return {name: team for name, team in tx.execute(query.order_by(known.c.created_at)) if team}
 
 
-def _digest(secret: str) -> bytes:
+def list_teams(tx: Connection, *, team: str | None = None) -> dict[str, str]:
+    """The team of every agent who has one, or who belongs to this one, by the agent's name."""
+    known = _agents()
+    query = select(known.c.name, known.c.team).where(known.c.team.is_not(None))
+    if team is not None:
+        query = query.where(known.c.team == team)
+    return {row.name: row.team for row in tx.execute(query.order_by(known.c.created_at))}
+
+
+def _agents() -> Subquery:
+    """Agents by token, and agents who sign in."""
+    columns = [(one.c.name, one.c.team, one.c.created_at) for one in (token, user)]
+    by_token = select(*columns[0]).where(token.c.role == "agent", token.c.user_id.is_(None))
+    return union(by_token, select(*columns[1]).where(user.c.role == "agent")).subquery()
+
+
+def digest(secret: str) -> bytes:
+    """What is kept of a secret."""
     return hashlib.sha256(secret.encode()).digest()

@@ -20,6 +20,7 @@ LAYERS = ("storage", "recorder", "api", "earwitness")
 
 # Each outside library is imported only below these paths.
 HOMES = {
+    "argon2": ("storage/passwords.py",),
     "alembic": ("storage/catalogue/engine.py", "storage/migrations/"),
     "av": ("recorder/audio/",),
     "boto3": ("storage/objects.py",),
@@ -27,8 +28,11 @@ HOMES = {
     "cel_expr_python": ("recorder/rules/",),
     "cryptography": ("storage/manifest.py", "earwitness/embedded/"),
     "flask": ("api/",),
+    "flask_babel": ("api/",),
+    "flask_limiter": ("api/pages/sign_in.py",),
     "gunicorn": ("api/server.py",),
     "lameenc": ("recorder/audio/",),
+    "markupsafe": ("api/pages/",),
     "mypy_boto3_s3": ("storage/objects.py",),
     "numpy": ("recorder/audio/",),
     "procrastinate": ("storage/jobs.py", "storage/migrations/"),

@@ -1,0 +1,49 @@
+"""People who sign in on the web page, from the command line, whether or not the service runs."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from sqlalchemy import Connection
+
+from earwitness.config import Config
+from earwitness.embedded import embedded_database
+from storage.catalogue import users
+from storage.catalogue.engine import Catalogue
+from storage.errors import ConfigurationInvalid, UserInvalid
+from storage.passwords import hash_password
+
+
+def create(config: Config, name: str, role: str, team: str | None, password: str) -> None:
+    """Keep a new person. Raises ConfigurationInvalid for a name or a password that will not do."""
+    with _catalogue(config) as tx:
+        users.create_user(
+            tx, name=name, role=role, team=team, password_hash=hash_password(password)
+        )
+
+
+def set_password(config: Config, name: str, password: str) -> None:
+    """Another password for who exists; all sessions end. Raises ConfigurationInvalid."""
+    with _catalogue(config) as tx:
+        found = users.find_user(tx, name)
+        if found is None:
+            raise ConfigurationInvalid(f"there is no user {name!r}")
+        users.set_password(tx, found.id, hash_password(password))
+
+
+def tell_all(config: Config) -> list[str]:
+    """Everybody who can sign in, a line each."""
+    with _catalogue(config) as tx:
+        return [
+            "  ".join(filter(None, (one.name, one.role, one.team))) for one in users.list_users(tx)
+        ]
+
+
+@contextmanager
+def _catalogue(config: Config) -> Iterator[Connection]:
+    try:
+        with embedded_database(config) as url, closing(Catalogue(url)) as catalogue:
+            catalogue.migrate()
+            with catalogue.begin() as tx:
+                yield tx
+    except UserInvalid as error:
+        raise ConfigurationInvalid(str(error)) from error

@@ -1,0 +1,85 @@
+"""People who sign in, and their sessions: a session is a token that ends by itself."""
+
+import secrets
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from uuid_utils.compat import uuid7
+
+from storage.catalogue.tokens import digest
+from storage.errors import UserInvalid
+from storage.records import UserRecord, shallow
+from storage.schema import token, user
+
+SESSION_LASTS = timedelta(hours=12)
+_COLUMNS = [user.c[field.name] for field in fields(UserRecord)]
+
+
+def create_user(
+    tx: Connection, *, name: str, role: str, team: str | None, password_hash: str
+) -> UserRecord:
+    """Keep a new person. Raises UserInvalid where the name is taken."""
+    made = UserRecord(uuid7(), name, role, team, (), password_hash)
+    row = shallow(made) | {"without": [], "created_at": datetime.now(UTC)}
+    try:
+        tx.execute(insert(user).values(row))
+    except IntegrityError as error:
+        raise UserInvalid(f"there is a user {name!r} already") from error
+    return made
+
+
+def find_user(tx: Connection, name: str) -> UserRecord | None:
+    """The person of this name, or None."""
+    row = tx.execute(select(*_COLUMNS).where(user.c.name == name)).one_or_none()
+    return _record(row._mapping) if row is not None else None
+
+
+def list_users(tx: Connection) -> tuple[UserRecord, ...]:
+    """Everybody who can sign in, by name."""
+    rows = tx.execute(select(*_COLUMNS).order_by(user.c.name)).mappings()
+    return tuple(_record(row) for row in rows)
+
+
+def set_password(tx: Connection, user_id: UUID, password_hash: str) -> None:
+    """Another password; all the person's sessions end."""
+    tx.execute(update(user).where(user.c.id == user_id).values(password_hash=password_hash))
+    end_sessions(tx, user_id)
+
+
+def begin_session(tx: Connection, who: UserRecord) -> str:
+    """A new session's secret: the only time that it can be seen. Sessions that are over go."""
+    tx.execute(delete(token).where(token.c.expires_at <= func.now()))
+    secret = secrets.token_urlsafe(32)
+    now = datetime.now(UTC)
+    tx.execute(
+        insert(token).values(
+            id=uuid7(),
+            name=who.name,
+            role=who.role,
+            scopes=[],
+            sha256=digest(secret),
+            created_at=now,
+            user_id=who.id,
+            expires_at=now + SESSION_LASTS,
+            csrf=secrets.token_urlsafe(32),
+        )
+    )
+    return secret
+
+
+def end_session(tx: Connection, token_id: UUID) -> None:
+    """This session is over."""
+    tx.execute(delete(token).where(token.c.id == token_id, token.c.user_id.is_not(None)))
+
+
+def end_sessions(tx: Connection, user_id: UUID) -> None:
+    """All sessions of the person are over."""
+    tx.execute(delete(token).where(token.c.user_id == user_id))
+
+
+def _record(row: Any) -> UserRecord:
+    return UserRecord(**{**row, "without": tuple(row["without"])})
