@@ -8,11 +8,19 @@ RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
       --require-hashes --only-binary :all: -r /tmp/requirements.txt
 
 
+FROM node:22-bookworm-slim AS pages
+
+WORKDIR /opt/pages
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --omit=dev
+
+
 FROM python:3.12-slim-bookworm
 
 RUN useradd --system --uid 10001 --home-dir /var/lib/earwitness --create-home earwitness
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /opt/earwitness
+COPY --from=pages /opt/pages/node_modules node_modules/
 COPY LICENSE config.toml ./
 COPY earwitness/ earwitness/
 COPY api/ api/

@@ -37,9 +37,9 @@ bench: $(INSTALLED)
 	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
 clean:
-	rm -rf $(VENV) .cache var
+	rm -rf $(VENV) node_modules .cache var
 
 # The project's own packages are found from the working directory; only dependencies are installed.
-$(INSTALLED): requirements-dev.txt tools/setup
+$(INSTALLED): requirements-dev.txt package-lock.json tools/setup
 	@tools/setup $(PYTHON) $(VENV)
 	@touch $@

@@ -1,12 +1,14 @@
 """The HTTP application: everything that answers, wired on one page."""
 
 from flask import Flask, Response
+from flask_babel import Babel
 from werkzeug.routing import BaseConverter
 
 from api.feed import Feed
 from api.health import StoreProbe
 from api.metrics import Metrics
-from api.operation import require_token
+from api.pages import live, sign_in
+from api.pages.page import require_sign_in
 from api.parts import EXTENSION, Parts
 from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from api.problems import register_problems
@@ -53,7 +55,9 @@ def build_app(
     settings: ApiSettings,
 ) -> Flask:
     """The application; each process that serves builds its own."""
-    app = Flask("api", static_folder=None, template_folder=None)
+    app = Flask("api", static_folder=None, template_folder="templates")
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    Babel(app)
     app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES
     app.url_map.converters["call_id"] = CallIdConverter
     app.url_map.merge_slashes = False
@@ -71,7 +75,7 @@ def build_app(
     )
     metrics.register(app)
     Turns().register(app)
-    app.before_request(require_token)
+    app.before_request(require_sign_in)
     app.after_request(_protect)
     register_problems(app)
     for module in (
@@ -88,6 +92,8 @@ def build_app(
         static,
     ):
         module.operations.register(app)
+    live.pages.register(app)
+    sign_in.register(app)
     return app
 
 

@@ -1,16 +1,19 @@
-"""Who is asking: a bearer token, or the same token as the password of HTTP Basic.
+"""Who is asking: a bearer token, the same token as the password of HTTP Basic, or a session.
 
 Basic is for the address bar of a browser, which cannot send a bearer token; the user's name does
 not matter. A browser sends it by itself with every request, also with one that another site's
-page makes, so requests that change something are refused where their `Origin` is not ours.
+page makes, so requests that change something are refused where their `Origin` is not ours. So it
+does the cookie of a session: then they have to bring along what only our pages know, too.
 """
 
+import hmac
 from dataclasses import dataclass
+from typing import NoReturn
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
-from flask import Request, g, request
+from flask import Request, Response, g, request
 from sqlalchemy import Connection
 from werkzeug.datastructures import Authorization
 
@@ -26,6 +29,8 @@ log = structlog.get_logger()
 DIALPLAN = TokenRecord(
     UUID(int=0), "dialplan", "service", None, ("calls.read", "recordings.control")
 )
+SESSION = "earwitness_session"
+CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -42,6 +47,11 @@ class Asker:
         """The token's name, as it stands in logs and in what was done."""
         return self.token.name
 
+    @property
+    def is_person(self) -> bool:
+        """Whether somebody has signed in."""
+        return self.token.user_id is not None
+
 
 def authenticate(*, may_be_pbx: bool = False) -> None:
     """Find out who is asking; raises NotAuthenticated where no token of ours comes along.
@@ -52,8 +62,12 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
         g.asker = Asker(DIALPLAN, permissions_of(DIALPLAN), None)
         return
     g.asker = _find_asker(_read_secret(request))
-    if request.method not in SAFE_METHODS and _is_basic(request) and _is_foreign(request):
-        _refuse("requests of other sites")
+    if request.method in SAFE_METHODS:
+        return
+    if g.asker.is_person and not _is_of_our_page(request, g.asker.token.csrf or ""):
+        refuse("requests of other sites")
+    if _is_basic(request) and is_foreign(request):
+        refuse("requests of other sites")
 
 
 def asker() -> Asker:
@@ -65,10 +79,23 @@ def asker() -> Asker:
 def authorise(permission: str) -> None:
     """Raise Forbidden, log it and write it to the audit trail, unless the token permits this."""
     if permission not in asker().permissions:
-        _refuse(permission)
+        refuse(permission)
 
 
-def _refuse(permission: str) -> None:
+def begin_session(answered: Response, secret: str) -> None:
+    """Let the browser bring the session along from now on."""
+    name, secure = _cookie()
+    answered.set_cookie(name, secret, secure=secure, httponly=True, samesite="Lax")
+
+
+def forget_session(answered: Response) -> None:
+    """Let the browser forget it."""
+    name, secure = _cookie()
+    answered.delete_cookie(name, secure=secure, httponly=True, samesite="Lax")
+
+
+def refuse(permission: str) -> NoReturn:
+    """Raise Forbidden, log it and write it to the audit trail."""
     with parts().catalogue.begin() as tx:
         audit.add_audit(
             tx,
@@ -89,11 +116,24 @@ def _refuse(permission: str) -> None:
 
 
 def _read_secret(asked: Request) -> str:
+    if asked.authorization is None and (session := asked.cookies.get(_cookie()[0])):
+        return session
     given = asked.authorization or Authorization("")
     secret = given.token if given.type == "bearer" else given.password if _is_basic(asked) else None
     if not secret:
         raise NotAuthenticated("send a token: Authorization: Bearer TOKEN")
     return secret
+
+
+def _cookie() -> tuple[str, bool]:
+    """Its name, and whether it goes over TLS alone: then no other host of the domain can set it."""
+    secure = request.is_secure or parts().settings.public_url.startswith("https:")
+    return (f"__Host-{SESSION}" if secure else SESSION), secure
+
+
+def _is_of_our_page(asked: Request, csrf: str) -> bool:
+    given = asked.headers.get(CSRF_HEADER) or asked.form.get(CSRF_FIELD, "")
+    return not is_foreign(asked) and hmac.compare_digest(given.encode(), csrf.encode())
 
 
 def _is_from_pbx(asked: Request) -> bool:
@@ -110,7 +150,7 @@ def _is_basic(asked: Request) -> bool:
     return asked.authorization is not None and asked.authorization.type == "basic"
 
 
-def _is_foreign(asked: Request) -> bool:
+def is_foreign(asked: Request) -> bool:
     """Whether a browser sends this for a page that is not ours; other clients send no Origin."""
     origin = asked.headers.get("Origin")
     if origin is None:

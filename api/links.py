@@ -15,9 +15,18 @@ def base_url() -> str:
 
 def audio_url(spy_id: UUID, token: str) -> str:
     """Where a page hears the spy; whoever has the token may."""
+    return f"{_media_url()}/spies/{spy_id}?token={token}"
+
+
+def media_origin() -> str:
+    """The origin of what `audio_url` tells."""
+    url = urlsplit(_media_url())
+    return f"{url.scheme}://{url.netloc}"
+
+
+def _media_url() -> str:
     settings = parts().settings
-    ours = settings.media_url.rstrip("/") or f"ws://{_host()}:{settings.media_port}"
-    return f"{ours}/spies/{spy_id}?token={token}"
+    return settings.media_url.rstrip("/") or f"ws://{_host()}:{settings.media_port}"
 
 
 def _host() -> str:

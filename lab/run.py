@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -82,26 +83,39 @@ def _is_up(service: subprocess.Popen[bytes], config: Config) -> bool:
 
 def _welcome(config: Config, environment: Mapping[str, str]) -> None:
     url = config.server.public_url or f"http://{config.server.host}:{config.server.port}"
-    command = [sys.executable, "-m", "earwitness", "token", "create"]
-    token = subprocess.run(
-        [*command, "--name", "demo", "--role", "admin"],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
+    token = _command(environment, "token", "create", "--name", "demo", "--role", "admin")
+    password = _sign_up(environment)
     print(
         f"""
 Earwitness runs at {url}
-  token       {token}
+  sign in     demo, {password}
+  token       {token.stdout.strip()}
   browse      {url}/api/docs      (any user name, the token as password)
-  live calls  curl -H 'Authorization: Bearer {token}' {url}/api/v1/calls
-  recordings  curl -H 'Authorization: Bearer {token}' {url}/api/v1/recordings
-  hear one    curl -L -o call.ogg -H 'Authorization: Bearer {token}' \\
+  live calls  curl -H 'Authorization: Bearer TOKEN' {url}/api/v1/calls
+  recordings  curl -H 'Authorization: Bearer TOKEN' {url}/api/v1/recordings
+  hear one    curl -L -o call.ogg -H 'Authorization: Bearer TOKEN' \\
                 {url}/api/v1/recordings/ID/audio
 Ctrl-C ends it.
 """,
         flush=True,
+    )
+
+
+def _sign_up(environment: Mapping[str, str]) -> str:
+    """The password with which one signs in as `demo`: a new one each time."""
+    password = secrets.token_urlsafe(12)
+    changed = _command(environment, "user", "password", "demo", told=password, check=False)
+    if changed.returncode:
+        _command(environment, "user", "create", "demo", "--role", "admin", told=password)
+    return password
+
+
+def _command(
+    environment: Mapping[str, str], *words: str, told: str = "", check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "earwitness", *words]
+    return subprocess.run(
+        command, env=environment, input=told, check=check, capture_output=True, text=True
     )
 
 

@@ -45,7 +45,8 @@ def follow_events() -> Response:
     `event` is the type: `call.ringing`, `call.up`, `call.changed`, `call.ended`;
     `recording.` and a recording's state; `spy.requested`, `spy.ringing`, `spy.live`, `spy.switched`
     (its mode), `spy.moved` (to another call), `spy.ended`. `data` is `{"type", "at", "data"}`,
-    where `data` holds the thing's `id`, its `state` and little more: ask for the rest by its id.
+    where `data` holds the thing's `id`, its `state` and little more, but of a call all that a list
+    of calls shows: ask for the rest by its id.
 
     Only what the token may see is told: of each kind with `calls.read`, `recordings.read` and
     `spies.read`, of the calls of its agents, and of its own spies. Events come in one order for

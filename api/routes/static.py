@@ -1,10 +1,12 @@
-"""Our ES modules: what a web page needs to hear a call.
+"""What the pages are made of: our ES modules, style and icons, and the libraries that npm brings.
 
 They are the same for everybody and hold no secret, so they need no token, and pages of other sites
-may import them.
+may import them, to hear a call there.
 """
 
+import mimetypes
 from importlib import resources
+from pathlib import Path
 
 from flask import Response, abort, request
 
@@ -13,7 +15,13 @@ from api.operation import OPEN, Operations, Told
 operations = Operations("/static", tag="documentation")
 
 DIRECTORY = resources.files("api") / "static"
-JAVASCRIPT = "text/javascript"
+KINDS = ("text/javascript", "text/css", "image/svg+xml")
+# The names under which pages ask for them, in `node_modules` beside the package.
+VENDOR = {
+    "htmx.js": "htmx.org/dist/htmx.min.js",
+    "wavesurfer.js": "wavesurfer.js/dist/wavesurfer.esm.js",
+}
+NODE_MODULES = Path(__file__).resolve().parents[2] / "node_modules"
 HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Cache-Control": "public, no-cache",  # kept, and asked for again by its ETag
@@ -21,25 +29,38 @@ HEADERS = {
 }
 
 
-@operations.get(
-    "/<module>",
-    OPEN,
-    {
-        200: Told("An ES module.", media_types=(JAVASCRIPT,)),
-        304: Told("`If-None-Match` names the module: it has not changed."),
-    },
-)
-def get_module(module: str) -> Response:
-    """Get an ES module, such as `spy.js`."""
-    if module not in _modules():
+ANSWERS = {
+    200: Told("A file.", media_types=KINDS),
+    304: Told("`If-None-Match` names the file: it has not changed."),
+}
+
+
+@operations.get("/<name>", OPEN, ANSWERS)
+def get_static(name: str) -> Response:
+    """Get an ES module, such as `spy.js`, a style sheet or an icon."""
+    if name not in _files():
         abort(404)
-    found = Response((DIRECTORY / module).read_bytes(), mimetype=JAVASCRIPT, headers=HEADERS)
+    return _answer(name, (DIRECTORY / name).read_bytes())
+
+
+@operations.get("/vendor/<name>", OPEN, ANSWERS)
+def get_vendor(name: str) -> Response:
+    """Get a library of the pages."""
+    path = NODE_MODULES / VENDOR.get(name, "")
+    if not path.is_file():
+        abort(404)
+    return _answer(name, path.read_bytes())
+
+
+def _answer(name: str, content: bytes) -> Response:
+    kind = mimetypes.guess_type(name)[0]
+    found = Response(content, mimetype=kind, headers=HEADERS)
     found.add_etag()
     found.make_conditional(request)
     return found
 
 
-def _modules() -> frozenset[str]:
+def _files() -> frozenset[str]:
     if not DIRECTORY.is_dir():
         return frozenset()
-    return frozenset(one.name for one in DIRECTORY.iterdir() if one.name.endswith(".js"))
+    return frozenset(one.name for one in DIRECTORY.iterdir() if one.is_file())

@@ -7,7 +7,7 @@
  *     await spy.start(); // in a click: browsers keep silent before one
  *
  * `detail` of "state" is {state, mode, call_id, cause}; of "connection" {connected}; of "microphone"
- * {error} when the browser gives none. The mode is changed over HTTP (PATCH /api/v1/spies/{id}); the
+ * {node} when it is open, to see its level, and {error} when the browser gives none. The mode is changed over HTTP (PATCH /api/v1/spies/{id}); the
  * microphone is opened, and sent, in `whisper` and `barge` alone. A connection that is lost is made
  * again, to the same spy, for 30 seconds.
  */
@@ -143,6 +143,7 @@ export class Spy extends EventTarget {
       }
       this.#source = this.#context.createMediaStreamSource(stream);
       this.#source.connect(this.#worklet);
+      this.#tell("microphone", { node: this.#source });
     } catch (error) {
       this.#stream = null;
       this.#tell("microphone", { error: error.name });

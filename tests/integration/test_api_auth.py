@@ -48,7 +48,7 @@ def basic(token: str) -> dict[str, str]:
         "/api/docs",
         "/api/docs/start.js",
         "/metrics",
-        "/",
+        "/nothing",
         "/api/v1/nothing",
         "/problems/forbidden",
     ],

@@ -116,7 +116,9 @@ def test_the_browser_comes_from_here_alone(client: ApiClient) -> None:
     assert client.get("/api/docs/LICENSE").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/", "/api/v1/calls/", "/api//v1/calls", "/api/v1/../metrics"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/api/v1/calls/", "/api//v1/calls", "/api/v1/../metrics"]
+)
 def test_an_unknown_path_is_a_problem(client: ApiClient, path: str) -> None:
     """404 is a problem document too, and no path is mended on the way."""
     response = client.get(path)

@@ -33,18 +33,20 @@ def test_the_document_is_valid(document: dict[str, Any]) -> None:
 
 
 def test_every_route_is_an_operation_that_says_what_it_needs(app: Flask) -> None:
-    """There is no view beside the operations, so none that nobody decided who may call."""
+    """There is no view beside operations and pages, so none that nobody decided who may call."""
     for rule in app.url_map.iter_rules():
         operation = find_operation(app, rule.endpoint)
-        assert operation is not None, rule
-        assert operation.needs in {*PERMISSIONS, OPEN, SIGNED_IN}
+        page = app.view_functions[rule.endpoint]
+        needs = operation.needs if operation is not None else getattr(page, "needs", None)
+        assert needs in {*PERMISSIONS, OPEN, SIGNED_IN}, rule
         assert "OPTIONS" not in (rule.methods or ())
 
 
 def test_only_health_and_modules_are_open(app: Flask) -> None:
-    """Nothing but /health/* and our ES modules answers without a token."""
+    """Nothing but /health/* and what pages are made of answers without a token."""
     open_rules = {each.rule for each in iter_operations(app) if each.needs == OPEN}
-    assert open_rules == {"/health/live", "/health/ready", "/static/<module>"}
+    files = {"/static/<name>", "/static/vendor/<name>"}
+    assert open_rules == {"/health/live", "/health/ready"} | files
 
 
 def test_every_route_is_documented_with_its_errors(app: Flask, document: dict[str, Any]) -> None:

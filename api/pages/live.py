@@ -1,0 +1,40 @@
+"""The calls as they are."""
+
+from flask import Response
+from flask_babel import gettext as _
+
+from api.auth import asker
+from api.pages.page import Pages, show
+from api.parts import parts
+from api.permissions import CALLS_READ
+from storage.catalogue import tokens
+
+pages = Pages()
+
+
+@pages.get("/", CALLS_READ)
+def show_live() -> Response:
+    """The live calls; the page's own module asks the API for them."""
+    team = asker().token.team if asker().agents is not None else None
+    with parts().catalogue.begin() as tx:
+        teams = tokens.list_teams(tx, team=team)
+    return show("live.html", teams=teams, words=_words())
+
+
+def _words() -> dict[str, str]:
+    """What the page's module says."""
+    return {
+        "unknown": _("unknown"),
+        "inbound": _("from outside"),
+        "outbound": _("to outside"),
+        "internal": _("inside"),
+        "ringing": _("rings"),
+        "up": _("talking"),
+        "ended": _("ended"),
+        "requested": _("begins to record"),
+        "recording": _("records"),
+        "paused": _("paused"),
+        "listen": _("listens"),
+        "whisper": _("whispers"),
+        "barge": _("barges in"),
+    }

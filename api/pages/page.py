@@ -1,0 +1,140 @@
+"""A page: what it needs, said beside its function; who has not signed in is asked to.
+
+    pages = Pages()
+
+    @pages.get("/", CALLS_READ)
+    def show_live() -> str: …
+
+What one may not do is refused by the same permissions as over the API.
+"""
+
+import secrets
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from flask import Flask, Response, current_app, g, make_response, redirect, render_template, request
+from flask_babel import gettext as _
+from markupsafe import Markup
+
+from api.auth import asker, authenticate, authorise
+from api.errors import Forbidden, NotAuthenticated
+from api.links import media_origin
+from api.operation import OPEN, SIGNED_IN, require_token
+from api.permissions import CALLS_READ, MODES, RECORDINGS_READ
+
+Handler = Callable[..., Any]
+
+ICON = Markup('<svg class="icon" aria-hidden="true"><use href="/static/icons.svg#{}"></use></svg>')
+
+
+class Pages:
+    """The pages of one module."""
+
+    def __init__(self) -> None:
+        self._pages: list[tuple[str, str, str, Handler]] = []
+
+    def get(self, rule: str, needs: str) -> Callable[[Handler], Handler]:
+        """Declare a page that shows."""
+        return self._declare("GET", rule, needs)
+
+    def post(self, rule: str, needs: str) -> Callable[[Handler], Handler]:
+        """Declare what a form is sent to."""
+        return self._declare("POST", rule, needs)
+
+    def register(self, app: Flask) -> None:
+        """Serve them all."""
+        for method, rule, needs, handler in self._pages:
+            view = _view(needs, handler)
+            view.needs = needs  # type: ignore[attr-defined]  # a function takes any attribute
+            app.add_url_rule(
+                rule, handler.__name__, view, methods=[method], provide_automatic_options=False
+            )
+
+    def _declare(self, method: str, rule: str, needs: str) -> Callable[[Handler], Handler]:
+        def declared(handler: Handler) -> Handler:
+            self._pages.append((method, rule, needs, handler))
+            return handler
+
+        return declared
+
+
+def require_sign_in() -> Response | None:
+    """Before every request: a page leads to where one signs in, all else needs a token."""
+    needs = getattr(current_app.view_functions.get(request.endpoint or ""), "needs", None)
+    if needs is None:
+        require_token()
+        return None
+    if needs == OPEN:
+        return None
+    try:
+        authenticate()
+    except NotAuthenticated:
+        wanted = request.full_path.rstrip("?") if request.method == "GET" else "/"
+        return make_response(redirect(f"/sign-in?next={quote(wanted)}", 303))
+    return None
+
+
+def local_path(wanted: str) -> str:
+    """Where to go on to: a path of ours; anything else is the first page."""
+    parts = urlsplit(wanted)
+    is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
+    return wanted if is_ours and not parts.netloc and wanted.isprintable() else "/"
+
+
+def show(template: str, status: int = 200, **values: Any) -> Response:
+    """A page, with what every page shows of who is asking."""
+    g.nonce = secrets.token_urlsafe(16)
+    who = asker() if "asker" in g else None
+    permissions = who.permissions if who is not None else frozenset()
+    page = render_template(
+        template,
+        person=who.name if who is not None else None,
+        csrf=(who.token.csrf or "") if who is not None else "",
+        permissions=permissions,
+        places=[(path, name) for path, name, needs in _places() if needs in permissions],
+        modes=[(mode, name) for mode, name in _modes() if MODES[mode] in permissions],
+        icon=ICON.format,
+        language="en",
+        direction="ltr",
+        **values,
+    )
+    answered = make_response(page, status)
+    answered.headers["Content-Security-Policy"] = _policy(g.nonce)
+    # With none at all browsers say of a form that it comes from nowhere.
+    answered.headers["Referrer-Policy"] = "same-origin"
+    return answered
+
+
+def _view(needs: str, handler: Handler) -> Handler:
+    @wraps(handler)  # a limit is kept for each name
+    def view(**arguments: Any) -> Any:
+        try:
+            if needs not in (OPEN, SIGNED_IN):
+                authorise(needs)
+        except Forbidden:
+            return show("refused.html", 403)
+        return handler(**arguments)
+
+    return view
+
+
+def _places() -> list[tuple[str, str, str]]:
+    """The pages to which every page leads: path, name, and the permission that each needs."""
+    return [("/", _("Live"), CALLS_READ), ("/library", _("Library"), RECORDINGS_READ)]
+
+
+def _modes() -> list[tuple[Any, str]]:
+    return [("listen", _("Listen")), ("whisper", _("Whisper")), ("barge", _("Barge"))]
+
+
+def _policy(nonce: str) -> str:
+    """Everything comes from us, and the live sound from the media server; styles that a module
+    makes bear the page's nonce."""
+    return (
+        "default-src 'none'; script-src 'self'; worker-src 'self'; img-src 'self' data:;"
+        f" style-src 'self' 'nonce-{nonce}'; connect-src 'self' {media_origin()};"
+        " media-src 'self' blob:; font-src 'self'; base-uri 'none'; form-action 'self';"
+        " frame-ancestors 'none'"
+    )

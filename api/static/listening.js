@@ -1,0 +1,164 @@
+/**
+ * The bar in which one listens: a spy on a call, in the browser or on one's own phone.
+ *
+ * It is no part of the pages, so it stays while they change.
+ */
+import { ask } from "./http.js";
+import { toast } from "./page.js";
+import { Spy } from "./spy.js";
+
+const QUIET_DB = -60;
+const PHONE = "earwitness-phone";
+let current = null;
+
+/** The spy that is heard now, or null. */
+export function heard() {
+  return current?.spy ?? null;
+}
+
+/** Listen to a call; whatever was heard before ends. */
+export async function listen(call) {
+  await end();
+  const phone = localStorage.getItem(PHONE);
+  const spy = await ask("POST", `/calls/${encodeURIComponent(call.id)}/spies`, {
+    mode: "listen",
+    destination: phone || "browser",
+  });
+  current = new Listening(spy, call);
+  await current.begin();
+}
+
+async function end() {
+  const ending = current;
+  current = null;
+  await ending?.end();
+}
+
+class Listening {
+  #bar = document.getElementById("bar");
+  #audio = null;
+  #frame = null;
+  #meters = new Map();
+  #abort = new AbortController();
+
+  constructor(spy, call) {
+    this.spy = spy;
+    this.call = call;
+  }
+
+  async begin() {
+    const bar = this.#bar;
+    bar.querySelector(".who").textContent = [this.call.caller.number, this.call.agent]
+      .filter(Boolean)
+      .join(" ⇄ ");
+    bar.querySelector("[value=listen]").checked = true;
+    bar.hidden = false;
+    const { signal } = this.#abort;
+    bar.addEventListener("change", ({ target }) => this.#chosen(target), { signal });
+    bar.querySelector("[data-end]").addEventListener("click", () => end(), { signal });
+    this.#state("connecting");
+    if (this.spy.audio_url) await this.#hear();
+    else await this.#follow();
+  }
+
+  async #hear() {
+    this.#audio = new Spy(this.spy.audio_url);
+    this.#audio.addEventListener("state", ({ detail }) => this.#told(detail));
+    this.#audio.addEventListener("connection", ({ detail }) => {
+      if (!detail.connected) this.#state("reconnecting");
+    });
+    this.#audio.addEventListener("microphone", ({ detail }) => {
+      if (detail.node) this.#meter("say", detail.node);
+      else toast(`${this.#bar.dataset.microphone} ${detail.error}`, { bad: true });
+    });
+    await this.#audio.start();
+    this.#meter("hear", this.#audio.output);
+    this.#draw();
+  }
+
+  /** On the phone: events tell how it goes. */
+  async #follow() {
+    const stream = new EventSource("/api/v1/events");
+    this.#abort.signal.addEventListener("abort", () => stream.close());
+    for (const one of ["ringing", "live", "switched", "moved", "ended"]) {
+      stream.addEventListener(`spy.${one}`, (event) => {
+        const { data } = JSON.parse(event.data);
+        if (data.id === this.spy.id) this.#told(data);
+      });
+    }
+    this.#told(this.spy);
+  }
+
+  #told({ state, mode, cause }) {
+    if (state === "ended") {
+      toast(`${this.#bar.dataset.ended} (${cause})`);
+      if (current === this) current = null;
+      this.#leave();
+      return;
+    }
+    this.spy = { ...this.spy, state, mode };
+    this.#bar.querySelector(`[value=${mode}]`).checked = true;
+    this.#state(state);
+  }
+
+  #state(state) {
+    this.#bar.dataset.state = state;
+    for (const word of this.#bar.querySelectorAll("[data-when]")) {
+      word.hidden = word.dataset.when !== state;
+    }
+  }
+
+  async #chosen(target) {
+    if (target.name !== "mode") return;
+    const before = this.spy.mode;
+    try {
+      this.spy = { ...this.spy, ...(await ask("PATCH", `/spies/${this.spy.id}`, { mode: target.value })) };
+    } catch (error) {
+      this.#bar.querySelector(`[value=${before}]`).checked = true;
+      toast(error.message, { bad: true });
+    }
+  }
+
+  async end() {
+    this.#leave();
+    try {
+      await ask("DELETE", `/spies/${this.spy.id}`);
+    } catch (error) {
+      toast(error.message, { bad: true });
+    }
+  }
+
+  #leave() {
+    this.#abort.abort();
+    cancelAnimationFrame(this.#frame);
+    this.#audio?.close();
+    this.#bar.hidden = true;
+  }
+
+  // Levels
+
+  #meter(name, node) {
+    const analyser = new AnalyserNode(node.context, { fftSize: 512 });
+    node.connect(analyser);
+    const samples = new Float32Array(analyser.fftSize);
+    this.#meters.set(name, () => {
+      analyser.getFloatTimeDomainData(samples);
+      const power = samples.reduce((sum, one) => sum + one * one, 0) / samples.length;
+      const db = 10 * Math.log10(power + 1e-12);
+      this.#bar.querySelector(`meter[name=${name}]`).value = Math.max(0, 1 - db / QUIET_DB);
+    });
+  }
+
+  #draw() {
+    for (const show of this.#meters.values()) show();
+    this.#frame = requestAnimationFrame(() => this.#draw());
+  }
+}
+
+/** Where one listens: in this browser, or on this phone. */
+export function mount(bar) {
+  const phone = document.querySelector("[data-phone]");
+  if (!phone) return;
+  phone.value = localStorage.getItem(PHONE) ?? "";
+  phone.addEventListener("change", () => localStorage.setItem(PHONE, phone.value.trim()));
+}

@@ -1,0 +1,273 @@
+/**
+ * The calls as they are.
+ *
+ * The stream is opened before the list is asked for: what happens meanwhile is taken after it, and
+ * as each event holds the whole row, to take one twice does no harm. However many events come, the
+ * page is written once a frame.
+ */
+import { ask, askAll } from "./http.js";
+import { duration } from "./times.js";
+import { toast } from "./page.js";
+import { listen, heard } from "./listening.js";
+
+const ENDED_STAYS_MS = 2000;
+const KINDS = ["ringing", "up", "changed", "ended"].map((kind) => `call.${kind}`);
+const RECORDING = ["requested", "recording", "paused", "captured", "aborted", "discarded", "failed"];
+const SPY = ["requested", "ringing", "live", "switched", "moved", "ended"];
+const RUNS = new Set(["requested", "recording", "paused"]);
+
+class Wall {
+  #calls = new Map();
+  #recordings = new Map();
+  #spies = new Map();
+  #rows = new Map();
+  #dirty = new Set();
+  #backlog = [];
+  #frame = null;
+  #root;
+  #words;
+  #body;
+
+  constructor(root) {
+    this.#root = root;
+    this.#words = JSON.parse(root.querySelector("[data-words]").textContent);
+    this.#body = root.querySelector("tbody");
+    this.teams = JSON.parse(root.querySelector("[data-teams]").textContent);
+  }
+
+  async begin() {
+    this.#stream = new EventSource("/api/v1/events");
+    for (const type of KINDS) this.#stream.addEventListener(type, (event) => this.#take(event));
+    for (const one of RECORDING) {
+      this.#stream.addEventListener(`recording.${one}`, (event) => this.#take(event));
+    }
+    for (const one of SPY) {
+      this.#stream.addEventListener(`spy.${one}`, (event) => this.#take(event));
+    }
+    this.#stream.addEventListener("events.lost", () => this.#list());
+    this.#stream.onopen = () => this.#say(true);
+    this.#stream.onerror = () => this.#say(false);
+    this.#root.querySelector("form").addEventListener("input", () => this.#filter());
+    this.#body.addEventListener("click", (event) => this.#clicked(event));
+    this.#timer = setInterval(() => this.#tick(), 1000);
+    await new Promise((resolve) => this.#stream.addEventListener("open", resolve, { once: true }));
+    await this.#list();
+  }
+
+  #stream = null;
+  #timer = null;
+
+  close() {
+    this.#stream?.close();
+    clearInterval(this.#timer);
+    cancelAnimationFrame(this.#frame);
+  }
+
+  /** All that lives. What came before the list is older than it, what comes after is newer. */
+  async #list() {
+    this.#backlog = [];
+    try {
+      const states = [...RUNS].map((state) => askAll(`/recordings?state=${state}`));
+      const [calls, spies, ...recordings] = await Promise.all([
+        askAll("/calls"),
+        this.#root.dataset.spies ? askAll("/spies") : [],
+        ...states,
+      ]);
+      this.#calls = new Map(calls.map((call) => [call.id, call]));
+      this.#recordings = new Map(recordings.flat().map((one) => [one.id, one]));
+      this.#spies = new Map(spies.map((spy) => [spy.id, spy]));
+      for (const id of [...this.#rows.keys(), ...this.#calls.keys()]) this.#dirty.add(id);
+      const missed = this.#backlog;
+      this.#backlog = null;
+      missed.forEach((told) => this.#apply(told));
+      this.#draw();
+    } catch (error) {
+      toast(error.message, { bad: true });
+    } finally {
+      this.#backlog = null;
+      this.#root.querySelector("[data-loading]").hidden = true;
+    }
+  }
+
+  #take(event) {
+    const told = JSON.parse(event.data);
+    if (this.#backlog) this.#backlog.push(told);
+    else this.#apply(told);
+  }
+
+  #apply({ type, data }) {
+    const kind = type.split(".", 1)[0];
+    if (kind === "call") {
+      this.#calls.set(data.id, data);
+      if (data.state === "ended") setTimeout(() => this.#forget(data.id), ENDED_STAYS_MS);
+      this.#changed(data.id);
+    } else {
+      const known = kind === "recording" ? this.#recordings : this.#spies;
+      const before = known.get(data.id);
+      known.set(data.id, { ...before, ...data });
+      this.#changed(data.call_id);
+      if (before && before.call_id !== data.call_id) this.#changed(before.call_id);
+    }
+  }
+
+  #forget(callId) {
+    this.#calls.delete(callId);
+    for (const known of [this.#recordings, this.#spies]) {
+      for (const [id, one] of known) if (one.call_id === callId) known.delete(id);
+    }
+    this.#changed(callId);
+  }
+
+  #changed(callId) {
+    this.#dirty.add(callId);
+    this.#frame ??= requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    this.#frame = null;
+    for (const id of this.#dirty) {
+      const call = this.#calls.get(id);
+      let row = this.#rows.get(id);
+      if (!call) {
+        row?.remove();
+        this.#rows.delete(id);
+        continue;
+      }
+      if (!row) {
+        row = this.#root.querySelector("template").content.firstElementChild.cloneNode(true);
+        row.dataset.call = id;
+        this.#rows.set(id, row);
+        this.#body.prepend(row);
+      }
+      this.#write(row, call);
+    }
+    this.#dirty.clear();
+    this.#summarise();
+  }
+
+  #write(row, call) {
+    const part = (name) => row.querySelector(`[data-part=${name}]`);
+    const set = (name, text) => {
+      const element = part(name);
+      if (element.textContent !== (text ?? "")) element.textContent = text ?? "";
+    };
+    const recording = this.#recordingOf(call.id);
+    const spies = [...this.#spies.values()].filter(
+      (spy) => spy.call_id === call.id && spy.state !== "ended",
+    );
+    set("caller", call.caller.name || call.caller.number || this.#words.unknown);
+    set("caller-number", call.caller.name ? call.caller.number : "");
+    set("callee", call.callee.name || call.callee.number || call.did);
+    set("agent", call.agent);
+    set("team", this.teams[call.agent] ?? "");
+    set("queue", call.queue);
+    set("direction", this.#words[call.direction]);
+    set("state", this.#words[call.state]);
+    part("state").className = `pill ${call.state === "up" ? "good" : "accent"}`;
+    row.dataset.since = call.answered_at ?? call.started_at;
+    set("duration", this.#age(row, call));
+    set("recording", recording ? this.#words[recording.state] : "");
+    part("recording").className = `pill ${recording?.state === "recording" ? "alert" : "warn"}`;
+    part("recording").hidden = !recording;
+    set("spies", spies.map((spy) => `${spy.supervisor} (${this.#words[spy.mode]})`).join(", "));
+    const lives = call.state !== "ended";
+    for (const button of row.querySelectorAll("button[data-act]")) {
+      button.hidden = !lives || !this.#offers(button.dataset.act, call, recording);
+      const about = `${call.caller.number ?? ""} ${call.agent ?? ""}`.trim();
+      button.setAttribute("aria-label", `${button.textContent.trim()}: ${about}`);
+    }
+    row.hidden = !this.#matches(call);
+  }
+
+  #recordingOf(callId) {
+    return [...this.#recordings.values()].find(
+      (one) => one.call_id === callId && RUNS.has(one.state),
+    );
+  }
+
+  #offers(act, call, recording) {
+    if (act === "listen") return call.state === "up" && heard()?.call_id !== call.id;
+    if (act === "record") return call.state === "up" && !recording;
+    if (act === "resume") return recording?.state === "paused";
+    if (act === "pause") return recording?.state === "recording";
+    return recording !== undefined; // stop
+  }
+
+  async #clicked({ target }) {
+    const button = target.closest("button[data-act]");
+    if (!button) return;
+    const id = button.closest("tr").dataset.call;
+    const act = button.dataset.act;
+    button.disabled = true;
+    try {
+      if (act === "listen") await listen(this.#calls.get(id));
+      else if (act === "record") await ask("POST", `/calls/${encodeURIComponent(id)}/recordings`, {});
+      else await ask("POST", `/recordings/${this.#recordingOf(id).id}/${act}`, {});
+    } catch (error) {
+      toast(error.message, { bad: true });
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  // What is shown
+
+  #matches(call) {
+    const form = new FormData(this.#root.querySelector("form"));
+    const words = form.get("words").trim().toLowerCase();
+    const texts = [call.caller.number, call.caller.name, call.callee.number, call.agent, call.queue];
+    return (
+      (!form.get("queue") || call.queue === form.get("queue")) &&
+      (!form.get("team") || this.teams[call.agent] === form.get("team")) &&
+      (!words || texts.some((text) => text?.toLowerCase().includes(words)))
+    );
+  }
+
+  #filter() {
+    for (const [id, row] of this.#rows) row.hidden = !this.#matches(this.#calls.get(id));
+    this.#summarise();
+  }
+
+  #summarise() {
+    const shown = [...this.#rows.values()].filter((row) => !row.hidden).length;
+    const count = this.#root.querySelector("[data-count]");
+    count.textContent = shown === this.#rows.size ? `${shown}` : `${shown} / ${this.#rows.size}`;
+    this.#root.querySelector("[data-empty]").hidden = this.#rows.size > 0;
+    this.#root.querySelector("[data-none]").hidden = this.#rows.size === 0 || shown > 0;
+    this.#root.querySelector(".table").hidden = shown === 0;
+    const select = this.#root.querySelector("select[name=queue]");
+    const known = new Set([...select.options].map((option) => option.value));
+    for (const { queue } of this.#calls.values()) {
+      if (queue && !known.has(queue)) select.add(new Option(queue, queue));
+      known.add(queue);
+    }
+  }
+
+  #age(row, call) {
+    const to = call?.ended_at ? new Date(call.ended_at) : new Date();
+    return duration((to - new Date(row.dataset.since)) / 1000);
+  }
+
+  #tick() {
+    for (const [id, row] of this.#rows) {
+      const call = this.#calls.get(id);
+      if (row.hidden || call?.ended_at) continue;
+      row.querySelector("[data-part=duration]").textContent = this.#age(row, call);
+    }
+  }
+
+  #say(connected) {
+    this.#root.querySelector("[data-connected]").hidden = !connected;
+    this.#root.querySelector("[data-lost]").hidden = connected;
+  }
+}
+
+let wall = null;
+
+/** Show the live calls in this part of the page, for as long as it is there. */
+export function mount(root) {
+  wall?.close();
+  wall = new Wall(root);
+  wall.begin();
+  document.addEventListener("htmx:beforeSwap", () => wall?.close(), { once: true });
+}

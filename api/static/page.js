@@ -1,0 +1,52 @@
+/** What every page does: modules begin where the page asks for them, also after it was swapped. */
+import { localise } from "./times.js";
+
+const mounted = new WeakSet();
+
+async function begin(root) {
+  localise(root);
+  const wanted = [...root.querySelectorAll("[data-module]")];
+  if (root.matches?.("[data-module]")) wanted.push(root);
+  for (const element of wanted) {
+    if (mounted.has(element)) continue;
+    mounted.add(element);
+    const { mount } = await import(`./${element.dataset.module}.js`);
+    mount(element);
+  }
+}
+
+/** Tell something that needs no answer; what is wrong stays until it is closed. */
+export function toast(text, { bad = false } = {}) {
+  const note = document.createElement("div");
+  note.className = bad ? "note bad row" : "note";
+  note.setAttribute("role", bad ? "alert" : "status");
+  note.textContent = text;
+  if (bad) {
+    const close = document.createElement("button");
+    close.className = "plain";
+    close.textContent = document.body.dataset.close;
+    close.onclick = () => note.remove();
+    note.append(close);
+  } else {
+    setTimeout(() => note.remove(), 5000);
+  }
+  document.querySelector(".toasts").append(note);
+}
+
+document.addEventListener("htmx:load", ({ detail }) => begin(detail.elt));
+// A page that was swapped in is a new page to who hears it: begin at its heading.
+document.addEventListener("htmx:afterSettle", ({ detail }) => {
+  if (detail.target.id !== "page") return;
+  for (const link of document.querySelectorAll(".top nav a")) {
+    const here = link.getAttribute("href") === location.pathname;
+    link.toggleAttribute("aria-current", false);
+    if (here) link.setAttribute("aria-current", "page");
+  }
+  detail.target.focus({ preventScroll: true });
+});
+document.addEventListener("htmx:responseError", ({ detail }) => {
+  if (detail.xhr.status === 401) location.assign("/sign-in");
+  else toast(document.body.dataset.failed, { bad: true });
+});
+document.addEventListener("htmx:sendError", () => toast(document.body.dataset.failed, { bad: true }));
+begin(document);

@@ -1,0 +1,235 @@
+"""Signing in on the web page: sessions, what they may, and who is refused."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from api_client import ApiClient, build_call
+from sqlalchemy import select, text, update
+from werkzeug.test import Client, TestResponse
+
+from storage import schema
+from storage.catalogue import calls, tokens, users
+from storage.catalogue.engine import Catalogue
+from storage.passwords import hash_password
+
+PASSWORD = "correct horse battery"
+HASH = hash_password(PASSWORD)
+COOKIE = "earwitness_session"
+Person = Callable[..., str]
+
+
+@pytest.fixture
+def browser(client: ApiClient) -> Client:
+    """A browser without a session."""
+    return client.application.test_client()
+
+
+@pytest.fixture
+def person(catalogue: Catalogue) -> Person:
+    """Makes somebody who can sign in; the name."""
+
+    def make(role: str = "supervisor", team: str | None = None, name: str = "") -> str:
+        name = name or f"person-{uuid4()}"
+        with catalogue.begin() as tx:
+            users.create_user(tx, name=name, role=role, team=team, password_hash=HASH)
+        return name
+
+    return make
+
+
+def sign_in(browser: Client, name: str, password: str = PASSWORD, **options: Any) -> TestResponse:
+    """Send the form, from an address of its own: only so many come from one in a minute."""
+    address = {"REMOTE_ADDR": str(uuid4())}
+    form = {"name": name, "password": password, "next": options.pop("next", "/")}
+    return browser.post("/sign-in", data=form, environ_base=address, **options)
+
+
+def csrf_of(browser: Client) -> str:
+    """What the pages of this session know."""
+    found = re.search(r'name="csrf" content="([^"]+)"', browser.get("/").text)
+    assert found is not None
+    return found[1]
+
+
+def refusals(catalogue: Catalogue, actor: str) -> list[str]:
+    """What this one was refused."""
+    query = select(schema.audit.c.action).where(
+        schema.audit.c.actor == actor, schema.audit.c.outcome == "refused"
+    )
+    with catalogue.begin() as tx:
+        return list(tx.scalars(query))
+
+
+def test_a_page_leads_to_the_form_and_back(browser: Client, person: Person) -> None:
+    """Who is not signed in comes to the form, and from there to the page that was wanted."""
+    asked = browser.get("/?queue=support")
+    assert asked.status_code == 303
+    assert asked.headers["Location"] == "/sign-in?next=/%3Fqueue%3Dsupport"
+    assert 'name="next" value="/?queue=support"' in browser.get(asked.headers["Location"]).text
+    answered = sign_in(browser, person(), next="/?queue=support")
+    assert (answered.status_code, answered.headers["Location"]) == (303, "/?queue=support")
+    assert browser.get("/").status_code == 200
+    assert browser.get("/api/v1/calls").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "wanted", ["//evil.test/", "/\\evil.test", "https://evil.test/", "evil", "/\r\nX: y", ""]
+)
+def test_no_way_to_other_sites(browser: Client, person: Person, wanted: str) -> None:
+    """From the form one goes on to a page of ours, whatever the link said."""
+    assert sign_in(browser, person(), next=wanted).headers["Location"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("", PASSWORD), (None, "wrong"), ("nobody", PASSWORD), ("a\0b", "x")]
+)
+def test_refused(
+    browser: Client, catalogue: Catalogue, person: Person, name: str | None, password: str
+) -> None:
+    """A wrong name or password: the same words, no session, and it is in the audit trail."""
+    name = person() if name is None else name
+    answered = sign_in(browser, name, password)
+    assert answered.status_code == 401
+    assert "There is nobody of this name with this password." in answered.text
+    assert browser.get_cookie(COOKIE) is None
+    assert "session.begin" in refusals(catalogue, name.replace("\0", ""))
+
+
+@pytest.mark.parametrize(("scheme", "name"), [("http", COOKIE), ("https", f"__Host-{COOKIE}")])
+def test_the_cookie(browser: Client, person: Person, scheme: str, name: str) -> None:
+    """No script sees it, no other site's form sends it; over TLS it goes nowhere else."""
+    answered = sign_in(browser, person(), base_url=f"{scheme}://localhost")
+    (cookie,) = answered.headers.getlist("Set-Cookie")
+    flags = {part.strip() for part in cookie.split(";")[1:]}
+    assert cookie.startswith(f"{name}=")
+    assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= flags
+    assert ("Secure" in flags) == (scheme == "https")
+
+
+def test_it_ends(browser: Client, catalogue: Catalogue, person: Person) -> None:
+    """A session that has expired is none, and goes when the next begins."""
+    name = person()
+    sign_in(browser, name)
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    with catalogue.begin() as tx:
+        found = users.find_user(tx, name)
+        assert found is not None
+        mine = schema.token.c.user_id == found.id
+        tx.execute(update(schema.token).where(mine).values(expires_at=past))
+    assert browser.get("/").status_code == 303
+    assert browser.get("/api/v1/calls").status_code == 401
+    sign_in(browser, name)
+    assert count_sessions(catalogue, found.id) == 1
+
+
+def count_sessions(catalogue: Catalogue, user_id: UUID) -> int:
+    """How many sessions the person has."""
+    with catalogue.begin() as tx:
+        return len(tx.execute(select(schema.token).where(schema.token.c.user_id == user_id)).all())
+
+
+def test_signing_out(client: ApiClient, person: Person) -> None:
+    """Here, or everywhere: those sessions are over, and others go on."""
+    name = person()
+    here, there, other = (client.application.test_client() for _ in range(3))
+    for one in (here, there):
+        sign_in(one, name)
+    sign_in(other, person())
+    assert here.post("/sign-out", data={"csrf": csrf_of(here)}).status_code == 303
+    assert (here.get("/").status_code, there.get("/").status_code) == (303, 200)
+    sign_in(here, name)
+    assert here.post("/sign-out-everywhere", data={"csrf": csrf_of(here)}).status_code == 303
+    assert [one.get("/").status_code for one in (here, there, other)] == [303, 303, 200]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"X-CSRF-Token": "x"}, {"X-CSRF-Token": "mine", "Origin": "https://evil.test"}],
+)
+def test_what_other_sites_send(
+    browser: Client, catalogue: Catalogue, person: Person, headers: dict[str, str]
+) -> None:
+    """A request that changes something has to know what our pages know, and to come from them."""
+    name = person("admin")
+    sign_in(browser, name)
+    if headers.get("X-CSRF-Token") == "mine":
+        headers = headers | {"X-CSRF-Token": csrf_of(browser)}
+    rule = {"name": "r", "action": "never"}
+    answered = browser.post("/api/v1/rules", json=rule, headers=headers)
+    assert (answered.status_code, answered.json["error_id"]) == (403, "forbidden")
+    assert refusals(catalogue, name) == ["requests of other sites"]
+    good = {"X-CSRF-Token": csrf_of(browser)}
+    assert browser.post("/api/v1/rules", json=rule, headers=good).status_code == 201
+
+
+def test_a_form_of_another_site(browser: Client, person: Person) -> None:
+    """Nobody is signed in by another site as somebody else."""
+    answered = sign_in(browser, person(), headers={"Origin": "https://evil.test"})
+    assert answered.status_code == 401
+
+
+def test_too_often(client: ApiClient, person: Person) -> None:
+    """Passwords cannot be tried for long: not from one address, and not for one name."""
+    browser = client.application.test_client()
+    tried = [browser.post("/sign-in", data={"name": str(n)}).status_code for n in range(11)]
+    assert tried == [401] * 10 + [429]
+    assert browser.get("/sign-in").status_code == 200
+    name = person()
+    answers = [sign_in(browser, name, "wrong") for _ in range(11)]
+    assert [one.status_code for one in answers] == [401] * 10 + [429]
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    assert sign_in(browser, name).status_code == 429
+    assert sign_in(browser, person()).status_code == 303
+
+
+def test_a_role_that_changes_counts_at_once(
+    browser: Client, catalogue: Catalogue, person: Person
+) -> None:
+    """What a person may is the user's, not the session's."""
+    name = person("admin")
+    sign_in(browser, name)
+    assert browser.get("/api/v1/rules").status_code == 200
+    with catalogue.begin() as tx:
+        tx.execute(text("UPDATE \"user\" SET role = 'agent' WHERE name = :name"), {"name": name})
+    assert browser.get("/api/v1/rules").status_code == 403
+
+
+def test_a_team_sees_its_own(browser: Client, catalogue: Catalogue, person: Person) -> None:
+    """An agent who signs in belongs to a team as one with a token does."""
+    team = f"team-{uuid4()}"
+    signs_in, has_token = person("agent", team), f"token-{uuid4()}"
+    others = person("agent", "another team")
+    with catalogue.begin() as tx:
+        tokens.create_token(tx, name=has_token, role="agent", team=team)
+        for agent in (signs_in, has_token, others):
+            calls.save_calls(tx, [build_call(id=f"main-{agent}", agent=agent, state="up")])
+        assert tokens.find_teams(tx, [signs_in, has_token]) == {signs_in: team, has_token: team}
+        assert tokens.list_teams(tx, team=team) == {signs_in: team, has_token: team}
+    sign_in(browser, person(team=team))
+    seen = {call["agent"] for call in browser.get("/api/v1/calls").json["items"]}
+    assert seen == {signs_in, has_token}
+
+
+def test_a_page_that_one_may_not_see(browser: Client, catalogue: Catalogue) -> None:
+    """It is refused as a page, with what to do; and it is in the audit trail."""
+    with catalogue.begin() as tx:
+        token = tokens.create_token(tx, name="meter", role="service", scopes=["metrics.read"])
+    answered = browser.get("/", headers={"Authorization": f"Bearer {token}"})
+    assert (answered.status_code, answered.mimetype) == (403, "text/html")
+    assert "You may not see this page" in answered.text
+    assert refusals(catalogue, "meter") == ["calls.read"]
+
+
+def test_nothing_runs_but_ours(browser: Client, person: Person) -> None:
+    """Scripts come from our own files alone, and no page of another site frames ours."""
+    sign_in(browser, person())
+    policy = browser.get("/").headers["Content-Security-Policy"]
+    told = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert told["default-src"] == "'none'"
+    assert told["script-src"] == "'self'"
+    assert told["frame-ancestors"] == "'none'"
+    assert "ws://localhost:8081" in told["connect-src"]
