@@ -33,8 +33,8 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page(microphone: Path) -> Iterator[Page]:
-    """An empty page of a headless Chromium."""
+def browser_page(microphone: Path) -> Iterator[Callable[[], Page]]:
+    """Opens empty pages of a headless Chromium, each as a browser of its own."""
     ensure_program("chromium", "chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -50,6 +50,12 @@ def page(microphone: Path) -> Iterator[Page]:
             ],
         )
         try:
-            yield browser.new_page()
+            yield browser.new_page
         finally:
             browser.close()
+
+
+@pytest.fixture
+def page(browser_page: Callable[[], Page]) -> Page:
+    """An empty page."""
+    return browser_page()

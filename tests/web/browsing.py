@@ -1,0 +1,111 @@
+"""A person at the web page."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from playwright.sync_api import Page
+
+from lab.waiting import until
+from tests.service import REPOSITORY, Service
+
+PASSWORD = "correct horse battery"
+AXE = REPOSITORY / "node_modules/axe-core/axe.min.js"
+# The microphone's tone has to come through as it is, and what sounds be measured.
+LISTEN = """
+const media = navigator.mediaDevices;
+const ask = media.getUserMedia.bind(media);
+const off = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+media.getUserMedia = () => ask({ audio: off });
+const connect = AudioNode.prototype.connect;
+AudioNode.prototype.connect = function (to, ...more) {
+  if (to instanceof AudioDestinationNode) {
+    window.analyser = new AnalyserNode(this.context, { fftSize: 4096 });
+    connect.call(this, window.analyser);
+  }
+  return connect.call(this, to, ...more);
+};
+window.level = (hz) => {
+  if (!window.analyser) return -120;
+  const samples = new Float32Array(analyser.fftSize);
+  analyser.getFloatTimeDomainData(samples);
+  const rate = analyser.context.sampleRate;
+  let [re, im, weight] = [0, 0, 0];
+  samples.forEach((sample, n) => {
+    const window = 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / samples.length);
+    re += window * sample * Math.cos((2 * Math.PI * hz * n) / rate);
+    im += window * sample * Math.sin((2 * Math.PI * hz * n) / rate);
+    weight += window;
+  });
+  return 20 * Math.log10(Math.max(1e-6, (2 * Math.hypot(re, im)) / weight));
+};
+"""
+
+
+class Person:
+    """Somebody who has an account, in a browser of their own."""
+
+    def __init__(self, service: Service, page: Page, role: str, team: str | None = None) -> None:
+        self.name = f"{role}-{uuid4().hex[:6]}"
+        self.page = page
+        self._service = service
+        more = ["--team", team] if team else []
+        command = ["-m", "earwitness", "--config", str(service.config), "user", "create"]
+        subprocess.run(
+            [sys.executable, *command, self.name, "--role", role, *more],
+            cwd=REPOSITORY,
+            check=True,
+            input=PASSWORD,
+            text=True,
+        )
+        self.faults: list[str] = []
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("console", lambda told: self._heard(told.type, told.text))
+        page.add_init_script(LISTEN)
+
+    def _heard(self, kind: str, text: str) -> None:
+        if kind == "error":
+            self.faults.append(text)
+
+    def sign_in(self, path: str = "/") -> None:
+        """From the page that is wanted, over the form, to it."""
+        self.page.goto(f"{self._service.url}{path}")
+        self.page.fill("#name", self.name)
+        self.page.fill("#password", PASSWORD)
+        self.page.click("button.main")
+        self.page.wait_for_url(f"{self._service.url}{path}")
+
+    def row(self, caller: str) -> Any:
+        """The line of the live call of this number."""
+        return self.page.locator("tbody tr", has_text=caller)
+
+    def assert_sounds(self, present: tuple[float, ...], absent: tuple[float, ...] = ()) -> None:
+        """What one hears in the page now: above -35 dBFS, or below -60."""
+        def listen() -> bool:
+            levels = {hz: self.page.evaluate("hz => level(hz)", hz) for hz in (*present, *absent)}
+            assert all(levels[hz] > -35 for hz in present), levels
+            assert all(levels[hz] < -60 for hz in absent), levels
+            return True
+
+        until(listen)
+
+    def assert_accessible(self) -> None:
+        """What axe finds amiss on the page as it is: nothing."""
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate("axe.run()")
+        told = [
+            {"id": one["id"], "nodes": [node["html"][:200] for node in one["nodes"]]}
+            for one in found["violations"]
+        ]
+        assert told == [], json.dumps(told, indent=1)
+
+    def photograph(self, folder: Path, name: str) -> None:
+        """Wide and narrow, light and dark."""
+        for width, height in ((1280, 800), (360, 740)):
+            self.page.set_viewport_size({"width": width, "height": height})
+            for scheme in ("light", "dark"):
+                self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                self.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
