@@ -7,7 +7,7 @@ from werkzeug.routing import BaseConverter
 from api.feed import Feed
 from api.health import StoreProbe
 from api.metrics import Metrics
-from api.pages import live, sign_in
+from api.pages import library, live, sign_in
 from api.pages.page import require_sign_in
 from api.parts import EXTENSION, Parts
 from api.ports import ApiSettings, Objects, Recorder, Supervisor
@@ -93,6 +93,7 @@ def build_app(
     ):
         module.operations.register(app)
     live.pages.register(app)
+    library.pages.register(app)
     sign_in.register(app)
     return app
 

@@ -96,6 +96,8 @@ def show(template: str, status: int = 200, **values: Any) -> Response:
         places=[(path, name) for path, name, needs in _places() if needs in permissions],
         modes=[(mode, name) for mode, name in _modes() if MODES[mode] in permissions],
         icon=ICON.format,
+        length=_length,
+        nonce=g.nonce,
         language="en",
         direction="ltr",
         **values,
@@ -120,6 +122,13 @@ def _view(needs: str, handler: Handler) -> Handler:
     return view
 
 
+def _length(seconds: float) -> str:
+    """65.4 s → 1:05, 3665 s → 1:01:05."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def _places() -> list[tuple[str, str, str]]:
     """The pages to which every page leads: path, name, and the permission that each needs."""
     return [("/", _("Live"), CALLS_READ), ("/library", _("Library"), RECORDINGS_READ)]
@@ -130,11 +139,12 @@ def _modes() -> list[tuple[Any, str]]:
 
 
 def _policy(nonce: str) -> str:
-    """Everything comes from us, and the live sound from the media server; styles that a module
-    makes bear the page's nonce."""
+    """Everything comes from us, and the live sound from the media server. Styles that a module
+    makes bear the page's nonce; those of an element stay with it when wavesurfer copies it."""
     return (
         "default-src 'none'; script-src 'self'; worker-src 'self'; img-src 'self' data:;"
-        f" style-src 'self' 'nonce-{nonce}'; connect-src 'self' {media_origin()};"
+        f" style-src 'self' 'nonce-{nonce}'; style-src-attr 'unsafe-inline';"
+        f" connect-src 'self' {media_origin()};"
         " media-src 'self' blob:; font-src 'self'; base-uri 'none'; form-action 'self';"
         " frame-ancestors 'none'"
     )

@@ -17,7 +17,8 @@ export function localise(root) {
   for (const time of root.querySelectorAll("time[data-local]")) {
     const at = new Date(time.dateTime);
     const date = day.format(at);
-    const parts = date === today && time.dataset.local !== "full" ? [] : [date];
+    const alone = time.dataset.local === "time" || (date === today && time.dataset.local !== "full");
+    const parts = alone ? [] : [date];
     time.textContent = [...parts, clock.format(at)].join(" ");
     time.title = at.toString();
   }

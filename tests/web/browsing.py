@@ -23,7 +23,9 @@ media.getUserMedia = () => ask({ audio: off });
 const connect = AudioNode.prototype.connect;
 AudioNode.prototype.connect = function (to, ...more) {
   if (to instanceof AudioDestinationNode) {
-    window.analyser = new AnalyserNode(this.context, { fftSize: 4096 });
+    if (window.analyser?.context !== this.context) {
+      window.analyser = new AnalyserNode(this.context, { fftSize: 4096 });
+    }
     connect.call(this, window.analyser);
   }
   return connect.call(this, to, ...more);
@@ -84,6 +86,7 @@ class Person:
 
     def assert_sounds(self, present: tuple[float, ...], absent: tuple[float, ...] = ()) -> None:
         """What one hears in the page now: above -35 dBFS, or below -60."""
+
         def listen() -> bool:
             levels = {hz: self.page.evaluate("hz => level(hz)", hz) for hz in (*present, *absent)}
             assert all(levels[hz] > -35 for hz in present), levels

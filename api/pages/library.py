@@ -1,0 +1,125 @@
+"""The library: recordings found, and heard."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from flask import Response, request
+from flask_babel import gettext as _
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from api.auth import asker
+from api.fields import Direction, Number, RecordingState, Text, recording_fields
+from api.links import base_url
+from api.pages.journey import journey_of
+from api.pages.page import Pages, show
+from api.parts import parts
+from api.permissions import RECORDINGS_HEAR, RECORDINGS_READ
+from storage.catalogue import calls, decisions, recordings
+from storage.catalogue.recordings import RecordingFilter
+from storage.errors import BadCursor, NoSuchRecording
+from storage.records import Page, RecordingRecord
+
+pages = Pages()
+
+AT_ONCE = 50
+
+
+def _zone(value: object) -> object:
+    try:
+        return ZoneInfo(str(value)) if value else ZoneInfo("UTC")
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError("unknown time zone") from error
+
+
+class Search(BaseModel):
+    """What the form asks for; an empty field does not narrow."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, arbitrary_types_allowed=True)
+
+    number: Number | None = None
+    agent: Text | None = None
+    queue: Text | None = None
+    direction: Direction | None = None
+    tag: Text | None = None
+    state: RecordingState | None = None
+    words: Text | None = Field(None, alias="q")
+    from_day: date | None = Field(None, alias="from")
+    to_day: date | None = Field(None, alias="to")
+    min_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    zone: Annotated[Any, BeforeValidator(_zone)] = ZoneInfo("UTC")
+    cursor: str | None = None
+
+    def narrowed(self) -> RecordingFilter:
+        """Days are the viewer's; the last one is meant whole."""
+        fields = self.model_dump(exclude={"from_day", "to_day", "zone", "cursor"})
+        return RecordingFilter(
+            **fields,
+            from_at=self._begin_of(self.from_day),
+            to_at=self._begin_of(self.to_day, after=timedelta(days=1)),
+            agents=asker().agents,
+        )
+
+    def _begin_of(self, day: date | None, after: timedelta = timedelta()) -> datetime | None:
+        if day is None:
+            return None
+        return datetime.combine(day + after, time(), self.zone).astimezone(UTC)
+
+
+@pages.get("/library", RECORDINGS_READ)
+def show_library() -> Response:
+    """A page of recordings, and the form that narrows them; the address says which."""
+    asked = {name: value for name, value in request.args.items() if value.strip()}
+    found: Page[RecordingRecord] = Page((), None)
+    faults: dict[str, str] = {}
+    try:
+        search = Search.model_validate(asked)
+        with parts().catalogue.begin() as tx:
+            found = recordings.list_recordings(
+                tx, search.narrowed(), limit=AT_ONCE, cursor=search.cursor
+            )
+    except ValidationError as error:
+        faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors()}
+    except (BadCursor, OverflowError):
+        faults = {"cursor": _("This list cannot be continued. Search anew.")}
+    values: dict[str, Any] = {"found": found, "asked": asked, "faults": faults, "states": _states()}
+    if "cursor" in asked and not faults:
+        return show("_recordings.html", **values)
+    return show("library.html", narrowed=bool(asked.keys() - {"zone", "cursor"}), **values)
+
+
+@pages.get("/recordings/<uuid:recording_id>", RECORDINGS_READ)
+def show_recording(recording_id: UUID) -> Response:
+    """One recording: the player, and all that is known of it."""
+    with parts().catalogue.begin() as tx:
+        try:
+            record = recordings.get_recording(tx, recording_id, agents=asker().agents)
+        except NoSuchRecording:
+            return show("missing.html", 404)
+        call = calls.find_call(tx, record.call_id)
+        said = decisions.find_decision(tx, record.call_id)
+    return show(
+        "recording.html",
+        recording=record,
+        fields=recording_fields(record, base_url()),
+        journey=journey_of(call) if call is not None else (),
+        decision=said,
+        hears=RECORDINGS_HEAR in asker().permissions,
+        states=_states(),
+    )
+
+
+def _states() -> dict[str, str]:
+    """The words for them."""
+    return {
+        "requested": _("begins"),
+        "recording": _("records"),
+        "paused": _("paused"),
+        "captured": _("being stored"),
+        "stored": _("stored"),
+        "purged": _("purged"),
+        "aborted": _("never began"),
+        "discarded": _("discarded"),
+        "failed": _("failed"),
+    }

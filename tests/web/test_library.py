@@ -1,0 +1,152 @@
+"""The library and the player in a browser, on recordings of real calls."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from lab.far import AGENT_HZ, CUSTOMER_HZ
+from lab.world import World
+from tests.pbx.talks import numbers
+from tests.service import Service
+from tests.web.browsing import Person
+
+pytestmark = pytest.mark.pbx
+
+C, A1 = CUSTOMER_HZ, AGENT_HZ["2001"]
+
+
+@pytest.fixture(scope="module")
+def recorded(service: Service, telephones: World) -> tuple[str, str]:
+    """A stored recording of eight seconds, and its caller's number."""
+    caller = next(numbers)
+    call = telephones.inbound(caller=caller)
+    call_id = service.live_call(caller)["id"]
+    made = service.post(f"/calls/{call_id}/recordings", {"tags": ["complaint"]}).json()
+    call.talk_for(8.0)
+    call.hang_up()
+    service.await_state(made["id"], ["stored"])
+    return made["id"], caller
+
+
+@pytest.fixture
+def officer(service: Service, page: Page) -> Person:
+    """A compliance officer, signed in."""
+    person = Person(service, page, "compliance")
+    person.sign_in("/library")
+    return person
+
+
+def test_find_one(officer: Person, recorded: tuple[str, str]) -> None:
+    """By the last digits and a tag; the address holds the search; what is not there is said."""
+    page, (recording_id, caller) = officer.page, recorded
+    page.get_by_label("Number").fill(caller[-4:])
+    page.get_by_label("Tag").fill("complaint")
+    page.get_by_role("button", name="Find").click()
+    page.wait_for_url(re.compile(rf"/library\?.*number={caller[-4:]}"))
+    expect(officer.row(caller)).to_contain_text("stored")
+    page.reload()
+    expect(page.get_by_label("Number")).to_have_value(caller[-4:])
+    expect(officer.row(caller)).to_have_count(1)
+    page.get_by_label("Tag").fill("praise")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_text("No recording is like that")).to_be_visible()
+    page.get_by_role("link", name="All recordings").click()
+    officer.row(caller).get_by_role("link").click()
+    page.wait_for_url(f"**/recordings/{recording_id}")
+    assert officer.faults == []
+
+
+def test_play_it(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
+    """It plays, goes where one points, and a side is heard alone."""
+    page, (recording_id, _) = officer.page, recorded
+    page.goto(f"{service.url}/recordings/{recording_id}")
+    page.get_by_role("button", name="Play").click()
+    page.get_by_label("Hear", exact=True).select_option(label="Agent")
+    officer.assert_sounds((A1,), absent=(C,))
+    page.get_by_label("Hear", exact=True).select_option(label="Customer")
+    officer.assert_sounds((C,), absent=(A1,))
+    page.get_by_label("Hear", exact=True).select_option(label="Both")
+    officer.assert_sounds((C, A1))
+    page.get_by_label("Position").fill("6")
+    expect(page.locator("[data-now]")).to_have_text(re.compile("0:0[67]"))
+    assert officer.faults == []
+
+
+def test_it_says_why_and_how(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
+    """The way of the call, the reason of the recording, and the sum of its object."""
+    page, (recording_id, caller) = officer.page, recorded
+    page.goto(f"{service.url}/recordings/{recording_id}")
+    told = page.locator("main")
+    for words in (caller, "is answered", "Somebody pressed Record.", "complaint"):
+        expect(told).to_contain_text(words)
+    expect(told).to_contain_text(service.get(f"/recordings/{recording_id}")["media"]["sha256"])
+
+
+def test_the_keys(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
+    """Space plays and pauses, arrows go five seconds."""
+    page, (recording_id, _) = officer.page, recorded
+    page.goto(f"{service.url}/recordings/{recording_id}")
+    expect(page.locator("[data-spans] i").first).to_be_attached()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("[data-now]")).to_have_text("0:05")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("[data-now]")).to_have_text("0:00")
+    page.keyboard.press(" ")
+    expect(page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press(" ")
+    expect(page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "false")
+
+
+def test_the_bar_stays(service: Service, world: World, page: Page) -> None:
+    """Who listens goes on listening while the pages change."""
+    person = Person(service, page, "admin")
+    person.sign_in()
+    caller = next(numbers)
+    call = world.inbound(caller=caller)
+    person.row(caller).get_by_role("button", name="Listen").click()
+    person.assert_sounds((C, A1))
+    page.get_by_role("link", name="Library").click()
+    page.wait_for_url("**/library")
+    expect(page.locator("#bar")).to_contain_text(caller)
+    person.assert_sounds((C, A1))
+    page.get_by_role("link", name="Live").click()
+    expect(person.row(caller)).to_contain_text("(listens)")
+    page.get_by_role("button", name="Stop listening").click()
+    call.hang_up()
+    assert person.faults == []
+
+
+@pytest.mark.parametrize("search", ["from=nonsense", "min_duration_s=-1", "cursor=x", "zone=Mars"])
+def test_a_search_that_cannot_be(officer: Person, service: Service, search: str) -> None:
+    """The page says what is wrong, and keeps what was asked."""
+    officer.page.goto(f"{service.url}/library?{search}&agent=2001")
+    expect(officer.page.get_by_role("alert")).to_be_visible()
+    expect(officer.page.get_by_label("Agent")).to_have_value("2001")
+
+
+def test_of_another_team(
+    service: Service, page: Page, browser_page: Callable[[], Page], recorded: tuple[str, str]
+) -> None:
+    """A recording of another team is not there, by its address neither."""
+    other = Person(service, page, "supervisor", "sales")
+    other.sign_in("/library")
+    expect(page.get_by_text("Nothing is recorded yet")).to_be_visible()
+    page.goto(f"{service.url}/recordings/{recorded[0]}")
+    expect(page.get_by_text("There is no such recording")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_find_and_play(
+    officer: Person, service: Service, recorded: tuple[str, str], scheme: str
+) -> None:
+    """axe finds nothing amiss in the library and the player, nor is anything too wide."""
+    page = officer.page
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    for path in ("/library", "/library?number=00000000", f"/recordings/{recorded[0]}"):
+        page.goto(f"{service.url}{path}")
+        officer.assert_accessible()
+        for width in (360, 2560):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
