@@ -26,7 +26,8 @@ COPY earwitness/ earwitness/
 COPY api/ api/
 COPY recorder/ recorder/
 COPY storage/ storage/
-RUN /opt/venv/bin/python -m compileall -q .
+RUN /opt/venv/bin/python -m compileall -q . \
+    && /opt/venv/bin/pybabel --quiet compile -d api/translations
 
 # Without a proxy in front, other machines reach the API only if it listens for them.
 ENV PATH=/opt/venv/bin:$PATH \

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check format lock bench clean
+.PHONY: run test check format lock bench screenshots clean
 
 run: $(INSTALLED)
 	@$(BIN)/python -m lab.run
@@ -36,10 +36,14 @@ lock: $(INSTALLED)
 bench: $(INSTALLED)
 	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
+# Every page, wide and narrow, light and dark, of a real service on real calls.
+screenshots: $(INSTALLED)
+	@$(BIN)/python -m tests.web.screenshots .cache/screenshots
+
 clean:
 	rm -rf $(VENV) node_modules .cache var
 
 # The project's own packages are found from the working directory; only dependencies are installed.
-$(INSTALLED): requirements-dev.txt package-lock.json tools/setup
+$(INSTALLED): requirements-dev.txt package-lock.json tools/setup $(wildcard api/translations/*/*/*.po)
 	@tools/setup $(PYTHON) $(VENV)
 	@touch $@

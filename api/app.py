@@ -7,8 +7,9 @@ from werkzeug.routing import BaseConverter
 from api.feed import Feed
 from api.health import StoreProbe
 from api.metrics import Metrics
-from api.pages import library, live, sign_in
-from api.pages.page import require_sign_in
+from api.pages import library, live, sign_in, system
+from api.pages import rules as rule_pages
+from api.pages.page import choose_language, require_sign_in
 from api.parts import EXTENSION, Parts
 from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from api.problems import register_problems
@@ -57,7 +58,7 @@ def build_app(
     """The application; each process that serves builds its own."""
     app = Flask("api", static_folder=None, template_folder="templates")
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    Babel(app)
+    Babel(app, locale_selector=choose_language)
     app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES
     app.url_map.converters["call_id"] = CallIdConverter
     app.url_map.merge_slashes = False
@@ -94,6 +95,8 @@ def build_app(
         module.operations.register(app)
     live.pages.register(app)
     library.pages.register(app)
+    rule_pages.pages.register(app)
+    system.pages.register(app)
     sign_in.register(app)
     return app
 

@@ -62,6 +62,8 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
         g.asker = Asker(DIALPLAN, permissions_of(DIALPLAN), None)
         return
     g.asker = _find_asker(_read_secret(request))
+    if may_be_pbx and g.asker.is_person:  # there a link acts, and anybody can send one
+        refuse("requests of a dialplan")
     if request.method in SAFE_METHODS:
         return
     if g.asker.is_person and not _is_of_our_page(request, g.asker.token.csrf or ""):

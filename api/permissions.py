@@ -20,6 +20,7 @@ EVENTS_READ = "events.read"
 RULES_READ = "rules.read"
 RULES_WRITE = "rules.write"
 METRICS_READ = "metrics.read"
+SYSTEM_READ = "system.read"
 
 PERMISSIONS: Mapping[str, str] = {
     CALLS_READ: "see calls",
@@ -34,6 +35,7 @@ PERMISSIONS: Mapping[str, str] = {
     RULES_READ: "see the rules and their versions, and try drafts on past calls",
     RULES_WRITE: "add, change and delete rules",
     METRICS_READ: "read the metrics",
+    SYSTEM_READ: "see how the service is, who can sign in, and the audit trail",
 }
 
 # The permission that each mode of a spy needs.

@@ -203,6 +203,19 @@ class TokenRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """Who did what to what, or was refused it."""
+
+    id: UUID
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    outcome: Literal["done", "refused"]
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class UserRecord:
     """A person who signs in."""
 

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, current_app, g, make_response, redirect, render_template, request
+from flask_babel import get_locale
 from flask_babel import gettext as _
 from markupsafe import Markup
 
@@ -22,10 +23,11 @@ from api.auth import asker, authenticate, authorise
 from api.errors import Forbidden, NotAuthenticated
 from api.links import media_origin
 from api.operation import OPEN, SIGNED_IN, require_token
-from api.permissions import CALLS_READ, MODES, RECORDINGS_READ
+from api.permissions import CALLS_READ, MODES, RECORDINGS_READ, RULES_READ, SYSTEM_READ
 
 Handler = Callable[..., Any]
 
+LANGUAGES = ("en", "ar")
 ICON = Markup('<svg class="icon" aria-hidden="true"><use href="/static/icons.svg#{}"></use></svg>')
 
 
@@ -72,8 +74,16 @@ def require_sign_in() -> Response | None:
         authenticate()
     except NotAuthenticated:
         wanted = request.full_path.rstrip("?") if request.method == "GET" else "/"
-        return make_response(redirect(f"/sign-in?next={quote(wanted)}", 303))
+        form = f"/sign-in?next={quote(wanted)}"
+        if "HX-Request" in request.headers:  # the whole page goes there, not a part of it
+            return Response(status=401, headers={"HX-Redirect": form})
+        return make_response(redirect(form, 303))
     return None
+
+
+def choose_language() -> str | None:
+    """The first of the browser's languages that there is a catalogue of; English is in the code."""
+    return request.accept_languages.best_match(LANGUAGES)
 
 
 def local_path(wanted: str) -> str:
@@ -98,8 +108,8 @@ def show(template: str, status: int = 200, **values: Any) -> Response:
         icon=ICON.format,
         length=_length,
         nonce=g.nonce,
-        language="en",
-        direction="ltr",
+        language=str(get_locale()),
+        direction=get_locale().text_direction,
         **values,
     )
     answered = make_response(page, status)
@@ -131,7 +141,12 @@ def _length(seconds: float) -> str:
 
 def _places() -> list[tuple[str, str, str]]:
     """The pages to which every page leads: path, name, and the permission that each needs."""
-    return [("/", _("Live"), CALLS_READ), ("/library", _("Library"), RECORDINGS_READ)]
+    return [
+        ("/", _("Live"), CALLS_READ),
+        ("/library", _("Library"), RECORDINGS_READ),
+        ("/rules", _("Rules"), RULES_READ),
+        ("/system", _("System"), SYSTEM_READ),
+    ]
 
 
 def _modes() -> list[tuple[Any, str]]:

@@ -12,11 +12,12 @@ from api.operation import OPEN, SIGNED_IN
 from api.pages.page import Pages, local_path, show
 from api.parts import parts
 from storage.catalogue import audit, users
-from storage.passwords import is_password
+from storage.passwords import hash_password, is_outdated, is_password
 
 pages = Pages()
 
-PER_ADDRESS = "10 per minute"
+# Behind a proxy everybody comes from one address.
+FAILURES_PER_ADDRESS = "30 per minute"
 FAILURES_PER_NAME = "10 per 15 minutes"
 
 
@@ -37,6 +38,8 @@ def sign_in() -> Response:
         _note(name, "refused")
         return _form(401, _("There is nobody of this name with this password."))
     with parts().catalogue.begin() as tx:
+        if is_outdated(found.password_hash):
+            users.keep_hash(tx, found.id, hash_password(password))
         secret = users.begin_session(tx, found)
     _note(name, "done")
     answered = make_response(redirect(local_path(request.form.get("next", "/")), 303))
@@ -70,12 +73,17 @@ def register(app: Flask) -> None:
     of_name = limiter.limit(
         FAILURES_PER_NAME,
         key_func=lambda: request.form.get("name", "").casefold(),
-        deduct_when=lambda answered: answered.status_code == 401,
+        deduct_when=_has_failed,
     )
-    limited: Any = limiter.limit(PER_ADDRESS)(of_name(tried))
+    of_address = limiter.limit(FAILURES_PER_ADDRESS, deduct_when=_has_failed)
+    limited: Any = of_address(of_name(tried))
     limited.needs = OPEN
     app.view_functions[sign_in.__name__] = limited
     app.register_error_handler(RateLimitExceeded, _too_often)
+
+
+def _has_failed(answered: Response) -> bool:
+    return answered.status_code == 401
 
 
 def _too_often(exceeded: RateLimitExceeded) -> Response:

@@ -1,4 +1,4 @@
-/** The API, asked as who is signed in; what it refuses is an Error that says why. */
+/** The API, asked as who is signed in; what it refuses is an Error that says why, with `problem`. */
 export async function ask(method, path, body) {
   const response = await fetch(`/api/v1${path}`, {
     method,
@@ -14,7 +14,11 @@ export async function ask(method, path, body) {
   }
   const text = await response.text();
   const answer = text && response.headers.get("Content-Type").includes("json") ? JSON.parse(text) : null;
-  if (!response.ok) throw new Error(answer?.detail ?? answer?.title ?? response.statusText);
+  if (!response.ok) {
+    const faults = answer?.errors?.map(({ loc, msg }) => `${loc.slice(1).join(".")}: ${msg}`).join("; ");
+    const told = faults || answer?.detail || answer?.title || response.statusText;
+    throw Object.assign(new Error(told), { problem: answer });
+  }
   return answer;
 }
 

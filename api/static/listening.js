@@ -138,15 +138,7 @@ class Listening {
   // Levels
 
   #meter(name, node) {
-    const analyser = new AnalyserNode(node.context, { fftSize: 512 });
-    node.connect(analyser);
-    const samples = new Float32Array(analyser.fftSize);
-    this.#meters.set(name, () => {
-      analyser.getFloatTimeDomainData(samples);
-      const power = samples.reduce((sum, one) => sum + one * one, 0) / samples.length;
-      const db = 10 * Math.log10(power + 1e-12);
-      this.#bar.querySelector(`meter[name=${name}]`).value = Math.max(0, 1 - db / QUIET_DB);
-    });
+    this.#meters.set(name, meter(this.#bar.querySelector(`meter[name=${name}]`), node));
   }
 
   #draw() {
@@ -155,10 +147,50 @@ class Listening {
   }
 }
 
+/** Shows how loud it is now, each time that it is called. */
+function meter(shown, node) {
+  const analyser = new AnalyserNode(node.context, { fftSize: 512 });
+  node.connect(analyser);
+  const samples = new Float32Array(analyser.fftSize);
+  return () => {
+    analyser.getFloatTimeDomainData(samples);
+    const power = samples.reduce((sum, one) => sum + one * one, 0) / samples.length;
+    shown.value = Math.max(0, 1 - (10 * Math.log10(power + 1e-12)) / QUIET_DB);
+  };
+}
+
+/** The microphone, seen and heard by nobody; pressed again, it is given back. */
+async function check(button) {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+  const context = new AudioContext();
+  const show = meter(
+    document.querySelector("meter[name=check]"),
+    new MediaStreamAudioSourceNode(context, { mediaStream: stream }),
+  );
+  button.setAttribute("aria-pressed", "true");
+  const goesOn = () => button.isConnected && button.getAttribute("aria-pressed") === "true";
+  const draw = () => {
+    show();
+    if (goesOn()) requestAnimationFrame(draw);
+    else {
+      for (const track of stream.getTracks()) track.stop();
+      context.close();
+    }
+  };
+  draw();
+}
+
 /** Where one listens: in this browser, or on this phone. */
-export function mount(bar) {
-  const phone = document.querySelector("[data-phone]");
-  if (!phone) return;
-  phone.value = localStorage.getItem(PHONE) ?? "";
-  phone.addEventListener("change", () => localStorage.setItem(PHONE, phone.value.trim()));
+export function mount(element) {
+  if (!element.matches("[data-phone]")) return; // the bar waits for a click
+  element.value = localStorage.getItem(PHONE) ?? "";
+  element.addEventListener("change", () => localStorage.setItem(PHONE, element.value.trim()));
+  document.querySelector("[data-check]").addEventListener("click", async ({ currentTarget }) => {
+    if (currentTarget.getAttribute("aria-pressed") === "true") {
+      currentTarget.setAttribute("aria-pressed", "false");
+      return;
+    }
+    const { microphone } = document.getElementById("bar").dataset;
+    await check(currentTarget).catch(({ name }) => toast(`${microphone} ${name}`, { bad: true }));
+  });
 }

@@ -11,6 +11,7 @@ import { toast } from "./page.js";
 import { listen, heard } from "./listening.js";
 
 const ENDED_STAYS_MS = 2000;
+const COMES_BACK_AFTER_MS = 5000;
 const KINDS = ["ringing", "up", "changed", "ended"].map((kind) => `call.${kind}`);
 const RECORDING = ["requested", "recording", "paused", "captured", "aborted", "discarded", "failed"];
 const SPY = ["requested", "ringing", "live", "switched", "moved", "ended"];
@@ -24,6 +25,9 @@ class Wall {
   #dirty = new Set();
   #backlog = [];
   #frame = null;
+  #stream = null;
+  #timer = null;
+  #retry = null;
   #root;
   #words;
   #body;
@@ -35,8 +39,17 @@ class Wall {
     this.teams = JSON.parse(root.querySelector("[data-teams]").textContent);
   }
 
-  async begin() {
+  begin() {
+    this.#root.querySelector("form").addEventListener("input", () => this.#filter());
+    this.#body.addEventListener("click", (event) => this.#clicked(event));
+    this.#timer = setInterval(() => this.#tick(), 1000);
+    this.#open();
+  }
+
+  #open() {
+    this.#backlog = [];
     this.#stream = new EventSource("/api/v1/events");
+    this.#stream.addEventListener("open", () => this.#list(), { once: true });
     for (const type of KINDS) this.#stream.addEventListener(type, (event) => this.#take(event));
     for (const one of RECORDING) {
       this.#stream.addEventListener(`recording.${one}`, (event) => this.#take(event));
@@ -46,19 +59,22 @@ class Wall {
     }
     this.#stream.addEventListener("events.lost", () => this.#list());
     this.#stream.onopen = () => this.#say(true);
-    this.#stream.onerror = () => this.#say(false);
-    this.#root.querySelector("form").addEventListener("input", () => this.#filter());
-    this.#body.addEventListener("click", (event) => this.#clicked(event));
-    this.#timer = setInterval(() => this.#tick(), 1000);
-    await new Promise((resolve) => this.#stream.addEventListener("open", resolve, { once: true }));
-    await this.#list();
+    this.#stream.onerror = () => this.#broken();
   }
 
-  #stream = null;
-  #timer = null;
+  /** The browser comes back by itself, but not after an answer that is no stream. */
+  #broken() {
+    this.#say(false);
+    if (this.#stream.readyState !== EventSource.CLOSED) return;
+    this.#retry = setTimeout(async () => {
+      await ask("GET", "/calls?limit=1").catch(() => null); // leads to the form where that is why
+      this.#open();
+    }, COMES_BACK_AFTER_MS);
+  }
 
   close() {
     this.#stream?.close();
+    clearTimeout(this.#retry);
     clearInterval(this.#timer);
     cancelAnimationFrame(this.#frame);
   }
@@ -104,7 +120,9 @@ class Wall {
     } else {
       const known = kind === "recording" ? this.#recordings : this.#spies;
       const before = known.get(data.id);
-      known.set(data.id, { ...before, ...data });
+      const runs = kind === "recording" ? RUNS.has(data.state) : data.state !== "ended";
+      if (runs) known.set(data.id, { ...before, ...data });
+      else known.delete(data.id);
       this.#changed(data.call_id);
       if (before && before.call_id !== data.call_id) this.#changed(before.call_id);
     }

@@ -46,8 +46,13 @@ def list_users(tx: Connection) -> tuple[UserRecord, ...]:
 
 def set_password(tx: Connection, user_id: UUID, password_hash: str) -> None:
     """Another password; all the person's sessions end."""
-    tx.execute(update(user).where(user.c.id == user_id).values(password_hash=password_hash))
+    keep_hash(tx, user_id, password_hash)
     end_sessions(tx, user_id)
+
+
+def keep_hash(tx: Connection, user_id: UUID, password_hash: str) -> None:
+    """Another hash of the same password."""
+    tx.execute(update(user).where(user.c.id == user_id).values(password_hash=password_hash))
 
 
 def begin_session(tx: Connection, who: UserRecord) -> str:

@@ -12,6 +12,15 @@ from playwright.sync_api import Page
 from lab.waiting import until
 from tests.service import REPOSITORY, Service
 
+CHROMIUM = "/usr/bin/chromium"
+OPTIONS = (
+    "--no-sandbox",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    # The page of some tests comes from nowhere; one that the service sends needs no leave.
+    "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
+)
 PASSWORD = "correct horse battery"
 AXE = REPOSITORY / "node_modules/axe-core/axe.min.js"
 # The microphone's tone has to come through as it is, and what sounds be measured.

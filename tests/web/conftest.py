@@ -12,8 +12,8 @@ from lab.far import SUPERVISOR_HZ
 from lab.root import ensure_program
 from tests.pbx.conftest import start_service, telephones, world  # noqa: F401  # as fixtures
 from tests.service import Service
+from tests.web.browsing import CHROMIUM, OPTIONS
 
-CHROMIUM = "/usr/bin/chromium"
 RATE = 48_000
 
 
@@ -37,17 +37,9 @@ def browser_page(microphone: Path) -> Iterator[Callable[[], Page]]:
     """Opens empty pages of a headless Chromium, each as a browser of its own."""
     ensure_program("chromium", "chromium")
     with sync_playwright() as playwright:
+        microphone_file = f"--use-file-for-fake-audio-capture={microphone}"
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-audio-capture={microphone}",
-                "--autoplay-policy=no-user-gesture-required",
-                # The test's page comes from nowhere; one that the service sends needs no leave.
-                "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
-            ],
+            executable_path=CHROMIUM, args=[*OPTIONS, microphone_file]
         )
         try:
             yield browser.new_page

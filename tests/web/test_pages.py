@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
 from lab.waiting import until
@@ -99,10 +99,17 @@ def test_what_is_refused_is_told(admin: Person, service: Service, world: World) 
     """A click that comes too late says why nothing happens."""
     caller = next(numbers)
     call = world.inbound(caller=caller)
+    call_id = service.live_call(caller)["id"]
     row = admin.row(caller)
     button = row.get_by_role("button", name="Record")
     expect(button).to_be_visible()
-    admin.page.route("**/recordings", lambda route: (call.hang_up(), route.continue_())[1])
+
+    def come_late(route: Route) -> None:
+        call.hang_up()
+        until(lambda: service.get(f"/calls/{call_id}")["state"] == "ended")
+        route.continue_()
+
+    admin.page.route("**/recordings", come_late)
     button.click()
     expect(admin.page.get_by_role("alert")).to_be_visible()
 
@@ -164,3 +171,75 @@ def test_the_keyboard_alone(service: Service, world: World, page: Page) -> None:
         page.keyboard.press("Enter")
     expect(page.locator("#bar")).to_be_hidden()
     call.hang_up()
+
+
+def test_the_microphone_is_checked(admin: Person) -> None:
+    """One sees it before anybody hears it, and it is given back."""
+    page = admin.page
+    page.get_by_text("Where you listen").click()
+    button = page.get_by_role("button", name="Check the microphone")
+    button.click()
+    meter = page.get_by_label("Your microphone")
+    until(lambda: meter.evaluate("it => it.value") > 0.3)
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    assert admin.faults == []
+
+
+def test_the_phone_instead(admin: Person, service: Service, world: World) -> None:
+    """Who has named a phone is rung there, and the bar is the same."""
+    watched = watch(service, world)
+    page = admin.page
+    caller = service.get(f"/calls/{watched.call_id}")["caller"]["number"]
+    page.get_by_text("Where you listen").click()
+    page.get_by_label("My phone").fill("PJSIP/9001")
+    page.get_by_label("My phone").press("Tab")
+    admin.row(caller).get_by_role("button", name="Listen").click()
+    leg = world.supervisor("9001")
+    expect(page.locator("#bar")).to_contain_text("Live")
+    watched.part("listen")
+    page.get_by_role("button", name="Stop listening").click()
+    until(lambda: not parts_left(world))
+    watched.hang_up()
+    assert_heard(watched, leg, "listen", C, A1)
+
+
+def test_signing_out_everywhere(
+    service: Service, page: Page, browser_page: Callable[[], Page]
+) -> None:
+    """It ends here and in the other browser, which says so at its next step."""
+    here = Person(service, page, "compliance")
+    here.sign_in("/library")
+    there = browser_page()
+    there.goto(f"{service.url}/sign-in")
+    there.fill("#name", here.name)
+    there.fill("#password", "correct horse battery")
+    there.click("button.main")
+    there.wait_for_url(f"{service.url}/")
+    page.get_by_text(here.name).click()
+    page.get_by_role("button", name="Sign out everywhere").click()
+    page.wait_for_url("**/sign-in")
+    there.get_by_role("link", name="Library").click()
+    there.wait_for_url("**/sign-in**")
+
+
+def test_from_right_to_left(service: Service, world: World, page: Page) -> None:
+    """A browser that asks for Arabic gets it, from right to left, as good as the other."""
+    page.set_extra_http_headers({"Accept-Language": "ar"})
+    person = Person(service, page, "admin")
+    person.sign_in()
+    assert page.evaluate("document.documentElement.dir") == "rtl"
+    expect(page.get_by_text("لا أحد يتحدث")).to_be_visible()
+    person.assert_accessible()
+    caller = next(numbers)
+    call = world.inbound(caller=caller)
+    row = person.row(caller)
+    expect(row).to_contain_text("جارية")
+    row.get_by_role("button", name="استماع").click()
+    person.assert_sounds((C, A1))
+    person.assert_accessible()
+    page.locator("#bar").get_by_role("button").click()
+    call.hang_up()
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert person.faults == []

@@ -23,7 +23,10 @@ from storage.records import TokenRecord
                 "rules.read",
             },
         ),
-        ("supervisor", set(PERMISSIONS) - {"metrics.read", "rules.read", "rules.write"}),
+        (
+            "supervisor",
+            set(PERMISSIONS) - {"metrics.read", "rules.read", "rules.write", "system.read"},
+        ),
         ("agent", {"calls.read", "recordings.read", "recordings.hear"}),
         ("service", set()),
         ("cleaner", set()),

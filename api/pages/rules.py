@@ -1,0 +1,109 @@
+"""The rules, in the order in which they win, and an editor."""
+
+from typing import Any
+
+from flask import Response
+from flask_babel import gettext as _
+
+from api.auth import asker
+from api.pages.page import Pages, show
+from api.parts import parts
+from api.permissions import RULES_READ, RULES_WRITE
+from api.rule_fields import Terms
+from recorder.rules import FIELDS
+from storage.catalogue import rules
+from storage.records import RuleRecord
+
+pages = Pages()
+
+# As `recorder.rules.decide` has it: what beats what.
+ORDER = (("force", "never"), ("record",), ("on_demand",))
+
+
+@pages.get("/rules", RULES_READ)
+def show_rules() -> Response:
+    """All rules, by what beats what."""
+    found = _all_rules()
+    groups = [[one for one in found if one.action in actions] for actions in ORDER]
+    return show(
+        "rules.html",
+        groups=list(zip(_groups(), groups, strict=True)),
+        actions=_actions(),
+        default=_actions()[parts().settings.default_action],
+        writes=RULES_WRITE in asker().permissions,
+    )
+
+
+@pages.get("/rules/new", RULES_WRITE)
+def show_new_rule() -> Response:
+    """The editor, empty."""
+    return _editor(None, ())
+
+
+@pages.get("/rules/<rule_id>", RULES_READ)
+def show_rule(rule_id: str) -> Response:
+    """The editor, and what the rule was before."""
+    configured = next((one for one in parts().settings.rules if one.id == rule_id), None)
+    if configured is not None:
+        return _editor(configured, ())
+    with parts().catalogue.begin() as tx:
+        versions = rules.list_versions(tx, rule_id)
+    return _editor(versions[0], versions) if versions else show("missing_rule.html", 404)
+
+
+def _all_rules() -> list[RuleRecord]:
+    with parts().catalogue.begin() as tx:
+        kept = rules.list_active_rules(tx)
+    return sorted([*parts().settings.rules, *kept], key=lambda one: (one.priority, one.id))
+
+
+def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Response:
+    others = [one for one in _all_rules() if one.enabled and (rule is None or one.id != rule.id)]
+    may_write = RULES_WRITE in asker().permissions
+    return show(
+        "rule.html",
+        rule=rule,
+        versions=versions,
+        actions=_actions(),
+        writes=may_write and (rule is None or (rule.origin == "api" and not rule.deleted)),
+        call_fields=FIELDS,
+        others=[_terms(one) for one in others],
+        default=parts().settings.default_action,
+        words=_words(),
+    )
+
+
+def _terms(rule: RuleRecord) -> dict[str, Any]:
+    """What the API takes of a rule."""
+    return {name: getattr(rule, name) for name in Terms.model_fields}
+
+
+def _groups() -> list[str]:
+    return [
+        _("First of all: the first of these that matches wins"),
+        _("Else: the first of these is recorded"),
+        _("Else: recorded when somebody asks for it"),
+    ]
+
+
+def _actions() -> dict[str, str]:
+    return {
+        "force": _("always record"),
+        "never": _("never record"),
+        "record": _("record"),
+        "on_demand": _("record on demand"),
+    }
+
+
+def _words() -> dict[str, str]:
+    """What the editor says."""
+    return {
+        "saved": _("Saved: it counts from now on."),
+        "good": _("This can be asked."),
+        "tried": _(
+            "Of {calls} calls of the last 30 days {recorded} would have been recorded;"
+            " {recorded_before} were. {changed} change."
+        ),
+        "month": _("A month: {hours} hours, {megabytes} MB."),
+        "delete": _("Delete this rule? Its history stays."),
+    }

@@ -1,0 +1,43 @@
+"""How the service is: its parts, what is missing, who signs in, and who did what."""
+
+from flask import Response, request
+from flask_babel import gettext as _
+
+from api.health import check_parts
+from api.pages.page import Pages, show
+from api.parts import parts
+from api.permissions import SYSTEM_READ
+from storage.catalogue import audit, decisions, pbxs, recordings, users
+from storage.catalogue.recordings import RecordingFilter
+from storage.errors import BadCursor
+
+pages = Pages()
+
+SHOWN = 20
+
+
+@pages.get("/system", SYSTEM_READ)
+def show_system() -> Response:
+    """All of it on one page; the audit trail goes on as one scrolls."""
+    cursor = request.args.get("cursor")
+    with parts().catalogue.begin() as tx:
+        try:
+            trail = audit.list_audit(tx, limit=SHOWN, cursor=cursor)
+        except BadCursor:
+            trail = audit.list_audit(tx, limit=SHOWN)
+        if cursor is not None:
+            return show("_audit.html", trail=trail)
+        missing = decisions.list_missing(tx, limit=SHOWN)
+        failed = recordings.list_recordings(tx, RecordingFilter(state="failed"), limit=SHOWN)
+        everybody = users.list_users(tx)
+        known = {one.name: one for one in pbxs.list_pbxs(tx)}
+    return show(
+        "system.html",
+        trail=trail,
+        missing=missing.items,
+        failed=failed.items,
+        users=everybody,
+        pbxs=known,
+        checks=check_parts(parts().catalogue, parts().store_probe, parts().settings.pbxs),
+        names={"database": _("Catalogue (PostgreSQL)"), "objects": _("Object store")},
+    )

@@ -1,0 +1,109 @@
+"""Rules and the state of the system, in a browser."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from lab.world import World
+from tests.pbx.talks import numbers
+from tests.service import Service
+from tests.web.browsing import Person
+
+pytestmark = pytest.mark.pbx
+
+
+@pytest.fixture
+def admin(service: Service, page: Page) -> Iterator[Person]:
+    """Somebody who may do all, at the rules; none is left behind."""
+    person = Person(service, page, "admin")
+    person.sign_in("/rules")
+    yield person
+    for rule in service.get("/rules")["items"]:
+        service.delete(f"/rules/{rule['id']}")
+
+
+def in_history(page: Page) -> Any:
+    """The versions that the editor tells."""
+    return page.get_by_role("heading", name="History").locator("..").get_by_role("listitem")
+
+
+def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world: World) -> None:
+    """A rule is written, tried, saved, changed and deleted; what matches meanwhile is recorded."""
+    page = admin.page
+    page.get_by_role("link", name="Write the first").click()
+    page.get_by_label("Name").fill("support")
+    when = page.get_by_label("When")
+    when.press_sequentially('direction == "inbound" && di')
+    page.keyboard.press("Control+Space")
+    expect(when).to_have_value('direction == "inbound" && direction')
+    when.fill('did == "3000"')
+    expect(page.get_by_text("This can be asked.")).to_be_visible()
+    page.get_by_label("Tags").fill("one, two")
+    page.get_by_role("button", name="Try on past calls").click()
+    expect(page.locator("[data-trial]")).to_contain_text("would have been recorded")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url(re.compile("/rules/(?!new)"))
+    expect(in_history(page)).to_have_count(1)
+    assert admin.faults == []
+    caller = next(numbers)
+    call = world.inbound(caller=caller)
+    made = service.await_recording(service.live_call(caller)["id"])
+    assert (made["rule"], made["tags"]) == ("support", ["one", "two"])
+    call.hang_up()
+    page.get_by_label("Does").select_option(label="never record")
+    page.get_by_role("button", name="Save").click()
+    expect(in_history(page)).to_have_count(2)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("There are no rules yet")).to_be_visible()
+
+
+def test_what_is_wrong_is_told_in_place(admin: Person, service: Service) -> None:
+    """The editor shows where, what and how to mend it, and saves nothing."""
+    page = admin.page
+    page.goto(f"{service.url}/rules/new")
+    page.get_by_label("Name").fill("wrong")
+    page.get_by_label("When").fill('queue = "x"')
+    expect(page.locator("[data-told]")).to_contain_text("== compares")
+    expect(page.locator("[data-told]")).to_contain_text("      ^")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_label("When")).to_have_attribute("aria-invalid", "")
+    assert service.get("/rules")["items"] == []
+
+
+def test_who_may_not(service: Service, page: Page) -> None:
+    """A compliance officer reads the rules and changes none; a supervisor sees no such page."""
+    made = service.post("/rules", {"name": "theirs", "action": "never", "when": "false"}).json()
+    officer = Person(service, page, "compliance")
+    officer.sign_in(f"/rules/{made['id']}")
+    expect(page.get_by_label("Name")).to_be_disabled()
+    expect(page.get_by_role("link", name="System")).to_have_count(0)
+    page.goto(f"{service.url}/system")
+    expect(page.get_by_text("You may not see this page")).to_be_visible()
+    service.delete(f"/rules/{made['id']}")
+
+
+def test_the_system(admin: Person, service: Service) -> None:
+    """The PBX with its version, the store, who signs in, and that one did."""
+    page = admin.page
+    page.get_by_role("link", name="System").click()
+    told = page.locator("main")
+    for words in ("Asterisk 22", "Object store", admin.name, "session.begin", "None: every call"):
+        expect(told).to_contain_text(words)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_rule(admin: Person, service: Service, scheme: str) -> None:
+    """axe finds nothing amiss in list, editor and system, nor is anything too wide."""
+    page = admin.page
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    made = service.post("/rules", {"name": "long", "action": "record", "when": "true"}).json()
+    for path in ("/rules", "/rules/new", f"/rules/{made['id']}", "/system"):
+        page.goto(f"{service.url}{path}")
+        admin.assert_accessible()
+        for width in (360, 2560):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
