@@ -3,7 +3,7 @@
  *
  * The stream is opened before the list is asked for: what happens meanwhile is taken after it, and
  * as each event holds the whole row, to take one twice does no harm. However many events come, the
- * page is written once a frame.
+ * page is written twice a second, and clocks run where one sees them.
  */
 import { ask, askAll } from "./http.js";
 import { duration } from "./times.js";
@@ -12,6 +12,7 @@ import { listen, heard } from "./listening.js";
 
 const ENDED_STAYS_MS = 2000;
 const COMES_BACK_AFTER_MS = 5000;
+const WRITTEN_EVERY_MS = 500;
 const KINDS = ["ringing", "up", "changed", "ended"].map((kind) => `call.${kind}`);
 const RECORDING = ["requested", "recording", "paused", "captured", "aborted", "discarded", "failed"];
 const SPY = ["requested", "ringing", "live", "switched", "moved", "ended"];
@@ -24,7 +25,9 @@ class Wall {
   #rows = new Map();
   #dirty = new Set();
   #backlog = [];
-  #frame = null;
+  #writing = null;
+  #visible = new Set();
+  #observer = new IntersectionObserver((seen) => this.#sees(seen));
   #stream = null;
   #timer = null;
   #retry = null;
@@ -76,7 +79,8 @@ class Wall {
     this.#stream?.close();
     clearTimeout(this.#retry);
     clearInterval(this.#timer);
-    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#writing);
+    this.#observer.disconnect();
   }
 
   /** All that lives. What came before the list is older than it, what comes after is newer. */
@@ -138,15 +142,18 @@ class Wall {
 
   #changed(callId) {
     this.#dirty.add(callId);
-    this.#frame ??= requestAnimationFrame(() => this.#draw());
+    this.#writing ??= setTimeout(() => this.#draw(), WRITTEN_EVERY_MS);
   }
 
   #draw() {
-    this.#frame = null;
+    clearTimeout(this.#writing);
+    this.#writing = null;
     for (const id of this.#dirty) {
       const call = this.#calls.get(id);
       let row = this.#rows.get(id);
       if (!call) {
+        if (row) this.#observer.unobserve(row);
+        this.#visible.delete(row);
         row?.remove();
         this.#rows.delete(id);
         continue;
@@ -156,6 +163,7 @@ class Wall {
         row.dataset.call = id;
         this.#rows.set(id, row);
         this.#body.prepend(row);
+        this.#observer.observe(row);
       }
       this.#write(row, call);
     }
@@ -266,10 +274,18 @@ class Wall {
     return duration((to - new Date(row.dataset.since)) / 1000);
   }
 
+  #sees(seen) {
+    for (const { target, isIntersecting } of seen) {
+      if (isIntersecting) this.#visible.add(target);
+      else this.#visible.delete(target);
+    }
+    this.#tick();
+  }
+
   #tick() {
-    for (const [id, row] of this.#rows) {
-      const call = this.#calls.get(id);
-      if (row.hidden || call?.ended_at) continue;
+    for (const row of this.#visible) {
+      const call = this.#calls.get(row.dataset.call);
+      if (call?.ended_at) continue;
       row.querySelector("[data-part=duration]").textContent = this.#age(row, call);
     }
   }

@@ -59,8 +59,10 @@ window.level = (hz) => {
 class Person:
     """Somebody who has an account, in a browser of their own."""
 
-    def __init__(self, service: Service, page: Page, role: str, team: str | None = None) -> None:
-        self.name = f"{role}-{uuid4().hex[:6]}"
+    def __init__(
+        self, service: Service, page: Page, role: str, team: str | None = None, *, name: str = ""
+    ) -> None:
+        self.name = name or f"{role}-{uuid4().hex[:6]}"
         self.page = page
         self._service = service
         more = ["--team", team] if team else []

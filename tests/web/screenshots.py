@@ -44,7 +44,7 @@ def _take(service: Service, world: World, directory: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
         page = browser.new_page()
-        person = Person(service, page, "admin")
+        person = Person(service, page, "admin", name="Sam")
         page.goto(f"{service.url}/sign-in")
         person.photograph(directory, "sign-in")
         person.sign_in()
