@@ -57,7 +57,8 @@ class Player {
     note.hidden = false;
   }
 
-  /** What was measured: peaks from 0 to 255, spans of talk and silence, a list for each side. */
+  /** What was measured: peaks from 0 to 255, spans of talk and silence, a list for each side; and
+   * what is not in it. */
   draw({ peaks, talk, silence }) {
     const colours = getComputedStyle(document.documentElement);
     const sides = ["--customer", "--agent"].map((name) => resolve(colours.getPropertyValue(name)));
@@ -78,6 +79,10 @@ class Player {
       const name = talk.length > 1 && side ? "talk-right" : "talk-left";
       for (const span of spans) this.#mark(span, name);
     });
+    const missing = JSON.parse(this.#root.querySelector("[data-missing]").textContent);
+    for (const [name, spans] of Object.entries(missing)) {
+      for (const { from_s, to_s } of spans) this.#mark([from_s, to_s ?? from_s], name);
+    }
     this.#silences = common(silence).filter(([from, to]) => to - from > SILENCE_S);
   }
 

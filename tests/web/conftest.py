@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from lab.far import SUPERVISOR_HZ
 from lab.root import ensure_program
@@ -15,6 +15,8 @@ from tests.service import Service
 from tests.web.browsing import CHROMIUM, OPTIONS
 
 RATE = 48_000
+# A slow machine is slow, not wrong.
+expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="module")

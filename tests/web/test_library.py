@@ -19,12 +19,16 @@ C, A1 = CUSTOMER_HZ, AGENT_HZ["2001"]
 
 @pytest.fixture(scope="module")
 def recorded(service: Service, telephones: World) -> tuple[str, str]:
-    """A stored recording of eight seconds, and its caller's number."""
+    """A stored recording of ten seconds, with a pause near its end, and its caller's number."""
     caller = next(numbers)
     call = telephones.inbound(caller=caller)
     call_id = service.live_call(caller)["id"]
     made = service.post(f"/calls/{call_id}/recordings", {"tags": ["complaint"]}).json()
     call.talk_for(8.0)
+    service.post(f"/recordings/{made['id']}/pause")
+    call.talk_for(1.0)
+    service.post(f"/recordings/{made['id']}/resume")
+    call.talk_for(1.0)
     call.hang_up()
     service.await_state(made["id"], ["stored"])
     return made["id"], caller
@@ -63,10 +67,10 @@ def test_play_it(officer: Person, service: Service, recorded: tuple[str, str]) -
     page, (recording_id, _) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
     page.get_by_role("button", name="Play").click()
-    page.get_by_label("Hear", exact=True).select_option(label="Agent")
-    officer.assert_sounds((A1,), absent=(C,))
-    page.get_by_label("Hear", exact=True).select_option(label="Customer")
-    officer.assert_sounds((C,), absent=(A1,))
+    for side, present, absent in (("Agent", (A1,), (C,)), ("Customer", (C,), (A1,))):
+        page.get_by_label("Hear", exact=True).select_option(label=side)
+        page.get_by_label("Position").fill("1")
+        officer.assert_sounds(present, absent)
     page.get_by_label("Hear", exact=True).select_option(label="Both")
     officer.assert_sounds((C, A1))
     page.get_by_label("Position").fill("6")
@@ -79,8 +83,9 @@ def test_it_says_why_and_how(officer: Person, service: Service, recorded: tuple[
     page, (recording_id, caller) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
     told = page.locator("main")
-    for words in (caller, "is answered", "Somebody pressed Record.", "complaint"):
+    for words in (caller, "is answered", "Somebody pressed Record.", "complaint", "paused, 0:01"):
         expect(told).to_contain_text(words)
+    expect(page.locator("[data-spans] i.pause")).to_have_count(1)
     expect(told).to_contain_text(service.get(f"/recordings/{recording_id}")["media"]["sha256"])
 
 

@@ -1,6 +1,7 @@
 """Rules and the state of the system, in a browser."""
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,6 +49,7 @@ def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world:
     page.wait_for_url(re.compile("/rules/(?!new)"))
     expect(in_history(page)).to_have_count(1)
     assert admin.faults == []
+    time.sleep(1.0)  # a change counts within a second
     caller = next(numbers)
     call = world.inbound(caller=caller)
     made = service.await_recording(service.live_call(caller)["id"])
