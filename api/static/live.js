@@ -7,21 +7,24 @@
  */
 import { ask, askAll } from "./http.js";
 import { duration } from "./times.js";
-import { toast } from "./page.js";
+import { toast, whenGone } from "./page.js";
 import { listen, heard } from "./listening.js";
 
 const ENDED_STAYS_MS = 2000;
 const COMES_BACK_AFTER_MS = 5000;
 const WRITTEN_EVERY_MS = 500;
-const KINDS = ["ringing", "up", "changed", "ended"].map((kind) => `call.${kind}`);
-const RECORDING = ["requested", "recording", "paused", "captured", "aborted", "discarded", "failed"];
-const SPY = ["requested", "ringing", "live", "switched", "moved", "ended"];
+const TOLD = {
+  call: ["ringing", "up", "changed", "ended"],
+  recording: ["requested", "recording", "paused", "captured", "aborted", "discarded", "failed"],
+  spy: ["requested", "ringing", "live", "switched", "moved", "ended"],
+};
 const RUNS = new Set(["requested", "recording", "paused"]);
 
 class Wall {
   #calls = new Map();
-  #recordings = new Map();
-  #spies = new Map();
+  #recordings = new Map(); // those that run
+  #spies = new Map(); // those that have not ended
+  #sought = {};
   #rows = new Map();
   #dirty = new Set();
   #backlog = [];
@@ -46,6 +49,7 @@ class Wall {
     this.#root.querySelector("form").addEventListener("input", () => this.#filter());
     this.#body.addEventListener("click", (event) => this.#clicked(event));
     this.#timer = setInterval(() => this.#tick(), 1000);
+    this.#seek();
     this.#open();
   }
 
@@ -53,12 +57,10 @@ class Wall {
     this.#backlog = [];
     this.#stream = new EventSource("/api/v1/events");
     this.#stream.addEventListener("open", () => this.#list(), { once: true });
-    for (const type of KINDS) this.#stream.addEventListener(type, (event) => this.#take(event));
-    for (const one of RECORDING) {
-      this.#stream.addEventListener(`recording.${one}`, (event) => this.#take(event));
-    }
-    for (const one of SPY) {
-      this.#stream.addEventListener(`spy.${one}`, (event) => this.#take(event));
+    for (const [kind, types] of Object.entries(TOLD)) {
+      for (const type of types) {
+        this.#stream.addEventListener(`${kind}.${type}`, (event) => this.#take(event));
+      }
     }
     this.#stream.addEventListener("events.lost", () => this.#list());
     this.#stream.onopen = () => this.#say(true);
@@ -178,9 +180,7 @@ class Wall {
       if (element.textContent !== (text ?? "")) element.textContent = text ?? "";
     };
     const recording = this.#recordingOf(call.id);
-    const spies = [...this.#spies.values()].filter(
-      (spy) => spy.call_id === call.id && spy.state !== "ended",
-    );
+    const spies = [...this.#spies.values()].filter((spy) => spy.call_id === call.id);
     set("caller", call.caller.name || call.caller.number || this.#words.unknown);
     set("caller-number", call.caller.name ? call.caller.number : "");
     set("callee", call.callee.name || call.callee.number || call.did);
@@ -206,9 +206,7 @@ class Wall {
   }
 
   #recordingOf(callId) {
-    return [...this.#recordings.values()].find(
-      (one) => one.call_id === callId && RUNS.has(one.state),
-    );
+    return [...this.#recordings.values()].find((one) => one.call_id === callId);
   }
 
   #offers(act, call, recording) {
@@ -239,17 +237,22 @@ class Wall {
   // What is shown
 
   #matches(call) {
-    const form = new FormData(this.#root.querySelector("form"));
-    const words = form.get("words").trim().toLowerCase();
+    const { words, queue, team } = this.#sought;
     const texts = [call.caller.number, call.caller.name, call.callee.number, call.agent, call.queue];
     return (
-      (!form.get("queue") || call.queue === form.get("queue")) &&
-      (!form.get("team") || this.teams[call.agent] === form.get("team")) &&
+      (!queue || call.queue === queue) &&
+      (!team || this.teams[call.agent] === team) &&
       (!words || texts.some((text) => text?.toLowerCase().includes(words)))
     );
   }
 
+  #seek() {
+    this.#sought = Object.fromEntries(new FormData(this.#root.querySelector("form")));
+    this.#sought.words = this.#sought.words.trim().toLowerCase();
+  }
+
   #filter() {
+    this.#seek();
     for (const [id, row] of this.#rows) row.hidden = !this.#matches(this.#calls.get(id));
     this.#summarise();
   }
@@ -296,12 +299,9 @@ class Wall {
   }
 }
 
-let wall = null;
-
 /** Show the live calls in this part of the page, for as long as it is there. */
 export function mount(root) {
-  wall?.close();
-  wall = new Wall(root);
+  const wall = new Wall(root);
   wall.begin();
-  document.addEventListener("htmx:beforeSwap", () => wall?.close(), { once: true });
+  whenGone(root, () => wall.close());
 }

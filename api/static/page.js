@@ -33,6 +33,16 @@ export function toast(text, { bad = false } = {}) {
   document.querySelector(".toasts").append(note);
 }
 
+/** Do this once the element is no part of the page any more; a swap may fail, or be of another part. */
+export function whenGone(element, act) {
+  const look = () => {
+    if (element.isConnected) return;
+    document.removeEventListener("htmx:afterSwap", look);
+    act();
+  };
+  document.addEventListener("htmx:afterSwap", look);
+}
+
 document.addEventListener("htmx:load", ({ detail }) => begin(detail.elt));
 // A page that was swapped in is a new page to who hears it: begin at its heading.
 document.addEventListener("htmx:afterSettle", ({ detail }) => {

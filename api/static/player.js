@@ -4,6 +4,7 @@
  */
 import WaveSurfer from "/static/vendor/wavesurfer.js";
 import { ask } from "./http.js";
+import { whenGone } from "./page.js";
 import { duration } from "./times.js";
 
 const STEP_S = 5;
@@ -44,8 +45,7 @@ class Player {
     audio.addEventListener("error", () => this.fault(root.dataset.failed));
     const pressed = (event) => this.#pressed(event);
     document.addEventListener("keydown", pressed);
-    document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-      if (detail.target.id !== "page") return;
+    whenGone(root, () => {
       audio.pause();
       document.removeEventListener("keydown", pressed);
     });

@@ -81,7 +81,7 @@ class Editor {
     const where = this.#place(problem?.position);
     this.#told.textContent = [where, message, problem?.hint].filter(Boolean).join(" ");
     this.#told.className = "note bad code";
-    this.#when.toggleAttribute("aria-invalid", true);
+    this.#when.setAttribute("aria-invalid", "true");
   }
 
   #place(position) {
@@ -166,7 +166,6 @@ class Editor {
     const { selectionStart: at } = this.#when;
     this.#when.setRangeText(name, at - this.#word().length, at, "end");
     this.#when.focus();
-    this.#complete();
     this.#typed(this.#when);
   }
 

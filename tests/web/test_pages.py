@@ -114,6 +114,33 @@ def test_what_is_refused_is_told(admin: Person, service: Service, world: World) 
     expect(admin.page.get_by_role("alert")).to_be_visible()
 
 
+def test_a_page_that_cannot_be_had(admin: Person, service: Service, world: World) -> None:
+    """It is said, and the wall that one still sees goes on."""
+    page = admin.page
+    page.route("**/library", lambda route: route.fulfill(status=500))
+    page.get_by_role("link", name="Library").click()
+    expect(page.get_by_role("alert")).to_contain_text("The service did not answer")
+    caller = next(numbers)
+    call = world.inbound(caller=caller)
+    expect(admin.row(caller)).to_contain_text("talking")
+    call.hang_up()
+    expect(admin.row(caller)).to_have_count(0)
+
+
+def test_the_service_is_killed(admin: Person, service: Service, world: World) -> None:
+    """The wall says that it may be old, comes back by itself, and shows what happened meanwhile."""
+    page = admin.page
+    expect(page.get_by_text("Nobody is talking")).to_be_visible()
+    service.kill_role("api")
+    expect(page.get_by_text("Connection lost")).to_be_visible()
+    caller = next(numbers)
+    call = world.inbound(caller=caller)
+    expect(admin.row(caller)).to_contain_text("talking")
+    expect(page.get_by_text("Connection lost")).to_be_hidden()
+    call.hang_up()
+    expect(admin.row(caller)).to_have_count(0)
+
+
 def test_another_team_sees_nothing(
     service: Service, world: World, page: Page, browser_page: Callable[[], Page]
 ) -> None:

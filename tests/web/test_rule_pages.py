@@ -72,7 +72,7 @@ def test_what_is_wrong_is_told_in_place(admin: Person, service: Service) -> None
     expect(page.locator("[data-told]")).to_contain_text("== compares")
     expect(page.locator("[data-told]")).to_contain_text("      ^")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_label("When")).to_have_attribute("aria-invalid", "")
+    expect(page.get_by_label("When")).to_have_attribute("aria-invalid", "true")
     assert service.get("/rules")["items"] == []
 
 
