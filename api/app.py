@@ -93,10 +93,8 @@ def build_app(
         static,
     ):
         module.operations.register(app)
-    live.pages.register(app)
-    library.pages.register(app)
-    rule_pages.pages.register(app)
-    system.pages.register(app)
+    for shown in (live, library, rule_pages, system):
+        shown.pages.register(app)
     sign_in.register(app)
     return app
 

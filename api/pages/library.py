@@ -13,9 +13,10 @@ from api.auth import asker
 from api.fields import Direction, Number, RecordingState, Text, recording_fields
 from api.links import base_url
 from api.pages.journey import journey_of
-from api.pages.page import Pages, show
+from api.pages.page import Pages, show, show_notice
 from api.parts import parts
 from api.permissions import RECORDINGS_HEAR, RECORDINGS_READ
+from api.routes.recordings import get_visible
 from storage.catalogue import calls, decisions, recordings
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording
@@ -92,11 +93,13 @@ def show_library() -> Response:
 @pages.get("/recordings/<uuid:recording_id>", RECORDINGS_READ)
 def show_recording(recording_id: UUID) -> Response:
     """One recording: the player, and all that is known of it."""
+    try:
+        record = get_visible(recording_id)
+    except NoSuchRecording:
+        told = _("Look for it in the library; it may be of another team.")
+        way = ("/library", _("Library"))
+        return show_notice(_("There is no such recording"), told, 404, way=way)
     with parts().catalogue.begin() as tx:
-        try:
-            record = recordings.get_recording(tx, recording_id, agents=asker().agents)
-        except NoSuchRecording:
-            return show("missing.html", 404)
         call = calls.find_call(tx, record.call_id)
         said = decisions.find_decision(tx, record.call_id)
     return show(

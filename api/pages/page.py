@@ -3,7 +3,7 @@
     pages = Pages()
 
     @pages.get("/", CALLS_READ)
-    def show_live() -> str: …
+    def show_live() -> Response: …
 
 What one may not do is refused by the same permissions as over the API.
 """
@@ -95,7 +95,7 @@ def local_path(wanted: str) -> str:
 
 def show(template: str, status: int = 200, **values: Any) -> Response:
     """A page, with what every page shows of who is asking."""
-    g.nonce = secrets.token_urlsafe(16)
+    nonce = secrets.token_urlsafe(16)
     who = asker() if "asker" in g else None
     permissions = who.permissions if who is not None else frozenset()
     page = render_template(
@@ -107,16 +107,23 @@ def show(template: str, status: int = 200, **values: Any) -> Response:
         modes=[(mode, name) for mode, name in _modes() if MODES[mode] in permissions],
         icon=ICON.format,
         length=_length,
-        nonce=g.nonce,
+        nonce=nonce,
         language=str(get_locale()),
         direction=get_locale().text_direction,
         **values,
     )
     answered = make_response(page, status)
-    answered.headers["Content-Security-Policy"] = _policy(g.nonce)
+    answered.headers["Content-Security-Policy"] = _policy(nonce)
     # With none at all browsers say of a form that it comes from nowhere.
     answered.headers["Referrer-Policy"] = "same-origin"
     return answered
+
+
+def show_notice(
+    title: str, told: str, status: int, *, way: tuple[str, str] | None = None
+) -> Response:
+    """A page that says why there is nothing else, and where to go on: a path and its name."""
+    return show("notice.html", status, title=title, told=told, way=way)
 
 
 def _view(needs: str, handler: Handler) -> Handler:
@@ -126,7 +133,8 @@ def _view(needs: str, handler: Handler) -> Handler:
             if needs not in (OPEN, SIGNED_IN):
                 authorise(needs)
         except Forbidden:
-            return show("refused.html", 403)
+            told = _("Ask your administrator for the right, or go on with the pages above.")
+            return show_notice(_("You may not see this page"), told, 403)
         return handler(**arguments)
 
     return view

@@ -6,25 +6,24 @@ from flask import Response
 from flask_babel import gettext as _
 
 from api.auth import asker
-from api.pages.page import Pages, show
+from api.pages.page import Pages, show, show_notice
 from api.parts import parts
 from api.permissions import RULES_READ, RULES_WRITE
+from api.routes.rules import find_configured, list_all
 from api.rule_fields import Terms
-from recorder.rules import FIELDS
+from recorder.rules import FIELDS, RANK
 from storage.catalogue import rules
 from storage.records import RuleRecord
 
 pages = Pages()
 
-# As `recorder.rules.decide` has it: what beats what.
-ORDER = (("force", "never"), ("record",), ("on_demand",))
-
 
 @pages.get("/rules", RULES_READ)
 def show_rules() -> Response:
     """All rules, by what beats what."""
-    found = _all_rules()
-    groups = [[one for one in found if one.action in actions] for actions in ORDER]
+    found = list_all()
+    ranks = sorted({*RANK.values()})
+    groups = [[one for one in found if RANK[one.action] == rank] for rank in ranks]
     return show(
         "rules.html",
         groups=list(zip(_groups(), groups, strict=True)),
@@ -43,22 +42,18 @@ def show_new_rule() -> Response:
 @pages.get("/rules/<rule_id>", RULES_READ)
 def show_rule(rule_id: str) -> Response:
     """The editor, and what the rule was before."""
-    configured = next((one for one in parts().settings.rules if one.id == rule_id), None)
+    configured = find_configured(rule_id)
     if configured is not None:
         return _editor(configured, ())
     with parts().catalogue.begin() as tx:
         versions = rules.list_versions(tx, rule_id)
-    return _editor(versions[0], versions) if versions else show("missing_rule.html", 404)
-
-
-def _all_rules() -> list[RuleRecord]:
-    with parts().catalogue.begin() as tx:
-        kept = rules.list_active_rules(tx)
-    return sorted([*parts().settings.rules, *kept], key=lambda one: (one.priority, one.id))
+    if versions:
+        return _editor(versions[0], versions)
+    return show_notice(_("There is no such rule"), "", 404, way=("/rules", _("All rules")))
 
 
 def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Response:
-    others = [one for one in _all_rules() if one.enabled and (rule is None or one.id != rule.id)]
+    others = [one for one in list_all() if one.enabled and (rule is None or one.id != rule.id)]
     may_write = RULES_WRITE in asker().permissions
     return show(
         "rule.html",
@@ -79,6 +74,7 @@ def _terms(rule: RuleRecord) -> dict[str, Any]:
 
 
 def _groups() -> list[str]:
+    """Of each rank."""
     return [
         _("First of all: the first of these that matches wins"),
         _("Else: the first of these is recorded"),

@@ -1,11 +1,12 @@
 """Signing in and out."""
 
-from typing import Any, Literal
+from typing import Any
 
 from flask import Flask, Response, make_response, redirect, request
 from flask_babel import gettext as _
 from flask_limiter import Limiter, RateLimitExceeded
 from flask_limiter.util import get_remote_address
+from sqlalchemy import Connection
 
 from api.auth import asker, begin_session, forget_session, is_foreign
 from api.operation import OPEN, SIGNED_IN
@@ -35,13 +36,14 @@ def sign_in() -> Response:
         found = users.find_user(tx, name) if "\0" not in name else None
     known = is_password(password, found.password_hash if found is not None else None)
     if found is None or not known or is_foreign(request):
-        _note(name, "refused")
+        with parts().catalogue.begin() as tx:
+            _note(tx, name, "refused")
         return _form(401, _("There is nobody of this name with this password."))
     with parts().catalogue.begin() as tx:
         if is_outdated(found.password_hash):
             users.keep_hash(tx, found.id, hash_password(password))
         secret = users.begin_session(tx, found)
-    _note(name, "done")
+        _note(tx, name, "done")
     answered = make_response(redirect(local_path(request.form.get("next", "/")), 303))
     begin_session(answered, secret)
     return answered
@@ -103,13 +105,12 @@ def _signed_out() -> Response:
     return answered
 
 
-def _note(name: str, outcome: Literal["done", "refused"]) -> None:
-    with parts().catalogue.begin() as tx:
-        audit.add_audit(
-            tx,
-            actor=name.replace("\0", "")[:200],
-            action="session.begin",
-            subject=request.path,
-            outcome=outcome,
-            detail={"address": request.remote_addr},
-        )
+def _note(tx: Connection, name: str, outcome: audit.Outcome) -> None:
+    audit.add_audit(
+        tx,
+        actor=name.replace("\0", "")[:200],
+        action="session.begin",
+        subject=request.path,
+        outcome=outcome,
+        detail={"address": request.remote_addr},
+    )

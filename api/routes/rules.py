@@ -40,9 +40,7 @@ LISTS = ("variables", "headers", "tags")
 @operations.get("/rules", RULES_READ, json(RulePage), query=PageQuery, errors=(BadCursor,))
 def list_rules(query: PageQuery) -> Response:
     """List the rules in the order in which they are asked: the configuration's and the API's."""
-    with parts().catalogue.begin() as tx:
-        kept = rules.list_active_rules(tx)
-    found = sorted([*parts().settings.rules, *kept], key=_place)
+    found = list_all()
     if query.cursor is not None:
         after = decode_cursor(query.cursor, int, str)
         found = [one for one in found if _place(one) > after]
@@ -74,7 +72,7 @@ def create_rule(body: NewRule) -> Response:
 )
 def get_rule(rule_id: str, query: VersionQuery) -> Response:
     """Tell a rule as it is, or as it was in one version."""
-    configured = _find_configured(rule_id)
+    configured = find_configured(rule_id)
     if configured is not None and query.version in (None, configured.version):
         return answer(rule_fields(configured))
     with parts().catalogue.begin() as tx:
@@ -84,7 +82,7 @@ def get_rule(rule_id: str, query: VersionQuery) -> Response:
 @operations.get("/rules/<rule_id>/versions", RULES_READ, json(RuleVersions), errors=(NoSuchRule,))
 def list_rule_versions(rule_id: str) -> Response:
     """List every version of a rule, the newest first; of one that was deleted too."""
-    configured = _find_configured(rule_id)
+    configured = find_configured(rule_id)
     if configured is not None:
         return answer({"items": [rule_fields(configured)]})
     with parts().catalogue.begin() as tx:
@@ -143,12 +141,20 @@ def _record(terms: Terms, *, id_: str = "", version: int = 1) -> RuleRecord:
     return RuleRecord(**{**fields, **lists}, id=id_, version=version, origin="api")
 
 
-def _find_configured(rule_id: str) -> RuleRecord | None:
+def list_all() -> list[RuleRecord]:
+    """The rules in the order in which they are asked: the configuration's and the API's."""
+    with parts().catalogue.begin() as tx:
+        kept = rules.list_active_rules(tx)
+    return sorted([*parts().settings.rules, *kept], key=_place)
+
+
+def find_configured(rule_id: str) -> RuleRecord | None:
+    """The rule of the configuration that has this id, or None."""
     return next((one for one in parts().settings.rules if one.id == rule_id), None)
 
 
 def _refuse_configured(rule_id: str) -> None:
-    if _find_configured(rule_id) is not None:
+    if find_configured(rule_id) is not None:
         raise RuleReadOnly(f"rule {rule_id} stands in the configuration")
 
 

@@ -4,13 +4,14 @@ A rule's condition is an expression of CEL over a call as `Facts` has it. `compi
 what cannot be asked, `RuleSet.decide` asks every rule and says which of them wins.
 """
 
-from recorder.rules.decide import Asked, Decision, RuleSet
+from recorder.rules.decide import RANK, Asked, Decision, RuleSet
 from recorder.rules.expression import FIELDS, CompiledRule, compile_rule
 from recorder.rules.facts import HEADER, SOUND, VARIABLE, Facts
 
 __all__ = [
     "FIELDS",
     "HEADER",
+    "RANK",
     "SOUND",
     "VARIABLE",
     "Asked",

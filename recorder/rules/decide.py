@@ -5,7 +5,7 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ from storage.records import Action, RuleRecord
 
 Answer = Literal["matched", "not-matched", "sampled-out", "not-yet", "error"]
 # In this order an action beats those behind it.
-_RANK: dict[Action, int] = {"force": 0, "never": 0, "record": 1, "on_demand": 2}
+RANK: Mapping[Action, int] = {"force": 0, "never": 0, "record": 1, "on_demand": 2}
 _FIRST = 0
 
 
@@ -66,8 +66,8 @@ class RuleSet:
         for rule, answer in self._ask(facts, call_id):
             asked.append(answer)
             action = _acts(answer, rule, facts)
-            if action is not None and (winner is None or _RANK[action] < winner[0]):
-                winner = (_RANK[action], rule, action)
+            if action is not None and (winner is None or RANK[action] < winner[0]):
+                winner = (RANK[action], rule, action)
                 if winner[0] == _FIRST:
                     break
         if winner is None:
