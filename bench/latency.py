@@ -29,6 +29,7 @@ from lab.wire import Wire
 from lab.world import World
 from tests.pbx.watching import watch
 from tests.service import Service
+from tests.web.browsing import CHROMIUM, OPTIONS
 from tests.web.listening import Listening
 
 RATE, MICROPHONE_RATE = 8000, 48_000
@@ -76,15 +77,8 @@ def main() -> int:
     ):
         folder = Path(name)
         browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=[
-                "--no-sandbox",
-                "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-audio-capture={write_microphone(folder)}",
-                "--autoplay-policy=no-user-gesture-required",
-                "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
-            ],
+            executable_path=CHROMIUM,
+            args=[*OPTIONS, f"--use-file-for-fake-audio-capture={write_microphone(folder)}"],
         )
         service = Service(folder, world.pbx)
         service.start()

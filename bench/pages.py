@@ -35,7 +35,8 @@ from storage.catalogue import calls, users
 from storage.catalogue.engine import Catalogue
 from storage.passwords import hash_password
 from storage.records import CallRecord
-from tests.web.browsing import CHROMIUM, OPTIONS, PASSWORD
+from tests.service import processes
+from tests.web.browsing import CHROMIUM, OPTIONS, PASSWORD, fill_in
 
 PAINT_BAR_MS, CORE_BAR = 300.0, 0.20
 ROUNDS = 10
@@ -72,9 +73,7 @@ def main() -> None:
 def sign_in(page: Page, base: str) -> None:
     """As a person does."""
     page.goto(f"{base}/sign-in")
-    page.fill("#name", "bench")
-    page.fill("#password", PASSWORD)
-    page.click("button.main")
+    fill_in(page, "bench")
     page.wait_for_url(f"{base}/")
 
 
@@ -164,21 +163,9 @@ def change(catalogue: Catalogue, live: list[CallRecord]) -> None:
 
 
 def _service_cpu_s() -> float:
-    """Of all processes that serve: they are ours, and no browser's or database's."""
-    return sum(process_cpu_s(pid) for pid in _servers())
-
-
-def _servers() -> list[int]:
-    """The spawned server and its workers, by their command line."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_text() if entry.name.isdigit() else ""
-        except OSError:
-            continue
-        if "multiprocessing.spawn" in words:
-            found.append(int(entry.name))
-    return found
+    """Of the spawned server and its workers: no browser's, no database's."""
+    ours = [pid for pid, words in processes() if "multiprocessing.spawn" in " ".join(words)]
+    return sum(process_cpu_s(pid) for pid in ours)
 
 
 def _tab_cpu_s(session: object) -> float:

@@ -1,13 +1,11 @@
 """Making bearer tokens from the command line, whether or not the service runs."""
 
 from collections.abc import Sequence
-from contextlib import closing
 
 from api.permissions import PERMISSIONS
 from earwitness.config import Config
-from earwitness.embedded import embedded_database
+from earwitness.wiring import open_catalogue
 from storage.catalogue import tokens
-from storage.catalogue.engine import Catalogue
 from storage.errors import ConfigurationInvalid
 
 
@@ -23,12 +21,10 @@ def create(
     """Create a token; raises ConfigurationInvalid for what is no permission."""
     _require_permissions("--scope", scopes)
     _require_permissions("--without", without)
-    with embedded_database(config) as url, closing(Catalogue(url)) as catalogue:
-        catalogue.migrate()
-        with catalogue.begin() as tx:
-            return tokens.create_token(
-                tx, name=name, role=role, team=team, scopes=scopes, without=without
-            )
+    with open_catalogue(config) as tx:
+        return tokens.create_token(
+            tx, name=name, role=role, team=team, scopes=scopes, without=without
+        )
 
 
 def _require_permissions(option: str, given: Sequence[str]) -> None:

@@ -1,14 +1,13 @@
 """People who sign in on the web page, from the command line, whether or not the service runs."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
 from earwitness.config import Config
-from earwitness.embedded import embedded_database
+from earwitness.wiring import open_catalogue
 from storage.catalogue import users
-from storage.catalogue.engine import Catalogue
 from storage.errors import ConfigurationInvalid, UserInvalid
 from storage.passwords import hash_password
 
@@ -41,9 +40,7 @@ def tell_all(config: Config) -> list[str]:
 @contextmanager
 def _catalogue(config: Config) -> Iterator[Connection]:
     try:
-        with embedded_database(config) as url, closing(Catalogue(url)) as catalogue:
-            catalogue.migrate()
-            with catalogue.begin() as tx:
-                yield tx
+        with open_catalogue(config) as tx:
+            yield tx
     except UserInvalid as error:
         raise ConfigurationInvalid(str(error)) from error

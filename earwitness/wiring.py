@@ -3,7 +3,8 @@
 A part is imported when it is first asked for: the watcher needs no S3, the API no codecs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ from storage.errors import ConfigurationInvalid, RuleInvalid
 from storage.records import RuleRecord
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from recorder.ari import Ari
     from recorder.capture import Capture
     from recorder.decisions import RuleBook
@@ -146,6 +149,18 @@ class Parts:
     def spool(self) -> Path:
         """Where files are while they are encoded."""
         return self.config.data.directory / "spool"
+
+
+@contextmanager
+def open_catalogue(config: Config) -> "Iterator[Connection]":
+    """A transaction in the catalogue, at its newest schema, whether or not the service runs."""
+    from earwitness.embedded import embedded_database
+    from storage.catalogue.engine import Catalogue
+
+    with embedded_database(config) as url, closing(Catalogue(url)) as catalogue:
+        catalogue.migrate()
+        with catalogue.begin() as tx:
+            yield tx
 
 
 def check_rules(rules: Sequence[RuleRecord]) -> None:

@@ -104,13 +104,13 @@ class Service:
     def pids_of(self, role: str) -> list[int]:
         """The processes of a role, found by their command line."""
         ending = ["--config", str(self.config), role]
-        return [pid for pid, words in _processes() if words[-3:] == ending]
+        return [pid for pid, words in processes() if words[-3:] == ending]
 
     def pids_running(self, program: str) -> list[int]:
         """The processes of an embedded server of this service."""
         return [
             pid
-            for pid, words in _processes()
+            for pid, words in processes()
             if Path(words[0]).name == program and any(str(self.directory) in word for word in words)
         ]
 
@@ -191,7 +191,7 @@ class Service:
         return path
 
 
-def _processes() -> Iterator[tuple[int, list[str]]]:
+def processes() -> Iterator[tuple[int, list[str]]]:
     """Every process and its command line."""
     for entry in Path("/proc").iterdir():
         try:

@@ -79,7 +79,7 @@ def _with_marked_times(body: Any) -> Any:
 class Call:
     """One of very many."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, script: Script) -> None:
         self.began = _now()
         self.first, self.second = f"9{number:09}.1", f"9{number:09}.2"
         self._own = {
@@ -90,9 +90,6 @@ class Call:
             "@n@": f"{number:08x}",
             "@began@": self.began,
         }
-
-    def stand(self, script: "Script") -> None:
-        """What is listed of it."""
         self.channels = [self.fill(text) for text in script.channels]
         self.bridge = self.fill(script.bridge)
 
@@ -119,9 +116,7 @@ class Simulated:
 
     def _make(self) -> Call:
         self._made += 1
-        made = Call(self._made)
-        made.stand(self._script)
-        return made
+        return Call(self._made, self._script)
 
     # What goes on by itself
 

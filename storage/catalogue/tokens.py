@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, case, func, insert, or_, select, union
 from sqlalchemy.sql.selectable import Subquery
@@ -37,19 +38,15 @@ def create_token(
 
     `without` are permissions of its role that it does not have.
     """
-    secret = PREFIX + secrets.token_urlsafe(32)
-    tx.execute(
-        insert(token).values(
-            id=uuid7(),
-            name=name,
-            role=role,
-            team=team,
-            scopes=list(scopes),
-            without=list(without),
-            sha256=digest(secret),
-            created_at=datetime.now(UTC),
-        )
-    )
+    lists = {"scopes": list(scopes), "without": list(without)}
+    return keep_secret(tx, PREFIX, name=name, role=role, team=team, **lists)
+
+
+def keep_secret(tx: Connection, prefix: str, **values: Any) -> str:
+    """A row with a new secret that begins so; the secret itself is not kept."""
+    secret = prefix + secrets.token_urlsafe(32)
+    row = {"id": uuid7(), "sha256": _digest(secret), "created_at": datetime.now(UTC)}
+    tx.execute(insert(token).values(row | values))
     return secret
 
 
@@ -57,7 +54,7 @@ def find_token(tx: Connection, secret: str) -> TokenRecord | None:
     """Whom this bearer token stands for; None if it is not one of ours, or expired."""
     query = select(*_COLUMNS).select_from(token.outerjoin(user))
     lives = or_(token.c.expires_at.is_(None), token.c.expires_at > func.now())
-    row = tx.execute(query.where(token.c.sha256 == digest(secret), lives)).one_or_none()
+    row = tx.execute(query.where(token.c.sha256 == _digest(secret), lives)).one_or_none()
     if row is None:
         return None
     lists = {"scopes": tuple(row.scopes), "without": tuple(row.without)}
@@ -66,8 +63,7 @@ def find_token(tx: Connection, secret: str) -> TokenRecord | None:
 
 def list_agents_of_team(tx: Connection, team: str) -> frozenset[str]:
     """The names of the agents who belong to `team`."""
-    agents = _agents()
-    return frozenset(tx.scalars(select(agents.c.name).where(agents.c.team == team)))
+    return frozenset(list_teams(tx, team=team))
 
 
 def find_teams(tx: Connection, agents: Collection[str]) -> dict[str, str]:
@@ -93,6 +89,5 @@ def _agents() -> Subquery:
     return union(by_token, select(*columns[1]).where(user.c.role == "agent")).subquery()
 
 
-def digest(secret: str) -> bytes:
-    """What is kept of a secret."""
+def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()

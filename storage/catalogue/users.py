@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
-from storage.catalogue.tokens import digest
+from storage.catalogue.tokens import keep_secret
 from storage.errors import UserInvalid
 from storage.records import UserRecord, shallow
 from storage.schema import token, user
@@ -58,22 +58,16 @@ def keep_hash(tx: Connection, user_id: UUID, password_hash: str) -> None:
 def begin_session(tx: Connection, who: UserRecord) -> str:
     """A new session's secret: the only time that it can be seen. Sessions that are over go."""
     tx.execute(delete(token).where(token.c.expires_at <= func.now()))
-    secret = secrets.token_urlsafe(32)
-    now = datetime.now(UTC)
-    tx.execute(
-        insert(token).values(
-            id=uuid7(),
-            name=who.name,
-            role=who.role,
-            scopes=[],
-            sha256=digest(secret),
-            created_at=now,
-            user_id=who.id,
-            expires_at=now + SESSION_LASTS,
-            csrf=secrets.token_urlsafe(32),
-        )
+    return keep_secret(
+        tx,
+        "",
+        name=who.name,
+        role=who.role,
+        scopes=[],
+        user_id=who.id,
+        expires_at=datetime.now(UTC) + SESSION_LASTS,
+        csrf=secrets.token_urlsafe(32),
     )
-    return secret
 
 
 def end_session(tx: Connection, token_id: UUID) -> None:

@@ -23,6 +23,23 @@ OPTIONS = (
 )
 PASSWORD = "correct horse battery"
 AXE = REPOSITORY / "node_modules/axe-core/axe.min.js"
+# How loud a tone is in what `analyser` holds, in dBFS; nothing where there is none.
+LEVEL = """
+window.level = (hz) => {
+  if (!window.analyser) return -120;
+  const samples = new Float32Array(analyser.fftSize);
+  analyser.getFloatTimeDomainData(samples);
+  const rate = analyser.context.sampleRate;
+  let [re, im, weight] = [0, 0, 0];
+  samples.forEach((sample, n) => {
+    const window = 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / samples.length);
+    re += window * sample * Math.cos((2 * Math.PI * hz * n) / rate);
+    im += window * sample * Math.sin((2 * Math.PI * hz * n) / rate);
+    weight += window;
+  });
+  return 20 * Math.log10(Math.max(1e-6, (2 * Math.hypot(re, im)) / weight));
+};
+"""
 # The microphone's tone has to come through as it is, and what sounds be measured.
 LISTEN = """
 const media = navigator.mediaDevices;
@@ -39,21 +56,14 @@ AudioNode.prototype.connect = function (to, ...more) {
   }
   return connect.call(this, to, ...more);
 };
-window.level = (hz) => {
-  if (!window.analyser) return -120;
-  const samples = new Float32Array(analyser.fftSize);
-  analyser.getFloatTimeDomainData(samples);
-  const rate = analyser.context.sampleRate;
-  let [re, im, weight] = [0, 0, 0];
-  samples.forEach((sample, n) => {
-    const window = 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / samples.length);
-    re += window * sample * Math.cos((2 * Math.PI * hz * n) / rate);
-    im += window * sample * Math.sin((2 * Math.PI * hz * n) / rate);
-    weight += window;
-  });
-  return 20 * Math.log10(Math.max(1e-6, (2 * Math.hypot(re, im)) / weight));
-};
 """
+
+
+def fill_in(page: Page, name: str) -> None:
+    """The form to sign in, and send it."""
+    page.fill("#name", name)
+    page.fill("#password", PASSWORD)
+    page.click("button.main")
 
 
 class Person:
@@ -77,7 +87,7 @@ class Person:
         self.faults: list[str] = []
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("console", lambda told: self._heard(told.type, told.text))
-        page.add_init_script(LISTEN)
+        page.add_init_script(LISTEN + LEVEL)
 
     def _heard(self, kind: str, text: str) -> None:
         if kind == "error":
@@ -86,9 +96,7 @@ class Person:
     def sign_in(self, path: str = "/") -> None:
         """From the page that is wanted, over the form, to it."""
         self.page.goto(f"{self._service.url}{path}")
-        self.page.fill("#name", self.name)
-        self.page.fill("#password", PASSWORD)
-        self.page.click("button.main")
+        fill_in(self.page, self.name)
         self.page.wait_for_url(f"{self._service.url}{path}")
 
     def row(self, caller: str) -> Any:
@@ -122,4 +130,7 @@ class Person:
             self.page.set_viewport_size({"width": width, "height": height})
             for scheme in ("light", "dark"):
                 self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                self.page.wait_for_timeout(300)  # what is drawn on a canvas is drawn anew
                 self.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
+        self.page.set_viewport_size({"width": 1280, "height": 800})
+        self.page.emulate_media(color_scheme="light")

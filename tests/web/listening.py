@@ -12,9 +12,11 @@ from lab.far import Leg
 from lab.waiting import until
 from tests.pbx.talks import ABSENT_DBFS, PRESENT_DBFS
 from tests.pbx.watching import Watched
+from tests.web.browsing import LEVEL
 
 # The tone has to come through as it is, and its level be measured: no processing of the microphone.
-HTML = """<!doctype html><script type="module">
+HTML = (
+    """<!doctype html><script type="module">
 import { Spy } from "/static/spy.js";
 const media = navigator.mediaDevices;
 const ask = media.getUserMedia.bind(media);
@@ -49,20 +51,10 @@ window.begin = async (url) => {
   }
   return performance.now() - began;
 };
-window.level = (hz) => {
-  const samples = new Float32Array(analyser.fftSize);
-  analyser.getFloatTimeDomainData(samples);
-  let [re, im, weight] = [0, 0, 0];
-  samples.forEach((sample, n) => {
-    const window = 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / samples.length);
-    re += window * sample * Math.cos((2 * Math.PI * hz * n) / 16000);
-    im += window * sample * Math.sin((2 * Math.PI * hz * n) / 16000);
-    weight += window;
-  });
-  return 20 * Math.log10(Math.max(1e-6, (2 * Math.hypot(re, im)) / weight));
-};
-window.ready = true;
-</script>"""
+"""
+    + LEVEL
+    + "window.ready = true;\n</script>"
+)
 
 
 class Listening:

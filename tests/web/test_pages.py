@@ -12,7 +12,7 @@ from lab.world import World
 from tests.pbx.talks import numbers
 from tests.pbx.watching import parts_left, watch
 from tests.service import Service
-from tests.web.browsing import Person
+from tests.web.browsing import PASSWORD, Person, fill_in
 from tests.web.listening import assert_heard
 
 pytestmark = pytest.mark.pbx
@@ -183,7 +183,7 @@ def test_the_keyboard_alone(service: Service, world: World, page: Page) -> None:
     page.goto(f"{service.url}/")
     page.keyboard.type(person.name)  # the first field has the focus
     page.keyboard.press("Tab")
-    page.keyboard.type("correct horse battery")
+    page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     caller = next(numbers)
     call = world.inbound(caller=caller)
@@ -239,9 +239,7 @@ def test_signing_out_everywhere(
     here.sign_in("/library")
     there = browser_page()
     there.goto(f"{service.url}/sign-in")
-    there.fill("#name", here.name)
-    there.fill("#password", "correct horse battery")
-    there.click("button.main")
+    fill_in(there, here.name)
     there.wait_for_url(f"{service.url}/")
     page.get_by_text(here.name).click()
     page.get_by_role("button", name="Sign out everywhere").click()
