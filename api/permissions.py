@@ -12,6 +12,10 @@ CALLS_READ = "calls.read"
 RECORDINGS_READ = "recordings.read"  # metadata, manifest, waveform
 RECORDINGS_HEAR = "recordings.hear"  # the audio itself
 RECORDINGS_CONTROL = "recordings.control"  # start, pause, resume, stop, discard
+RECORDINGS_ANNOTATE = "recordings.annotate"  # tags, note, bookmarks
+RECORDINGS_HOLD = "recordings.hold"  # legal holds, and longer retention
+RECORDINGS_SHARE = "recordings.share"  # links that open without signing in
+RECORDINGS_EXPORT = "recordings.export"  # many at once, as a ZIP
 SPIES_READ = "spies.read"
 SPIES_LISTEN = "spies.listen"
 SPIES_WHISPER = "spies.whisper"
@@ -21,12 +25,18 @@ RULES_READ = "rules.read"
 RULES_WRITE = "rules.write"
 METRICS_READ = "metrics.read"
 SYSTEM_READ = "system.read"
+SYSTEM_WRITE = "system.write"
+AUDIT_READ = "audit.read"
 
 PERMISSIONS: Mapping[str, str] = {
     CALLS_READ: "see calls",
     RECORDINGS_READ: "see a recording's metadata, manifest and waveform",
     RECORDINGS_HEAR: "hear a recording",
     RECORDINGS_CONTROL: "start, pause, resume, stop and discard a recording",
+    RECORDINGS_ANNOTATE: "write tags, notes and bookmarks on a recording",
+    RECORDINGS_HOLD: "put a recording under legal hold, release it, and keep it longer",
+    RECORDINGS_SHARE: "make links that open a recording without signing in",
+    RECORDINGS_EXPORT: "export recordings with their manifests",
     SPIES_READ: "see who listens to which call, and who heard what",
     SPIES_LISTEN: "listen to a live call, heard by nobody",
     SPIES_WHISPER: "talk to the agent of a live call alone",
@@ -35,7 +45,9 @@ PERMISSIONS: Mapping[str, str] = {
     RULES_READ: "see the rules and their versions, and try drafts on past calls",
     RULES_WRITE: "add, change and delete rules",
     METRICS_READ: "read the metrics",
-    SYSTEM_READ: "see how the service is, who can sign in, and the audit trail",
+    SYSTEM_READ: "see how the service is, and its users, tokens, webhooks and failed jobs",
+    SYSTEM_WRITE: "add and end users, tokens and webhooks, and try failed jobs again",
+    AUDIT_READ: "see the audit trail, and who heard a recording",
 }
 
 # The permission that each mode of a spy needs.
@@ -49,9 +61,11 @@ _SEES_AND_HEARS = frozenset({CALLS_READ, RECORDINGS_READ, RECORDINGS_HEAR})
 
 ROLES: Mapping[str, frozenset[str]] = {
     "admin": frozenset(PERMISSIONS),
-    "compliance": _SEES_AND_HEARS | {SPIES_READ, EVENTS_READ, RULES_READ},
+    "compliance": _SEES_AND_HEARS
+    | {RECORDINGS_ANNOTATE, RECORDINGS_HOLD, RECORDINGS_SHARE, RECORDINGS_EXPORT}
+    | {SPIES_READ, EVENTS_READ, RULES_READ, AUDIT_READ},
     "supervisor": _SEES_AND_HEARS
-    | {RECORDINGS_CONTROL, SPIES_READ, EVENTS_READ}
+    | {RECORDINGS_CONTROL, RECORDINGS_ANNOTATE, SPIES_READ, EVENTS_READ}
     | frozenset(MODES.values()),
     "agent": _SEES_AND_HEARS,
 }

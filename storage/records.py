@@ -69,6 +69,25 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Bookmark:
+    """A place in a recording, in seconds from its start, that somebody wrote something at."""
+
+    id: UUID
+    at_s: float
+    text: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing of what is under a legal hold is ever deleted."""
+
+    reason: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingRecord:
     """Our promise to keep a call's audio, and what became of it."""
 
@@ -100,6 +119,8 @@ class RecordingRecord:
     announcement: str | None = None
     beep_every_s: int = 0
     note: str | None = None
+    bookmarks: tuple[Bookmark, ...] = ()
+    hold: Hold | None = None
     content_type: str | None = None
     channels: int | None = None
     sample_rate: int | None = None
@@ -217,14 +238,15 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """A person who signs in."""
+    """A person who signs in: with a password, or as a subject of the OpenID provider."""
 
     id: UUID
     name: str
     role: str
     team: str | None
     without: tuple[str, ...]
-    password_hash: str = field(repr=False)
+    password_hash: str | None = field(repr=False)
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

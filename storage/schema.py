@@ -105,6 +105,8 @@ recording = Table(
     Column("announcement", Text),
     Column("beep_every_s", Integer, nullable=False, server_default=text("0")),
     Column("note", Text),
+    Column("bookmarks", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("hold", JSONB(none_as_null=True)),
     Column("content_type", Text),
     Column("channels", SmallInteger),
     Column("sample_rate", Integer),
@@ -286,7 +288,7 @@ audit = Table(
     Index(None, "subject", "id"),
 )
 
-# A person who signs in.
+# A person who signs in: with a password, or as a subject of the OpenID provider.
 user = Table(
     "user",
     metadata,
@@ -295,7 +297,8 @@ user = Table(
     Column("role", Text, nullable=False),
     Column("team", Text),
     Column("without", ARRAY(Text), nullable=False, server_default=text("'{}'")),
-    Column("password_hash", Text, nullable=False),
+    Column("password_hash", Text),
+    Column("subject", Text, unique=True),
     Column("created_at", Instant, nullable=False),
     _one_of("role", "admin", "supervisor", "compliance", "agent"),
 )
@@ -335,4 +338,72 @@ signing_key = Table(
     Column("id", Text, primary_key=True),
     Column("private_pem", LargeBinary, nullable=False),
     Column("created_at", Instant, nullable=False),
+)
+
+# Whoever has the secret of a link hears the recording, until it ends or is revoked.
+link = Table(
+    "link",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("recording_id", ForeignKey("recording.id"), nullable=False, index=True),
+    Column("sha256", LargeBinary, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+    Column("opened", Integer, nullable=False, server_default=text("0")),
+    Column("opened_at", Instant),
+)
+
+saved_search = Table(
+    "saved_search",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("query", JSONB, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index(None, "owner", "name", unique=True),
+)
+
+# One thing done to many recordings, in the background; `narrowed` says to which.
+bulk = Table(
+    "bulk",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("action", Text, nullable=False),
+    Column("arguments", JSONB, nullable=False),
+    Column("narrowed", JSONB, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("place", Uuid),
+    Column("total", Integer, nullable=False),
+    Column("done", Integer, nullable=False, server_default=text("0")),
+    Column("refused", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("object_key", Text),
+    Column("size_bytes", BigInteger),
+    _one_of("action", "tag", "hold", "export"),
+    _one_of("state", "waiting", "running", "done", "failed"),
+    Index(None, "created_by", "id"),
+)
+
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("events", ARRAY(Text), nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("position", Text, nullable=False),
+    Column("delivered", BigInteger, nullable=False, server_default=text("0")),
+    Column("lost", BigInteger, nullable=False, server_default=text("0")),
+    Column("delivered_at", Instant),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("fault", Text),
+    Column("failed_at", Instant),
 )

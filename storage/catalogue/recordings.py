@@ -25,7 +25,7 @@ from storage import states
 from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, encode_cursor
 from storage.errors import NoSuchRecording
-from storage.records import Gap, Page, Pause, RecordingRecord
+from storage.records import Bookmark, Gap, Hold, Page, Pause, RecordingRecord
 from storage.schema import SEARCHED_WORDS, Instant, recording
 
 PEOPLE = (
@@ -259,6 +259,8 @@ def _row(record: RecordingRecord) -> dict[str, Any]:
         "tags": list(record.tags),
         "pauses": [_pause_row(pause) for pause in record.pauses],
         "gaps": [asdict(gap) for gap in record.gaps],
+        "bookmarks": [_bookmark_row(bookmark) for bookmark in record.bookmarks],
+        "hold": _hold_row(record.hold) if record.hold else None,
     }
 
 
@@ -274,6 +276,8 @@ def _record(row: RowMapping) -> RecordingRecord:
             "tags": tuple(row["tags"]),
             "pauses": tuple(_pause(pause) for pause in row["pauses"]),
             "gaps": tuple(Gap(**gap) for gap in row["gaps"]),
+            "bookmarks": tuple(_bookmark(bookmark) for bookmark in row["bookmarks"]),
+            "hold": _hold(row["hold"]) if row["hold"] else None,
         }
     )
 
@@ -281,3 +285,19 @@ def _record(row: RowMapping) -> RecordingRecord:
 def _pause(row: Mapping[str, Any]) -> Pause:
     to_at = datetime.fromisoformat(row["to_at"]) if row["to_at"] else None
     return Pause(datetime.fromisoformat(row["from_at"]), to_at, row["by"])
+
+
+def _bookmark_row(bookmark: Bookmark) -> dict[str, Any]:
+    return {**asdict(bookmark), "id": str(bookmark.id)}
+
+
+def _bookmark(bookmark: Mapping[str, Any]) -> Bookmark:
+    return Bookmark(**{**bookmark, "id": UUID(bookmark["id"])})
+
+
+def _hold_row(hold: Hold) -> dict[str, str]:
+    return {"reason": hold.reason, "by": hold.by, "at": hold.at.isoformat()}
+
+
+def _hold(hold: Mapping[str, Any]) -> Hold:
+    return Hold(hold["reason"], hold["by"], datetime.fromisoformat(hold["at"]))
