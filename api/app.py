@@ -7,7 +7,7 @@ from werkzeug.routing import BaseConverter
 from api.feed import Feed
 from api.health import StoreProbe
 from api.metrics import Metrics
-from api.pages import library, live, sign_in, system
+from api.pages import library, live, shared, sign_in, system
 from api.pages import rules as rule_pages
 from api.pages.page import choose_language, require_sign_in
 from api.parts import EXTENSION, Parts
@@ -19,6 +19,8 @@ from api.routes import (
     dialplan,
     docs,
     events,
+    keeping,
+    links,
     media,
     operational,
     recordings,
@@ -83,6 +85,8 @@ def build_app(
         calls,
         recordings,
         assurance,
+        keeping,
+        links,
         media,
         spies,
         rules,
@@ -93,7 +97,7 @@ def build_app(
         static,
     ):
         module.operations.register(app)
-    for shown in (live, library, rule_pages, system):
+    for shown in (live, library, shared, rule_pages, system):
         shown.pages.register(app)
     sign_in.register(app)
     return app

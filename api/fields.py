@@ -28,11 +28,13 @@ from storage.records import (
     Follow,
     Gap,
     Heard,
+    Hold,
     Mode,
     Page,
     Pause,
     RecordingRecord,
     SpyRecord,
+    shallow,
 )
 
 T = TypeVar("T")
@@ -185,11 +187,28 @@ class Media(Answer):
     key: str | None = Field(description="the object's key in the store")
 
 
+class Held(Answer):
+    """A legal hold: nothing of what is under it is ever deleted."""
+
+    reason: str
+    by: str
+    at: Instant
+
+
 class Retention(Answer):
-    """How long the recording is kept; there are no holds in this version."""
+    """How long the recording is kept."""
 
     expires_at: Instant | None = Field(description="null: it is kept for ever")
-    hold: None
+    hold: Held | None = Field(description="null: it is not held")
+
+
+class BookmarkPlace(Answer):
+    """A place in a recording at which somebody wrote something."""
+
+    id: UUID
+    at_s: Seconds
+    text: str
+    by: str
 
 
 class Links(Answer):
@@ -226,6 +245,7 @@ class Recording(Answer):
     gaps: list[GapSpan]
     tags: list[str]
     note: str | None
+    bookmarks: list[BookmarkPlace] = Field(description="in the order of their places")
     media: Media
     retention: Retention
     links: Links
@@ -378,10 +398,15 @@ def recording_fields(record: RecordingRecord, base_url: str) -> dict[str, Any]:
         "gaps": [_gap_fields(gap) for gap in record.gaps],
         "tags": record.tags,
         "note": record.note,
+        "bookmarks": [shallow(one) for one in sorted(record.bookmarks, key=lambda one: one.at_s)],
         "media": _media_fields(record),
-        "retention": {"expires_at": _expires_at(record), "hold": None},
+        "retention": {"expires_at": _expires_at(record), "hold": _hold_fields(record.hold)},
         "links": _links(record, base_url),
     }
+
+
+def _hold_fields(hold: Hold | None) -> dict[str, Any] | None:
+    return {**shallow(hold), "at": _utc(hold.at)} if hold is not None else None
 
 
 def _expires_at(record: RecordingRecord) -> datetime | None:

@@ -165,10 +165,16 @@ class Operations:
         return self._declare("PATCH", rule, needs, answers, body=body, errors=errors)
 
     def delete(
-        self, rule: str, needs: str, answers: Mapping[int, Told], *, errors: Errors = ()
+        self,
+        rule: str,
+        needs: str,
+        answers: Mapping[int, Told],
+        *,
+        body: type[BaseModel] | None = None,
+        errors: Errors = (),
     ) -> Callable[[Handler], Handler]:
-        """Declare what ends a thing, by DELETE."""
-        return self._declare("DELETE", rule, needs, answers, errors=errors)
+        """Declare what ends a thing, by DELETE; some want to know why."""
+        return self._declare("DELETE", rule, needs, answers, body=body, errors=errors)
 
     def register(self, app: Flask) -> None:
         """Serve them all."""

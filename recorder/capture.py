@@ -34,6 +34,7 @@ from storage.errors import (
     RecordingForbidden,
     RecordingForced,
     RecordingNotActive,
+    UnderHold,
 )
 from storage.records import (
     CallRecord,
@@ -141,9 +142,11 @@ class Capture:
         return self.settle(recording_id)
 
     def discard(self, recording_id: UUID, *, by: str) -> RecordingRecord:
-        """End the recording and keep nothing of it. Raises RecordingForced."""
+        """End the recording and keep nothing of it. Raises RecordingForced, UnderHold."""
         with self._catalogue.begin() as tx:
             _refuse_forced(tx, recording_id)
+            if recordings.lock_recording(tx, recording_id).hold is not None:
+                raise UnderHold(f"the recording {recording_id} is under a legal hold")
             now = datetime.now(UTC)
             moved = recordings.move(
                 tx, recording_id, to="discarded", ended_at=now, reason=f"discarded by {by}"

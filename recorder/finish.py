@@ -6,11 +6,12 @@ A step that was done before is found done; one that was begun is done again, wit
 since the same segments always give the same bytes. The PBX's files go last.
 """
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -20,9 +21,10 @@ from recorder.ari import Ari, AriError, AriNotFound
 from recorder.audio import NotAudio, Piece, Rendition, Span, probe_wav, render
 from recorder.capture import Capture
 from recorder.timeline import Timeline, build_timeline
+from storage import states
 from storage.catalogue import calls, recordings, segments, signing
 from storage.catalogue.engine import Catalogue
-from storage.errors import AudioUnusable, PbxUnavailable
+from storage.errors import AudioUnusable, ManifestInvalid, PbxUnavailable
 from storage.keys import ObjectKey, parse_key
 from storage.manifest import build_manifest, sign_manifest
 from storage.objects import ObjectStore
@@ -80,6 +82,19 @@ class Finisher:
     def clear(self, recording_id: UUID) -> None:
         """Delete the files of a discarded recording, on the PBX and here."""
         self._clear(self._capture.settle(recording_id), self._segments(recording_id))
+
+    def renew_manifest(self, recording_id: UUID) -> None:
+        """Sign the manifest of a stored recording anew, as the recording is now."""
+        with self._catalogue.begin() as tx:
+            recording = recordings.get_recording(tx, recording_id)
+        if recording.object_key is None or recording.state in states.DELETED:
+            return
+        key = str(parse_key(recording.object_key).manifest)
+        try:
+            waveform = json.loads(self._objects.get_bytes(key))["manifest"]["waveform"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ManifestInvalid("the manifest has no waveform") from error
+        self._put_manifest(recording, waveform)
 
     def fail(self, recording_id: UUID, reason: str) -> None:
         """The recording cannot be finished: say why, and leave all its files on the PBX."""
@@ -168,16 +183,15 @@ class Finisher:
             sha256=rendition.sha256,
         )
         self._objects.verify(key, size_bytes=rendition.size_bytes, sha256=rendition.sha256)
+        self._put_manifest(recording, rendition.waveform.to_json())
+
+    def _put_manifest(self, recording: RecordingRecord, waveform: Mapping[str, Any]) -> None:
         with self._catalogue.begin() as tx:
             signing_key = signing.get_signing_key(tx)
             parts = segments.list_segments(tx, recording.id)
-        body = build_manifest(
-            asdict(recording),
-            [asdict(segment) for segment in parts],
-            rendition.waveform.to_json(),
-        )
+        body = build_manifest(asdict(recording), [asdict(segment) for segment in parts], waveform)
         self._objects.put_bytes(
-            str(parse_key(key).manifest),
+            str(parse_key(_required(recording.object_key)).manifest),
             sign_manifest(body, signing_key),
             content_type="application/json",
         )

@@ -31,6 +31,12 @@ def clear(context: jobs.JobContext, recording_id: str) -> None:
     _attempt(context, recording_id, _finisher(context).clear, _give_up)
 
 
+@jobs.app.task(name="manifest", pass_context=True, retry=jobs.RetryBy(next_wait_s))
+def manifest(context: jobs.JobContext, recording_id: str) -> None:
+    """The manifest says what people have written on the recording since."""
+    _attempt(context, recording_id, _finisher(context).renew_manifest, _give_up_manifest)
+
+
 @jobs.app.periodic(cron="* * * * * */5")  # every 5 s: the sixth field is the seconds
 @jobs.app.task(name="retry_stalled", pass_context=True)
 async def retry_stalled(context: jobs.JobContext, timestamp: int) -> None:
@@ -71,6 +77,10 @@ def _attempt(
 
 def _give_up(recording_id: UUID, reason: str) -> None:
     log.error("recording.not-cleared", recording=str(recording_id), reason=reason)
+
+
+def _give_up_manifest(recording_id: UUID, reason: str) -> None:
+    log.error("manifest.not-renewed", recording=str(recording_id), reason=reason)
 
 
 def _finisher(context: jobs.JobContext) -> Finisher:

@@ -6,12 +6,16 @@
     ├── NoSuchRecording
     ├── NoSuchSpy
     ├── NoSuchRule
+    ├── NoSuchBookmark
+    ├── NoSuchLink
     ├── NoSuchObject                the store holds nothing under this key
     ├── CallEnded                   nothing can be recorded of, or heard on, a call that is over
     ├── NothingToRecord             the call has no leg that carries speech yet
     ├── RecordingForbidden          a rule says that the call is never recorded
     ├── RecordingForced             a rule says that the call is recorded to its end
     ├── RecordingNotActive          it has ended, or is not in the state that the request needs
+    ├── UnderHold                   nothing under a legal hold is ever deleted
+    ├── RetentionNotExtended        a recording can be kept longer, never shorter
     ├── SpyEnded                    the spy is over: it can be switched no more
     ├── BadDestination              a spy can be heard on a phone, TECH/resource, or in the browser
     ├── ModeNotPermitted            this supervisor may not use this mode
@@ -73,6 +77,18 @@ class NoSuchRule(EarwitnessError):
     error_id = "no-such-rule"
 
 
+class NoSuchBookmark(EarwitnessError):
+    """There is no bookmark of this id in the recording."""
+
+    error_id = "no-such-bookmark"
+
+
+class NoSuchLink(EarwitnessError):
+    """There is no link of this id, or it has ended."""
+
+    error_id = "no-such-link"
+
+
 class NoSuchObject(EarwitnessError):
     """The object store holds nothing under this key."""
 
@@ -107,6 +123,18 @@ class RecordingNotActive(EarwitnessError):
     """The recording is not in a state that allows this."""
 
     error_id = "recording-not-active"
+
+
+class UnderHold(EarwitnessError):
+    """The recording is under a legal hold: nothing of it is deleted."""
+
+    error_id = "under-hold"
+
+
+class RetentionNotExtended(EarwitnessError):
+    """A recording can be kept longer than before, never shorter."""
+
+    error_id = "retention-not-extended"
 
 
 class SpyEnded(EarwitnessError):

@@ -320,3 +320,20 @@ class Assurance:
     expected_s: float
     covered_s: float
     cause: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRecord:
+    """Opens a recording without signing in, until it ends or is revoked.
+
+    The secret in it is kept only as its SHA-256. `opened` is how often, `opened_at` when last.
+    """
+
+    id: UUID
+    recording_id: UUID
+    created_at: datetime
+    created_by: str
+    expires_at: datetime
+    revoked_at: datetime | None
+    opened: int
+    opened_at: datetime | None

@@ -10,6 +10,8 @@ A recording's ends that keep no audio: `aborted` (never began), `discarded` (a p
 from collections.abc import Mapping
 
 LIVE = frozenset({"requested", "recording", "paused"})
+# Nothing is left of the audio; no hold lets a recording come here.
+DELETED = frozenset({"discarded", "purged"})
 ENDS = frozenset({"stored", "purged", "aborted", "discarded", "failed"})
 
 NEXT: Mapping[str, frozenset[str]] = {

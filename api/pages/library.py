@@ -15,9 +15,9 @@ from api.links import base_url
 from api.pages.journey import journey_of
 from api.pages.page import Pages, show, show_notice
 from api.parts import parts
-from api.permissions import RECORDINGS_HEAR, RECORDINGS_READ
+from api.permissions import AUDIT_READ, RECORDINGS_HEAR, RECORDINGS_READ, RECORDINGS_SHARE
 from api.routes.recordings import get_visible
-from storage.catalogue import calls, decisions, recordings
+from storage.catalogue import audit, calls, decisions, links, recordings
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording
 from storage.records import Page, RecordingRecord
@@ -102,13 +102,19 @@ def show_recording(recording_id: UUID) -> Response:
     with parts().catalogue.begin() as tx:
         call = calls.find_call(tx, record.call_id)
         said = decisions.find_decision(tx, record.call_id)
+        may = asker().permissions
+        heard = audit.list_heard(tx, record.id, limit=AT_ONCE) if AUDIT_READ in may else ()
+        shared = links.list_links(tx, record.id) if RECORDINGS_SHARE in may else ()
     return show(
         "recording.html",
+        heard=heard,
+        links=shared,
+        now=datetime.now(UTC),
         recording=record,
         fields=recording_fields(record, base_url()),
         journey=journey_of(call) if call is not None else (),
         decision=said,
-        hears=RECORDINGS_HEAR in asker().permissions,
+        hears=RECORDINGS_HEAR in may,
         states=_states(),
     )
 

@@ -19,6 +19,7 @@ from api.permissions import RECORDINGS_HEAR, RECORDINGS_READ
 from api.ranges import Span, choose_span
 from api.routes.recordings import get_visible
 from storage import states
+from storage.catalogue import audit
 from storage.errors import (
     AudioNotStored,
     ManifestInvalid,
@@ -104,8 +105,10 @@ class Audio:
 )
 def get_audio(recording_id: UUID, query: AudioQuery) -> Response:
     """Hear a recording: a redirect to the object store, or with `stream` the bytes from here."""
-    audio = Audio.of(get_visible(recording_id))
-    return _stream(audio, query.download) if query.stream else _redirect(audio, query.download)
+    audio, by = Audio.of(get_visible(recording_id)), asker().name
+    if query.stream:
+        return stream_audio(audio, download=query.download, by=by)
+    return _redirect(audio, download=query.download, by=by)
 
 
 @operations.get(
@@ -116,11 +119,7 @@ def get_audio(recording_id: UUID, query: AudioQuery) -> Response:
 )
 def get_waveform(recording_id: UUID) -> Response:
     """Tell the peaks of each side, and its spans of talk and silence."""
-    document = _read_manifest(recording_id)
-    try:
-        return answer(json_text.loads(document)["manifest"]["waveform"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ManifestInvalid("the manifest has no waveform") from error
+    return tell_waveform(Audio.of(get_visible(recording_id)))
 
 
 @operations.get(
@@ -134,7 +133,7 @@ def get_waveform(recording_id: UUID) -> Response:
 )
 def get_manifest(recording_id: UUID) -> Response:
     """Tell the signed manifest: all that is known of the recording, as it was when stored."""
-    document = _read_manifest(recording_id)
+    document = _read_manifest(Audio.of(get_visible(recording_id)))
     found = Response(document, content_type=JSON)
     found.set_etag(hashlib.sha256(document).hexdigest())
     found.make_conditional(request)
@@ -147,23 +146,34 @@ def _refuse_unstored(record: RecordingRecord) -> None:
     raise AudioNotStored(f"the recording is {record.state}: there is no audio")
 
 
-def _read_manifest(recording_id: UUID) -> bytes:
-    audio = Audio.of(get_visible(recording_id))
+def tell_waveform(audio: Audio) -> Response:
+    """The waveform, as the manifest has it. Raises ManifestInvalid, and what the store raises."""
+    try:
+        return answer(json_text.loads(_read_manifest(audio))["manifest"]["waveform"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ManifestInvalid("the manifest has no waveform") from error
+
+
+def _read_manifest(audio: Audio) -> bytes:
     return parts().objects.get_bytes(str(parse_key(audio.key).manifest))
 
 
-def _redirect(audio: Audio, download: bool) -> Response:
+def _redirect(audio: Audio, *, download: bool, by: str) -> Response:
     url = parts().objects.presign(
         audio.key,
         expires_in_s=PRESIGNED_FOR_S,
         download_name=audio.file_name if download else None,
         content_type=audio.content_type,
     )
-    _note_heard(audio, None)
+    _note_heard(audio, None, by)
     return Response(status=302, headers={"Location": url})
 
 
-def _stream(audio: Audio, download: bool) -> Response:
+def stream_audio(audio: Audio, *, download: bool, by: str) -> Response:
+    """The bytes that the request wants, heard by this one.
+
+    Raises RangeNotSatisfiable, ObjectMismatch, and what the store raises.
+    """
     if request.if_none_match.contains_weak(audio.sha256):
         return _with_headers(Response(status=304), audio, download)
     if request.method == "HEAD":  # told by the catalogue; a range is for GET alone
@@ -176,7 +186,7 @@ def _stream(audio: Audio, download: bool) -> Response:
     )
     answered = _with_headers(_described(audio, span), audio, download)
     _fill(answered, audio, span)
-    _note_heard(audio, span)
+    _note_heard(audio, span, by)
     return answered
 
 
@@ -210,11 +220,10 @@ def _fill(answered: Response, audio: Audio, span: Span | None) -> None:
         answered.call_on_close(opening.pop_all().close)
 
 
-def _note_heard(audio: Audio, span: Span | None) -> None:
-    if request.method == "GET":
-        log.info(
-            "recording.heard",
-            recording=str(audio.recording_id),
-            token=asker().name,
-            range=span.content_range if span else None,
-        )
+def _note_heard(audio: Audio, span: Span | None, by: str) -> None:
+    if request.method != "GET":
+        return
+    told = {"range": span.content_range if span else None}
+    log.info("recording.heard", recording=str(audio.recording_id), token=by, **told)
+    with parts().catalogue.begin() as tx:
+        audit.note_heard(tx, audio.recording_id, actor=by, detail=told)

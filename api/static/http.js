@@ -1,6 +1,11 @@
 /** The API, asked as who is signed in; what it refuses is an Error that says why, with `problem`. */
-export async function ask(method, path, body) {
-  const response = await fetch(`/api/v1${path}`, {
+export function ask(method, path, body) {
+  return send(method, `/api/v1${path}`, body);
+}
+
+/** As `ask`, of any path of ours. */
+export async function send(method, path, body) {
+  const response = await fetch(path, {
     method,
     headers: {
       Accept: "application/json",

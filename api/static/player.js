@@ -3,7 +3,7 @@
  * begins at once; the audio comes in ranges, as it is played.
  */
 import WaveSurfer from "/static/vendor/wavesurfer.js";
-import { ask } from "./http.js";
+import { send } from "./http.js";
 import { whenGone } from "./page.js";
 import { duration } from "./times.js";
 
@@ -16,7 +16,7 @@ export async function mount(root) {
   const audio = root.querySelector("audio");
   const player = new Player(root, audio);
   try {
-    player.draw(await ask("GET", root.dataset.waveform));
+    player.draw(await send("GET", root.dataset.waveform));
   } catch (error) {
     player.fault(error.message);
   }

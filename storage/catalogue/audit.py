@@ -1,7 +1,7 @@
 """The audit trail: who did what to what, and what was refused."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -13,6 +13,9 @@ from storage.records import AuditRecord, Page
 from storage.schema import audit
 
 Outcome = Literal["done", "refused"]
+
+HEARD = "recording.heard"
+ONE_HEARING = timedelta(minutes=15)
 
 
 def add_audit(
@@ -39,6 +42,31 @@ def add_audit(
             detail=dict(detail),
         )
     )
+
+
+def note_heard(
+    tx: Connection, recording_id: UUID, *, actor: str, detail: Mapping[str, Any]
+) -> None:
+    """Write down that `actor` heard the recording; what a player asks for in parts is one hearing.
+
+    Asked for again within `ONE_HEARING`, it is the same hearing.
+    """
+    query = select(audit.c.id).where(
+        audit.c.subject == str(recording_id),
+        audit.c.actor == actor,
+        audit.c.action == HEARD,
+        audit.c.at > datetime.now(UTC) - ONE_HEARING,
+    )
+    if tx.scalar(query.limit(1)) is None:
+        subject = str(recording_id)
+        add_audit(tx, actor=actor, action=HEARD, subject=subject, outcome="done", detail=detail)
+
+
+def list_heard(tx: Connection, recording_id: UUID, *, limit: int) -> tuple[AuditRecord, ...]:
+    """Who heard the recording, newest first."""
+    query = select(audit).where(audit.c.subject == str(recording_id), audit.c.action == HEARD)
+    rows = tx.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings()
+    return tuple(AuditRecord(**row) for row in rows)
 
 
 def list_audit(tx: Connection, *, limit: int, cursor: str | None = None) -> Page[AuditRecord]:

@@ -40,6 +40,10 @@ PEOPLE = (
 )
 
 
+# What people write on a recording, whatever its state.
+ANNOTATIONS = ("tags", "note", "bookmarks", "retention_days", "hold")
+
+
 @dataclass(frozen=True, slots=True)
 class RecordingFilter:
     """What a list of recordings is narrowed to; None means not narrowed.
@@ -158,6 +162,25 @@ def close_pause(tx: Connection, recording_id: UUID, *, at: datetime) -> Recordin
     return _change(tx, recording_id, ["paused"], state="recording", pauses=_closed_pauses(at))
 
 
+def lock_recording(
+    tx: Connection, recording_id: UUID, *, agents: Collection[str] | None = None
+) -> RecordingRecord:
+    """As `get_recording`; nobody else changes the row before the transaction ends."""
+    tx.execute(select(recording.c.id).where(recording.c.id == recording_id).with_for_update())
+    return get_recording(tx, recording_id, agents=agents)
+
+
+def annotate(tx: Connection, record: RecordingRecord) -> None:
+    """Keep what people have written: tags, note, bookmarks, retention and hold; nothing else.
+
+    Lock the recording first.
+    """
+    row = _row(record)
+    written = {name: row[name] for name in ANNOTATIONS}
+    tx.execute(update(recording).where(recording.c.id == record.id).values(written))
+    _tell(tx, record, "changed")
+
+
 def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> None:
     """Bring what is known of the call's parties to its recordings that still run."""
     tx.execute(
@@ -182,10 +205,11 @@ def mean_bytes_per_second(tx: Connection) -> float | None:
 def _change(
     tx: Connection, recording_id: UUID, sources: Collection[str], *, state: str, **columns: Any
 ) -> RecordingRecord | None:
-    """Change the recording's state if it is one of `sources`; None if it is not."""
+    """Change the recording's state if it is one of `sources`, and no hold forbids it; else None."""
+    may_be_gone = [recording.c.hold.is_(None)] if state in states.DELETED else []
     statement = (
         update(recording)
-        .where(recording.c.id == recording_id, recording.c.state.in_(sources))
+        .where(recording.c.id == recording_id, recording.c.state.in_(sources), *may_be_gone)
         .values(state=state, **columns)
         .returning(recording)
     )
@@ -197,10 +221,10 @@ def _change(
     return record
 
 
-def _tell(tx: Connection, record: RecordingRecord) -> None:
+def _tell(tx: Connection, record: RecordingRecord, what: str | None = None) -> None:
     names = ("call_id", "pbx", "state", "agent", "reason")
     facts = {"id": str(record.id)} | {name: getattr(record, name) for name in names}
-    events.add_event(tx, f"recording.{record.state}", facts, agent=record.agent)
+    events.add_event(tx, f"recording.{what or record.state}", facts, agent=record.agent)
 
 
 def _closed_pauses(at: datetime) -> ColumnElement[Any]:

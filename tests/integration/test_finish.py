@@ -5,6 +5,7 @@ fails, or a worker dies, that is one more thing which the real store does at tha
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,7 @@ from recorder import names, tasks
 from recorder.ari import Ari, AriUnavailable
 from recorder.capture import Capture
 from recorder.finish import Finisher
+from recorder.keeping import Keeper
 from recorder.retry import next_wait_s
 from storage import jobs
 from storage.catalogue import calls, events, recordings, segments, signing
@@ -577,6 +579,36 @@ def test_a_job_that_cannot_succeed_ends(scene: Scene, database_url: str) -> None
     run_jobs(scene, database_url, scene.finisher())
     assert scene.now().state == "failed"
     assert [job["status"] for job in jobs_of(scene)] == ["failed"]
+
+
+def test_what_people_wrote_comes_into_the_manifest(scene: Scene, database_url: str) -> None:
+    """Note, bookmark and hold of a stored recording are signed; the audio is as it was."""
+    scene.capture_both()
+    scene.finish()
+    audio = scene.objects.get_bytes(str(scene.now().object_key))
+    keeper = Keeper(scene.catalogue, "officer", None)
+    keeper.change(scene.recording.id, {"note": "rück ruf", "tags": ("vip",)})
+    keeper.add_bookmark(scene.recording.id, 1.5, "here")
+    keeper.hold(scene.recording.id, "case 4711")
+    run_jobs(scene, database_url, scene.finisher())
+    stored = scene.assert_stored()
+    signed = json.loads(scene.objects.get_bytes(manifest_key(stored)))["manifest"]
+    assert signed["recording"]["note"] == "rück ruf"
+    assert signed["recording"]["bookmarks"][0]["text"] == "here"
+    assert signed["recording"]["hold"]["reason"] == "case 4711"
+    assert len(signed["waveform"]["peaks"]) == 2
+    assert scene.objects.get_bytes(str(stored.object_key)) == audio
+
+
+def test_written_before_it_is_stored(scene: Scene, database_url: str) -> None:
+    """A note on a captured recording is in the manifest, whatever the worker had read before."""
+    scene.capture_both()
+    defer(scene, tasks.finish)
+    Keeper(scene.catalogue, "officer", None).change(scene.recording.id, {"note": "early"})
+    run_jobs(scene, database_url, scene.finisher())
+    stored = scene.assert_stored()
+    signed = json.loads(scene.objects.get_bytes(manifest_key(stored)))["manifest"]
+    assert signed["recording"]["note"] == "early"
 
 
 def test_a_discard_is_carried_out_by_a_job(build: Callable[..., Scene], database_url: str) -> None:

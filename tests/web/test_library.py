@@ -7,10 +7,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from lab.far import AGENT_HZ, CUSTOMER_HZ
+from lab.waiting import until
 from lab.world import World
 from tests.pbx.talks import numbers
 from tests.service import Service
-from tests.web.browsing import Person
+from tests.web.browsing import LEVEL, LISTEN, Person
 
 pytestmark = pytest.mark.pbx
 
@@ -102,6 +103,42 @@ def test_the_keys(officer: Person, service: Service, recorded: tuple[str, str]) 
     expect(page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press(" ")
     expect(page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "false")
+
+
+def test_bookmark_it_and_share_it(
+    officer: Person,
+    service: Service,
+    browser_page: Callable[[], Page],
+    recorded: tuple[str, str],
+) -> None:
+    """A place is kept with a word; who has the link hears it, and that is written down."""
+    page, (recording_id, caller) = officer.page, recorded
+    page.goto(f"{service.url}/recordings/{recording_id}")
+    page.get_by_label("Position").fill("4")
+    page.keyboard.press("b")
+    page.keyboard.type("the order")
+    page.keyboard.press("Enter")
+    place = page.get_by_role("button", name="0:04")
+    expect(page.locator("[data-bookmarks] i")).to_have_count(1)
+    page.get_by_label("Position").fill("0")
+    place.click()
+    expect(page.locator("[data-now]")).to_have_text("0:04")
+    page.get_by_role("button", name="Make a link").click()
+    expect(page.get_by_label("The link", exact=True)).to_have_value(re.compile("/shared/"))
+    other = browser_page()
+    other.add_init_script(LISTEN + LEVEL)
+    other.goto(page.get_by_label("The link", exact=True).input_value())
+    expect(other.locator("main")).not_to_contain_text(caller)
+    other.get_by_label("Hear", exact=True).select_option(label="Customer")
+    other.get_by_role("button", name="Play").click()
+    until(lambda: other.evaluate("hz => level(hz)", C) > -35)
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.locator("#links")).to_contain_text("revoked")
+    other.reload()
+    expect(other.get_by_text("opens nothing any more")).to_be_visible()
+    page.reload()
+    expect(page.locator("main")).to_contain_text("link 0")
+    assert officer.faults == []
 
 
 def test_the_bar_stays(service: Service, world: World, page: Page) -> None:

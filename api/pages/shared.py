@@ -1,0 +1,63 @@
+"""A recording that somebody has shared: heard without signing in, as long as the link opens."""
+
+from flask import Response, request
+from flask_babel import gettext as _
+
+from api.fields import recording_fields
+from api.links import base_url
+from api.operation import OPEN
+from api.pages.page import Pages, show, show_notice
+from api.parts import parts
+from api.routes.media import Audio, stream_audio, tell_waveform
+from storage.catalogue import audit, links, recordings
+from storage.errors import AudioNotStored, NoSuchLink
+from storage.records import LinkRecord, RecordingRecord
+
+pages = Pages()
+
+
+@pages.get("/shared/<secret>", OPEN)
+def show_shared(secret: str) -> Response:
+    """The player, and nothing of who spoke with whom; each opening is audited."""
+    try:
+        link, record = _find_shared(secret)
+        Audio.of(record)
+    except (NoSuchLink, AudioNotStored):
+        told = _("It has ended, or was revoked. Ask who sent it to you for a new one.")
+        return show_notice(_("This link opens nothing any more"), told, 404)
+    with parts().catalogue.begin() as tx:
+        links.note_opened(tx, link.id)
+        audit.add_audit(
+            tx,
+            actor=_name(link),
+            action="link.open",
+            subject=str(record.id),
+            outcome="done",
+            detail={"address": request.remote_addr},
+        )
+    fields = recording_fields(record, base_url())
+    return show("shared.html", link=link, recording=record, fields=fields, path=request.path)
+
+
+@pages.get("/shared/<secret>/audio", OPEN)
+def hear_shared(secret: str) -> Response:
+    """The bytes, in ranges."""
+    link, record = _find_shared(secret)
+    return stream_audio(Audio.of(record), download=False, by=_name(link))
+
+
+@pages.get("/shared/<secret>/waveform", OPEN)
+def draw_shared(secret: str) -> Response:
+    """What the player draws."""
+    return tell_waveform(Audio.of(_find_shared(secret)[1]))
+
+
+def _find_shared(secret: str) -> tuple[LinkRecord, RecordingRecord]:
+    with parts().catalogue.begin() as tx:
+        link = links.get_link(tx, secret)
+        return link, recordings.get_recording(tx, link.recording_id)
+
+
+def _name(link: LinkRecord) -> str:
+    """Whoever has the link, in the audit trail."""
+    return f"link {link.id}"

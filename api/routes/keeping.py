@@ -1,0 +1,102 @@
+"""What people write on a recording: tags, notes, bookmarks; how long it is kept, and holds."""
+
+from uuid import UUID
+
+from flask import Response
+
+from api.auth import asker, authorise
+from api.errors import RequestInvalid
+from api.fields import BookmarkPlace, Recording, recording_fields
+from api.keeping_fields import ChangedRecording, NewBookmark, Reasoned
+from api.links import base_url
+from api.operation import Operations, Told, answer, json
+from api.parts import parts
+from api.permissions import RECORDINGS_ANNOTATE, RECORDINGS_HOLD
+from api.routes.recordings import get_visible
+from recorder.keeping import Keeper
+from storage.errors import NoSuchBookmark, NoSuchRecording, RetentionNotExtended
+from storage.records import RecordingRecord, shallow
+
+operations = Operations("/api/v1", tag="recordings")
+
+MOST_BOOKMARKS = 500
+
+
+@operations.patch(
+    "/recordings/<uuid:recording_id>",
+    RECORDINGS_ANNOTATE,
+    json(Recording),
+    body=ChangedRecording,
+    errors=(NoSuchRecording, RetentionNotExtended),
+)
+def change_recording(recording_id: UUID, body: ChangedRecording) -> Response:
+    """Change tags and note; or keep the recording longer, which needs `recordings.hold`."""
+    changes = body.changes()
+    if "retention_days" in changes:
+        authorise(RECORDINGS_HOLD)
+    return _told(_keeper().change(recording_id, changes))
+
+
+@operations.post(
+    "/recordings/<uuid:recording_id>/bookmarks",
+    RECORDINGS_ANNOTATE,
+    {201: Told("The bookmark was made.", BookmarkPlace)},
+    body=NewBookmark,
+    errors=(NoSuchRecording,),
+)
+def create_bookmark(recording_id: UUID, body: NewBookmark) -> Response:
+    """Write something at a place of the recording."""
+    record = get_visible(recording_id)
+    if record.duration_s is not None and body.at_s > record.duration_s:
+        _refuse("at_s", f"the recording is {record.duration_s:.1f} s long")
+    if len(record.bookmarks) >= MOST_BOOKMARKS:
+        _refuse("text", f"a recording has at most {MOST_BOOKMARKS} bookmarks")
+    made = _keeper().add_bookmark(recording_id, body.at_s, body.text).bookmarks[-1]
+    return answer(shallow(made), 201)
+
+
+@operations.delete(
+    "/recordings/<uuid:recording_id>/bookmarks/<uuid:bookmark_id>",
+    RECORDINGS_ANNOTATE,
+    json(Recording),
+    errors=(NoSuchRecording, NoSuchBookmark),
+)
+def delete_bookmark(recording_id: UUID, bookmark_id: UUID) -> Response:
+    """Remove a bookmark; the audit trail keeps what it said."""
+    return _told(_keeper().remove_bookmark(recording_id, bookmark_id))
+
+
+@operations.put(
+    "/recordings/<uuid:recording_id>/hold",
+    RECORDINGS_HOLD,
+    json(Recording),
+    body=Reasoned,
+    errors=(NoSuchRecording,),
+)
+def hold_recording(recording_id: UUID, body: Reasoned) -> Response:
+    """Put the recording under legal hold: nothing of it is deleted, whatever its retention says."""
+    return _told(_keeper().hold(recording_id, body.reason))
+
+
+@operations.delete(
+    "/recordings/<uuid:recording_id>/hold",
+    RECORDINGS_HOLD,
+    json(Recording),
+    body=Reasoned,
+    errors=(NoSuchRecording,),
+)
+def release_recording(recording_id: UUID, body: Reasoned) -> Response:
+    """Release the hold; the audit trail keeps it and both reasons."""
+    return _told(_keeper().release(recording_id, body.reason))
+
+
+def _keeper() -> Keeper:
+    return Keeper(parts().catalogue, asker().name, asker().agents)
+
+
+def _told(record: RecordingRecord) -> Response:
+    return answer(recording_fields(record, base_url()))
+
+
+def _refuse(field: str, told: str) -> None:
+    raise RequestInvalid([{"loc": ["body", field], "msg": told}])

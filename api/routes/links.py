@@ -1,0 +1,81 @@
+"""Links that open a recording without signing in; each opening is audited."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from flask import Response
+
+from api.auth import asker, authorise
+from api.keeping_fields import NewLink, SharedLink, SharedLinks, link_fields
+from api.links import base_url
+from api.operation import Operations, Told, answer, json
+from api.parts import parts
+from api.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
+from api.routes.media import Audio
+from api.routes.recordings import get_visible
+from storage.catalogue import audit, links
+from storage.errors import AudioNotStored, NoSuchLink, NoSuchRecording
+
+operations = Operations("/api/v1", tag="links")
+
+
+@operations.post(
+    "/recordings/<uuid:recording_id>/links",
+    RECORDINGS_SHARE,
+    {201: Told("The link was made; its `url` is told now, and never again.", SharedLink)},
+    body=NewLink,
+    errors=(NoSuchRecording, AudioNotStored),
+)
+def create_link(recording_id: UUID, body: NewLink) -> Response:
+    """Make a link that opens the recording without signing in, until it ends or is revoked."""
+    authorise(RECORDINGS_HEAR)
+    Audio.of(get_visible(recording_id))
+    with parts().catalogue.begin() as tx:
+        made, secret = links.create_link(
+            tx, recording_id, by=asker().name, expires_in=timedelta(seconds=body.expires_in_s)
+        )
+        audit.add_audit(
+            tx,
+            actor=asker().name,
+            action="link.create",
+            subject=str(recording_id),
+            outcome="done",
+            detail={"link": str(made.id), "expires_at": made.expires_at.isoformat()},
+        )
+    return answer(link_fields(made, f"{base_url()}/shared/{secret}"), 201)
+
+
+@operations.get(
+    "/recordings/<uuid:recording_id>/links",
+    RECORDINGS_SHARE,
+    json(SharedLinks),
+    errors=(NoSuchRecording,),
+)
+def list_links(recording_id: UUID) -> Response:
+    """List the links to the recording, how often each was opened, and when last."""
+    get_visible(recording_id)
+    with parts().catalogue.begin() as tx:
+        found = links.list_links(tx, recording_id)
+    return answer({"items": [link_fields(one) for one in found]})
+
+
+@operations.delete(
+    "/recordings/<uuid:recording_id>/links/<uuid:link_id>",
+    RECORDINGS_SHARE,
+    {204: Told("It opens nothing any more.")},
+    errors=(NoSuchRecording, NoSuchLink),
+)
+def revoke_link(recording_id: UUID, link_id: UUID) -> Response:
+    """Revoke a link; harmless to repeat."""
+    get_visible(recording_id)
+    with parts().catalogue.begin() as tx:
+        links.revoke_link(tx, recording_id, link_id)
+        audit.add_audit(
+            tx,
+            actor=asker().name,
+            action="link.revoke",
+            subject=str(recording_id),
+            outcome="done",
+            detail={"link": str(link_id)},
+        )
+    return Response(status=204)

@@ -1,0 +1,63 @@
+"""Links that open a recording without signing in: 256 random bits, kept as their SHA-256 alone."""
+
+import hashlib
+import secrets
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, func, insert, select, update
+from uuid_utils.compat import uuid7
+
+from storage.errors import NoSuchLink
+from storage.records import LinkRecord
+from storage.schema import link
+
+_COLUMNS = [link.c[field.name] for field in fields(LinkRecord)]
+_LIVES = (link.c.revoked_at.is_(None), link.c.expires_at > func.now())
+
+
+def create_link(
+    tx: Connection, recording_id: UUID, *, by: str, expires_in: timedelta
+) -> tuple[LinkRecord, str]:
+    """A new link and its secret: the only time that it can be seen."""
+    secret = secrets.token_urlsafe(32)
+    now = datetime.now(UTC)
+    made = LinkRecord(uuid7(), recording_id, now, by, now + expires_in, None, 0, None)
+    row = {name: getattr(made, name) for name in made.__slots__}
+    tx.execute(insert(link).values(row | {"sha256": _digest(secret)}))
+    return made, secret
+
+
+def list_links(tx: Connection, recording_id: UUID) -> tuple[LinkRecord, ...]:
+    """The links of a recording, newest first, the ended ones too."""
+    query = select(*_COLUMNS).where(link.c.recording_id == recording_id)
+    rows = tx.execute(query.order_by(link.c.id.desc())).mappings()
+    return tuple(LinkRecord(**row) for row in rows)
+
+
+def revoke_link(tx: Connection, recording_id: UUID, link_id: UUID) -> None:
+    """It opens nothing any more; a repeat is harmless. Raises NoSuchLink."""
+    revoked_at = func.coalesce(link.c.revoked_at, func.now())
+    where = (link.c.id == link_id, link.c.recording_id == recording_id)
+    if not tx.execute(update(link).where(*where).values(revoked_at=revoked_at)).rowcount:
+        raise NoSuchLink(f"there is no link {link_id} to this recording")
+
+
+def get_link(tx: Connection, secret: str) -> LinkRecord:
+    """The link of this secret; NoSuchLink where there is none, or it opens nothing any more."""
+    query = select(*_COLUMNS).where(link.c.sha256 == _digest(secret), *_LIVES)
+    row = tx.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NoSuchLink("this link has ended, or never was")
+    return LinkRecord(**row)
+
+
+def note_opened(tx: Connection, link_id: UUID) -> None:
+    """Somebody has opened it."""
+    counted = {"opened": link.c.opened + 1, "opened_at": func.now()}
+    tx.execute(update(link).where(link.c.id == link_id).values(counted))
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,293 @@
+"""What people write on a recording, holds, links that are shared, and who heard it."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from api_client import NOW, ApiClient, build_recording
+from sqlalchemy import text
+from werkzeug.test import Client
+
+from recorder.audio.waveform import Waveform
+from storage import states
+from storage.catalogue import audit, events, recordings
+from storage.catalogue.engine import Catalogue
+from storage.keys import ObjectKey
+from storage.manifest import SigningKey, build_manifest, sign_manifest
+from storage.objects import S3ObjectStore
+from storage.records import RecordingRecord
+
+Keep = Callable[..., RecordingRecord]
+AUDIO = os.urandom(300_000)
+
+
+@pytest.fixture
+def keep(catalogue: Catalogue) -> Keep:
+    """Writes a recording down."""
+
+    def make(**fields: Any) -> RecordingRecord:
+        record = build_recording(
+            **{"agent": "2001", "state": "stored", "duration_s": 60.0, **fields}
+        )
+        with catalogue.begin() as tx:
+            recordings.create_recording(tx, record)
+        return record
+
+    return make
+
+
+@pytest.fixture
+def heard(keep: Keep, objects: S3ObjectStore) -> RecordingRecord:
+    """A recording whose audio is in the store."""
+    id_ = build_recording().id
+    key = ObjectKey.of("main", NOW, id_, "opus")
+    objects.put_bytes(str(key), AUDIO, content_type="audio/ogg", metadata={})
+    waveform = Waveform(0.1, peaks=((1,),), talk=((),), silence=((),), level_dbfs=(-20.0,))
+    body = build_manifest({"id": id_}, [], waveform.to_json())
+    document = sign_manifest(body, SigningKey.generate())
+    objects.put_bytes(str(key.manifest), document, content_type="application/json", metadata={})
+    return keep(
+        id=id_,
+        object_key=str(key),
+        content_type="audio/ogg",
+        size_bytes=len(AUDIO),
+        sha256=hashlib.sha256(AUDIO).hexdigest(),
+    )
+
+
+@pytest.fixture
+def officer(client: ApiClient, make_token: Callable[..., str]) -> ApiClient:
+    """A compliance officer of a name that nobody else has."""
+    return client.as_holder_of(make_token(name=f"officer-{uuid4()}", role="compliance"))
+
+
+def path(record: RecordingRecord, more: str = "") -> str:
+    """Where the recording is."""
+    return f"/api/v1/recordings/{record.id}{more}"
+
+
+def actions(catalogue: Catalogue, record: RecordingRecord) -> list[str]:
+    """What the audit trail says was done to it, oldest first."""
+    query = text("SELECT action FROM audit WHERE subject = :id ORDER BY id")
+    with catalogue.begin() as tx:
+        return list(tx.scalars(query, {"id": str(record.id)}))
+
+
+def waiting(catalogue: Catalogue, record: RecordingRecord) -> list[str]:
+    """The jobs that wait for it."""
+    query = text("SELECT task_name FROM procrastinate_jobs WHERE args->>'recording_id' = :id")
+    with catalogue.begin() as tx:
+        return list(tx.scalars(query, {"id": str(record.id)}))
+
+
+def test_note_and_tags(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> None:
+    """They are kept, told, found, audited and told of; the manifest is to be signed anew."""
+    record = keep(tags=("old",))
+    with catalogue.begin() as tx:
+        before = events.newest_event_id(tx)
+    note, tags = "Kundin fragte nach Zürich", ["complaint", "vip", "complaint"]
+    answered = officer.patch(path(record), json={"note": f" {note} ", "tags": tags})
+    assert answered.status_code == 200
+    assert answered.json["note"] == note
+    assert answered.json["tags"] == ["complaint", "vip"]
+    found = officer.get("/api/v1/recordings?q=zürich&tag=vip").json["items"]
+    assert [one["id"] for one in found] == [str(record.id)]
+    assert actions(catalogue, record) == ["recording.change"]
+    assert waiting(catalogue, record) == ["manifest"]
+    with catalogue.begin() as tx:
+        told = [one.type for one in events.list_events(tx, before, 10)]
+    assert told == ["recording.changed"]
+    assert officer.patch(path(record), json={"note": ""}).json["note"] is None
+    assert officer.get(path(record)).json["tags"] == ["complaint", "vip"]
+
+
+def test_nothing_changed_is_nothing_done(
+    officer: ApiClient, catalogue: Catalogue, keep: Keep
+) -> None:
+    """A repeat leaves no trace, and needs no new manifest."""
+    record = keep(note="as it is")
+    assert officer.patch(path(record), json={"note": "as it is"}).status_code == 200
+    assert actions(catalogue, record) == waiting(catalogue, record) == []
+
+
+@pytest.mark.parametrize("state", sorted(states.LIVE))
+def test_while_it_is_recorded(
+    officer: ApiClient, catalogue: Catalogue, keep: Keep, state: str
+) -> None:
+    """What is written during the call is kept; the manifest is not there yet."""
+    record = keep(state=state)
+    assert officer.patch(path(record), json={"note": "early"}).json["note"] == "early"
+    assert officer.get(path(record)).json["state"] == state
+    assert waiting(catalogue, record) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status"),
+    [(30, 31, 200), (30, None, 200), (30, 29, 409), (None, 30, 409), (30, 30, 200), (30, 0, 422)],
+)
+def test_retention_is_only_extended(
+    officer: ApiClient, keep: Keep, before: int | None, after: int | None, status: int
+) -> None:
+    """Longer is possible, shorter never."""
+    record = keep(retention_days=before)
+    assert officer.patch(path(record), json={"retention_days": after}).status_code == status
+    kept = after if status == 200 else before
+    expires = officer.get(path(record)).json["retention"]["expires_at"]
+    assert (expires is None) == (kept is None)
+    if kept is not None:
+        assert expires.startswith(f"{NOW + timedelta(days=kept):%Y-%m-%d}")
+
+
+def test_bookmarks(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> None:
+    """They are told in the order of their places, and can be removed."""
+    record = keep()
+    made = [
+        officer.post(path(record, "/bookmarks"), json={"at_s": at_s, "text": said}).json
+        for at_s, said in ((42.5, "the order"), (3, "consent"))
+    ]
+    told = officer.get(path(record)).json["bookmarks"]
+    assert [(one["at_s"], one["text"]) for one in told] == [(3.0, "consent"), (42.5, "the order")]
+    assert {one["id"] for one in told} == {one["id"] for one in made}
+    gone = officer.delete(path(record, f"/bookmarks/{made[0]['id']}"))
+    assert [one["text"] for one in gone.json["bookmarks"]] == ["consent"]
+    again = officer.delete(path(record, f"/bookmarks/{made[0]['id']}"))
+    assert (again.status_code, again.json["error_id"]) == (404, "no-such-bookmark")
+    late = officer.post(path(record, "/bookmarks"), json={"at_s": 60.5, "text": "too late"})
+    assert late.json["errors"] == [{"loc": ["body", "at_s"], "msg": "the recording is 60.0 s long"}]
+    done = ["recording.bookmark", "recording.bookmark", "recording.unbookmark"]
+    assert actions(catalogue, record) == done
+
+
+def test_a_hold(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> None:
+    """It says why, by whom and when; what is held cannot be deleted until it is released."""
+    record = keep(state="recording")
+    held = officer.request("PUT", path(record, "/hold"), json={"reason": "case 4711"})
+    hold = held.json["retention"]["hold"]
+    assert hold["reason"] == "case 4711"
+    assert hold["by"].startswith("officer-")
+    for to in ("discarded", "purged"):
+        with catalogue.begin() as tx:
+            assert recordings.move(tx, record.id, to=to) is None
+    without = officer.request("DELETE", path(record, "/hold"), json={})
+    assert without.status_code == 422
+    released = officer.request("DELETE", path(record, "/hold"), json={"reason": "case closed"})
+    assert released.json["retention"]["hold"] is None
+    with catalogue.begin() as tx:
+        assert recordings.move(tx, record.id, to="discarded") is not None
+    assert actions(catalogue, record) == ["recording.hold", "recording.release"]
+
+
+@pytest.mark.parametrize(
+    ("role", "asked"),
+    [
+        ("supervisor", ("PATCH", "", {"note": "seen"}, 200)),
+        ("supervisor", ("PATCH", "", {"retention_days": 9999}, 403)),
+        ("supervisor", ("PUT", "/hold", {"reason": "why"}, 403)),
+        ("supervisor", ("POST", "/links", {}, 403)),
+        ("agent", ("PATCH", "", {"note": "seen"}, 403)),
+        ("agent", ("POST", "/bookmarks", {"at_s": 1, "text": "here"}, 403)),
+    ],
+)
+def test_who_may(
+    client: ApiClient,
+    make_token: Callable[..., str],
+    keep: Keep,
+    role: str,
+    asked: tuple[str, str, dict[str, Any], int],
+) -> None:
+    """What a role does not permit is refused, and changes nothing."""
+    record = keep(agent="2001", retention_days=30)
+    asker = client.as_holder_of(make_token(name="2001", role=role))
+    method, more, body, status = asked
+    assert asker.request(method, path(record, more), json=body).status_code == status
+    kept = client.get(path(record)).json
+    assert (kept["note"] == "seen") == (status == 200)
+    assert (kept["retention"]["hold"], kept["bookmarks"]) == (None, [])
+
+
+def test_of_another_team(client: ApiClient, make_token: Callable[..., str], keep: Keep) -> None:
+    """A recording that one may not see cannot be written on: it is not there."""
+    make_token(name="2900", role="agent", team="sales")
+    other = client.as_holder_of(make_token(name="boss", role="compliance", team="sales"))
+    record = keep(agent="2001")
+    asked = [
+        other.patch(path(record), json={"note": "mine"}),
+        other.post(path(record, "/bookmarks"), json={"at_s": 1, "text": "mine"}),
+        other.request("PUT", path(record, "/hold"), json={"reason": "mine"}),
+        other.post(path(record, "/links"), json={}),
+        other.get(path(record, "/links")),
+    ]
+    assert [one.status_code for one in asked] == [404] * 5
+    assert client.get(path(record)).json["note"] is None
+
+
+def test_a_link(officer: ApiClient, catalogue: Catalogue, heard: RecordingRecord) -> None:
+    """It opens the player and the audio without signing in; each opening and hearing is audited."""
+    made = officer.post(path(heard, "/links"), json={"expires_in_s": 3600})
+    assert made.status_code == 201
+    shared = made.json["url"].removeprefix("http://localhost")
+    anybody: Client = officer.application.test_client()
+    page = anybody.get(shared)
+    assert page.status_code == 200
+    assert f'src="{shared}/audio"' in page.text
+    assert "2001" not in page.text
+    part = anybody.get(f"{shared}/audio", headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.data) == (206, AUDIO[10:20])
+    assert anybody.get(f"{shared}/waveform").json["peaks"] == [[1]]
+    (told,) = officer.get(path(heard, "/links")).json["items"]
+    assert (told["id"], told["opened"], told["url"]) == (made.json["id"], 1, None)
+    assert actions(catalogue, heard) == ["link.create", "link.open", "recording.heard"]
+    with catalogue.begin() as tx:
+        assert [one.actor for one in audit.list_heard(tx, heard.id, limit=9)] == [
+            f"link {told['id']}"
+        ]
+    assert officer.delete(path(heard, f"/links/{told['id']}")).status_code == 204
+    for more in ("", "/audio", "/waveform"):
+        assert anybody.get(shared + more).status_code == 404
+    assert officer.delete(path(heard, f"/links/{uuid4()}")).status_code == 404
+
+
+def test_a_link_ends(officer: ApiClient, catalogue: Catalogue, heard: RecordingRecord) -> None:
+    """After its time it opens nothing; a guess opens nothing ever."""
+    made = officer.post(path(heard, "/links"), json={"expires_in_s": 60}).json
+    with catalogue.begin() as tx:
+        tx.execute(text("UPDATE link SET expires_at = now() WHERE id = :id"), {"id": made["id"]})
+    anybody = officer.application.test_client()
+    for opened in (made["url"].removeprefix("http://localhost"), "/shared/guess"):
+        page = anybody.get(opened)
+        assert page.status_code == 404
+        assert "opens nothing any more" in page.text
+
+
+@pytest.mark.parametrize("expires_in_s", [0, 59, 91 * 86_400, "soon"])
+def test_a_link_ends_within_reason(
+    officer: ApiClient, heard: RecordingRecord, expires_in_s: object
+) -> None:
+    """A minute at least, 90 days at most."""
+    answered = officer.post(path(heard, "/links"), json={"expires_in_s": expires_in_s})
+    assert answered.json["errors"][0]["loc"] == ["body", "expires_in_s"]
+
+
+def test_nothing_to_share(officer: ApiClient, keep: Keep) -> None:
+    """A recording without audio has no links."""
+    record = keep(state="aborted")
+    answered = officer.post(path(record, "/links"), json={})
+    assert answered.json["error_id"] == "audio-not-stored"
+
+
+def test_who_heard_it(officer: ApiClient, catalogue: Catalogue, heard: RecordingRecord) -> None:
+    """A player asks in parts: that is one hearing; who only looks at it has not heard it."""
+    for begin in (0, 100, 200):
+        headers = {"Range": f"bytes={begin}-{begin + 9}"}
+        assert officer.get(path(heard, "/audio?stream=1"), headers=headers).status_code == 206
+    assert officer.request("HEAD", path(heard, "/audio?stream=1")).status_code == 200
+    assert officer.get(path(heard, "/waveform")).status_code == 200
+    assert actions(catalogue, heard) == ["recording.heard"]
+    with catalogue.begin() as tx:
+        tx.execute(text("UPDATE audit SET at = at - interval '16 min'"))
+    assert officer.get(path(heard, "/audio")).status_code == 302
+    assert actions(catalogue, heard) == ["recording.heard", "recording.heard"]
