@@ -15,6 +15,7 @@ from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from api.problems import register_problems
 from api.routes import (
     assurance,
+    bulk,
     calls,
     dialplan,
     docs,
@@ -87,6 +88,7 @@ def build_app(
         assurance,
         keeping,
         links,
+        bulk,
         media,
         spies,
         rules,

@@ -565,7 +565,7 @@ class CallQuery(PageQuery):
     state: CallState | None = Field(None, description="default: every call that has not ended")
 
 
-class RecordingQuery(PageQuery):
+class RecordingSearch(Query):
     """Which recordings; what is not given does not narrow the list."""
 
     call_id: Text | None = None
@@ -588,6 +588,10 @@ class RecordingQuery(PageQuery):
     words: Text | None = Field(
         None, alias="q", description="words that must all occur in the note or a party's name"
     )
+
+
+class RecordingQuery(PageQuery, RecordingSearch):
+    """Which recordings, and which part of the list."""
 
 
 class SpyQuery(PageQuery):

@@ -46,7 +46,11 @@ def work(config: Config) -> None:
         parts = Parts(config)
         retrying(parts.catalogue.migrate)
         parts.spool.mkdir(parents=True, exist_ok=True)
-        context = {"finisher": parts.finisher, "catalogue": parts.catalogue}
+        context = {
+            "finisher": parts.finisher,
+            "bulks": parts.bulks,
+            "catalogue": parts.catalogue,
+        }
         retrying(lambda: jobs.run_worker(parts.database_url, context, concurrency=2))
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from recorder.ari import Ari
+    from recorder.bulk import Bulks
     from recorder.capture import Capture
     from recorder.decisions import RuleBook
     from recorder.demand import Wish
@@ -144,6 +145,13 @@ class Parts:
         from recorder.finish import Finisher
 
         return Finisher(self.catalogue, self.objects, self.pbxs, self.capture, self.spool)
+
+    @cached_property
+    def bulks(self) -> "Bulks":
+        """What workers do to many recordings."""
+        from recorder.bulk import Bulks
+
+        return Bulks(self.catalogue, self.objects, self.spool / "exports")
 
     @property
     def spool(self) -> Path:

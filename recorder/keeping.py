@@ -47,6 +47,16 @@ class Keeper:
 
         return self._change(recording_id, "recording.change", changed, changes)
 
+    def tag(self, recording_id: UUID, add: Collection[str], remove: Collection[str]) -> None:
+        """These tags more, those less."""
+
+        def changed(record: RecordingRecord) -> RecordingRecord:
+            kept = [tag for tag in (*record.tags, *add) if tag not in remove]
+            return replace(record, tags=tuple(dict.fromkeys(kept)))
+
+        told = {"add": list(add), "remove": list(remove)}
+        self._change(recording_id, "recording.tag", changed, told)
+
     def add_bookmark(self, recording_id: UUID, at_s: float, text: str) -> RecordingRecord:
         """A bookmark more; the last one of the answer, whose bookmarks are in order of making."""
         made = Bookmark(uuid7(), at_s, text, self.by)
@@ -75,6 +85,14 @@ class Keeper:
         told = {"reason": reason}
         return self._change(
             recording_id, "recording.hold", lambda one: replace(one, hold=hold), told
+        )
+
+    def hold_too(self, recording_id: UUID, reason: str) -> None:
+        """As `hold`; a hold that is there stays as it is."""
+        hold = Hold(reason, self.by, datetime.now(UTC))
+        told = {"reason": reason}
+        self._change(
+            recording_id, "recording.hold", lambda one: replace(one, hold=one.hold or hold), told
         )
 
     def release(self, recording_id: UUID, reason: str) -> RecordingRecord:

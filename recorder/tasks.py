@@ -7,6 +7,8 @@ from uuid import UUID
 
 import structlog
 
+import recorder.bulk
+from recorder.bulk import Bulks
 from recorder.finish import Finisher
 from recorder.retry import next_wait_s, reason_for
 from storage import jobs
@@ -16,6 +18,7 @@ from storage.catalogue.engine import Catalogue
 log = structlog.get_logger()
 
 EVENTS_KEPT_FOR = timedelta(days=3)
+EXPORTS_KEPT_FOR = timedelta(days=7)
 
 
 @jobs.app.task(name="finish", pass_context=True, retry=jobs.RetryBy(next_wait_s))
@@ -35,6 +38,21 @@ def clear(context: jobs.JobContext, recording_id: str) -> None:
 def manifest(context: jobs.JobContext, recording_id: str) -> None:
     """The manifest says what people have written on the recording since."""
     _attempt(context, recording_id, _finisher(context).renew_manifest, _give_up_manifest)
+
+
+@jobs.app.task(name="bulk", pass_context=True, retry=jobs.RetryBy(next_wait_s))
+def bulk(context: jobs.JobContext, bulk_id: str) -> None:
+    """One thing is done to many recordings."""
+    bulks: Bulks = context.additional_context["bulks"]
+    _attempt(context, bulk_id, bulks.work, bulks.fail, reason_of=recorder.bulk.reason_for)
+
+
+@jobs.app.periodic(cron="41 * * * *")  # hourly
+@jobs.app.task(name="drop_exports", pass_context=True)
+def drop_exports(context: jobs.JobContext, timestamp: int) -> None:
+    """The ZIPs of exports are kept for a week."""
+    bulks: Bulks = context.additional_context["bulks"]
+    bulks.drop_exports(datetime.now(UTC) - EXPORTS_KEPT_FOR)
 
 
 @jobs.app.periodic(cron="* * * * * */5")  # every 5 s: the sixth field is the seconds
@@ -57,19 +75,21 @@ def drop_events(context: jobs.JobContext, timestamp: int) -> None:
 
 def _attempt(
     context: jobs.JobContext,
-    recording_id: str,
+    id_: str,
     work: Callable[[UUID], None],
     give_up: Callable[[UUID, str], None],
+    *,
+    reason_of: Callable[[BaseException], str] = reason_for,
 ) -> None:
     """One attempt: what fails is left to the queue to retry, unless there is no use in that."""
     try:
-        work(UUID(recording_id))
+        work(UUID(id_))
     except Exception as error:
         wait_s = next_wait_s(error, context.job.attempts)
-        told = {"recording": recording_id, "attempt": context.job.attempts + 1}
+        told = {**context.job.task_kwargs, "attempt": context.job.attempts + 1}
         if wait_s is None:
             log.exception("job.gave-up", **told)
-            give_up(UUID(recording_id), reason_for(error))
+            give_up(UUID(id_), reason_of(error))
         else:
             log.warning("job.postponed", error=str(error), **told)
         raise

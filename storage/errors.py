@@ -7,6 +7,9 @@
     ├── NoSuchSpy
     ├── NoSuchRule
     ├── NoSuchBookmark
+    ├── NoSuchSearch
+    ├── NoSuchBulk                  one thing done to many recordings
+    ├── TooMany                     more recordings than are worked on at once
     ├── NoSuchLink
     ├── NoSuchObject                the store holds nothing under this key
     ├── CallEnded                   nothing can be recorded of, or heard on, a call that is over
@@ -81,6 +84,24 @@ class NoSuchBookmark(EarwitnessError):
     """There is no bookmark of this id in the recording."""
 
     error_id = "no-such-bookmark"
+
+
+class NoSuchSearch(EarwitnessError):
+    """There is no saved search of this id."""
+
+    error_id = "no-such-search"
+
+
+class NoSuchBulk(EarwitnessError):
+    """There is no work on many recordings of this id."""
+
+    error_id = "no-such-bulk"
+
+
+class TooMany(EarwitnessError):
+    """These are more recordings than are worked on at once."""
+
+    error_id = "too-many"
 
 
 class NoSuchLink(EarwitnessError):

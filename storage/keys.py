@@ -2,6 +2,7 @@
 
     {pbx}/{yyyy}/{mm}/{dd}/{recording_id}.{extension}    the rendition
     {pbx}/{yyyy}/{mm}/{dd}/{recording_id}.json           its manifest
+    exports/{bulk_id}.zip                                many, for who has asked for them
 
 The date is the UTC date of the recording's `started_at`. Source: the contract, "Object store
 layout".
@@ -60,6 +61,11 @@ class ObjectKey:
     def is_manifest(self) -> bool:
         """Whether a manifest lies here, not a rendition."""
         return self.extension == MANIFEST_EXTENSION
+
+
+def build_export_key(bulk_id: UUID) -> str:
+    """Where the ZIP of an export lies: no key of a recording, which `parse_key` would take."""
+    return f"exports/{bulk_id}.zip"
 
 
 def parse_key(text: str) -> ObjectKey:

@@ -17,6 +17,7 @@ Format = Literal["opus", "mp3", "flac", "wav"]
 Mode = Literal["listen", "whisper", "barge"]
 Follow = Literal["call", "agent", "channel"]
 Action = Literal["force", "record", "on_demand", "never"]
+BulkAction = Literal["tag", "hold", "export"]
 
 
 def shallow(record: Any) -> dict[str, Any]:
@@ -337,3 +338,36 @@ class LinkRecord:
     revoked_at: datetime | None
     opened: int
     opened_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecord:
+    """A search of the library that somebody has given a name; `query` are the form's fields."""
+
+    id: UUID
+    owner: str
+    name: str
+    query: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkRecord:
+    """One thing done to many recordings, in the background.
+
+    `arguments` are JSON-able, and of the action. `done` of `recordings` were worked on; `refused`
+    are JSON-able: the id of each with which it could not be done, and the reason.
+    """
+
+    id: UUID
+    action: BulkAction
+    arguments: Mapping[str, Any]
+    recordings: tuple[UUID, ...]
+    state: Literal["waiting", "running", "done", "failed"]
+    created_by: str
+    created_at: datetime
+    reason: str | None = None
+    done: int = 0
+    refused: tuple[Mapping[str, str], ...] = ()
+    ended_at: datetime | None = None
+    object_key: str | None = None
+    size_bytes: int | None = None

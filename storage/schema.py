@@ -366,18 +366,16 @@ saved_search = Table(
     Index(None, "owner", "name", unique=True),
 )
 
-# One thing done to many recordings, in the background; `narrowed` says to which.
+# One thing done to many recordings, in the background; `done` says how far it is.
 bulk = Table(
     "bulk",
     metadata,
     Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
     Column("action", Text, nullable=False),
     Column("arguments", JSONB, nullable=False),
-    Column("narrowed", JSONB, nullable=False),
+    Column("recordings", ARRAY(Uuid), nullable=False),
     Column("state", Text, nullable=False),
     Column("reason", Text),
-    Column("place", Uuid),
-    Column("total", Integer, nullable=False),
     Column("done", Integer, nullable=False, server_default=text("0")),
     Column("refused", JSONB, nullable=False, server_default=text("'[]'")),
     Column("created_by", Text, nullable=False),

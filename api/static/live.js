@@ -49,9 +49,17 @@ class Wall {
     this.#root.querySelector("form").addEventListener("input", () => this.#filter());
     this.#body.addEventListener("click", (event) => this.#clicked(event));
     this.#timer = setInterval(() => this.#tick(), 1000);
+    document.addEventListener("visibilitychange", this.#shown);
     this.#seek();
-    this.#open();
+    if (!document.hidden) this.#open();
   }
+
+  /** A browser has six connections to one host: a tab that nobody sees takes none. */
+  #shown = () => {
+    this.#stream?.close();
+    clearTimeout(this.#retry);
+    if (!document.hidden) this.#open();
+  };
 
   #open() {
     this.#backlog = [];
@@ -78,6 +86,7 @@ class Wall {
   }
 
   close() {
+    document.removeEventListener("visibilitychange", this.#shown);
     this.#stream?.close();
     clearTimeout(this.#retry);
     clearInterval(this.#timer);

@@ -60,21 +60,21 @@ class Player {
   /** What was measured: peaks from 0 to 255, spans of talk and silence, a list for each side; and
    * what is not in it. */
   draw({ peaks, talk, silence }) {
-    const colours = getComputedStyle(document.documentElement);
-    const sides = ["--customer", "--agent"].map((name) => resolve(colours.getPropertyValue(name)));
-    const quiet = resolve(colours.getPropertyValue("--quiet"));
-    WaveSurfer.create({
+    const wave = WaveSurfer.create({
       container: "#wave",
       height: 72,
       barWidth: 2,
       barGap: 1,
-      cursorColor: resolve(colours.getPropertyValue("--text")),
-      splitChannels: peaks.map((_, side) => ({ waveColor: sides[side], progressColor: quiet })),
+      ...coloursOf(peaks.length),
       media: this.#audio,
       peaks: peaks.map((side) => side.map((peak) => peak / 255)),
       duration: this.#length,
       cspNonce: document.querySelector("meta[name=nonce]").content,
     });
+    const scheme = matchMedia("(prefers-color-scheme: dark)");
+    const paint = () => wave.setOptions(coloursOf(peaks.length));
+    scheme.addEventListener("change", paint);
+    whenGone(this.#root, () => scheme.removeEventListener("change", paint));
     talk.forEach((spans, side) => {
       const name = talk.length > 1 && side ? "talk-right" : "talk-left";
       for (const span of spans) this.#mark(span, name);
@@ -162,6 +162,15 @@ function common([first = [], ...others]) {
       ),
     first,
   );
+}
+
+/** What so many sides are drawn in, light or dark. */
+function coloursOf(sides) {
+  const colours = getComputedStyle(document.documentElement);
+  const named = (name) => resolve(colours.getPropertyValue(name));
+  const [text, quiet, ...waves] = ["--text", "--quiet", "--customer", "--agent"].map(named);
+  const split = waves.slice(0, sides).map((waveColor) => ({ waveColor, progressColor: quiet }));
+  return { cursorColor: text, splitChannels: split };
 }
 
 /** A colour as a canvas knows it: light-dark() is for style sheets alone. */

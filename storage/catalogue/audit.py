@@ -1,6 +1,6 @@
 """The audit trail: who did what to what, and what was refused."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -42,6 +42,17 @@ def add_audit(
             detail=dict(detail),
         )
     )
+
+
+def add_audits(
+    tx: Connection, actor: str, action: str, subjects: Iterable[str], *, detail: Mapping[str, Any]
+) -> None:
+    """Write down that `actor` did `action` to each of `subjects`."""
+    shared = {"actor": actor, "action": action, "outcome": "done", "detail": dict(detail)}
+    now = datetime.now(UTC)
+    rows = [{**shared, "id": uuid7(), "at": now, "subject": one} for one in subjects]
+    if rows:
+        tx.execute(insert(audit), rows)
 
 
 def note_heard(

@@ -106,6 +106,22 @@ def list_recordings(
     return Page(tuple(records[:limit]), encode_cursor(str(records[limit - 1].id)) if more else None)
 
 
+def list_of_ids(tx: Connection, ids: Collection[UUID]) -> dict[UUID, RecordingRecord]:
+    """The recordings of these ids that there are, by id."""
+    rows = tx.execute(select(recording).where(recording.c.id.in_(ids))).mappings()
+    return {row["id"]: _record(row) for row in rows}
+
+
+def list_ids(
+    tx: Connection, narrowed: RecordingFilter, *, limit: int, among: Collection[UUID] | None = None
+) -> tuple[UUID, ...]:
+    """The ids of the recordings found, newest first, or of those `among` these; at most so many."""
+    query = select(recording.c.id).where(*_conditions(narrowed))
+    if among is not None:
+        query = query.where(recording.c.id.in_(among))
+    return tuple(tx.scalars(query.order_by(recording.c.id.desc()).limit(limit)))
+
+
 def list_recordings_of_calls(
     tx: Connection, call_ids: Collection[str], *, in_states: Collection[str] | None = None
 ) -> tuple[RecordingRecord, ...]:

@@ -88,6 +88,10 @@ def test_it_says_why_and_how(officer: Person, service: Service, recorded: tuple[
         expect(told).to_contain_text(words)
     expect(page.locator("[data-spans] i.pause")).to_have_count(1)
     expect(told).to_contain_text(service.get(f"/recordings/{recording_id}")["media"]["sha256"])
+    drawn = "document.querySelector('#wave div').shadowRoot.querySelector('canvas').toDataURL()"
+    light = page.evaluate(drawn)
+    page.emulate_media(color_scheme="dark")
+    until(lambda: page.evaluate(drawn) != light)
 
 
 def test_the_keys(officer: Person, service: Service, recorded: tuple[str, str]) -> None:

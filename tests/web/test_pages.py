@@ -17,6 +17,13 @@ from tests.web.listening import assert_heard
 
 pytestmark = pytest.mark.pbx
 
+# As if the tab were behind another one, or before it again.
+SEEN = """
+(seen) => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => !seen });
+  document.dispatchEvent(new Event("visibilitychange"));
+}
+"""
 C, A1, S = CUSTOMER_HZ, AGENT_HZ["2001"], SUPERVISOR_HZ
 
 
@@ -28,7 +35,7 @@ def admin(service: Service, page: Page) -> Person:
     return person
 
 
-def test_a_call_comes_and_goes(admin: Person, world: World) -> None:
+def test_a_call_comes_and_goes(admin: Person, service: Service, world: World) -> None:
     """It appears when it rings, tells who talks with whom, and goes when it ends."""
     page = admin.page
     expect(page.get_by_text("Nobody is talking")).to_be_visible()
@@ -38,7 +45,11 @@ def test_a_call_comes_and_goes(admin: Person, world: World) -> None:
     expect(row).to_contain_text("2001")
     expect(row).to_contain_text("talking")
     expect(row).to_contain_text("from outside")
+    page.evaluate(SEEN, False)
     call.hang_up()
+    until(lambda: service.get("/calls")["items"] == [])
+    expect(row).to_have_count(1)  # a tab that nobody sees follows nothing
+    page.evaluate(SEEN, True)
     expect(row).to_have_count(0)
     expect(page.get_by_text("Nobody is talking")).to_be_visible()
     assert admin.faults == []

@@ -1,0 +1,136 @@
+"""Work on many recordings at once, in the background: tags, holds, exports; and saved searches."""
+
+from uuid import UUID
+
+from flask import Response
+
+from api.auth import asker, authorise
+from api.bulk_fields import (
+    Bulk,
+    Bulks,
+    NewBulk,
+    NewSearch,
+    Search,
+    Searches,
+    bulk_fields,
+    search_fields,
+)
+from api.links import base_url
+from api.operation import Operations, Told, answer, json
+from api.parts import parts
+from api.permissions import (
+    RECORDINGS_ANNOTATE,
+    RECORDINGS_EXPORT,
+    RECORDINGS_HEAR,
+    RECORDINGS_HOLD,
+    RECORDINGS_READ,
+)
+from storage.catalogue import bulks, recordings, searches
+from storage.catalogue.recordings import RecordingFilter
+from storage.errors import NoSuchBulk, NoSuchRecording, NoSuchSearch, TooMany
+
+operations = Operations("/api/v1", tag="bulk")
+
+MOST = 10_000
+LISTED = 20
+FILE_FOR_S = 300
+NEEDS = {
+    "tag": (RECORDINGS_ANNOTATE,),
+    "hold": (RECORDINGS_HOLD,),
+    "export": (RECORDINGS_EXPORT, RECORDINGS_HEAR),
+}
+
+
+@operations.post(
+    "/bulk",
+    RECORDINGS_READ,
+    {202: Told("It is being done.", Bulk)},
+    body=NewBulk,
+    errors=(NoSuchRecording, TooMany),
+)
+def create_bulk(body: NewBulk) -> Response:
+    """Do one thing to many recordings: to those that are found now, at most 10,000."""
+    for permission in NEEDS[body.action]:
+        authorise(permission)
+    search = body.search.model_dump() if body.search is not None else {}
+    narrowed = RecordingFilter(**search, agents=asker().agents)
+    with parts().catalogue.begin() as tx:
+        found = recordings.list_ids(tx, narrowed, limit=MOST + 1, among=body.ids)
+        if len(found) > MOST:
+            raise TooMany(f"these are more than {MOST} recordings: narrow the search")
+        if not found or (body.ids is not None and len(found) < len(set(body.ids))):
+            raise NoSuchRecording("one of these recordings is not there" if found else "none found")
+        made = bulks.create_bulk(
+            tx,
+            action=body.action,
+            arguments=body.arguments(),
+            recordings=found,
+            by=asker().name,
+        )
+    return answer(bulk_fields(made, base_url()), 202)
+
+
+@operations.get("/bulk", RECORDINGS_READ, json(Bulks))
+def list_bulks() -> Response:
+    """List what you have asked for lately, and how far it is."""
+    with parts().catalogue.begin() as tx:
+        found = bulks.list_bulks(tx, by=asker().name, limit=LISTED)
+    return answer({"items": [bulk_fields(one, base_url()) for one in found]})
+
+
+@operations.get("/bulk/<uuid:bulk_id>", RECORDINGS_READ, json(Bulk), errors=(NoSuchBulk,))
+def get_bulk(bulk_id: UUID) -> Response:
+    """Tell how far it is."""
+    with parts().catalogue.begin() as tx:
+        return answer(bulk_fields(bulks.get_bulk(tx, bulk_id, by=asker().name), base_url()))
+
+
+@operations.get(
+    "/bulk/<uuid:bulk_id>/file",
+    RECORDINGS_EXPORT,
+    {302: Told("Where the ZIP is.", headers={"Location": "a presigned URL of the object store"})},
+    errors=(NoSuchBulk,),
+)
+def get_bulk_file(bulk_id: UUID) -> Response:
+    """Get the ZIP of an export: audio, manifests, and an index of them."""
+    authorise(RECORDINGS_HEAR)
+    with parts().catalogue.begin() as tx:
+        found = bulks.get_bulk(tx, bulk_id, by=asker().name)
+    if found.object_key is None:
+        raise NoSuchBulk("this has no file, or not any more")
+    url = parts().objects.presign(
+        found.object_key,
+        expires_in_s=FILE_FOR_S,
+        download_name=f"recordings-{found.created_at:%Y%m%d-%H%M%S}.zip",
+        content_type="application/zip",
+    )
+    return Response(status=302, headers={"Location": url})
+
+
+@operations.get("/searches", RECORDINGS_READ, json(Searches))
+def list_searches() -> Response:
+    """List the searches that you have saved."""
+    with parts().catalogue.begin() as tx:
+        found = searches.list_searches(tx, asker().name)
+    return answer({"items": [search_fields(one) for one in found]})
+
+
+@operations.post("/searches", RECORDINGS_READ, {201: Told("It is saved.", Search)}, body=NewSearch)
+def save_search(body: NewSearch) -> Response:
+    """Save a search under a name; your search of the same name is replaced."""
+    with parts().catalogue.begin() as tx:
+        made = searches.save_search(tx, owner=asker().name, name=body.name, query=body.query)
+    return answer(search_fields(made), 201)
+
+
+@operations.delete(
+    "/searches/<uuid:search_id>",
+    RECORDINGS_READ,
+    {204: Told("It is forgotten.")},
+    errors=(NoSuchSearch,),
+)
+def delete_search(search_id: UUID) -> Response:
+    """Forget a search of yours."""
+    with parts().catalogue.begin() as tx:
+        searches.delete_search(tx, search_id, owner=asker().name)
+    return Response(status=204)

@@ -1,0 +1,38 @@
+"""Searches of the library that somebody has given a name; everybody sees their own."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.postgresql import insert
+from uuid_utils.compat import uuid7
+
+from storage.errors import NoSuchSearch
+from storage.records import SearchRecord
+from storage.schema import saved_search
+
+_COLUMNS = [saved_search.c[name] for name in ("id", "owner", "name", "query")]
+
+
+def save_search(tx: Connection, *, owner: str, name: str, query: Mapping[str, str]) -> SearchRecord:
+    """Keep the search under this name; one of the same name is replaced."""
+    values = {"id": uuid7(), "owner": owner, "name": name, "query": dict(query)}
+    statement = insert(saved_search).values(values | {"created_at": datetime.now(UTC)})
+    changed = statement.on_conflict_do_update(
+        index_elements=["owner", "name"], set_={"query": statement.excluded.query}
+    )
+    return SearchRecord(**tx.execute(changed.returning(*_COLUMNS)).mappings().one())
+
+
+def list_searches(tx: Connection, owner: str) -> tuple[SearchRecord, ...]:
+    """The searches of this one, by name."""
+    query = select(*_COLUMNS).where(saved_search.c.owner == owner).order_by(saved_search.c.name)
+    return tuple(SearchRecord(**row) for row in tx.execute(query).mappings())
+
+
+def delete_search(tx: Connection, search_id: UUID, *, owner: str) -> None:
+    """Forget a search. Raises NoSuchSearch, also for one of somebody else."""
+    mine = (saved_search.c.id == search_id, saved_search.c.owner == owner)
+    if not tx.execute(delete(saved_search).where(*mine)).rowcount:
+        raise NoSuchSearch(f"you have no search {search_id}")
