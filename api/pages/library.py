@@ -10,14 +10,22 @@ from flask_babel import gettext as _
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from api.auth import asker
-from api.fields import Direction, Number, RecordingState, Text, recording_fields
+from api.fields import (
+    Direction,
+    Number,
+    RecordingSearch,
+    RecordingState,
+    Text,
+    recording_fields,
+)
 from api.links import base_url
 from api.pages.journey import journey_of
 from api.pages.page import Pages, show, show_notice
 from api.parts import parts
 from api.permissions import AUDIT_READ, RECORDINGS_HEAR, RECORDINGS_READ, RECORDINGS_SHARE
+from api.routes.bulk import NEEDS
 from api.routes.recordings import get_visible
-from storage.catalogue import audit, calls, decisions, links, recordings
+from storage.catalogue import audit, bulks, calls, decisions, links, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording
 from storage.records import Page, RecordingRecord
@@ -25,6 +33,7 @@ from storage.records import Page, RecordingRecord
 pages = Pages()
 
 AT_ONCE = 50
+BULKS_SHOWN = 3
 
 
 def _zone(value: object) -> object:
@@ -62,6 +71,14 @@ class Search(BaseModel):
             agents=asker().agents,
         )
 
+    def asked_of_the_api(self) -> dict[str, Any]:
+        """The same search in the words of the API."""
+        narrowed = self.narrowed()
+        fields = {name: getattr(narrowed, name) for name in RecordingSearch.model_fields}
+        return RecordingSearch.model_construct(**fields).model_dump(
+            mode="json", by_alias=True, exclude_none=True
+        )
+
     def _begin_of(self, day: date | None, after: timedelta = timedelta()) -> datetime | None:
         if day is None:
             return None
@@ -85,9 +102,22 @@ def show_library() -> Response:
     except (BadCursor, OverflowError):
         faults = {"cursor": _("This list cannot be continued. Search anew.")}
     values: dict[str, Any] = {"found": found, "asked": asked, "faults": faults, "states": _states()}
+    values["acts"] = [act for act in _acts() if NEEDS[act[0]] <= asker().permissions]
     if "cursor" in asked and not faults:
         return show("_recordings.html", **values)
-    return show("library.html", narrowed=bool(asked.keys() - {"zone", "cursor"}), **values)
+    with parts().catalogue.begin() as tx:
+        saved = searches.list_searches(tx, asker().name)
+        asked_for = bulks.list_bulks(tx, by=asker().name, limit=BULKS_SHOWN)
+    searched = {name: value for name, value in asked.items() if name != "cursor"}
+    return show(
+        "library.html",
+        narrowed=bool(searched.keys() - {"zone"}),
+        searched=searched,
+        api_search=search.asked_of_the_api() if not faults else {},
+        searches=saved,
+        bulks=asked_for,
+        **values,
+    )
 
 
 @pages.get("/recordings/<uuid:recording_id>", RECORDINGS_READ)
@@ -117,6 +147,15 @@ def show_recording(recording_id: UUID) -> Response:
         hears=RECORDINGS_HEAR in may,
         states=_states(),
     )
+
+
+def _acts() -> list[tuple[str, str, str]]:
+    """What can be done to many: the action, its button, and what else it wants to be told."""
+    return [
+        ("tag", _("Tag"), _("Tags, by commas")),
+        ("hold", _("Hold"), _("Why it is held")),
+        ("export", _("Export"), ""),
+    ]
 
 
 def _states() -> dict[str, str]:

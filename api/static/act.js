@@ -1,7 +1,7 @@
 /**
  * A form that asks the API as it says: `data-method`, `data-path`, and what is in its fields. Then
  * the parts of the page that `data-shows` selects are read anew. A field with `data-list` is a list
- * by commas, one of type number a number; what was wrong stands in the form.
+ * by commas, one with `data-json` is JSON, one of type number a number; what was wrong stands in the form.
  */
 import { ask } from "./http.js";
 import { toast } from "./page.js";
@@ -42,6 +42,7 @@ function bodyOf(form) {
 
 function valueOf(field) {
   if ("list" in field.dataset) return field.value.split(",").map((one) => one.trim()).filter(Boolean);
+  if ("json" in field.dataset) return JSON.parse(field.value);
   if (field.type === "number" || "number" in field.dataset) return field.value ? Number(field.value) : null;
   return field.value;
 }

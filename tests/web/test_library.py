@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from zipfile import ZipFile
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -47,14 +48,14 @@ def test_find_one(officer: Person, recorded: tuple[str, str]) -> None:
     """By the last digits and a tag; the address holds the search; what is not there is said."""
     page, (recording_id, caller) = officer.page, recorded
     page.get_by_label("Number").fill(caller[-4:])
-    page.get_by_label("Tag").fill("complaint")
+    page.get_by_label("Tag", exact=True).fill("complaint")
     page.get_by_role("button", name="Find").click()
     page.wait_for_url(re.compile(rf"/library\?.*number={caller[-4:]}"))
     expect(officer.row(caller)).to_contain_text("stored")
     page.reload()
     expect(page.get_by_label("Number")).to_have_value(caller[-4:])
     expect(officer.row(caller)).to_have_count(1)
-    page.get_by_label("Tag").fill("praise")
+    page.get_by_label("Tag", exact=True).fill("praise")
     page.get_by_role("button", name="Find").click()
     expect(page.get_by_text("No recording is like that")).to_be_visible()
     page.get_by_role("link", name="All recordings").click()
@@ -142,6 +143,31 @@ def test_bookmark_it_and_share_it(
     expect(other.get_by_text("opens nothing any more")).to_be_visible()
     page.reload()
     expect(page.locator("main")).to_contain_text("link 0")
+    assert officer.faults == []
+
+
+def test_export(officer: Person, recorded: tuple[str, str]) -> None:
+    """Picked, exported in the background, and downloaded: audio, manifest and index."""
+    page, (recording_id, caller) = officer.page, recorded
+    page.get_by_label("Number").fill(caller)
+    page.get_by_role("button", name="Find").click()
+    page.get_by_label("Name of this search").fill("mine")
+    page.get_by_role("button", name="Save the search").click()
+    expect(page.get_by_role("link", name="mine")).to_be_visible()
+    export = page.get_by_role("button", name="Export")
+    expect(export).to_be_disabled()
+    officer.row(caller).get_by_role("checkbox").check()
+    export.click()
+    download = page.get_by_role("link", name="Download")
+    with page.expect_download() as begun:
+        download.click()
+    with ZipFile(begun.value.path()) as packed:
+        names = {f"{recording_id}.opus", f"{recording_id}.json", "index.csv"}
+        assert set(packed.namelist()) == names
+        assert packed.testzip() is None
+    page.goto(page.url.partition("?")[0])
+    page.get_by_role("link", name="mine").click()
+    expect(officer.row(caller)).to_have_count(1)
     assert officer.faults == []
 
 

@@ -1,0 +1,248 @@
+"""Work on many recordings at once, and saved searches, with a real PostgreSQL, store and worker."""
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+from zipfile import ZipFile
+
+import pytest
+import requests
+from api_client import NOW, ApiClient, build_recording
+from sqlalchemy import text
+
+from recorder.audio.waveform import Waveform
+from recorder.bulk import Bulks
+from storage.catalogue import bulks, recordings
+from storage.catalogue.engine import Catalogue
+from storage.errors import StoreRefused
+from storage.keys import ObjectKey
+from storage.manifest import SigningKey, build_manifest, sign_manifest
+from storage.objects import S3ObjectStore
+from storage.records import Hold, RecordingRecord
+
+Keep = Callable[..., RecordingRecord]
+WAVEFORM = Waveform(0.1, peaks=((1,),), talk=((),), silence=((),), level_dbfs=(-20.0,)).to_json()
+
+
+@pytest.fixture
+def officer(client: ApiClient, make_token: Callable[..., str]) -> ApiClient:
+    """A compliance officer of a name that nobody else has."""
+    return client.as_holder_of(make_token(name=f"officer-{uuid4()}", role="compliance"))
+
+
+@pytest.fixture
+def keep(catalogue: Catalogue, objects: S3ObjectStore) -> Keep:
+    """Keeps a recording with its audio and manifest."""
+
+    def make(audio: bytes | None = None, **fields: Any) -> RecordingRecord:
+        id_ = build_recording().id
+        media: dict[str, Any] = {}
+        if audio is not None:
+            key = ObjectKey.of("main", NOW, id_, "opus")
+            objects.put_bytes(str(key), audio, content_type="audio/ogg", metadata={})
+            document = sign_manifest(
+                build_manifest({"id": id_}, [], WAVEFORM), SigningKey.generate()
+            )
+            objects.put_bytes(
+                str(key.manifest), document, content_type="application/json", metadata={}
+            )
+            sha256 = hashlib.sha256(audio).hexdigest()
+            media = {"object_key": str(key), "size_bytes": len(audio), "sha256": sha256}
+        record = build_recording(**{"id": id_, "state": "stored", **media, **fields})
+        with catalogue.begin() as tx:
+            recordings.create_recording(tx, record)
+        return record
+
+    return make
+
+
+@pytest.fixture
+def worker(catalogue: Catalogue, objects: S3ObjectStore, tmp_path: Path) -> Bulks:
+    """What workers do."""
+    return Bulks(catalogue, objects, tmp_path / "exports")
+
+
+def ask(client: ApiClient, **body: Any) -> Any:
+    """Ask for work on many."""
+    return client.post("/api/v1/bulk", json=body)
+
+
+def done(client: ApiClient, worker: Bulks, **body: Any) -> Any:
+    """Ask for it, let a worker do it, and tell how it went."""
+    asked = ask(client, **body)
+    assert asked.status_code == 202, asked.text
+    assert (asked.json["state"], asked.json["done"]) == ("waiting", 0)
+    worker.work(UUID(asked.json["id"]))
+    return client.get(f"/api/v1/bulk/{asked.json['id']}").json
+
+
+def audited(catalogue: Catalogue, record: RecordingRecord) -> list[str]:
+    """What the audit trail says was done to it."""
+    query = text("SELECT action FROM audit WHERE subject = :id ORDER BY id")
+    with catalogue.begin() as tx:
+        return list(tx.scalars(query, {"id": str(record.id)}))
+
+
+def test_tags(officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulks) -> None:
+    """All that a search finds get the tags and lose others; each is audited, none twice."""
+    tag = f"t{uuid4().hex}"
+    found = [keep(tags=(tag, "old")) for _ in range(25)]
+    other = keep(tags=("old",))
+    told = {"search": {"tag": tag}, "tags": ["new", "old2"], "remove_tags": ["old"]}
+    ended = done(officer, worker, action="tag", **told)
+    assert (ended["state"], ended["total"], ended["done"]) == ("done", 25, 25)
+    assert ended["ended_at"] is not None
+    for record in found:
+        assert officer.get(f"/api/v1/recordings/{record.id}").json["tags"] == [tag, "new", "old2"]
+    assert officer.get(f"/api/v1/recordings/{other.id}").json["tags"] == ["old"]
+    worker.work(UUID(ended["id"]))
+    assert audited(catalogue, found[0]) == ["recording.tag"]
+
+
+def test_a_worker_is_killed(
+    officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulks
+) -> None:
+    """Another goes on where it was."""
+    tag = f"t{uuid4().hex}"
+    for _ in range(5):
+        keep(tags=(tag,))
+    asked = ask(officer, action="tag", search={"tag": tag}, tags=["new"]).json
+    with catalogue.begin() as tx:
+        bulks.note_progress(tx, UUID(asked["id"]), done=3, refused=[])
+    worker.work(UUID(asked["id"]))
+    found = officer.get(f"/api/v1/recordings?tag={tag}").json["items"]
+    assert [("new" in one["tags"]) for one in found] == [False, False, False, True, True]
+    assert officer.get(f"/api/v1/bulk/{asked['id']}").json["state"] == "done"
+
+
+def test_holds(officer: ApiClient, keep: Keep, worker: Bulks) -> None:
+    """Those picked are held; a hold that is there stays as it is."""
+    before = Hold("older case", "judge", NOW)
+    picked = [keep(), keep(hold=before)]
+    ids = [str(one.id) for one in picked]
+    ended = done(officer, worker, action="hold", ids=ids, reason="case 4711")
+    assert ended["done"] == 2
+    held = [officer.get(f"/api/v1/recordings/{one}").json["retention"]["hold"] for one in ids]
+    assert [one["reason"] for one in held] == ["case 4711", "older case"]
+
+
+def test_an_export(
+    officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulks, tmp_path: Path
+) -> None:
+    """The ZIP holds audio, manifests and an index; what has no audio is refused by name."""
+    sounds = [os.urandom(100_000) for _ in range(3)]
+    kept = [keep(sound, caller_number="+4930", agent="=1+1") for sound in sounds]
+    silent = keep(state="aborted")
+    ids = [str(one.id) for one in (*kept, silent)]
+    ended = done(officer, worker, action="export", ids=ids)
+    assert (ended["state"], ended["total"], ended["done"]) == ("done", 4, 4)
+    assert [one["id"] for one in ended["refused"]] == [str(silent.id)]
+    found = officer.get(ended["file_url"].removeprefix("http://localhost"))
+    given = requests.get(found.headers["Location"], timeout=10)
+    assert len(given.content) == ended["size_bytes"]
+    assert ".zip" in given.headers["Content-Disposition"]
+    with ZipFile(io.BytesIO(given.content)) as packed:
+        assert packed.testzip() is None
+        names = packed.namelist()
+        assert len(names) == len(set(names)) == 7
+        for record, sound in zip(kept, sounds, strict=True):
+            assert packed.read(f"{record.id}.opus") == sound
+            assert b'"signature"' in packed.read(f"{record.id}.json")
+        rows = list(csv.DictReader(io.StringIO(packed.read("index.csv").decode())))
+    assert {row["sha256"] for row in rows} == {record.sha256 for record in kept}
+    assert {(row["caller_number"], row["agent"]) for row in rows} == {("'+4930", "'=1+1")}
+    assert audited(catalogue, kept[0]) == ["recording.exported"]
+    assert audited(catalogue, silent) == []
+    assert list((tmp_path / "exports").iterdir()) == []
+
+
+def test_exports_are_kept_for_a_week(
+    officer: ApiClient, keep: Keep, worker: Bulks, objects: S3ObjectStore
+) -> None:
+    """Then the ZIP goes, and what is told of it says so."""
+    ended = done(officer, worker, action="export", ids=[str(keep(b"sound").id)])
+    key = f"exports/{ended['id']}.zip"
+    worker.drop_exports(datetime.now(UTC) - timedelta(days=7))
+    assert objects.find(key) is not None
+    worker.drop_exports(datetime.now(UTC) + timedelta(seconds=1))
+    assert objects.find(key) is None
+    again = officer.get(f"/api/v1/bulk/{ended['id']}").json
+    assert (again["state"], again["file_url"]) == ("done", None)
+    assert officer.get(f"/api/v1/bulk/{ended['id']}/file").json["error_id"] == "no-such-bulk"
+
+
+def test_no_space(
+    officer: ApiClient, keep: Keep, worker: Bulks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would fill the disk is not begun."""
+    record = keep(b"sound", size_bytes=1 << 60)
+    asked = ask(officer, action="export", ids=[str(record.id)]).json
+    with pytest.raises(StoreRefused, match="bytes of the spool"):
+        worker.work(UUID(asked["id"]))
+    worker.fail(UUID(asked["id"]), "no space")
+    told = officer.get(f"/api/v1/bulk/{asked['id']}").json
+    assert (told["state"], told["reason"]) == ("failed", "no space")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"action": "tag", "tags": ["x"]}, "give either ids or search"),
+        ({"action": "tag", "search": {}}, "give tags or remove_tags"),
+        ({"action": "hold", "search": {}}, "give a reason"),
+        ({"action": "export", "search": {"agnet": "2001"}}, "unknown"),
+        ({"action": "burn", "search": {}}, "Input should be 'tag', 'hold' or 'export'"),
+    ],
+)
+def test_what_cannot_be_asked(officer: ApiClient, body: dict[str, Any], told: str) -> None:
+    """What is wrong is said, and nothing is done."""
+    refused = ask(officer, **body)
+    assert (refused.status_code, refused.json["errors"][0]["msg"]) == (422, told)
+    assert officer.get("/api/v1/bulk").json["items"] == []
+
+
+def test_who_may(
+    client: ApiClient, make_token: Callable[..., str], catalogue: Catalogue, keep: Keep
+) -> None:
+    """What a role does not permit is refused; what one may not see is not there to be worked on."""
+    record = keep(agent="2001")
+    ids = [str(record.id)]
+    boss = client.as_holder_of(make_token(name="boss-of-2001", role="supervisor"))
+    assert ask(boss, action="tag", ids=ids, tags=["x"]).status_code == 202
+    assert ask(boss, action="export", ids=ids).status_code == 403
+    assert ask(boss, action="hold", ids=ids, reason="why").status_code == 403
+    make_token(name="2900", role="agent", team="sales")
+    other = client.as_holder_of(make_token(name="sales", role="supervisor", team="sales"))
+    assert ask(other, action="tag", ids=ids, tags=["x"]).json["error_id"] == "no-such-recording"
+    bulk_id = boss.get("/api/v1/bulk").json["items"][0]["id"]
+    assert other.get(f"/api/v1/bulk/{bulk_id}").status_code == 404
+    assert audited(catalogue, record) == []
+
+
+def test_too_many(officer: ApiClient, keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than can be worked on at once are refused, and it is said what to do."""
+    monkeypatch.setattr("api.routes.bulk.MOST", 1)
+    keep(), keep()
+    refused = ask(officer, action="tag", search={}, tags=["x"])
+    assert (refused.status_code, refused.json["error_id"]) == (422, "too-many")
+
+
+def test_saved_searches(officer: ApiClient, client: ApiClient) -> None:
+    """They are one's own, replaced under the same name, and can be forgotten."""
+    made = officer.post("/api/v1/searches", json={"name": "mine", "query": {"tag": "vip"}})
+    assert made.status_code == 201
+    again = officer.post("/api/v1/searches", json={"name": "mine", "query": {"agent": "2001"}})
+    assert again.json["id"] == made.json["id"]
+    (kept,) = officer.get("/api/v1/searches").json["items"]
+    assert kept == {"id": made.json["id"], "name": "mine", "query": {"agent": "2001"}}
+    assert client.get("/api/v1/searches").json["items"] == []
+    path = f"/api/v1/searches/{made.json['id']}"
+    assert client.delete(path).json["error_id"] == "no-such-search"
+    assert officer.delete(path).status_code == 204
+    assert officer.get("/api/v1/searches").json["items"] == []
