@@ -239,15 +239,14 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """A person who signs in: with a password, or as a subject of the OpenID provider."""
+    """A person who signs in."""
 
     id: UUID
     name: str
     role: str
     team: str | None
     without: tuple[str, ...]
-    password_hash: str | None = field(repr=False)
-    subject: str | None = None
+    password_hash: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

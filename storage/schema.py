@@ -288,7 +288,7 @@ audit = Table(
     Index(None, "subject", "id"),
 )
 
-# A person who signs in: with a password, or as a subject of the OpenID provider.
+# A person who signs in.
 user = Table(
     "user",
     metadata,
@@ -297,8 +297,7 @@ user = Table(
     Column("role", Text, nullable=False),
     Column("team", Text),
     Column("without", ARRAY(Text), nullable=False, server_default=text("'{}'")),
-    Column("password_hash", Text),
-    Column("subject", Text, unique=True),
+    Column("password_hash", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     _one_of("role", "admin", "supervisor", "compliance", "agent"),
 )
@@ -386,22 +385,4 @@ bulk = Table(
     _one_of("action", "tag", "hold", "export"),
     _one_of("state", "waiting", "running", "done", "failed"),
     Index(None, "created_by", "id"),
-)
-
-webhook = Table(
-    "webhook",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("url", Text, nullable=False),
-    Column("events", ARRAY(Text), nullable=False),
-    Column("secret", Text, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("created_at", Instant, nullable=False),
-    Column("position", Text, nullable=False),
-    Column("delivered", BigInteger, nullable=False, server_default=text("0")),
-    Column("lost", BigInteger, nullable=False, server_default=text("0")),
-    Column("delivered_at", Instant),
-    Column("failures", Integer, nullable=False, server_default=text("0")),
-    Column("fault", Text),
-    Column("failed_at", Instant),
 )

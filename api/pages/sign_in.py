@@ -40,7 +40,7 @@ def sign_in() -> Response:
             _note(tx, name, "refused")
         return _form(401, _("There is nobody of this name with this password."))
     with parts().catalogue.begin() as tx:
-        if found.password_hash is not None and is_outdated(found.password_hash):
+        if is_outdated(found.password_hash):
             users.keep_hash(tx, found.id, hash_password(password))
         secret = users.begin_session(tx, found)
         _note(tx, name, "done")

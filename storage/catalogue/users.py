@@ -20,16 +20,10 @@ _COLUMNS = [user.c[field.name] for field in fields(UserRecord)]
 
 
 def create_user(
-    tx: Connection,
-    *,
-    name: str,
-    role: str,
-    team: str | None,
-    password_hash: str | None,
-    subject: str | None = None,
+    tx: Connection, *, name: str, role: str, team: str | None, password_hash: str
 ) -> UserRecord:
     """Keep a new person. Raises UserInvalid where the name is taken."""
-    made = UserRecord(uuid7(), name, role, team, (), password_hash, subject)
+    made = UserRecord(uuid7(), name, role, team, (), password_hash)
     row = shallow(made) | {"without": [], "created_at": datetime.now(UTC)}
     try:
         tx.execute(insert(user).values(row))

@@ -21,7 +21,6 @@ LAYERS = ("storage", "recorder", "api", "earwitness")
 # Each outside library is imported only below these paths.
 HOMES = {
     "argon2": ("storage/passwords.py",),
-    "authlib": ("api/oidc.py",),
     "alembic": ("storage/catalogue/engine.py", "storage/migrations/"),
     "av": ("recorder/audio/",),
     "boto3": ("storage/objects.py",),
@@ -40,12 +39,10 @@ HOMES = {
     "prometheus_client": ("api/metrics.py",),
     "psycopg": ("storage/",),
     "pydantic_settings": ("earwitness/config.py",),
-    "requests": ("recorder/ari/", "recorder/webhooks.py"),
-    "requests_hardened": ("recorder/webhooks.py",),
+    "requests": ("recorder/ari/",),
     "rich": ("earwitness/cli.py",),
     "soundfile": ("recorder/audio/",),
     "sqlalchemy": ("storage/",),
-    "standardwebhooks": ("recorder/webhooks.py",),
     "typer": ("earwitness/cli.py",),
     "urllib3": ("recorder/ari/",),
     "websocket": ("recorder/ari/",),

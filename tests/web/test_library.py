@@ -158,6 +158,7 @@ def test_export(officer: Person, recorded: tuple[str, str]) -> None:
     expect(export).to_be_disabled()
     officer.row(caller).get_by_role("checkbox").check()
     export.click()
+    expect(page).to_have_url(re.compile("number="))
     download = page.get_by_role("link", name="Download")
     with page.expect_download() as begun:
         download.click()

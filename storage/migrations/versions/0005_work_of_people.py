@@ -1,4 +1,4 @@
-"""What people do with recordings: notes, holds, links, searches, work on many; webhooks."""
+"""What people do with recordings: notes, holds, links, searches, work on many."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,9 +19,6 @@ def upgrade() -> None:
         sa.Column("bookmarks", postgresql.JSONB(), server_default=empty, nullable=False),
     )
     op.add_column("recording", sa.Column("hold", postgresql.JSONB(), nullable=True))
-    op.alter_column("user", "password_hash", nullable=True)
-    op.add_column("user", sa.Column("subject", sa.Text(), nullable=True))
-    op.create_unique_constraint("user_subject_key", "user", ["subject"])
     op.create_table(
         "link",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -74,20 +71,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("bulk_pkey")),
     )
     op.create_index(op.f("bulk_created_by_id_idx"), "bulk", ["created_by", "id"])
-    op.create_table(
-        "webhook",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("url", sa.Text(), nullable=False),
-        sa.Column("events", sa.ARRAY(sa.Text()), nullable=False),
-        sa.Column("secret", sa.Text(), nullable=False),
-        sa.Column("created_by", sa.Text(), nullable=False),
-        sa.Column("created_at", _INSTANT, nullable=False),
-        sa.Column("position", sa.Text(), nullable=False),
-        sa.Column("delivered", sa.BigInteger(), server_default=nothing, nullable=False),
-        sa.Column("lost", sa.BigInteger(), server_default=nothing, nullable=False),
-        sa.Column("delivered_at", _INSTANT, nullable=True),
-        sa.Column("failures", sa.Integer(), server_default=nothing, nullable=False),
-        sa.Column("fault", sa.Text(), nullable=True),
-        sa.Column("failed_at", _INSTANT, nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("webhook_pkey")),
-    )
