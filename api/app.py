@@ -29,6 +29,7 @@ from api.routes import (
     spies,
     static,
 )
+from api.routes import system as system_routes
 from api.turns import Turns
 from recorder.decisions import RuleBook
 from storage.catalogue.engine import Catalogue
@@ -94,6 +95,7 @@ def build_app(
         rules,
         dialplan,
         events,
+        system_routes,
         operational,
         docs,
         static,

@@ -6,6 +6,9 @@
     ├── NoSuchRecording
     ├── NoSuchSpy
     ├── NoSuchRule
+    ├── NoSuchToken
+    ├── NoSuchUser
+    ├── LastAdmin                   without this one nobody could manage the service
     ├── NoSuchBookmark
     ├── NoSuchSearch
     ├── NoSuchBulk                  one thing done to many recordings
@@ -78,6 +81,24 @@ class NoSuchRule(EarwitnessError):
     """There is no rule of this id."""
 
     error_id = "no-such-rule"
+
+
+class NoSuchToken(EarwitnessError):
+    """There is no token of this id."""
+
+    error_id = "no-such-token"
+
+
+class NoSuchUser(EarwitnessError):
+    """There is no user of this id."""
+
+    error_id = "no-such-user"
+
+
+class LastAdmin(EarwitnessError):
+    """This is the last administrator who can sign in."""
+
+    error_id = "last-admin"
 
 
 class NoSuchBookmark(EarwitnessError):

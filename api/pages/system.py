@@ -6,8 +6,8 @@ from flask_babel import gettext as _
 from api.health import check_parts
 from api.pages.page import Pages, show
 from api.parts import parts
-from api.permissions import SYSTEM_READ
-from storage.catalogue import audit, decisions, pbxs, recordings, users
+from api.permissions import ROLES, SYSTEM_READ
+from storage.catalogue import audit, decisions, pbxs, recordings, tokens, users
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor
 
@@ -30,6 +30,7 @@ def show_system() -> Response:
         missing = decisions.list_missing(tx, limit=SHOWN)
         failed = recordings.list_recordings(tx, RecordingFilter(state="failed"), limit=SHOWN)
         everybody = users.list_users(tx)
+        known_tokens = tokens.list_tokens(tx)
         known = {one.name: one for one in pbxs.list_pbxs(tx)}
     return show(
         "system.html",
@@ -37,6 +38,8 @@ def show_system() -> Response:
         missing=missing.items,
         failed=failed.items,
         users=everybody,
+        tokens=known_tokens,
+        roles=(*ROLES, "service"),
         pbxs=known,
         checks=check_parts(parts().catalogue, parts().store_probe, parts().settings.pbxs),
         names={"database": _("Catalogue (PostgreSQL)"), "objects": _("Object store")},

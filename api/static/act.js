@@ -1,6 +1,6 @@
 /**
  * A form that asks the API as it says: `data-method`, `data-path`, and what is in its fields. Then
- * the parts of the page that `data-shows` selects are read anew. A field with `data-list` is a list
+ * the parts of the page that `data-shows` selects are read anew; `data-sure` is asked before. A field with `data-list` is a list
  * by commas, one with `data-json` is JSON, one of type number a number; what was wrong stands in the form.
  */
 import { ask } from "./http.js";
@@ -9,6 +9,7 @@ import { toast } from "./page.js";
 export function mount(form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (form.dataset.sure && !confirm(form.dataset.sure)) return;
     const buttons = [...form.querySelectorAll("button")];
     for (const button of buttons) button.disabled = true;
     try {
@@ -42,6 +43,7 @@ function bodyOf(form) {
 
 function valueOf(field) {
   if ("list" in field.dataset) return field.value.split(",").map((one) => one.trim()).filter(Boolean);
+  if ("optional" in field.dataset && !field.value) return null;
   if ("json" in field.dataset) return JSON.parse(field.value);
   if (field.type === "number" || "number" in field.dataset) return field.value ? Number(field.value) : null;
   return field.value;

@@ -1,15 +1,16 @@
-/** A new link is shown once, to be copied. */
+/** What was made and is told once, a link or a token, is shown to be copied; `data-list` lists all. */
 import { showAnew } from "./act.js";
 
 export function mount(section) {
   section.addEventListener("acted", async ({ detail }) => {
-    if (!detail?.url) return;
-    await showAnew("#links");
+    const told = detail?.url ?? detail?.token;
+    if (!told) return;
+    await showAnew(section.dataset.list);
     const made = section.querySelector("[data-made]");
     made.hidden = false;
     const field = made.querySelector("input");
-    field.value = detail.url;
+    field.value = told;
     field.select();
-    made.querySelector("button").onclick = () => navigator.clipboard.writeText(detail.url);
+    made.querySelector("button").onclick = () => navigator.clipboard.writeText(told);
   });
 }

@@ -80,9 +80,15 @@ def list_heard(tx: Connection, recording_id: UUID, *, limit: int) -> tuple[Audit
     return tuple(AuditRecord(**row) for row in rows)
 
 
-def list_audit(tx: Connection, *, limit: int, cursor: str | None = None) -> Page[AuditRecord]:
-    """A page of the trail, newest first. Raises BadCursor."""
-    query = select(audit)
+def list_audit(
+    tx: Connection, *, limit: int, cursor: str | None = None, **narrowed: str | None
+) -> Page[AuditRecord]:
+    """A page of the trail, newest first; `narrowed` to an actor, action, subject or outcome.
+
+    Raises BadCursor.
+    """
+    wanted = [audit.c[name] == value for name, value in narrowed.items() if value]
+    query = select(audit).where(*wanted)
     if cursor is not None:
         (before,) = decode_cursor(cursor, UUID)
         query = query.where(audit.c.id < before)

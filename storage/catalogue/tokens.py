@@ -6,11 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Connection, case, func, insert, or_, select, union
+from sqlalchemy import Connection, Row, case, delete, func, insert, or_, select, union
 from sqlalchemy.sql.selectable import Subquery
 from uuid_utils.compat import uuid7
 
+from storage.errors import NoSuchToken
 from storage.records import TokenRecord
 from storage.schema import token, user
 
@@ -55,10 +57,23 @@ def find_token(tx: Connection, secret: str) -> TokenRecord | None:
     query = select(*_COLUMNS).select_from(token.outerjoin(user))
     lives = or_(token.c.expires_at.is_(None), token.c.expires_at > func.now())
     row = tx.execute(query.where(token.c.sha256 == _digest(secret), lives)).one_or_none()
-    if row is None:
-        return None
-    lists = {"scopes": tuple(row.scopes), "without": tuple(row.without)}
-    return TokenRecord(**{**row._mapping, **lists})
+    return _record(row) if row is not None else None
+
+
+def list_tokens(tx: Connection) -> tuple[TokenRecord, ...]:
+    """Every token that is no session, by name."""
+    query = select(*_COLUMNS).select_from(token.outerjoin(user)).where(token.c.user_id.is_(None))
+    rows = tx.execute(query.order_by(token.c.name, token.c.id))
+    return tuple(_record(row) for row in rows)
+
+
+def revoke_token(tx: Connection, token_id: UUID) -> str:
+    """It opens nothing any more; its name. Raises NoSuchToken, also for a session."""
+    where = (token.c.id == token_id, token.c.user_id.is_(None))
+    name = tx.scalar(delete(token).where(*where).returning(token.c.name))
+    if name is None:
+        raise NoSuchToken(f"there is no token {token_id}")
+    return str(name)
 
 
 def list_agents_of_team(tx: Connection, team: str) -> frozenset[str]:
@@ -87,6 +102,11 @@ def _agents() -> Subquery:
     columns = [(one.c.name, one.c.team, one.c.created_at) for one in (token, user)]
     by_token = select(*columns[0]).where(token.c.role == "agent", token.c.user_id.is_(None))
     return union(by_token, select(*columns[1]).where(user.c.role == "agent")).subquery()
+
+
+def _record(row: Row[Any]) -> TokenRecord:
+    lists = {"scopes": tuple(row.scopes), "without": tuple(row.without)}
+    return TokenRecord(**{**row._mapping, **lists})
 
 
 def _digest(secret: str) -> bytes:

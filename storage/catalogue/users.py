@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
 from storage.catalogue.tokens import keep_secret
-from storage.errors import UserInvalid
+from storage.errors import LastAdmin, NoSuchUser, UserInvalid
 from storage.records import UserRecord, shallow
 from storage.schema import token, user
 
@@ -42,6 +42,24 @@ def list_users(tx: Connection) -> tuple[UserRecord, ...]:
     """Everybody who can sign in, by name."""
     rows = tx.execute(select(*_COLUMNS).order_by(user.c.name)).mappings()
     return tuple(_record(row) for row in rows)
+
+
+def get_user(tx: Connection, user_id: UUID) -> UserRecord:
+    """The person of this id. Raises NoSuchUser."""
+    row = tx.execute(select(*_COLUMNS).where(user.c.id == user_id)).one_or_none()
+    if row is None:
+        raise NoSuchUser(f"there is no user {user_id}")
+    return _record(row._mapping)
+
+
+def delete_user(tx: Connection, user_id: UUID) -> UserRecord:
+    """Let the person sign in no more; all sessions end. Raises NoSuchUser, LastAdmin."""
+    admins = tx.scalars(select(user.c.id).where(user.c.role == "admin").with_for_update()).all()
+    found = get_user(tx, user_id)
+    if list(admins) == [user_id]:
+        raise LastAdmin(f"{found.name!r} is the last administrator who can sign in")
+    tx.execute(delete(user).where(user.c.id == user_id))
+    return found
 
 
 def set_password(tx: Connection, user_id: UUID, password_hash: str) -> None:

@@ -1,0 +1,139 @@
+"""Who may use the service: tokens and users; and the audit trail."""
+
+from uuid import UUID
+
+from flask import Response
+from sqlalchemy import Connection
+
+from api.auth import asker
+from api.fields import Nothing, page_fields
+from api.operation import Operations, Told, answer, json
+from api.parts import parts
+from api.permissions import AUDIT_READ, SYSTEM_READ, SYSTEM_WRITE
+from api.system_fields import (
+    AuditPage,
+    AuditQuery,
+    NewToken,
+    NewUser,
+    Token,
+    Tokens,
+    User,
+    Users,
+    audit_fields,
+    token_fields,
+    user_fields,
+)
+from storage.catalogue import audit, tokens, users
+from storage.errors import BadCursor, LastAdmin, NoSuchToken, NoSuchUser, UserInvalid
+from storage.passwords import hash_password
+
+operations = Operations("/api/v1", tag="system")
+
+
+@operations.get("/tokens", SYSTEM_READ, json(Tokens))
+def list_tokens() -> Response:
+    """List the bearer tokens; sessions of people are none."""
+    with parts().catalogue.begin() as tx:
+        return answer({"items": [token_fields(one) for one in tokens.list_tokens(tx)]})
+
+
+@operations.post(
+    "/tokens",
+    SYSTEM_WRITE,
+    {201: Told("It was made; its `token` is told now, and never again.", Token)},
+    body=NewToken,
+)
+def create_token(body: NewToken) -> Response:
+    """Make a bearer token."""
+    with parts().catalogue.begin() as tx:
+        secret = tokens.create_token(tx, **body.model_dump())
+        made = tokens.find_token(tx, secret)
+        if made is None:
+            raise NoSuchToken("the token has gone at once")
+        _note(tx, "token.create", made.id, name=made.name, role=made.role)
+    return answer(token_fields(made, secret), 201)
+
+
+@operations.delete(
+    "/tokens/<uuid:token_id>",
+    SYSTEM_WRITE,
+    {204: Told("It opens nothing any more.")},
+    errors=(NoSuchToken,),
+)
+def revoke_token(token_id: UUID) -> Response:
+    """Revoke a bearer token."""
+    with parts().catalogue.begin() as tx:
+        _note(tx, "token.revoke", token_id, name=tokens.revoke_token(tx, token_id))
+    return Response(status=204)
+
+
+@operations.get("/users", SYSTEM_READ, json(Users))
+def list_users() -> Response:
+    """List the people who can sign in."""
+    with parts().catalogue.begin() as tx:
+        return answer({"items": [user_fields(one) for one in users.list_users(tx)]})
+
+
+@operations.post(
+    "/users",
+    SYSTEM_WRITE,
+    {201: Told("They can sign in.", User)},
+    body=NewUser,
+    errors=(UserInvalid,),
+)
+def create_user(body: NewUser) -> Response:
+    """Let a person sign in on the web page."""
+    told = body.model_dump(exclude={"password"})
+    hashed = hash_password(body.password)
+    with parts().catalogue.begin() as tx:
+        made = users.create_user(tx, **told, password_hash=hashed)
+        _note(tx, "user.create", made.id, **told)
+    return answer(user_fields(made), 201)
+
+
+@operations.delete(
+    "/users/<uuid:user_id>",
+    SYSTEM_WRITE,
+    {204: Told("They can sign in no more, and all their sessions have ended.")},
+    errors=(NoSuchUser, LastAdmin),
+)
+def delete_user(user_id: UUID) -> Response:
+    """Let a person sign in no more."""
+    with parts().catalogue.begin() as tx:
+        _note(tx, "user.delete", user_id, name=users.delete_user(tx, user_id).name)
+    return Response(status=204)
+
+
+@operations.post(
+    "/users/<uuid:user_id>/sign-out",
+    SYSTEM_WRITE,
+    {204: Told("All their sessions have ended.")},
+    body=Nothing,
+    errors=(NoSuchUser,),
+)
+def sign_user_out(user_id: UUID) -> Response:
+    """End all sessions of a person."""
+    with parts().catalogue.begin() as tx:
+        found = users.get_user(tx, user_id)
+        users.end_sessions(tx, user_id)
+        _note(tx, "user.sign-out", user_id, name=found.name)
+    return Response(status=204)
+
+
+@operations.get("/audit", AUDIT_READ, json(AuditPage), query=AuditQuery, errors=(BadCursor,))
+def list_audit(query: AuditQuery) -> Response:
+    """List who did what, newest first."""
+    with parts().catalogue.begin() as tx:
+        page = audit.list_audit(tx, **query.model_dump())
+    return answer(page_fields(page, [audit_fields(one) for one in page.items]))
+
+
+def _note(tx: Connection, action: str, subject: UUID, **told: object) -> None:
+    audit.add_audit(
+        tx,
+        actor=asker().name,
+        action=action,
+        subject=str(subject),
+        outcome="done",
+        detail=told,
+    )

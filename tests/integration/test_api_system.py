@@ -1,0 +1,134 @@
+"""Tokens, users and the audit trail over HTTP."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from api_client import ApiClient
+from sqlalchemy import text
+
+from storage.catalogue import users
+from storage.catalogue.engine import Catalogue
+from storage.passwords import is_password
+
+PASSWORD = "correct horse battery"
+
+
+def test_a_token(client: ApiClient) -> None:
+    """It is told once, opens what it may, is listed without its secret, and can be revoked."""
+    name = f"wallboard-{uuid4()}"
+    asked = {"name": name, "role": "service", "scopes": ["calls.read"]}
+    made = client.post("/api/v1/tokens", json=asked)
+    assert made.status_code == 201
+    holder = client.as_holder_of(made.json["token"])
+    assert holder.get("/api/v1/calls").status_code == 200
+    assert holder.get("/api/v1/recordings").status_code == 403
+    (told,) = [one for one in client.get("/api/v1/tokens").json["items"] if one["name"] == name]
+    assert (told["token"], told["scopes"]) == (None, ["calls.read"])
+    path = f"/api/v1/tokens/{told['id']}"
+    assert client.delete(path).status_code == 204
+    assert holder.get("/api/v1/calls").status_code == 401
+    assert client.delete(path).json["error_id"] == "no-such-token"
+    trail = client.get(f"/api/v1/audit?subject={told['id']}").json["items"]
+    assert [one["action"] for one in trail] == ["token.revoke", "token.create"]
+    assert made.json["token"] not in str(trail)
+
+
+def test_a_session_is_no_token(client: ApiClient, catalogue: Catalogue) -> None:
+    """Sessions are neither listed nor revoked here."""
+    with catalogue.begin() as tx:
+        who = users.create_user(tx, name=f"p-{uuid4()}", role="agent", team=None, password_hash="x")
+        users.begin_session(tx, who)
+        query = text("SELECT id FROM token WHERE user_id = :id")
+        session = tx.scalar(query, {"id": who.id})
+    assert str(session) not in client.get("/api/v1/tokens").text
+    assert client.delete(f"/api/v1/tokens/{session}").status_code == 404
+
+
+def test_a_user(client: ApiClient, catalogue: Catalogue) -> None:
+    """They can sign in, be signed out, and be removed; the trail knows, and no password."""
+    asked = {"name": f"ann-{uuid4()}", "role": "supervisor", "team": "sales", "password": PASSWORD}
+    made = client.post("/api/v1/users", json=asked)
+    assert made.status_code == 201
+    assert "password" not in made.json
+    with catalogue.begin() as tx:
+        found = users.find_user(tx, asked["name"])
+        assert found is not None
+        assert is_password(PASSWORD, found.password_hash)
+        users.begin_session(tx, found)
+    path = f"/api/v1/users/{made.json['id']}"
+    assert client.post(f"{path}/sign-out").status_code == 204
+    with catalogue.begin() as tx:
+        query = text("SELECT count(*) FROM token WHERE user_id = :id")
+        assert tx.scalar(query, {"id": found.id}) == 0
+    assert client.post("/api/v1/users", json=asked).json["error_id"] == "user-invalid"
+    assert client.delete(path).status_code == 204
+    assert client.delete(path).json["error_id"] == "no-such-user"
+    assert asked["name"] not in client.get("/api/v1/users").text
+    trail = client.get(f"/api/v1/audit?subject={made.json['id']}").json["items"]
+    assert [one["action"] for one in trail] == ["user.delete", "user.sign-out", "user.create"]
+    assert PASSWORD not in str(trail)
+
+
+def test_the_last_admin_stays(client: ApiClient, catalogue: Catalogue) -> None:
+    """Of the administrators who can sign in one always stays."""
+    with catalogue.begin() as tx:
+        tx.execute(text("DELETE FROM \"user\" WHERE role = 'admin'"))
+    asked = {"role": "admin", "password": PASSWORD}
+    first, second = (
+        client.post("/api/v1/users", json={**asked, "name": f"root-{uuid4()}"}).json["id"]
+        for _ in range(2)
+    )
+    assert client.delete(f"/api/v1/users/{first}").status_code == 204
+    refused = client.delete(f"/api/v1/users/{second}")
+    assert (refused.status_code, refused.json["error_id"]) == (409, "last-admin")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        (
+            "tokens",
+            {"name": "x", "role": "service"},
+            "the role service has scopes, and no other has",
+        ),
+        ("tokens", {"name": "x", "role": "king"}, "Input should be 'admin'"),
+        (
+            "tokens",
+            {"name": "x", "role": "service", "scopes": ["all"]},
+            "expected one of audit.read",
+        ),
+        (
+            "users",
+            {"name": "x", "role": "service", "password": PASSWORD},
+            "Input should be 'admin'",
+        ),
+    ],
+)
+def test_what_cannot_be(client: ApiClient, path: str, body: dict[str, Any], told: str) -> None:
+    """What is wrong is said."""
+    refused = client.post(f"/api/v1/{path}", json=body)
+    assert refused.status_code == 422
+    assert refused.json["errors"][0]["msg"].startswith(told)
+
+
+def test_a_short_password(client: ApiClient) -> None:
+    """A password that will not do is refused, and nobody is added."""
+    asked = {"name": f"weak-{uuid4()}", "role": "agent", "password": "short"}
+    assert client.post("/api/v1/users", json=asked).json["error_id"] == "user-invalid"
+    assert asked["name"] not in client.get("/api/v1/users").text
+
+
+def test_who_may(client: ApiClient, make_token: Callable[..., str]) -> None:
+    """An administrator alone; a compliance officer reads the trail, and no more."""
+    officer = client.as_holder_of(make_token(name=f"officer-{uuid4()}", role="compliance"))
+    boss = client.as_holder_of(make_token(name=f"boss-{uuid4()}", role="supervisor"))
+    for asker in (officer, boss):
+        assert asker.get("/api/v1/tokens").status_code == 403
+        assert asker.get("/api/v1/users").status_code == 403
+        assert asker.post("/api/v1/tokens", json={"name": "x", "role": "admin"}).status_code == 403
+        assert asker.delete(f"/api/v1/users/{uuid4()}").status_code == 403
+    assert boss.get("/api/v1/audit").status_code == 403
+    refused = officer.get("/api/v1/audit?outcome=refused&limit=5").json["items"]
+    assert {one["outcome"] for one in refused} == {"refused"}
