@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from lab.world import World
 from tests.pbx.talks import numbers
 from tests.service import Service
-from tests.web.browsing import Person
+from tests.web.browsing import PASSWORD, Person, fill_in
 
 pytestmark = pytest.mark.pbx
 
@@ -95,6 +95,33 @@ def test_the_system(admin: Person, service: Service) -> None:
     told = page.locator("main")
     for words in ("Asterisk 22", "Object store", admin.name, "session.begin", "None: every call"):
         expect(told).to_contain_text(words)
+
+
+def test_manage(admin: Person, service: Service, browser_page: Callable[[], Page]) -> None:
+    """Somebody is added and signs in, and is removed; a token is shown once, and revoked."""
+    page, name = admin.page, f"ann-{admin.name}"
+    page.goto(f"{service.url}/system")
+    page.get_by_text("Add somebody").click()
+    page.get_by_label("Name; for an agent").fill(name)
+    page.get_by_label("Password, of 12").fill(PASSWORD)
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(admin.row(name).first).to_be_visible()
+    other = browser_page()
+    other.goto(f"{service.url}/sign-in")
+    fill_in(other, name)
+    expect(other.get_by_role("link", name="Library")).to_be_visible()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name=f"Remove {name}").click()
+    expect(page.locator("#users")).not_to_contain_text(name)
+    other.goto(f"{service.url}/library")
+    expect(other.get_by_label("Password")).to_be_visible()
+    page.get_by_text("Make a token").click()
+    page.locator("#token-name").fill("wallboard")
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_label("The token", exact=True)).to_have_value(re.compile("^ew_"))
+    page.get_by_role("button", name="Revoke wallboard").click()
+    expect(page.locator("#tokens")).not_to_contain_text("wallboard")
+    assert admin.faults == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
