@@ -7,7 +7,7 @@ that what a `doctor` left that was killed is found by the next one.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import cycle
@@ -106,7 +106,8 @@ def _clear_once(ari: Ari) -> list[str]:
         ari.hang_up(channel_id)
     bridges = [one.id for one in ari.list_bridges() if is_of_proof(one.id)]
     for bridge_id in bridges:
-        ari.destroy_bridge(bridge_id)
+        with suppress(AriConflict):  # it is being destroyed: see it gone the next time
+            ari.destroy_bridge(bridge_id)
     return channels + bridges
 
 

@@ -35,7 +35,9 @@ class Leg:
 
     `joined_at` is its first time in a bridge, and then it gets its `side` of the recordings;
     `left_at` is when it left the call, None while it is in it; `vanished` says that nobody saw it
-    leave, so `left_at` is only when that was noticed.
+    leave, so `left_at` is only when that was noticed. `holds` are the times for which its party
+    kept the others on hold, the last one open where it still does; `transferred_to` is where its
+    party sent the call, "" while it has not.
     """
 
     channel: ari.Channel
@@ -47,6 +49,14 @@ class Leg:
     bridge_id: str | None = None
     left_at: datetime | None = None
     vanished: bool = False
+    holds: tuple[tuple[datetime, datetime | None], ...] = ()
+    transferred_at: datetime | None = None
+    transferred_to: str = ""
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether its party keeps the others on hold."""
+        return bool(self.holds) and self.holds[-1][1] is None
 
     @property
     def is_person(self) -> bool:
@@ -145,6 +155,12 @@ class CallModel:
                 touched.add(self._update(channel.id, bridge_id=None))
             case ari.ChannelDialplan(channel=channel, app_name="Queue", app_data=data):
                 touched.add(self._queue(channel, data))
+            case ari.ChannelHold(channel=channel) | ari.ChannelUnhold(channel=channel):
+                touched.add(self._hold(channel.id, event.at, isinstance(event, ari.ChannelHold)))
+            case ari.BridgeBlindTransfer(result="Success", channel=channel, exten=exten):
+                touched.add(self._transfer(channel.id, event.at, exten))
+            case ari.BridgeAttendedTransfer(result="Success", transferer_first_leg=channel):
+                touched.add(self._transfer(channel.id, event.at, _asked(event)))
             case (
                 ari.ChannelStateChange(channel=channel)
                 | ari.ChannelCallerId(channel=channel)
@@ -255,6 +271,17 @@ class CallModel:
         self._calls[linkedid].queue = data.split(",", maxsplit=1)[0] or None
         return self._id(self._calls[linkedid])
 
+    def _hold(self, channel_id: str, at: datetime, begins: bool) -> str | None:
+        leg = self._find_leg(channel_id)
+        if leg is None or leg.on_hold is begins:
+            return None
+        before = leg.holds if begins else leg.holds[:-1]
+        span = (at, None) if begins else (leg.holds[-1][0], at)
+        return self._update(channel_id, holds=(*before, span))
+
+    def _transfer(self, channel_id: str, at: datetime, to: str) -> str | None:
+        return self._update(channel_id, transferred_at=at, transferred_to=to)
+
     def _update(self, channel_id: str, **changes: object) -> str | None:
         linkedid = self._call_of.get(channel_id)
         if linkedid is None:
@@ -289,6 +316,13 @@ class CallModel:
 def belongs_to_call(channel: ari.Channel) -> bool:
     """Whether the channel is part of some call: neither a helper nor a supervisor's phone."""
     return channel.technology not in HELPERS and not is_ours(channel.id)
+
+
+def _asked(event: ari.BridgeAttendedTransfer) -> str:
+    """Who was asked, and has the call now."""
+    target = event.transfer_target
+    asked = target.caller.number if target is not None else ""
+    return asked or event.transferer_second_leg.connected.number
 
 
 def _joins(bridge: ari.Bridge) -> bool:
@@ -393,11 +427,14 @@ def _entry(leg: Leg) -> dict[str, object]:
         "exten": leg.exten,
         "context": leg.context,
         "created_at": channel.created_at.isoformat(),
-        "joined_at": leg.joined_at.isoformat() if leg.joined_at else None,
+        "joined_at": _text(leg.joined_at),
         "side": leg.side,
         "bridge_id": leg.bridge_id,
-        "left_at": leg.left_at.isoformat() if leg.left_at else None,
+        "left_at": _text(leg.left_at),
         "vanished": leg.vanished,
+        "holds": [[begun.isoformat(), _text(ended)] for begun, ended in leg.holds],
+        "transferred_at": _text(leg.transferred_at),
+        "transferred_to": leg.transferred_to,
     }
 
 
@@ -423,11 +460,18 @@ def _restore_leg(entry: Mapping[str, Any]) -> Leg:
         bridge_id=entry["bridge_id"],
         left_at=_instant(entry["left_at"]),
         vanished=entry["vanished"],
+        holds=tuple((datetime.fromisoformat(a), _instant(b)) for a, b in entry.get("holds", ())),
+        transferred_at=_instant(entry.get("transferred_at")),
+        transferred_to=entry.get("transferred_to", ""),
     )
 
 
 def _instant(value: str | None) -> datetime | None:
     return datetime.fromisoformat(value) if value else None
+
+
+def _text(instant: datetime | None) -> str | None:
+    return instant.isoformat() if instant else None
 
 
 def legs_of(record: CallRecord) -> tuple[Leg, ...]:

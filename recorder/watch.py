@@ -50,6 +50,8 @@ LINKEDID = "CHANNEL(linkedid)"
 
 EVENTS = (
     "ApplicationReplaced",
+    "BridgeAttendedTransfer",
+    "BridgeBlindTransfer",
     "ChannelCallerId",
     "ChannelConnectedLine",
     "ChannelCreated",
@@ -57,8 +59,10 @@ EVENTS = (
     "ChannelDialplan",
     "ChannelDtmfReceived",
     "ChannelEnteredBridge",
+    "ChannelHold",
     "ChannelLeftBridge",
     "ChannelStateChange",
+    "ChannelUnhold",
     "ChannelUserevent",
     "PlaybackFinished",
     "RecordingFailed",

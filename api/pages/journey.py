@@ -5,23 +5,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from recorder.calls import Leg, legs_of
 from storage.records import CallRecord
 
-What = Literal["rings", "answered", "joins", "leaves", "ended"]
+What = Literal["rings", "answered", "joins", "holds", "unholds", "transfers", "leaves", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that happened; `who` is a party's number or name, "" for the call itself."""
+    """One thing that happened; `who` is a party's number or name, "" for the call itself.
+
+    `to` is where the party has sent the call.
+    """
 
     at: datetime
     what: What
     who: str = ""
     party: str = ""
+    to: str = ""
 
 
 def journey_of(call: CallRecord) -> tuple[Step, ...]:
-    """The way of the call through ringing, answer, and those who joined and left."""
+    """The way of the call through ringing, answer, hold, transfer, and those who came and went."""
     return tuple(sorted(_steps(call), key=lambda step: step.at))
 
 
@@ -29,12 +34,22 @@ def _steps(call: CallRecord) -> Iterator[Step]:
     yield Step(call.started_at, "rings")
     if call.answered_at is not None:
         yield Step(call.answered_at, "answered")
-    for channel in call.channels:
-        who = channel.get("caller_name") or channel.get("number") or ""
-        party = channel.get("party") or ""
-        if party and channel.get("joined_at"):
-            yield Step(datetime.fromisoformat(channel["joined_at"]), "joins", who, party)
-            if channel.get("left_at"):
-                yield Step(datetime.fromisoformat(channel["left_at"]), "leaves", who, party)
+    for leg in legs_of(call):
+        if leg.party and leg.joined_at is not None:
+            yield from _steps_of(leg, leg.joined_at)
     if call.ended_at is not None:
         yield Step(call.ended_at, "ended")
+
+
+def _steps_of(leg: Leg, joined_at: datetime) -> Iterator[Step]:
+    caller = leg.channel.caller
+    who, party = caller.name or caller.number, leg.party or ""
+    yield Step(joined_at, "joins", who, party)
+    for begun, ended in leg.holds:
+        yield Step(begun, "holds", who, party)
+        if ended is not None:
+            yield Step(ended, "unholds", who, party)
+    if leg.transferred_at is not None:
+        yield Step(leg.transferred_at, "transfers", who, party, leg.transferred_to)
+    if leg.left_at is not None:
+        yield Step(leg.left_at, "leaves", who, party)

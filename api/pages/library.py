@@ -19,7 +19,7 @@ from api.fields import (
     recording_fields,
 )
 from api.links import base_url
-from api.pages.journey import journey_of
+from api.pages.journey import What, journey_of
 from api.pages.page import Pages, show, show_notice
 from api.parts import parts
 from api.permissions import AUDIT_READ, RECORDINGS_HEAR, RECORDINGS_READ, RECORDINGS_SHARE
@@ -143,10 +143,25 @@ def show_recording(recording_id: UUID) -> Response:
         recording=record,
         fields=recording_fields(record, base_url()),
         journey=journey_of(call) if call is not None else (),
+        steps=_step_words(),
         decision=said,
         hears=RECORDINGS_HEAR in may,
         states=_states(),
     )
+
+
+def _step_words() -> dict[What, str]:
+    """What somebody does, or the call."""
+    return {
+        "rings": _("rings"),
+        "answered": _("is answered"),
+        "joins": _("joins"),
+        "holds": _("puts the call on hold"),
+        "unholds": _("takes it back"),
+        "transfers": _("transfers it to"),
+        "leaves": _("leaves"),
+        "ended": _("ends"),
+    }
 
 
 def _acts() -> list[tuple[str, str, str]]:

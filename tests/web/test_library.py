@@ -95,6 +95,26 @@ def test_it_says_why_and_how(officer: Person, service: Service, recorded: tuple[
     until(lambda: page.evaluate(drawn) != light)
 
 
+def test_its_journey(officer: Person, service: Service, telephones: World) -> None:
+    """Hold, and the transfer to another agent, stand beside the player in their order."""
+    caller = next(numbers)
+    call = telephones.inbound(caller=caller)
+    made = service.post(f"/calls/{service.live_call(caller)['id']}/recordings").json()
+    call.hold("agent")
+    call.talk_for(1.0)
+    call.unhold("agent")
+    call.blind_transfer("2003")
+    call.talk_for(1.0)
+    call.hang_up()
+    service.await_state(made["id"], ["stored"])
+    officer.page.goto(f"{service.url}/recordings/{made['id']}")
+    told = officer.page.locator("section", has_text="Its journey").get_by_role("listitem")
+    steps = " ".join(told.all_inner_texts())
+    way = ("is answered", "puts the call on hold", "takes it back", "transfers it to 2003", "Cleo Costa")
+    assert re.search(".*".join(way) + ".*joins.*ends", steps, re.DOTALL), steps
+    assert officer.faults == []
+
+
 def test_the_keys(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
     """Space plays and pauses, arrows go five seconds."""
     page, (recording_id, _) = officer.page, recorded

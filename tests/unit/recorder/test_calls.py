@@ -117,6 +117,40 @@ def test_calls_that_wait_in_one_place_are_not_joined() -> None:
     assert [leg.channel.id for leg in legs_to_capture(pbx.call())] == [CUSTOMER.id]
 
 
+def test_hold_and_transfer() -> None:
+    """Who keeps the others waiting, how long, and where the call is sent: known once, and kept."""
+    pbx = inbound()
+    for kind in (ari.ChannelHold, ari.ChannelHold, ari.ChannelUnhold, ari.ChannelUnhold):
+        pbx.tell(kind(pbx._at(), "", AGENT))
+    pbx.tell(ari.ChannelHold(pbx._at(), "", AGENT))
+    held = pbx.now
+    sent = ari.BridgeBlindTransfer(pbx._at(), "", AGENT, None, None, "2002", "in", "Success", None)
+    pbx.tell(sent)
+    pbx.tell(replace(sent, result="Fail", exten="2009"))
+    _, agent = legs_of(pbx.call())
+    first, last = agent.holds
+    assert first[1] == first[0] + timedelta(seconds=2)
+    assert (last, agent.on_hold) == ((held, None), True)
+    assert (agent.transferred_at, agent.transferred_to) == (sent.at, "2002")
+    again = CallModel("main", ["PJSIP/trunk*"])
+    again.restore(pbx.call())
+    assert legs_of(again.record("main-1.0"))[1].holds == agent.holds
+
+
+def test_who_is_asked_has_the_call() -> None:
+    """An attended transfer goes to who was asked, by its number or by what the asker saw of it."""
+    for target, number in ((replace(OTHER, state="Up"), "2002"), (None, "2003")):
+        pbx = inbound()
+        asking = replace(AGENT, id="1.2", connected=ari.Party("2003", ""))
+        pbx.tell(
+            ari.BridgeAttendedTransfer(
+                pbx._at(), "", AGENT, asking, "Success", "bridge", CUSTOMER, target, None,
+                None, None, "b", "", None, None, None, None,
+            )
+        )  # fmt: skip
+        assert legs_of(pbx.call())[1].transferred_to == number
+
+
 def test_who_talks_with_whom() -> None:
     """An inbound call knows customer, dialled number, and the agent who answered."""
     call = inbound().call()
