@@ -96,6 +96,18 @@ def forget_session(answered: Response) -> None:
     answered.delete_cookie(name, secure=secure, httponly=True, samesite="Lax")
 
 
+def note_done(tx: Connection, action: str, subject: object, **told: object) -> None:
+    """Write to the audit trail that who asks has done this."""
+    audit.add_audit(
+        tx,
+        actor=asker().name,
+        action=action,
+        subject=str(subject),
+        outcome="done",
+        detail=told,
+    )
+
+
 def refuse(permission: str) -> NoReturn:
     """Raise Forbidden, log it and write it to the audit trail."""
     with parts().catalogue.begin() as tx:

@@ -47,6 +47,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.NoSuchRule: 404,
     errors.NoSuchToken: 404,
     errors.NoSuchUser: 404,
+    errors.NoSuchJob: 404,
     errors.NoSuchBookmark: 404,
     errors.NoSuchSearch: 404,
     errors.NoSuchBulk: 404,

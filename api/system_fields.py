@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from api.fields import Answer, Body, Instant, Name, PageOf, PageQuery, Text
 from api.permissions import PERMISSIONS
+from storage import records
 from storage.records import AuditRecord, TokenRecord, UserRecord, shallow
 
 PersonRole = Literal["admin", "supervisor", "compliance", "agent"]
@@ -83,6 +84,23 @@ class Users(Answer):
     items: list[User]
 
 
+class FailedJob(Answer):
+    """A job that was given up."""
+
+    id: int
+    task: str = Field(examples=["finish", "clear", "manifest", "bulk"])
+    subject: UUID = Field(description="the recording or bulk that it is about")
+    attempts: int
+    failed_at: Instant
+    reason: str | None = Field(description="why, where it is kept; the log has the rest")
+
+
+class FailedJobs(Answer):
+    """The newest jobs that were given up."""
+
+    items: list[FailedJob]
+
+
 class AuditQuery(PageQuery):
     """Which part of the trail."""
 
@@ -117,6 +135,11 @@ def token_fields(record: TokenRecord, secret: str | None = None) -> dict[str, An
 def user_fields(record: UserRecord) -> dict[str, Any]:
     """A person as it is answered."""
     return {name: getattr(record, name) for name in User.model_fields}
+
+
+def job_fields(record: records.FailedJob) -> dict[str, Any]:
+    """A job that was given up as it is answered."""
+    return shallow(record)
 
 
 def audit_fields(record: AuditRecord) -> dict[str, Any]:

@@ -8,6 +8,7 @@
     ├── NoSuchRule
     ├── NoSuchToken
     ├── NoSuchUser
+    ├── NoSuchJob                   no job of this id was given up
     ├── LastAdmin                   without this one nobody could manage the service
     ├── NoSuchBookmark
     ├── NoSuchSearch
@@ -93,6 +94,12 @@ class NoSuchUser(EarwitnessError):
     """There is no user of this id."""
 
     error_id = "no-such-user"
+
+
+class NoSuchJob(EarwitnessError):
+    """No job of this id was given up."""
+
+    error_id = "no-such-job"
 
 
 class LastAdmin(EarwitnessError):

@@ -370,3 +370,18 @@ class BulkRecord:
     ended_at: datetime | None = None
     object_key: str | None = None
     size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJob:
+    """A job that was given up; `subject` is the id of the recording or bulk that it is about.
+
+    `reason` is why, where it is kept; the log has the rest.
+    """
+
+    id: int
+    task: str
+    subject: str
+    attempts: int
+    failed_at: datetime
+    reason: str | None

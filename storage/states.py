@@ -4,7 +4,8 @@
     spy:       requested → ringing → live → ended
 
 A recording's ends that keep no audio: `aborted` (never began), `discarded` (a person said so),
-`failed` (says why; whatever audio exists is kept). States never go back. A browser does not ring.
+`failed` (says why; whatever audio exists is kept). States never go back, but for a recording that a
+person has tried again after its job was given up. A browser does not ring.
 """
 
 from collections.abc import Mapping

@@ -58,6 +58,7 @@ class Search(BaseModel):
     from_day: date | None = Field(None, alias="from")
     to_day: date | None = Field(None, alias="to")
     min_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    max_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     zone: Annotated[Any, BeforeValidator(_zone)] = ZoneInfo("UTC")
     cursor: str | None = None
 

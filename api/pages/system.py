@@ -7,7 +7,7 @@ from api.health import check_parts
 from api.pages.page import Pages, show
 from api.parts import parts
 from api.permissions import ROLES, SYSTEM_READ
-from storage.catalogue import audit, decisions, pbxs, recordings, tokens, users
+from storage.catalogue import audit, decisions, failed_jobs, pbxs, recordings, tokens, users
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor
 
@@ -29,6 +29,7 @@ def show_system() -> Response:
             return show("_audit.html", trail=trail)
         missing = decisions.list_missing(tx, limit=SHOWN)
         failed = recordings.list_recordings(tx, RecordingFilter(state="failed"), limit=SHOWN)
+        given_up = failed_jobs.list_failed_jobs(tx, limit=SHOWN)
         everybody = users.list_users(tx)
         known_tokens = tokens.list_tokens(tx)
         known = {one.name: one for one in pbxs.list_pbxs(tx)}
@@ -37,6 +38,8 @@ def show_system() -> Response:
         trail=trail,
         missing=missing.items,
         failed=failed.items,
+        jobs=given_up,
+        tasks=_tasks(),
         users=everybody,
         tokens=known_tokens,
         roles=(*ROLES, "service"),
@@ -44,3 +47,13 @@ def show_system() -> Response:
         checks=check_parts(parts().catalogue, parts().store_probe, parts().settings.pbxs),
         names={"database": _("Catalogue (PostgreSQL)"), "objects": _("Object store")},
     )
+
+
+def _tasks() -> dict[str, str]:
+    """What each kind of job does."""
+    return {
+        "finish": _("fetch, encode and store a recording"),
+        "clear": _("delete a discarded recording's files on the PBX"),
+        "manifest": _("write a recording's manifest anew"),
+        "bulk": _("work on many recordings"),
+    }

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker, authorise
+from api.auth import asker, authorise, note_done
 from api.keeping_fields import NewLink, SharedLink, SharedLinks, link_fields
 from api.links import base_url
 from api.operation import Operations, Told, answer, json
@@ -13,7 +13,7 @@ from api.parts import parts
 from api.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
 from api.routes.media import Audio
 from api.routes.recordings import get_visible
-from storage.catalogue import audit, links
+from storage.catalogue import links
 from storage.errors import AudioNotStored, NoSuchLink, NoSuchRecording
 
 operations = Operations("/api/v1", tag="links")
@@ -34,14 +34,8 @@ def create_link(recording_id: UUID, body: NewLink) -> Response:
         made, secret = links.create_link(
             tx, recording_id, by=asker().name, expires_in=timedelta(seconds=body.expires_in_s)
         )
-        audit.add_audit(
-            tx,
-            actor=asker().name,
-            action="link.create",
-            subject=str(recording_id),
-            outcome="done",
-            detail={"link": str(made.id), "expires_at": made.expires_at.isoformat()},
-        )
+        told = {"link": str(made.id), "expires_at": made.expires_at.isoformat()}
+        note_done(tx, "link.create", recording_id, **told)
     return answer(link_fields(made, f"{base_url()}/shared/{secret}"), 201)
 
 
@@ -70,12 +64,5 @@ def revoke_link(recording_id: UUID, link_id: UUID) -> Response:
     get_visible(recording_id)
     with parts().catalogue.begin() as tx:
         links.revoke_link(tx, recording_id, link_id)
-        audit.add_audit(
-            tx,
-            actor=asker().name,
-            action="link.revoke",
-            subject=str(recording_id),
-            outcome="done",
-            detail={"link": str(link_id)},
-        )
+        note_done(tx, "link.revoke", recording_id, link=str(link_id))
     return Response(status=204)

@@ -3,9 +3,8 @@
 from uuid import UUID
 
 from flask import Response
-from sqlalchemy import Connection
 
-from api.auth import asker
+from api.auth import note_done
 from api.fields import Nothing, page_fields
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
@@ -50,7 +49,7 @@ def create_token(body: NewToken) -> Response:
         made = tokens.find_token(tx, secret)
         if made is None:
             raise NoSuchToken("the token has gone at once")
-        _note(tx, "token.create", made.id, name=made.name, role=made.role)
+        note_done(tx, "token.create", made.id, name=made.name, role=made.role)
     return answer(token_fields(made, secret), 201)
 
 
@@ -63,7 +62,7 @@ def create_token(body: NewToken) -> Response:
 def revoke_token(token_id: UUID) -> Response:
     """Revoke a bearer token."""
     with parts().catalogue.begin() as tx:
-        _note(tx, "token.revoke", token_id, name=tokens.revoke_token(tx, token_id))
+        note_done(tx, "token.revoke", token_id, name=tokens.revoke_token(tx, token_id))
     return Response(status=204)
 
 
@@ -87,7 +86,7 @@ def create_user(body: NewUser) -> Response:
     hashed = hash_password(body.password)
     with parts().catalogue.begin() as tx:
         made = users.create_user(tx, **told, password_hash=hashed)
-        _note(tx, "user.create", made.id, **told)
+        note_done(tx, "user.create", made.id, **told)
     return answer(user_fields(made), 201)
 
 
@@ -100,7 +99,7 @@ def create_user(body: NewUser) -> Response:
 def delete_user(user_id: UUID) -> Response:
     """Let a person sign in no more."""
     with parts().catalogue.begin() as tx:
-        _note(tx, "user.delete", user_id, name=users.delete_user(tx, user_id).name)
+        note_done(tx, "user.delete", user_id, name=users.delete_user(tx, user_id).name)
     return Response(status=204)
 
 
@@ -116,7 +115,7 @@ def sign_user_out(user_id: UUID) -> Response:
     with parts().catalogue.begin() as tx:
         found = users.get_user(tx, user_id)
         users.end_sessions(tx, user_id)
-        _note(tx, "user.sign-out", user_id, name=found.name)
+        note_done(tx, "user.sign-out", user_id, name=found.name)
     return Response(status=204)
 
 
@@ -126,14 +125,3 @@ def list_audit(query: AuditQuery) -> Response:
     with parts().catalogue.begin() as tx:
         page = audit.list_audit(tx, **query.model_dump())
     return answer(page_fields(page, [audit_fields(one) for one in page.items]))
-
-
-def _note(tx: Connection, action: str, subject: UUID, **told: object) -> None:
-    audit.add_audit(
-        tx,
-        actor=asker().name,
-        action=action,
-        subject=str(subject),
-        outcome="done",
-        detail=told,
-    )

@@ -86,6 +86,11 @@ def list_unassured(
     return tuple(tx.scalars(query))
 
 
+def forget_assurance(tx: Connection, call_id: str) -> None:
+    """Let the call be held against its recordings anew."""
+    tx.execute(update(decision).where(decision.c.call_id == call_id).values(assurance=None))
+
+
 def save_assurances(tx: Connection, found: Mapping[str, Assurance]) -> None:
     """Keep what was found of calls, and tell of what is missing."""
     if not found:

@@ -178,6 +178,11 @@ def close_pause(tx: Connection, recording_id: UUID, *, at: datetime) -> Recordin
     return _change(tx, recording_id, ["paused"], state="recording", pauses=_closed_pauses(at))
 
 
+def revive(tx: Connection, recording_id: UUID) -> RecordingRecord | None:
+    """failed → captured, for a person has its job tried again; None if it has not failed."""
+    return _change(tx, recording_id, ["failed"], state="captured", reason=None)
+
+
 def lock_recording(
     tx: Connection, recording_id: UUID, *, agents: Collection[str] | None = None
 ) -> RecordingRecord:

@@ -129,6 +129,9 @@ def test_who_may(client: ApiClient, make_token: Callable[..., str]) -> None:
         assert asker.get("/api/v1/users").status_code == 403
         assert asker.post("/api/v1/tokens", json={"name": "x", "role": "admin"}).status_code == 403
         assert asker.delete(f"/api/v1/users/{uuid4()}").status_code == 403
+        assert asker.get("/api/v1/jobs").status_code == 403
+        assert asker.post("/api/v1/jobs/1/retry").status_code == 403
+        assert asker.delete("/api/v1/jobs/1").status_code == 403
     assert boss.get("/api/v1/audit").status_code == 403
     refused = officer.get("/api/v1/audit?outcome=refused&limit=5").json["items"]
     assert {one["outcome"] for one in refused} == {"refused"}

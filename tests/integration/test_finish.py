@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 import soundfile
-from api_client import build_call, build_recording
+from api_client import ApiClient, build_call, build_recording
 from ari_lab import client, running_asterisk
 from procrastinate import PsycopgConnector
 from sqlalchemy import text
@@ -33,7 +33,7 @@ from recorder.finish import Finisher
 from recorder.keeping import Keeper
 from recorder.retry import next_wait_s
 from storage import jobs
-from storage.catalogue import calls, events, recordings, segments, signing
+from storage.catalogue import calls, decisions, events, recordings, segments, signing
 from storage.catalogue.engine import Catalogue
 from storage.errors import (
     AudioUnusable,
@@ -43,7 +43,14 @@ from storage.errors import (
 )
 from storage.manifest import verify_manifest
 from storage.objects import S3ObjectStore
-from storage.records import Gap, Pause, RecordingRecord, SegmentRecord
+from storage.records import (
+    Assurance,
+    DecisionRecord,
+    Gap,
+    Pause,
+    RecordingRecord,
+    SegmentRecord,
+)
 from tests.legs import leg
 
 RATE = 8000
@@ -579,6 +586,56 @@ def test_a_job_that_cannot_succeed_ends(scene: Scene, database_url: str) -> None
     run_jobs(scene, database_url, scene.finisher())
     assert scene.now().state == "failed"
     assert [job["status"] for job in jobs_of(scene)] == ["failed"]
+
+
+def given_up(client: ApiClient, scene: Scene) -> list[Any]:
+    """The jobs of the recording that are listed."""
+    items = client.get("/api/v1/jobs").json["items"]
+    return [one for one in items if one["subject"] == str(scene.recording.id)]
+
+
+def test_a_job_is_given_up_and_tried_again(
+    scene: Scene, client: ApiClient, database_url: str
+) -> None:
+    """A bad spool costs the job; once it is mended somebody has it tried again, and all is there."""
+    scene.capture_both()
+    defer(scene, tasks.finish)
+    call_id, in_the_way = scene.recording.call_id, scene.spool / str(scene.recording.id)
+    in_the_way.touch()
+    with scene.catalogue.begin() as tx:
+        decisions.save_decisions(tx, [DecisionRecord(call_id, "record", None, "default", ())])
+        decisions.save_assurances(tx, {call_id: Assurance(3.0, 0.0, "recording-failed")})
+        tx.execute(text("UPDATE procrastinate_jobs SET attempts = 9"))
+    run_jobs(scene, database_url, scene.finisher())
+    assert (scene.now().state, len(scene.files())) == ("failed", 2)
+    (job,) = given_up(client, scene)
+    assert (job["task"], job["subject"]) == ("finish", str(scene.recording.id))
+    assert (
+        job["reason"] == "it could not be finished (FileExistsError); its files are kept on the PBX"
+    )
+    assert client.post(f"/api/v1/jobs/{job['id']}/retry").status_code == 204
+    assert (scene.now().state, scene.now().reason) == ("captured", None)
+    with scene.catalogue.begin() as tx:
+        assert call_id in decisions.list_unassured(tx, "main", ended_before=at(60), limit=100)
+    again = client.post(f"/api/v1/jobs/{job['id']}/retry")
+    assert (again.status_code, again.json["error_id"]) == (404, "no-such-job")
+    in_the_way.unlink()
+    run_jobs(scene, database_url, scene.finisher())
+    scene.assert_stored()
+    assert given_up(client, scene) == jobs_of(scene) == []
+    (told,) = client.get(f"/api/v1/audit?subject={scene.recording.id}").json["items"]
+    assert (told["action"], told["detail"]) == ("job.retry", {"task": "finish"})
+
+
+def test_a_job_is_left(scene: Scene, client: ApiClient, database_url: str) -> None:
+    """Where there is no use in it somebody takes it off the list; the recording stays failed."""
+    scene.capture("left", None)
+    defer(scene, tasks.finish)
+    run_jobs(scene, database_url, scene.finisher())
+    (job,) = given_up(client, scene)
+    assert client.delete(f"/api/v1/jobs/{job['id']}").status_code == 204
+    assert given_up(client, scene) == jobs_of(scene) == []
+    assert scene.now().state == "failed"
 
 
 def test_what_people_wrote_comes_into_the_manifest(scene: Scene, database_url: str) -> None:

@@ -110,7 +110,13 @@ def test_its_journey(officer: Person, service: Service, telephones: World) -> No
     officer.page.goto(f"{service.url}/recordings/{made['id']}")
     told = officer.page.locator("section", has_text="Its journey").get_by_role("listitem")
     steps = " ".join(told.all_inner_texts())
-    way = ("is answered", "puts the call on hold", "takes it back", "transfers it to 2003", "Cleo Costa")
+    way = (
+        "is answered",
+        "puts the call on hold",
+        "takes it back",
+        "transfers it to 2003",
+        "Cleo Costa",
+    )
     assert re.search(".*".join(way) + ".*joins.*ends", steps, re.DOTALL), steps
     assert officer.faults == []
 

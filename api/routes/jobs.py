@@ -1,0 +1,53 @@
+"""Jobs that were given up: try them again, or leave them."""
+
+from flask import Response
+
+from api.auth import note_done
+from api.fields import Nothing
+from api.operation import Operations, Told, answer, json
+from api.parts import parts
+from api.permissions import SYSTEM_READ, SYSTEM_WRITE
+from api.system_fields import FailedJobs, job_fields
+from storage.catalogue import failed_jobs
+from storage.errors import NoSuchJob
+
+operations = Operations("/api/v1", tag="system")
+
+LISTED = 100
+
+
+@operations.get("/jobs", SYSTEM_READ, json(FailedJobs))
+def list_jobs() -> Response:
+    """List the newest hundred jobs that were given up."""
+    with parts().catalogue.begin() as tx:
+        found = failed_jobs.list_failed_jobs(tx, limit=LISTED)
+    return answer({"items": [job_fields(one) for one in found]})
+
+
+@operations.post(
+    "/jobs/<int:job_id>/retry",
+    SYSTEM_WRITE,
+    {204: Told("It is tried again; a recording that had failed is `captured` once more.")},
+    body=Nothing,
+    errors=(NoSuchJob,),
+)
+def retry_job(job_id: int) -> Response:
+    """Try a job again, once what kept it from success is mended."""
+    with parts().catalogue.begin() as tx:
+        task, subject = failed_jobs.retry_job(tx, job_id)
+        note_done(tx, "job.retry", subject, task=task)
+    return Response(status=204)
+
+
+@operations.delete(
+    "/jobs/<int:job_id>",
+    SYSTEM_WRITE,
+    {204: Told("It is listed no more; what had failed with it stays as it is.")},
+    errors=(NoSuchJob,),
+)
+def forget_job(job_id: int) -> Response:
+    """Leave a job: it is listed no more."""
+    with parts().catalogue.begin() as tx:
+        task, subject = failed_jobs.forget_job(tx, job_id)
+        note_done(tx, "job.forget", subject, task=task)
+    return Response(status=204)

@@ -1,0 +1,71 @@
+"""Jobs that were given up, and what a person does about them: try again, or leave it.
+
+A job that works is deleted from the queue, one that was given up stays. The jobs that the clock
+brings are not here: they come again by themselves.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from storage import jobs
+from storage.catalogue import bulks, decisions, recordings
+from storage.errors import NoSuchJob
+from storage.records import FailedJob
+
+# What a job is about.
+_SUBJECT = "coalesce(args ->> 'recording_id', args ->> 'bulk_id')"
+_LIST = f"""
+    SELECT job.id, task_name AS task, {_SUBJECT} AS subject, attempts, failed_at,
+           coalesce(recording.reason, bulk.reason) AS reason
+    FROM procrastinate_jobs AS job
+    CROSS JOIN LATERAL (
+        SELECT max(at) AS failed_at FROM procrastinate_events WHERE job_id = job.id
+    ) AS told
+    LEFT JOIN recording ON task_name = 'finish' AND recording.id = (args ->> 'recording_id')::uuid
+    LEFT JOIN bulk ON bulk.id = (args ->> 'bulk_id')::uuid
+    WHERE status = 'failed' AND {_SUBJECT} IS NOT NULL
+    ORDER BY job.id DESC
+    LIMIT :limit
+"""  # noqa: S608  # nothing of it comes from outside
+_TAKE = f"""
+    DELETE FROM procrastinate_jobs
+    WHERE id = :id AND status = 'failed' AND {_SUBJECT} IS NOT NULL
+    RETURNING task_name AS task, lock, args, {_SUBJECT} AS subject
+"""  # noqa: S608
+
+
+def list_failed_jobs(tx: Connection, *, limit: int) -> tuple[FailedJob, ...]:
+    """The newest of them."""
+    rows = tx.execute(text(_LIST), {"limit": limit}).mappings()
+    return tuple(FailedJob(**row) for row in rows)
+
+
+def retry_job(tx: Connection, job_id: int) -> tuple[str, str]:
+    """Ask for the job anew; its task and subject. What had failed with it is under way again.
+
+    Raises NoSuchJob for one that did not fail, or was taken by somebody else.
+    """
+    job = _take(tx, job_id)
+    if job["task"] == "finish":
+        revived = recordings.revive(tx, UUID(job["subject"]))
+        if revived is not None:
+            decisions.forget_assurance(tx, revived.call_id)
+    elif job["task"] == "bulk":
+        bulks.set_bulk(tx, UUID(job["subject"]), state="waiting", reason=None, ended_at=None)
+    jobs.defer(tx, job["task"], lock=job["lock"], **job["args"])
+    return job["task"], job["subject"]
+
+
+def forget_job(tx: Connection, job_id: int) -> tuple[str, str]:
+    """Leave it; its task and subject. Raises NoSuchJob."""
+    job = _take(tx, job_id)
+    return job["task"], job["subject"]
+
+
+def _take(tx: Connection, job_id: int) -> Any:
+    row = tx.execute(text(_TAKE), {"id": job_id}).mappings().one_or_none()
+    if row is None:
+        raise NoSuchJob(f"there is no failed job {job_id}")
+    return row
