@@ -597,7 +597,7 @@ def given_up(client: ApiClient, scene: Scene) -> list[Any]:
 def test_a_job_is_given_up_and_tried_again(
     scene: Scene, client: ApiClient, database_url: str
 ) -> None:
-    """A bad spool costs the job; once it is mended somebody has it tried again, and all is there."""
+    """A bad spool costs the job; once it is mended somebody has it tried again: all is there."""
     scene.capture_both()
     defer(scene, tasks.finish)
     call_id, in_the_way = scene.recording.call_id, scene.spool / str(scene.recording.id)
