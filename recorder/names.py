@@ -13,6 +13,10 @@ since Asterisk scans the directory at every fetch. The id of the snoop that capt
     earwitness-mic-{spy}                     the media channel of the page's microphone
     earwitness-seat-{spy}                    that of a page that barges, among the listeners
     earwitness-say-{spy}-{channel}           the snoop through which that leg hears the supervisor
+    earwitness-gauging-{way}-{channel}       the bridge in which what it says ("in"), or what it
+                                             hears ("out"), is measured
+    earwitness-probe-{way}-{channel}         the snoop in it
+    earwitness-gauge-{way}-{channel}         the media channel in it
 
 Of no spy is `earwitness-sound-{uuid}-{channel}`, the snoop through which a leg hears one sound.
 """
@@ -31,7 +35,9 @@ _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _RECORDING_NAME = re.compile(rf"earwitness/\d{{4}}-\d\d-\d\d/({_UUID})\.({_UUID})")
 _SNOOP_ID = re.compile(rf"earwitness-({_UUID})")
 _SPY_PART = re.compile(rf"earwitness-(phone|voice|tap|mic|seat)-({_UUID})")
-_SHARED_PART = re.compile(r"earwitness-(listen|ear|hear-[0-9a-f]{8})-(.+)")
+_SHARED_PART = re.compile(
+    r"earwitness-(listen|ear|hear-[0-9a-f]{8}|(?:gauging|probe|gauge)-(?:in|out))-(.+)"
+)
 _SAY = re.compile(rf"earwitness-say-({_UUID})-(.+)")
 _SOUND = re.compile(rf"earwitness-sound-({_UUID})-(.+)")
 _CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)")
@@ -45,7 +51,22 @@ class SegmentName:
     segment_id: UUID
 
 
-PartKind = Literal["phone", "voice", "tap", "mic", "seat", "say", "listen", "hear", "ear"]
+PartKind = Literal[
+    "phone",
+    "voice",
+    "tap",
+    "mic",
+    "seat",
+    "say",
+    "listen",
+    "hear",
+    "ear",
+    "gauging",
+    "probe",
+    "gauge",
+]
+Way = Literal["in", "out"]
+WAYS: tuple[Way, ...] = ("in", "out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +144,21 @@ def build_hear_id(channel_id: str, company: Iterable[str]) -> str:
 def build_ear_id(channel_id: str) -> str:
     """The media channel of all pages that listen to a channel."""
     return f"earwitness-ear-{channel_id}"
+
+
+def build_gauging_id(way: Way, channel_id: str) -> str:
+    """The bridge in which what a channel says or hears is measured."""
+    return f"earwitness-gauging-{way}-{channel_id}"
+
+
+def build_probe_id(way: Way, channel_id: str) -> str:
+    """The snoop that brings it there."""
+    return f"earwitness-probe-{way}-{channel_id}"
+
+
+def build_gauge_id(way: Way, channel_id: str) -> str:
+    """The media channel that takes it from there."""
+    return f"earwitness-gauge-{way}-{channel_id}"
 
 
 def build_sound_id(sound_id: UUID, channel_id: str) -> str:

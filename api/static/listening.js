@@ -38,7 +38,7 @@ class Listening {
   #bar = document.getElementById("bar");
   #audio = null;
   #frame = null;
-  #meters = new Map();
+  #showSaid = () => {};
   #abort = new AbortController();
 
   constructor(spy, call) {
@@ -53,6 +53,7 @@ class Listening {
       .join(" ⇄ ");
     bar.querySelector("[value=listen]").checked = true;
     bar.hidden = false;
+    bar.querySelector(".meters").hidden = !this.spy.audio_url;
     const { signal } = this.#abort;
     bar.addEventListener("change", ({ target }) => this.#chosen(target), { signal });
     bar.querySelector("[data-end]").addEventListener("click", () => end(), { signal });
@@ -62,17 +63,19 @@ class Listening {
   }
 
   async #hear() {
-    this.#audio = new Spy(this.spy.audio_url);
+    this.#audio = new Spy(this.spy.audio_url, { levels: true });
     this.#audio.addEventListener("state", ({ detail }) => this.#told(detail));
     this.#audio.addEventListener("connection", ({ detail }) => {
       if (!detail.connected) this.#state("reconnecting");
     });
     this.#audio.addEventListener("microphone", ({ detail }) => {
-      if (detail.node) this.#meter("say", detail.node);
+      if (detail.node) this.#showSaid = meter(this.#shown("say"), detail.node);
       else toast(`${this.#bar.dataset.microphone} ${detail.error}`, { bad: true });
     });
+    this.#audio.addEventListener("levels", ({ detail }) => {
+      for (const [side, dbfs] of Object.entries(detail)) show(this.#shown(side), dbfs);
+    });
     await this.#audio.start();
-    this.#meter("hear", this.#audio.output);
     this.#draw();
   }
 
@@ -137,12 +140,12 @@ class Listening {
 
   // Levels
 
-  #meter(name, node) {
-    this.#meters.set(name, meter(this.#bar.querySelector(`meter[name=${name}]`), node));
+  #shown(name) {
+    return this.#bar.querySelector(`meter[name=${name}]`);
   }
 
   #draw() {
-    for (const show of this.#meters.values()) show();
+    this.#showSaid();
     this.#frame = requestAnimationFrame(() => this.#draw());
   }
 }
@@ -155,22 +158,26 @@ function meter(shown, node) {
   return () => {
     analyser.getFloatTimeDomainData(samples);
     const power = samples.reduce((sum, one) => sum + one * one, 0) / samples.length;
-    shown.value = Math.max(0, 1 - (10 * Math.log10(power + 1e-12)) / QUIET_DB);
+    show(shown, 10 * Math.log10(power + 1e-12));
   };
+}
+
+function show(meter, dbfs) {
+  meter.value = Math.max(0, 1 - dbfs / QUIET_DB);
 }
 
 /** The microphone, seen and heard by nobody; pressed again, it is given back. */
 async function check(button) {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
   const context = new AudioContext();
-  const show = meter(
+  const draws = meter(
     document.querySelector("meter[name=check]"),
     new MediaStreamAudioSourceNode(context, { mediaStream: stream }),
   );
   button.setAttribute("aria-pressed", "true");
   const goesOn = () => button.isConnected && button.getAttribute("aria-pressed") === "true";
   const draw = () => {
-    show();
+    draws();
     if (goesOn()) requestAnimationFrame(draw);
     else {
       for (const track of stream.getTracks()) track.stop();

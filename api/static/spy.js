@@ -7,9 +7,10 @@
  *     await spy.start(); // in a click: browsers keep silent before one
  *
  * `detail` of "state" is {state, mode, call_id, cause}; of "connection" {connected}; of "microphone"
- * {node} when it is open, to see its level, and {error} when the browser gives none. The mode is changed over HTTP (PATCH /api/v1/spies/{id}); the
- * microphone is opened, and sent, in `whisper` and `barge` alone. A connection that is lost is made
- * again, to the same spy, for 30 seconds.
+ * {node} when it is open, to see its level, and {error} when the browser gives none; of "levels", ten
+ * times a second with `new Spy(url, { levels: true })`, {agent, customer}: how loud each is, in dBFS.
+ * The mode is changed over HTTP (PATCH /api/v1/spies/{id}); the microphone is opened, and sent, in
+ * `whisper` and `barge` alone. A connection that is lost is made again, to the same spy, for 30 seconds.
  */
 const RATE = 16000;
 const RECONNECT_WITHIN_MS = 30000;
@@ -30,10 +31,12 @@ export class Spy extends EventTarget {
   #closed = false;
   #lostAt = null;
   #attempt = 0;
+  #levels;
 
-  constructor(audioUrl) {
+  constructor(audioUrl, { levels = false } = {}) {
     super();
     this.#url = audioUrl;
+    this.#levels = levels;
   }
 
   /** The node that sounds: connect it to an analyser to see a level. */
@@ -83,6 +86,7 @@ export class Spy extends EventTarget {
   #opened() {
     this.#lostAt = null;
     this.#attempt = 0;
+    if (this.#levels) this.#socket.send(JSON.stringify({ type: "levels" }));
     this.#tell("connection", { connected: true });
   }
 
@@ -91,10 +95,11 @@ export class Spy extends EventTarget {
       this.#worklet?.port.postMessage(data, [data]);
       return;
     }
-    const { type, ...state } = JSON.parse(data);
+    const { type, ...told } = JSON.parse(data);
+    if (type === "levels") this.#tell(type, told);
     if (type !== "state") return;
-    this.#mode = state.mode;
-    this.#tell("state", state);
+    this.#mode = told.mode;
+    this.#tell(type, told);
     this.#mindMicrophone();
   }
 

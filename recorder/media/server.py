@@ -8,8 +8,10 @@ The other listeners hear who barges. So would the page itself by the ear, late: 
 participant like any other, it hears all but itself.
 
 Frames of 20 ms, 16-bit little-endian PCM, mono, 16 kHz (640 bytes), go both ways as binary
-messages; text messages are JSON and tell the page the state of its spy. The catalogue says what
-each page should have; notifications of changes wake us, and nothing is lost but time when one is
+messages; text messages are JSON and tell the page the state of its spy. A page that sends
+`{"type": "levels"}` is told ten times a second how loud agent and customer are, each alone, in
+dBFS: `{"type": "levels", "agent": -21.3, "customer": -90.0}`. The catalogue says what each page
+should have; notifications of changes wake us, and nothing is lost but time when one is
 missed. All that lives on the PBX by our sockets ends with this process; pages come back.
 """
 
@@ -37,7 +39,9 @@ from websockets.http11 import Request, Response
 from recorder import names
 from recorder.ari import Ari, AriError
 from recorder.media.legs import Leg, Transport, find_transport, open_leg
+from recorder.media.level import Level
 from recorder.media.pacing import FRAME_BYTES, Arrears, Framer, Pace
+from recorder.spy.plan import SpyPlan
 from storage.catalogue import events
 from storage.catalogue import spies as rows
 from storage.catalogue.engine import Catalogue
@@ -56,6 +60,7 @@ LONGEST_MESSAGE = 50 * FRAME_BYTES
 # A bridge gives every channel in it a frame each 20 ms.
 SILENT_S = 0.1
 SEEN_EVERY_S = 5.0
+LEVELS_EVERY_S = 0.1
 LOOK_EVERY_S = 1.0
 EVENTS_AT_ONCE = 1000
 # How long the token of a page that was never there is good.
@@ -73,8 +78,8 @@ class Spies(Protocol):
     def page_left(self, spy_id: UUID) -> None:
         """The page is gone."""
 
-    def target_of(self, spy_id: UUID) -> str | None:
-        """The channel to listen to now."""
+    def plan_of(self, spy_id: UUID) -> SpyPlan:
+        """What to listen to now."""
 
     def renew(self, spy_id: UUID) -> None:
         """Listen to it through a new snoop."""
@@ -174,6 +179,21 @@ class Ear(Place):
         super().__init__(server, pbx, names.build_ear_id(target))
         self.target = target
         self.pages: set[Page] = set()
+        self._gauges: dict[names.Way, Gauge] = {}
+        self._showing: asyncio.Task[None] | None = None
+
+    def show_levels(self) -> None:
+        """Measure each side alone, for the pages that want to see it; harmless to repeat."""
+        for way in names.WAYS:
+            if way not in self._gauges or self._gauges[way].is_over:
+                self._gauges[way] = Gauge(self._server, self._pbx, self, way)
+        if self._showing is None:
+            self._showing = asyncio.create_task(self._show())
+
+    def settle_pages(self) -> None:
+        """What is on the PBX has changed: bring it together."""
+        for page in self.pages:
+            page.settle_again()
 
     def _tell(self) -> None:
         for page in self.pages:
@@ -181,11 +201,24 @@ class Ear(Place):
 
     async def _use(self, leg: Leg) -> None:
         arrears = Arrears()
-        async for frame in leg:
+        try:
+            async for frame in leg:
+                for page in self.pages:
+                    page.hear_ear(frame)
+                if arrears.count(time.monotonic()):
+                    await self._renew()
+        finally:
+            if self._showing is not None:
+                self._showing.cancel()
+            for gauge in self._gauges.values():
+                await gauge.close()
+
+    async def _show(self) -> None:
+        while True:
+            await asyncio.sleep(LEVELS_EVERY_S)
+            levels = {way: gauge.level.read() for way, gauge in self._gauges.items()}
             for page in self.pages:
-                page.hear_ear(frame)
-            if arrears.count(time.monotonic()):
-                await self._renew()
+                page.show_levels(levels)
 
     async def _renew(self) -> None:
         """A snoop's delay only grows; a new snoop has none."""
@@ -194,6 +227,23 @@ class Ear(Place):
         if page is not None:
             with suppress(EarwitnessError):  # the page's next look, or the watcher's, mends it
                 await asyncio.to_thread(self._server.spies.renew, page.spy.id)
+
+
+class Gauge(Place):
+    """Measures what a channel says, or what it hears, alone."""
+
+    def __init__(self, server: "MediaServer", pbx: str, ear: Ear, way: names.Way) -> None:
+        super().__init__(server, pbx, names.build_gauge_id(way, ear.target))
+        self.level = Level()
+        self._ear = ear
+
+    def _tell(self) -> None:
+        self._ear.settle_pages()
+
+    async def _use(self, leg: Leg) -> None:
+        self._ear.settle_pages()
+        async for frame in leg:
+            self.level.take(frame)
 
 
 class Seat(Place):
@@ -233,6 +283,9 @@ class Page:
         self._server = server
         self._connection = connection
         self._unsent: deque[bytes] = deque(maxlen=UNSENT_FRAMES)
+        self._levels: str | None = None
+        self._wants_levels = False
+        self._party: str | None = None
         self._news = asyncio.Event()
         self._look = asyncio.Event()
         self._must_settle = True
@@ -271,6 +324,21 @@ class Page:
         if self._seat is None or not self._seat.hears:
             self.hear(frame)
 
+    def show_levels(self, levels: Mapping[names.Way, float]) -> None:
+        """How loud it is what the target says, and what it hears; only the newest is told."""
+        if self._wants_levels:
+            sides = ("customer", "agent") if self._party == "customer" else ("agent", "customer")
+            named = {
+                side: round(levels[way], 1) for side, way in zip(sides, names.WAYS, strict=True)
+            }
+            self._levels = json.dumps({"type": "levels", **named})
+            self._news.set()
+
+    def settle_again(self) -> None:
+        """Something of ours on the PBX is new, or gone."""
+        self._must_settle = True
+        self.look_again()
+
     def look_again(self) -> None:
         """Something of the spy may have changed."""
         self._look.set()
@@ -285,11 +353,16 @@ class Page:
             self._news.clear()
             while self._unsent:
                 await self._connection.send(self._unsent.popleft())
+            levels, self._levels = self._levels, None
+            if levels is not None:
+                await self._connection.send(levels)
 
     async def _receive(self) -> None:
         """The microphone; in `listen` it is dropped, whatever the page does."""
         framer, pace = Framer(), Pace()
         async for message in self._connection:
+            if isinstance(message, str):
+                self._asked(message)
             if isinstance(message, str) or self._mic is None or self.spy.mode == "listen":
                 continue
             for frame in framer.cut(message):
@@ -297,6 +370,14 @@ class Page:
                     await self._mic.send(frame)
                     if self._seat is not None and self.spy.mode == "barge":
                         await self._seat.say(frame)
+
+    def _asked(self, message: str) -> None:
+        """What a page can ask for; of anything else no notice is taken."""
+        with suppress(ValueError):
+            asked = json.loads(message)
+            if isinstance(asked, dict) and asked.get("type") == "levels":
+                self._wants_levels = True
+                self.look_again()
 
     # What the catalogue says
 
@@ -317,7 +398,7 @@ class Page:
 
     async def _be_as_written(self) -> None:
         """Bring our channels, then the PBX, to what is written of the spy."""
-        spy, target = await asyncio.to_thread(self._read)
+        spy, plan = await asyncio.to_thread(self._read)
         changed = spy.mode != self.spy.mode or spy.call_id != self.spy.call_id
         quiet = self.spy.mode != "listen" and spy.mode == "listen"
         self.spy = spy
@@ -325,17 +406,20 @@ class Page:
             await self._mic.flush()
         if spy.state == "ended":
             return
-        moved = await self._listen_to(target)
+        self._party = plan.party
+        moved = await self._listen_to(plan.target)
+        if self._wants_levels and self._ear is not None:
+            self._ear.show_levels()
         opened = spy.mode != "listen" and await self._open_mic()
         sat = await self._sit()
         if moved or opened or sat or changed or self._must_settle:
             self._must_settle = False
             self.spy = await asyncio.to_thread(self._server.spies.page_joined, spy.id)
 
-    def _read(self) -> tuple[SpyRecord, str | None]:
+    def _read(self) -> tuple[SpyRecord, SpyPlan]:
         with self._server.catalogue.begin() as tx:
             spy = rows.get_spy(tx, self.spy.id)
-        return spy, self._server.spies.target_of(spy.id) if spy.state != "ended" else None
+        return spy, self._server.spies.plan_of(spy.id)
 
     async def _listen_to(self, target: str | None) -> bool:
         """Whether there was anything to change."""

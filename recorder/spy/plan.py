@@ -45,8 +45,9 @@ _CAUSES = {
 class SpyPlan:
     """What a spy needs now: the channel `target` is listened to, `says` hear the supervisor.
 
-    `company` are the channels with which the target is in a bridge. Without a target nothing is
-    heard; `cause` is why the spy is over, None while it is not. `call_id` is the call it is on.
+    `party` is whose the target is, `company` are the channels with which it is in a bridge. Without
+    a target nothing is heard; `cause` is why the spy is over, None while it is not. `call_id` is
+    the call it is on.
     """
 
     call_id: str
@@ -54,6 +55,7 @@ class SpyPlan:
     company: tuple[str, ...] = ()
     says: tuple[str, ...] = ()
     cause: str | None = None
+    party: str | None = None
 
 
 def plan_spy(spy: SpyRecord, call: CallRecord, others: Iterable[CallRecord]) -> SpyPlan:
@@ -67,7 +69,7 @@ def plan_spy(spy: SpyRecord, call: CallRecord, others: Iterable[CallRecord]) -> 
     if target is None:
         return SpyPlan(present.id)
     company, says = _company(target, present), _says(spy.mode, target, present)
-    return SpyPlan(present.id, target.channel.id, company, says)
+    return SpyPlan(present.id, target.channel.id, company, says, party=target.party)
 
 
 def is_settled(spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[str]]) -> bool:

@@ -1,6 +1,7 @@
 """What a spy is made of on a PBX; every step is harmless to repeat.
 
     target ──snoop (hear)──▶ listen bridge ──▶ phones, ear, seats  one for all who listen
+    target ──snoop (probe)──▶ gauging bridge ──▶ gauge   what it says, and what it hears, each alone
     phone ──snoop (tap)──▶ voice bridge ──snoop (say)──▶ each leg  one for each who talks
 
 To listen costs the call nothing, and a switch leaves it as it is: only the snoops that say change.
@@ -70,6 +71,35 @@ class Rig:
         if is_new:
             self._join(bridge_id, listener)
         return is_new or is_deaf
+
+    def gauge(self, target: str) -> None:
+        """Bring what the target says, and what it hears, to the gauges, where there are any."""
+        for way in names.WAYS:
+            gauge, bridge_id = (
+                names.build_gauge_id(way, target),
+                names.build_gauging_id(way, target),
+            )
+            if self._ari.find_channel(gauge) is None:
+                self._end_gauging(target, way)
+                continue
+            there = self._bridge(bridge_id).channel_ids
+            if gauge not in there:
+                self._join(bridge_id, gauge)
+            probe = names.build_probe_id(way, target)
+            if probe not in there:
+                self._join(bridge_id, self._snoop(probe, target, spy=way))
+
+    def ungauge(self, target: str) -> None:
+        """Measure nothing of the target any more."""
+        for way in names.WAYS:
+            self._ari.hang_up(names.build_gauge_id(way, target))
+            self._end_gauging(target, way)
+
+    def _end_gauging(self, target: str, way: names.Way) -> None:
+        bridge = self._ari.find_bridge(names.build_gauging_id(way, target))
+        if bridge is not None:
+            self._remove("probe", bridge, keep=())
+            self._ari.destroy_bridge(bridge.id)
 
     def seat(self, target: str, seat: str) -> None:
         """Let a page that barges be heard by the others who listen to the target."""
@@ -175,4 +205,4 @@ class Rig:
 
 def _is_snoop_of(target: str, id_: str) -> bool:
     part = names.parse_spy_part(id_)
-    return part is not None and part.kind in ("hear", "say") and part.channel_id == target
+    return part is not None and part.kind in ("hear", "say", "probe") and part.channel_id == target

@@ -163,14 +163,14 @@ class Spies:
         with self._catalogue.begin() as tx:
             spies.close_heard(tx, spy_id, at=datetime.now(UTC))
 
-    def target_of(self, spy_id: UUID) -> str | None:
-        """The channel that the spy should listen to now; None while there is nothing to hear."""
+    def plan_of(self, spy_id: UUID) -> SpyPlan:
+        """What the spy needs now; of one that has ended, nothing."""
         spy, plan = self._read(spy_id)
-        return plan.target if spy.state in states.SPY_LIVE else None
+        return plan if spy.state in states.SPY_LIVE else SpyPlan(spy.call_id)
 
     def renew(self, spy_id: UUID) -> None:
         """Listen through a new snoop: the delay of one only grows, a new one has none."""
-        target = self.target_of(spy_id)
+        target = self.plan_of(spy_id).target
         if target is None:
             return
         spy = self._read(spy_id)[0]
@@ -268,6 +268,16 @@ class Spies:
             log.info("spy.postponed", spy=str(spy.id), error=str(error))
             heard = False
         self._note_live(spy, plan, heard=heard)
+        if heard and spy.destination == BROWSER:
+            self._measure(ari, spy, plan)
+
+    def _measure(self, ari: Ari, spy: SpyRecord, plan: SpyPlan) -> None:
+        """Let the page see how loud each side is, if it wants to; a fault here costs no sound."""
+        try:
+            with self._catalogue.lock(f"listen {spy.pbx}"):
+                Rig(ari).gauge(str(plan.target))
+        except (AriNotFound, AriBadRequest, AriConflict) as error:  # it went under our hands
+            log.info("spy.not-measured", spy=str(spy.id), error=str(error))
 
     def _is_listening(self, ari: Ari, spy: SpyRecord) -> bool:
         """Whether somebody is there: the phone is answered, or the page connected."""
@@ -398,6 +408,7 @@ class Spies:
                 target = _listened_to(bridge)
                 if target is not None and target not in needed and _is_ours(ari, bridge):
                     Rig(ari).deafen(target)
+                    Rig(ari).ungauge(target)
                     ari.hang_up(names.build_ear_id(target))
                     ari.destroy_bridge(bridge.id)
 

@@ -2,8 +2,11 @@
 
 import time
 from collections.abc import Callable
+from typing import Literal
 
+import numpy as np
 import pytest
+import soundfile
 from playwright.sync_api import Page, Route, expect
 
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
@@ -82,6 +85,34 @@ def test_listening(admin: Person, service: Service, world: World) -> None:
     assert_heard(watched, customer, "whisper", A1)
     assert_heard(watched, agent, "whisper", C, S)
     assert_heard(watched, customer, "barge", A1, S)
+    assert admin.faults == []
+
+
+@pytest.mark.parametrize("silent", ["customer", "agent"])
+def test_levels(
+    admin: Person, service: Service, world: World, silent: Literal["customer", "agent"]
+) -> None:
+    """Each side has a meter of its own: that of who is silent stays at nothing."""
+    nothing = world.far_asterisk.directory / "nothing.wav"
+    soundfile.write(nothing, np.zeros(60 * 8000), 8000, subtype="PCM_16")
+    said = {f"{silent}_says": nothing}
+    watched = watch(service, world, **said)
+    caller = service.get(f"/calls/{watched.call_id}")["caller"]["number"]
+    admin.row(caller).get_by_role("button", name="Listen").click()
+    meters = {
+        name: admin.page.locator(f"#bar meter[name={name}]") for name in ("customer", "agent")
+    }
+    (speaking,) = meters.keys() - {silent}
+    until(lambda: meters[speaking].evaluate("it => it.value") > 0.3)
+    values = [
+        (meters[speaking].evaluate("it => it.value"), meters[silent].evaluate("it => it.value"))
+        for _ in range(20)
+    ]
+    assert min(value for value, _ in values) > 0.3, values
+    assert max(value for _, value in values) == 0, values
+    admin.page.get_by_role("button", name="Stop listening").click()
+    until(lambda: not parts_left(world))
+    watched.hang_up()
     assert admin.faults == []
 
 

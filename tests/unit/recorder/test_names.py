@@ -44,6 +44,10 @@ def test_the_parts_of_spies_round_trip(spy: UUID, channel: str) -> None:
     for kind in ("listen", "ear"):
         built = getattr(names, f"build_{kind}_id")(channel)
         assert names.parse_spy_part(built) == names.SpyPart(kind, None, channel)
+    for kind in ("gauging", "probe", "gauge"):
+        for way in names.WAYS:
+            built = getattr(names, f"build_{kind}_id")(way, channel)
+            assert names.parse_spy_part(built) == names.SpyPart(kind, None, channel)
     say = names.build_say_id(spy, channel)
     assert names.parse_spy_part(say) == names.SpyPart("say", spy, channel)
     assert names.is_ours(say)

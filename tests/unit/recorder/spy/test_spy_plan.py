@@ -101,7 +101,7 @@ def test_a_spy_moves_with_its_channels() -> None:
     over = call(leg("a", left=True), state="ended")
     joined = call(CUSTOMER, AGENT, id_="main-0.5")
     assert may_need_others(spy(), over)
-    assert plan_spy(spy(), over, [joined]) == SpyPlan("main-0.5", "a")
+    assert plan_spy(spy(), over, [joined]) == SpyPlan("main-0.5", "a", party="agent")
     assert plan_spy(spy(), over, [call(CUSTOMER, id_="main-0.5")]).cause == "call-ended"
 
 
@@ -112,7 +112,8 @@ def test_following_an_agent() -> None:
     following = call(leg("n", name="PJSIP/2001-9"), CUSTOMER, id_="main-2.0", agent="2001")
     others = call(leg("n", name="PJSIP/2002-9"), CUSTOMER, id_="main-3.0", agent="2002")
     assert plan_spy(follower, over, [others]) == SpyPlan("main-1.0")
-    assert plan_spy(follower, over, [others, following]) == SpyPlan("main-2.0", "n", says=("n",))
+    found = SpyPlan("main-2.0", "n", says=("n",), party="agent")
+    assert plan_spy(follower, over, [others, following]) == found
     assert plan_spy(follower, call(CUSTOMER, GONE_AGENT, NEXT_AGENT), ()) == SpyPlan("main-1.0")
     assert follows(follower, following)
     assert not follows(follower, others)

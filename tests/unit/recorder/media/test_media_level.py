@@ -1,0 +1,27 @@
+"""How loud a stream of frames is."""
+
+import numpy as np
+import pytest
+
+from recorder.media.level import SILENCE_DBFS, Level
+from recorder.media.pacing import FRAME_BYTES
+
+
+@pytest.mark.parametrize(("amplitude", "dbfs"), [(1.0, -3.0), (0.1, -23.0), (0.001, -63.0)])
+def test_a_tone(amplitude: float, dbfs: float) -> None:
+    """Its power is that of a sine, over many frames as over one; once read it begins anew."""
+    level = Level()
+    for _ in range(2):
+        tone = 32767 * amplitude * np.sin(2 * np.pi * 425 * np.arange(3200) / 16000)
+        pcm = tone.astype("<i2").tobytes()
+        for at in range(0, len(pcm), FRAME_BYTES):
+            level.take(pcm[at : at + FRAME_BYTES])
+        assert level.read() == pytest.approx(dbfs, abs=0.2)
+    assert level.read() == SILENCE_DBFS
+
+
+def test_silence() -> None:
+    """Nothing, and digital silence, are the same."""
+    level = Level()
+    level.take(bytes(FRAME_BYTES))
+    assert level.read() == SILENCE_DBFS
