@@ -1,5 +1,6 @@
 /** The bookmarks of the recording that the player plays: drawn, gone to, and made where it is. */
 import { whenGone } from "./page.js";
+import { go } from "./player.js";
 
 export function mount(section) {
   const player = document.querySelector("[data-module=player]");
@@ -9,7 +10,7 @@ export function mount(section) {
   const places = [...section.querySelectorAll("[data-at]")];
   layer.replaceChildren(...places.map(({ dataset }) => mark(Number(dataset.at), player)));
   for (const place of places) {
-    place.addEventListener("click", () => (audio.currentTime = Number(place.dataset.at)));
+    place.addEventListener("click", () => go(audio, Number(place.dataset.at)));
   }
   const form = section.querySelector("form[data-bookmark]");
   if (!form) return;

@@ -22,6 +22,12 @@ export async function mount(root) {
   }
 }
 
+/** Go to a time, in seconds; where nothing is loaded yet the element itself would tell nobody. */
+export function go(audio, at) {
+  audio.currentTime = Math.max(0, at);
+  audio.dispatchEvent(new Event("timeupdate"));
+}
+
 class Player {
   #root;
   #audio;
@@ -38,7 +44,7 @@ class Player {
     part("[data-play]").onclick = () => this.#toggle();
     part("[data-skip]").onclick = () => this.#skipSilence();
     part("#speed").onchange = ({ target }) => (audio.playbackRate = Number(target.value));
-    part("#seek").oninput = ({ target }) => (audio.currentTime = Number(target.value));
+    part("#seek").oninput = ({ target }) => go(audio, Number(target.value));
     if (part("#solo")) part("#solo").onchange = ({ target }) => this.#solo(target.value);
     for (const event of ["play", "pause", "ended"]) audio.addEventListener(event, () => this.#told());
     audio.addEventListener("timeupdate", () => this.#moved());
@@ -145,7 +151,7 @@ class Player {
     const steps = { ArrowLeft: -STEP_S, ArrowRight: STEP_S };
     if (event.key === " ") this.#toggle();
     else if (event.key === "s") this.#skipSilence();
-    else if (event.key in steps) this.#audio.currentTime += steps[event.key];
+    else if (event.key in steps) go(this.#audio, this.#audio.currentTime + steps[event.key]);
     else return;
     event.preventDefault();
   }

@@ -66,6 +66,17 @@ def fill_in(page: Page, name: str) -> None:
     page.click("button.main")
 
 
+def assert_accessible(page: Page) -> None:
+    """What axe finds amiss on the page as it is: nothing."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run()")
+    told = [
+        {"id": one["id"], "nodes": [node["html"][:200] for node in one["nodes"]]}
+        for one in found["violations"]
+    ]
+    assert told == [], json.dumps(told, indent=1)
+
+
 class Person:
     """Somebody who has an account, in a browser of their own."""
 
@@ -115,14 +126,8 @@ class Person:
         until(listen)
 
     def assert_accessible(self) -> None:
-        """What axe finds amiss on the page as it is: nothing."""
-        self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("axe.run()")
-        told = [
-            {"id": one["id"], "nodes": [node["html"][:200] for node in one["nodes"]]}
-            for one in found["violations"]
-        ]
-        assert told == [], json.dumps(told, indent=1)
+        """As the function of this name."""
+        assert_accessible(self.page)
 
     def photograph(self, folder: Path, name: str) -> None:
         """Wide and narrow, light and dark."""

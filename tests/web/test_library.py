@@ -12,7 +12,7 @@ from lab.waiting import until
 from lab.world import World
 from tests.pbx.talks import numbers
 from tests.service import Service
-from tests.web.browsing import LEVEL, LISTEN, Person
+from tests.web.browsing import LEVEL, LISTEN, Person, assert_accessible
 
 pytestmark = pytest.mark.pbx
 
@@ -95,6 +95,27 @@ def test_it_says_why_and_how(officer: Person, service: Service, recorded: tuple[
     until(lambda: page.evaluate(drawn) != light)
 
 
+def test_to_open_is_not_to_hear(
+    service: Service, page: Page, recorded: tuple[str, str], browser_page: Callable[[], Page]
+) -> None:
+    """Who looks at the page and moves about in it has heard nothing; who plays it has."""
+    looker, hearer = (
+        Person(service, one, "compliance", name=f"{name}-{recorded[1]}")
+        for one, name in ((page, "looker"), (browser_page(), "hearer"))
+    )
+    path = f"/recordings/{recorded[0]}"
+    for person in (looker, hearer):
+        person.sign_in(path)
+        person.page.get_by_label("Position").fill("6")
+        expect(person.page.locator("[data-now]")).to_have_text("0:06")
+    hearer.page.get_by_role("button", name="Play").click()
+    expect(hearer.page.locator("[data-now]")).to_have_text("0:07")
+    page.reload()
+    heard = page.locator("section", has_text="Who heard it")
+    expect(heard).to_contain_text(hearer.name)
+    expect(heard).not_to_contain_text(looker.name)
+
+
 def test_its_journey(officer: Person, service: Service, telephones: World) -> None:
     """Hold, and the transfer to another agent, stand beside the player in their order."""
     caller = next(numbers)
@@ -163,6 +184,7 @@ def test_bookmark_it_and_share_it(
     other.get_by_label("Hear", exact=True).select_option(label="Customer")
     other.get_by_role("button", name="Play").click()
     until(lambda: other.evaluate("hz => level(hz)", C) > -35)
+    assert_accessible(other)
     page.get_by_role("button", name="Revoke").click()
     expect(page.locator("#links")).to_contain_text("revoked")
     other.reload()
@@ -222,7 +244,7 @@ def test_a_search_that_cannot_be(officer: Person, service: Service, search: str)
     """The page says what is wrong, and keeps what was asked."""
     officer.page.goto(f"{service.url}/library?{search}&agent=2001")
     expect(officer.page.get_by_role("alert")).to_be_visible()
-    expect(officer.page.get_by_label("Agent")).to_have_value("2001")
+    expect(officer.page.get_by_role("textbox", name="Agent")).to_have_value("2001")
 
 
 def test_of_another_team(

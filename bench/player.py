@@ -1,0 +1,207 @@
+"""How soon a two-hour recording sounds in the player, in a real browser, from the embedded store.
+
+The recording is finished by a worker, as in earnest. Then, in turns and each in a browser context
+of its own with nothing cached: its page is opened and Play pressed as soon as it can be; then one
+goes to the last minute of it. Beside it, a bare `<audio>` element is given the object's presigned
+URL. What is told is the time to sound: from the way to the page, from Play, and from the jump. The
+bar: a second, for each of them.
+
+    python bench/player.py [--length 7200] [--rounds 5]
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from bench.rig.sound import speak
+from bench.rig.works import REPOSITORY, Works
+from lab.ports import free_port
+from lab.root import ensure_program
+from lab.waiting import until
+from storage.catalogue import recordings, tokens, users
+from storage.catalogue.recordings import RecordingFilter
+from storage.passwords import hash_password
+from tests.web.browsing import CHROMIUM, OPTIONS, PASSWORD, fill_in
+
+BAR_MS = 1000
+FROM_END_S = 60
+# Whether it goes on from here, and the time that it took, in milliseconds.
+PLAYS = """
+async ([from, began]) => {
+  const audio = document.querySelector("audio");
+  while (audio.seeking || audio.currentTime < from + 0.05) {
+    if (performance.now() - began > 20000) throw new Error("nothing is heard");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  return performance.now() - began;
+}
+"""
+BARE = """
+(url) => {
+  const began = performance.now();
+  const audio = document.createElement("audio");
+  document.body.append(audio);
+  audio.src = url;
+  audio.play();
+  return began;
+}
+"""
+PRESS = """
+() => {
+  const began = performance.now();
+  document.querySelector("[data-play]").click();
+  return began;
+}
+"""
+JUMP = """
+(at) => {
+  const began = performance.now();
+  document.querySelector("audio").currentTime = at;
+  return began;
+}
+"""
+
+
+def main() -> None:
+    """Measure; exit status 1 where a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--length", type=float, default=7200.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    ensure_program("chromium", "chromium")
+    with Works.running() as works:
+        with works.worker():
+            works.finish(speak(works.directory, asked.length), 1)
+        with works.catalogue.begin() as tx:
+            (record,) = recordings.list_recordings(tx, RecordingFilter(), limit=1).items
+            token = tokens.create_token(tx, name="bench", role="admin")
+            users.create_user(
+                tx, name="bench", role="admin", team=None, password_hash=hash_password(PASSWORD)
+            )
+        with serving(works) as base, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
+            state = sign_in(browser, base)
+            url = f"{base}/recordings/{record.id}"
+            found = measure(browser, state, url, presigned(base, str(record.id), token), asked)
+            browser.close()
+    raise SystemExit(not tell(found))
+
+
+def measure(
+    browser: Browser, state: object, shown: str, bare: str, asked: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Milliseconds of each round, by what was measured."""
+    found: dict[str, list[float]] = {}
+    jump = asked.length - FROM_END_S
+    for _ in range(asked.rounds):
+        with fresh(browser, state) as page:
+            page.goto(shown, wait_until="commit")
+            page.get_by_role("button", name="Play").click()
+            note(found, "the page: from the way to it", page.evaluate(PLAYS, [0, 0]))
+        with fresh(browser, state) as page:
+            page.goto(shown)
+            page.locator("[data-spans] i").first.wait_for(state="attached")
+            pressed = (
+                "() => { document.querySelector('[data-play]').click(); return performance.now(); }"
+            )
+            began = page.evaluate(pressed)
+            note(found, "the page: from Play", page.evaluate(PLAYS, [0, began]))
+            began = page.evaluate(JUMP, jump)
+            note(found, "the page: from the jump", page.evaluate(PLAYS, [jump, began]))
+        with fresh(browser, state) as page:
+            page.goto(f"{shown}/nothing")
+            began = page.evaluate(BARE, bare)
+            note(found, "bare: from Play", page.evaluate(PLAYS, [0, began]))
+            began = page.evaluate(JUMP, jump)
+            note(found, "bare: from the jump", page.evaluate(PLAYS, [jump, began]))
+    return found
+
+
+def tell(found: dict[str, list[float]]) -> bool:
+    """Print it; whether all is within the bar."""
+    medians = {what: statistics.median(each) for what, each in found.items()}
+    for what, each in found.items():
+        print(f"{what}: median {medians[what]:.0f} ms, worst {max(each):.0f} ms (bar {BAR_MS})")
+    for what in ("from Play", "from the jump"):
+        print(f"{what}: {medians[f'the page: {what}'] / medians[f'bare: {what}']:.2f} times bare")
+    return max(max(each) for what, each in found.items() if what.startswith("the page")) < BAR_MS
+
+
+def note(found: dict[str, list[float]], what: str, ms: float) -> None:
+    """One measurement more."""
+    found.setdefault(what, []).append(ms)
+
+
+@contextmanager
+def fresh(browser: Browser, state: object) -> Iterator[Page]:
+    """A page of a browser that has nothing cached."""
+    context: BrowserContext = browser.new_context(
+        storage_state=state,  # type: ignore[arg-type]
+        bypass_csp=True,  # for the bare element alone: our own page plays from us
+    )
+    yield context.new_page()
+    context.close()
+
+
+def sign_in(browser: Browser, base: str) -> object:
+    """The session of somebody who signed in once."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{base}/sign-in")
+    fill_in(page, "bench")
+    page.wait_for_url(f"{base}/")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+def presigned(base: str, id_: str, token: str) -> str:
+    """Where the object is."""
+    answered = requests.get(
+        f"{base}/api/v1/recordings/{id_}/audio",
+        headers={"Authorization": f"Bearer {token}"},
+        allow_redirects=False,
+        timeout=10,
+    )
+    return answered.headers["Location"]
+
+
+@contextmanager
+def serving(works: Works) -> Iterator[str]:
+    """The role `api`; gives its address."""
+    port = free_port()
+    with (works.directory / "api.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "earwitness", "--config", str(works.config), "api"],
+            cwd=REPOSITORY,
+            stderr=log,
+            env={**os.environ, "EARWITNESS_SERVER__PORT": str(port)},
+        )
+    base = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: _is_there(base), 30)
+        yield base
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _is_there(base: str) -> bool:
+    try:
+        return requests.get(f"{base}/health/live", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+if __name__ == "__main__":
+    main()
