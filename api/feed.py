@@ -1,9 +1,13 @@
-"""The newest events, read once for all the streams of a process."""
+"""The newest events, read and written out once for all the streams of a process."""
 
 import bisect
 import contextlib
 import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic_core import to_json
 
 from api.errors import Busy
 from storage.catalogue import events
@@ -18,6 +22,22 @@ READ_AT_ONCE = 500
 # A notification tells of most events at once; these find the rest.
 LOOK_EVERY_S = 1.0
 LOOK_AGAIN_S = 0.05
+# What comes sooner is read along with the next: each reading costs more than what it brings.
+AT_MOST_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event, and how a stream tells it."""
+
+    event: EventRecord
+    text: str
+
+    @classmethod
+    def of(cls, event: EventRecord) -> "Told":
+        """Written out."""
+        data = to_json({"type": event.type, "at": event.at, "data": event.data}).decode()
+        return cls(event, f"id: {event.id}\nevent: {event.type}\ndata: {data}\n\n")
 
 
 class Feed:
@@ -31,7 +51,7 @@ class Feed:
         self._closed = threading.Event()
         self._changed = threading.Condition()
         # Every event after `_floor` that is known; each with its place, by which it is found.
-        self._events: list[EventRecord] = []
+        self._events: list[Told] = []
         self._places: list[tuple[int, int]] = []
         self._floor: tuple[int, int] | None = None
 
@@ -59,7 +79,7 @@ class Feed:
         """Give the place back."""
         self._streams.release()
 
-    def read_after(self, event_id: str, *, timeout_s: float) -> Sequence[EventRecord]:
+    def read_after(self, event_id: str, *, timeout_s: float) -> Sequence[Told]:
         """The events after this one, or the first of them; waits for one, but no longer than this.
 
         Raises BadCursor for what is no event's id, CatalogueUnavailable where older events than
@@ -74,7 +94,8 @@ class Feed:
                 first = bisect.bisect_right(self._places, place)
                 return self._events[first : first + READ_AT_ONCE]
         with self._catalogue.begin() as tx:
-            return events.list_events(tx, event_id, READ_AT_ONCE)
+            found = events.list_events(tx, event_id, READ_AT_ONCE)
+        return [Told.of(one) for one in found]
 
     def _is_ahead_of(self, place: tuple[int, int]) -> bool:
         newest = self._places[-1] if self._places else self._floor
@@ -84,11 +105,12 @@ class Feed:
         seen = 0
         with Notifications(self._catalogue) as notifications:
             while not self.is_closed:
-                wait_s = LOOK_EVERY_S
+                wait_s, read_at = LOOK_EVERY_S, time.monotonic()
                 # Where PostgreSQL is away, what asks it for more than events tells so.
                 with contextlib.suppress(CatalogueUnavailable):
                     wait_s = LOOK_AGAIN_S if self._read_on() else LOOK_EVERY_S
                 seen = notifications.wait(seen, timeout_s=wait_s)
+                self._closed.wait(max(0.0, read_at + AT_MOST_EVERY_S - time.monotonic()))
 
     def _read_on(self) -> bool:
         """Take in what is new; whether there is more, still hidden by an older transaction."""
@@ -106,8 +128,9 @@ class Feed:
         return hidden or len(found) == READ_AT_ONCE
 
     def _take_in(self, found: Sequence[EventRecord]) -> None:
+        told = [Told.of(one) for one in found]
         with self._changed:
-            self._events.extend(found)
+            self._events.extend(told)
             self._places.extend(parse_event_id(one.id) for one in found)
             if len(self._events) > KEPT:
                 surplus = len(self._events) - KEPT // 2  # seldom, rather than with each event

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 
 from flask import Response, request
-from pydantic_core import to_json
 
 from api.auth import Asker, asker
 from api.errors import Busy
@@ -85,16 +84,11 @@ def _stream(
             found = feed.read_after(after, timeout_s=HEARTBEAT_S)
         except CatalogueUnavailable:
             return
-        after = found[-1].id if found else after
-        shown = "".join(_format(event) for event in found if sees(event))
+        after = found[-1].event.id if found else after
+        shown = "".join(told.text for told in found if sees(told.event))
         # The id goes along, so that what was not shown is not read again.
         yield shown or f": nothing\nid: {after}\n\n"
         time.sleep(AT_MOST_EVERY_S)
-
-
-def _format(event: EventRecord) -> str:
-    data = to_json({"type": event.type, "at": event.at, "data": event.data}).decode()
-    return f"id: {event.id}\nevent: {event.type}\ndata: {data}\n\n"
 
 
 def _sight_of(who: Asker) -> Callable[[EventRecord], bool]:
