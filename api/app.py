@@ -29,10 +29,12 @@ from api.routes import (
     rules,
     spies,
     static,
+    webhooks,
 )
 from api.routes import system as system_routes
 from api.turns import Turns
 from recorder.decisions import RuleBook
+from recorder.webhooks import Sender
 from storage.catalogue.engine import Catalogue
 
 __all__ = ["ApiSettings", "Objects", "Recorder", "Supervisor", "build_app"]
@@ -78,6 +80,7 @@ def build_app(
         metrics,
         Feed(catalogue),
         RuleBook(catalogue, settings.rules, settings.default_action),
+        Sender(allow_private_addresses=settings.allow_private_addresses),
     )
     metrics.register(app)
     Turns().register(app)
@@ -96,6 +99,7 @@ def build_app(
         rules,
         dialplan,
         events,
+        webhooks,
         system_routes,
         jobs,
         operational,

@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic_core import to_json
-
 from api.errors import Busy
 from storage.catalogue import events
 from storage.catalogue.engine import Catalogue
@@ -36,7 +34,7 @@ class Told:
     @classmethod
     def of(cls, event: EventRecord) -> "Told":
         """Written out."""
-        data = to_json({"type": event.type, "at": event.at, "data": event.data}).decode()
+        data = events.event_json(event)
         return cls(event, f"id: {event.id}\nevent: {event.type}\ndata: {data}\n\n")
 
 

@@ -10,6 +10,7 @@ from api.health import StoreProbe
 from api.metrics import Metrics
 from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from recorder.decisions import RuleBook
+from recorder.webhooks import Sender
 from storage.catalogue.engine import Catalogue
 
 EXTENSION = "earwitness"
@@ -28,6 +29,7 @@ class Parts:
     metrics: Metrics
     feed: Feed
     book: RuleBook
+    sender: Sender
 
 
 def parts() -> Parts:

@@ -45,8 +45,8 @@ PERMISSIONS: Mapping[str, str] = {
     RULES_READ: "see the rules and their versions, and try drafts on past calls",
     RULES_WRITE: "add, change and delete rules",
     METRICS_READ: "read the metrics",
-    SYSTEM_READ: "see how the service is, and its users and tokens",
-    SYSTEM_WRITE: "add and remove users and tokens, and sign people out",
+    SYSTEM_READ: "see how the service is, and its users, tokens and webhooks",
+    SYSTEM_WRITE: "add and remove users, tokens and webhooks, and sign people out",
     AUDIT_READ: "see the audit trail, and who heard a recording",
 }
 

@@ -27,6 +27,7 @@ class ApiSettings:
     `media_url` is where browsers reach the media server, "" for `media_port` of our own host.
     `rules` are those of the configuration, `default_action` is for calls that none matches.
     `pbx_addresses` are the IP addresses of the PBXs: their dialplans need no token.
+    `allow_private_addresses` is whether webhooks may lead to such.
     """
 
     public_url: str = ""
@@ -36,6 +37,7 @@ class ApiSettings:
     rules: tuple[RuleRecord, ...] = ()
     default_action: Action = "never"
     pbx_addresses: frozenset[str] = frozenset()
+    allow_private_addresses: bool = False
 
 
 class Stream(Protocol):

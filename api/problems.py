@@ -52,6 +52,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.NoSuchSearch: 404,
     errors.NoSuchBulk: 404,
     errors.NoSuchLink: 404,
+    errors.NoSuchWebhook: 404,
     errors.AudioNotStored: 404,
     AudioNotStoredYet: 409,
     errors.CallEnded: 409,

@@ -145,6 +145,12 @@ class Objects(Section):
         return self
 
 
+class Webhooks(Section):
+    """Where webhooks may lead."""
+
+    allow_private_addresses: bool = False
+
+
 Application = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -247,6 +253,7 @@ class Config(BaseSettings):
     data: Data = Data()
     database: Database = Database()
     objects: Objects = Objects()
+    webhooks: Webhooks = Webhooks()
     pbx: tuple[Pbx, ...] = ()
     recording: Recording = Recording()
     rule: tuple[Rule, ...] = ()

@@ -38,7 +38,7 @@ def watch(config: Config) -> None:
 
 
 def work(config: Config) -> None:
-    """Finish recordings."""
+    """Finish recordings, and tell webhooks."""
     with until_signal():
         from recorder import tasks  # noqa: F401  # registers the jobs
         from storage import jobs
@@ -51,7 +51,8 @@ def work(config: Config) -> None:
             "bulks": parts.bulks,
             "catalogue": parts.catalogue,
         }
-        retrying(lambda: jobs.run_worker(parts.database_url, context, concurrency=2))
+        with parts.deliver():
+            retrying(lambda: jobs.run_worker(parts.database_url, context, concurrency=2))
 
 
 def api(config: Config) -> None:
@@ -68,6 +69,7 @@ def api(config: Config) -> None:
             rules=config.rules,
             default_action=config.default_action,
             pbx_addresses=addresses_of(pbx.url for pbx in config.pbx),
+            allow_private_addresses=config.webhooks.allow_private_addresses,
         )
 
         def build() -> Any:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recorder.bulk import Bulks
     from recorder.capture import Capture
     from recorder.decisions import RuleBook
+    from recorder.deliveries import Deliveries
     from recorder.demand import Wish
     from recorder.finish import Finisher
     from recorder.spy.spies import Spies
@@ -152,6 +153,14 @@ class Parts:
         from recorder.bulk import Bulks
 
         return Bulks(self.catalogue, self.objects, self.spool / "exports")
+
+    def deliver(self) -> "Deliveries":
+        """Begin to tell webhooks of events."""
+        from recorder.deliveries import Deliveries
+        from recorder.webhooks import Sender
+
+        allowed = self.config.webhooks.allow_private_addresses
+        return Deliveries(self.catalogue, Sender(allow_private_addresses=allowed))
 
     @property
     def spool(self) -> Path:

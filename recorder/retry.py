@@ -37,7 +37,17 @@ def next_wait_s(
         return None
     if not isinstance(error, OTHER_SIDE) and attempts + 1 >= ATTEMPTS_OF_OURS:
         return None
-    ceiling = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(attempts, 20))
+    return backoff_s(attempts, uniform)
+
+
+def backoff_s(
+    attempts: int,
+    uniform: Callable[[float, float], float] = random.uniform,
+    *,
+    growth: float = 2.0,
+) -> float:
+    """Seconds to wait after so many attempts: more each time, with jitter, to some minutes."""
+    ceiling = min(LONGEST_WAIT_S, FIRST_WAIT_S * growth ** min(attempts, 20))
     return uniform(ceiling / 2, ceiling)
 
 

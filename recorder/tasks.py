@@ -12,7 +12,7 @@ from recorder.bulk import Bulks
 from recorder.finish import Finisher
 from recorder.retry import next_wait_s, reason_for
 from storage import jobs
-from storage.catalogue import events
+from storage.catalogue import events, webhooks
 from storage.catalogue.engine import Catalogue
 
 log = structlog.get_logger()
@@ -69,8 +69,12 @@ async def retry_stalled(context: jobs.JobContext, timestamp: int) -> None:
 def drop_events(context: jobs.JobContext, timestamp: int) -> None:
     """Events are kept for three days, for those who resume."""
     catalogue: Catalogue = context.additional_context["catalogue"]
+    before = datetime.now(UTC) - EVENTS_KEPT_FOR
     with catalogue.begin() as tx:
-        events.drop_events(tx, datetime.now(UTC) - EVENTS_KEPT_FOR)
+        waited = webhooks.note_losses(tx, before)
+        events.drop_events(tx, before)
+    for webhook_id in waited:
+        log.warning("webhook.lost-events", webhook=str(webhook_id))
 
 
 def _attempt(

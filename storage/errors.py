@@ -15,6 +15,7 @@
     ├── NoSuchBulk                  one thing done to many recordings
     ├── TooMany                     more recordings than are worked on at once
     ├── NoSuchLink
+    ├── NoSuchWebhook
     ├── NoSuchObject                the store holds nothing under this key
     ├── CallEnded                   nothing can be recorded of, or heard on, a call that is over
     ├── NothingToRecord             the call has no leg that carries speech yet
@@ -136,6 +137,12 @@ class NoSuchLink(EarwitnessError):
     """There is no link of this id, or it has ended."""
 
     error_id = "no-such-link"
+
+
+class NoSuchWebhook(EarwitnessError):
+    """There is no webhook of this id."""
+
+    error_id = "no-such-webhook"
 
 
 class NoSuchObject(EarwitnessError):

@@ -385,3 +385,30 @@ class FailedJob:
     attempts: int
     failed_at: datetime
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRecord:
+    """A server that is told of events, and how that goes; its secret is not in here.
+
+    `types` are patterns such as `recording.*`, none for every event. It has been told all that it
+    wants up to the event `after`; `lost` are events that were dropped before. The next event was
+    sent `attempts` times, `rejections` of them were answered by a refusal; it is sent again at
+    `retry_at`. So many events were `refused` for good. A webhook that is `gone` is told nothing.
+    """
+
+    id: UUID
+    url: str
+    types: tuple[str, ...]
+    created_at: datetime
+    created_by: str
+    after: str
+    lost: bool = False
+    gone: bool = False
+    attempts: int = 0
+    rejections: int = 0
+    retry_at: datetime | None = None
+    last_delivered_at: datetime | None = None
+    failing_since: datetime | None = None
+    last_error: str | None = None
+    refused: int = 0

@@ -386,3 +386,26 @@ bulk = Table(
     _one_of("state", "waiting", "running", "done", "failed"),
     Index(None, "created_by", "id"),
 )
+
+# A server that is told of events. `after` is the id of the last event that it need not be sent any
+# more; `attempts` and `rejections` are those of the next one, which is sent again at `retry_at`.
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),  # as it is: without it nothing can be signed
+    Column("types", ARRAY(Text), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("lost", Boolean, nullable=False, server_default=text("false")),
+    Column("gone", Boolean, nullable=False, server_default=text("false")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("rejections", Integer, nullable=False, server_default=text("0")),
+    Column("retry_at", Instant),
+    Column("last_delivered_at", Instant),
+    Column("failing_since", Instant),
+    Column("last_error", Text),
+    Column("refused", Integer, nullable=False, server_default=text("0")),
+)

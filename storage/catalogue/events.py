@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from pydantic_core import to_json
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -109,6 +110,11 @@ def are_hidden(tx: Connection) -> bool:
     Nothing wakes a reader when the older transaction that hides them ends.
     """
     return bool(tx.scalar(select(select(event.c.n).where(~_SETTLED).exists())))
+
+
+def event_json(told: EventRecord) -> str:
+    """An event as its readers get it, wherever they read it."""
+    return to_json({"type": told.type, "at": told.at, "data": told.data}).decode()
 
 
 def build_event_id(xid: int, n: int) -> str:

@@ -1,0 +1,102 @@
+"""Servers that are told of events: by whom, of what, and how that goes."""
+
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from flask import Response
+from sqlalchemy import Connection
+from uuid_utils.compat import uuid7
+
+from api.auth import asker
+from api.fields import Nothing
+from api.operation import Operations, Told, answer, json
+from api.parts import parts
+from api.permissions import SYSTEM_READ, SYSTEM_WRITE
+from api.webhook_fields import NewWebhook, Tested, Webhook, Webhooks, webhook_fields
+from recorder.webhooks import judge
+from storage.catalogue import audit, webhooks
+from storage.errors import NoSuchWebhook
+from storage.records import EventRecord, WebhookRecord
+
+operations = Operations("/api/v1", tag="webhooks")
+
+
+@operations.get("/webhooks", SYSTEM_READ, json(Webhooks))
+def list_webhooks() -> Response:
+    """List the webhooks, and how delivery goes."""
+    with parts().catalogue.begin() as tx:
+        return answer({"items": [webhook_fields(one) for one in webhooks.list_webhooks(tx)]})
+
+
+@operations.post(
+    "/webhooks",
+    SYSTEM_WRITE,
+    {201: Told("It was made; its `secret` is told now, and never again.", Webhook)},
+    body=NewWebhook,
+)
+def create_webhook(body: NewWebhook) -> Response:
+    """Tell a server of events, from now on.
+
+    Each event of `GET /events` is sent to it by POST, in their order, as `{"type", "at", "data"}`,
+    signed by the scheme of Standard Webhooks with the secret `whsec_…`. An answer of 2xx says that
+    it has arrived. It comes at least once, each time with the same `webhook-id`. 410 ends the
+    webhook. Where events were dropped before they could be delivered, `events.lost` comes.
+    """
+    with parts().catalogue.begin() as tx:
+        made = webhooks.create_webhook(tx, url=body.url, types=body.types, by=asker().name)
+        secret = webhooks.get_secret(tx, made.id)
+        _note(tx, "webhook.create", made, types=body.types)
+    return answer(webhook_fields(made, secret), 201)
+
+
+@operations.delete(
+    "/webhooks/<uuid:webhook_id>",
+    SYSTEM_WRITE,
+    {204: Told("It is told nothing any more.")},
+    errors=(NoSuchWebhook,),
+)
+def delete_webhook(webhook_id: UUID) -> Response:
+    """Tell this server nothing any more."""
+    with parts().catalogue.begin() as tx:
+        _note(tx, "webhook.delete", webhooks.delete_webhook(tx, webhook_id))
+    return Response(status=204)
+
+
+@operations.post(
+    "/webhooks/<uuid:webhook_id>/test",
+    SYSTEM_WRITE,
+    json(Tested),
+    body=Nothing,
+    errors=(NoSuchWebhook,),
+)
+def test_webhook(webhook_id: UUID) -> Response:
+    """Send it the event `webhook.test` now, and tell what came back.
+
+    If that went well, what it still has to be told is sent at once.
+    """
+    with parts().catalogue.begin() as tx:
+        found = webhooks.get_webhook(tx, webhook_id)
+        secret = webhooks.get_secret(tx, webhook_id)
+    event = EventRecord(
+        f"test-{uuid7()}", "webhook.test", datetime.now(UTC), None, {"id": str(webhook_id)}
+    )
+    reply = parts().sender.send(found.url, secret, event)
+    delivered = judge(found, reply).what == "delivered"
+    with parts().catalogue.begin() as tx:
+        if delivered:
+            webhooks.change_webhook(tx, found, {"retry_at": None})
+        _note(tx, "webhook.test", found, told=reply.told)
+    return answer({"delivered": delivered, "status": reply.status, "told": reply.told})
+
+
+def _note(tx: Connection, action: str, webhook: WebhookRecord, **told: object) -> None:
+    """In the trail; of the address only the host, for the rest may hold what opens it."""
+    audit.add_audit(
+        tx,
+        actor=asker().name,
+        action=action,
+        subject=str(webhook.id),
+        outcome="done",
+        detail={"host": urlsplit(webhook.url).hostname, **told},
+    )

@@ -1,0 +1,91 @@
+"""Webhooks: servers that are told of events, and how far each has been told."""
+
+import base64
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, delete, insert, or_, select, update
+from uuid_utils.compat import uuid7
+
+from storage.catalogue import events
+from storage.errors import NoSuchWebhook
+from storage.records import WebhookRecord, shallow
+from storage.schema import webhook
+
+PREFIX = "whsec_"
+_COLUMNS = [webhook.c[field.name] for field in fields(WebhookRecord)]
+
+
+def create_webhook(tx: Connection, *, url: str, types: Sequence[str], by: str) -> WebhookRecord:
+    """A new webhook, which is told what happens from now on; `get_secret` has its secret."""
+    after = events.newest_event_id(tx)
+    made = WebhookRecord(uuid7(), url, tuple(types), datetime.now(UTC), by, after)
+    secret = PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+    tx.execute(insert(webhook).values(shallow(made) | {"types": list(types), "secret": secret}))
+    return made
+
+
+def get_secret(tx: Connection, webhook_id: UUID) -> str:
+    """What signs its events. Raises NoSuchWebhook."""
+    secret = tx.scalar(select(webhook.c.secret).where(webhook.c.id == webhook_id))
+    if secret is None:
+        raise NoSuchWebhook(f"there is no webhook {webhook_id}")
+    return str(secret)
+
+
+def list_webhooks(tx: Connection) -> tuple[WebhookRecord, ...]:
+    """Every webhook, oldest first."""
+    rows = tx.execute(select(*_COLUMNS).order_by(webhook.c.id)).mappings()
+    return tuple(_record(row) for row in rows)
+
+
+def get_webhook(tx: Connection, webhook_id: UUID) -> WebhookRecord:
+    """The one of this id. Raises NoSuchWebhook."""
+    row = tx.execute(select(*_COLUMNS).where(webhook.c.id == webhook_id)).mappings().one_or_none()
+    if row is None:
+        raise NoSuchWebhook(f"there is no webhook {webhook_id}")
+    return _record(row)
+
+
+def delete_webhook(tx: Connection, webhook_id: UUID) -> WebhookRecord:
+    """It is told nothing more. Raises NoSuchWebhook."""
+    found = get_webhook(tx, webhook_id)
+    tx.execute(delete(webhook).where(webhook.c.id == webhook_id))
+    return found
+
+
+def list_due(tx: Connection, now: datetime) -> tuple[WebhookRecord, ...]:
+    """Those for which there is something that may be sent now; who waited longest comes first."""
+    newest = events.parse_event_id(events.newest_event_id(tx))
+    may = or_(webhook.c.retry_at.is_(None), webhook.c.retry_at <= now)
+    query = select(*_COLUMNS).where(~webhook.c.gone, may)
+    rows = tx.execute(query.order_by(webhook.c.retry_at.nulls_first(), webhook.c.id)).mappings()
+    found = (_record(row) for row in rows)
+    return tuple(one for one in found if one.lost or events.parse_event_id(one.after) < newest)
+
+
+def change_webhook(
+    tx: Connection, known: WebhookRecord, columns: Mapping[str, Any]
+) -> WebhookRecord | None:
+    """Write down how it went; None where another was faster, or the webhook was removed."""
+    where = (webhook.c.id == known.id, webhook.c.after == known.after)
+    changed = update(webhook).where(*where).values(columns).returning(*_COLUMNS)
+    row = tx.execute(changed).mappings().one_or_none()
+    return _record(row) if row is not None else None
+
+
+def note_losses(tx: Connection, before: datetime) -> Sequence[UUID]:
+    """The events of before this time are about to be dropped: the webhooks that wait for one."""
+    nexts = {one.id: events.list_events(tx, one.after, limit=1) for one in list_webhooks(tx)}
+    waiting = [id_ for id_, found in nexts.items() if found and found[0].at < before]
+    where = (webhook.c.id.in_(waiting), ~webhook.c.gone)
+    noted = update(webhook).where(*where).values(lost=True, rejections=0)
+    return tx.scalars(noted.returning(webhook.c.id)).all()
+
+
+def _record(row: RowMapping) -> WebhookRecord:
+    return WebhookRecord(**{**row, "types": tuple(row["types"])})
