@@ -7,7 +7,16 @@ from api.health import check_parts
 from api.pages.page import Pages, show
 from api.parts import parts
 from api.permissions import ROLES, SYSTEM_READ
-from storage.catalogue import audit, decisions, failed_jobs, pbxs, recordings, tokens, users
+from storage.catalogue import (
+    audit,
+    decisions,
+    failed_jobs,
+    pbxs,
+    recordings,
+    tokens,
+    users,
+    webhooks,
+)
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor
 
@@ -32,6 +41,7 @@ def show_system() -> Response:
         given_up = failed_jobs.list_failed_jobs(tx, limit=SHOWN)
         everybody = users.list_users(tx)
         known_tokens = tokens.list_tokens(tx)
+        known_webhooks = webhooks.list_webhooks(tx)
         known = {one.name: one for one in pbxs.list_pbxs(tx)}
     return show(
         "system.html",
@@ -42,6 +52,7 @@ def show_system() -> Response:
         tasks=_tasks(),
         users=everybody,
         tokens=known_tokens,
+        webhooks=known_webhooks,
         roles=(*ROLES, "service"),
         pbxs=known,
         checks=check_parts(parts().catalogue, parts().store_probe, parts().settings.pbxs),

@@ -2,6 +2,7 @@
  * A form that asks the API as it says: `data-method`, `data-path`, and what is in its fields. Then
  * the parts of the page that `data-shows` selects are read anew; `data-sure` is asked before. A field with `data-list` is a list
  * by commas, one with `data-json` is JSON, one of type number a number; what was wrong stands in the form.
+ * In `data-said`, which is told then, `{name}` is what the answer has under this name.
  */
 import { ask } from "./http.js";
 import { toast } from "./page.js";
@@ -14,7 +15,7 @@ export function mount(form) {
     for (const button of buttons) button.disabled = true;
     try {
       const answer = await ask(form.dataset.method, form.dataset.path, bodyOf(form));
-      if (form.dataset.said) toast(form.dataset.said);
+      if (form.dataset.said) toast(form.dataset.said.replace(/{(\w+)}/g, (_, name) => answer[name]));
       form.dispatchEvent(new CustomEvent("acted", { bubbles: true, detail: answer }));
       if (form.dataset.shows) await showAnew(form.dataset.shows);
     } catch (error) {

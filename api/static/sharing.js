@@ -1,9 +1,9 @@
-/** What was made and is told once, a link or a token, is shown to be copied; `data-list` lists all. */
+/** What was made and is told once, a link, a token or a secret, is shown to be copied; `data-list` lists all. */
 import { showAnew } from "./act.js";
 
 export function mount(section) {
   section.addEventListener("acted", async ({ detail }) => {
-    const told = detail?.url ?? detail?.token;
+    const told = detail?.secret ?? detail?.token ?? detail?.url;
     if (!told) return;
     await showAnew(section.dataset.list);
     const made = section.querySelector("[data-made]");

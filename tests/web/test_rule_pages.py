@@ -124,6 +124,33 @@ def test_manage(admin: Person, service: Service, browser_page: Callable[[], Page
     assert admin.faults == []
 
 
+def test_webhooks(admin: Person, service: Service) -> None:
+    """One is added and its secret shown once; a test tells the answer; it is removed."""
+    page, url = admin.page, "http://127.0.0.1:9/hook"
+    page.goto(f"{service.url}/system")
+    page.get_by_text("Add a webhook").click()
+    form = page.locator("form", has=page.get_by_label("Events, by commas"))
+    form.get_by_label("Address").fill(url)
+    form.get_by_label("Events, by commas").fill("calls.*")
+    form.get_by_role("button", name="Add").click()
+    expect(form.get_by_role("alert")).to_contain_text("expected a type of event")
+    form.get_by_label("Events, by commas").fill("call.*, recording.stored")
+    form.get_by_role("button", name="Add").click()
+    expect(page.get_by_label("The secret")).to_have_value(re.compile("^whsec_"))
+    expect(page.locator("#webhooks")).to_contain_text("call.*, recording.stored")
+    page.get_by_role("button", name=f"Test {url}").click()
+    expect(page.get_by_text("What came back: its address is private")).to_be_visible()
+    admin.assert_accessible()
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.goto(f"{service.url}/system")
+    expect(page.get_by_label("The secret")).to_be_hidden()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name=f"Remove {url}").click()
+    expect(page.locator("#webhooks")).to_contain_text("None. Add one")
+    assert [one for one in admin.faults if "422" not in one] == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_rule(admin: Person, service: Service, scheme: str) -> None:
     """axe finds nothing amiss in list, editor and system, nor is anything too wide."""

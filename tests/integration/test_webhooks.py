@@ -1,0 +1,542 @@
+"""Webhooks: who is told what, in which order, and what happens when the receiver is not well."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from api_client import ApiClient
+from conftest import TokenMaker
+from standardwebhooks import Webhook
+
+from api.parts import EXTENSION
+from lab.waiting import until
+from recorder import deliveries as deliveries_module
+from recorder.deliveries import Deliveries
+from recorder.webhooks import Sender
+from storage.catalogue import events, webhooks
+from storage.catalogue.engine import Catalogue
+from tests.service import REPOSITORY
+
+PATIENCE_S = 20.0
+Answer = tuple[int, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What came in."""
+
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        """The event's id."""
+        return self.headers["webhook-id"]
+
+
+class Receiver:
+    """A server of somebody else; `answers` says what it answers to the n-th request."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.answers: Callable[[Request, int], Answer] = lambda request, n: (204, {})
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                request = Request(headers, body)
+                receiver.requests.append(request)
+                status, more = receiver.answers(request, len(receiver.requests))
+                self.send_response(status)
+                for name, value in more.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing on standard error."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook?key=opens-it"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def verified(self, secret: str) -> list[Any]:
+        """Every body that came; a signature that does not hold is an error."""
+        return [Webhook(secret).verify(one.body, one.headers) for one in list(self.requests)]
+
+
+@contextmanager
+def listening() -> Iterator[Receiver]:
+    """A receiver that listens."""
+    receiver = Receiver()
+    try:
+        yield receiver
+    finally:
+        receiver.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that takes all."""
+    with listening() as receiver:
+        yield receiver
+
+
+@dataclass(frozen=True)
+class Made:
+    """A webhook as it was made."""
+
+    client: ApiClient
+    id: str
+    secret: str
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """What the list says of it now."""
+        items = self.client.get("/api/v1/webhooks").json["items"]
+        return next(one for one in items if one["id"] == self.id)
+
+    def is_up_to_date(self, catalogue: Catalogue) -> bool:
+        """Whether nothing is left that it has not been told."""
+        with catalogue.begin() as tx:
+            found = webhooks.get_webhook(tx, UUID(self.id))
+            return not events.list_events(tx, found.after, 1)
+
+
+Make = Callable[..., Made]
+
+
+@pytest.fixture
+def make(client: ApiClient) -> Iterator[Make]:
+    """Makes webhooks over the API, and removes them at the end."""
+    made: list[Made] = []
+
+    def create(receiver: Receiver, *types: str) -> Made:
+        answer = client.post("/api/v1/webhooks", json={"url": receiver.url, "types": types})
+        assert answer.status_code == 201, answer.text
+        made.append(Made(client, answer.json["id"], answer.json["secret"]))
+        return made[-1]
+
+    yield create
+    for one in made:
+        client.delete(f"/api/v1/webhooks/{one.id}")
+
+
+@contextmanager
+def delivering(catalogue: Catalogue, *, to_private: bool = True) -> Iterator[Deliveries]:
+    """What a worker does, with hardly a wait before it tries again."""
+    sender = Sender(allow_private_addresses=to_private)
+    with Deliveries(catalogue, sender, uniform=lambda low, high: 0.02) as deliveries:
+        yield deliveries
+
+
+@pytest.fixture
+def worker(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deliveries]:
+    """A worker that looks often."""
+    monkeypatch.setattr(deliveries_module, "LOOK_EVERY_S", 0.05)
+    with delivering(catalogue) as deliveries:
+        yield deliveries
+
+
+def happen(catalogue: Catalogue, *types: str) -> list[str]:
+    """Events of these types, each in a transaction of its own; what each is about."""
+    names = [str(uuid4()) for _ in types]
+    for type_, name in zip(types, names, strict=True):
+        with catalogue.begin() as tx:
+            events.add_event(tx, type_, {"id": name})
+    return names
+
+
+def names_of(told: list[Any]) -> list[str]:
+    """What each event is about."""
+    return [one["data"]["id"] for one in told]
+
+
+def allow_private(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the API send to private addresses."""
+    extensions = client.application.extensions
+    changed = replace(extensions[EXTENSION], sender=Sender(allow_private_addresses=True))
+    monkeypatch.setitem(extensions, EXTENSION, changed)
+
+
+# Managing them
+
+
+def test_a_webhook(client: ApiClient, receiver: Receiver) -> None:
+    """Its secret is told once and never again; neither that nor its address is in the trail."""
+    made = client.post("/api/v1/webhooks", json={"url": receiver.url, "types": ["call.*"]})
+    assert made.status_code == 201
+    assert made.json["secret"].startswith("whsec_")
+    assert (made.json["types"], made.json["created_by"]) == (["call.*"], "root")
+    listed = client.get("/api/v1/webhooks")
+    assert made.json["id"] in listed.text
+    assert made.json["secret"] not in listed.text
+    path = f"/api/v1/webhooks/{made.json['id']}"
+    assert client.delete(path).status_code == 204
+    assert client.delete(path).json["error_id"] == "no-such-webhook"
+    assert client.post(f"{path}/test").json["error_id"] == "no-such-webhook"
+    trail = client.get(f"/api/v1/audit?subject={made.json['id']}").json["items"]
+    assert [one["action"] for one in trail] == ["webhook.delete", "webhook.create"]
+    assert made.json["secret"] not in str(trail)
+    assert "opens-it" not in str(trail)
+
+
+def test_a_secret_is_in_no_repr(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
+    """What is listed of a webhook within the program does not hold it."""
+    made = make(receiver)
+    with catalogue.begin() as tx:
+        assert webhooks.get_secret(tx, UUID(made.id)) == made.secret
+        assert made.secret.removeprefix("whsec_") not in repr(webhooks.list_webhooks(tx))
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({}, "Field required"),
+        ({"url": "ftp://example.com"}, "expected a URL such as https://example.com/hook"),
+        ({"url": "https://"}, "expected a URL such as"),
+        ({"url": "example.com/hook"}, "expected a URL such as"),
+        ({"url": "https://me:secret@example.com"}, "expected a URL such as"),
+        ({"url": "https://@example.com"}, "expected a URL such as"),
+        ({"url": "https://example.com:99999"}, "expected a URL such as"),
+        ({"url": "https://exa mple.com"}, "expected a URL such as"),
+        ({"url": "https://[::1"}, "expected a URL such as"),
+        ({"url": f"https://{'a' * 64}.com"}, "expected a URL such as"),
+        ({"url": f"https://example.com/{'a' * 2000}"}, "String should have at most 2000"),
+        ({"url": "https://example.com", "types": ["calls.*"]}, "expected a type of event"),
+        ({"url": "https://example.com", "types": ["call"]}, "expected a type of event"),
+        ({"url": "https://example.com", "types": ["*"]}, "expected a type of event"),
+        ({"url": "https://example.com", "secret": "mine"}, "unknown"),
+    ],
+)
+def test_what_cannot_be(client: ApiClient, body: dict[str, Any], told: str) -> None:
+    """What is wrong is said, and not what was sent."""
+    refused = client.post("/api/v1/webhooks", json=body)
+    assert refused.status_code == 422
+    assert refused.json["errors"][0]["msg"].startswith(told)
+    assert "me:secret" not in refused.text
+
+
+def test_who_may(client: ApiClient, make_token: TokenMaker, make: Make, receiver: Receiver) -> None:
+    """An administrator alone; a service whose scope is to read lists them, and no more."""
+    path = f"/api/v1/webhooks/{make(receiver).id}"
+    boss = client.as_holder_of(make_token(name=f"boss-{uuid4()}", role="supervisor"))
+    reader = client.as_holder_of(
+        make_token(name=f"reader-{uuid4()}", role="service", scopes=["system.read"])
+    )
+    assert boss.get("/api/v1/webhooks").status_code == 403
+    assert reader.get("/api/v1/webhooks").status_code == 200
+    for asker in (boss, reader):
+        body = {"url": "https://example.com"}
+        assert asker.post("/api/v1/webhooks", json=body).status_code == 403
+        assert asker.post(f"{path}/test").status_code == 403
+        assert asker.delete(path).status_code == 403
+    assert receiver.requests == []
+
+
+def test_a_test(
+    client: ApiClient, make: Make, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sent at once, signed; what came back is told and audited."""
+    allow_private(client, monkeypatch)
+    made = make(receiver, "spy.live")
+    path = f"/api/v1/webhooks/{made.id}/test"
+    assert client.post(path).json == {"delivered": True, "status": 204, "told": "HTTP 204"}
+    (told,) = receiver.verified(made.secret)
+    assert (told["type"], told["data"]) == ("webhook.test", {"id": made.id})
+    receiver.answers = lambda request, n: (500, {})
+    assert client.post(path).json == {"delivered": False, "status": 500, "told": "HTTP 500"}
+    receiver.close()
+    assert client.post(path).json["told"] == "it cannot be reached"
+    trail = client.get(f"/api/v1/audit?subject={made.id}&action=webhook.test").json["items"]
+    assert [one["detail"]["told"] for one in trail][-1] == "HTTP 204"
+
+
+# Where they may lead
+
+
+def test_a_private_address_is_refused(
+    client: ApiClient, catalogue: Catalogue, make: Make, receiver: Receiver
+) -> None:
+    """Neither a test nor an event goes to our own machine, unless that is configured."""
+    made = make(receiver)
+    tested = client.post(f"/api/v1/webhooks/{made.id}/test").json
+    assert (tested["delivered"], tested["status"]) == (False, None)
+    assert tested["told"].startswith("its address is private")
+    happen(catalogue, "call.ended")
+    with delivering(catalogue, to_private=False):
+        until(lambda: made.listed["failing_since"] is not None, PATIENCE_S)
+    assert made.listed["last_error"].startswith("its address is private")
+    assert receiver.requests == []
+
+
+def test_a_redirect_is_not_followed(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
+    """Where a receiver sends us on to is not asked."""
+    with listening() as other:
+        receiver.answers = lambda request, n: (307, {"Location": other.url})
+        made = make(receiver)
+        happen(catalogue, "call.ended")
+        with delivering(catalogue):
+            until(lambda: made.listed["last_error"] == "HTTP 307", PATIENCE_S)
+        assert other.requests == []
+
+
+# Delivery
+
+
+def test_what_happens_is_told_in_order(
+    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+) -> None:
+    """Of the types that are wanted, each once, as the event stream has them, signed."""
+    happen(catalogue, "call.up")  # before there was a webhook
+    made = make(receiver, "recording.*", "call.ended")
+    types = ["recording.stored", "call.up", "call.ended", "spy.live", "recording.failed"] * 50
+    names = happen(catalogue, *types)
+    wanted = [name for name, one in zip(names, types, strict=True) if one not in SKIPPED]
+    until(lambda: len(receiver.requests) == len(wanted), PATIENCE_S)
+    told = receiver.verified(made.secret)
+    assert names_of(told) == wanted
+    assert {one["type"] for one in told} == set(types) - SKIPPED
+    assert all(one.keys() == {"type", "at", "data"} for one in told)
+    assert len({one.id for one in receiver.requests}) == len(wanted)
+    assert receiver.requests[0].headers["content-type"] == "application/json"
+    happen(catalogue, *["spy.live"] * 150)
+    until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    assert len(receiver.requests) == len(wanted)
+    assert made.listed["last_delivered_at"] is not None
+
+
+SKIPPED = {"call.up", "spy.live"}
+
+
+def test_many_workers_tell_it_once(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
+    """Workers take turns: no event comes twice or out of order."""
+    made = make(receiver)
+    with delivering(catalogue), delivering(catalogue), delivering(catalogue):
+        names = [name for _ in range(20) for name in happen(catalogue, *["call.up"] * 5)]
+        until(lambda: len(receiver.requests) >= len(names), PATIENCE_S)
+        until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    assert names_of(receiver.verified(made.secret)) == names
+
+
+def test_a_receiver_that_fails_is_told_later(
+    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+) -> None:
+    """What it cannot take now it gets later, in order; the list says since when, and why."""
+    ill = threading.Event()
+    ill.set()
+    receiver.answers = lambda request, n: (500 if ill.is_set() else 200, {})
+    made = make(receiver)
+    names = happen(catalogue, *["call.up"] * 10)
+    until(lambda: made.listed["attempts"] > 2, PATIENCE_S)
+    listed = made.listed
+    assert listed["failing_since"] is not None
+    assert (listed["last_error"], listed["last_delivered_at"]) == ("HTTP 500", None)
+    assert len({one.id for one in receiver.requests}) == 1
+    failures = len(receiver.requests)
+    ill.clear()
+    until(lambda: made.listed["failing_since"] is None, PATIENCE_S)
+    until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    told = receiver.verified(made.secret)
+    assert names_of(told)[-len(names) :] == names
+    assert len(told) >= failures + len(names)
+
+
+def test_one_does_not_wait_for_another(
+    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+) -> None:
+    """While one receiver does not answer at all, the other is told."""
+    answer = threading.Event()
+    with listening() as silent:
+        silent.answers = lambda request, n: (200 if answer.wait(PATIENCE_S) else 500, {})
+        slow, made = make(silent), make(receiver)
+        names = happen(catalogue, *["call.up"] * 30)
+        until(lambda: len(receiver.requests) == len(names), PATIENCE_S)
+        assert len(silent.requests) == 1
+        assert names_of(receiver.verified(made.secret)) == names
+        answer.set()
+        until(lambda: slow.is_up_to_date(catalogue), PATIENCE_S)
+        assert names_of(silent.verified(slow.secret)) == names
+
+
+def test_what_is_refused_is_left_out(
+    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+) -> None:
+    """An event that is refused five times is counted; the next ones come."""
+    made = make(receiver)
+    receiver.answers = lambda request, n: (400 if b"recording.failed" in request.body else 200, {})
+    names = happen(catalogue, "call.up", "recording.failed", "call.ended")
+    until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    told = names_of(receiver.verified(made.secret))
+    assert told == [names[0], *[names[1]] * 5, names[2]]
+    listed = made.listed
+    assert (listed["refused"], listed["last_error"]) == (1, "HTTP 400")
+    assert (listed["failing_since"], listed["attempts"]) == (None, 0)
+
+
+def test_a_receiver_that_has_gone(
+    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+) -> None:
+    """After 410 nothing more is sent to it; others are told on."""
+    gone = make(receiver)
+    receiver.answers = lambda request, n: (410, {})
+    happen(catalogue, "call.up")
+    until(lambda: gone.listed["gone"], PATIENCE_S)
+    with listening() as other:
+        made = make(other)
+        names = happen(catalogue, *["call.up"] * 3)
+        until(lambda: len(other.requests) == len(names), PATIENCE_S)
+        assert made.listed["gone"] is False
+    assert len(receiver.requests) == 1
+
+
+def test_a_test_that_arrives_ends_the_wait(
+    client: ApiClient,
+    catalogue: Catalogue,
+    make: Make,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who has mended a receiver need not wait for the next attempt."""
+    allow_private(client, monkeypatch)
+    receiver.answers = lambda request, n: (503, {"Retry-After": "3000"} if n == 1 else {})
+    made = make(receiver)
+    happen(catalogue, "call.up")
+    with delivering(catalogue):
+        until(lambda: made.listed["retry_at"] is not None, PATIENCE_S)
+        retry_at = datetime.fromisoformat(made.listed["retry_at"])
+        assert retry_at > datetime.now(UTC) + timedelta(minutes=45)
+        receiver.answers = lambda request, n: (200, {})
+        assert client.post(f"/api/v1/webhooks/{made.id}/test").json["delivered"]
+        until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+
+
+def drop(catalogue: Catalogue) -> None:
+    """All events of now have become too old."""
+    before = datetime.now(UTC) + timedelta(seconds=1)
+    with catalogue.begin() as tx:
+        webhooks.note_losses(tx, before)
+        events.drop_events(tx, before)
+
+
+def test_what_was_lost_is_said(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
+    """Who could not be told before the events were dropped is told that, and goes on after."""
+    made = make(receiver, "call.*")
+    with listening() as healthy:
+        fine = make(healthy, "call.*")
+        receiver.answers = lambda request, n: (500, {})
+        happen(catalogue, "call.ringing")
+        with delivering(catalogue):
+            until(lambda: made.listed["attempts"] > 0, PATIENCE_S)
+            until(lambda: fine.is_up_to_date(catalogue), PATIENCE_S)
+        drop(catalogue)
+        receiver.requests.clear()
+        receiver.answers = lambda request, n: (200, {})
+        names = happen(catalogue, "call.up", "call.ended")
+        with delivering(catalogue):
+            until(lambda: len(receiver.requests) == 3, PATIENCE_S)
+            until(lambda: len(healthy.requests) == 3, PATIENCE_S)
+        told = receiver.verified(made.secret)
+        assert [one["type"] for one in told] == ["events.lost", "call.up", "call.ended"]
+        assert names_of(told[1:]) == names
+        assert "events.lost" not in [one["type"] for one in healthy.verified(fine.secret)]
+
+
+def test_a_webhook_that_is_removed_meanwhile(
+    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+) -> None:
+    """What was being sent is sent, and nothing after."""
+    sending, removed = threading.Event(), threading.Event()
+
+    def answer(request: Request, n: int) -> Answer:
+        sending.set()
+        return (200 if removed.wait(PATIENCE_S) else 500), {}
+
+    receiver.answers = answer
+    made = make(receiver)
+    happen(catalogue, *["call.up"] * 3)
+    assert sending.wait(PATIENCE_S)
+    assert made.client.delete(f"/api/v1/webhooks/{made.id}").status_code == 204
+    removed.set()
+    with listening() as other:
+        make(other)
+        happen(catalogue, "call.up")
+        until(lambda: len(other.requests) == 1, PATIENCE_S)
+    assert len(receiver.requests) == 1
+
+
+# A worker that is killed
+
+
+@pytest.fixture
+def start_work(
+    database_url: str, tmp_path: Path
+) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Starts the role `work`, as a user runs it."""
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[data]\ndirectory = "{tmp_path / "var"}"\n[database]\nurl = "{database_url}"\n'
+        '[objects]\nkind = "s3"\nendpoint_url = "http://127.0.0.1:1"\n'
+        'access_key_id = "a"\nsecret_access_key = "b"\n'
+        "[webhooks]\nallow_private_addresses = true\n"
+    )
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "earwitness", "--config", str(config), "work"]
+        with (tmp_path / "work.log").open("ab") as log:
+            started.append(subprocess.Popen(command, cwd=REPOSITORY, stderr=log))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(5)
+    assert "Traceback" not in (tmp_path / "work.log").read_text()
+
+
+def test_a_worker_is_killed(
+    catalogue: Catalogue,
+    make: Make,
+    receiver: Receiver,
+    start_work: Callable[[], subprocess.Popen[bytes]],
+) -> None:
+    """Another goes on: what was being sent comes again under its id, and nothing is lost."""
+    reached, killed = threading.Event(), threading.Event()
+
+    def answer(request: Request, n: int) -> Answer:
+        if n == 3:
+            reached.set()
+            killed.wait(PATIENCE_S)
+        return 200, {}
+
+    receiver.answers = answer
+    made = make(receiver)
+    names = happen(catalogue, *["call.up"] * 6)
+    first = start_work()
+    assert reached.wait(PATIENCE_S)
+    os.kill(first.pid, signal.SIGKILL)
+    second = start_work()
+    until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    killed.set()
+    assert names_of(receiver.verified(made.secret)) == [*names[:3], names[2], *names[3:]]
+    assert receiver.requests[2].id == receiver.requests[3].id
+    second.terminate()
+    assert second.wait(10) == 0
