@@ -9,7 +9,6 @@ These are not jobs of the queue: a receiver that takes its time must not keep on
 workers from finishing recordings.
 """
 
-import contextlib
 import random
 import threading
 import time
@@ -70,9 +69,7 @@ class Deliveries:
         seen = 0
         with Notifications(self._catalogue) as notifications:
             while not self._closed.is_set():
-                # Where PostgreSQL is away, the worker itself tells so.
-                with contextlib.suppress(CatalogueUnavailable):
-                    self._begin_turns()
+                self._watched(self._begin_turns)
                 seen = notifications.wait(seen, timeout_s=LOOK_EVERY_S)
                 self._closed.wait(AT_MOST_EVERY_S)
 
@@ -82,20 +79,25 @@ class Deliveries:
         self._turns = {id_: one for id_, one in self._turns.items() if one.is_alive()}
         waiting = [one.id for one in due if one.id not in self._turns]
         for id_ in waiting[: AT_ONCE - len(self._turns)]:
-            self._turns[id_] = threading.Thread(target=self._turn, args=(id_,), daemon=True)
-            self._turns[id_].start()
+            turn = threading.Thread(target=self._watched, args=(self._turn, id_), daemon=True)
+            self._turns[id_] = turn
+            turn.start()
 
-    def _turn(self, webhook_id: UUID) -> None:
+    def _watched(self, act: Callable[..., None], *arguments: UUID) -> None:
+        """A defect is told, and not repeated at once; that PostgreSQL is away the worker tells."""
         try:
-            with self._catalogue.try_lock(f"webhook {webhook_id}") as lock:
-                ends_at = time.monotonic() + TURN_S
-                while lock is not None and self._deliver_some(webhook_id, ends_at):
-                    pass
+            act(*arguments)
         except (CatalogueUnavailable, NoSuchWebhook):
             return
         except Exception:
-            log.exception("webhook.broken", webhook=str(webhook_id))
+            log.exception("webhook.broken", webhook=[str(one) for one in arguments])
             self._closed.wait(AFTER_A_DEFECT_S)
+
+    def _turn(self, webhook_id: UUID) -> None:
+        with self._catalogue.try_lock(f"webhook {webhook_id}") as lock:
+            ends_at = time.monotonic() + TURN_S
+            while lock is not None and self._deliver_some(webhook_id, ends_at):
+                pass
 
     def _deliver_some(self, webhook_id: UUID, ends_at: float) -> bool:
         """Send the next events; whether there may be more that can be sent now."""

@@ -14,6 +14,7 @@ from recorder.webhooks import (
     LONGEST_RETRY_AFTER_S,
     MOST_REJECTIONS,
     Reply,
+    Sender,
     Verdict,
     changes_of,
     is_wanted,
@@ -21,7 +22,7 @@ from recorder.webhooks import (
     parse_retry_after,
     sign,
 )
-from storage.records import WebhookRecord
+from storage.records import EventRecord, WebhookRecord
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SECRET = "whsec_" + "c2VjcmV0" * 4
@@ -32,6 +33,19 @@ def webhook(**fields: object) -> WebhookRecord:
     """A webhook with these fields."""
     usual = {"url": "https://example.com", "types": (), "created_at": NOW, "created_by": "root"}
     return WebhookRecord(id=uuid4(), after="1-1", **(usual | fields))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.1", "10.1.2.3", "192.168.1.1",
+     "169.254.169.254", "100.64.0.1", "[fd00::1]", "0x7f.1"],
+)  # fmt: skip
+def test_private_addresses_are_not_asked(host: str) -> None:
+    """However they are written, and that is told."""
+    event = EventRecord("1-1", "call.up", NOW, None, {})
+    told = Sender(allow_private_addresses=False).send(f"http://{host}:9/", SECRET, event)
+    assert told.status is None
+    assert told.told.startswith("its address is private")
 
 
 def reply(status: int | None) -> Reply:

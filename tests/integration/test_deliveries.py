@@ -23,9 +23,10 @@ from api.parts import EXTENSION
 from lab.waiting import until
 from recorder import deliveries as deliveries_module
 from recorder.deliveries import Deliveries
-from recorder.webhooks import Sender
+from recorder.webhooks import Reply, Sender
 from storage.catalogue import events, webhooks
 from storage.catalogue.engine import Catalogue
+from storage.records import EventRecord
 from tests.service import REPOSITORY
 
 PATIENCE_S = 20.0
@@ -374,6 +375,32 @@ def test_one_does_not_wait_for_another(
         answer.set()
         until(lambda: slow.is_up_to_date(catalogue), PATIENCE_S)
         assert names_of(silent.verified(slow.secret)) == names
+
+
+class Broken(Sender):
+    """Has a defect that one address brings to light."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(allow_private_addresses=True)
+        self._url = url
+
+    def send(self, url: str, secret: str, event: EventRecord) -> Reply:
+        """Send it, unless it goes there."""
+        if url == self._url:
+            raise LookupError("a defect")
+        return super().send(url, secret, event)
+
+
+def test_a_defect_is_no_end(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
+    """What breaks the delivery to one holds up no other."""
+    with listening() as other:
+        make(receiver)
+        made = make(other)
+        with Deliveries(catalogue, Broken(receiver.url)):
+            for _ in range(3):
+                happen(catalogue, "call.up")
+                until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+        assert len(other.requests) == 3
 
 
 def test_what_is_refused_is_left_out(
