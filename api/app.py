@@ -1,5 +1,7 @@
 """The HTTP application: everything that answers, wired on one page."""
 
+from functools import partial
+
 from flask import Flask, Response
 from flask_babel import Babel
 from werkzeug.routing import BaseConverter
@@ -80,7 +82,7 @@ def build_app(
         metrics,
         Feed(catalogue),
         RuleBook(catalogue, settings.rules, settings.default_action),
-        Sender(allow_private_addresses=settings.allow_private_addresses),
+        partial(Sender, allow_private_addresses=settings.allow_private_addresses),
     )
     metrics.register(app)
     Turns().register(app)

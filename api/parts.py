@@ -1,5 +1,6 @@
 """What the views of one application work with, and how they reach it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -29,7 +30,7 @@ class Parts:
     metrics: Metrics
     feed: Feed
     book: RuleBook
-    sender: Sender
+    make_sender: Callable[[], Sender]
 
 
 def parts() -> Parts:

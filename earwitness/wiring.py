@@ -160,7 +160,7 @@ class Parts:
         from recorder.webhooks import Sender
 
         allowed = self.config.webhooks.allow_private_addresses
-        return Deliveries(self.catalogue, Sender(allow_private_addresses=allowed))
+        return Deliveries(self.catalogue, lambda: Sender(allow_private_addresses=allowed))
 
     @property
     def spool(self) -> Path:

@@ -43,11 +43,11 @@ class Deliveries:
     def __init__(
         self,
         catalogue: Catalogue,
-        sender: Sender,
+        make_sender: Callable[[], Sender],
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._catalogue = catalogue
-        self._sender = sender
+        self._make_sender = make_sender
         self._uniform = uniform
         self._closed = threading.Event()
         self._turns: dict[UUID, threading.Thread] = {}
@@ -95,11 +95,14 @@ class Deliveries:
 
     def _turn(self, webhook_id: UUID) -> None:
         with self._catalogue.try_lock(f"webhook {webhook_id}") as lock:
+            if lock is None:
+                return
             ends_at = time.monotonic() + TURN_S
-            while lock is not None and self._deliver_some(webhook_id, ends_at):
-                pass
+            with self._make_sender() as sender:
+                while self._deliver_some(webhook_id, sender, ends_at):
+                    pass
 
-    def _deliver_some(self, webhook_id: UUID, ends_at: float) -> bool:
+    def _deliver_some(self, webhook_id: UUID, sender: Sender, ends_at: float) -> bool:
         """Send the next events; whether there may be more that can be sent now."""
         with self._catalogue.begin() as tx:
             webhook = webhooks.get_webhook(tx, webhook_id)
@@ -110,7 +113,8 @@ class Deliveries:
         for event, passed in _steps(webhook, found):
             if self._closed.is_set() or time.monotonic() > ends_at:
                 return False
-            changed = self._send(webhook, secret, event, passed)
+            reply = sender.send(webhook.url, secret, event)
+            changed = self._note(webhook, event, reply, passed)
             if changed is None or changed.gone or changed.retry_at is not None:
                 return False
             webhook = changed
@@ -118,11 +122,10 @@ class Deliveries:
             self._change(webhook, {"after": found[-1].id})
         return bool(found)
 
-    def _send(
-        self, webhook: WebhookRecord, secret: str, event: EventRecord, passed: Mapping[str, Any]
+    def _note(
+        self, webhook: WebhookRecord, event: EventRecord, reply: Reply, passed: Mapping[str, Any]
     ) -> WebhookRecord | None:
-        """Send one event; the webhook as it is then, None where another was faster."""
-        reply = self._sender.send(webhook.url, secret, event)
+        """What came of sending it; the webhook as it is then, None where another was faster."""
         verdict = judge(webhook, reply, self._uniform)
         changes = changes_of(webhook, verdict, reply, datetime.now(UTC), passed)
         changed = self._change(webhook, changes)

@@ -4,24 +4,27 @@ The scheme is that of Standard Webhooks: the headers `webhook-id`, `webhook-time
 `webhook-signature`, an HMAC-SHA256 of both and the body.
 """
 
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from requests import exceptions
 from requests_hardened import Config, Manager
 from requests_hardened.ip_filter import InvalidIPAddress
 from standardwebhooks import Webhook
+from urllib3.exceptions import HTTPError
 
 from recorder.retry import backoff_s
 from storage.catalogue.events import event_json
 from storage.records import EventRecord, WebhookRecord
 
 ANSWERS_WITHIN_S = 10.0
+SHORT_BYTES = 16_384
 # An answer of 4xx is the receiver's own: the same event will hardly do better later.
 MOST_REJECTIONS = 5
 LATER = frozenset({408, 425, 429})
@@ -53,28 +56,36 @@ class Verdict:
 
 
 class Sender:
-    """Sends events. Private and loopback addresses are refused unless they are allowed."""
+    """Sends events one after another, over one connection; use it as a context.
+
+    Private and loopback addresses are refused unless they are allowed.
+    """
 
     def __init__(self, *, allow_private_addresses: bool) -> None:
-        self._http = Manager(
-            Config(
-                ip_filter_enable=not allow_private_addresses,
-                ip_filter_allow_loopback_ips=False,
-                never_redirect=True,
-                default_timeout=(ANSWERS_WITHIN_S, ANSWERS_WITHIN_S),
-                user_agent_override="earwitness",
-            )
+        config = Config(
+            ip_filter_enable=not allow_private_addresses,
+            ip_filter_allow_loopback_ips=False,
+            never_redirect=True,
+            default_timeout=(ANSWERS_WITHIN_S, ANSWERS_WITHIN_S),
+            user_agent_override="earwitness",
         )
+        self._session = Manager(config).get_session()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
 
     def send(self, url: str, secret: str, event: EventRecord) -> Reply:
         """Send it once. Raises nothing: that there was no answer is a reply, too."""
         body = event_json(event)
         headers = {"Content-Type": "application/json", **sign(secret, event.id, body)}
         try:
-            with (
-                self._http.get_session() as session,
-                session.post(url, body.encode(), headers=headers, stream=True) as response,
-            ):
+            with self._session.post(url, body.encode(), headers=headers, stream=True) as response:
+                # A short body is taken so that the connection can be used again; no other matters.
+                with contextlib.suppress(HTTPError):
+                    response.raw.read1(SHORT_BYTES, decode_content=False)
                 waits_s = parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
                 return Reply(response.status_code, f"HTTP {response.status_code}", waits_s)
         except InvalidIPAddress:

@@ -81,7 +81,8 @@ def test_webhook(webhook_id: UUID) -> Response:
     event = EventRecord(
         f"test-{uuid7()}", "webhook.test", datetime.now(UTC), None, {"id": str(webhook_id)}
     )
-    reply = parts().sender.send(found.url, secret, event)
+    with parts().make_sender() as sender:
+        reply = sender.send(found.url, secret, event)
     delivered = judge(found, reply).what == "delivered"
     with parts().catalogue.begin() as tx:
         if delivered:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, delete, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, update
 from uuid_utils.compat import uuid7
 
 from storage.catalogue import events
@@ -63,8 +63,8 @@ def list_due(tx: Connection, now: datetime) -> tuple[WebhookRecord, ...]:
     newest = events.parse_event_id(events.newest_event_id(tx))
     may = or_(webhook.c.retry_at.is_(None), webhook.c.retry_at <= now)
     query = select(*_COLUMNS).where(~webhook.c.gone, may)
-    rows = tx.execute(query.order_by(webhook.c.retry_at.nulls_first(), webhook.c.id)).mappings()
-    found = (_record(row) for row in rows)
+    since = func.coalesce(webhook.c.retry_at, webhook.c.last_delivered_at, webhook.c.created_at)
+    found = (_record(row) for row in tx.execute(query.order_by(since)).mappings())
     return tuple(one for one in found if one.lost or events.parse_event_id(one.after) < newest)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,17 @@ class Receiver:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.connections = 0
         self.answers: Callable[[Request, int], Answer] = lambda request, n: (204, {})
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # which keeps connections
+
+            def setup(self) -> None:
+                super().setup()
+                receiver.connections += 1
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
@@ -64,7 +72,11 @@ class Receiver:
                 self.send_response(status)
                 for name, value in more.items():
                     self.send_header(name, value)
+                body = b"thank you" if status != 204 else b""
+                if "Content-Length" not in more:
+                    self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None:
                 """Nothing on standard error."""
@@ -143,8 +155,8 @@ def make(client: ApiClient) -> Iterator[Make]:
 @contextmanager
 def delivering(catalogue: Catalogue, *, to_private: bool = True) -> Iterator[Deliveries]:
     """What a worker does, with hardly a wait before it tries again."""
-    sender = Sender(allow_private_addresses=to_private)
-    with Deliveries(catalogue, sender, uniform=lambda low, high: 0.02) as deliveries:
+    make_sender = partial(Sender, allow_private_addresses=to_private)
+    with Deliveries(catalogue, make_sender, uniform=lambda low, high: 0.02) as deliveries:
         yield deliveries
 
 
@@ -173,7 +185,8 @@ def names_of(told: list[Any]) -> list[str]:
 def allow_private(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the API send to private addresses."""
     extensions = client.application.extensions
-    changed = replace(extensions[EXTENSION], sender=Sender(allow_private_addresses=True))
+    make_sender = partial(Sender, allow_private_addresses=True)
+    changed = replace(extensions[EXTENSION], make_sender=make_sender)
     monkeypatch.setitem(extensions, EXTENSION, changed)
 
 
@@ -327,6 +340,30 @@ def test_what_happens_is_told_in_order(
 SKIPPED = {"call.up", "spy.live"}
 
 
+def test_a_connection_is_used_again(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
+    """Many events that wait go over one, whatever a receiver says besides."""
+    receiver.answers = lambda request, n: (200 if n % 2 else 204, {})
+    made = make(receiver)
+    names = happen(catalogue, *["call.up"] * 50)
+    with delivering(catalogue):
+        until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    assert names_of(receiver.verified(made.secret)) == names
+    assert receiver.connections == 1
+
+
+def test_a_body_that_breaks_off_does_not_matter(
+    catalogue: Catalogue, make: Make, receiver: Receiver
+) -> None:
+    """What counts is the status."""
+    promised = {"Content-Length": "100", "Content-Encoding": "gzip", "Connection": "close"}
+    receiver.answers = lambda request, n: (200, promised)
+    made = make(receiver)
+    names = happen(catalogue, *["call.up"] * 3)
+    with delivering(catalogue):
+        until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    assert names_of(receiver.verified(made.secret)) == names
+
+
 def test_many_workers_tell_it_once(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
     """Workers take turns: no event comes twice or out of order."""
     made = make(receiver)
@@ -396,7 +433,7 @@ def test_a_defect_is_no_end(catalogue: Catalogue, make: Make, receiver: Receiver
     with listening() as other:
         make(receiver)
         made = make(other)
-        with Deliveries(catalogue, Broken(receiver.url)):
+        with Deliveries(catalogue, lambda: Broken(receiver.url)):
             for _ in range(3):
                 happen(catalogue, "call.up")
                 until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)

@@ -46,7 +46,7 @@ HOMES = {
     "sqlalchemy": ("storage/",),
     "standardwebhooks": ("recorder/webhooks.py",),
     "typer": ("earwitness/cli.py",),
-    "urllib3": ("recorder/ari/",),
+    "urllib3": ("recorder/ari/", "recorder/webhooks.py"),
     "websocket": ("recorder/ari/",),
     "websockets": ("recorder/media/",),
     "werkzeug": ("api/",),

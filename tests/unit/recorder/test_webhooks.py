@@ -43,7 +43,8 @@ def webhook(**fields: object) -> WebhookRecord:
 def test_private_addresses_are_not_asked(host: str) -> None:
     """However they are written, and that is told."""
     event = EventRecord("1-1", "call.up", NOW, None, {})
-    told = Sender(allow_private_addresses=False).send(f"http://{host}:9/", SECRET, event)
+    with Sender(allow_private_addresses=False) as sender:
+        told = sender.send(f"http://{host}:9/", SECRET, event)
     assert told.status is None
     assert told.told.startswith("its address is private")
 
