@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,6 +24,7 @@ from standardwebhooks import Webhook
 from api.parts import EXTENSION
 from lab.waiting import until
 from recorder import deliveries as deliveries_module
+from recorder import tasks
 from recorder.deliveries import Deliveries
 from recorder.webhooks import Reply, Sender
 from storage.catalogue import events, webhooks
@@ -492,15 +494,9 @@ def test_a_test_that_arrives_ends_the_wait(
         until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
 
 
-def drop(catalogue: Catalogue) -> None:
-    """All events of now have become too old."""
-    before = datetime.now(UTC) + timedelta(seconds=1)
-    with catalogue.begin() as tx:
-        webhooks.note_losses(tx, before)
-        events.drop_events(tx, before)
-
-
-def test_what_was_lost_is_said(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
+def test_what_was_lost_is_said(
+    catalogue: Catalogue, make: Make, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who could not be told before the events were dropped is told that, and goes on after."""
     made = make(receiver, "call.*")
     with listening() as healthy:
@@ -510,7 +506,8 @@ def test_what_was_lost_is_said(catalogue: Catalogue, make: Make, receiver: Recei
         with delivering(catalogue):
             until(lambda: made.listed["attempts"] > 0, PATIENCE_S)
             until(lambda: fine.is_up_to_date(catalogue), PATIENCE_S)
-        drop(catalogue)
+        monkeypatch.setattr(tasks, "EVENTS_KEPT_FOR", timedelta(seconds=-1))
+        tasks.drop_events.func(SimpleNamespace(additional_context={"catalogue": catalogue}), 0)
         receiver.requests.clear()
         receiver.answers = lambda request, n: (200, {})
         names = happen(catalogue, "call.up", "call.ended")
