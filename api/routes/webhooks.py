@@ -8,14 +8,14 @@ from flask import Response
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from api.auth import asker
+from api.auth import asker, note_done
 from api.fields import Nothing
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE
 from api.webhook_fields import NewWebhook, Tested, Webhook, Webhooks, webhook_fields
 from recorder.webhooks import judge
-from storage.catalogue import audit, webhooks
+from storage.catalogue import webhooks
 from storage.errors import NoSuchWebhook
 from storage.records import EventRecord, WebhookRecord
 
@@ -93,11 +93,4 @@ def test_webhook(webhook_id: UUID) -> Response:
 
 def _note(tx: Connection, action: str, webhook: WebhookRecord, **told: object) -> None:
     """In the trail; of the address only the host, for the rest may hold what opens it."""
-    audit.add_audit(
-        tx,
-        actor=asker().name,
-        action=action,
-        subject=str(webhook.id),
-        outcome="done",
-        detail={"host": urlsplit(webhook.url).hostname, **told},
-    )
+    note_done(tx, action, webhook.id, host=urlsplit(webhook.url).hostname, **told)
