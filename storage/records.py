@@ -239,14 +239,29 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """A person who signs in."""
+    """A person who signs in: by a password, or as `subject` of the identity provider `issuer`."""
 
     id: UUID
     name: str
     role: str
     team: str | None
     without: tuple[str, ...]
-    password_hash: str = field(repr=False)
+    password_hash: str | None = field(repr=False)
+    issuer: str | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignInRecord:
+    """Somebody who was sent to the identity provider, and to `wanted` from there.
+
+    What comes back has to bear `state` and `nonce`, and is asked for with `code_verifier`.
+    """
+
+    state: str
+    nonce: str = field(repr=False)
+    code_verifier: str = field(repr=False)
+    wanted: str
 
 
 @dataclass(frozen=True, slots=True)

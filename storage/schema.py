@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     text,
 )
@@ -288,7 +289,7 @@ audit = Table(
     Index(None, "subject", "id"),
 )
 
-# A person who signs in.
+# A person who signs in: by a password, or as whom an identity provider knows.
 user = Table(
     "user",
     metadata,
@@ -297,9 +298,14 @@ user = Table(
     Column("role", Text, nullable=False),
     Column("team", Text),
     Column("without", ARRAY(Text), nullable=False, server_default=text("'{}'")),
-    Column("password_hash", Text, nullable=False),
+    Column("password_hash", Text),
+    Column("issuer", Text),
+    Column("subject", Text),
     Column("created_at", Instant, nullable=False),
     _one_of("role", "admin", "supervisor", "compliance", "agent"),
+    UniqueConstraint("issuer", "subject"),
+    CheckConstraint("num_nonnulls(password_hash, issuer) = 1", name="proof"),
+    CheckConstraint("(issuer IS NULL) = (subject IS NULL)", name="subject"),
 )
 
 # A token with a user is a session: it ends by itself, and what it may is read from the user.
@@ -318,6 +324,27 @@ token = Table(
     Column("expires_at", Instant),
     Column("csrf", Text),
     _one_of("role", "admin", "supervisor", "compliance", "agent", "service"),
+)
+
+# Who has been sent to the identity provider and is not back yet.
+sign_in = Table(
+    "sign_in",
+    metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("nonce", Text, nullable=False),
+    Column("code_verifier", Text, nullable=False),
+    Column("wanted", Text, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+)
+
+# How often something was tried that may be tried only so often; the key is kept as its SHA-256.
+hits = Table(
+    "hits",
+    metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("counted", Integer, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
 )
 
 idempotency = Table(

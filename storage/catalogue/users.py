@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
@@ -30,6 +31,30 @@ def create_user(
     except IntegrityError as error:
         raise UserInvalid(f"there is a user {name!r} already") from error
     return made
+
+
+def bring_user(
+    tx: Connection, *, issuer: str, subject: str, name: str, role: str, team: str | None
+) -> UserRecord:
+    """Whom an identity provider knows as `subject`, as it says that they are now.
+
+    Raises UserInvalid where somebody else has the name.
+    """
+    told = {"name": name, "role": role, "team": team}
+    row = {"id": uuid7(), "issuer": issuer, "subject": subject, "created_at": datetime.now(UTC)}
+    known = [user.c.issuer, user.c.subject]
+    brought = insert(user).values(row | told).on_conflict_do_update(index_elements=known, set_=told)
+    try:
+        return _record(tx.execute(brought.returning(*_COLUMNS)).mappings().one())
+    except IntegrityError as error:
+        raise UserInvalid(f"there is another user {name!r}") from error
+
+
+def find_subject(tx: Connection, issuer: str, subject: str) -> UserRecord | None:
+    """Whom an identity provider knows as `subject`, or None."""
+    query = select(*_COLUMNS).where(user.c.issuer == issuer, user.c.subject == subject)
+    row = tx.execute(query).mappings().one_or_none()
+    return _record(row) if row is not None else None
 
 
 def find_user(tx: Connection, name: str) -> UserRecord | None:
