@@ -8,8 +8,10 @@ from werkzeug.routing import BaseConverter
 
 from api.feed import Feed
 from api.health import StoreProbe
+from api.limits import Limits
 from api.metrics import Metrics
-from api.pages import library, live, shared, sign_in, system
+from api.oidc import Provider
+from api.pages import library, live, shared, sign_in, single_sign_on, system
 from api.pages import rules as rule_pages
 from api.pages.page import choose_language, require_sign_in
 from api.parts import EXTENSION, Parts
@@ -83,6 +85,7 @@ def build_app(
         Feed(catalogue),
         RuleBook(catalogue, settings.rules, settings.default_action),
         partial(Sender, allow_private_addresses=settings.allow_private_addresses),
+        Provider(settings.oidc) if settings.oidc is not None else None,
     )
     metrics.register(app)
     Turns().register(app)
@@ -109,9 +112,11 @@ def build_app(
         static,
     ):
         module.operations.register(app)
-    for shown in (live, library, shared, rule_pages, system):
+    for shown in (live, library, shared, rule_pages, system, sign_in, single_sign_on):
         shown.pages.register(app)
-    sign_in.register(app)
+    limits = Limits(app, catalogue, sign_in.answer_too_often)
+    sign_in.limit(limits)
+    single_sign_on.limit(limits)
     return app
 
 

@@ -8,6 +8,7 @@ does the cookie of a session: then they have to bring along what only our pages 
 
 import hmac
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NoReturn
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -84,15 +85,22 @@ def authorise(permission: str) -> None:
         refuse(permission)
 
 
-def begin_session(answered: Response, secret: str) -> None:
-    """Let the browser bring the session along from now on."""
-    name, secure = _cookie()
-    answered.set_cookie(name, secret, secure=secure, httponly=True, samesite="Lax")
+def keep_secret(
+    answered: Response, secret: str, cookie: str = SESSION, *, lasts: timedelta | None = None
+) -> None:
+    """Let the browser bring the secret along from now on; None is until it is closed."""
+    name, secure = _cookie(cookie)
+    answered.set_cookie(name, secret, lasts, secure=secure, httponly=True, samesite="Lax")
 
 
-def forget_session(answered: Response) -> None:
+def find_secret(cookie: str = SESSION) -> str | None:
+    """What the browser brings along."""
+    return request.cookies.get(_cookie(cookie)[0])
+
+
+def forget_secret(answered: Response, cookie: str = SESSION) -> None:
     """Let the browser forget it."""
-    name, secure = _cookie()
+    name, secure = _cookie(cookie)
     answered.delete_cookie(name, secure=secure, httponly=True, samesite="Lax")
 
 
@@ -130,7 +138,7 @@ def refuse(permission: str) -> NoReturn:
 
 
 def _read_secret(asked: Request) -> str:
-    if asked.authorization is None and (session := asked.cookies.get(_cookie()[0])):
+    if asked.authorization is None and (session := find_secret()):
         return session
     given = asked.authorization or Authorization("")
     secret = given.token if given.type == "bearer" else given.password if _is_basic(asked) else None
@@ -139,10 +147,10 @@ def _read_secret(asked: Request) -> str:
     return secret
 
 
-def _cookie() -> tuple[str, bool]:
+def _cookie(name: str) -> tuple[str, bool]:
     """Its name, and whether it goes over TLS alone: then no other host of the domain can set it."""
     secure = request.is_secure or parts().settings.public_url.startswith("https:")
-    return (f"__Host-{SESSION}" if secure else SESSION), secure
+    return (f"__Host-{name}" if secure else name), secure
 
 
 def _is_of_our_page(asked: Request, csrf: str) -> bool:

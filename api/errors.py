@@ -21,6 +21,43 @@ class Forbidden(EarwitnessError):
     error_id = "forbidden"
 
 
+class SignInUnproven(EarwitnessError):
+    """What came back from the identity provider does not prove who signs in."""
+
+    error_id = "sign-in-unproven"
+
+
+class SignInCancelled(EarwitnessError):
+    """The person, or the identity provider, did not want to sign in."""
+
+    error_id = "sign-in-cancelled"
+
+
+class NotAdmitted(EarwitnessError):
+    """The identity provider knows the person, and says nothing that lets them in; `name` is who.
+
+    `subject` is the provider's own word for them.
+    """
+
+    error_id = "not-admitted"
+
+    def __init__(self, reason: str, *, name: str, subject: str) -> None:
+        super().__init__(reason)
+        self.name, self.subject = name, subject
+
+
+class NameTaken(NotAdmitted):
+    """Somebody else has the name that the identity provider tells."""
+
+    error_id = "name-taken"
+
+
+class ProviderUnavailable(EarwitnessError):
+    """The identity provider does not answer as one should."""
+
+    error_id = "provider-unavailable"
+
+
 class Busy(EarwitnessError):
     """As many requests or event streams as may be served at once are being served."""
 

@@ -9,6 +9,7 @@ from flask import current_app
 from api.feed import Feed
 from api.health import StoreProbe
 from api.metrics import Metrics
+from api.oidc import Provider
 from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from recorder.decisions import RuleBook
 from recorder.webhooks import Sender
@@ -31,6 +32,7 @@ class Parts:
     feed: Feed
     book: RuleBook
     make_sender: Callable[[], Sender]
+    provider: Provider | None
 
 
 def parts() -> Parts:

@@ -1,8 +1,8 @@
 """What the API needs of the rest of Earwitness."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
@@ -19,6 +19,25 @@ from storage.records import (
 
 
 @dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """The identity provider at which people sign in.
+
+    `name` is what the page calls it; the claims are those that tell a person's name, role and team.
+    `roles` are the values of the role's claim that give each of our roles, the mightiest first.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    name: str
+    scopes: tuple[str, ...]
+    username_claim: str
+    role_claim: str
+    team_claim: str
+    roles: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class ApiSettings:
     """What the API is told by the configuration.
 
@@ -28,6 +47,7 @@ class ApiSettings:
     `rules` are those of the configuration, `default_action` is for calls that none matches.
     `pbx_addresses` are the IP addresses of the PBXs: their dialplans need no token.
     `allow_private_addresses` is whether webhooks may lead to such.
+    `oidc` is where people sign in, None for here alone; `passwords` says whether here, too.
     """
 
     public_url: str = ""
@@ -38,6 +58,8 @@ class ApiSettings:
     default_action: Action = "never"
     pbx_addresses: frozenset[str] = frozenset()
     allow_private_addresses: bool = False
+    oidc: OidcSettings | None = None
+    passwords: bool = True
 
 
 class Stream(Protocol):

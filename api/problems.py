@@ -23,9 +23,14 @@ from api.errors import (
     Busy,
     Forbidden,
     InternalError,
+    NameTaken,
+    NotAdmitted,
     NotAuthenticated,
+    ProviderUnavailable,
     RangeNotSatisfiable,
     RequestInvalid,
+    SignInCancelled,
+    SignInUnproven,
 )
 from storage import errors
 from storage.errors import EarwitnessError
@@ -38,8 +43,11 @@ CHALLENGE = "WWW-Authenticate"
 
 # Error class → HTTP status. From 500 on the message is for our log, not for the client.
 STATUS: Mapping[type[EarwitnessError], int] = {
+    SignInUnproven: 400,
     NotAuthenticated: 401,
+    SignInCancelled: 401,
     Forbidden: 403,
+    NotAdmitted: 403,
     errors.ModeNotPermitted: 403,
     errors.NoSuchCall: 404,
     errors.NoSuchRecording: 404,
@@ -54,6 +62,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.NoSuchLink: 404,
     errors.NoSuchWebhook: 404,
     errors.AudioNotStored: 404,
+    NameTaken: 409,
     AudioNotStoredYet: 409,
     errors.CallEnded: 409,
     errors.NothingToRecord: 409,
@@ -83,6 +92,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.PbxUnavailable: 503,
     errors.StoreUnavailable: 503,
     errors.CatalogueUnavailable: 503,
+    ProviderUnavailable: 503,
     Busy: 503,
     InternalError: 500,
     EarwitnessError: 500,

@@ -5,6 +5,7 @@ JSON in `EARWITNESS_PBX`), any secret from a file (`password_file = "…"`). An 
 error. Source: `config.toml` at the top of the repository lists every key with its default.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -99,6 +100,63 @@ class Media(Section):
         if value and (parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.username):
             raise ValueError("expected a URL such as wss://ear.example/media, without a user in it")
         return value.rstrip("/")
+
+
+class OidcRoles(Section):
+    """The values of the role's claim that give each role; with none at all, the roles' names."""
+
+    admin: tuple[str, ...] = ()
+    compliance: tuple[str, ...] = ()
+    supervisor: tuple[str, ...] = ()
+    agent: tuple[str, ...] = ()
+
+
+class Oidc(Section):
+    """The identity provider at which people sign in; an empty issuer means here alone."""
+
+    issuer: str = ""
+    client_id: str = ""
+    client_secret: SecretStr = SecretStr("")
+    name: str = Field("single sign-on", min_length=1, max_length=60)
+    scopes: tuple[str, ...] = ("openid", "profile")
+    username_claim: str = Field("preferred_username", min_length=1)
+    role_claim: str = Field("earwitness_role", min_length=1)
+    team_claim: str = "earwitness_team"
+    passwords: bool = True
+    roles: OidcRoles = OidcRoles()
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_safe(cls, value: str) -> str:
+        _http_url(value)  # as it is: to the provider, a slash at its end makes another issuer
+        parts = urlsplit(value)
+        if parts.query or parts.fragment:
+            raise ValueError("expected a URL without ? and #")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            raise ValueError("expected https://…; http:// is for this machine's own addresses")
+        return value
+
+    @field_validator("scopes")
+    @classmethod
+    def _asks_who_it_is(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "openid" not in value:
+            raise ValueError('expected "openid" among them')
+        return value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.issuer and not self.client_id:
+            raise ValueError("client_id: expected what the issuer calls Earwitness")
+        if not self.issuer and not self.passwords:
+            raise ValueError("passwords: without an issuer nobody could sign in: expected true")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Data(Section):
@@ -250,6 +308,7 @@ class Config(BaseSettings):
 
     server: Server = Server()
     media: Media = Media()
+    oidc: Oidc = Oidc()
     data: Data = Data()
     database: Database = Database()
     objects: Objects = Objects()

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from earwitness.config import Config, Pbx
 from earwitness.embedded import embedded_database, embedded_objects
-from earwitness.wiring import Parts
+from earwitness.wiring import Parts, oidc_settings
 from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable, EarwitnessError
@@ -68,6 +68,7 @@ def examine(config: Config, *, media: bool = False) -> tuple[Finding, ...]:
     if not config.pbx:
         findings.append(Finding("pbx", False, "none is configured: add a [[pbx]] table"))
     findings.append(_examine_database(config))
+    findings += examine_oidc(config)
     findings += _examine_store(config)
     findings += [examine_codec(format) for format in get_args(Format)]
     return (*findings, _examine_disk(config.data.directory))
@@ -239,6 +240,20 @@ def _examine_store(config: Config) -> list[Finding]:
 def examine_objects(objects: ObjectStore) -> list[Finding]:
     """The bucket takes, gives and deletes an object."""
     return [Finding(f"objects {one.name}", one.ok, one.text) for one in objects.check()]
+
+
+# Where people sign in
+
+
+def examine_oidc(config: Config) -> list[Finding]:
+    """The identity provider, if there is one, says of itself what is needed."""
+    settings = oidc_settings(config)
+    if settings is None:
+        return []
+    from api.oidc import Provider
+
+    provider = Provider(settings)
+    return [_try("oidc", lambda: f"{settings.issuer} answers, and signs by {provider.check()}")]
 
 
 # This machine

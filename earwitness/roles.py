@@ -13,7 +13,7 @@ from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from earwitness.config import Config
 from earwitness.signals import until_signal
-from earwitness.wiring import Parts
+from earwitness.wiring import Parts, oidc_settings
 from storage.errors import CatalogueUnavailable
 
 log = structlog.get_logger()
@@ -70,6 +70,8 @@ def api(config: Config) -> None:
             default_action=config.default_action,
             pbx_addresses=addresses_of(pbx.url for pbx in config.pbx),
             allow_private_addresses=config.webhooks.allow_private_addresses,
+            oidc=oidc_settings(config),
+            passwords=config.oidc.passwords,
         )
 
         def build() -> Any:

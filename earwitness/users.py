@@ -26,6 +26,8 @@ def set_password(config: Config, name: str, password: str) -> None:
         found = users.find_user(tx, name)
         if found is None:
             raise ConfigurationInvalid(f"there is no user {name!r}")
+        if found.issuer is not None:
+            raise ConfigurationInvalid(f"{name!r} signs in at {found.issuer}: has no password here")
         users.set_password(tx, found.id, hash_password(password))
 
 

@@ -17,6 +17,7 @@ from storage.records import RuleRecord
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from api.ports import OidcSettings
     from recorder.ari import Ari
     from recorder.bulk import Bulks
     from recorder.capture import Capture
@@ -166,6 +167,27 @@ class Parts:
     def spool(self) -> Path:
         """Where files are while they are encoded."""
         return self.config.data.directory / "spool"
+
+
+def oidc_settings(config: Config) -> "OidcSettings | None":
+    """The identity provider, where one is configured."""
+    from api.ports import OidcSettings
+
+    wanted = config.oidc
+    if not wanted.issuer:
+        return None
+    given = {role: frozenset(words) for role, words in wanted.roles if words}
+    return OidcSettings(
+        issuer=wanted.issuer,
+        client_id=wanted.client_id,
+        client_secret=wanted.client_secret.get_secret_value(),
+        name=wanted.name,
+        scopes=wanted.scopes,
+        username_claim=wanted.username_claim,
+        role_claim=wanted.role_claim,
+        team_claim=wanted.team_claim,
+        roles=given or {role: frozenset({role}) for role, _ in wanted.roles},
+    )
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from flask import Flask, Response, make_response, redirect, request
+from flask import Response, make_response, redirect, request
 from flask_babel import gettext as _
-from flask_limiter import Limiter, RateLimitExceeded
-from flask_limiter.util import get_remote_address
 from sqlalchemy import Connection
 
-from api.auth import asker, begin_session, forget_session, is_foreign
+from api.auth import asker, forget_secret, is_foreign, keep_secret
+from api.limits import Limits
 from api.operation import OPEN, SIGNED_IN
 from api.pages.page import Pages, local_path, show
 from api.parts import parts
@@ -25,28 +24,31 @@ FAILURES_PER_NAME = "10 per 15 minutes"
 @pages.get("/sign-in", OPEN)
 def show_sign_in() -> Response:
     """Ask who it is."""
-    return _form(200, "")
+    return show_form(200)
 
 
 @pages.post("/sign-in", OPEN)
 def sign_in() -> Response:
     """Begin a session, if it is who it says."""
     name, password = request.form.get("name", ""), request.form.get("password", "")
+    if not parts().settings.passwords:
+        with parts().catalogue.begin() as tx:
+            note(tx, name, "refused")
+        return show_form(403, _("Nobody signs in by a password here."))
     with parts().catalogue.begin() as tx:
         found = users.find_user(tx, name) if "\0" not in name else None
-    known = is_password(password, found.password_hash if found is not None else None)
-    if found is None or not known or is_foreign(request):
+    kept = found.password_hash if found is not None else None
+    known = is_password(password, kept)
+    if found is None or kept is None or not known or is_foreign(request):
         with parts().catalogue.begin() as tx:
-            _note(tx, name, "refused")
-        return _form(401, _("There is nobody of this name with this password."))
+            note(tx, name, "refused")
+        return show_form(401, _("There is nobody of this name with this password."))
     with parts().catalogue.begin() as tx:
-        if is_outdated(found.password_hash):
+        if is_outdated(kept):
             users.keep_hash(tx, found.id, hash_password(password))
         secret = users.begin_session(tx, found)
-        _note(tx, name, "done")
-    answered = make_response(redirect(local_path(request.form.get("next", "/")), 303))
-    begin_session(answered, secret)
-    return answered
+        note(tx, name, "done")
+    return signed_in(secret, request.form.get("next", "/"))
 
 
 @pages.post("/sign-out", SIGNED_IN)
@@ -67,50 +69,57 @@ def sign_out_everywhere() -> Response:
     return _signed_out()
 
 
-def register(app: Flask) -> None:
-    """Serve the pages, and let nobody try passwords for long. Each process counts for itself."""
-    pages.register(app)
-    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://")
-    tried = app.view_functions[sign_in.__name__]
-    of_name = limiter.limit(
-        FAILURES_PER_NAME,
-        key_func=lambda: request.form.get("name", "").casefold(),
-        deduct_when=_has_failed,
+def limit(limits: Limits) -> None:
+    """Let nobody try passwords for long."""
+    limits.limit_failures(
+        sign_in.__name__,
+        lambda answered: answered.status_code == 401,
+        per_address=FAILURES_PER_ADDRESS,
+        per_name=(FAILURES_PER_NAME, lambda: request.form.get("name", "").casefold()),
     )
-    of_address = limiter.limit(FAILURES_PER_ADDRESS, deduct_when=_has_failed)
-    limited: Any = of_address(of_name(tried))
-    limited.needs = OPEN
-    app.view_functions[sign_in.__name__] = limited
-    app.register_error_handler(RateLimitExceeded, _too_often)
 
 
-def _has_failed(answered: Response) -> bool:
-    return answered.status_code == 401
-
-
-def _too_often(exceeded: RateLimitExceeded) -> Response:
-    answered = _form(429, _("That was tried too often. Wait some minutes, then try again."))
-    answered.headers["Retry-After"] = str(exceeded.limit.limit.get_expiry())
+def answer_too_often(wait_s: int) -> Response:
+    """The form, and when it can be used again."""
+    answered = show_form(429, _("That was tried too often. Wait some minutes, then try again."))
+    answered.headers["Retry-After"] = str(wait_s)
     return answered
 
 
-def _form(status: int, fault: str) -> Response:
-    wanted = local_path(request.values.get("next", "/"))
-    return show("sign_in.html", status, fault=fault, next=wanted, name=request.form.get("name", ""))
+def show_form(status: int, fault: str = "", *, wanted: str | None = None) -> Response:
+    """The ways to sign in, and what was wrong; `wanted` is where to go on to."""
+    settings = parts().settings
+    return show(
+        "sign_in.html",
+        status,
+        fault=fault,
+        next=local_path(wanted if wanted is not None else request.values.get("next", "/")),
+        name=request.form.get("name", ""),
+        provider=settings.oidc.name if settings.oidc is not None else None,
+        passwords=settings.passwords,
+    )
 
 
-def _signed_out() -> Response:
-    answered = make_response(redirect("/sign-in", 303))
-    forget_session(answered)
+def signed_in(secret: str, wanted: str) -> Response:
+    """The session has begun: on to the page that was wanted."""
+    answered = make_response(redirect(local_path(wanted), 303))
+    keep_secret(answered, secret)
     return answered
 
 
-def _note(tx: Connection, name: str, outcome: audit.Outcome) -> None:
+def note(tx: Connection, name: str, outcome: audit.Outcome, **told: Any) -> None:
+    """Write down who began a session, or was refused one."""
     audit.add_audit(
         tx,
         actor=name.replace("\0", "")[:200],
         action="session.begin",
         subject=request.path,
         outcome=outcome,
-        detail={"address": request.remote_addr},
+        detail={"address": request.remote_addr} | told,
     )
+
+
+def _signed_out() -> Response:
+    answered = make_response(redirect("/sign-in", 303))
+    forget_secret(answered)
+    return answered

@@ -1,0 +1,103 @@
+"""How often something may be tried, counted in the catalogue: the same for all processes."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask, Response
+from flask_limiter import Limiter, RateLimitExceeded
+from flask_limiter.util import get_remote_address
+from limits.storage import Storage
+
+from storage.catalogue import hits
+from storage.catalogue.engine import Catalogue
+from storage.errors import CatalogueUnavailable
+
+SCHEME = "catalogue"
+
+
+class CatalogueStorage(Storage):
+    """Where Flask-Limiter finds it under `catalogue://`. Raises CatalogueUnavailable."""
+
+    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012  # as the library has it
+
+    def __init__(self, uri: str, *, catalogue: Catalogue, wrap_exceptions: bool = False) -> None:
+        super().__init__(uri, wrap_exceptions=wrap_exceptions)
+        self._catalogue = catalogue
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        """What the store fails with."""
+        return CatalogueUnavailable
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count; how many there are, of this window of `expiry` seconds."""
+        with self._catalogue.begin() as tx:
+            return hits.add_hits(tx, key, amount=amount, lasts=timedelta(seconds=expiry))
+
+    def get(self, key: str) -> int:
+        """How many there are."""
+        with self._catalogue.begin() as tx:
+            found = hits.find_hits(tx, key)
+        return found[0] if found is not None else 0
+
+    def get_expiry(self, key: str) -> float:
+        """When the window ends, in seconds since 1970; now where there is none."""
+        with self._catalogue.begin() as tx:
+            found = hits.find_hits(tx, key)
+        return found[1].timestamp() if found is not None else time.time()
+
+    def check(self) -> bool:
+        """Whether it answers."""
+        self.get("")
+        return True
+
+    def reset(self) -> int:
+        """Forget all."""
+        with self._catalogue.begin() as tx:
+            return hits.delete_hits(tx)
+
+    def clear(self, key: str) -> None:
+        """Forget one."""
+        with self._catalogue.begin() as tx:
+            hits.delete_hits(tx, key)
+
+
+class Limits:
+    """The limits of one application; `answer` is given the seconds after which all is forgotten."""
+
+    def __init__(self, app: Flask, catalogue: Catalogue, answer: Callable[[int], Response]) -> None:
+        self._app = app
+        self._limiter = Limiter(
+            get_remote_address,
+            app=app,
+            storage_uri=f"{SCHEME}://",
+            storage_options={"catalogue": catalogue},  # type: ignore[dict-item]  # goes through
+        )
+
+        def answer_exceeded(exceeded: RateLimitExceeded) -> Response:
+            return answer(exceeded.limit.limit.get_expiry())
+
+        app.register_error_handler(RateLimitExceeded, answer_exceeded)
+
+    def limit_failures(
+        self,
+        page: str,
+        has_failed: Callable[[Response], bool],
+        *,
+        per_address: str,
+        per_name: tuple[str, Callable[[], str]] | None = None,
+    ) -> None:
+        """Let a page fail only so often, such as "10 per 15 minutes".
+
+        `per_name` says too by what the failures are counted.
+        """
+        limited: Any = self._app.view_functions[page]
+        needs = limited.needs
+        if per_name is not None:
+            often, key = per_name
+            limited = self._limiter.limit(often, key_func=key, deduct_when=has_failed)(limited)
+        limited = self._limiter.limit(per_address, deduct_when=has_failed)(limited)
+        limited.needs = needs
+        self._app.view_functions[page] = limited

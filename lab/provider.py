@@ -1,0 +1,134 @@
+"""A small OpenID provider: real HTTP, RS256, a form to sign in at; it can be told to go wrong."""
+
+import base64
+import hashlib
+import secrets
+import time
+from collections.abc import Mapping
+from threading import Thread
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Flask, Response, redirect, request
+from joserfc import jwt
+from joserfc.jwk import KeySet, RSAKey
+from werkzeug.serving import make_server
+
+CLIENT_ID, CLIENT_SECRET = "earwitness", "hush"
+FORM = """<!doctype html><html lang="en"><title>Provider</title>
+<form method="post"><label>User <input name="user"></label>
+<button name="act" value="in">Sign in</button><button name="act" value="no">Cancel</button></form>
+"""
+
+
+class Provider:
+    """Listens on a loopback port of its own, as a context.
+
+    `people` are those who can sign in and their claims; `userinfo` are claims that are told there
+    alone. `changes` go into each id_token, `signer` signs it, and `keys` are published.
+    """
+
+    def __init__(self) -> None:
+        self.people: dict[str, dict[str, Any]] = {}
+        self.userinfo: dict[str, dict[str, Any]] = {}
+        self.changes: dict[str, Any] = {}
+        self.signer = new_key()
+        self.keys = [self.signer]
+        self.asked: list[str] = []
+        self._codes: dict[str, dict[str, str]] = {}
+        self._bearers: dict[str, str] = {}
+        self._app = Flask("provider")
+        for rule, view in {
+            "/.well-known/openid-configuration": self._discover,
+            "/keys": self._tell_keys,
+            "/userinfo": self._tell_more,
+        }.items():
+            self._app.add_url_rule(rule, rule, view)
+        self._app.add_url_rule("/authorize", "authorize", self._authorize, methods=["GET", "POST"])
+        self._app.add_url_rule("/token", "token", self._give_token, methods=["POST"])
+        self._app.before_request(lambda: self.asked.append(request.path))
+        self._server = make_server("127.0.0.1", 0, self._app, threaded=True)
+        self.issuer = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "Provider":
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def rotate(self) -> None:
+        """Sign with a new key from now on."""
+        self.signer = new_key()
+        self.keys = [self.signer]
+
+    def _discover(self) -> dict[str, Any]:
+        return {
+            "issuer": self.issuer,
+            "authorization_endpoint": f"{self.issuer}/authorize",
+            "token_endpoint": f"{self.issuer}/token",
+            "userinfo_endpoint": f"{self.issuer}/userinfo",
+            "jwks_uri": f"{self.issuer}/keys",
+            "id_token_signing_alg_values_supported": ["RS256", "none", "HS256"],
+        }
+
+    def _tell_keys(self) -> Any:
+        return KeySet(list(self.keys)).as_dict(private=False)
+
+    def _authorize(self) -> Any:
+        asked = request.args
+        if asked["client_id"] != CLIENT_ID or asked["code_challenge_method"] != "S256":
+            return Response("no such client", 400)
+        if request.method == "GET":
+            return Response(FORM, content_type="text/html")
+        if request.form.get("act") == "no" or request.form["user"] not in self.people:
+            return _back({"error": "access_denied"})
+        code = secrets.token_urlsafe()
+        self._codes[code] = {**asked, "user": request.form["user"]}
+        return _back({"code": code})
+
+    def _give_token(self) -> Any:
+        given = request.form
+        who = request.authorization
+        if who is None or (who.username, who.password) != (CLIENT_ID, CLIENT_SECRET):
+            return {"error": "invalid_client"}, 401
+        begun = self._codes.pop(given["code"], None)
+        if begun is None or not _is_same(begun, given):
+            return {"error": "invalid_grant"}, 400
+        bearer = secrets.token_urlsafe()
+        self._bearers[bearer] = begun["user"]
+        now = int(time.time())
+        claims = {
+            "iss": self.issuer,
+            "sub": begun["user"],
+            "aud": CLIENT_ID,
+            "iat": now,
+            "exp": now + 300,
+            "nonce": begun["nonce"],
+            **self.people[begun["user"]],
+            **self.changes,
+        }
+        id_token = jwt.encode({"alg": "RS256", "kid": self.signer.kid}, claims, self.signer)
+        return {"access_token": bearer, "token_type": "Bearer", "id_token": id_token}
+
+    def _tell_more(self) -> Any:
+        user = self._bearers[str(request.headers["Authorization"]).removeprefix("Bearer ")]
+        return {"sub": user, **self.userinfo.get(user, {})}
+
+
+def new_key() -> RSAKey:
+    """A key that nobody has used."""
+    return RSAKey.generate_key(2048, {"use": "sig"}, auto_kid=True)
+
+
+def _back(told: Mapping[str, str]) -> Any:
+    query = urlencode({**told, "state": request.args["state"]})
+    return redirect(f"{request.args['redirect_uri']}?{query}", 303)
+
+
+def _is_same(begun: Mapping[str, str], given: Mapping[str, str]) -> bool:
+    """Whether who asks for the token began, by PKCE."""
+    digest = hashlib.sha256(given["code_verifier"].encode()).digest()
+    challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return (begun["redirect_uri"], begun["code_challenge"]) == (given["redirect_uri"], challenge)
