@@ -108,7 +108,7 @@ class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # the l
         )
         with _translated(ProviderUnavailable):
             told = super().load_server_metadata()
-        self.server_metadata = _parse_metadata(told, settings)
+        self.server_metadata = parse_metadata(told, settings)
 
     def load_server_metadata(self) -> dict[str, Any]:
         """What was read at the start."""
@@ -141,7 +141,7 @@ class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # the l
         return {**more, **claims}
 
 
-def _parse_metadata(told: Mapping[str, Any], settings: OidcSettings) -> dict[str, Any]:
+def parse_metadata(told: Mapping[str, Any], settings: OidcSettings) -> dict[str, Any]:
     """What we use of the provider's own document, checked. Raises ProviderUnavailable."""
     if told.get("issuer") != settings.issuer:
         raise ProviderUnavailable(f"it calls itself {told.get('issuer')!r}: see oidc.issuer")

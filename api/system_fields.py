@@ -76,6 +76,7 @@ class User(Answer):
     role: PersonRole
     team: str | None
     without: list[str]
+    issuer: str | None = Field(description="the identity provider; null: signs in by a password")
 
 
 class Users(Answer):

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 from uuid import uuid4
 
 from earwitness.config import Config, Pbx
@@ -19,6 +19,9 @@ from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.objects import ObjectStore
 from storage.records import Format, Mode
+
+if TYPE_CHECKING:
+    from api.ports import OidcSettings
 
 MODULES = (
     "res_ari",
@@ -250,10 +253,19 @@ def examine_oidc(config: Config) -> list[Finding]:
     settings = oidc_settings(config)
     if settings is None:
         return []
+    return [_try("oidc", lambda: _ask_provider(settings))]
+
+
+def _ask_provider(settings: "OidcSettings") -> str:
+    from api.errors import ProviderUnavailable
     from api.oidc import Provider
 
-    provider = Provider(settings)
-    return [_try("oidc", lambda: f"{settings.issuer} answers, and signs by {provider.check()}")]
+    try:
+        return f"{settings.issuer} answers, and signs by {Provider(settings).check()}"
+    except ProviderUnavailable as error:
+        raise _Fault(
+            f"oidc.issuer: {settings.issuer} does not answer as it should: {error}"
+        ) from error
 
 
 # This machine

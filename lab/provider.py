@@ -51,10 +51,14 @@ class Provider:
         self.issuer = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> "Provider":
-        Thread(target=self._server.serve_forever, daemon=True).start()
+        Thread(target=self._server.serve_forever, args=[0.02], daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Answer no more; a repeat is harmless."""
         self._server.shutdown()
         self._server.server_close()
 

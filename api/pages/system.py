@@ -51,6 +51,7 @@ def show_system() -> Response:
         jobs=given_up,
         tasks=_tasks(),
         users=everybody,
+        passwords=parts().settings.passwords,
         tokens=known_tokens,
         webhooks=known_webhooks,
         roles=(*ROLES, "service"),

@@ -1,7 +1,7 @@
 """The API under gunicorn in a process of its own: what the tests of the server start.
 
-Arguments: the port; as JSON the database's URL and the object store's settings; a file to make at
-the end.
+Arguments: the port; as JSON the database's URL, the object store's settings, and the configuration
+of the identity provider, if there is one; a file to make at the end.
 """
 
 import json
@@ -13,6 +13,8 @@ from flask import Flask
 
 from api.app import ApiSettings, build_app
 from api.server import serve
+from earwitness.config import Config
+from earwitness.wiring import oidc_settings
 from storage.catalogue.engine import Catalogue
 from storage.errors import ConfigurationInvalid
 from storage.objects import ObjectStoreSettings, S3ObjectStore
@@ -21,6 +23,7 @@ from storage.objects import ObjectStoreSettings, S3ObjectStore
 def main(port: str, told: str, ended: str) -> None:
     """Serve until SIGTERM."""
     wanted = json.loads(told)
+    provider = oidc_settings(Config.model_validate({"oidc": wanted.get("oidc", {})}))
 
     def build() -> Flask:
         catalogue = Catalogue(wanted["database_url"])
@@ -30,7 +33,7 @@ def main(port: str, told: str, ended: str) -> None:
             objects,
             CatalogueRecorder(catalogue),
             CatalogueSupervisor(catalogue),
-            ApiSettings(),
+            ApiSettings(oidc=provider),
         )
 
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from earwitness.config import Config, load_config
-from earwitness.wiring import check_rules
+from earwitness.wiring import check_rules, oidc_settings
 from storage.errors import ConfigurationInvalid
 
 
@@ -112,6 +112,44 @@ def test_the_configuration_cannot_change() -> None:
     """What was checked stays what it was."""
     with pytest.raises(ValueError, match="frozen"):
         Config().server.port = 1
+
+
+ISSUER = '[oidc]\nissuer = "https://login.example/"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (ISSUER, "oidc: client_id: expected what the issuer calls Earwitness"),
+        (f'{ISSUER}client_id = "a"\nscopes = ["profile"]', 'oidc.scopes: expected "openid"'),
+        (f'{ISSUER}client_id = "a"\nrole_claim = ""', "oidc.role_claim: "),
+        (f'{ISSUER}client_id = "a"\n[oidc.roles]\nservice = ["x"]', "oidc.roles.service: unknown"),
+        ('[oidc]\nissuer = "http://login.example"\nclient_id = "a"', "oidc.issuer: expected https"),
+        ('[oidc]\nissuer = "https://a/?b"\nclient_id = "a"', "oidc.issuer: expected a URL without"),
+        ('[oidc]\nissuer = "login"\nclient_id = "a"', "oidc.issuer: expected a URL such as"),
+        ("[oidc]\npasswords = false", "oidc: passwords: without an issuer nobody could sign in"),
+    ],
+)  # fmt: skip
+def test_faults_of_the_identity_provider(path: Path, text: str, said: str) -> None:
+    """A provider with which nobody could sign in, or anybody, does not start."""
+    assert fault(path, text).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "roles"),
+    [
+        ("", {role: {role} for role in ("admin", "compliance", "supervisor", "agent")}),
+        ('[oidc.roles]\nagent = ["a", "b"]\nadmin = ["c"]', {"admin": {"c"}, "agent": {"a", "b"}}),
+    ],
+)
+def test_what_gives_a_role(path: Path, text: str, roles: dict[str, set[str]]) -> None:
+    """By itself a role's name gives the role; once others do, no more. Mightiest first."""
+    path.write_text(f'{ISSUER}client_id = "a"\nclient_secret = "hush"\n{text}')
+    settings = oidc_settings(load_config(path))
+    assert settings is not None
+    assert list(settings.roles.items()) == list(roles.items())
+    assert settings.issuer == "https://login.example/"
+    assert "hush" not in repr(settings)
 
 
 RULE = '[[rule]]\nname = "one"\naction = "record"\n'

@@ -1,0 +1,585 @@
+"""Signing in at an identity provider that really runs: who gets in, and what is refused."""
+
+import json
+import socket
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import uuid4
+
+import pytest
+import requests
+from api_client import CatalogueRecorder, CatalogueSupervisor
+from flask import Flask
+from joserfc import jwt
+from joserfc.jwk import OctKey
+from served import serving
+from sqlalchemy import func, select, update
+from structlog.testing import capture_logs
+from werkzeug.test import TestResponse
+
+import api.oidc
+from api.app import ApiSettings, build_app
+from api.errors import ProviderUnavailable
+from api.parts import EXTENSION
+from earwitness.config import Config
+from earwitness.doctor import examine_oidc
+from earwitness.users import set_password
+from earwitness.wiring import oidc_settings
+from lab.provider import CLIENT_ID, CLIENT_SECRET, Provider, new_key
+from storage import schema
+from storage.catalogue import users
+from storage.catalogue.engine import Catalogue
+from storage.errors import ConfigurationInvalid
+from storage.objects import S3ObjectStore
+from storage.passwords import hash_password
+from storage.records import UserRecord
+
+COOKIE, SESSION = "earwitness_sign_in", "earwitness_session"
+CALLBACK = "/sign-in/oidc/callback"
+UNPROVEN = "This took too long, or was begun elsewhere."
+PASSWORD = "correct horse battery"
+AppMaker = Callable[..., Flask]
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """An identity provider."""
+    with Provider() as one:
+        yield one
+
+
+@pytest.fixture
+def make_app(
+    catalogue: Catalogue, objects: S3ObjectStore, recorder: CatalogueRecorder
+) -> Iterator[AppMaker]:
+    """Makes applications that ask an identity provider, told as the configuration tells them."""
+    made: list[Flask] = []
+
+    def make(issuer: str, **told: Any) -> Flask:
+        config = configure(issuer, **told)
+        settings = ApiSettings(oidc=oidc_settings(config), passwords=config.oidc.passwords)
+        supervisor = CatalogueSupervisor(catalogue)
+        made.append(build_app(catalogue, objects, recorder, supervisor, settings))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.extensions[EXTENSION].feed.close()
+
+
+@pytest.fixture
+def app(make_app: AppMaker, provider: Provider) -> Flask:
+    """An application that asks the provider."""
+    return make_app(provider.issuer)
+
+
+def configure(issuer: str, **told: Any) -> Config:
+    """What an administrator writes."""
+    known = {"issuer": issuer, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    return Config.model_validate({"oidc": known | told})
+
+
+class Browser:
+    """A browser that an application and the provider see; from an address of its own."""
+
+    def __init__(self, app: Flask) -> None:
+        self.client = app.test_client()
+        self._address = {"REMOTE_ADDR": str(uuid4())}
+
+    def get(self, path: str) -> TestResponse:
+        """A page of the application."""
+        return self.client.get(path, environ_base=self._address)
+
+    def begin(self, wanted: str = "/") -> str:
+        """To the provider; where that is."""
+        answered = self.get(f"/sign-in/oidc?{urlencode({'next': wanted})}")
+        assert answered.status_code == 303, answered.text
+        return answered.headers["Location"]
+
+    def prove(self, url: str, user: str, act: str = "in") -> str:
+        """Fill in the provider's form; where it leads back to."""
+        form = {"user": user, "act": act}
+        answered = requests.post(url, data=form, allow_redirects=False, timeout=10)
+        assert answered.status_code == 303, answered.text
+        return answered.headers["Location"]
+
+    def sign_in(self, user: str, wanted: str = "/", act: str = "in") -> TestResponse:
+        """All of it; what the application says in the end."""
+        return self.get(self.prove(self.begin(wanted), user, act))
+
+
+def person(provider: Provider, role: Any = "supervisor", **claims: Any) -> str:
+    """Somebody whom the provider knows; the subject, which is the name too."""
+    name = f"person-{uuid4()}"
+    provider.people[name] = {"preferred_username": name, "earwitness_role": role, **claims}
+    return name
+
+
+def find(catalogue: Catalogue, name: str) -> UserRecord | None:
+    """The user of this name."""
+    with catalogue.begin() as tx:
+        return users.find_user(tx, name)
+
+
+def trail(catalogue: Catalogue, actor: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """What this one did and was refused, in order."""
+    columns = (schema.audit.c.action, schema.audit.c.outcome, schema.audit.c.detail)
+    query = select(*columns).where(schema.audit.c.actor == actor).order_by(schema.audit.c.id)
+    with catalogue.begin() as tx:
+        return [(one.action, one.outcome, one.detail) for one in tx.execute(query)]
+
+
+def count(catalogue: Catalogue, table: Any) -> int:
+    """The rows of a table."""
+    with catalogue.begin() as tx:
+        return int(tx.scalar(select(func.count()).select_from(table)) or 0)
+
+
+def test_a_whole_sign_in(
+    provider: Provider, catalogue: Catalogue, told: str, tmp_path: Path
+) -> None:
+    """From the page that is wanted, over the provider, to it: by whichever process answers."""
+    name = person(provider, "supervisor", earwitness_team="sales")
+    settings = configure(provider.issuer).oidc.model_dump(mode="json")
+    known = {**settings, "client_secret": CLIENT_SECRET}
+    with serving(json.dumps({**json.loads(told), "oidc": known}), tmp_path) as service:
+        browser = requests.Session()
+        form = browser.get(f"{service.url}/library?tag=vip", timeout=10)
+        assert "Sign in by single sign-on" in form.text
+        assert 'href="/sign-in/oidc?next=/library%3Ftag%3Dvip" hx-boost="false"' in form.text
+        link = f"{service.url}/sign-in/oidc?next=/library%3Ftag%3Dvip"
+        asked = browser.get(link, timeout=10)
+        page = browser.post(asked.url, data={"user": name, "act": "in"}, timeout=10)
+        assert (page.status_code, page.url) == (200, f"{service.url}/library?tag=vip")
+        assert name in page.text
+        assert browser.get(f"{service.url}/api/v1/calls", timeout=10).status_code == 200
+        assert {*browser.cookies.keys()} == {SESSION}
+    query = parse_qs(urlsplit(asked.url).query)
+    assert query["redirect_uri"] == [f"{service.url}{CALLBACK}"]
+    assert query["scope"] == ["openid profile"]
+    found = find(catalogue, name)
+    assert found is not None
+    assert (found.role, found.team, found.password_hash) == ("supervisor", "sales", None)
+    issued = {"issuer": provider.issuer, "subject": name}
+    assert trail(catalogue, name) == [
+        (
+            "session.begin",
+            "done",
+            {"address": "127.0.0.1", "role": "supervisor", "team": "sales", **issued},
+        )
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_cookie(app: Flask, scheme: str) -> None:
+    """What is between going and coming back is known to this browser alone, for ten minutes."""
+    answered = app.test_client().get("/sign-in/oidc", base_url=f"{scheme}://localhost")
+    (cookie,) = answered.headers.getlist("Set-Cookie")
+    flags = {part.strip() for part in cookie.split(";")[1:]}
+    assert cookie.startswith(f"__Host-{COOKIE}=" if scheme == "https" else f"{COOKIE}=")
+    assert {"HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=600"} <= flags
+    assert ("Secure" in flags) == (scheme == "https")
+
+
+@pytest.mark.parametrize("wanted", ["//evil.test/", "https://evil.test/", "/\\evil.test"])
+def test_no_way_to_other_sites(app: Flask, provider: Provider, wanted: str) -> None:
+    """From the provider one goes on to a page of ours, whatever the link said."""
+    answered = Browser(app).sign_in(person(provider), wanted)
+    assert (answered.status_code, answered.headers["Location"]) == (303, "/")
+
+
+def assert_unproven(browser: Browser, answered: TestResponse) -> None:
+    """It is said what to do, and nobody is signed in."""
+    assert (answered.status_code, answered.mimetype) == (400, "text/html")
+    assert UNPROVEN in answered.text
+    assert browser.client.get_cookie(SESSION) is None
+    assert browser.client.get_cookie(COOKIE) is None
+
+
+def test_another_state(app: Flask, provider: Provider) -> None:
+    """The answer to another's sign-in is none to this one's: nobody is signed in as somebody."""
+    theirs = Browser(app)
+    stolen = theirs.prove(theirs.begin(), person(provider))
+    mine = Browser(app)
+    mine.begin()
+    assert_unproven(mine, mine.get(stolen))
+    stranger = Browser(app)
+    assert_unproven(stranger, stranger.get(stolen))
+    assert theirs.get(stolen).status_code == 303
+
+
+def test_coming_back_twice(app: Flask, provider: Provider) -> None:
+    """What has come back once is worth nothing any more, whatever the browser brings along."""
+    browser = Browser(app)
+    back = browser.prove(browser.begin(), person(provider))
+    kept = browser.client.get_cookie(COOKIE)
+    assert kept is not None
+    assert browser.get(back).status_code == 303
+    other = Browser(app)
+    other.client.set_cookie(COOKIE, kept.value)
+    assert_unproven(other, other.get(back))
+
+
+def test_a_cookie_that_was_changed(app: Flask, provider: Provider) -> None:
+    """A cookie that we did not give is none."""
+    browser = Browser(app)
+    back = browser.prove(browser.begin(), person(provider))
+    kept = browser.client.get_cookie(COOKIE)
+    assert kept is not None
+    browser.client.set_cookie(COOKIE, kept.value[:-1] + ("A" if kept.value[-1] != "A" else "B"))
+    assert_unproven(browser, browser.get(back))
+
+
+def test_too_late(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
+    """After ten minutes it is over, and goes when the next begins."""
+    browser = Browser(app)
+    back = browser.prove(browser.begin(), person(provider))
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    with catalogue.begin() as tx:
+        tx.execute(update(schema.sign_in).values(expires_at=past))
+    assert_unproven(browser, browser.get(back))
+    browser.begin()
+    assert count(catalogue, schema.sign_in) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nonce": "another"},
+        {"nonce": None},
+        {"aud": "another"},
+        {"aud": "another", "azp": CLIENT_ID},
+        {"aud": [CLIENT_ID, "another"], "azp": "another"},
+        {"iss": "https://evil.test"},
+        {"exp": 1},
+        {"exp": "never"},
+        {"sub": ""},
+    ],
+)
+def test_claims_that_prove_nothing(app: Flask, provider: Provider, changes: dict[str, Any]) -> None:
+    """An id_token that is for another, from another, or too old, proves nothing."""
+    browser = Browser(app)
+    name = person(provider)
+    provider.changes = changes
+    assert_unproven(browser, browser.sign_in(name))
+    provider.changes = {}
+    assert browser.sign_in(name).status_code == 303
+
+
+@pytest.mark.parametrize("how", ["unknown key", "known name", "none", "secret"])
+def test_signatures_that_prove_nothing(
+    app: Flask, provider: Provider, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """An id_token counts only as signed by a key that the provider shows, and it alone has."""
+    name, browser = person(provider), Browser(app)
+    encode = jwt.encode
+
+    def forge(header: Any, claims: Any, key: Any) -> str:
+        if how == "none":
+            _, body, _ = encode(header, claims, key).split(".")
+            header = urlsafe_b64encode(json.dumps({"alg": "none"}).encode()).decode().rstrip("=")
+            return f"{header}.{body}."
+        if how == "secret":
+            return encode({"alg": "HS256"}, claims, OctKey.import_key(CLIENT_SECRET * 8))
+        forger = new_key()
+        kid = forger.kid if how == "unknown key" else key.kid
+        return encode({"alg": "RS256", "kid": kid}, claims, forger)
+
+    monkeypatch.setattr("lab.provider.jwt.encode", forge)
+    assert_unproven(browser, browser.sign_in(name))
+
+
+def test_the_provider_changes_its_key(app: Flask, provider: Provider) -> None:
+    """What it says of itself is asked for once; its keys again when one is unknown."""
+    name = person(provider)
+    assert Browser(app).sign_in(name).status_code == 303
+    provider.rotate()
+    assert Browser(app).sign_in(name).status_code == 303
+    assert Browser(app).sign_in(name).status_code == 303
+    told = [path for path in provider.asked if path not in {"/authorize", "/token", "/userinfo"}]
+    assert told == ["/.well-known/openid-configuration", "/keys", "/keys"]
+
+
+def test_claims_that_are_told_elsewhere(
+    app: Flask, provider: Provider, catalogue: Catalogue
+) -> None:
+    """What the id_token leaves out is asked for at userinfo; it is believed before that."""
+    name = f"person-{uuid4()}"
+    provider.people[name] = {"preferred_username": name, "earwitness_role": "agent"}
+    provider.userinfo[name] = {"earwitness_role": "admin", "earwitness_team": "sales"}
+    assert Browser(app).sign_in(name).status_code == 303
+    found = find(catalogue, name)
+    assert found is not None
+    assert (found.role, found.team) == ("agent", "sales")
+    provider.userinfo[name]["sub"] = "another"
+    browser = Browser(app)
+    assert_unproven(browser, browser.sign_in(name))
+
+
+def test_cancelled(app: Flask, provider: Provider) -> None:
+    """Who thinks better of it is asked again, and comes to the page that was wanted."""
+    browser = Browser(app)
+    answered = browser.sign_in(person(provider), "/library", act="no")
+    assert answered.status_code == 401
+    assert "You were not signed in by single sign-on." in answered.text
+    assert "next=/library" in answered.text
+
+
+@pytest.mark.parametrize("role", [None, [], "boss", ["boss"], {"admin": True}, "Admin"])
+def test_no_role(app: Flask, provider: Provider, catalogue: Catalogue, role: Any) -> None:
+    """Who has no role of ours does not get in; it is told, and stands in the audit trail."""
+    name = person(provider, role)
+    answered = Browser(app).sign_in(name)
+    assert answered.status_code == 403
+    assert "You have no role here, says single sign-on." in answered.text
+    assert find(catalogue, name) is None
+    ((action, outcome, detail),) = trail(catalogue, name)
+    assert (action, outcome) == ("session.begin", "refused")
+    assert detail["reason"] == "no role of ours in the claim earwitness_role"
+
+
+def test_a_role_by_groups(make_app: AppMaker, provider: Provider, catalogue: Catalogue) -> None:
+    """The configuration says which groups give a role; then the roles' own names give none."""
+    roles = {"compliance": ["ew-legal"], "supervisor": ["ew-leads", "leads"]}
+    app = make_app(provider.issuer, role_claim="access.groups", roles=roles)
+    for groups, status, role in (
+        (["all", "leads", "ew-legal"], 303, "compliance"),
+        ("leads", 303, "supervisor"),
+        (["admin"], 403, None),
+    ):
+        name = person(provider, None, access={"groups": groups})
+        assert Browser(app).sign_in(name).status_code == status
+        found = find(catalogue, name)
+        assert (found.role if found is not None else None) == role
+
+
+def test_a_role_that_changes(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
+    """Role, team and name are those of the newest sign-in; without a role all sessions are over."""
+    name = person(provider, "admin")
+    here, there = Browser(app), Browser(app)
+    assert here.sign_in(name).status_code == 303
+    first = find(catalogue, name)
+    assert here.get("/api/v1/rules").status_code == 200
+    renamed = f"person-{uuid4()}"
+    provider.people[name] |= {
+        "preferred_username": renamed,
+        "earwitness_role": "agent",
+        "earwitness_team": "sales",
+    }
+    assert there.sign_in(name).status_code == 303
+    second = find(catalogue, renamed)
+    assert first is not None
+    assert second is not None
+    assert (second.id, second.role, second.team) == (first.id, "agent", "sales")
+    assert [one.get("/api/v1/rules").status_code for one in (here, there)] == [403, 403]
+    provider.people[name]["earwitness_role"] = "none"
+    assert Browser(app).sign_in(name).status_code == 403
+    assert [one.get("/api/v1/calls").status_code for one in (here, there)] == [401, 401]
+
+
+def test_a_local_name_is_not_taken_over(
+    app: Flask, provider: Provider, catalogue: Catalogue
+) -> None:
+    """Who has the name of a user with a password, or of another issuer, does not become that."""
+    name = person(provider, "admin")
+    kept = hash_password(PASSWORD)
+    with catalogue.begin() as tx:
+        users.create_user(tx, name=name, role="agent", team=None, password_hash=kept)
+    answered = Browser(app).sign_in(name)
+    assert answered.status_code == 409
+    assert "Somebody else has your name here." in answered.text
+    found = find(catalogue, name)
+    assert found is not None
+    assert (found.role, found.password_hash, found.issuer) == ("agent", kept, None)
+    assert [(one, outcome) for one, outcome, _ in trail(catalogue, name)] == [
+        ("session.begin", "refused")
+    ]
+
+
+def test_no_password(
+    app: Flask, provider: Provider, catalogue: Catalogue, database_url: str
+) -> None:
+    """Who comes from the provider has none: it is refused as any, and none can be set."""
+    name = person(provider)
+    assert Browser(app).sign_in(name).status_code == 303
+    form = {"name": name, "password": PASSWORD}
+    address = {"REMOTE_ADDR": str(uuid4())}
+    answered = app.test_client().post("/sign-in", data=form, environ_base=address)
+    assert answered.status_code == 401
+    assert "There is nobody of this name with this password." in answered.text
+    config = Config.model_validate({"database": {"url": database_url.replace("+psycopg", "")}})
+    with pytest.raises(ConfigurationInvalid, match="has no password here"):
+        set_password(config, name, PASSWORD)
+
+
+def test_without_passwords(make_app: AppMaker, provider: Provider, catalogue: Catalogue) -> None:
+    """Where only the provider counts, there is no form, and what one would send is refused."""
+    app = make_app(provider.issuer, passwords=False, name="Acme & Co")
+    name = f"person-{uuid4()}"
+    with catalogue.begin() as tx:
+        users.create_user(
+            tx, name=name, role="admin", team=None, password_hash=hash_password(PASSWORD)
+        )
+    page = Browser(app).get("/sign-in").text
+    assert "Sign in by Acme &amp; Co" in page
+    assert 'name="password"' not in page
+    answered = app.test_client().post("/sign-in", data={"name": name, "password": PASSWORD})
+    assert (answered.status_code, answered.headers.getlist("Set-Cookie")) == (403, [])
+    assert [(one, outcome) for one, outcome, _ in trail(catalogue, name)] == [
+        ("session.begin", "refused")
+    ]
+    admin = Browser(app)
+    assert admin.sign_in(person(provider, "admin")).status_code == 303
+    system = admin.get("/system").text
+    assert provider.issuer in system
+    assert "user-password" not in system
+
+
+def test_no_provider(make_app: AppMaker) -> None:
+    """Where none is configured nothing leads to one."""
+    browser = Browser(make_app("", client_id=""))
+    assert "/sign-in/oidc" not in browser.get("/sign-in").text
+    assert browser.get("/sign-in/oidc").status_code == 404
+    assert browser.get(CALLBACK).status_code == 404
+
+
+def assert_away(answered: TestResponse) -> None:
+    """It is said on the page, where one can still sign in by a password."""
+    assert (answered.status_code, answered.mimetype) == (503, "text/html")
+    assert answered.headers["Retry-After"] == "5"
+    assert "There is no answer from single sign-on." in answered.text
+    assert 'name="password"' in answered.text
+
+
+def test_a_provider_that_says_nothing(
+    make_app: AppMaker, monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue
+) -> None:
+    """Nobody waits for long, and for a while nobody waits again."""
+    monkeypatch.setattr(api.oidc, "TIMEOUT_S", 0.5)
+    before = count(catalogue, schema.sign_in)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        browser = Browser(make_app(f"http://127.0.0.1:{mute.getsockname()[1]}"))
+        for _ in range(2):
+            assert_away(browser.get("/sign-in/oidc?next=/library"))
+        mute.setblocking(False)
+        mute.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # it was asked once
+            mute.accept()
+    assert count(catalogue, schema.sign_in) == before
+
+
+def test_a_provider_that_goes_away(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
+    """Between going and coming back, too; what is logged holds no secret."""
+    browser = Browser(app)
+    back = browser.prove(browser.begin(), person(provider))
+    provider.stop()
+    with capture_logs() as logged:
+        assert_away(browser.get(back))
+    (line,) = [one for one in logged if one["event"] == "sign-in.failed"]
+    assert line["error_id"] == "provider-unavailable"
+    code = parse_qs(urlsplit(back).query)["code"][0]
+    assert not any(secret in str(line) for secret in (code, CLIENT_SECRET))
+
+
+def test_what_is_known_of_the_provider(provider: Provider) -> None:
+    """It is believed for an hour; that it is away, for seconds."""
+    settings = oidc_settings(configure(provider.issuer))
+    assert settings is not None
+    now = [0.0]
+    known = api.oidc.Provider(settings, clock=lambda: now[0])
+
+    def check(at_s: float) -> str:
+        now[0] = at_s
+        return known.check()
+
+    assert [check(at_s) for at_s in (0, 3599, 3601, 7200)] == ["RS256"] * 4
+    assert len(provider.asked) == 2
+    provider.stop()
+    for at_s in (7202, 7206):
+        with pytest.raises(ProviderUnavailable):
+            check(at_s)
+
+
+def test_a_wrong_secret(make_app: AppMaker, provider: Provider) -> None:
+    """A client that the provider does not know gets nobody in; the log says why, and no secret."""
+    browser = Browser(make_app(provider.issuer, client_secret="whisper"))
+    with capture_logs() as logged:
+        assert_unproven(browser, browser.sign_in(person(provider)))
+    (line,) = [one for one in logged if one["event"] == "sign-in.failed"]
+    assert "invalid_client" in line["detail"]
+    assert "whisper" not in str(line)
+
+
+def test_the_public_address(
+    provider: Provider,
+    catalogue: Catalogue,
+    objects: S3ObjectStore,
+    recorder: CatalogueRecorder,
+) -> None:
+    """Behind a proxy the provider leads back to the address that people know."""
+    settings = ApiSettings("https://ear.example", oidc=oidc_settings(configure(provider.issuer)))
+    app = build_app(catalogue, objects, recorder, CatalogueSupervisor(catalogue), settings)
+    answered = app.test_client().get("/sign-in/oidc")
+    query = parse_qs(urlsplit(answered.headers["Location"]).query)
+    assert query["redirect_uri"] == [f"https://ear.example{CALLBACK}"]
+    assert answered.headers["Set-Cookie"].startswith(f"__Host-{COOKIE}=")
+    app.extensions[EXTENSION].feed.close()
+
+
+def test_doctor(provider: Provider) -> None:
+    """It asks the provider what it says of itself, and tells what is amiss."""
+    assert examine_oidc(Config()) == []
+    (found,) = examine_oidc(configure(provider.issuer))
+    assert (found.ok, found.text) == (True, f"{provider.issuer} answers, and signs by RS256")
+    (found,) = examine_oidc(configure(f"{provider.issuer}/"))
+    assert not found.ok
+    assert f"it calls itself '{provider.issuer}'" in found.text
+    provider.stop()
+    (found,) = examine_oidc(configure(provider.issuer))
+    assert not found.ok
+    assert found.text.startswith(f"oidc.issuer: {provider.issuer} ")
+
+
+# Limits
+
+
+def test_coming_back_too_often(app: Flask) -> None:
+    """What might come back cannot be tried for long from one address."""
+    browser = Browser(app)
+    answers = [browser.get(f"{CALLBACK}?state=a&code={n}") for n in range(31)]
+    assert [one.status_code for one in answers] == [400] * 30 + [429]
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    assert Browser(app).get(CALLBACK).status_code == 400
+
+
+def test_limits_are_shared(make_app: AppMaker, catalogue: Catalogue) -> None:
+    """Failures count for all processes, and only for as long as they have to."""
+    one, two = (make_app("", client_id="") for _ in range(2))
+    name = f"person-{uuid4()}\0"  # PostgreSQL takes no NUL
+
+    def fail(app: Flask) -> int:
+        form = {"name": name, "password": "wrong"}
+        address = {"REMOTE_ADDR": str(uuid4())}
+        return app.test_client().post("/sign-in", data=form, environ_base=address).status_code
+
+    assert [fail(app) for app in (one, two) * 5] == [401] * 10
+    assert [fail(one), fail(two)] == [429, 429]
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    with catalogue.begin() as tx:
+        tx.execute(update(schema.hits).values(expires_at=past))
+    assert fail(two) == 401
+    assert count(catalogue, schema.hits) == 2  # by name and by address; what is over has gone
+
+
+def test_limits_without_a_database(objects: S3ObjectStore, recorder: CatalogueRecorder) -> None:
+    """Where failures cannot be counted nobody signs in: 503, and a time to come back."""
+    nowhere = Catalogue("postgresql://nobody@127.0.0.1:1/none")
+    app = build_app(nowhere, objects, recorder, CatalogueSupervisor(nowhere), ApiSettings())
+    answered = app.test_client().post("/sign-in", data={"name": "a", "password": PASSWORD})
+    assert (answered.status_code, answered.headers["Retry-After"]) == (503, "5")
+    assert answered.get_json()["error_id"] == "catalogue-unavailable"
+    app.extensions[EXTENSION].feed.close()

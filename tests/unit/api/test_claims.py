@@ -1,0 +1,87 @@
+"""Who somebody is, by the claims of an identity provider."""
+
+from typing import Any
+
+import pytest
+
+from api.claims import Person, find_claim, lacks, parse_person
+from api.errors import NotAdmitted
+from api.ports import OidcSettings
+
+ROLES = {"admin": frozenset({"admin", "root"}), "agent": frozenset({"staff"})}
+SETTINGS = OidcSettings(
+    issuer="https://login.example",
+    client_id="earwitness",
+    client_secret="",
+    name="login",
+    scopes=("openid",),
+    username_claim="name",
+    role_claim="access.roles",
+    team_claim="team",
+    roles=ROLES,
+)
+
+
+def claims(**changed: Any) -> dict[str, Any]:
+    """What a provider tells of an agent."""
+    return {"sub": "7", "name": "2001", "access": {"roles": ["staff", "x"]}, **changed}
+
+
+@pytest.mark.parametrize(
+    ("changed", "person"),
+    [
+        ({}, Person("7", "2001", "agent", None)),
+        ({"access": {"roles": "root"}}, Person("7", "2001", "admin", None)),
+        ({"access": {"roles": ["staff", "admin"]}}, Person("7", "2001", "admin", None)),
+        ({"access": {"roles": ["staff", 7, None, {}]}}, Person("7", "2001", "agent", None)),
+        ({"team": "sales"}, Person("7", "2001", "agent", "sales")),
+        ({"team": ["sales"]}, Person("7", "2001", "agent", "sales")),
+        ({"team": ""}, Person("7", "2001", "agent", None)),
+        ({"team": []}, Person("7", "2001", "agent", None)),
+        ({"name": ["Zoë Ångström"]}, Person("7", "Zoë Ångström", "agent", None)),
+    ],
+)
+def test_a_person(changed: dict[str, Any], person: Person) -> None:
+    """The first role of ours that a value gives, a name, and a team if there is one."""
+    assert parse_person(claims(**changed), SETTINGS) == person
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "name"),
+    [
+        ({"name": None}, "a name in the claim name", "7"),
+        ({"name": ""}, "a name in the claim name", "7"),
+        ({"name": 2001}, "a name in the claim name", "2001"),
+        ({"name": ["2001", "2002"]}, "a name in the claim name", "2001"),
+        ({"name": "20\u202e01"}, "a name in the claim name", "20\u202e01"),
+        ({"name": "2001\0"}, "a name in the claim name", "2001\0"),
+        ({"name": " 2001"}, "a name in the claim name", " 2001"),
+        ({"name": "x" * 101}, "a name in the claim name", "x" * 101),
+        ({"access": None}, "no role of ours in the claim access.roles", "2001"),
+        ({"access": {"roles": ["agent"]}}, "no role of ours in the claim access.roles", "2001"),
+        ({"access": {"roles": {"staff": 1}}}, "no role of ours in the claim access.roles", "2001"),
+        ({"team": ["a", "b"]}, "one team in the claim team", "2001"),
+        ({"team": 7}, "one team in the claim team", "2001"),
+        ({"team": {"sales": True}}, "one team in the claim team", "2001"),
+    ],
+)
+def test_nobody_of_ours(changed: dict[str, Any], reason: str, name: str) -> None:
+    """What is missing, or could be read in two ways, lets nobody in; it is said who and why."""
+    with pytest.raises(NotAdmitted, match=reason) as refused:
+        parse_person(claims(**changed), SETTINGS)
+    assert (refused.value.name, refused.value.subject) == (name, "7")
+
+
+def test_finding_a_claim() -> None:
+    """A claim is found by its whole name, which may hold dots, before it is looked for inside."""
+    told = {"a.b": 1, "a": {"b": 2, "c": {"d": 3}, "e.f": 4}, "https://x.test/roles": 5}
+    found = {name: find_claim(told, name) for name in ("a.b", "a.c.d", "a.e.f", "a.b.c", "z")}
+    assert found == {"a.b": 1, "a.c.d": 3, "a.e.f": 4, "a.b.c": None, "z": None}
+    assert find_claim(told, "https://x.test/roles") == 5
+
+
+def test_what_is_left_out() -> None:
+    """Any claim that we look for and do not find; a team only where one is looked for."""
+    assert lacks(claims(), SETTINGS)
+    assert not lacks(claims(team="sales"), SETTINGS)
+    assert lacks({"sub": "7", "team": "sales", "name": "2001"}, SETTINGS)

@@ -1,0 +1,67 @@
+"""What an identity provider says of itself."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from api.errors import ProviderUnavailable
+from api.oidc import parse_metadata
+from api.ports import OidcSettings
+
+ISSUER = "https://login.example/main"
+SETTINGS = OidcSettings(ISSUER, "earwitness", "hush", "login", ("openid",), "n", "r", "t", {})
+
+
+def told(**changed: Any) -> dict[str, Any]:
+    """A discovery document; None leaves a name out."""
+    usual = {
+        "issuer": ISSUER,
+        "authorization_endpoint": f"{ISSUER}/authorize",
+        "token_endpoint": "https://tokens.example/",
+        "jwks_uri": f"{ISSUER}/keys",
+        "verify": False,
+    }
+    return {name: value for name, value in (usual | changed).items() if value is not None}
+
+
+def test_what_is_used() -> None:
+    """Nothing that we do not know reaches the client; what may be left out has its default."""
+    known = parse_metadata(told(), SETTINGS)
+    assert "verify" not in known
+    assert "userinfo_endpoint" not in known
+    assert known["id_token_signing_alg_values_supported"] == ["RS256"]
+    assert known["token_endpoint_auth_method"] is None
+
+
+def test_signatures() -> None:
+    """Only those count that the provider alone can make."""
+    some = ["none", "HS256", "ES256", "PS512"]
+    known = parse_metadata(told(id_token_signing_alg_values_supported=some), SETTINGS)
+    assert known["id_token_signing_alg_values_supported"] == ["ES256", "PS512"]
+
+
+@pytest.mark.parametrize(("secret", "method"), [("hush", "client_secret_post"), ("", None)])
+def test_how_the_client_proves_itself(secret: str, method: str | None) -> None:
+    """By Basic, unless the provider takes the secret in the form alone; without one, not at all."""
+    document = told(token_endpoint_auth_methods_supported=["client_secret_post"])
+    known = parse_metadata(document, replace(SETTINGS, client_secret=secret))
+    assert known["token_endpoint_auth_method"] == method
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"issuer": "https://evil.test"}, "it calls itself 'https://evil.test'"),
+        ({"issuer": None}, "it calls itself None"),
+        ({"token_endpoint": None}, "token_endpoint: "),
+        ({"jwks_uri": "http://login.example/keys"}, "jwks_uri: "),
+        ({"authorization_endpoint": "javascript:alert()"}, "authorization_endpoint: "),
+        ({"userinfo_endpoint": 7}, "userinfo_endpoint: "),
+        ({"id_token_signing_alg_values_supported": ["none", "HS256"]}, "it signs by none of"),
+    ],
+)
+def test_a_provider_that_cannot_be_used(changed: dict[str, Any], reason: str) -> None:
+    """It is said what is amiss."""
+    with pytest.raises(ProviderUnavailable, match=reason):
+        parse_metadata(told(**changed), SETTINGS)
