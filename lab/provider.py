@@ -15,7 +15,7 @@ from joserfc.jwk import KeySet, RSAKey
 from werkzeug.serving import make_server
 
 CLIENT_ID, CLIENT_SECRET = "earwitness", "hush"
-FORM = """<!doctype html><html lang="en"><title>Provider</title>
+FORM = """<!doctype html><html lang="en"><title>Provider</title><link rel="icon" href="data:,">
 <form method="post"><label>User <input name="user"></label>
 <button name="act" value="in">Sign in</button><button name="act" value="no">Cancel</button></form>
 """

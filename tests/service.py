@@ -33,6 +33,8 @@ class Service:
         *,
         rules: str = "",
         user_events_to: Sequence[str] = (),
+        application: str = "earwitness",
+        oidc: Mapping[str, Any] | None = None,
         **recording: Any,
     ) -> None:
         self.directory = directory
@@ -41,19 +43,24 @@ class Service:
         self.config = directory / "config.toml"
         self.log = directory / "service.log"
         self._process: subprocess.Popen[bytes] | None = None
-        told = f"user_events_to = {json.dumps(list(user_events_to))}"
-        self.config.write_text("\n".join([self._configuration(pbx, recording), told, rules]))
+        told = [
+            f"application = {json.dumps(application)}",
+            f"user_events_to = {json.dumps(list(user_events_to))}",
+            "[oidc]",
+            *_lines(oidc or {}),
+            rules,
+        ]
+        self.config.write_text("\n".join([self._configuration(pbx, recording), *told]))
         self._session = requests.Session()
 
     def _configuration(self, pbx: Asterisk, recording: Mapping[str, Any]) -> str:
-        lines = [f"{key} = {json.dumps(value)}" for key, value in recording.items()]
         return "\n".join(
             [
                 f"[server]\nport = {self.port}",
                 f"[media]\nport = {free_port()}",
                 f"[data]\ndirectory = {json.dumps(str(self.directory / 'var'))}",
                 "[recording]",
-                *lines,
+                *_lines(recording),
                 f'[[pbx]]\nname = "lab"\nurl = "{pbx.ari_url}"',
                 f'username = "{pbx.username}"\npassword = "{pbx.password}"',
             ]
@@ -189,6 +196,10 @@ class Service:
         path = self.directory / f"{recording['id']}{suffix or '.' + recording['media']['format']}"
         path.write_bytes(response.content)
         return path
+
+
+def _lines(table: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {json.dumps(value)}" for key, value in table.items()]
 
 
 def processes() -> Iterator[tuple[int, list[str]]]:

@@ -34,7 +34,7 @@ def sign_in() -> Response:
     if not parts().settings.passwords:
         with parts().catalogue.begin() as tx:
             note(tx, name, "refused")
-        return show_form(403, _("Nobody signs in by a password here."))
+        return show_form(403, _("Passwords are not taken here: use the button."))
     with parts().catalogue.begin() as tx:
         found = users.find_user(tx, name) if "\0" not in name else None
     kept = found.password_hash if found is not None else None

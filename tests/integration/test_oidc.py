@@ -149,7 +149,7 @@ def test_a_whole_sign_in(
     with serving(json.dumps({**json.loads(told), "oidc": known}), tmp_path) as service:
         browser = requests.Session()
         form = browser.get(f"{service.url}/library?tag=vip", timeout=10)
-        assert "Sign in by single sign-on" in form.text
+        assert "Sign in with single sign-on" in form.text
         assert 'href="/sign-in/oidc?next=/library%3Ftag%3Dvip" hx-boost="false"' in form.text
         link = f"{service.url}/sign-in/oidc?next=/library%3Ftag%3Dvip"
         asked = browser.get(link, timeout=10)
@@ -425,7 +425,7 @@ def test_without_passwords(make_app: AppMaker, provider: Provider, catalogue: Ca
             tx, name=name, role="admin", team=None, password_hash=hash_password(PASSWORD)
         )
     page = Browser(app).get("/sign-in").text
-    assert "Sign in by Acme &amp; Co" in page
+    assert "Sign in with Acme &amp; Co" in page
     assert 'name="password"' not in page
     answered = app.test_client().post("/sign-in", data={"name": name, "password": PASSWORD})
     assert (answered.status_code, answered.headers.getlist("Set-Cookie")) == (403, [])
