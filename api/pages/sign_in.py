@@ -73,7 +73,7 @@ def limit(limits: Limits) -> None:
     """Let nobody try passwords for long."""
     limits.limit_failures(
         sign_in.__name__,
-        lambda answered: answered.status_code == 401,
+        lambda answered: answered.status_code in {401, 403},
         per_address=FAILURES_PER_ADDRESS,
         per_name=(FAILURES_PER_NAME, lambda: request.form.get("name", "").casefold()),
     )

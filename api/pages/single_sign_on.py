@@ -17,6 +17,7 @@ from api.pages.page import Pages, local_path
 from api.pages.sign_in import FAILURES_PER_ADDRESS, note, show_form, signed_in
 from api.parts import parts
 from api.problems import RETRY_AFTER_S, status_of
+from api.turns import others_turn
 from storage.catalogue import sign_ins, users
 from storage.errors import EarwitnessError, UserInvalid
 from storage.records import SignInRecord
@@ -32,7 +33,8 @@ def begin_single_sign_on() -> Response:
     """On to the provider; this browser alone can come back from there, once."""
     wanted = local_path(request.args.get("next", "/"))
     try:
-        url, begun = _provider().begin(_redirect_uri(), wanted)
+        with others_turn():
+            url, begun = _provider().begin(_redirect_uri(), wanted)
     except ProviderUnavailable as error:
         return _show_failure(error, wanted)
     with parts().catalogue.begin() as tx:
@@ -98,7 +100,8 @@ def _identify(provider: Provider, begun: SignInRecord | None) -> Person:
         raise ProviderUnavailable(f"the provider says {told['error'][:100]}")
     if "code" not in told:
         raise SignInUnproven("no code came along")
-    return provider.finish(told["code"], begun, _redirect_uri())
+    with others_turn():
+        return provider.finish(told["code"], begun, _redirect_uri())
 
 
 def _begin_session(person: Person) -> str:

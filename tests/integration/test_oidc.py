@@ -4,6 +4,7 @@ import json
 import socket
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,15 @@ import api.oidc
 from api.app import ApiSettings, build_app
 from api.errors import ProviderUnavailable
 from api.parts import EXTENSION
+from api.turns import AT_ONCE
 from earwitness.config import Config
 from earwitness.doctor import examine_oidc
 from earwitness.users import set_password
 from earwitness.wiring import oidc_settings
 from lab.provider import CLIENT_ID, CLIENT_SECRET, Provider, new_key
+from lab.waiting import until
 from storage import schema
-from storage.catalogue import users
+from storage.catalogue import hits, users
 from storage.catalogue.engine import Catalogue
 from storage.errors import ConfigurationInvalid
 from storage.objects import S3ObjectStore
@@ -472,6 +475,28 @@ def test_a_provider_that_says_nothing(
     assert count(catalogue, schema.sign_in) == before
 
 
+def test_nobody_else_waits(make_app: AppMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While as many as can wait for the provider, the process answers all others."""
+    monkeypatch.setattr(api.oidc, "TIMEOUT_S", 60)
+    begin, begun = api.oidc.Provider.begin, []
+
+    def note(self: api.oidc.Provider, *told: str) -> Any:
+        begun.append(told)
+        return begin(self, *told)
+
+    monkeypatch.setattr(api.oidc.Provider, "begin", note)
+    with socket.create_server(("127.0.0.1", 0)) as mute, ThreadPoolExecutor(AT_ONCE) as pool:
+        app = make_app(f"http://127.0.0.1:{mute.getsockname()[1]}")
+        waiting = [pool.submit(Browser(app).get, "/sign-in/oidc") for _ in range(AT_ONCE)]
+        asked, _ = mute.accept()
+        until(lambda: len(begun) == AT_ONCE)
+        assert Browser(app).get("/sign-in").status_code == 200
+        assert not any(one.done() for one in waiting)
+        asked.close()
+        for one in waiting:
+            assert_away(one.result(10))
+
+
 def test_a_provider_that_goes_away(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
     """Between going and coming back, too; what is logged holds no secret."""
     browser = Browser(app)
@@ -573,6 +598,18 @@ def test_limits_are_shared(make_app: AppMaker, catalogue: Catalogue) -> None:
         tx.execute(update(schema.hits).values(expires_at=past))
     assert fail(two) == 401
     assert count(catalogue, schema.hits) == 2  # by name and by address; what is over has gone
+
+
+def test_failures_at_once(catalogue: Catalogue) -> None:
+    """Each one counts, however many processes count at the same moment."""
+    key, lasts = f"key-{uuid4()}", timedelta(minutes=1)
+
+    def fail(_: int) -> int:
+        with catalogue.begin() as tx:
+            return hits.add_hits(tx, key, amount=1, lasts=lasts)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(fail, range(40))) == list(range(1, 41))
 
 
 def test_limits_without_a_database(objects: S3ObjectStore, recorder: CatalogueRecorder) -> None:
