@@ -5,7 +5,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Mapping
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,7 +25,8 @@ class Provider:
     """Listens on a loopback port of its own, as a context.
 
     `people` are those who can sign in and their claims; `userinfo` are claims that are told there
-    alone. `changes` go into each id_token, `signer` signs it, and `keys` are published.
+    alone. `changes` go into each id_token, `signer` signs it, and `keys` are published. What was
+    `asked` is answered while `answers` is set.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,8 @@ class Provider:
         self.signer = new_key()
         self.keys = [self.signer]
         self.asked: list[str] = []
+        self.answers = Event()
+        self.answers.set()
         self._codes: dict[str, dict[str, str]] = {}
         self._bearers: dict[str, str] = {}
         self._app = Flask("provider")
@@ -46,7 +49,7 @@ class Provider:
             self._app.add_url_rule(rule, rule, view)
         self._app.add_url_rule("/authorize", "authorize", self._authorize, methods=["GET", "POST"])
         self._app.add_url_rule("/token", "token", self._give_token, methods=["POST"])
-        self._app.before_request(lambda: self.asked.append(request.path))
+        self._app.before_request(self._take)
         self._server = make_server("127.0.0.1", 0, self._app, threaded=True)
         self.issuer = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -66,6 +69,10 @@ class Provider:
         """Sign with a new key from now on."""
         self.signer = new_key()
         self.keys = [self.signer]
+
+    def _take(self) -> None:
+        self.asked.append(request.path)
+        self.answers.wait(60)
 
     def _discover(self) -> dict[str, Any]:
         return {

@@ -225,6 +225,7 @@ def test_coming_back_twice(app: Flask, provider: Provider) -> None:
     other = Browser(app)
     other.client.set_cookie(COOKIE, kept.value)
     assert_unproven(other, other.get(back))
+    assert provider.asked.count("/token") == 1
 
 
 def test_a_cookie_that_was_changed(app: Flask, provider: Provider) -> None:
@@ -475,9 +476,12 @@ def test_a_provider_that_says_nothing(
     assert count(catalogue, schema.sign_in) == before
 
 
-def test_nobody_else_waits(make_app: AppMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While as many as can wait for the provider, the process answers all others."""
+def test_nobody_else_waits(
+    make_app: AppMaker, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While as many as can wait for the provider, there and back, all others are answered."""
     monkeypatch.setattr(api.oidc, "TIMEOUT_S", 60)
+    app = make_app(provider.issuer)
     begin, begun = api.oidc.Provider.begin, []
 
     def note(self: api.oidc.Provider, *told: str) -> Any:
@@ -485,16 +489,22 @@ def test_nobody_else_waits(make_app: AppMaker, monkeypatch: pytest.MonkeyPatch) 
         return begin(self, *told)
 
     monkeypatch.setattr(api.oidc.Provider, "begin", note)
-    with socket.create_server(("127.0.0.1", 0)) as mute, ThreadPoolExecutor(AT_ONCE) as pool:
-        app = make_app(f"http://127.0.0.1:{mute.getsockname()[1]}")
-        waiting = [pool.submit(Browser(app).get, "/sign-in/oidc") for _ in range(AT_ONCE)]
-        asked, _ = mute.accept()
+    browsers = [Browser(app) for _ in range(AT_ONCE)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        provider.answers.clear()
+        going = [pool.submit(one.begin) for one in browsers]
         until(lambda: len(begun) == AT_ONCE)
         assert Browser(app).get("/sign-in").status_code == 200
-        assert not any(one.done() for one in waiting)
-        asked.close()
-        for one in waiting:
-            assert_away(one.result(10))
+        assert not any(one.done() for one in going)
+        provider.answers.set()
+        name = person(provider)
+        backs = [one.prove(url.result(10), name) for one, url in zip(browsers, going, strict=True)]
+        provider.answers.clear()
+        coming = [pool.submit(one.get, back) for one, back in zip(browsers, backs, strict=True)]
+        until(lambda: provider.asked.count("/token") == AT_ONCE)
+        assert Browser(app).get("/sign-in").status_code == 200
+        provider.answers.set()
+        assert [one.result(10).status_code for one in coming] == [303] * AT_ONCE
 
 
 def test_a_provider_that_goes_away(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
