@@ -13,6 +13,7 @@ from api.fields import Nothing
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE
+from api.turns import others_turn
 from api.webhook_fields import NewWebhook, Tested, Webhook, Webhooks, webhook_fields
 from recorder.webhooks import judge
 from storage.catalogue import webhooks
@@ -81,7 +82,7 @@ def test_webhook(webhook_id: UUID) -> Response:
     event = EventRecord(
         f"test-{uuid7()}", "webhook.test", datetime.now(UTC), None, {"id": str(webhook_id)}
     )
-    with parts().make_sender() as sender:
+    with others_turn(), parts().make_sender() as sender:
         reply = sender.send(found.url, secret, event)
     delivered = judge(found, reply).what == "delivered"
     with parts().catalogue.begin() as tx:
