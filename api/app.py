@@ -11,9 +11,9 @@ from api.health import StoreProbe
 from api.limits import Limits
 from api.metrics import Metrics
 from api.oidc import Provider
-from api.pages import library, live, shared, sign_in, single_sign_on, system
+from api.pages import audit, library, live, shared, sign_in, single_sign_on, system
 from api.pages import rules as rule_pages
-from api.pages.page import choose_language, require_sign_in
+from api.pages.page import choose_language, require_sign_in, show_problem
 from api.parts import EXTENSION, Parts
 from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from api.problems import register_problems
@@ -91,6 +91,7 @@ def build_app(
     Turns().register(app)
     app.before_request(require_sign_in)
     app.after_request(_protect)
+    app.after_request(show_problem)
     register_problems(app)
     for module in (
         calls,
@@ -112,7 +113,7 @@ def build_app(
         static,
     ):
         module.operations.register(app)
-    for shown in (live, library, shared, rule_pages, system, sign_in, single_sign_on):
+    for shown in (live, library, shared, rule_pages, audit, system, sign_in, single_sign_on):
         shown.pages.register(app)
     limits = Limits(app, catalogue, sign_in.answer_too_often)
     sign_in.limit(limits)

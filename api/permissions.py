@@ -67,7 +67,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "supervisor": _SEES_AND_HEARS
     | {RECORDINGS_CONTROL, RECORDINGS_ANNOTATE, SPIES_READ, EVENTS_READ}
     | frozenset(MODES.values()),
-    "agent": _SEES_AND_HEARS,
+    "agent": _SEES_AND_HEARS | {EVENTS_READ},
 }
 
 

@@ -23,11 +23,14 @@ from api.auth import asker, authenticate, authorise
 from api.errors import Forbidden, NotAuthenticated
 from api.links import media_origin
 from api.operation import OPEN, SIGNED_IN, require_token
-from api.permissions import CALLS_READ, MODES, RECORDINGS_READ, RULES_READ, SYSTEM_READ
+from api.permissions import AUDIT_READ, CALLS_READ, MODES, RECORDINGS_READ, RULES_READ, SYSTEM_READ
+from api.problems import MEDIA_TYPE as PROBLEM
 
 Handler = Callable[..., Any]
 
 LANGUAGES = ("en", "ar")
+# Below these nothing is a page.
+NO_PAGES = ("/api/", "/static/", "/health/")
 ICON = Markup('<svg class="icon" aria-hidden="true"><use href="/static/icons.svg#{}"></use></svg>')
 
 
@@ -64,7 +67,7 @@ class Pages:
 
 def require_sign_in() -> Response | None:
     """Before every request: a page leads to where one signs in, all else needs a token."""
-    needs = getattr(current_app.view_functions.get(request.endpoint or ""), "needs", None)
+    needs = _needs_of_page()
     if needs is None:
         require_token()
         return None
@@ -79,6 +82,47 @@ def require_sign_in() -> Response | None:
             return Response(status=401, headers={"HX-Redirect": form})
         return make_response(redirect(form, 303))
     return None
+
+
+def show_problem(answered: Response) -> Response:
+    """After every request: what a program is told by a problem, a person is told by a page."""
+    is_part = "HX-Request" in request.headers
+    if answered.mimetype != PROBLEM or _needs_of_page() is None or is_part or not _is_person():
+        return answered
+    shown = show_notice(*_notice_of(answered.status_code), answered.status_code)
+    if "Retry-After" in answered.headers:
+        shown.headers["Retry-After"] = answered.headers["Retry-After"]
+    return shown
+
+
+def _needs_of_page() -> str | None:
+    """What the page that is asked for needs; None for what is no page. A person means one."""
+    if request.endpoint is None:
+        return SIGNED_IN if _is_person() and not request.path.startswith(NO_PAGES) else None
+    needs: str | None = getattr(current_app.view_functions[request.endpoint], "needs", None)
+    return needs
+
+
+def _is_person() -> bool:
+    """Whether a browser shows the answer; programs that take anything get the problem."""
+    return request.accept_mimetypes.best_match([PROBLEM, "text/html"]) == "text/html"
+
+
+def _notice_of(status: int) -> tuple[str, str]:
+    """What is said of an error, and what to do next."""
+    if status in (404, 405):
+        return _("There is no such page"), _("Go on with the pages above.")
+    if status == 503:
+        return (
+            _("That cannot be had now"),
+            _("A part of the service does not answer, or has much to do. Reload in a minute."),
+        )
+    if status >= 500:
+        return (
+            _("Something went wrong on our side"),
+            _("Try it again. If it stays so, tell your administrator: the log says why."),
+        )
+    return _("This was refused"), _("Go back, reload the page, and try it again.")
 
 
 def choose_language() -> str | None:
@@ -153,6 +197,7 @@ def _places() -> list[tuple[str, str, str]]:
         ("/", _("Live"), CALLS_READ),
         ("/library", _("Library"), RECORDINGS_READ),
         ("/rules", _("Rules"), RULES_READ),
+        ("/audit", _("Audit"), AUDIT_READ),
         ("/system", _("System"), SYSTEM_READ),
     ]
 

@@ -6,6 +6,7 @@ from flask import Response
 from flask_babel import gettext as _
 
 from api.auth import asker
+from api.pages.history import history_of
 from api.pages.page import Pages, show, show_notice
 from api.parts import parts
 from api.permissions import RULES_READ, RULES_WRITE
@@ -58,7 +59,7 @@ def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Respon
     return show(
         "rule.html",
         rule=rule,
-        versions=versions,
+        versions=history_of(versions),
         actions=_actions(),
         writes=may_write and (rule is None or (rule.origin == "api" and not rule.deleted)),
         call_fields=FIELDS,

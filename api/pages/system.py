@@ -1,6 +1,6 @@
-"""How the service is: its parts, what is missing, who signs in, and who did what."""
+"""How the service is: its parts, what is missing, what was given up, and who may use it."""
 
-from flask import Response, request
+from flask import Response
 from flask_babel import gettext as _
 
 from api.health import check_parts
@@ -8,7 +8,6 @@ from api.pages.page import Pages, show
 from api.parts import parts
 from api.permissions import ROLES, SYSTEM_READ
 from storage.catalogue import (
-    audit,
     decisions,
     failed_jobs,
     pbxs,
@@ -18,7 +17,6 @@ from storage.catalogue import (
     webhooks,
 )
 from storage.catalogue.recordings import RecordingFilter
-from storage.errors import BadCursor
 
 pages = Pages()
 
@@ -27,15 +25,8 @@ SHOWN = 20
 
 @pages.get("/system", SYSTEM_READ)
 def show_system() -> Response:
-    """All of it on one page; the audit trail goes on as one scrolls."""
-    cursor = request.args.get("cursor")
+    """All of it on one page."""
     with parts().catalogue.begin() as tx:
-        try:
-            trail = audit.list_audit(tx, limit=SHOWN, cursor=cursor)
-        except BadCursor:
-            trail = audit.list_audit(tx, limit=SHOWN)
-        if cursor is not None:
-            return show("_audit.html", trail=trail)
         missing = decisions.list_missing(tx, limit=SHOWN)
         failed = recordings.list_recordings(tx, RecordingFilter(state="failed"), limit=SHOWN)
         given_up = failed_jobs.list_failed_jobs(tx, limit=SHOWN)
@@ -45,7 +36,6 @@ def show_system() -> Response:
         known = {one.name: one for one in pbxs.list_pbxs(tx)}
     return show(
         "system.html",
-        trail=trail,
         missing=missing.items,
         failed=failed.items,
         jobs=given_up,

@@ -171,9 +171,9 @@ def test_only_what_a_token_may_see_is_told(
 
 
 def test_events_need_a_permission(client: ApiClient, make_token: TokenMaker) -> None:
-    """An agent follows nothing; nobody does without a token."""
-    agent = client.as_holder_of(make_token(name="2009", role="agent"))
-    assert agent.get("/api/v1/events").status_code == 403
+    """Who reads calls does not follow them by that; nobody does without a token."""
+    reader = make_token(name="reader", role="service", scopes=["calls.read"])
+    assert client.as_holder_of(reader).get("/api/v1/events").status_code == 403
     assert client.as_holder_of(None).get("/api/v1/events").status_code == 401
 
 

@@ -387,24 +387,34 @@ def test_a_check_leaves_alone_what_is_just_beginning(scene: Scene) -> None:
     assert sorted(scene.pbx.made) == ["agent", "customer"]
 
 
-@pytest.fixture
-def pause_meanwhile(scene: Scene) -> Iterator[Callable[[], None]]:
+@dataclass
+class PauseMeanwhile:
     """Lets another process pause the recording, and goes on once that is written down."""
+
+    scene: Scene
+    pool: ThreadPoolExecutor
+    asked: list[Future[RecordingRecord]] = field(default_factory=list)
+
+    def __call__(self) -> None:
+        pause = self.scene.another_process().pause
+        self.asked.append(self.pool.submit(pause, self.scene.recording().id, by="sue"))
+        until(lambda: self.scene.recording().state == "paused")
+
+    def assert_answered(self) -> None:
+        """The other process was told that it is paused."""
+        assert [one.result(timeout=20).state for one in self.asked] == ["paused"]
+
+
+@pytest.fixture
+def pause_meanwhile(scene: Scene) -> Iterator[PauseMeanwhile]:
     with ThreadPoolExecutor(1) as pool:
-        asked: list[Future[RecordingRecord]] = []
-
-        def pause() -> None:
-            asked.append(pool.submit(scene.another_process().pause, scene.recording().id, by="sue"))
-            until(lambda: scene.recording().state == "paused")
-
-        yield pause
-        assert [one.result(timeout=20).state for one in asked] == ["paused"]
+        yield PauseMeanwhile(scene, pool)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("request_", ["snoop", "record"])
 def test_a_pause_comes_while_a_leg_is_attached(
-    scene: Scene, pause_meanwhile: Callable[[], None], request_: str, moment: str
+    scene: Scene, pause_meanwhile: PauseMeanwhile, request_: str, moment: str
 ) -> None:
     """The watcher attaches a transferred call's new leg, the agent pauses: nothing is captured."""
     recording = scene.start()
@@ -413,12 +423,13 @@ def test_a_pause_comes_while_a_leg_is_attached(
     getattr(scene.pbx, moment)[request_] = pause_meanwhile
     scene.capture.settle(recording.id)
     scene.assert_paused()
+    pause_meanwhile.assert_answered()
     scene.capture.resume(recording.id, by="sue")
     scene.assert_captures("agent", "colleague", "customer")
 
 
 def test_a_pause_comes_between_the_first_two_legs(
-    scene: Scene, pause_meanwhile: Callable[[], None]
+    scene: Scene, pause_meanwhile: PauseMeanwhile
 ) -> None:
     """The recording has begun with one leg; the other one must not undo the pause."""
 
@@ -428,6 +439,7 @@ def test_a_pause_comes_between_the_first_two_legs(
     scene.pbx.after["snoop"] = before_the_second
     assert scene.start().state == "paused"
     scene.assert_paused()
+    pause_meanwhile.assert_answered()
 
 
 # What a person asks for while the PBX is away

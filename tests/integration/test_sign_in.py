@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,8 +13,9 @@ from sqlalchemy import select, text, update
 from werkzeug.test import Client, TestResponse
 
 from storage import schema
-from storage.catalogue import calls, tokens, users
+from storage.catalogue import audit, calls, tokens, users
 from storage.catalogue.engine import Catalogue
+from storage.errors import CatalogueUnavailable
 from storage.passwords import hash_password, is_outdated
 
 PASSWORD = "correct horse battery"
@@ -248,6 +249,52 @@ def test_a_page_that_one_may_not_see(browser: Client, catalogue: Catalogue) -> N
     assert (answered.status_code, answered.mimetype) == (403, "text/html")
     assert "You may not see this page" in answered.text
     assert refusals(catalogue, "meter") == ["calls.read"]
+
+
+def test_the_trail_on_a_page(browser: Client, person: Person, catalogue: Catalogue) -> None:
+    """It is narrowed, goes on behind its first part, and says where nothing is, or cannot be."""
+    actor = f"actor-{uuid4()}"
+    with catalogue.begin() as tx:
+        audit.add_audits(
+            tx, actor, "link.open", [f"subject-{n}" for n in range(60)], detail={"a": 1}
+        )
+    sign_in(browser, person(role="compliance"))
+    first = browser.get(f"/audit?actor={actor}&outcome=done").text
+    assert (first.count("<tr>"), "subject-59" in first, "a: 1" in first) == (51, True, True)
+    (more,) = re.findall(r'href="(/audit\?[^"]*cursor=[^"]*)"', first)
+    rest = browser.get(more.replace("&amp;", "&")).text
+    assert (rest.count("<tr>"), "subject-0" in rest, "<html" in rest) == (10, True, False)
+    assert "Nothing of this was done" in browser.get(f"/audit?actor={actor}&outcome=refused").text
+    for wrong in ("outcome=maybe", "cursor=x", "nonsense=1"):
+        assert "This cannot be looked for" in browser.get(f"/audit?{wrong}").text
+
+
+def test_errors_are_pages_for_people(browser: Client, person: Person) -> None:
+    """At a browser one reads what to do next; a program gets the problem."""
+    sign_in(browser, person())
+    shown = browser.get("/nothing", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (shown.status_code, shown.mimetype) == (404, "text/html")
+    assert "Go on with the pages above" in shown.text
+    problem = browser.get("/nothing", headers={"Accept": "*/*"})
+    assert (problem.status_code, problem.mimetype) == (404, "application/problem+json")
+    form = browser.application.test_client().get("/nothing", headers={"Accept": "text/html"})
+    assert (form.status_code, form.headers["Location"]) == (303, "/sign-in?next=/nothing")
+
+
+def test_the_catalogue_is_away(
+    browser: Client, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person reads that it cannot be had now, and when to ask again."""
+    sign_in(browser, person())
+
+    def away(*_: object, **__: object) -> NoReturn:
+        raise CatalogueUnavailable("PostgreSQL: gone")
+
+    monkeypatch.setattr(tokens, "find_token", away)
+    shown = browser.get("/library", headers={"Accept": "text/html"})
+    assert (shown.status_code, shown.mimetype) == (503, "text/html")
+    assert "That cannot be had now" in shown.text
+    assert shown.headers["Retry-After"]
 
 
 def test_nothing_runs_but_ours(browser: Client, person: Person) -> None:

@@ -58,6 +58,7 @@ def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world:
     page.get_by_label("Does").select_option(label="never record")
     page.get_by_role("button", name="Save").click()
     expect(in_history(page)).to_have_count(2)
+    expect(in_history(page).first).to_contain_text("action: record → never")
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("There are no rules yet")).to_be_visible()

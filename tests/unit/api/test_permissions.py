@@ -43,7 +43,7 @@ from storage.records import TokenRecord
                 "events.read",
             },
         ),
-        ("agent", {"calls.read", "recordings.read", "recordings.hear"}),
+        ("agent", {"calls.read", "recordings.read", "recordings.hear", "events.read"}),
         ("service", set()),
         ("cleaner", set()),
     ],

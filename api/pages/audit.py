@@ -1,0 +1,37 @@
+"""The audit trail: who did what to what, and what was refused."""
+
+from typing import Any
+
+from flask import Response, request
+from flask_babel import gettext as _
+from pydantic import ValidationError
+
+from api.pages.page import Pages, show
+from api.parts import parts
+from api.permissions import AUDIT_READ
+from api.system_fields import AuditQuery
+from storage.catalogue import audit
+from storage.errors import BadCursor
+from storage.records import AuditRecord, Page
+
+pages = Pages()
+
+AT_ONCE = 50
+
+
+@pages.get("/audit", AUDIT_READ)
+def show_audit() -> Response:
+    """The trail, newest first, narrowed by the form; it goes on as one scrolls."""
+    asked = {name: value for name, value in request.args.items() if value.strip()}
+    found: Page[AuditRecord] = Page((), None)
+    fault = ""
+    try:
+        wanted = AuditQuery.model_validate({**asked, "limit": AT_ONCE})
+        with parts().catalogue.begin() as tx:
+            found = audit.list_audit(tx, **wanted.model_dump())
+    except (ValidationError, BadCursor):
+        fault = _("This cannot be looked for. Leave fields empty, or begin anew.")
+    values: dict[str, Any] = {"found": found, "asked": asked}
+    if "cursor" in asked and not fault:
+        return show("_audit.html", **values)
+    return show("audit.html", fault=fault, narrowed=bool(asked), **values)

@@ -1,0 +1,42 @@
+"""What a rule was, and what each change made of it. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from api.rule_fields import Terms
+from storage.records import RuleRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One key of the rule, in the words of the API; `before` is None in the first version."""
+
+    key: str
+    before: str | None
+    after: str
+
+
+def history_of(versions: Sequence[RuleRecord]) -> list[tuple[RuleRecord, list[Change]]]:
+    """Each version, in the order in which they come, the newest first; and what it changed."""
+    older = zip_longest(versions, versions[1:])
+    return [(one, [*_changes(before, one)]) for one, before in older]
+
+
+def _changes(before: RuleRecord | None, after: RuleRecord) -> Iterator[Change]:
+    if after.deleted:
+        return
+    for key in Terms.model_fields:
+        value = getattr(after, key)
+        if before is None and value not in (None, "", (), True, 0):
+            yield Change(key, None, _text(value))
+        elif before is not None and getattr(before, key) != value:
+            yield Change(key, _text(getattr(before, key)), _text(value))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        value = ", ".join(value)
+    if isinstance(value, float):
+        value = f"{value:g}"
+    return "-" if value in (None, "") else str(value)

@@ -1,0 +1,32 @@
+"""What each change made of a rule."""
+
+from dataclasses import replace
+
+from api.pages.history import Change, history_of
+from storage.records import RuleRecord
+
+FIRST = RuleRecord("r", 1, "support", 'did == "3000"', "record", 100, "api", tags=("a",))
+
+
+def test_what_was_changed() -> None:
+    """The first version tells what it set, the next what differs, its end nothing more."""
+    second = replace(FIRST, version=2, tags=("a", "b"), sample_percent=12.5, enabled=False, when="")
+    last = replace(second, version=3, deleted=True)
+    history = history_of((last, second, FIRST))
+    assert [one.version for one, _ in history] == [3, 2, 1]
+    (_, ended), (_, changed), (_, begun) = history
+    assert ended == []
+    assert changed == [
+        Change("when", 'did == "3000"', "-"),
+        Change("enabled", "True", "False"),
+        Change("sample_percent", "100", "12.5"),
+        Change("tags", "a", "a, b"),
+    ]
+    assert Change("when", None, 'did == "3000"') in begun
+    assert Change("tags", None, "a") in begun
+    assert {change.before for change in begun} == {None}
+
+
+def test_nothing() -> None:
+    """A rule of the configuration has no history."""
+    assert history_of(()) == []
