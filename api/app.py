@@ -4,6 +4,7 @@ from functools import partial
 
 from flask import Flask, Response
 from flask_babel import Babel
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
 from api.feed import Feed
@@ -68,6 +69,8 @@ def build_app(
 ) -> Flask:
     """The application; each process that serves builds its own."""
     app = Flask("api", static_folder=None, template_folder="templates")
+    # Nobody's word is taken but for the address: all else of ours is told by the configuration.
+    app.wsgi_app = ProxyFix(app.wsgi_app, settings.proxies, 0, 0, 0, 0)  # type: ignore[method-assign]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     Babel(app, locale_selector=choose_language)
     app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES

@@ -46,6 +46,7 @@ class ApiSettings:
     `media_url` is where browsers reach the media server, "" for `media_port` of our own host.
     `rules` are those of the configuration, `default_action` is for calls that none matches.
     `pbx_addresses` are the IP addresses of the PBXs: their dialplans need no token.
+    `proxies` stand before us: the last of X-Forwarded-For are theirs, the one before the client's.
     `allow_private_addresses` is whether webhooks may lead to such.
     `oidc` is where people sign in, None for here alone; `passwords` says whether here, too.
     """
@@ -57,6 +58,7 @@ class ApiSettings:
     rules: tuple[RuleRecord, ...] = ()
     default_action: Action = "never"
     pbx_addresses: frozenset[str] = frozenset()
+    proxies: int = 0
     allow_private_addresses: bool = False
     oidc: OidcSettings | None = None
     passwords: bool = True

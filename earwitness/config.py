@@ -82,6 +82,7 @@ class Server(Section):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=1, le=65535)
     public_url: str = ""
+    proxies: int = Field(0, ge=0, le=9)
 
     _url = field_validator("public_url")(_http_url)
 

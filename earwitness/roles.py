@@ -69,6 +69,7 @@ def api(config: Config) -> None:
             rules=config.rules,
             default_action=config.default_action,
             pbx_addresses=addresses_of(pbx.url for pbx in config.pbx),
+            proxies=config.server.proxies,
             allow_private_addresses=config.webhooks.allow_private_addresses,
             oidc=oidc_settings(config),
             passwords=config.oidc.passwords,

@@ -427,3 +427,19 @@ class WebhookRecord:
     failing_since: datetime | None = None
     last_error: str | None = None
     refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StorageFigures:
+    """How much is kept: `recordings` in all, and those of the last 24 hours that are stored.
+
+    `waiting` are captured and not yet stored, the oldest since `waiting_since`.
+    """
+
+    recordings: int
+    is_estimate: bool
+    day_recordings: int
+    day_bytes: int
+    day_s: float
+    waiting: int
+    waiting_since: datetime | None

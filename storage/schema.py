@@ -139,6 +139,7 @@ recording = Table(
         postgresql_where=text("state IN ('requested', 'recording', 'paused')"),
     ),
     Index("recording_tags_idx", "tags", postgresql_using="gin"),
+    Index("recording_unusual_idx", "state", "id", postgresql_where=text("state <> 'stored'")),
 )
 # A number is looked for by its last digits: read backwards, that is a prefix.
 for end in ("caller", "callee"):

@@ -208,10 +208,10 @@ def _modes() -> list[tuple[Any, str]]:
 
 def _policy(nonce: str) -> str:
     """Everything comes from us, and the live sound from the media server. Styles that a module
-    makes bear the page's nonce; those of an element stay with it when wavesurfer copies it."""
+    makes bear the page's nonce."""
     return (
         "default-src 'none'; script-src 'self'; worker-src 'self'; img-src 'self' data:;"
-        f" style-src 'self' 'nonce-{nonce}'; style-src-attr 'unsafe-inline';"
+        f" style-src 'self' 'nonce-{nonce}';"
         f" connect-src 'self' {media_origin()};"
         " media-src 'self' blob:; font-src 'self'; base-uri 'none'; form-action 'self';"
         " frame-ancestors 'none'"

@@ -16,7 +16,7 @@ from storage.passwords import hash_password, is_outdated, is_password
 
 pages = Pages()
 
-# Behind a proxy everybody comes from one address.
+# Behind a proxy everybody comes from one address, unless `server.proxies` says that there is one.
 FAILURES_PER_ADDRESS = "30 per minute"
 FAILURES_PER_NAME = "10 per 15 minutes"
 

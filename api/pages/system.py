@@ -10,6 +10,7 @@ from api.permissions import ROLES, SYSTEM_READ
 from storage.catalogue import (
     decisions,
     failed_jobs,
+    figures,
     pbxs,
     recordings,
     tokens,
@@ -34,6 +35,7 @@ def show_system() -> Response:
         known_tokens = tokens.list_tokens(tx)
         known_webhooks = webhooks.list_webhooks(tx)
         known = {one.name: one for one in pbxs.list_pbxs(tx)}
+        kept = figures.read_figures(tx)
     return show(
         "system.html",
         missing=missing.items,
@@ -46,6 +48,7 @@ def show_system() -> Response:
         webhooks=known_webhooks,
         roles=(*ROLES, "service"),
         pbxs=known,
+        kept=kept,
         checks=check_parts(parts().catalogue, parts().store_probe, parts().settings.pbxs),
         names={"database": _("Catalogue (PostgreSQL)"), "objects": _("Object store")},
     )

@@ -12,6 +12,8 @@ from argon2 import PasswordHasher
 from sqlalchemy import select, text, update
 from werkzeug.test import Client, TestResponse
 
+from api.app import ApiSettings, build_app
+from api.parts import EXTENSION
 from storage import schema
 from storage.catalogue import audit, calls, tokens, users
 from storage.catalogue.engine import Catalogue
@@ -197,6 +199,23 @@ def test_a_form_of_another_site(browser: Client, person: Person) -> None:
     """Nobody is signed in by another site as somebody else."""
     answered = sign_in(browser, person(), headers={"Origin": "https://evil.test"})
     assert answered.status_code == 401
+
+
+@pytest.mark.parametrize(("proxies", "address"), [(0, "192.0.2.1"), (1, "198.51.100.7")])
+def test_whose_address_it_is(
+    client: ApiClient, catalogue: Catalogue, proxies: int, address: str
+) -> None:
+    """Behind a proxy it is what the proxy has added; without one nobody's word is taken."""
+    parts = client.application.extensions[EXTENSION]
+    settings = ApiSettings(proxies=proxies)
+    app = build_app(catalogue, parts.objects, parts.recorder, parts.supervisor, settings)
+    name = f"nobody-{uuid4()}"
+    forwarded = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+    beside = {"REMOTE_ADDR": "192.0.2.1"}
+    app.test_client().post("/sign-in", data={"name": name}, headers=forwarded, environ_base=beside)
+    query = select(schema.audit.c.detail).where(schema.audit.c.actor == name)
+    with catalogue.begin() as tx:
+        assert tx.scalars(query).one()["address"] == address
 
 
 def test_too_often(client: ApiClient, person: Person) -> None:
