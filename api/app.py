@@ -44,6 +44,27 @@ from storage.catalogue.engine import Catalogue
 
 __all__ = ["ApiSettings", "Objects", "Recorder", "Supervisor", "build_app"]
 
+# The API's document has their tags in this order.
+OPERATIONS = (
+    calls,
+    recordings,
+    assurance,
+    keeping,
+    links,
+    bulk,
+    media,
+    spies,
+    rules,
+    dialplan,
+    events,
+    webhooks,
+    system_routes,
+    jobs,
+    operational,
+    docs,
+    static,
+)
+PAGES = (live, library, shared, rule_pages, audit, system, sign_in, single_sign_on)
 LONGEST_BODY_BYTES = 1024 * 1024
 HEADERS = {
     "Cache-Control": "no-store",
@@ -96,27 +117,9 @@ def build_app(
     app.after_request(_protect)
     app.after_request(show_problem)
     register_problems(app)
-    for module in (
-        calls,
-        recordings,
-        assurance,
-        keeping,
-        links,
-        bulk,
-        media,
-        spies,
-        rules,
-        dialplan,
-        events,
-        webhooks,
-        system_routes,
-        jobs,
-        operational,
-        docs,
-        static,
-    ):
+    for module in OPERATIONS:
         module.operations.register(app)
-    for shown in (live, library, shared, rule_pages, audit, system, sign_in, single_sign_on):
+    for shown in PAGES:
         shown.pages.register(app)
     limits = Limits(app, catalogue, sign_in.answer_too_often)
     sign_in.limit(limits)
