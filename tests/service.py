@@ -147,6 +147,10 @@ class Service:
         """A request that changes something; the caller looks at the answer."""
         return self._session.patch(f"{self.url}/api/v1{path}", json=body, timeout=30)
 
+    def put(self, path: str, body: Mapping[str, Any]) -> requests.Response:
+        """A request that replaces something; the caller looks at the answer."""
+        return self._session.put(f"{self.url}/api/v1{path}", json=body, timeout=30)
+
     def delete(self, path: str) -> requests.Response:
         """A request that ends something; the caller looks at the answer."""
         return self._session.delete(f"{self.url}/api/v1{path}", timeout=30)

@@ -1,5 +1,6 @@
 """The audit trail: who did what to what, and what was refused."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, request
@@ -31,7 +32,17 @@ def show_audit() -> Response:
             found = audit.list_audit(tx, **wanted.model_dump())
     except (ValidationError, BadCursor):
         fault = _("This cannot be looked for. Leave fields empty, or begin anew.")
-    values: dict[str, Any] = {"found": found, "asked": asked}
+    values: dict[str, Any] = {"found": found, "asked": asked, "told": _told}
     if "cursor" in asked and not fault:
         return show("_audit.html", **values)
     return show("audit.html", fault=fault, narrowed=bool(asked), **values)
+
+
+def _told(detail: Mapping[str, Any]) -> str:
+    """What else is known of it, in a line."""
+    known = {name: value for name, value in detail.items() if value not in (None, [], "")}
+    return ", ".join(f"{name.replace('_', ' ')}: {_text(value)}" for name, value in known.items())
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

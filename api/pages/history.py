@@ -26,17 +26,18 @@ def history_of(versions: Sequence[RuleRecord]) -> list[tuple[RuleRecord, list[Ch
 def _changes(before: RuleRecord | None, after: RuleRecord) -> Iterator[Change]:
     if after.deleted:
         return
-    for key in Terms.model_fields:
+    for key, field in Terms.model_fields.items():
         value = getattr(after, key)
-        if before is None and value not in (None, "", (), True, 0):
+        usual = field.get_default(call_default_factory=True)
+        if before is None and _text(value) != _text(usual):
             yield Change(key, None, _text(value))
         elif before is not None and getattr(before, key) != value:
             yield Change(key, _text(getattr(before, key)), _text(value))
 
 
 def _text(value: object) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         value = ", ".join(value)
-    if isinstance(value, float):
+    if isinstance(value, float | int) and not isinstance(value, bool):
         value = f"{value:g}"
     return "-" if value in (None, "") else str(value)

@@ -51,6 +51,8 @@ def show_system() -> Response:
         kept=kept,
         checks=check_parts(parts().catalogue, parts().store_probe, parts().settings.pbxs),
         names={"database": _("Catalogue (PostgreSQL)"), "objects": _("Object store")},
+        states=_states(),
+        role_names=role_names(),
     )
 
 
@@ -61,4 +63,30 @@ def _tasks() -> dict[str, str]:
         "clear": _("delete a discarded recording's files on the PBX"),
         "manifest": _("write a recording's manifest anew"),
         "bulk": _("work on many recordings"),
+    }
+
+
+def _states() -> dict[str, tuple[str, str]]:
+    """What a part can be, and what that means; of any other its own words are told."""
+    return {
+        "connected": (_("works"), ""),
+        "unavailable": (_("away"), _("It does not answer.")),
+        "unreachable": (_("away"), _("Asterisk does not answer: its calls are not followed.")),
+        "unwatched": (_("unwatched"), _("No process follows its calls.")),
+        "refused": (
+            _("refused"),
+            _("It answers, and refuses us: rights, bucket or keys are wrong."),
+        ),
+        "unknown": (_("unknown"), _("Not known while the catalogue is away.")),
+    }
+
+
+def role_names() -> dict[str, str]:
+    """The roles, as people call them."""
+    return {
+        "admin": _("administrator"),
+        "compliance": _("compliance officer"),
+        "supervisor": _("supervisor"),
+        "agent": _("agent"),
+        "service": _("program"),
     }

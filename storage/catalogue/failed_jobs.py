@@ -21,7 +21,8 @@ _LIST = f"""
            coalesce(recording.reason, bulk.reason) AS reason
     FROM procrastinate_jobs AS job
     CROSS JOIN LATERAL (
-        SELECT max(at) AS failed_at FROM procrastinate_events WHERE job_id = job.id
+        SELECT coalesce(max(at), now()) AS failed_at FROM procrastinate_events
+        WHERE job_id = job.id AND type <> 'scheduled'
     ) AS told
     LEFT JOIN recording ON task_name = 'finish' AND recording.id = (args ->> 'recording_id')::uuid
     LEFT JOIN bulk ON bulk.id = (args ->> 'bulk_id')::uuid

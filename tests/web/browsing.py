@@ -129,10 +129,12 @@ class Person:
         """As the function of this name."""
         assert_accessible(self.page)
 
-    def photograph(self, folder: Path, name: str) -> None:
-        """Wide and narrow, light and dark."""
+    def photograph(self, folder: Path, name: str, *, anew: bool = False) -> None:
+        """Wide and narrow, light and dark; `anew` as if opened on a screen so wide."""
         for width, height in ((1280, 800), (360, 740)):
             self.page.set_viewport_size({"width": width, "height": height})
+            if anew:
+                self.page.reload(wait_until="networkidle")
             for scheme in ("light", "dark"):
                 self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
                 self.page.wait_for_timeout(300)  # what is drawn on a canvas is drawn anew

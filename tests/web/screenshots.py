@@ -6,8 +6,11 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import sync_playwright
 
+from lab.demo import CUSTOMERS, VOICES
+from lab.dialogues import INBOUND
 from lab.pbx import DID_QUEUE
 from lab.root import ensure_program, ensure_root, root_directory
+from lab.speech import speak_dialogue
 from lab.world import World
 from tests.service import Service
 from tests.web.browsing import CHROMIUM, OPTIONS, Person
@@ -28,6 +31,7 @@ def main(directory: Path) -> None:
     """Take them all."""
     directory.mkdir(parents=True, exist_ok=True)
     ensure_program("chromium", "chromium")
+    ensure_program("espeak-ng", "espeak-ng")
     with World(ensure_root(root_directory())) as world, TemporaryDirectory() as folder:
         service = Service(Path(folder), world.pbx)
         service.start()
@@ -38,9 +42,7 @@ def main(directory: Path) -> None:
 
 
 def _take(service: Service, world: World, directory: Path) -> None:
-    for rule in RULES:
-        service.post("/rules", rule)
-    service.run("token", "create", "--name", "2001", "--role", "agent", "--team", "support")
+    _furnish(service)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
         page = browser.new_page()
@@ -50,30 +52,75 @@ def _take(service: Service, world: World, directory: Path) -> None:
         person.sign_in()
         page.get_by_text("Nobody is talking").wait_for()
         person.photograph(directory, "live-empty")
-        first = world.inbound(caller="12025550188", name="Dana")
-        recorded = service.await_recording(service.live_call("12025550188")["id"])
-        first.talk_for(6.0)
-        first.hang_up()
-        service.await_state(recorded["id"], ["stored"])
-        world.inbound(caller="12025550123", name="Alice")
-        world.inbound(did=DID_QUEUE, caller="12025550147", name="Bob", answered_by="2002")
-        person.row("12025550123").get_by_role("button", name="Listen").click()
-        page.locator("#bar").get_by_text("Live").wait_for()
-        page.wait_for_timeout(1500)
-        person.photograph(directory, "live")
-        page.get_by_role("button", name="Stop listening").click()
+        recorded = _record(service, world)
+        _write_on(service, recorded)
+        _photograph_live(person, world, directory)
         rule = service.get("/rules")["items"][-1]["id"]
-        for name, path in (
-            ("library", "/library"),
-            ("recording", f"/recordings/{recorded['id']}"),
-            ("rules", "/rules"),
-            ("rule", f"/rules/{rule}"),
-            ("system", "/system"),
+        shared = service.post(f"/recordings/{recorded}/links").json()["url"]
+        for name, address in (
+            ("library", f"{service.url}/library?tag=support"),
+            ("recording", f"{service.url}/recordings/{recorded}"),
+            ("shared", shared),
+            ("rules", f"{service.url}/rules"),
+            ("rule", f"{service.url}/rules/{rule}"),
+            ("audit", f"{service.url}/audit"),
+            ("system", f"{service.url}/system"),
+            ("nothing", f"{service.url}/nothing"),
         ):
-            page.goto(f"{service.url}{path}")
-            page.wait_for_timeout(800)
-            person.photograph(directory, name)
+            page.goto(address)
+            person.photograph(directory, name, anew=True)
         browser.close()
+
+
+def _furnish(service: Service) -> None:
+    """What an administrator has set up."""
+    for rule in RULES:
+        service.post("/rules", rule)
+    first = service.get("/rules")["items"][0]
+    terms = {key: first[key] for key in ("name", "when", "action")}
+    changed = {**terms, "priority": 20, "version": first["version"]}
+    service.put(f"/rules/{first['id']}", changed)
+    service.run("token", "create", "--name", "2001", "--role", "agent", "--team", "support")
+    service.post("/webhooks", {"url": "https://crm.example/calls", "types": ["recording.stored"]})
+
+
+def _record(service: Service, world: World) -> str:
+    """A spoken call with a pause; the id of its recording."""
+    said = speak_dialogue(
+        INBOUND[0], VOICES["2001"], CUSTOMERS[0][2], world.far_asterisk.directory, "dana"
+    )
+    call = world.inbound(
+        caller="12025550188", name="Dana", customer_says=said.customer, agent_says=said.agent
+    )
+    recorded: str = service.await_recording(service.live_call("12025550188")["id"])["id"]
+    call.talk_for(8.0)
+    service.post(f"/recordings/{recorded}/pause")
+    call.talk_for(2.0)
+    service.post(f"/recordings/{recorded}/resume")
+    call.talk_for(8.0)
+    call.hang_up()
+    service.await_state(recorded, ["stored"])
+    return recorded
+
+
+def _write_on(service: Service, recorded: str) -> None:
+    """What people have written on it."""
+    for at_s, text in ((3.0, "Tells the order number"), (9.0, "Card details: paused")):
+        service.post(f"/recordings/{recorded}/bookmarks", {"at_s": at_s, "text": text})
+    note = "Wants the refund to the same card. Call back on Friday."
+    service.patch(f"/recordings/{recorded}", {"note": note, "tags": ["support", "refund"]})
+    service.put(f"/recordings/{recorded}/hold", {"reason": "Dispute 4711"})
+
+
+def _photograph_live(person: Person, world: World, directory: Path) -> None:
+    page = person.page
+    world.inbound(caller="12025550123", name="Alice")
+    world.inbound(did=DID_QUEUE, caller="12025550147", name="Bob", answered_by="2002")
+    person.row("12025550123").get_by_role("button", name="Listen").click()
+    page.locator("#bar").get_by_text("Live").wait_for()
+    page.wait_for_timeout(1500)
+    person.photograph(directory, "live")
+    page.get_by_role("button", name="Stop listening").click()
 
 
 if __name__ == "__main__":

@@ -7,13 +7,48 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import text
 
+from earwitness.config import load_config
+from earwitness.embedded import postgres_of
+from lab.waiting import until
 from lab.world import World
+from storage.catalogue.engine import Catalogue
 from tests.pbx.talks import numbers
 from tests.service import Service
 from tests.web.browsing import PASSWORD, Person, fill_in
 
 pytestmark = pytest.mark.pbx
+
+
+ASK = """
+INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args, scheduled_at)
+VALUES ('default', :task, :id, jsonb_build_object('recording_id', (:id)::text), '2100-01-01')
+"""
+GIVE_UP = "UPDATE procrastinate_jobs SET status = 'failed' WHERE lock = :id"
+LEFT = "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'manifest'"
+
+
+def in_catalogue(service: Service, query: str, **values: str) -> Any:
+    """What a statement brings, in the service's own database."""
+    catalogue = Catalogue(postgres_of(load_config(service.config)).url)
+    try:
+        with catalogue.begin() as tx:
+            found = tx.execute(text(query), values)
+            return found.scalar() if found.returns_rows else None
+    finally:
+        catalogue.close()
+
+
+def give_up(service: Service, task: str, id_: str) -> None:
+    """As a worker leaves a job that it has tried too often."""
+    in_catalogue(service, ASK, task=task, id=id_)
+    in_catalogue(service, GIVE_UP, id=id_)
+
+
+def jobs_left(service: Service) -> int:
+    """How many jobs of this kind there still are, failed ones too."""
+    return int(in_catalogue(service, LEFT))
 
 
 @pytest.fixture
@@ -90,12 +125,54 @@ def test_who_may_not(service: Service, page: Page) -> None:
 
 
 def test_the_system(admin: Person, service: Service) -> None:
-    """The PBX with its version, the store, who signs in, and that one did."""
+    """The PBX with its version, the store, who signs in, and that nothing is missing."""
     page = admin.page
     page.get_by_role("link", name="System").click()
     told = page.locator("main")
-    for words in ("Asterisk 22", "Object store", admin.name, "session.begin", "None: every call"):
+    for words in (
+        "Asterisk 22",
+        "Object store",
+        admin.name,
+        "Waiting to be stored",
+        "None: every call",
+    ):
         expect(told).to_contain_text(words)
+
+
+def test_the_trail(service: Service, page: Page) -> None:
+    """A compliance officer reads what was done, narrows it, and goes from it to the recording."""
+    officer = Person(service, page, "compliance")
+    officer.sign_in("/audit")
+    expect(officer.row("session.begin").first).to_contain_text(officer.name)
+    page.get_by_label("Who").fill(officer.name)
+    page.get_by_label("Outcome").select_option("refused")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_text("Nothing of this was done")).to_be_visible()
+    page.get_by_role("link", name="The whole trail").click()
+    expect(officer.row("session.begin").first).to_be_visible()
+    assert officer.faults == []
+
+
+def test_a_job_is_tried_again(admin: Person, service: Service, world: World) -> None:
+    """What was given up is listed with its recording; tried again, it is done."""
+    caller = next(numbers)
+    call = world.inbound(caller=caller)
+    made = service.post(f"/calls/{service.live_call(caller)['id']}/recordings").json()
+    call.talk_for(1.0)
+    call.hang_up()
+    service.await_state(made["id"], ["stored"])
+    give_up(service, "manifest", made["id"])
+    page = admin.page
+    page.goto(f"{service.url}/system")
+    jobs = page.locator("#jobs")
+    expect(jobs.get_by_role("link")).to_have_attribute("href", f"/recordings/{made['id']}")
+    admin.assert_accessible()
+    jobs.get_by_role("button", name="Try again").click()
+    expect(jobs).to_contain_text("None: what has to be tried again")
+    until(lambda: jobs_left(service) == 0)
+    trail = service.get("/audit", subject=made["id"], action="job.retry")["items"]
+    assert [one["actor"] for one in trail] == [admin.name]
+    assert admin.faults == []
 
 
 def test_manage(admin: Person, service: Service, browser_page: Callable[[], Page]) -> None:
@@ -154,11 +231,12 @@ def test_webhooks(admin: Person, service: Service) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_rule(admin: Person, service: Service, scheme: str) -> None:
-    """axe finds nothing amiss in list, editor and system, nor is anything too wide."""
+    """axe finds nothing amiss in list, editor, trail and system, nor is anything too wide."""
     page = admin.page
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
     made = service.post("/rules", {"name": "long", "action": "record", "when": "true"}).json()
-    for path in ("/rules", "/rules/new", f"/rules/{made['id']}", "/system"):
+    editors = ("/rules", "/rules/new", f"/rules/{made['id']}")
+    for path in (*editors, "/audit", "/audit?actor=nobody", "/system", "/nothing"):
         page.goto(f"{service.url}{path}")
         admin.assert_accessible()
         for width in (360, 2560):
