@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -76,7 +77,12 @@ def compare(service: Service, world: World, listeners: int, seconds: float) -> N
     watched = watch(service, world)
     alone = used(service, world, lambda: time.sleep(seconds), seconds)
     costs = {}
-    for name, open_ in (("ChanSpy()", chan_spy), ("a phone", phones), ("a page", pages)):
+    for name, open_ in (
+        ("ChanSpy()", chan_spy),
+        ("a phone", phones),
+        ("a page", pages),
+        ("a page with levels", partial(pages, levels=True)),
+    ):
         close = open_(watched, listeners)
         time.sleep(SETTLES_S)
         now = used(service, world, lambda: time.sleep(seconds), seconds)
@@ -123,14 +129,14 @@ def phones(watched: Watched, listeners: int) -> Callable[[], None]:
     return lambda: end(watched.service, ids)
 
 
-def pages(watched: Watched, listeners: int) -> Callable[[], None]:
-    """Clients that take what a page would."""
+def pages(watched: Watched, listeners: int, *, levels: bool = False) -> Callable[[], None]:
+    """Clients that take what a page would, and are told how loud each side is, if they want to."""
     ids, urls = ask_for_pages(watched, listeners)
     loop = asyncio.new_event_loop()
     counts = [0] * listeners
     threading.Thread(target=loop.run_forever, daemon=True).start()
     for place, url in enumerate(urls):
-        asyncio.run_coroutine_threadsafe(count(url, counts, place), loop)
+        asyncio.run_coroutine_threadsafe(count(url, counts, place, levels=levels), loop)
     until(lambda: all(counts), 20)
 
     def close() -> None:
@@ -148,9 +154,11 @@ def ask_for_pages(watched: Watched, number: int) -> tuple[list[str], list[str]]:
     return [spy["id"] for spy in spies], [spy["audio_url"] for spy in spies]
 
 
-async def count(url: str, counts: list[int], place: int) -> None:
+async def count(url: str, counts: list[int], place: int, *, levels: bool = False) -> None:
     """Count the frames that come."""
     async with connect(url, compression=None, proxy=None) as connection:
+        if levels:
+            await connection.send('{"type": "levels"}')
         async for message in connection:
             counts[place] += isinstance(message, bytes)
 
