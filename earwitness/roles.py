@@ -40,8 +40,9 @@ def watch(config: Config) -> None:
 def work(config: Config) -> None:
     """Finish recordings, and tell webhooks."""
     with until_signal():
-        from recorder import tasks  # noqa: F401  # registers the jobs
+        from recorder import deliveries, tasks  # noqa: F401  # tasks: registers the jobs
         from storage import jobs
+        from storage.catalogue import webhooks
 
         parts = Parts(config)
         retrying(parts.catalogue.migrate)
@@ -50,9 +51,11 @@ def work(config: Config) -> None:
             "finisher": parts.finisher,
             "bulks": parts.bulks,
             "catalogue": parts.catalogue,
+            "deliverer": parts.deliverer,
         }
-        with parts.deliver():
-            retrying(lambda: jobs.run_worker(parts.database_url, context, concurrency=2))
+        queues = {"default": 2, webhooks.QUEUE: 8}
+        with deliveries.looking(parts.catalogue):
+            retrying(lambda: jobs.run_worker(parts.database_url, context, queues))
 
 
 def api(config: Config) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from recorder.bulk import Bulks
     from recorder.capture import Capture
     from recorder.decisions import RuleBook
-    from recorder.deliveries import Deliveries
+    from recorder.deliveries import Deliverer
     from recorder.demand import Wish
     from recorder.finish import Finisher
     from recorder.spy.spies import Spies
@@ -155,13 +155,14 @@ class Parts:
 
         return Bulks(self.catalogue, self.objects, self.spool / "exports")
 
-    def deliver(self) -> "Deliveries":
-        """Begin to tell webhooks of events."""
-        from recorder.deliveries import Deliveries
+    @cached_property
+    def deliverer(self) -> "Deliverer":
+        """What workers do to tell webhooks."""
+        from recorder.deliveries import Deliverer
         from recorder.webhooks import Sender
 
         allowed = self.config.webhooks.allow_private_addresses
-        return Deliveries(self.catalogue, lambda: Sender(allow_private_addresses=allowed))
+        return Deliverer(self.catalogue, lambda: Sender(allow_private_addresses=allowed))
 
     @property
     def spool(self) -> Path:

@@ -1,14 +1,12 @@
 """Webhooks are told of events: each in their order, and none waits for another.
 
-Every worker looks, whenever something happens and every second, for webhooks that are due, and
-takes a turn with each in a thread; a lock of PostgreSQL makes it one turn at a time, and goes with
-whoever holds it. How far a webhook is, and when it is tried again, stands in its row: so whoever
-comes after a worker that was killed sends at worst one event again.
-
-These are not jobs of the queue: a receiver that takes its time must not keep one of the few
-workers from finishing recordings.
+A turn with one webhook is a job. How far the webhook is, and when it is tried again, stands in its
+row: so whoever comes after a worker that was killed sends at worst one event again. The jobs are
+asked for by every worker, which looks, whenever something happens and every second, for webhooks
+that are behind and have none.
 """
 
+import contextlib
 import random
 import threading
 import time
@@ -18,7 +16,15 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 
+from recorder.retry import backoff_s
 from recorder.webhooks import Reply, Sender, Verdict, changes_of, is_wanted, judge
 from storage.catalogue import events, webhooks
 from storage.catalogue.engine import Catalogue
@@ -28,17 +34,76 @@ from storage.records import EventRecord, WebhookRecord
 
 log = structlog.get_logger()
 
-AT_ONCE = 8
 READ_AT_ONCE = 100
+# Then it is the turn of one that waits.
 TURN_S = 30.0
 LOOK_EVERY_S = 1.0
 # What comes sooner goes along with the next look.
 AT_MOST_EVERY_S = 0.2
-AFTER_A_DEFECT_S = 60.0
 
 
-class Deliveries:
-    """Delivers, in threads, from its making to `close`; use it as a context."""
+# Who is behind
+
+
+@contextlib.contextmanager
+def looking(catalogue: Catalogue) -> Iterator[None]:
+    """Ask for jobs, in a thread, for the length of the block."""
+    closed = threading.Event()
+    thread = threading.Thread(target=_look, args=(catalogue, closed), name="webhooks", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        closed.set()
+        thread.join(timeout=2)
+
+
+def _look(catalogue: Catalogue, closed: threading.Event) -> None:
+    persist = Retrying(
+        wait=wait_random_exponential(multiplier=0.5, max=10),
+        sleep=sleep_using_event(closed),
+        stop=stop_when_event_set(closed),
+        before_sleep=_tell_defect,
+        retry_error_callback=lambda _: None,
+    )
+    seen = 0
+    with Notifications(catalogue) as notifications:
+        while not closed.is_set():
+            persist(_defer_due, catalogue)
+            seen = notifications.wait(seen, timeout_s=LOOK_EVERY_S)
+            closed.wait(AT_MOST_EVERY_S)
+
+
+def _defer_due(catalogue: Catalogue) -> None:
+    with catalogue.begin() as tx:
+        webhooks.defer_due(tx, datetime.now(UTC))
+
+
+def _tell_defect(state: RetryCallState) -> None:
+    """Once; that PostgreSQL is away the worker tells."""
+    error = state.outcome.exception() if state.outcome else None
+    if state.attempt_number == 1 and not isinstance(error, CatalogueUnavailable):
+        log.error("webhook.broken", exc_info=error)
+
+
+# A turn
+
+
+class Postponed(Exception):
+    """The next event is to be sent in `wait_s` seconds."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"again in {wait_s:.1f} s")
+        self.wait_s = wait_s
+
+
+def wait_after(error: BaseException, attempts: int) -> float:
+    """Seconds until the job of a webhook is run again: it is never given up."""
+    return error.wait_s if isinstance(error, Postponed) else backoff_s(attempts)
+
+
+class Deliverer:
+    """Takes the turns."""
 
     def __init__(
         self,
@@ -49,74 +114,48 @@ class Deliveries:
         self._catalogue = catalogue
         self._make_sender = make_sender
         self._uniform = uniform
-        self._closed = threading.Event()
-        self._turns: dict[UUID, threading.Thread] = {}
-        self._thread = threading.Thread(target=self._follow, name="deliveries", daemon=True)
-        self._thread.start()
 
-    def __enter__(self) -> "Deliveries":
-        return self
+    def take_turn(self, webhook_id: UUID, is_ending: Callable[[], bool]) -> None:
+        """Send what one webhook has not been told, as far as time allows.
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        Raises Postponed where that is to go on later.
+        """
+        ends_at = time.monotonic() + TURN_S
 
-    def close(self) -> None:
-        """Begin no more; what is being sent may be sent again by another worker."""
-        self._closed.set()
-        self._thread.join(timeout=2)
+        def may_go_on() -> bool:
+            return not is_ending() and time.monotonic() < ends_at
 
-    def _follow(self) -> None:
-        seen = 0
-        with Notifications(self._catalogue) as notifications:
-            while not self._closed.is_set():
-                self._watched(self._begin_turns)
-                seen = notifications.wait(seen, timeout_s=LOOK_EVERY_S)
-                self._closed.wait(AT_MOST_EVERY_S)
-
-    def _begin_turns(self) -> None:
-        with self._catalogue.begin() as tx:
-            due = webhooks.list_due(tx, datetime.now(UTC))
-        self._turns = {id_: one for id_, one in self._turns.items() if one.is_alive()}
-        waiting = [one.id for one in due if one.id not in self._turns]
-        for id_ in waiting[: AT_ONCE - len(self._turns)]:
-            turn = threading.Thread(target=self._watched, args=(self._turn, id_), daemon=True)
-            self._turns[id_] = turn
-            turn.start()
-
-    def _watched(self, act: Callable[..., None], *arguments: UUID) -> None:
-        """A defect is told, and not repeated at once; that PostgreSQL is away the worker tells."""
         try:
-            act(*arguments)
-        except (CatalogueUnavailable, NoSuchWebhook):
-            return
-        except Exception:
-            log.exception("webhook.broken", webhook=[str(one) for one in arguments])
-            self._closed.wait(AFTER_A_DEFECT_S)
-
-    def _turn(self, webhook_id: UUID) -> None:
-        with self._catalogue.try_lock(f"webhook {webhook_id}") as lock:
-            if lock is None:
-                return
-            ends_at = time.monotonic() + TURN_S
             with self._make_sender() as sender:
-                while self._deliver_some(webhook_id, sender, ends_at):
+                while self._deliver_some(webhook_id, sender, may_go_on):
                     pass
+        except NoSuchWebhook:
+            return  # it was removed
+        except (CatalogueUnavailable, Postponed):
+            raise
+        except Exception:
+            log.exception("webhook.broken", webhook=str(webhook_id))
+            raise
 
-    def _deliver_some(self, webhook_id: UUID, sender: Sender, ends_at: float) -> bool:
+    def _deliver_some(
+        self, webhook_id: UUID, sender: Sender, may_go_on: Callable[[], bool]
+    ) -> bool:
         """Send the next events; whether there may be more that can be sent now."""
         with self._catalogue.begin() as tx:
             webhook = webhooks.get_webhook(tx, webhook_id)
             secret = webhooks.get_secret(tx, webhook_id)
             found = events.list_events(tx, webhook.after, READ_AT_ONCE)
-        if webhook.gone or (webhook.retry_at and webhook.retry_at > datetime.now(UTC)):
+        if webhook.gone:
             return False
+        _require_due(webhook)
         for event, passed in _steps(webhook, found):
-            if self._closed.is_set() or time.monotonic() > ends_at:
+            if not may_go_on():
                 return False
             reply = sender.send(webhook.url, secret, event)
             changed = self._note(webhook, event, reply, passed)
-            if changed is None or changed.gone or changed.retry_at is not None:
+            if changed is None or changed.gone:
                 return False
+            _require_due(changed)
             webhook = changed
         if found:
             self._change(webhook, {"after": found[-1].id})
@@ -136,6 +175,13 @@ class Deliveries:
     def _change(self, webhook: WebhookRecord, changes: Mapping[str, Any]) -> WebhookRecord | None:
         with self._catalogue.begin() as tx:
             return webhooks.change_webhook(tx, webhook, changes)
+
+
+def _require_due(webhook: WebhookRecord) -> None:
+    """Raises Postponed where it is to be told later."""
+    wait_s = (webhook.retry_at - datetime.now(UTC)).total_seconds() if webhook.retry_at else 0.0
+    if wait_s > 0:
+        raise Postponed(wait_s)
 
 
 def _steps(

@@ -1,4 +1,4 @@
-"""The jobs that workers run; each names a recording, and is safe to run again."""
+"""The jobs that workers run; each names what it is about, and is safe to run again."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,6 +9,7 @@ import structlog
 
 import recorder.bulk
 from recorder.bulk import Bulks
+from recorder.deliveries import Deliverer, wait_after
 from recorder.finish import Finisher
 from recorder.retry import next_wait_s, reason_for
 from storage import jobs
@@ -45,6 +46,13 @@ def bulk(context: jobs.JobContext, bulk_id: str) -> None:
     """One thing is done to many recordings."""
     bulks: Bulks = context.additional_context["bulks"]
     _attempt(context, bulk_id, bulks.work, bulks.fail, reason_of=recorder.bulk.reason_for)
+
+
+@jobs.app.task(name="deliver", pass_context=True, retry=jobs.RetryBy(wait_after))
+def deliver(context: jobs.JobContext, webhook_id: str) -> None:
+    """One webhook is told of what has happened."""
+    deliverer: Deliverer = context.additional_context["deliverer"]
+    deliverer.take_turn(UUID(webhook_id), context.should_abort)
 
 
 @jobs.app.periodic(cron="41 * * * *")  # hourly

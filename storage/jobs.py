@@ -9,7 +9,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,19 +26,38 @@ from procrastinate import (
 )
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from storage.errors import CatalogueUnavailable
 
-__all__ = ["HEARTBEAT_S", "JobContext", "RetryBy", "app", "defer", "retry_stalled", "run_worker"]
+__all__ = [
+    "HEARTBEAT_S",
+    "JobContext",
+    "RetryBy",
+    "app",
+    "defer",
+    "defer_once",
+    "hurry",
+    "retry_stalled",
+    "run_worker",
+]
 
 HEARTBEAT_S = 3.0
 STALLED_AFTER_S = 12.0
 CONNECTED_WITHIN_S = 10.0
+# Nothing wakes a worker when the time of a job has come that is tried again.
+LOOK_EVERY_S = 1.0
+# Then a job is told, which ends if it can.
+ASKED_TO_END_AFTER_S = 0.5
 END_WITHIN_S = 6.0
+# For what the libraries look up in threads.
+SPARE_THREADS = 2
 
-# Tasks register here; jobs are only ever deferred on a connection that is handed over.
+# Tasks register here.
 app = App(connector=SyncPsycopgConnector())
+# Jobs are only ever deferred on a connection that is handed over, by a worker's own threads, too:
+# `app` has the worker's connections then, which are no use in a thread.
+_deferring = App(connector=SyncPsycopgConnector())
 
 
 class RetryBy(BaseRetryStrategy):
@@ -54,22 +74,46 @@ class RetryBy(BaseRetryStrategy):
         return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=wait_s))
 
 
-def defer(tx: Connection, task: str, *, lock: str, **arguments: Any) -> None:
+def defer(
+    tx: Connection, task: str, *, lock: str, queue: str = "default", **arguments: Any
+) -> None:
     """Ask for a job as part of the transaction; jobs of one `lock` never run side by side."""
-    app.configure_task(task, lock=lock, connection=tx.connection.driver_connection).defer(
+    connection = tx.connection.driver_connection
+    _deferring.configure_task(task, lock=lock, queue=queue, connection=connection).defer(
         **arguments
     )
 
 
-def run_worker(url: str, context: Mapping[str, Any], *, concurrency: int) -> None:
+def defer_once(tx: Connection, task: str, *, lock: str, queue: str, **arguments: Any) -> None:
+    """As `defer`, unless a job of this lock waits or runs already."""
+    # Whoever else asks now waits for the end of our transaction, and then sees the job.
+    mutex = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+    tx.execute(mutex, {"name": f"earwitness defer {task}"})
+    jobs = "FROM procrastinate_jobs WHERE lock = :lock AND status IN ('todo', 'doing')"
+    if not tx.scalar(text(f"SELECT EXISTS (SELECT {jobs})"), {"lock": lock}):  # all ours
+        defer(tx, task, lock=lock, queue=queue, **arguments)
+
+
+def hurry(tx: Connection, lock: str) -> None:
+    """The jobs of this lock that wait for their time wait no longer."""
+    due = "UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE lock = :lock AND status = 'todo'"
+    tx.execute(text(due), {"lock": lock})
+
+
+def run_worker(url: str, context: Mapping[str, Any], queues: Mapping[str, int]) -> None:
     """Run jobs until SIGTERM; raises CatalogueUnavailable once PostgreSQL goes away.
 
+    `queues` says how many jobs of each queue run side by side: none takes the place of another's.
     A job cannot be interrupted: the process ends, with status 0, where one is still running 6 s
     after the signal, and the job is left to another worker.
     """
     _tell_lost_connections_once()
 
     async def run() -> None:
+        # Jobs run in the loop's threads, of which there are too few by default. A thread is made
+        # when a job wants one and none is idle.
+        threads = ThreadPoolExecutor(sum(queues.values()) + SPARE_THREADS, "jobs")
+        asyncio.get_running_loop().set_default_executor(threads)
         connector = PsycopgConnector(
             conninfo=url, min_size=1, max_size=4, timeout=CONNECTED_WITHIN_S
         )
@@ -77,13 +121,17 @@ def run_worker(url: str, context: Mapping[str, Any], *, concurrency: int) -> Non
             async with worker_app.open_async():
                 await _until_signal(
                     worker_app.run_worker_async(
+                        queues=[queue],
                         concurrency=concurrency,
                         additional_context={**context, "job_manager": worker_app.job_manager},
                         delete_jobs="successful",
                         install_signal_handlers=False,
+                        fetch_job_polling_interval=LOOK_EVERY_S,
+                        shutdown_graceful_timeout=ASKED_TO_END_AFTER_S,
                         update_heartbeat_interval=HEARTBEAT_S,
                         stalled_worker_timeout=STALLED_AFTER_S,
                     )
+                    for queue, concurrency in queues.items()
                 )
 
     try:
@@ -110,22 +158,24 @@ def _is_no_lost_connection(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], ConnectorException))
 
 
-async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
-    """Run a worker until a signal comes; one that ends before has lost its connection."""
-    worker = asyncio.ensure_future(work)
+async def _until_signal(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run workers until a signal comes; one that ends before has lost its connection."""
+    workers = [asyncio.ensure_future(one) for one in work]
     ending = asyncio.Event()
     with _signals_call(ending.set):
         signalled = asyncio.ensure_future(ending.wait())
-        await asyncio.wait({worker, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({*workers, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        if ending.is_set():
+            last = threading.Timer(END_WITHIN_S, os._exit, (0,))
+            last.daemon = True
+            last.start()
+        for one in (*workers, signalled):
+            one.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
         if not ending.is_set():
-            signalled.cancel()
-            await worker
+            for one in done:
+                await one
             raise CatalogueUnavailable("PostgreSQL: the job queue: the connection is lost")
-        last = threading.Timer(END_WITHIN_S, os._exit, (0,))
-        last.daemon = True
-        last.start()
-        worker.cancel()
-        await asyncio.wait({worker})
 
 
 @contextmanager

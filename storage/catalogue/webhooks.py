@@ -11,12 +11,15 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, update
 from uuid_utils.compat import uuid7
 
+from storage import jobs
 from storage.catalogue import events
 from storage.errors import NoSuchWebhook
 from storage.records import WebhookRecord, shallow
 from storage.schema import webhook
 
 PREFIX = "whsec_"
+# Jobs that wait for receivers have a queue of their own, and keep no others waiting.
+QUEUE = "webhooks"
 _COLUMNS = [webhook.c[field.name] for field in fields(WebhookRecord)]
 
 
@@ -66,6 +69,19 @@ def list_due(tx: Connection, now: datetime) -> tuple[WebhookRecord, ...]:
     since = func.coalesce(webhook.c.retry_at, webhook.c.last_delivered_at, webhook.c.created_at)
     found = (_record(row) for row in tx.execute(query.order_by(since)).mappings())
     return tuple(one for one in found if one.lost or events.parse_event_id(one.after) < newest)
+
+
+def defer_due(tx: Connection, now: datetime) -> None:
+    """Ask for a turn with each that is due, unless one is coming anyway."""
+    for one in list_due(tx, now):
+        id_ = str(one.id)
+        jobs.defer_once(tx, "deliver", lock=id_, queue=QUEUE, webhook_id=id_)
+
+
+def hurry_webhook(tx: Connection, known: WebhookRecord) -> None:
+    """What it still has to be told waits no longer."""
+    change_webhook(tx, known, {"retry_at": None})
+    jobs.hurry(tx, str(known.id))
 
 
 def change_webhook(

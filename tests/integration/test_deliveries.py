@@ -1,5 +1,6 @@
 """Webhooks: who is told what, in which order, and what happens when the receiver is not well."""
 
+import json
 import os
 import signal
 import subprocess
@@ -19,20 +20,21 @@ from uuid import UUID, uuid4
 import pytest
 from api_client import ApiClient
 from conftest import TokenMaker
+from sqlalchemy import text
 from standardwebhooks import Webhook
 
 from api.parts import EXTENSION
 from lab.waiting import until
-from recorder import deliveries as deliveries_module
 from recorder import tasks
-from recorder.deliveries import Deliveries
-from recorder.webhooks import Reply, Sender
+from recorder.webhooks import Sender
+from storage import jobs
 from storage.catalogue import events, webhooks
 from storage.catalogue.engine import Catalogue
-from storage.records import EventRecord
 from tests.service import REPOSITORY
 
 PATIENCE_S = 20.0
+# A worker is taken for dead after 12 s; every 5 s somebody looks.
+PUT_BACK_WITHIN_S = 40.0
 Answer = tuple[int, dict[str, str]]
 
 
@@ -134,6 +136,12 @@ class Made:
             found = webhooks.get_webhook(tx, UUID(self.id))
             return not events.list_events(tx, found.after, 1)
 
+    def list_jobs(self, catalogue: Catalogue) -> list[str]:
+        """The states of its jobs."""
+        query = text("SELECT status::text FROM procrastinate_jobs WHERE lock = :id")
+        with catalogue.begin() as tx:
+            return list(tx.scalars(query, {"id": self.id}))
+
 
 Make = Callable[..., Made]
 
@@ -154,20 +162,51 @@ def make(client: ApiClient) -> Iterator[Make]:
         client.delete(f"/api/v1/webhooks/{one.id}")
 
 
+# A worker that hardly waits before it tries again; one address brings a defect to light.
+WORKER = """
+import json, sys
+from recorder import deliveries, tasks
+from recorder.webhooks import Sender
+from storage import jobs
+from storage.catalogue.engine import Catalogue
+url, to_private, broken = json.loads(sys.argv[1])
+jobs.LOOK_EVERY_S = deliveries.LOOK_EVERY_S = 0.05
+class Broken(Sender):
+    def send(self, url, secret, event):
+        if url == broken:
+            raise LookupError("a defect")
+        return super().send(url, secret, event)
+catalogue = Catalogue(url)
+make_sender = lambda: Broken(allow_private_addresses=to_private)
+deliverer = deliveries.Deliverer(catalogue, make_sender, uniform=lambda low, high: 0.02)
+@jobs.app.task(name="mark")
+def mark(path):
+    open(path, "w").close()
+with deliveries.looking(catalogue):
+    context = {"deliverer": deliverer, "catalogue": catalogue}
+    jobs.run_worker(url, context, {"default": 2, "webhooks": 8})
+"""
+
+
 @contextmanager
-def delivering(catalogue: Catalogue, *, to_private: bool = True) -> Iterator[Deliveries]:
-    """What a worker does, with hardly a wait before it tries again."""
-    make_sender = partial(Sender, allow_private_addresses=to_private)
-    with Deliveries(catalogue, make_sender, uniform=lambda low, high: 0.02) as deliveries:
-        yield deliveries
+def working(url: str, *, to_private: bool = True, broken: str = "") -> Iterator[None]:
+    """A worker, until it is told to end."""
+    command = [sys.executable, "-c", WORKER, json.dumps([url, to_private, broken])]
+    worker = subprocess.Popen(command, cwd=REPOSITORY)
+    try:
+        yield
+        worker.terminate()
+        assert worker.wait(PATIENCE_S) == 0
+    finally:
+        worker.kill()
+        worker.wait(5)
 
 
 @pytest.fixture
-def worker(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deliveries]:
-    """A worker that looks often."""
-    monkeypatch.setattr(deliveries_module, "LOOK_EVERY_S", 0.05)
-    with delivering(catalogue) as deliveries:
-        yield deliveries
+def worker(database_url: str) -> Iterator[None]:
+    """One that is there for the length of a test."""
+    with working(database_url):
+        yield
 
 
 def happen(catalogue: Catalogue, *types: str) -> list[str]:
@@ -289,7 +328,7 @@ def test_a_test(
 
 
 def test_a_private_address_is_refused(
-    client: ApiClient, catalogue: Catalogue, make: Make, receiver: Receiver
+    client: ApiClient, catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
 ) -> None:
     """Neither a test nor an event goes to our own machine, unless that is configured."""
     made = make(receiver)
@@ -297,19 +336,21 @@ def test_a_private_address_is_refused(
     assert (tested["delivered"], tested["status"]) == (False, None)
     assert tested["told"].startswith("its address is private")
     happen(catalogue, "call.ended")
-    with delivering(catalogue, to_private=False):
+    with working(database_url, to_private=False):
         until(lambda: made.listed["failing_since"] is not None, PATIENCE_S)
     assert made.listed["last_error"].startswith("its address is private")
     assert receiver.requests == []
 
 
-def test_a_redirect_is_not_followed(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
+def test_a_redirect_is_not_followed(
+    catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
+) -> None:
     """Where a receiver sends us on to is not asked."""
     with listening() as other:
         receiver.answers = lambda request, n: (307, {"Location": other.url})
         made = make(receiver)
         happen(catalogue, "call.ended")
-        with delivering(catalogue):
+        with working(database_url):
             until(lambda: made.listed["last_error"] == "HTTP 307", PATIENCE_S)
         assert other.requests == []
 
@@ -318,7 +359,7 @@ def test_a_redirect_is_not_followed(catalogue: Catalogue, make: Make, receiver: 
 
 
 def test_what_happens_is_told_in_order(
-    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+    catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
     """Of the types that are wanted, each once, as the event stream has them, signed."""
     happen(catalogue, "call.up")  # before there was a webhook
@@ -342,42 +383,47 @@ def test_what_happens_is_told_in_order(
 SKIPPED = {"call.up", "spy.live"}
 
 
-def test_a_connection_is_used_again(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
+def test_a_connection_is_used_again(
+    catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
+) -> None:
     """Many events that wait go over one, whatever a receiver says besides."""
     receiver.answers = lambda request, n: (200 if n % 2 else 204, {})
     made = make(receiver)
     names = happen(catalogue, *["call.up"] * 50)
-    with delivering(catalogue):
+    with working(database_url):
         until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
     assert names_of(receiver.verified(made.secret)) == names
     assert receiver.connections == 1
 
 
 def test_a_body_that_breaks_off_does_not_matter(
-    catalogue: Catalogue, make: Make, receiver: Receiver
+    catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
 ) -> None:
     """What counts is the status."""
     promised = {"Content-Length": "100", "Content-Encoding": "gzip", "Connection": "close"}
     receiver.answers = lambda request, n: (200, promised)
     made = make(receiver)
     names = happen(catalogue, *["call.up"] * 3)
-    with delivering(catalogue):
+    with working(database_url):
         until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
     assert names_of(receiver.verified(made.secret)) == names
 
 
-def test_many_workers_tell_it_once(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
+def test_many_workers_tell_it_once(
+    catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
+) -> None:
     """Workers take turns: no event comes twice or out of order."""
     made = make(receiver)
-    with delivering(catalogue), delivering(catalogue), delivering(catalogue):
+    with working(database_url), working(database_url), working(database_url):
         names = [name for _ in range(20) for name in happen(catalogue, *["call.up"] * 5)]
         until(lambda: len(receiver.requests) >= len(names), PATIENCE_S)
         until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+        until(lambda: made.list_jobs(catalogue) == [], PATIENCE_S)
     assert names_of(receiver.verified(made.secret)) == names
 
 
 def test_a_receiver_that_fails_is_told_later(
-    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+    catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
     """What it cannot take now it gets later, in order; the list says since when, and why."""
     ill = threading.Event()
@@ -390,6 +436,7 @@ def test_a_receiver_that_fails_is_told_later(
     assert listed["failing_since"] is not None
     assert (listed["last_error"], listed["last_delivered_at"]) == ("HTTP 500", None)
     assert len({one.id for one in receiver.requests}) == 1
+    assert len(made.list_jobs(catalogue)) == 1
     failures = len(receiver.requests)
     ill.clear()
     until(lambda: made.listed["failing_since"] is None, PATIENCE_S)
@@ -400,7 +447,7 @@ def test_a_receiver_that_fails_is_told_later(
 
 
 def test_one_does_not_wait_for_another(
-    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+    catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
     """While one receiver does not answer at all, the other is told."""
     answer = threading.Event()
@@ -416,34 +463,44 @@ def test_one_does_not_wait_for_another(
         assert names_of(silent.verified(slow.secret)) == names
 
 
-class Broken(Sender):
-    """Has a defect that one address brings to light."""
+def test_receivers_that_do_not_answer_keep_no_job_waiting(
+    catalogue: Catalogue, worker: None, make: Make, receiver: Receiver, tmp_path: Path
+) -> None:
+    """As many as are told side by side hang, and recordings are finished all the same."""
+    answer = threading.Event()
+    receiver.answers = lambda request, n: (200 if answer.wait(PATIENCE_S) else 500, {})
+    silent = [make(receiver) for _ in range(8)]
+    happen(catalogue, "call.up")
+    until(lambda: len(receiver.requests) == len(silent), PATIENCE_S)
+    done = [tmp_path / str(n) for n in range(4)]
+    with catalogue.begin() as tx:
+        for path in done:
+            jobs.defer(tx, "mark", lock=path.name, path=str(path))
+    until(lambda: all(path.exists() for path in done), PATIENCE_S)
+    assert len(receiver.requests) == len(silent)
+    answer.set()
+    until(lambda: all(one.is_up_to_date(catalogue) for one in silent), PATIENCE_S)
 
-    def __init__(self, url: str) -> None:
-        super().__init__(allow_private_addresses=True)
-        self._url = url
 
-    def send(self, url: str, secret: str, event: EventRecord) -> Reply:
-        """Send it, unless it goes there."""
-        if url == self._url:
-            raise LookupError("a defect")
-        return super().send(url, secret, event)
-
-
-def test_a_defect_is_no_end(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
+def test_a_defect_is_no_end(
+    catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
+) -> None:
     """What breaks the delivery to one holds up no other."""
     with listening() as other:
-        make(receiver)
-        made = make(other)
-        with Deliveries(catalogue, lambda: Broken(receiver.url)):
+        broken, made = make(receiver), make(other)
+        with working(database_url, broken=receiver.url):
             for _ in range(3):
                 happen(catalogue, "call.up")
                 until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
         assert len(other.requests) == 3
+        assert broken.list_jobs(catalogue) == ["todo"]
+        with working(database_url):
+            until(lambda: broken.is_up_to_date(catalogue), PATIENCE_S)
+        assert len(receiver.requests) == 3
 
 
 def test_what_is_refused_is_left_out(
-    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+    catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
     """An event that is refused five times is counted; the next ones come."""
     made = make(receiver)
@@ -458,7 +515,7 @@ def test_what_is_refused_is_left_out(
 
 
 def test_a_receiver_that_has_gone(
-    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+    catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
     """After 410 nothing more is sent to it; others are told on."""
     gone = make(receiver)
@@ -474,28 +531,32 @@ def test_a_receiver_that_has_gone(
 
 
 def test_a_test_that_arrives_ends_the_wait(
-    client: ApiClient,
     catalogue: Catalogue,
+    worker: None,
     make: Make,
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Who has mended a receiver need not wait for the next attempt."""
-    allow_private(client, monkeypatch)
     receiver.answers = lambda request, n: (503, {"Retry-After": "3000"} if n == 1 else {})
     made = make(receiver)
+    allow_private(made.client, monkeypatch)
     happen(catalogue, "call.up")
-    with delivering(catalogue):
-        until(lambda: made.listed["retry_at"] is not None, PATIENCE_S)
-        retry_at = datetime.fromisoformat(made.listed["retry_at"])
-        assert retry_at > datetime.now(UTC) + timedelta(minutes=45)
-        receiver.answers = lambda request, n: (200, {})
-        assert client.post(f"/api/v1/webhooks/{made.id}/test").json["delivered"]
-        until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    until(lambda: made.listed["retry_at"] is not None, PATIENCE_S)
+    retry_at = datetime.fromisoformat(made.listed["retry_at"])
+    assert retry_at > datetime.now(UTC) + timedelta(minutes=45)
+    until(lambda: made.list_jobs(catalogue) == ["todo"], PATIENCE_S)
+    receiver.answers = lambda request, n: (200, {})
+    assert made.client.post(f"/api/v1/webhooks/{made.id}/test").json["delivered"]
+    until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
 
 
 def test_what_was_lost_is_said(
-    catalogue: Catalogue, make: Make, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    catalogue: Catalogue,
+    database_url: str,
+    make: Make,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Who could not be told before the events were dropped is told that, and goes on after."""
     made = make(receiver, "call.*")
@@ -503,7 +564,7 @@ def test_what_was_lost_is_said(
         fine = make(healthy, "call.*")
         receiver.answers = lambda request, n: (500, {})
         happen(catalogue, "call.ringing")
-        with delivering(catalogue):
+        with working(database_url):
             until(lambda: made.listed["attempts"] > 0, PATIENCE_S)
             until(lambda: fine.is_up_to_date(catalogue), PATIENCE_S)
         monkeypatch.setattr(tasks, "EVENTS_KEPT_FOR", timedelta(seconds=-1))
@@ -511,7 +572,7 @@ def test_what_was_lost_is_said(
         receiver.requests.clear()
         receiver.answers = lambda request, n: (200, {})
         names = happen(catalogue, "call.up", "call.ended")
-        with delivering(catalogue):
+        with working(database_url):
             until(lambda: len(receiver.requests) == 3, PATIENCE_S)
             until(lambda: len(healthy.requests) == 3, PATIENCE_S)
         told = receiver.verified(made.secret)
@@ -521,7 +582,7 @@ def test_what_was_lost_is_said(
 
 
 def test_a_webhook_that_is_removed_meanwhile(
-    catalogue: Catalogue, worker: Deliveries, make: Make, receiver: Receiver
+    catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
     """What was being sent is sent, and nothing after."""
     sending, removed = threading.Event(), threading.Event()
@@ -540,7 +601,26 @@ def test_a_webhook_that_is_removed_meanwhile(
         make(other)
         happen(catalogue, "call.up")
         until(lambda: len(other.requests) == 1, PATIENCE_S)
+    until(lambda: made.list_jobs(catalogue) == [], PATIENCE_S)
     assert len(receiver.requests) == 1
+
+
+def test_a_worker_that_is_told_to_end(
+    catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
+) -> None:
+    """It sends what it is sending, and no more; another goes on, and nothing comes twice."""
+    ended = threading.Event()
+    receiver.answers = lambda request, n: (200 if ended.wait(0.1) else 204, {})  # slowly at first
+    made = make(receiver)
+    names = happen(catalogue, *["call.up"] * 100)
+    with working(database_url):
+        until(lambda: len(receiver.requests) >= 3, PATIENCE_S)
+    assert len(receiver.requests) < len(names)
+    assert made.list_jobs(catalogue) == []
+    ended.set()
+    with working(database_url):
+        until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    assert names_of(receiver.verified(made.secret)) == names
 
 
 # A worker that is killed
@@ -585,7 +665,7 @@ def test_a_worker_is_killed(
     def answer(request: Request, n: int) -> Answer:
         if n == 3:
             reached.set()
-            killed.wait(PATIENCE_S)
+            killed.wait(PUT_BACK_WITHIN_S)
         return 200, {}
 
     receiver.answers = answer
@@ -595,7 +675,7 @@ def test_a_worker_is_killed(
     assert reached.wait(PATIENCE_S)
     os.kill(first.pid, signal.SIGKILL)
     second = start_work()
-    until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    until(lambda: made.is_up_to_date(catalogue), PUT_BACK_WITHIN_S)
     killed.set()
     assert names_of(receiver.verified(made.secret)) == [*names[:3], names[2], *names[3:]]
     assert receiver.requests[2].id == receiver.requests[3].id

@@ -482,7 +482,7 @@ from storage import jobs
 def sleep(path):
     open(path, "w").close()
     time.sleep(60)
-jobs.run_worker(sys.argv[1], {}, concurrency=1)
+jobs.run_worker(sys.argv[1], {}, {"default": 1})
 """
 
 
