@@ -2,7 +2,7 @@
 
 A turn with one webhook is a job. How far the webhook is, and when it is tried again, stands in its
 row: so whoever comes after a worker that was killed sends at worst one event again. The jobs are
-asked for by every worker, which looks, whenever something happens and every second, for webhooks
+asked for by every worker, which looks, whenever something happens and every 2 s, for webhooks
 that are behind and have none.
 """
 
@@ -11,18 +11,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import structlog
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    sleep_using_event,
-    stop_when_event_set,
-    wait_random_exponential,
-)
+from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from recorder.retry import backoff_s
 from recorder.webhooks import Reply, Sender, Verdict, changes_of, is_wanted, judge
@@ -37,7 +32,8 @@ log = structlog.get_logger()
 READ_AT_ONCE = 100
 # Then it is the turn of one that waits.
 TURN_S = 30.0
-LOOK_EVERY_S = 1.0
+# Something wakes who looks, but not when a transaction ends that hid what happened after it.
+LOOK_EVERY_S = 2.0
 # What comes sooner goes along with the next look.
 AT_MOST_EVERY_S = 0.2
 
@@ -60,11 +56,7 @@ def looking(catalogue: Catalogue) -> Iterator[None]:
 
 def _look(catalogue: Catalogue, closed: threading.Event) -> None:
     persist = Retrying(
-        wait=wait_random_exponential(multiplier=0.5, max=10),
-        sleep=sleep_using_event(closed),
-        stop=stop_when_event_set(closed),
-        before_sleep=_tell_defect,
-        retry_error_callback=lambda _: None,
+        wait=wait_random_exponential(multiplier=0.5, max=10), before_sleep=_tell_defect
     )
     seen = 0
     with Notifications(catalogue) as notifications:
@@ -102,18 +94,13 @@ def wait_after(error: BaseException, attempts: int) -> float:
     return error.wait_s if isinstance(error, Postponed) else backoff_s(attempts)
 
 
+@dataclass(frozen=True)
 class Deliverer:
     """Takes the turns."""
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        make_sender: Callable[[], Sender],
-        uniform: Callable[[float, float], float] = random.uniform,
-    ) -> None:
-        self._catalogue = catalogue
-        self._make_sender = make_sender
-        self._uniform = uniform
+    catalogue: Catalogue
+    make_sender: Callable[[], Sender]
+    uniform: Callable[[float, float], float] = random.uniform
 
     def take_turn(self, webhook_id: UUID, is_ending: Callable[[], bool]) -> None:
         """Send what one webhook has not been told, as far as time allows.
@@ -126,8 +113,8 @@ class Deliverer:
             return not is_ending() and time.monotonic() < ends_at
 
         try:
-            with self._make_sender() as sender:
-                while self._deliver_some(webhook_id, sender, may_go_on):
+            with self.make_sender() as sender:
+                while may_go_on() and self._deliver_some(webhook_id, sender, may_go_on):
                     pass
         except NoSuchWebhook:
             return  # it was removed
@@ -141,7 +128,7 @@ class Deliverer:
         self, webhook_id: UUID, sender: Sender, may_go_on: Callable[[], bool]
     ) -> bool:
         """Send the next events; whether there may be more that can be sent now."""
-        with self._catalogue.begin() as tx:
+        with self.catalogue.begin() as tx:
             webhook = webhooks.get_webhook(tx, webhook_id)
             secret = webhooks.get_secret(tx, webhook_id)
             found = events.list_events(tx, webhook.after, READ_AT_ONCE)
@@ -165,7 +152,7 @@ class Deliverer:
         self, webhook: WebhookRecord, event: EventRecord, reply: Reply, passed: Mapping[str, Any]
     ) -> WebhookRecord | None:
         """What came of sending it; the webhook as it is then, None where another was faster."""
-        verdict = judge(webhook, reply, self._uniform)
+        verdict = judge(webhook, reply, self.uniform)
         changes = changes_of(webhook, verdict, reply, datetime.now(UTC), passed)
         changed = self._change(webhook, changes)
         if changed is not None:
@@ -173,7 +160,7 @@ class Deliverer:
         return changed
 
     def _change(self, webhook: WebhookRecord, changes: Mapping[str, Any]) -> WebhookRecord | None:
-        with self._catalogue.begin() as tx:
+        with self.catalogue.begin() as tx:
             return webhooks.change_webhook(tx, webhook, changes)
 
 

@@ -46,7 +46,7 @@ HEARTBEAT_S = 3.0
 STALLED_AFTER_S = 12.0
 CONNECTED_WITHIN_S = 10.0
 # Nothing wakes a worker when the time of a job has come that is tried again.
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 2.0
 # Then a job is told, which ends if it can.
 ASKED_TO_END_AFTER_S = 0.5
 END_WITHIN_S = 6.0
