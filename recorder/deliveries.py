@@ -134,7 +134,8 @@ class Deliverer:
             found = events.list_events(tx, webhook.after, READ_AT_ONCE)
         if webhook.gone:
             return False
-        _require_due(webhook)
+        if _wait_s(webhook) > 0:
+            raise Postponed(_wait_s(webhook))
         for event, passed in _steps(webhook, found):
             if not may_go_on():
                 return False
@@ -142,7 +143,8 @@ class Deliverer:
             changed = self._note(webhook, event, reply, passed)
             if changed is None or changed.gone:
                 return False
-            _require_due(changed)
+            if changed.retry_at is not None:  # though the time may have come already
+                raise Postponed(_wait_s(changed))
             webhook = changed
         if found:
             self._change(webhook, {"after": found[-1].id})
@@ -164,11 +166,10 @@ class Deliverer:
             return webhooks.change_webhook(tx, webhook, changes)
 
 
-def _require_due(webhook: WebhookRecord) -> None:
-    """Raises Postponed where it is to be told later."""
-    wait_s = (webhook.retry_at - datetime.now(UTC)).total_seconds() if webhook.retry_at else 0.0
-    if wait_s > 0:
-        raise Postponed(wait_s)
+def _wait_s(webhook: WebhookRecord) -> float:
+    """Seconds until it may be told of its next event."""
+    now = datetime.now(UTC)
+    return max(0.0, ((webhook.retry_at or now) - now).total_seconds())
 
 
 def _steps(

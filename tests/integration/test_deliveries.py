@@ -162,7 +162,7 @@ def make(client: ApiClient) -> Iterator[Make]:
         client.delete(f"/api/v1/webhooks/{one.id}")
 
 
-# A worker that hardly waits before it tries again; one address brings a defect to light.
+# A worker that does not wait before it tries again; one address brings a defect to light.
 WORKER = """
 import json, sys
 from recorder import deliveries, tasks
@@ -178,7 +178,7 @@ class Broken(Sender):
         return super().send(url, secret, event)
 catalogue = Catalogue(url)
 make_sender = lambda: Broken(allow_private_addresses=to_private)
-deliverer = deliveries.Deliverer(catalogue, make_sender, uniform=lambda low, high: 0.02)
+deliverer = deliveries.Deliverer(catalogue, make_sender, uniform=lambda low, high: 0.0)
 @jobs.app.task(name="mark")
 def mark(path):
     open(path, "w").close()
