@@ -201,6 +201,24 @@ def test_another_team_sees_nothing(
     call.hang_up()
 
 
+def test_an_agent(service: Service, world: World, page: Page) -> None:
+    """An agent follows the own calls as they are, and has no button to hear or record them."""
+    agent = Person(service, page, "agent", name="2001")
+    agent.sign_in()
+    expect(page.get_by_text("Nobody is talking")).to_be_visible()
+    own = next(numbers)
+    calls = [world.inbound(caller=own), world.internal("2002", "2003")]
+    expect(agent.row(own)).to_contain_text("talking")
+    until(lambda: len(service.get("/calls")["items"]) == 2)
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(agent.row(own).get_by_role("button")).to_have_count(0)
+    for call, by in zip(calls, ("customer", "agent"), strict=True):
+        call.hang_up(by)
+    expect(agent.row(own)).to_have_count(0)
+    expect(page.get_by_text("Connection lost")).to_be_hidden()
+    assert agent.faults == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_it(service: Service, world: World, page: Page, scheme: str) -> None:
     """axe finds nothing amiss: the form, the empty page, a call, and the bar while one listens."""
