@@ -220,6 +220,27 @@ def test_export(officer: Person, recorded: tuple[str, str]) -> None:
     assert officer.faults == []
 
 
+def test_tag_and_hold_all_that_is_found(officer: Person, recorded: tuple[str, str]) -> None:
+    """What a search finds gets a tag and a hold, in the background; the list shows both."""
+    page, (_, caller) = officer.page, recorded
+    page.get_by_label("Number").fill(caller)
+    page.get_by_role("button", name="Find").click()
+    for field, text, act in (
+        ("Tags, by commas", "audited", "Tag"),
+        ("Why it is held", "case 12", "Hold"),
+    ):
+        page.get_by_label("All that this search finds").check()
+        page.get_by_label(field).fill(text)
+        page.get_by_role("button", name=act, exact=True).click()
+        expect(page.locator("#bulks > div").first).to_contain_text(act)
+        expect(page.locator("#bulks > div").first).to_contain_text("done")
+    page.reload()
+    expect(officer.row(caller)).to_contain_text("audited")
+    expect(officer.row(caller)).to_contain_text("under hold")
+    officer.assert_accessible()
+    assert officer.faults == []
+
+
 def test_the_bar_stays(service: Service, world: World, page: Page) -> None:
     """Who listens goes on listening while the pages change."""
     person = Person(service, page, "admin")
