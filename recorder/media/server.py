@@ -184,6 +184,8 @@ class Ear(Place):
 
     def show_levels(self) -> None:
         """Measure each side alone, for the pages that want to see it; harmless to repeat."""
+        if self.is_over:
+            return
         for way in names.WAYS:
             if way not in self._gauges or self._gauges[way].is_over:
                 self._gauges[way] = Gauge(self._server, self._pbx, self, way)
@@ -208,6 +210,7 @@ class Ear(Place):
                 if arrears.count(time.monotonic()):
                     await self._renew()
         finally:
+            self.is_over = True  # nothing is measured any more
             if self._showing is not None:
                 self._showing.cancel()
             for gauge in self._gauges.values():

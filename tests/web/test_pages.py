@@ -117,6 +117,30 @@ def test_levels(
     assert admin.faults == []
 
 
+def test_levels_go_along(admin: Person, service: Service, world: World) -> None:
+    """Through a transfer, and after the media server died, both meters move; nothing is left."""
+    watched = watch(service, world)
+    caller = service.get(f"/calls/{watched.call_id}")["caller"]["number"]
+    admin.row(caller).get_by_role("button", name="Listen").click()
+    meters = [admin.page.locator(f"#bar meter[name={name}]") for name in ("customer", "agent")]
+
+    def move() -> bool:
+        for meter in meters:  # what it showed last is no proof
+            meter.evaluate("it => { it.value = 0; }")
+        until(lambda: all(meter.evaluate("it => it.value") > 0.3 for meter in meters))
+        return True
+
+    assert move()
+    watched.call.blind_transfer("2003")
+    admin.assert_sounds((C, AGENT_HZ["2003"]), absent=(A1,))
+    assert move()
+    service.kill_role("media")
+    assert move()
+    admin.page.get_by_role("button", name="Stop listening").click()
+    until(lambda: not parts_left(world))
+    watched.hang_up()
+
+
 def test_recording(admin: Person, service: Service, world: World) -> None:
     """Start, pause, resume and stop, on the row."""
     caller = next(numbers)
