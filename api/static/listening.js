@@ -48,9 +48,7 @@ class Listening {
 
   async begin() {
     const bar = this.#bar;
-    bar.querySelector(".who").textContent = [this.call.caller.number, this.call.agent]
-      .filter(Boolean)
-      .join(" ⇄ ");
+    this.#name(this.call);
     bar.querySelector("[value=listen]").checked = true;
     bar.hidden = false;
     bar.querySelector(".meters").hidden = !this.spy.audio_url;
@@ -58,8 +56,15 @@ class Listening {
     bar.addEventListener("change", ({ target }) => this.#chosen(target), { signal });
     bar.querySelector("[data-end]").addEventListener("click", () => end(), { signal });
     this.#state("connecting");
+    this.#follow();
     if (this.spy.audio_url) await this.#hear();
-    else await this.#follow();
+    else this.#told(this.spy);
+  }
+
+  /** Who is heard: after a transfer somebody else. */
+  #name({ caller, agent }) {
+    const who = [caller.number, agent].filter(Boolean).join(" ⇄ ");
+    this.#bar.querySelector(".who").textContent = who;
   }
 
   async #hear() {
@@ -79,27 +84,38 @@ class Listening {
     this.#draw();
   }
 
-  /** On the phone: events tell how it goes. */
-  async #follow() {
+  /** Events tell who is in the call, and on the phone how it goes. */
+  #follow() {
     const stream = new EventSource("/api/v1/events");
     this.#abort.signal.addEventListener("abort", () => stream.close());
-    for (const one of ["ringing", "live", "switched", "moved", "ended"]) {
-      stream.addEventListener(`spy.${one}`, (event) => {
-        const { data } = JSON.parse(event.data);
-        if (data.id === this.spy.id) this.#told(data);
-      });
+    const take = (type, act) =>
+      stream.addEventListener(type, (event) => act(JSON.parse(event.data).data));
+    for (const one of ["up", "changed"]) {
+      take(`call.${one}`, (call) => call.id === this.spy.call_id && this.#name(call));
     }
-    this.#told(this.spy);
+    if (this.spy.audio_url) return;
+    for (const one of ["ringing", "live", "switched", "moved", "ended"]) {
+      take(`spy.${one}`, (spy) => spy.id === this.spy.id && this.#told(spy));
+    }
   }
 
-  #told({ state, mode, cause }) {
+  async #move(callId) {
+    try {
+      this.#name(await ask("GET", `/calls/${encodeURIComponent(callId)}`));
+    } catch (error) {
+      toast(error.message, { bad: true });
+    }
+  }
+
+  #told({ state, mode, cause, call_id }) {
     if (state === "ended") {
       toast(`${this.#bar.dataset.ended} (${cause})`);
       if (current === this) current = null;
       this.#leave();
       return;
     }
-    this.spy = { ...this.spy, state, mode };
+    if (call_id && call_id !== this.spy.call_id) this.#move(call_id);
+    this.spy = { ...this.spy, state, mode, call_id: call_id ?? this.spy.call_id };
     this.#bar.querySelector(`[value=${mode}]`).checked = true;
     this.#state(state);
   }

@@ -226,6 +226,7 @@ def test_an_announcement_that_the_pbx_lacks(service: Service, world: World) -> N
     """The call is recorded, and it is not said that anybody was told."""
     call, call_id = call_from(service, world, "29")
     recording = service.await_recording(call_id)
+    call.talk_for(1.0)
     call.hang_up()
     service.await_state(recording["id"], ["stored"])
     decision = service.get(f"/calls/{call_id}")["decision"]

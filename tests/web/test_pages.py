@@ -133,6 +133,7 @@ def test_levels_go_along(admin: Person, service: Service, world: World) -> None:
     assert move()
     watched.call.blind_transfer("2003")
     admin.assert_sounds((C, AGENT_HZ["2003"]), absent=(A1,))
+    expect(admin.page.locator("#bar")).to_contain_text(f"{caller} ⇄ 2003")
     assert move()
     service.kill_role("media")
     assert move()
