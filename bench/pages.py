@@ -11,6 +11,7 @@ is told is the CPU of the service's workers and of the browser's page, in parts 
 
 import argparse
 import http.client
+import itertools
 import os
 import statistics
 import sys
@@ -128,8 +129,8 @@ def measure_wall(
     with viewing(port, token, VIEWERS - 1):
         time.sleep(SETTLES_S)
         idle = _measure(page, seconds / 3, lambda: None)
-        before = _written(catalogue)
-        busy = _measure(page, seconds, lambda: change(catalogue, live))
+        before, numbers = _written(catalogue), itertools.count()
+        busy = _measure(page, seconds, lambda: change(catalogue, live, numbers))
         rate = (_written(catalogue) - before) / busy[2]
     for name, (service, tab, _) in {
         "nothing happens": idle,
@@ -163,14 +164,15 @@ def _measure(page: Page, seconds: float, act: object) -> tuple[float, float, flo
     return (_service_cpu_s() - service) / took, (_tab_cpu_s(session) - tab) / took, took
 
 
-def change(catalogue: Catalogue, live: list[CallRecord]) -> None:
-    """So many calls change, spread over a second."""
+def change(catalogue: Catalogue, live: list[CallRecord], numbers: Iterator[int]) -> None:
+    """So many calls change, spread over a second; every call in its turn, each time to another."""
     began = time.monotonic()
-    for n in range(CHANGES_PER_S):
+    for n, number in zip(range(CHANGES_PER_S), numbers, strict=False):
         time.sleep(max(0.0, began + 0.9 * n / CHANGES_PER_S - time.monotonic()))
-        one = live[int(time.time() * 1000 + n * 7) % LIVE]
+        one = live[number * 7 % LIVE]
+        queue = f"queue {number % 5} {number // LIVE % 2}"
         with catalogue.begin() as tx:
-            calls.save_calls(tx, [replace(one, queue=f"queue {n % 5} {int(time.time()) % 2}")])
+            calls.save_calls(tx, [replace(one, queue=queue)])
 
 
 def _service_cpu_s() -> float:
