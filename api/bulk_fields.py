@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, HttpUrl, model_validator
 
-from api.fields import Answer, Body, Instant, Name, RecordingSearch, Tag, Text
+from api.fields import Answer, Body, Instant, Name, Query, RecordingSearch, Tag, Text
 from api.keeping_fields import Reason
 from storage.records import BulkAction, BulkRecord, SearchRecord
 
@@ -58,6 +58,12 @@ class NewBulk(Body):
         if self.action == "tag":
             return {"tags": self.tags, "remove_tags": self.remove_tags}
         return {"reason": self.reason} if self.action == "hold" else {}
+
+
+class FileQuery(Query):
+    """How the file is wanted."""
+
+    stream: bool = Field(False, description="the bytes themselves instead of a redirect")
 
 
 class RefusedOne(Answer):

@@ -1,5 +1,6 @@
 """Work on many recordings at once, in the background: tags, holds, exports; and saved searches."""
 
+from contextlib import ExitStack
 from uuid import UUID
 
 from flask import Response
@@ -8,6 +9,7 @@ from api.auth import asker, authorise
 from api.bulk_fields import (
     Bulk,
     Bulks,
+    FileQuery,
     NewBulk,
     NewSearch,
     Search,
@@ -27,13 +29,22 @@ from api.permissions import (
 )
 from storage.catalogue import bulks, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
-from storage.errors import NoSuchBulk, NoSuchRecording, NoSuchSearch, TooMany
+from storage.errors import (
+    NoSuchBulk,
+    NoSuchObject,
+    NoSuchRecording,
+    NoSuchSearch,
+    StoreRefused,
+    StoreUnavailable,
+    TooMany,
+)
 
 operations = Operations("/api/v1", tag="bulk")
 
 MOST = 10_000
 LISTED = 20
 FILE_FOR_S = 300
+ZIP = "application/zip"
 NEEDS = {
     "tag": {RECORDINGS_ANNOTATE},
     "hold": {RECORDINGS_HOLD},
@@ -88,23 +99,38 @@ def get_bulk(bulk_id: UUID) -> Response:
 @operations.get(
     "/bulk/<uuid:bulk_id>/file",
     RECORDINGS_EXPORT,
-    {302: Told("Where the ZIP is.", headers={"Location": "a presigned URL of the object store"})},
-    errors=(NoSuchBulk,),
+    {
+        200: Told("The ZIP itself, with `stream`.", media_types=(ZIP,)),
+        302: Told("Where the ZIP is.", headers={"Location": "a presigned URL of the object store"}),
+    },
+    query=FileQuery,
+    errors=(NoSuchBulk, NoSuchObject, StoreRefused, StoreUnavailable),
 )
-def get_bulk_file(bulk_id: UUID) -> Response:
+def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
     """Get the ZIP of an export: audio, manifests, and an index of them."""
     authorise(RECORDINGS_HEAR)
     with parts().catalogue.begin() as tx:
         found = bulks.get_bulk(tx, bulk_id, by=asker().name)
     if found.object_key is None:
         raise NoSuchBulk("this has no file, or not any more")
+    name = f"recordings-{found.created_at:%Y%m%d-%H%M%S}.zip"
+    if query.stream:
+        return _stream(found.object_key, name)
     url = parts().objects.presign(
-        found.object_key,
-        expires_in_s=FILE_FOR_S,
-        download_name=f"recordings-{found.created_at:%Y%m%d-%H%M%S}.zip",
-        content_type="application/zip",
+        found.object_key, expires_in_s=FILE_FOR_S, download_name=name, content_type=ZIP
     )
     return Response(status=302, headers={"Location": url})
+
+
+def _stream(key: str, name: str) -> Response:
+    """The store's bytes as they come; its errors are answered before the first of them is sent."""
+    with ExitStack() as opening:
+        found = opening.enter_context(parts().objects.open(key))
+        answered = Response(found.chunks(), content_type=ZIP)
+        answered.content_length = found.size_bytes
+        answered.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        answered.call_on_close(opening.pop_all().close)
+    return answered
 
 
 @operations.get("/searches", RECORDINGS_READ, json(Searches))

@@ -147,6 +147,10 @@ def test_an_export(
     given = requests.get(found.headers["Location"], timeout=10)
     assert len(given.content) == ended["size_bytes"]
     assert ".zip" in given.headers["Content-Disposition"]
+    streamed = officer.get(f"/api/v1/bulk/{ended['id']}/file?stream=1")
+    assert (streamed.status_code, streamed.mimetype) == (200, "application/zip")
+    assert streamed.data == given.content
+    assert streamed.headers["Content-Disposition"].endswith('.zip"')
     with ZipFile(io.BytesIO(given.content)) as packed:
         assert packed.testzip() is None
         names = packed.namelist()
