@@ -275,6 +275,8 @@ class Decisions:
         forbids = decision.action == "never" and decision.rule is not None
         if decision.action not in KEEP and not forbids:
             return True
+        # Asked before the recordings are read: what is announced is begun by who announces it.
+        is_announcing = call.id in self._announcing
         with self._catalogue.begin() as tx:
             known = recordings.list_recordings_of_calls(tx, [call.id])
             told = decisions.find_decision(tx, call.id)
@@ -282,7 +284,7 @@ class Decisions:
         if forbids:
             self._end(ours)
             return True
-        if not _may_begin(call, decision):
+        if is_announcing or not _may_begin(call, decision):
             return False
         untold = _untold(call, decision.rule, told.announced if told is not None else ())
         if untold and decision.rule is not None:
@@ -294,12 +296,20 @@ class Decisions:
         self, call_id: str, rule: RuleRecord, untold: Sequence[str], *, begin: bool
     ) -> None:
         """Tell who is recorded, then begin; who joins later is told while the recording runs."""
-        if call_id in self._announcing:
-            return
         self._announcing.add(call_id)
-        self._sounds.do(self._tell, call_id, rule, untold, begin)
+        self._sounds.do(self._tell_and_begin, call_id, rule, untold, begin)
 
-    def _tell(self, call_id: str, rule: RuleRecord, untold: Sequence[str], begin: bool) -> None:
+    def _tell_and_begin(
+        self, call_id: str, rule: RuleRecord, untold: Sequence[str], begin: bool
+    ) -> None:
+        try:
+            self._tell(call_id, rule, untold)
+            if begin:
+                self._begin(call_id, rule)
+        finally:
+            self._announcing.discard(call_id)
+
+    def _tell(self, call_id: str, rule: RuleRecord, untold: Sequence[str]) -> None:
         try:
             with self._catalogue.begin() as tx:  # who was told while this was being asked for
                 told = decisions.find_decision(tx, call_id)
@@ -313,10 +323,6 @@ class Decisions:
                 log.warning("announcement.not-heard", call=call_id, sound=rule.announcement)
         except Exception:
             log.exception("announcement.failed", call=call_id, sound=rule.announcement)
-        finally:
-            self._announcing.discard(call_id)
-        if begin:
-            self._begin(call_id, rule)
 
     def _begin(self, call_id: str, rule: RuleRecord | None) -> bool:
         try:
