@@ -1,6 +1,5 @@
 """Links that open a recording without signing in: 256 random bits, kept as their SHA-256 alone."""
 
-import hashlib
 import secrets
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -9,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, func, insert, select, update
 from uuid_utils.compat import uuid7
 
+from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchLink
 from storage.records import LinkRecord
 from storage.schema import link
@@ -25,7 +25,7 @@ def create_link(
     now = datetime.now(UTC)
     made = LinkRecord(uuid7(), recording_id, now, by, now + expires_in, None, 0, None)
     row = {name: getattr(made, name) for name in made.__slots__}
-    tx.execute(insert(link).values(row | {"sha256": _digest(secret)}))
+    tx.execute(insert(link).values(row | {"sha256": digest_of(secret)}))
     return made, secret
 
 
@@ -46,7 +46,7 @@ def revoke_link(tx: Connection, recording_id: UUID, link_id: UUID) -> None:
 
 def get_link(tx: Connection, secret: str) -> LinkRecord:
     """The link of this secret; NoSuchLink where there is none, or it opens nothing any more."""
-    query = select(*_COLUMNS).where(link.c.sha256 == _digest(secret), *_LIVES)
+    query = select(*_COLUMNS).where(link.c.sha256 == digest_of(secret), *_LIVES)
     row = tx.execute(query).mappings().one_or_none()
     if row is None:
         raise NoSuchLink("this link has ended, or never was")
@@ -57,7 +57,3 @@ def note_opened(tx: Connection, link_id: UUID) -> None:
     """Somebody has opened it."""
     counted = {"opened": link.c.opened + 1, "opened_at": func.now()}
     tx.execute(update(link).where(link.c.id == link_id).values(counted))
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()

@@ -1,12 +1,12 @@
 """Sign-ins that an identity provider is asked about: each can be taken once, for some minutes."""
 
-import hashlib
 import secrets
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, insert
 
+from storage.catalogue.digest import digest_of
 from storage.records import SignInRecord, shallow
 from storage.schema import sign_in
 
@@ -18,17 +18,13 @@ def keep_sign_in(tx: Connection, record: SignInRecord) -> str:
     """The secret by which it can be taken. Those that are over go."""
     tx.execute(delete(sign_in).where(sign_in.c.expires_at <= func.now()))
     secret = secrets.token_urlsafe(32)
-    row = {"sha256": _digest(secret), "expires_at": datetime.now(UTC) + LASTS}
+    row = {"sha256": digest_of(secret), "expires_at": datetime.now(UTC) + LASTS}
     tx.execute(insert(sign_in).values(row | shallow(record)))
     return secret
 
 
 def take_sign_in(tx: Connection, secret: str) -> SignInRecord | None:
     """What was kept under this secret, once; None where it is over, or never was."""
-    mine = (sign_in.c.sha256 == _digest(secret), sign_in.c.expires_at > func.now())
+    mine = (sign_in.c.sha256 == digest_of(secret), sign_in.c.expires_at > func.now())
     row = tx.execute(delete(sign_in).where(*mine).returning(*_COLUMNS)).mappings().one_or_none()
     return SignInRecord(**row) if row is not None else None
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()

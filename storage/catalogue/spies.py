@@ -1,6 +1,5 @@
 """Spies: their rows, their states, and who heard which seconds of which call."""
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -21,6 +20,7 @@ from sqlalchemy import (
 from storage import states
 from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchSpy
 from storage.records import Heard, Mode, Page, SpyRecord
 from storage.schema import call, spy
@@ -35,7 +35,7 @@ def create_spy(tx: Connection, record: SpyRecord, *, audio_token: str | None = N
 
     Of the token that opens its audio only the SHA-256 is kept.
     """
-    digest = _digest(audio_token) if audio_token is not None else None
+    digest = digest_of(audio_token) if audio_token is not None else None
     tx.execute(insert(spy).values(**_row(record), audio_token_sha256=digest))
     _tell(tx, "spy.requested", record)
 
@@ -64,7 +64,7 @@ def get_spy(
 
 def find_spy_by_token(tx: Connection, token: str) -> SpyRecord | None:
     """The spy whose audio this token opens; None if there is none, or it has ended."""
-    return _find(tx, spy.c.audio_token_sha256 == _digest(token), _LIVES)
+    return _find(tx, spy.c.audio_token_sha256 == digest_of(token), _LIVES)
 
 
 def list_spies(
@@ -218,10 +218,6 @@ def _facts(record: SpyRecord) -> dict[str, Any]:
     """What an event says of a spy."""
     names = ("call_id", "pbx", "state", "mode", "destination", "follow", "supervisor", "cause")
     return {"id": str(record.id)} | {name: getattr(record, name) for name in names}
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
 
 
 def _row(record: SpyRecord) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Bearer tokens: 256 random bits, kept as their SHA-256 alone."""
 
-import hashlib
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import fields
@@ -12,6 +11,7 @@ from sqlalchemy import Connection, Row, case, delete, func, insert, or_, select,
 from sqlalchemy.sql.selectable import Subquery
 from uuid_utils.compat import uuid7
 
+from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchToken
 from storage.records import TokenRecord
 from storage.schema import token, user
@@ -47,7 +47,7 @@ def create_token(
 def keep_secret(tx: Connection, prefix: str, **values: Any) -> str:
     """A row with a new secret that begins so; the secret itself is not kept."""
     secret = prefix + secrets.token_urlsafe(32)
-    row = {"id": uuid7(), "sha256": _digest(secret), "created_at": datetime.now(UTC)}
+    row = {"id": uuid7(), "sha256": digest_of(secret), "created_at": datetime.now(UTC)}
     tx.execute(insert(token).values(row | values))
     return secret
 
@@ -56,7 +56,7 @@ def find_token(tx: Connection, secret: str) -> TokenRecord | None:
     """Whom this bearer token stands for; None if it is not one of ours, or expired."""
     query = select(*_COLUMNS).select_from(token.outerjoin(user))
     lives = or_(token.c.expires_at.is_(None), token.c.expires_at > func.now())
-    row = tx.execute(query.where(token.c.sha256 == _digest(secret), lives)).one_or_none()
+    row = tx.execute(query.where(token.c.sha256 == digest_of(secret), lives)).one_or_none()
     return _record(row) if row is not None else None
 
 
@@ -107,7 +107,3 @@ def _agents() -> Subquery:
 def _record(row: Row[Any]) -> TokenRecord:
     lists = {"scopes": tuple(row.scopes), "without": tuple(row.without)}
     return TokenRecord(**{**row._mapping, **lists})
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
