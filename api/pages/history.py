@@ -38,6 +38,6 @@ def _changes(before: RuleRecord | None, after: RuleRecord) -> Iterator[Change]:
 def _text(value: object) -> str:
     if isinstance(value, tuple | list):
         value = ", ".join(value)
-    if isinstance(value, float | int) and not isinstance(value, bool):
+    if isinstance(value, float):
         value = f"{value:g}"
     return "-" if value in (None, "") else str(value)

@@ -27,6 +27,12 @@ def test_what_was_changed() -> None:
     assert {change.before for change in begun} == {None}
 
 
+def test_a_large_number_is_written_out() -> None:
+    """A priority of a million stands there digit by digit."""
+    changed = history_of((replace(FIRST, version=2, priority=1_000_000), FIRST))[0][1]
+    assert changed == [Change("priority", "100", "1000000")]
+
+
 def test_nothing() -> None:
     """A rule of the configuration has no history."""
     assert history_of(()) == []
