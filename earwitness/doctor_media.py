@@ -219,4 +219,4 @@ async def _voice(ari: Ari, channel_id: str, who: Who) -> AsyncIterator[Voice]:
             yield voice
         finally:
             running.cancel()
-            await asyncio.wait([running])
+            await asyncio.gather(running, return_exceptions=True)

@@ -21,7 +21,7 @@ Asterisk up to 22.10.1.
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from recorder import names
 from recorder.ari import Ari, AriBadRequest, AriConflict, AriNotFound
@@ -31,7 +31,7 @@ from recorder.names import PartKind
 from recorder.stasis import in_stasis
 from storage.records import SpyRecord
 
-# How long a snoop takes at most to see that it was hung up: a frame or two.
+# How long a snoop takes at most to see that it was hung up, a frame or two; and a bridge to go.
 GONE_WITHIN_S = 0.2
 SILENT, AS_IT_IS = "-32767", "0"
 LOUDNESS = "VOLUME(RX)"
@@ -99,7 +99,7 @@ class Rig:
         bridge = self._ari.find_bridge(names.build_gauging_id(way, target))
         if bridge is not None:
             self._remove("probe", bridge, keep=())
-            self._ari.destroy_bridge(bridge.id)
+            self._destroy(bridge.id)
 
     def seat(self, target: str, seat: str) -> None:
         """Let a page that barges be heard by the others who listen to the target."""
@@ -117,6 +117,13 @@ class Rig:
         bridge = self._ari.find_bridge(names.build_listen_id(target))
         if bridge is not None:
             self._remove("hear", bridge, keep=())
+
+    def drop(self, target: str) -> None:
+        """Take down all by which the target is listened to."""
+        self.deafen(target)
+        self.ungauge(target)
+        self._ari.hang_up(names.build_ear_id(target))
+        self._destroy(names.build_listen_id(target))
 
     def leave(self, listener: str, *, keep: str | None = None) -> None:
         """Take a listener out of every listen bridge but that of the channel `keep`."""
@@ -149,7 +156,7 @@ class Rig:
             return
         self._remove("say", bridge, keep=())
         self._ari.hang_up(names.build_tap_id(spy.id))
-        self._ari.destroy_bridge(bridge.id)
+        self._destroy(bridge.id)
 
     def _clear(self, target: str) -> None:
         """Take all snoops of spies off the target, and see them gone.
@@ -161,11 +168,12 @@ class Rig:
         for bridge_id, id_ in snoops:
             self._leave(bridge_id, id_)
             self._ari.hang_up(id_)
-        deadline = time.monotonic() + GONE_WITHIN_S
-        while any(self._ari.find_channel(id_) for _, id_ in snoops):
-            if time.monotonic() > deadline:
-                return  # without frames it lingers, and there is nothing to be heard
-            time.sleep(GONE_WITHIN_S / 40)
+        _see_gone(self._ari.find_channel, [id_ for _, id_ in snoops])
+
+    def _destroy(self, bridge_id: str) -> None:
+        """And see it gone: while its channels leave it is still found, but takes none."""
+        self._ari.destroy_bridge(bridge_id)
+        _see_gone(self._ari.find_bridge, [bridge_id])
 
     def _remove(self, kind: PartKind, bridge: Bridge, keep: Collection[str]) -> None:
         """Out of the bridge first: a snoop of a channel without frames lingers."""
@@ -201,6 +209,14 @@ class Rig:
 
     def _join(self, bridge_id: str, channel_id: str) -> None:
         in_stasis(lambda: self._ari.add_to_bridge(bridge_id, channel_id, absorb_dtmf=True))
+
+
+def _see_gone(find: Callable[[str], object | None], ids: Collection[str]) -> None:
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while any(find(id_) is not None for id_ in ids):
+        if time.monotonic() > deadline:
+            return  # a snoop without frames lingers, and there is nothing to be heard
+        time.sleep(GONE_WITHIN_S / 40)
 
 
 def _is_snoop_of(target: str, id_: str) -> bool:

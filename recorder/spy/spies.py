@@ -407,10 +407,7 @@ class Spies:
             for bridge in bridges:
                 target = _listened_to(bridge)
                 if target is not None and target not in needed and _is_ours(ari, bridge):
-                    Rig(ari).deafen(target)
-                    Rig(ari).ungauge(target)
-                    ari.hang_up(names.build_ear_id(target))
-                    ari.destroy_bridge(bridge.id)
+                    Rig(ari).drop(target)
 
     def _needed(self, pbx: str) -> frozenset[str]:
         """The ids of live spies, and of the channels that they listen to."""
