@@ -40,9 +40,8 @@ def watch(config: Config) -> None:
 def work(config: Config) -> None:
     """Finish recordings, and tell webhooks."""
     with until_signal():
-        from recorder import deliveries, tasks  # noqa: F401  # tasks: registers the jobs
+        from recorder import deliveries, tasks
         from storage import jobs
-        from storage.catalogue import webhooks
 
         parts = Parts(config)
         retrying(parts.catalogue.migrate)
@@ -53,9 +52,8 @@ def work(config: Config) -> None:
             "catalogue": parts.catalogue,
             "deliverer": parts.deliverer,
         }
-        queues = {"default": 2, webhooks.QUEUE: 8}
         with deliveries.looking(parts.catalogue):
-            retrying(lambda: jobs.run_worker(parts.database_url, context, queues))
+            retrying(lambda: jobs.run_worker(parts.database_url, context, tasks.QUEUES))
 
 
 def api(config: Config) -> None:

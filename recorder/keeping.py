@@ -21,6 +21,8 @@ from storage.records import Bookmark, Hold, RecordingRecord
 
 # The manifests of the others are yet to be written, or never will be.
 _HAS_MANIFEST = frozenset({"captured", "stored", "failed"})
+# A bulk leaves thousands of manifests. None goes before the next bulk, or the end of its recording.
+_CAN_WAIT = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ class Keeper:
 def renew_manifest(tx: Connection, record: RecordingRecord) -> None:
     """Have the manifest of a recording that has one signed anew, as the recording is by then."""
     if record.state in _HAS_MANIFEST:
-        jobs.defer(tx, "manifest", lock=str(record.id), recording_id=str(record.id))
+        id_ = str(record.id)
+        jobs.defer(tx, "manifest", lock=id_, queue=jobs.SLOW, priority=_CAN_WAIT, recording_id=id_)
 
 
 def _refuse_shorter(before: int | None, after: int | None) -> None:

@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 EVENTS_KEPT_FOR = timedelta(days=3)
 EXPORTS_KEPT_FOR = timedelta(days=7)
+# How many jobs of each queue a worker runs side by side.
+QUEUES = {jobs.RECORDINGS: 2, jobs.SLOW: 2, jobs.CLOCK: 1, webhooks.QUEUE: 8}
 
 
 @jobs.app.task(name="finish", pass_context=True, retry=jobs.RetryBy(next_wait_s))
@@ -56,7 +58,9 @@ def deliver(context: jobs.JobContext, webhook_id: str) -> None:
 
 
 @jobs.app.periodic(cron="41 * * * *")  # hourly
-@jobs.app.task(name="drop_exports", pass_context=True)
+@jobs.app.task(
+    name="drop_exports", pass_context=True, queue=jobs.SLOW, queueing_lock="drop_exports"
+)
 def drop_exports(context: jobs.JobContext, timestamp: int) -> None:
     """The ZIPs of exports are kept for a week."""
     bulks: Bulks = context.additional_context["bulks"]
@@ -64,7 +68,9 @@ def drop_exports(context: jobs.JobContext, timestamp: int) -> None:
 
 
 @jobs.app.periodic(cron="* * * * * */5")  # every 5 s: the sixth field is the seconds
-@jobs.app.task(name="retry_stalled", pass_context=True)
+@jobs.app.task(  # no lock: a worker that dies in it would keep it, and nobody would look again
+    name="retry_stalled", pass_context=True, queue=jobs.CLOCK, queueing_lock="retry_stalled"
+)
 async def retry_stalled(context: jobs.JobContext, timestamp: int) -> None:
     """The jobs of workers that died are run by others."""
     retried = await jobs.retry_stalled(context)
@@ -73,7 +79,7 @@ async def retry_stalled(context: jobs.JobContext, timestamp: int) -> None:
 
 
 @jobs.app.periodic(cron="17 * * * *")  # hourly, and not when everybody else is at it
-@jobs.app.task(name="drop_events", pass_context=True)
+@jobs.app.task(name="drop_events", pass_context=True, queue=jobs.SLOW, queueing_lock="drop_events")
 def drop_events(context: jobs.JobContext, timestamp: int) -> None:
     """Events are kept for three days, for those who resume."""
     catalogue: Catalogue = context.additional_context["catalogue"]

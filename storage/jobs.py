@@ -25,13 +25,16 @@ from procrastinate import (
     SyncPsycopgConnector,
 )
 from procrastinate.exceptions import ConnectorException
-from procrastinate.jobs import Job
+from procrastinate.jobs import Job, Status
 from sqlalchemy import Connection, text
 
 from storage.errors import CatalogueUnavailable
 
 __all__ = [
+    "CLOCK",
     "HEARTBEAT_S",
+    "RECORDINGS",
+    "SLOW",
     "JobContext",
     "RetryBy",
     "app",
@@ -41,6 +44,12 @@ __all__ = [
     "retry_stalled",
     "run_worker",
 ]
+
+# Each queue has workers of its own, so none keeps another waiting: recordings that are to be
+# finished or cleared; what takes long, or comes in thousands; what frees the jobs of the dead.
+RECORDINGS = "default"
+SLOW = "slow"
+CLOCK = "clock"
 
 HEARTBEAT_S = 3.0
 STALLED_AFTER_S = 12.0
@@ -75,13 +84,23 @@ class RetryBy(BaseRetryStrategy):
 
 
 def defer(
-    tx: Connection, task: str, *, lock: str, queue: str = "default", **arguments: Any
+    tx: Connection,
+    task: str,
+    *,
+    lock: str,
+    queue: str = RECORDINGS,
+    priority: int = 0,
+    **arguments: Any,
 ) -> None:
-    """Ask for a job as part of the transaction; jobs of one `lock` never run side by side."""
+    """Ask for a job as part of the transaction; jobs of one `lock` never run side by side.
+
+    Of those that wait, in a queue or for a lock, the one of the highest priority is next.
+    """
     connection = tx.connection.driver_connection
-    _deferring.configure_task(task, lock=lock, queue=queue, connection=connection).defer(
-        **arguments
+    configured = _deferring.configure_task(
+        task, lock=lock, queue=queue, priority=priority, connection=connection
     )
+    configured.defer(**arguments)
 
 
 def defer_once(tx: Connection, task: str, *, lock: str, queue: str, **arguments: Any) -> None:
@@ -194,9 +213,16 @@ def _signals_call(callback: Callable[[], None]) -> Iterator[None]:
 
 
 async def retry_stalled(context: JobContext) -> int:
-    """Put the jobs of workers that died back in the queue; the number of them."""
+    """Put the jobs of workers that died back in the queue; the number of them.
+
+    A job that the clock brings goes instead: the next of its kind comes, or waits already, and two
+    of one queueing lock may not wait.
+    """
     manager = context.additional_context["job_manager"]
     stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER_S)
     for job in stalled:
-        await manager.retry_job(job)
-    return len(list(stalled))
+        if job.queueing_lock is None:
+            await manager.retry_job(job)
+        else:
+            await manager.finish_job(job, Status.ABORTED, delete_job=True)
+    return sum(job.queueing_lock is None for job in stalled)

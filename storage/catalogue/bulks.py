@@ -31,7 +31,7 @@ def create_bulk(
     made = BulkRecord(uuid7(), action, arguments, tuple(recordings), "waiting", by, now)
     row = shallow(made) | {"recordings": list(recordings), "refused": []}
     tx.execute(insert(bulk).values(row))
-    jobs.defer(tx, "bulk", lock=str(made.id), bulk_id=str(made.id))
+    jobs.defer(tx, "bulk", lock=str(made.id), queue=jobs.SLOW, bulk_id=str(made.id))
     return made
 
 

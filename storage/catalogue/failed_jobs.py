@@ -33,7 +33,7 @@ _LIST = f"""
 _TAKE = f"""
     DELETE FROM procrastinate_jobs
     WHERE id = :id AND status = 'failed' AND {_SUBJECT} IS NOT NULL
-    RETURNING task_name AS task, lock, args, {_SUBJECT} AS subject
+    RETURNING task_name AS task, lock, queue_name AS queue, priority, args, {_SUBJECT} AS subject
 """  # noqa: S608
 
 
@@ -55,7 +55,8 @@ def retry_job(tx: Connection, job_id: int) -> tuple[str, str]:
             decisions.forget_assurance(tx, revived.call_id)
     elif job["task"] == "bulk":
         bulks.set_bulk(tx, UUID(job["subject"]), state="waiting", reason=None, ended_at=None)
-    jobs.defer(tx, job["task"], lock=job["lock"], **job["args"])
+    place = {name: job[name] for name in ("lock", "queue", "priority")}
+    jobs.defer(tx, job["task"], **place, **job["args"])
     return job["task"], job["subject"]
 
 

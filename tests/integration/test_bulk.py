@@ -4,7 +4,9 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,19 @@ import requests
 from api_client import NOW, ApiClient, build_recording
 from sqlalchemy import text
 
+from lab.waiting import until
+from recorder import tasks
 from recorder.audio.waveform import Waveform
 from recorder.bulk import Bulks
+from recorder.keeping import renew_manifest
+from storage import jobs
 from storage.catalogue import bulks, recordings
 from storage.catalogue.engine import Catalogue
 from storage.errors import StoreRefused
 from storage.keys import ObjectKey
 from storage.manifest import SigningKey, build_manifest, sign_manifest
 from storage.objects import S3ObjectStore
-from storage.records import Hold, RecordingRecord
+from storage.records import BulkRecord, Hold, RecordingRecord
 
 Keep = Callable[..., RecordingRecord]
 WAVEFORM = Waveform(0.1, peaks=((1,),), talk=((),), silence=((),), level_dbfs=(-20.0,)).to_json()
@@ -192,6 +198,86 @@ def test_no_space(
     worker.fail(UUID(asked["id"]), "no space")
     told = officer.get(f"/api/v1/bulk/{asked['id']}").json
     assert (told["state"], told["reason"]) == ("failed", "no space")
+
+
+# A worker whose bulks never end; what it does leaves a file of that name.
+STUCK = """
+import sys, time
+from pathlib import Path
+from recorder import tasks
+from recorder.bulk import Bulks
+from recorder.finish import Finisher
+from storage import jobs
+url, place = sys.argv[1], Path(sys.argv[2])
+class Marking(Finisher):
+    def __init__(self): pass
+    def finish(self, recording_id): (place / str(recording_id)).touch()
+class Stuck(Bulks):
+    def __init__(self): pass
+    def work(self, bulk_id):
+        (place / str(bulk_id)).touch()
+        time.sleep(600)
+jobs.run_worker(url, {"finisher": Marking(), "bulks": Stuck()}, tasks.QUEUES)
+"""
+# How a worker leaves its jobs that dies.
+DIED = "UPDATE procrastinate_jobs SET status = 'doing' WHERE lock = :lock"
+DIED_LOOKING = """
+INSERT INTO procrastinate_jobs (queue_name, task_name, queueing_lock, args, status)
+VALUES ('clock', 'retry_stalled', 'retry_stalled', '{"timestamp": 1}', 'doing') RETURNING id
+"""
+
+
+@pytest.fixture
+def stuck(catalogue: Catalogue, database_url: str, tmp_path: Path) -> Iterator[list[BulkRecord]]:
+    """More bulks than may run, and a worker with which they hang."""
+    asked: dict[str, Any] = {"action": "tag", "arguments": {}, "recordings": [], "by": "boss"}
+    with catalogue.begin() as tx:
+        tx.execute(text("DELETE FROM procrastinate_jobs"))
+        asked_for = [bulks.create_bulk(tx, **asked) for _ in range(tasks.QUEUES[jobs.SLOW] + 1)]
+    worker = subprocess.Popen([sys.executable, "-c", STUCK, database_url, str(tmp_path)])
+    try:
+        yield asked_for
+    finally:
+        worker.kill()
+        worker.wait(5)
+
+
+def test_bulks_keep_no_recording_waiting(
+    catalogue: Catalogue, stuck: list[BulkRecord], keep: Keep, tmp_path: Path
+) -> None:
+    """While all that may run hang, recordings are finished, and the jobs of the dead are retried;
+    nor does a manifest that waits keep its own recording waiting."""
+    most = tasks.QUEUES[jobs.SLOW]
+    until(lambda: len(list(tmp_path.iterdir())) == most, 30)
+    captured, stalled = (keep(state="captured") for _ in range(2))
+    with catalogue.begin() as tx:
+        renew_manifest(tx, captured)
+        for id_ in (str(captured.id), str(stalled.id)):
+            jobs.defer(tx, tasks.finish.name, lock=id_, recording_id=id_)
+        tx.execute(text(DIED), {"lock": str(stalled.id)})
+        died = tx.scalar(text(DIED_LOOKING))
+    until(lambda: all((tmp_path / str(one.id)).exists() for one in (captured, stalled)), 30)
+    assert sum((tmp_path / str(one.id)).exists() for one in stuck) == most
+    with catalogue.begin() as tx:
+        kept = text("SELECT count(*) FROM procrastinate_jobs WHERE id = :id")
+        assert tx.scalar(kept, {"id": died}) == 0
+
+
+def test_what_was_given_up_is_tried_again_where_it_was(
+    client: ApiClient, officer: ApiClient, catalogue: Catalogue, keep: Keep
+) -> None:
+    """A job keeps its queue, also when a person has it tried again."""
+    asked = ask(officer, action="tag", ids=[str(keep().id)], tags=["x"]).json
+    told = {"lock": asked["id"]}
+    with catalogue.begin() as tx:
+        failed = text("UPDATE procrastinate_jobs SET status = 'failed' WHERE lock = :lock")
+        tx.execute(failed, told)
+    jobs_given_up = client.get("/api/v1/jobs").json["items"]
+    (id_,) = (one["id"] for one in jobs_given_up if one["subject"] == asked["id"])
+    assert client.post(f"/api/v1/jobs/{id_}/retry").status_code == 204
+    with catalogue.begin() as tx:
+        again = text("SELECT queue_name, status FROM procrastinate_jobs WHERE lock = :lock")
+        assert tx.execute(again, told).all() == [(jobs.SLOW, "todo")]
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def mark(path):
     open(path, "w").close()
 with deliveries.looking(catalogue):
     context = {"deliverer": deliverer, "catalogue": catalogue}
-    jobs.run_worker(url, context, {"default": 2, "webhooks": 8})
+    jobs.run_worker(url, context, tasks.QUEUES)
 """
 
 

@@ -7,6 +7,14 @@ from recorder import tasks
 from storage import jobs
 
 
+def test_what_the_clock_brings_waits_once_and_keeps_no_recording_waiting() -> None:
+    """However long it waits there is one of it; it takes no place of a recording's."""
+    periodic = [one.task for one in jobs.app.periodic_registry.periodic_tasks.values()]
+    assert all(one.queueing_lock == one.name for one in periodic)
+    assert all(one.queue in tasks.QUEUES.keys() - {jobs.RECORDINGS} for one in periodic)
+    assert all(one.lock is None for one in periodic)  # it would outlive a worker that dies
+
+
 def test_dead_workers_are_looked_for_every_five_seconds() -> None:
     """In any minute of the hour: the sixth field of a cron is the seconds."""
     periodic = jobs.app.periodic_registry.periodic_tasks[tasks.retry_stalled.name, ""]
