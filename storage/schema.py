@@ -79,6 +79,7 @@ call = Table(
     _one_of("state", "ringing", "up", "ended"),
     _one_of("direction", "inbound", "outbound", "internal"),
     Index(None, "started_at", "id"),
+    Index(None, "agent", "started_at", "id"),
     Index("call_live_idx", "pbx", postgresql_where=text("state <> 'ended'")),
 )
 
@@ -132,6 +133,8 @@ recording = Table(
     Index(None, "call_id", "id"),
     Index(None, "agent", "id"),
     Index(None, "queue", "id"),
+    Index(None, "did", "id"),
+    Index(None, "rule", "id"),
     Index(None, "started_at", "id"),
     Index(
         "recording_live_idx",
@@ -288,6 +291,9 @@ audit = Table(
     Column("detail", JSONB, nullable=False),
     _one_of("outcome", "done", "refused"),
     Index(None, "subject", "id"),
+    Index(None, "actor", "id"),
+    Index(None, "action", "id"),
+    Index("audit_refused_idx", "id", postgresql_where=text("outcome = 'refused'")),
 )
 
 # A person who signs in: by a password, or as whom an identity provider knows.

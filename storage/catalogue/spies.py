@@ -205,8 +205,9 @@ def _seen_by(
     """Whose calls, or whose own spies, are asked for; nothing where every spy is."""
     if agents is None:
         return ()
-    theirs = select(call.c.id).where(call.c.agent.in_(agents))
-    return (or_(spy.c.call_id.in_(theirs), spy.c.supervisor == supervisor),)
+    # A value, for which each spy's call is looked up: of a set all the agents' calls would be read.
+    agent = select(call.c.agent).where(call.c.id == spy.c.call_id).scalar_subquery()
+    return (or_(agent.in_(agents), spy.c.supervisor == supervisor),)
 
 
 def _tell(tx: Connection, type_: str, record: SpyRecord) -> None:

@@ -1,14 +1,19 @@
 """How much is kept, and the few among millions that are not stored."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
+import pytest
 from api_client import build_recording
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from storage.catalogue import figures, recordings
+from storage.catalogue import audit, calls, decisions, figures, recordings, spies
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import RecordingFilter
+from storage.records import Page
 
 FILL = """
 INSERT INTO recording (id, call_id, pbx, state, trigger, layout, format, pause_leaves, direction,
@@ -17,6 +22,26 @@ SELECT gen_random_uuid(), 'main-' || n, 'main', 'stored', 'rule', 'dual', 'opus'
     'inbound', '{}', timestamptz '2020-01-01', 10, 1000
 FROM generate_series(1, 30000) AS n
 """
+FILL_THE_OTHERS = """
+INSERT INTO call (id, pbx, state, direction, agent, started_at, channels)
+SELECT 'main-' || n, 'main', 'ended', 'inbound', (2000 + n % 20)::text,
+    timestamptz '2020-01-01' + n * interval '1 s', '[]' FROM generate_series(1, 30000) AS n;
+INSERT INTO decision (call_id, action, reason, moments, assurance)
+SELECT id, 'record', '', '[]', '{"expected_s": 9, "covered_s": 1, "cause": "has-gaps"}' FROM call;
+INSERT INTO audit (id, at, actor, action, subject, outcome, detail)
+SELECT gen_random_uuid(), started_at, 'root', 'recording.heard', id, 'done', '{}' FROM call;
+INSERT INTO spy (id, call_id, pbx, mode, destination, state, supervisor, follow, may, started_at,
+    cause)
+SELECT gen_random_uuid(), id, 'main', 'listen', 'browser', 'ended', 'root', 'call', '{}',
+    started_at, 'ended' FROM call;
+ANALYZE
+"""
+READ = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables"
+
+
+def list_recordings(tx: Connection, *, limit: int, **narrowed: Any) -> Page[Any]:
+    """As the one of the catalogue, narrowed by keywords."""
+    return recordings.list_recordings(tx, RecordingFilter(**narrowed), limit=limit)
 
 
 def test_figures(catalogue: Catalogue) -> None:
@@ -52,3 +77,45 @@ def test_many(catalogue: Catalogue) -> None:
     assert 29_000 < found.recordings < 31_000
     assert [one.id for one in page.items] == [failed.id]
     assert "recording_unusual_idx" in plan
+
+
+@pytest.fixture(scope="module")
+def many(catalogue: Catalogue) -> None:
+    """Many calls of a few agents, and all that there is of them."""
+    with catalogue.begin() as tx:
+        tx.execute(text("DELETE FROM recording"))
+        tx.execute(text(FILL))
+        tx.execute(text(FILL_THE_OTHERS))
+
+
+@pytest.mark.parametrize(
+    "find",
+    [
+        partial(calls.list_calls, states=["ended"], agents=["2999"]),
+        partial(decisions.list_missing, agents=["2999"]),
+        partial(audit.list_audit, actor="nobody"),
+        partial(audit.list_audit, action="token.create"),
+        partial(audit.list_audit, outcome="refused"),
+        partial(list_recordings, did="4711"),
+        partial(list_recordings, rule="rare"),
+    ],
+)
+def test_what_is_not_there_is_known_at_once(
+    catalogue: Catalogue, many: None, find: Callable[..., Page[Any]]
+) -> None:
+    """An agent, an actor, a rule of which there is nothing: next to no row of millions is read."""
+    with catalogue.begin() as tx:
+        tx.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))  # theirs are not counted
+        before = tx.scalar(text(READ))
+        assert find(tx, limit=50).items == ()
+        assert tx.scalar(text(READ)) - before < 500
+
+
+def test_spies_are_found_by_their_own_calls(catalogue: Catalogue, many: None) -> None:
+    """Neither one of them nor a page of them has all calls of a team read."""
+    team = {"agents": [str(2000 + n) for n in range(10)], "supervisor": "boss"}
+    with catalogue.begin() as tx:
+        before = tx.scalar(text(READ))
+        page = spies.list_spies(tx, states=["ended"], limit=50, **team)
+        assert spies.get_spy(tx, page.items[0].id, **team) == page.items[0]
+        assert tx.scalar(text(READ)) - before < 1000
