@@ -13,7 +13,7 @@ from flask import Flask, g
 
 from api.errors import Busy
 
-AT_ONCE = 8  # each may hold two connections of the pool, which has 20
+AT_ONCE = 8  # of the pool's 20 connections; streams and probes want some, too
 TURN_WITHIN_S = 20.0
 
 

@@ -39,7 +39,7 @@ LONGEST_SOCKET_PATH = 107
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    "max_connections": "100",
+    "max_connections": "200",
     "shared_buffers": "64MB",
     "max_wal_size": "256MB",
     "io_method": "sync",  # the default keeps three more processes

@@ -9,6 +9,7 @@ import psycopg
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoneFree
 
 from storage.errors import CatalogueUnavailable
 
@@ -17,23 +18,30 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 NEWEST = max(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 # Any constant will do, as long as every process uses the same one.
 MIGRATION_LOCK = 0x6561727769746E73
+# A thread waits so long for a connection of the pool.
+FREE_WITHIN_S = 30.0
+# So many of those for locks are kept; more are made as they are needed.
+LOCKS_KEPT = 4
 _CONNECT_ARGS: dict[str, Any] = {"connect_timeout": 5, "application_name": "earwitness"}
 
 
 class Catalogue:
     """The way into PostgreSQL; safe to share between threads.
 
-    Raises CatalogueUnavailable where the database cannot be reached.
+    Raises CatalogueUnavailable where the database cannot be reached. `pool_size` connections are
+    kept for transactions, and as many more are made when these are taken.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self._url = make_url(url).set(drivername="postgresql+psycopg")
-        self._engine: Engine = create_engine(
-            self._url,
-            pool_size=pool_size,
-            pool_pre_ping=True,
-            connect_args=_CONNECT_ARGS,
-        )
+        self._engine = self._pool(pool_size, max_overflow=pool_size, pool_timeout=FREE_WITHIN_S)
+        # Who holds a lock asks for another, and for transactions. Of a pool that can be empty all
+        # would hold one and wait for a second: this one never is, and has no others in it.
+        self._locks = self._pool(LOCKS_KEPT, max_overflow=-1, isolation_level="AUTOCOMMIT")
+
+    def _pool(self, size: int, **options: Any) -> Engine:
+        kept = {"pool_size": size, "pool_pre_ping": True, "connect_args": _CONNECT_ARGS}
+        return create_engine(self._url, **kept, **options)
 
     def __repr__(self) -> str:
         return f"Catalogue({self._url.render_as_string(hide_password=True)})"
@@ -41,11 +49,8 @@ class Catalogue:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A transaction: committed at the end of the block, rolled back by an error."""
-        try:
-            with self._engine.begin() as tx:
-                yield tx
-        except (OperationalError, InterfaceError) as error:
-            raise CatalogueUnavailable(f"PostgreSQL: {_first_line(error)}") from error
+        with _told_if_away(), self._engine.begin() as tx:
+            yield tx
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -54,7 +59,7 @@ class Catalogue:
         The lock goes with its connection, so a process that dies holds nothing.
         """
         key = {"name": f"earwitness {name}"}
-        with self._connect() as connection:
+        with _told_if_away(), self._locks.connect() as connection:
             connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), key)
             try:
                 yield
@@ -67,7 +72,7 @@ class Catalogue:
     def try_lock(self, name: str) -> Iterator["Lock | None"]:
         """As `lock`, but without waiting: None where another process holds the name."""
         key = {"name": f"earwitness {name}"}
-        with self._connect() as connection:
+        with _told_if_away(), self._locks.connect() as connection:
             query = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
             if not connection.scalar(query, key):
                 yield None
@@ -76,15 +81,6 @@ class Catalogue:
                 yield Lock(connection)
             finally:
                 connection.invalidate()  # closing the connection gives the lock back, come what may
-
-    @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        """A connection on which every statement stands alone."""
-        try:
-            with self._engine.connect() as connection:
-                yield connection.execution_options(isolation_level="AUTOCOMMIT")
-        except (OperationalError, InterfaceError) as error:
-            raise CatalogueUnavailable(f"PostgreSQL: {_first_line(error)}") from error
 
     def connect_alone(self) -> psycopg.Connection[Any]:
         """A connection outside the pool, on which every statement stands alone; to be closed.
@@ -120,6 +116,7 @@ class Catalogue:
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
+        self._locks.dispose()
 
 
 class Lock:
@@ -130,10 +127,17 @@ class Lock:
 
     def verify(self) -> None:
         """Raises CatalogueUnavailable once the connection, and with it the lock, is lost."""
-        try:
+        with _told_if_away():
             self._connection.execute(text("SELECT 1"))
-        except (OperationalError, InterfaceError) as error:
-            raise CatalogueUnavailable(f"PostgreSQL: {_first_line(error)}") from error
+
+
+@contextmanager
+def _told_if_away() -> Iterator[None]:
+    """What the library raises where PostgreSQL is away, or has no connection for us, is ours."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, NoneFree) as error:
+        raise CatalogueUnavailable(f"PostgreSQL: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

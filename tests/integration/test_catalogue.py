@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from recorder import tasks
 from storage import jobs, states
-from storage.catalogue import calls, idempotency, recordings, segments, signing, tokens
+from storage.catalogue import calls, engine, idempotency, recordings, segments, signing, tokens
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import PEOPLE, RecordingFilter
 from storage.errors import CatalogueUnavailable, IdempotencyKeyReused
@@ -585,3 +586,28 @@ def test_a_database_that_is_away_is_named() -> None:
     with pytest.raises(CatalogueUnavailable) as caught, away.begin():
         pass
     assert "secret" not in str(caught.value) + repr(away)
+
+
+def test_who_holds_locks_is_never_short_of_connections(database_url: str) -> None:
+    """More threads than the pool has connections hold one lock each, ask for the next, and read."""
+    small, threads = Catalogue(database_url, pool_size=1), 8
+    holding = threading.Barrier(threads, timeout=20)
+
+    def settle(number: int) -> int:
+        with small.lock(f"one of many {number}"):
+            holding.wait()
+            with small.lock("the same for all"), small.begin() as tx:
+                return int(tx.scalar(text("SELECT 1")))
+
+    with closing(small), ThreadPoolExecutor(threads) as pool:
+        assert list(pool.map(settle, range(threads))) == [1] * threads
+
+
+def test_a_pool_that_stays_empty_is_named(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for a connection in vain is told that the catalogue is unavailable."""
+    monkeypatch.setattr(engine, "FREE_WITHIN_S", 0.05)
+    small, vain = Catalogue(database_url, pool_size=1), pytest.raises(CatalogueUnavailable)
+    with closing(small), small.begin(), small.begin(), vain, small.begin():
+        pass
