@@ -88,6 +88,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.ObjectMismatch: 500,
     errors.ManifestInvalid: 500,
     errors.AudioUnusable: 500,
+    errors.SpoolFull: 500,
     errors.StoreRefused: 502,
     errors.PbxUnavailable: 503,
     errors.StoreUnavailable: 503,

@@ -19,10 +19,17 @@ from zipfile import ZIP_STORED, ZipFile
 
 import structlog
 
+from recorder import retry
 from recorder.keeping import Keeper
 from storage.catalogue import audit, bulks, recordings
 from storage.catalogue.engine import Catalogue
-from storage.errors import EarwitnessError, NoSuchObject, NoSuchRecording, StoreRefused
+from storage.errors import (
+    EarwitnessError,
+    NoSuchObject,
+    NoSuchRecording,
+    SpoolFull,
+    StoreRefused,
+)
 from storage.keys import build_export_key, parse_key
 from storage.objects import ObjectStore
 from storage.records import BulkRecord, RecordingRecord
@@ -44,7 +51,7 @@ Refusal = dict[str, str]
 class Bulks:
     """Works on many recordings. `spool` is a directory of this machine for files on the way.
 
-    Raises StoreUnavailable, CatalogueUnavailable (try again), StoreRefused (no space on the spool).
+    Raises StoreUnavailable, CatalogueUnavailable (try again), StoreRefused, SpoolFull.
     """
 
     catalogue: Catalogue
@@ -123,7 +130,7 @@ class Bulks:
         place = next(one for one in (self.spool, *self.spool.parents) if one.exists())
         free_bytes = shutil.disk_usage(place).free
         if free_bytes < needed_bytes + SPARE_BYTES:
-            raise StoreRefused(
+            raise SpoolFull(
                 f"the export needs {needed_bytes} bytes of the spool, and {free_bytes} are free"
             )
 
@@ -187,6 +194,13 @@ class Bulks:
                 object_key=key,
                 size_bytes=path.stat().st_size,
             )
+
+
+def next_wait_s(error: BaseException, attempts: int) -> float | None:
+    """As for a recording; but a store that says no is not asked for ever, for somebody waits."""
+    if isinstance(error, StoreRefused) and attempts + 1 >= retry.ATTEMPTS_OF_OURS:
+        return None
+    return retry.next_wait_s(error, attempts)
 
 
 def reason_for(error: BaseException) -> str:

@@ -43,11 +43,12 @@ def manifest(context: jobs.JobContext, recording_id: str) -> None:
     _attempt(context, recording_id, _finisher(context).renew_manifest, _give_up_manifest)
 
 
-@jobs.app.task(name="bulk", pass_context=True, retry=jobs.RetryBy(next_wait_s))
+@jobs.app.task(name="bulk", pass_context=True, retry=jobs.RetryBy(recorder.bulk.next_wait_s))
 def bulk(context: jobs.JobContext, bulk_id: str) -> None:
     """One thing is done to many recordings."""
     bulks: Bulks = context.additional_context["bulks"]
-    _attempt(context, bulk_id, bulks.work, bulks.fail, reason_of=recorder.bulk.reason_for)
+    decide, reason_of = recorder.bulk.next_wait_s, recorder.bulk.reason_for
+    _attempt(context, bulk_id, bulks.work, bulks.fail, decide=decide, reason_of=reason_of)
 
 
 @jobs.app.task(name="deliver", pass_context=True, retry=jobs.RetryBy(wait_after))
@@ -97,13 +98,14 @@ def _attempt(
     work: Callable[[UUID], None],
     give_up: Callable[[UUID, str], None],
     *,
+    decide: Callable[[BaseException, int], float | None] = next_wait_s,
     reason_of: Callable[[BaseException], str] = reason_for,
 ) -> None:
     """One attempt: what fails is left to the queue to retry, unless there is no use in that."""
     try:
         work(UUID(id_))
     except Exception as error:
-        wait_s = next_wait_s(error, context.job.attempts)
+        wait_s = decide(error, context.job.attempts)
         told = {**context.job.task_kwargs, "attempt": context.job.attempts + 1}
         if wait_s is None:
             log.exception("job.gave-up", **told)

@@ -36,6 +36,7 @@
     ├── PbxUnavailable              Asterisk does not answer, or refuses
     ├── StoreUnavailable            the object store does not answer
     ├── StoreRefused                the object store answers, and says no
+    ├── SpoolFull                   a worker's disk has no room for what it is to make
     ├── ObjectMismatch              what was read back is not what was written
     ├── ManifestInvalid             a manifest's signature or form does not hold
     ├── CatalogueUnavailable        PostgreSQL does not answer
@@ -275,6 +276,12 @@ class StoreRefused(EarwitnessError):
     """The object store refuses the request: rights, bucket or keys are wrong."""
 
     error_id = "store-refused"
+
+
+class SpoolFull(EarwitnessError):
+    """The worker's disk has no room for this."""
+
+    error_id = "spool-full"
 
 
 class ObjectMismatch(EarwitnessError):

@@ -4,11 +4,13 @@ import csv
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 from zipfile import ZipFile
@@ -23,10 +25,11 @@ from recorder import tasks
 from recorder.audio.waveform import Waveform
 from recorder.bulk import Bulks
 from recorder.keeping import renew_manifest
+from recorder.retry import ATTEMPTS_OF_OURS
 from storage import jobs
 from storage.catalogue import bulks, recordings
 from storage.catalogue.engine import Catalogue
-from storage.errors import StoreRefused
+from storage.errors import SpoolFull
 from storage.keys import ObjectKey
 from storage.manifest import SigningKey, build_manifest, sign_manifest
 from storage.objects import S3ObjectStore
@@ -187,17 +190,23 @@ def test_exports_are_kept_for_a_week(
     assert officer.get(f"/api/v1/bulk/{ended['id']}/file").json["error_id"] == "no-such-bulk"
 
 
-def test_no_space(
-    officer: ApiClient, keep: Keep, worker: Bulks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What would fill the disk is not begun."""
+def test_no_space(officer: ApiClient, keep: Keep, worker: Bulks) -> None:
+    """What would fill the disk is not begun, nor tried for ever; who asked for it is told why."""
     record = keep(b"sound", size_bytes=1 << 60)
     asked = ask(officer, action="export", ids=[str(record.id)]).json
-    with pytest.raises(StoreRefused, match="bytes of the spool"):
-        worker.work(UUID(asked["id"]))
-    worker.fail(UUID(asked["id"]), "no space")
+    attempts = iter(range(100))
+
+    def attempt() -> None:
+        job = SimpleNamespace(attempts=next(attempts), task_kwargs={})
+        context = SimpleNamespace(additional_context={"bulks": worker}, job=job)
+        tasks.bulk.func(context, asked["id"])
+
+    while officer.get(f"/api/v1/bulk/{asked['id']}").json["state"] == "waiting":
+        with pytest.raises(SpoolFull):
+            attempt()
     told = officer.get(f"/api/v1/bulk/{asked['id']}").json
-    assert (told["state"], told["reason"]) == ("failed", "no space")
+    assert (told["state"], next(attempts)) == ("failed", ATTEMPTS_OF_OURS)
+    assert re.fullmatch(r"the export needs \d+ bytes of the spool, .* are free", told["reason"])
 
 
 # A worker whose bulks never end; what it does leaves a file of that name.

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recorder import bulk
 from recorder.retry import ATTEMPTS_OF_OURS, LONGEST_WAIT_S, OTHER_SIDE, next_wait_s, reason_for
-from storage.errors import AudioUnusable, ObjectMismatch
+from storage.errors import AudioUnusable, ObjectMismatch, StoreRefused, StoreUnavailable
 
 
 @given(st.sampled_from(OTHER_SIDE), st.integers(min_value=0, max_value=100_000))
@@ -22,6 +23,14 @@ def test_our_own_fault_is_said_in_the_end(error: Exception) -> None:
     waits = [next_wait_s(error, attempts) for attempts in range(ATTEMPTS_OF_OURS)]
     assert all(wait_s is not None for wait_s in waits[:-1])
     assert waits[-1] is None
+
+
+def test_a_store_that_refuses_an_export_is_not_asked_for_ever() -> None:
+    """Somebody waits for it, and can ask again; one that is away only costs time."""
+    last = ATTEMPTS_OF_OURS - 1
+    assert bulk.next_wait_s(StoreRefused("no"), last - 1) is not None
+    assert bulk.next_wait_s(StoreRefused("no"), last) is None
+    assert bulk.next_wait_s(StoreUnavailable("away"), last) is not None
 
 
 def test_unusable_audio_is_not_tried_again() -> None:
