@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, HttpUrl, model_validator
 
-from api.fields import Answer, Body, Instant, Name, Query, RecordingSearch, Tag, Text
+from api.fields import Answer, Body, Instant, Name, PageOf, Query, RecordingSearch, Tag, Text
 from api.keeping_fields import Reason
 from storage.records import BulkAction, BulkRecord, SearchRecord
 
@@ -27,10 +27,8 @@ class Search(Answer):
     query: dict[str, str]
 
 
-class Searches(Answer):
-    """Your searches, by name."""
-
-    items: list[Search]
+class Searches(PageOf[Search]):
+    """A page of your searches, by name."""
 
 
 class NewBulk(Body):
@@ -82,7 +80,8 @@ class Bulk(Answer):
     reason: str | None = Field(description="why it failed")
     total: int
     done: int = Field(description="so many were worked on, those refused too")
-    refused: list[RefusedOne]
+    refused: list[RefusedOne] = Field(description="the first hundred of them")
+    refused_total: int = Field(description="with so many it could not be done")
     created_by: str
     created_at: Instant
     ended_at: Instant | None
@@ -90,10 +89,8 @@ class Bulk(Answer):
     file_url: HttpUrl | None = Field(description="where an export's ZIP is, for a week")
 
 
-class Bulks(Answer):
-    """What you have asked for lately, newest first."""
-
-    items: list[Bulk]
+class Bulks(PageOf[Bulk]):
+    """A page of what you have asked for, newest first."""
 
 
 def search_fields(record: SearchRecord) -> dict[str, Any]:
@@ -103,11 +100,6 @@ def search_fields(record: SearchRecord) -> dict[str, Any]:
 
 def bulk_fields(record: BulkRecord, base_url: str) -> dict[str, Any]:
     """Work on many recordings as it is answered."""
-    names = ("id", "action", "state", "reason", "done", "refused", "created_by", "size_bytes")
+    names = Bulk.model_fields.keys() - {"file_url"}
     file_url = f"{base_url}/api/v1/bulk/{record.id}/file" if record.object_key else None
-    return {name: getattr(record, name) for name in names} | {
-        "total": len(record.recordings),
-        "created_at": record.created_at,
-        "ended_at": record.ended_at,
-        "file_url": file_url,
-    }
+    return {name: getattr(record, name) for name in names} | {"file_url": file_url}

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, HttpUrl, StringConstraints
 
-from api.fields import Answer, Body, Instant, Tag, Text, without_nul
+from api.fields import Answer, Body, Instant, PageOf, Tag, Text, without_nul
 from storage.records import LinkRecord
 
 DAY_S = 86_400
@@ -71,10 +71,8 @@ class SharedLink(Answer):
     url: HttpUrl | None = Field(description="told once, when the link is made; null afterwards")
 
 
-class SharedLinks(Answer):
-    """The links to a recording, newest first, the ended ones too."""
-
-    items: list[SharedLink]
+class SharedLinks(PageOf[SharedLink]):
+    """A page of the links to a recording, newest first, the ended ones too."""
 
 
 def link_fields(record: LinkRecord, url: str | None = None) -> dict[str, Any]:

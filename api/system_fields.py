@@ -51,10 +51,8 @@ class Token(Answer):
     token: str | None = Field(description="told once, when it is made; null afterwards")
 
 
-class Tokens(Answer):
-    """Every token, by name."""
-
-    items: list[Token]
+class Tokens(PageOf[Token]):
+    """A page of the tokens, by name."""
 
 
 class NewUser(Body):
@@ -79,10 +77,8 @@ class User(Answer):
     issuer: str | None = Field(description="the identity provider; null: signs in by a password")
 
 
-class Users(Answer):
-    """Everybody who can sign in, by name."""
-
-    items: list[User]
+class Users(PageOf[User]):
+    """A page of those who can sign in, by name."""
 
 
 class FailedJob(Answer):
@@ -96,10 +92,8 @@ class FailedJob(Answer):
     reason: str | None = Field(description="why, where it is kept; the log has the rest")
 
 
-class FailedJobs(Answer):
-    """The newest jobs that were given up."""
-
-    items: list[FailedJob]
+class FailedJobs(PageOf[FailedJob]):
+    """A page of the jobs that were given up, newest first."""
 
 
 class AuditQuery(PageQuery):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from api.fields import Answer, Body, Instant
+from api.fields import Answer, Body, Instant, PageOf
 from api.routes.events import SHOWN_BY
 from storage.records import WebhookRecord
 
@@ -69,10 +69,8 @@ class Webhook(Answer):
     secret: str | None = Field(description="told once, when it is made; null afterwards")
 
 
-class Webhooks(Answer):
-    """Every webhook, oldest first."""
-
-    items: list[Webhook]
+class Webhooks(PageOf[Webhook]):
+    """A page of the webhooks, oldest first."""
 
 
 class Tested(Answer):

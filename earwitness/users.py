@@ -35,7 +35,8 @@ def tell_all(config: Config) -> list[str]:
     """Everybody who can sign in, a line each."""
     with _catalogue(config) as tx:
         return [
-            "  ".join(filter(None, (one.name, one.role, one.team))) for one in users.list_users(tx)
+            "  ".join(filter(None, (one.name, one.role, one.team)))
+            for one in users.list_users(tx).items
         ]
 
 

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,12 +62,13 @@ class Bulks:
         """Bring it to its end, from where it is."""
         with self.catalogue.begin() as tx:
             wanted = bulks.get_bulk(tx, bulk_id)
+            ids = bulks.get_recordings(tx, bulk_id)
         if wanted.state not in ("waiting", "running"):
             return
         if wanted.action == "export":
-            self._export(wanted)
+            self._export(wanted, ids)
         else:
-            self._each(wanted)
+            self._each(wanted, ids)
         log.info("bulk.done", bulk=str(bulk_id), action=wanted.action)
 
     def fail(self, bulk_id: UUID, reason: str) -> None:
@@ -85,10 +86,10 @@ class Bulks:
             with self.catalogue.begin() as tx:
                 bulks.set_bulk(tx, one.id, object_key=None)
 
-    def _each(self, wanted: BulkRecord) -> None:
+    def _each(self, wanted: BulkRecord, ids: Sequence[UUID]) -> None:
         act = self._act(wanted)
         refused: list[Refusal] = []
-        for done, recording_id in enumerate(wanted.recordings[wanted.done :], wanted.done + 1):
+        for done, recording_id in enumerate(ids[wanted.done :], wanted.done + 1):
             try:
                 act(recording_id)
             except NoSuchRecording as error:
@@ -96,7 +97,7 @@ class Bulks:
             if done % TOLD_EVERY == 0:
                 self._tell(wanted, done, refused)
                 refused = []
-        self._tell(wanted, len(wanted.recordings), refused)
+        self._tell(wanted, len(ids), refused)
         with self.catalogue.begin() as tx:
             bulks.set_bulk(tx, wanted.id, state="done", ended_at=datetime.now(UTC))
 
@@ -113,15 +114,15 @@ class Bulks:
 
     # Exports
 
-    def _export(self, wanted: BulkRecord) -> None:
+    def _export(self, wanted: BulkRecord, ids: Sequence[UUID]) -> None:
         with self.catalogue.begin() as tx:
             bulks.set_bulk(tx, wanted.id, done=0, refused=[])
-            found = recordings.list_of_ids(tx, wanted.recordings)
+            found = recordings.list_of_ids(tx, ids)
         self._require_space(sum(one.size_bytes or 0 for one in found.values()))
         self.spool.mkdir(parents=True, exist_ok=True)
         path = self.spool / f"{wanted.id}.zip"
         try:
-            exported = self._pack(wanted, found, path)
+            exported = self._pack(wanted, {one: found.get(one) for one in ids}, path)
             self._put(wanted, path, exported)
         finally:
             path.unlink(missing_ok=True)
@@ -135,7 +136,7 @@ class Bulks:
             )
 
     def _pack(
-        self, wanted: BulkRecord, found: Mapping[UUID, RecordingRecord], path: Path
+        self, wanted: BulkRecord, found: Mapping[UUID, RecordingRecord | None], path: Path
     ) -> list[UUID]:
         """Write the ZIP; the ids of the recordings that are in it."""
         index = io.StringIO()
@@ -144,9 +145,9 @@ class Bulks:
         exported: list[UUID] = []
         refused: list[Refusal] = []
         with ZipFile(path, "w", ZIP_STORED) as target:
-            for done, recording_id in enumerate(wanted.recordings, 1):
+            for done, (recording_id, record) in enumerate(found.items(), 1):
                 try:
-                    rows.writerow(self._add(target, recording_id, found.get(recording_id)))
+                    rows.writerow(self._add(target, recording_id, record))
                     exported.append(recording_id)
                 except (NoSuchObject, NoSuchRecording) as error:
                     refused.append({"id": str(recording_id), "reason": str(error)})
@@ -154,7 +155,7 @@ class Bulks:
                     self._tell(wanted, done, refused)
                     refused = []
             target.writestr("index.csv", index.getvalue())
-        self._tell(wanted, len(wanted.recordings), refused)
+        self._tell(wanted, len(found), refused)
         return exported
 
     def _add(self, target: ZipFile, id_: UUID, record: RecordingRecord | None) -> list[object]:

@@ -368,20 +368,22 @@ class SearchRecord:
 class BulkRecord:
     """One thing done to many recordings, in the background.
 
-    `arguments` are JSON-able, and of the action. `done` of `recordings` were worked on; `refused`
-    are JSON-able: the id of each with which it could not be done, and the reason.
+    `arguments` are JSON-able, and of the action. `done` of `total` recordings were worked on. With
+    `refused_total` it could not be done; `refused` are the first of these: JSON-able, the id of
+    each and the reason.
     """
 
     id: UUID
     action: BulkAction
     arguments: Mapping[str, Any]
-    recordings: tuple[UUID, ...]
+    total: int
     state: Literal["waiting", "running", "done", "failed"]
     created_by: str
     created_at: datetime
     reason: str | None = None
     done: int = 0
     refused: tuple[Mapping[str, str], ...] = ()
+    refused_total: int = 0
     ended_at: datetime | None = None
     object_key: str | None = None
     size_bytes: int | None = None

@@ -107,8 +107,8 @@ def show_library() -> Response:
     if "cursor" in asked and not faults:
         return show("_recordings.html", **values)
     with parts().catalogue.begin() as tx:
-        saved = searches.list_searches(tx, asker().name)
-        asked_for = bulks.list_bulks(tx, by=asker().name, limit=BULKS_SHOWN)
+        saved = searches.list_searches(tx, asker().name).items
+        asked_for = bulks.list_bulks(tx, by=asker().name, limit=BULKS_SHOWN).items
     searched = {name: value for name, value in asked.items() if name != "cursor"}
     return show(
         "library.html",
@@ -135,7 +135,7 @@ def show_recording(recording_id: UUID) -> Response:
         said = decisions.find_decision(tx, record.call_id)
         may = asker().permissions
         heard = audit.list_heard(tx, record.id, limit=AT_ONCE) if AUDIT_READ in may else ()
-        shared = links.list_links(tx, record.id) if RECORDINGS_SHARE in may else ()
+        shared = links.list_links(tx, record.id).items if RECORDINGS_SHARE in may else ()
     return show(
         "recording.html",
         heard=heard,

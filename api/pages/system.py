@@ -31,16 +31,16 @@ def show_system() -> Response:
         missing = decisions.list_missing(tx, limit=SHOWN)
         failed = recordings.list_recordings(tx, RecordingFilter(state="failed"), limit=SHOWN)
         given_up = failed_jobs.list_failed_jobs(tx, limit=SHOWN)
-        everybody = users.list_users(tx)
-        known_tokens = tokens.list_tokens(tx)
-        known_webhooks = webhooks.list_webhooks(tx)
+        everybody = users.list_users(tx).items
+        known_tokens = tokens.list_tokens(tx).items
+        known_webhooks = webhooks.list_webhooks(tx).items
         known = {one.name: one for one in pbxs.list_pbxs(tx)}
         kept = figures.read_figures(tx)
     return show(
         "system.html",
         missing=missing.items,
         failed=failed.items,
-        jobs=given_up,
+        jobs=given_up.items,
         tasks=_tasks(),
         users=everybody,
         passwords=parts().settings.passwords,

@@ -17,6 +17,7 @@ from api.bulk_fields import (
     bulk_fields,
     search_fields,
 )
+from api.fields import PageQuery, page_fields
 from api.links import base_url
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
@@ -30,6 +31,7 @@ from api.permissions import (
 from storage.catalogue import bulks, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import (
+    BadCursor,
     NoSuchBulk,
     NoSuchObject,
     NoSuchRecording,
@@ -42,7 +44,6 @@ from storage.errors import (
 operations = Operations("/api/v1", tag="bulk")
 
 MOST = 10_000
-LISTED = 20
 FILE_FOR_S = 300
 ZIP = "application/zip"
 NEEDS = {
@@ -81,12 +82,13 @@ def create_bulk(body: NewBulk) -> Response:
     return answer(bulk_fields(made, base_url()), 202)
 
 
-@operations.get("/bulk", RECORDINGS_READ, json(Bulks))
-def list_bulks() -> Response:
-    """List what you have asked for lately, and how far it is."""
+@operations.get("/bulk", RECORDINGS_READ, json(Bulks), query=PageQuery, errors=(BadCursor,))
+def list_bulks(query: PageQuery) -> Response:
+    """List what you have asked for, newest first, and how far it is."""
     with parts().catalogue.begin() as tx:
-        found = bulks.list_bulks(tx, by=asker().name, limit=LISTED)
-    return answer({"items": [bulk_fields(one, base_url()) for one in found]})
+        page = bulks.list_bulks(tx, by=asker().name, **query.model_dump())
+    base = base_url()
+    return answer(page_fields(page, [bulk_fields(one, base) for one in page.items]))
 
 
 @operations.get("/bulk/<uuid:bulk_id>", RECORDINGS_READ, json(Bulk), errors=(NoSuchBulk,))
@@ -133,12 +135,12 @@ def _stream(key: str, name: str) -> Response:
     return answered
 
 
-@operations.get("/searches", RECORDINGS_READ, json(Searches))
-def list_searches() -> Response:
-    """List the searches that you have saved."""
+@operations.get("/searches", RECORDINGS_READ, json(Searches), query=PageQuery, errors=(BadCursor,))
+def list_searches(query: PageQuery) -> Response:
+    """List the searches that you have saved, by name."""
     with parts().catalogue.begin() as tx:
-        found = searches.list_searches(tx, asker().name)
-    return answer({"items": [search_fields(one) for one in found]})
+        page = searches.list_searches(tx, asker().name, **query.model_dump())
+    return answer(page_fields(page, [search_fields(one) for one in page.items]))
 
 
 @operations.post("/searches", RECORDINGS_READ, {201: Told("It is saved.", Search)}, body=NewSearch)

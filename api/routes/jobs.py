@@ -3,25 +3,23 @@
 from flask import Response
 
 from api.auth import note_done
-from api.fields import Nothing
+from api.fields import Nothing, PageQuery, page_fields
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE
 from api.system_fields import FailedJobs, job_fields
 from storage.catalogue import failed_jobs
-from storage.errors import NoSuchJob
+from storage.errors import BadCursor, NoSuchJob
 
 operations = Operations("/api/v1", tag="system")
 
-LISTED = 100
 
-
-@operations.get("/jobs", SYSTEM_READ, json(FailedJobs))
-def list_jobs() -> Response:
-    """List the newest hundred jobs that were given up."""
+@operations.get("/jobs", SYSTEM_READ, json(FailedJobs), query=PageQuery, errors=(BadCursor,))
+def list_jobs(query: PageQuery) -> Response:
+    """List the jobs that were given up, newest first."""
     with parts().catalogue.begin() as tx:
-        found = failed_jobs.list_failed_jobs(tx, limit=LISTED)
-    return answer({"items": [job_fields(one) for one in found]})
+        page = failed_jobs.list_failed_jobs(tx, **query.model_dump())
+    return answer(page_fields(page, [job_fields(one) for one in page.items]))
 
 
 @operations.post(

@@ -6,6 +6,7 @@ from uuid import UUID
 from flask import Response
 
 from api.auth import asker, authorise, note_done
+from api.fields import PageQuery, page_fields
 from api.keeping_fields import NewLink, SharedLink, SharedLinks, link_fields
 from api.links import base_url
 from api.operation import Operations, Told, answer, json
@@ -14,7 +15,7 @@ from api.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
 from api.routes.media import Audio
 from api.routes.recordings import get_visible
 from storage.catalogue import links
-from storage.errors import AudioNotStored, NoSuchLink, NoSuchRecording
+from storage.errors import AudioNotStored, BadCursor, NoSuchLink, NoSuchRecording
 
 operations = Operations("/api/v1", tag="links")
 
@@ -43,14 +44,15 @@ def create_link(recording_id: UUID, body: NewLink) -> Response:
     "/recordings/<uuid:recording_id>/links",
     RECORDINGS_SHARE,
     json(SharedLinks),
-    errors=(NoSuchRecording,),
+    query=PageQuery,
+    errors=(NoSuchRecording, BadCursor),
 )
-def list_links(recording_id: UUID) -> Response:
+def list_links(recording_id: UUID, query: PageQuery) -> Response:
     """List the links to the recording, how often each was opened, and when last."""
     get_visible(recording_id)
     with parts().catalogue.begin() as tx:
-        found = links.list_links(tx, recording_id)
-    return answer({"items": [link_fields(one) for one in found]})
+        page = links.list_links(tx, recording_id, **query.model_dump())
+    return answer(page_fields(page, [link_fields(one) for one in page.items]))
 
 
 @operations.delete(

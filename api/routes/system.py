@@ -5,7 +5,7 @@ from uuid import UUID
 from flask import Response
 
 from api.auth import note_done
-from api.fields import Nothing, page_fields
+from api.fields import Nothing, PageQuery, page_fields
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
 from api.permissions import AUDIT_READ, SYSTEM_READ, SYSTEM_WRITE
@@ -29,11 +29,12 @@ from storage.passwords import hash_password
 operations = Operations("/api/v1", tag="system")
 
 
-@operations.get("/tokens", SYSTEM_READ, json(Tokens))
-def list_tokens() -> Response:
+@operations.get("/tokens", SYSTEM_READ, json(Tokens), query=PageQuery, errors=(BadCursor,))
+def list_tokens(query: PageQuery) -> Response:
     """List the bearer tokens; sessions of people are none."""
     with parts().catalogue.begin() as tx:
-        return answer({"items": [token_fields(one) for one in tokens.list_tokens(tx)]})
+        page = tokens.list_tokens(tx, **query.model_dump())
+    return answer(page_fields(page, [token_fields(one) for one in page.items]))
 
 
 @operations.post(
@@ -66,11 +67,12 @@ def revoke_token(token_id: UUID) -> Response:
     return Response(status=204)
 
 
-@operations.get("/users", SYSTEM_READ, json(Users))
-def list_users() -> Response:
+@operations.get("/users", SYSTEM_READ, json(Users), query=PageQuery, errors=(BadCursor,))
+def list_users(query: PageQuery) -> Response:
     """List the people who can sign in."""
     with parts().catalogue.begin() as tx:
-        return answer({"items": [user_fields(one) for one in users.list_users(tx)]})
+        page = users.list_users(tx, **query.model_dump())
+    return answer(page_fields(page, [user_fields(one) for one in page.items]))
 
 
 @operations.post(

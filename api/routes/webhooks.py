@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from api.auth import asker, note_done
-from api.fields import Nothing
+from api.fields import Nothing, PageQuery, page_fields
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE
@@ -17,17 +17,18 @@ from api.turns import others_turn
 from api.webhook_fields import NewWebhook, Tested, Webhook, Webhooks, webhook_fields
 from recorder.webhooks import judge
 from storage.catalogue import webhooks
-from storage.errors import NoSuchWebhook
+from storage.errors import BadCursor, NoSuchWebhook
 from storage.records import EventRecord, WebhookRecord
 
 operations = Operations("/api/v1", tag="webhooks")
 
 
-@operations.get("/webhooks", SYSTEM_READ, json(Webhooks))
-def list_webhooks() -> Response:
+@operations.get("/webhooks", SYSTEM_READ, json(Webhooks), query=PageQuery, errors=(BadCursor,))
+def list_webhooks(query: PageQuery) -> Response:
     """List the webhooks, and how delivery goes."""
     with parts().catalogue.begin() as tx:
-        return answer({"items": [webhook_fields(one) for one in webhooks.list_webhooks(tx)]})
+        page = webhooks.list_webhooks(tx, **query.model_dump())
+    return answer(page_fields(page, [webhook_fields(one) for one in page.items]))
 
 
 @operations.post(

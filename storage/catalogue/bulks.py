@@ -6,16 +6,27 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, cast, insert, select, update
+from sqlalchemy import Connection, RowMapping, cast, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from uuid_utils.compat import uuid7
 
 from storage import jobs
+from storage.catalogue.cursor import decode_cursor, page_of
 from storage.errors import NoSuchBulk
-from storage.records import BulkAction, BulkRecord, shallow
+from storage.records import BulkAction, BulkRecord, Page
 from storage.schema import bulk
 
-_COLUMNS = [bulk.c[field.name] for field in fields(BulkRecord)]
+# So many of those refused are told; how many there are is counted where they are kept.
+_FIRST = "$[0 to 99]"
+_TOLD = {
+    "total": func.cardinality(bulk.c.recordings),
+    "refused": func.jsonb_path_query_array(bulk.c.refused, text(f"'{_FIRST}'")),
+    "refused_total": func.jsonb_array_length(bulk.c.refused),
+}
+_COLUMNS = [
+    _TOLD[field.name].label(field.name) if field.name in _TOLD else bulk.c[field.name]
+    for field in fields(BulkRecord)
+]
 
 
 def create_bulk(
@@ -27,9 +38,9 @@ def create_bulk(
     by: str,
 ) -> BulkRecord:
     """Write down what is to be done, and have a worker do it."""
-    now = datetime.now(UTC)
-    made = BulkRecord(uuid7(), action, arguments, tuple(recordings), "waiting", by, now)
-    row = shallow(made) | {"recordings": list(recordings), "refused": []}
+    made = BulkRecord(uuid7(), action, arguments, len(recordings), "waiting", by, datetime.now(UTC))
+    kept = ("id", "action", "arguments", "state", "created_by", "created_at")
+    row = {name: getattr(made, name) for name in kept} | {"recordings": list(recordings)}
     tx.execute(insert(bulk).values(row))
     jobs.defer(tx, "bulk", lock=str(made.id), queue=jobs.SLOW, bulk_id=str(made.id))
     return made
@@ -46,10 +57,22 @@ def get_bulk(tx: Connection, bulk_id: UUID, *, by: str | None = None) -> BulkRec
     return _record(row)
 
 
-def list_bulks(tx: Connection, *, by: str, limit: int) -> tuple[BulkRecord, ...]:
-    """What this one has asked for, newest first."""
-    query = select(*_COLUMNS).where(bulk.c.created_by == by).order_by(bulk.c.id.desc())
-    return tuple(_record(row) for row in tx.execute(query.limit(limit)).mappings())
+def get_recordings(tx: Connection, bulk_id: UUID) -> tuple[UUID, ...]:
+    """The ids of those that it is done to."""
+    return tuple(tx.scalar(select(bulk.c.recordings).where(bulk.c.id == bulk_id)) or ())
+
+
+def list_bulks(
+    tx: Connection, *, by: str, limit: int, cursor: str | None = None
+) -> Page[BulkRecord]:
+    """A page of what this one has asked for, newest first."""
+    query = select(*_COLUMNS).where(bulk.c.created_by == by)
+    if cursor is not None:
+        (before,) = decode_cursor(cursor, UUID)
+        query = query.where(bulk.c.id < before)
+    query = query.order_by(bulk.c.id.desc()).limit(limit + 1)
+    found = [_record(row) for row in tx.execute(query).mappings()]
+    return page_of(found, limit, lambda one: (str(one.id),))
 
 
 def list_exports_before(tx: Connection, at: datetime) -> tuple[BulkRecord, ...]:
@@ -72,5 +95,4 @@ def note_progress(
 
 
 def _record(row: RowMapping) -> BulkRecord:
-    lists = {"recordings": tuple(row["recordings"]), "refused": tuple(row["refused"])}
-    return BulkRecord(**{**row, **lists})
+    return BulkRecord(**{**row, "refused": tuple(row["refused"])})

@@ -3,10 +3,13 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from storage.errors import BadCursor
+from storage.records import Page
+
+T = TypeVar("T")
 
 
 def encode_cursor(*position: str) -> str:
@@ -19,6 +22,22 @@ def decode_cursor(cursor: str, *parsers: Callable[[str], Any]) -> tuple[Any, ...
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if any(b"\0" in part.encode() for part in position):  # nor half a surrogate pair
+            raise ValueError("PostgreSQL keeps no NUL")
         return tuple(parse(part) for parse, part in zip(parsers, position, strict=True))
     except (binascii.Error, ValueError, TypeError, AttributeError) as error:
         raise BadCursor("the cursor is not one that this list gave out") from error
+
+
+def page_of(
+    found: Sequence[T], limit: int | None, position: Callable[[T], tuple[str, ...]]
+) -> Page[T]:
+    """The page of so many (None: of all), where one more was looked for, to know if it goes on."""
+    if limit is None or len(found) <= limit:
+        return Page(tuple(found), None)
+    return Page(tuple(found[:limit]), encode_cursor(*position(found[limit - 1])))
+
+
+def one_more(limit: int | None) -> int | None:
+    """How many rows to look for, for `page_of`."""
+    return None if limit is None else limit + 1

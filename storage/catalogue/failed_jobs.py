@@ -11,8 +11,12 @@ from sqlalchemy import Connection, text
 
 from storage import jobs
 from storage.catalogue import bulks, decisions, recordings
+from storage.catalogue.cursor import decode_cursor, page_of
 from storage.errors import NoSuchJob
-from storage.records import FailedJob
+from storage.records import FailedJob, Page
+
+# Before it are all: the largest bigint.
+_END = 2**63 - 1
 
 # What a job is about.
 _SUBJECT = "coalesce(args ->> 'recording_id', args ->> 'bulk_id')"
@@ -26,7 +30,7 @@ _LIST = f"""
     ) AS told
     LEFT JOIN recording ON task_name = 'finish' AND recording.id = (args ->> 'recording_id')::uuid
     LEFT JOIN bulk ON bulk.id = (args ->> 'bulk_id')::uuid
-    WHERE status = 'failed' AND {_SUBJECT} IS NOT NULL
+    WHERE status = 'failed' AND {_SUBJECT} IS NOT NULL AND job.id < :before
     ORDER BY job.id DESC
     LIMIT :limit
 """  # noqa: S608  # nothing of it comes from outside
@@ -37,10 +41,11 @@ _TAKE = f"""
 """  # noqa: S608
 
 
-def list_failed_jobs(tx: Connection, *, limit: int) -> tuple[FailedJob, ...]:
-    """The newest of them."""
-    rows = tx.execute(text(_LIST), {"limit": limit}).mappings()
-    return tuple(FailedJob(**row) for row in rows)
+def list_failed_jobs(tx: Connection, *, limit: int, cursor: str | None = None) -> Page[FailedJob]:
+    """A page of them, newest first."""
+    before = decode_cursor(cursor, int)[0] if cursor is not None else _END
+    rows = tx.execute(text(_LIST), {"limit": limit + 1, "before": before}).mappings()
+    return page_of([FailedJob(**row) for row in rows], limit, lambda one: (str(one.id),))
 
 
 def retry_job(tx: Connection, job_id: int) -> tuple[str, str]:

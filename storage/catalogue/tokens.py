@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, case, delete, func, insert, or_, select, union
+from sqlalchemy import Connection, Row, case, delete, func, insert, or_, select, tuple_, union
 from sqlalchemy.sql.selectable import Subquery
 from uuid_utils.compat import uuid7
 
+from storage.catalogue.cursor import decode_cursor, one_more, page_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchToken
-from storage.records import TokenRecord
+from storage.records import Page, TokenRecord
 from storage.schema import token, user
 
 PREFIX = "ew_"
@@ -60,11 +61,16 @@ def find_token(tx: Connection, secret: str) -> TokenRecord | None:
     return _record(row) if row is not None else None
 
 
-def list_tokens(tx: Connection) -> tuple[TokenRecord, ...]:
-    """Every token that is no session, by name."""
+def list_tokens(
+    tx: Connection, *, limit: int | None = None, cursor: str | None = None
+) -> Page[TokenRecord]:
+    """A page of the tokens that are no sessions, by name; all of them where there is no limit."""
     query = select(*_COLUMNS).select_from(token.outerjoin(user)).where(token.c.user_id.is_(None))
-    rows = tx.execute(query.order_by(token.c.name, token.c.id))
-    return tuple(_record(row) for row in rows)
+    if cursor is not None:
+        after = decode_cursor(cursor, str, UUID)
+        query = query.where(tuple_(token.c.name, token.c.id) > tuple_(*after))
+    rows = tx.execute(query.order_by(token.c.name, token.c.id).limit(one_more(limit)))
+    return page_of([_record(row) for row in rows], limit, lambda one: (one.name, str(one.id)))
 
 
 def revoke_token(tx: Connection, token_id: UUID) -> str:

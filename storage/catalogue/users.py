@@ -11,9 +11,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
+from storage.catalogue.cursor import decode_cursor, one_more, page_of
 from storage.catalogue.tokens import keep_secret
 from storage.errors import LastAdmin, NoSuchUser, UserInvalid
-from storage.records import UserRecord, shallow
+from storage.records import Page, UserRecord, shallow
 from storage.schema import token, user
 
 SESSION_LASTS = timedelta(hours=12)
@@ -63,10 +64,16 @@ def find_user(tx: Connection, name: str) -> UserRecord | None:
     return _record(row._mapping) if row is not None else None
 
 
-def list_users(tx: Connection) -> tuple[UserRecord, ...]:
-    """Everybody who can sign in, by name."""
-    rows = tx.execute(select(*_COLUMNS).order_by(user.c.name)).mappings()
-    return tuple(_record(row) for row in rows)
+def list_users(
+    tx: Connection, *, limit: int | None = None, cursor: str | None = None
+) -> Page[UserRecord]:
+    """A page of those who can sign in, by name; everybody where there is no limit."""
+    query = select(*_COLUMNS).order_by(user.c.name)
+    if cursor is not None:
+        (after,) = decode_cursor(cursor, str)
+        query = query.where(user.c.name > after)
+    rows = tx.execute(query.limit(one_more(limit))).mappings()
+    return page_of([_record(row) for row in rows], limit, lambda one: (one.name,))
 
 
 def get_user(tx: Connection, user_id: UUID) -> UserRecord:

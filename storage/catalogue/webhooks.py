@@ -13,8 +13,9 @@ from uuid_utils.compat import uuid7
 
 from storage import jobs
 from storage.catalogue import events
+from storage.catalogue.cursor import decode_cursor, one_more, page_of
 from storage.errors import NoSuchWebhook
-from storage.records import WebhookRecord, shallow
+from storage.records import Page, WebhookRecord, shallow
 from storage.schema import webhook
 
 PREFIX = "whsec_"
@@ -40,10 +41,16 @@ def get_secret(tx: Connection, webhook_id: UUID) -> str:
     return str(secret)
 
 
-def list_webhooks(tx: Connection) -> tuple[WebhookRecord, ...]:
-    """Every webhook, oldest first."""
-    rows = tx.execute(select(*_COLUMNS).order_by(webhook.c.id)).mappings()
-    return tuple(_record(row) for row in rows)
+def list_webhooks(
+    tx: Connection, *, limit: int | None = None, cursor: str | None = None
+) -> Page[WebhookRecord]:
+    """A page of the webhooks, oldest first; every one where there is no limit."""
+    query = select(*_COLUMNS).order_by(webhook.c.id)
+    if cursor is not None:
+        (after,) = decode_cursor(cursor, UUID)
+        query = query.where(webhook.c.id > after)
+    rows = tx.execute(query.limit(one_more(limit))).mappings()
+    return page_of([_record(row) for row in rows], limit, lambda one: (str(one.id),))
 
 
 def get_webhook(tx: Connection, webhook_id: UUID) -> WebhookRecord:
@@ -96,7 +103,8 @@ def change_webhook(
 
 def note_losses(tx: Connection, before: datetime) -> Sequence[UUID]:
     """The events of before this time are about to be dropped: the webhooks that wait for one."""
-    nexts = {one.id: events.list_events(tx, one.after, limit=1) for one in list_webhooks(tx)}
+    known = list_webhooks(tx).items
+    nexts = {one.id: events.list_events(tx, one.after, limit=1) for one in known}
     waiting = [id_ for id_, found in nexts.items() if found and found[0].at < before]
     where = (webhook.c.id.in_(waiting), ~webhook.c.gone)
     noted = update(webhook).where(*where).values(lost=True, rejections=0)

@@ -1,14 +1,15 @@
 """Tokens, users and the audit trail over HTTP."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient
+from api_client import ApiClient, build_recording
 from sqlalchemy import text
 
-from storage.catalogue import users
+from storage.catalogue import bulks, links, recordings, searches, tokens, users, webhooks
 from storage.catalogue.engine import Catalogue
 from storage.passwords import is_password
 
@@ -135,3 +136,42 @@ def test_who_may(client: ApiClient, make_token: Callable[..., str]) -> None:
     assert boss.get("/api/v1/audit").status_code == 403
     refused = officer.get("/api/v1/audit?outcome=refused&limit=5").json["items"]
     assert {one["outcome"] for one in refused} == {"refused"}
+
+
+# Lists
+
+
+def make_things(client: ApiClient, catalogue: Catalogue) -> str:
+    """Three of everything that there is a list of; the id of the recording that has the links."""
+    recording = build_recording(state="stored", object_key="main/2026/11/23/a.opus")
+    with catalogue.begin() as tx:
+        recordings.create_recording(tx, recording)
+        for name in ("c", "a", "b"):
+            one = f"{name}-{uuid4()}"
+            tokens.create_token(tx, name="the same", role="agent")
+            users.create_user(tx, name=one, role="agent", team=None, password_hash="x")
+            webhooks.create_webhook(tx, url="https://example.com/hook", types=(), by="root")
+            searches.save_search(tx, owner="root", name=one, query={})
+            links.create_link(tx, recording.id, by="root", expires_in=timedelta(days=1))
+            asked = {"action": "tag", "arguments": {}, "recordings": [recording.id], "by": "root"}
+            bulks.create_bulk(tx, **asked)
+        tx.execute(text("UPDATE procrastinate_jobs SET status = 'failed' WHERE task_name = 'bulk'"))
+    return str(recording.id)
+
+
+def test_lists_are_paged(client: ApiClient, catalogue: Catalogue) -> None:
+    """Page by page each list shows what it shows at once, in the same order; none twice."""
+    recording_id = make_things(client, catalogue)
+    paths = ("tokens", "users", "webhooks", "searches", "bulk", "jobs")
+    for path in (*paths, f"recordings/{recording_id}/links"):
+        whole = client.get(f"/api/v1/{path}?limit=200").json
+        found, cursor = [], ""
+        while cursor is not None:
+            query = f"?limit=2&cursor={cursor}" if cursor else "?limit=2"
+            page = client.get(f"/api/v1/{path}{query}").json
+            assert len(page["items"]) <= 2
+            found, cursor = found + page["items"], page["next_cursor"]
+        assert (found, whole["next_cursor"]) == (whole["items"], None)
+        assert len(found) >= 3
+        wrong = client.get(f"/api/v1/{path}?cursor=nonsense")
+        assert (wrong.status_code, wrong.json["error_id"]) == (422, "bad-cursor")

@@ -114,6 +114,19 @@ def test_tags(officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulk
     assert audited(catalogue, found[0]) == ["recording.tag"]
 
 
+def test_of_many_refused_the_first_are_told(
+    officer: ApiClient, catalogue: Catalogue, keep: Keep
+) -> None:
+    """How many there are is known all the same."""
+    asked = ask(officer, action="tag", ids=[str(keep().id)], tags=["x"]).json
+    refused = [{"id": str(uuid4()), "reason": "gone"} for _ in range(150)]
+    with catalogue.begin() as tx:
+        bulks.note_progress(tx, UUID(asked["id"]), done=1, refused=refused)
+    told = officer.get(f"/api/v1/bulk/{asked['id']}").json
+    assert (told["refused"], told["refused_total"]) == (refused[:100], 150)
+    assert officer.get("/api/v1/bulk").json["items"] == [told]
+
+
 def test_a_worker_is_killed(
     officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulks
 ) -> None:

@@ -11,7 +11,13 @@ from storage.catalogue.cursor import decode_cursor, encode_cursor
 from storage.errors import BadCursor
 
 
-@given(st.lists(st.text(), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_round_trip(position: list[str]) -> None:
     """A cursor gives back the position that it was made of."""
     assert decode_cursor(encode_cursor(*position), *[str] * len(position)) == tuple(position)
@@ -29,6 +35,13 @@ def test_anything_else_is_refused(text: str) -> None:
     """No text that is not a cursor raises anything but BadCursor."""
     with pytest.raises(BadCursor):
         decode_cursor(text, UUID)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_what_no_text_of_ours_holds_is_refused(text: str) -> None:
+    """PostgreSQL is not asked about what it cannot hold."""
+    with pytest.raises(BadCursor):
+        decode_cursor(encode_cursor(text), str)
 
 
 def test_too_few_parts_are_refused() -> None:
