@@ -109,7 +109,10 @@ class RuleTrial(Answer):
 
     from_: Instant = Field(alias="from")
     to: Instant
-    calls: int
+    complete: bool = Field(
+        description="false: more calls than could be looked at; `from` is when the oldest began"
+    )
+    calls: int = Field(description="so many were looked at, the newest")
     recorded: int
     recorded_before: int
     audio_s: Seconds

@@ -1,7 +1,9 @@
 """Draft rules, tried on past calls: what would have been recorded, and what changes."""
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from recorder.asking import facts_then
@@ -31,11 +33,14 @@ class Change:
 class Trial:
     """What came of it: of `calls` that ended between `from_at` and `to_at`.
 
-    `changes` are the first of `changed`; audio is in seconds, storage in bytes.
+    It is not `complete` where there were more than could be looked at: then `from_at` is when the
+    oldest of them began. `changes` are the first of `changed`; audio is in seconds, storage in
+    bytes.
     """
 
     from_at: datetime
     to_at: datetime
+    complete: bool
     calls: int
     recorded: int
     recorded_before: int
@@ -53,49 +58,70 @@ def try_rules(
     *,
     from_at: datetime,
     to_at: datetime,
+    within_s: float = math.inf,
 ) -> Trial:
     """Ask the rules about every call of that time, as often as it was asked about then.
 
-    A call that was never asked about is asked as it was at its end. Raises CatalogueUnavailable.
+    A call that was never asked about is asked as it was at its end. The newest come first, and no
+    more once `within_s` are over. Raises CatalogueUnavailable.
     """
-    asked = RuleSet(rules, default)
-    count = recorded = before = 0
-    audio_s = 0.0
-    changes: list[Change] = []
-    for call, decision, kept in _past(catalogue, from_at, to_at):
-        count += 1
-        was = kept[0].rule or kept[0].trigger if kept else None
-        would = _decide(asked, call, decision)
-        before += was is not None
-        if would is not None:
-            recorded += 1
-            audio_s += _talk_s(call)
-        if (was is None) != (would is None) or (would and was not in {would, "rule"}):
-            changes.append(Change(call.id, was, would))
-    month = audio_s * (MONTH / max(to_at - from_at, timedelta(seconds=1)))
+    asked, found, complete = RuleSet(rules, default), _Found(), True
+    ends = time.monotonic() + within_s
+    for page, goes_on in _past(catalogue, from_at, to_at):
+        for call, decision, kept in page:
+            found.add(call, kept, _decide(asked, call, decision))
+        if goes_on and (time.monotonic() > ends or found.calls >= MOST_CALLS):
+            from_at, complete = page[-1][0].started_at, False
+            break
+    month = found.audio_s * (MONTH / max(to_at - from_at, timedelta(seconds=1)))
     with catalogue.begin() as tx:
         bytes_per_s = recordings.mean_bytes_per_second(tx) or USUAL_BYTES_PER_S
     return Trial(
         from_at=from_at,
         to_at=to_at,
-        calls=count,
-        recorded=recorded,
-        recorded_before=before,
-        audio_s=audio_s,
+        complete=complete,
+        calls=found.calls,
+        recorded=found.recorded,
+        recorded_before=found.recorded_before,
+        audio_s=found.audio_s,
         audio_s_per_month=month,
         bytes_per_month=round(month * bytes_per_s),
-        changed=len(changes),
-        changes=tuple(changes[:MOST_CHANGES]),
+        changed=len(found.changes),
+        changes=tuple(found.changes[:MOST_CHANGES]),
     )
+
+
+@dataclass(slots=True)
+class _Found:
+    """What has come of the calls so far."""
+
+    calls: int = 0
+    recorded: int = 0
+    recorded_before: int = 0
+    audio_s: float = 0.0
+    changes: list[Change] = field(default_factory=list)
+
+    def add(self, call: CallRecord, kept: Sequence[RecordingRecord], would: str | None) -> None:
+        """One more: what was kept of it, and by which rule it would have been recorded."""
+        was = kept[0].rule or kept[0].trigger if kept else None
+        self.calls += 1
+        self.recorded_before += was is not None
+        if would is not None:
+            self.recorded += 1
+            self.audio_s += _talk_s(call)
+        if (was is None) != (would is None) or (would and was not in {would, "rule"}):
+            self.changes.append(Change(call.id, was, would))
 
 
 Past = tuple[CallRecord, DecisionRecord | None, Sequence[RecordingRecord]]
 
 
-def _past(catalogue: Catalogue, from_at: datetime, to_at: datetime) -> Iterator[Past]:
-    """The calls, some at a time: there may be many."""
+def _past(
+    catalogue: Catalogue, from_at: datetime, to_at: datetime
+) -> Iterator[tuple[Sequence[Past], bool]]:
+    """The calls, some at a time, for there may be many; and whether more follow."""
     cursor: str | None = None
-    for _ in range(MOST_CALLS // AT_ONCE):
+    while True:
         with catalogue.begin() as tx:
             page = calls.list_calls(
                 tx, states=["ended"], limit=AT_ONCE, cursor=cursor, from_at=from_at, to_at=to_at
@@ -103,8 +129,11 @@ def _past(catalogue: Catalogue, from_at: datetime, to_at: datetime) -> Iterator[
             ids = [call.id for call in page.items]
             said = {one.call_id: one for one in decisions.list_decisions(tx, ids)}
             made = _by_call(recordings.list_recordings_of_calls(tx, ids))
-        yield from ((call, said.get(call.id), made.get(call.id, ())) for call in page.items)
         cursor = page.next_cursor
+        yield (
+            [(call, said.get(call.id), made.get(call.id, ())) for call in page.items],
+            cursor is not None,
+        )
         if cursor is None:
             return
 

@@ -1,11 +1,14 @@
 """Rules: which calls are recorded, and how; every version of them, and a trial of drafts."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
 from flask import Response
 
 from api.auth import asker
-from api.errors import RequestInvalid
+from api.errors import Busy, RequestInvalid
 from api.fields import PageQuery, page_fields
 from api.links import base_url
 from api.operation import Operations, Told, answer, json
@@ -24,6 +27,7 @@ from api.rule_fields import (
     rule_fields,
     trial_fields,
 )
+from api.turns import others_turn
 from recorder.rules import compile_rule
 from recorder.trial import try_rules
 from storage.catalogue import rules
@@ -34,6 +38,10 @@ from storage.records import Page, RuleRecord
 operations = Operations("/api/v1", tag="rules")
 
 TRIED_BY_DEFAULT = timedelta(days=30)
+TRIAL_TAKES_S = 10.0
+# Whoever comes second waits for the first; more than that would make a queue.
+TRIAL_WITHIN_S = 12.0
+_trying = threading.Lock()
 LISTS = ("variables", "headers", "tags")
 
 
@@ -123,7 +131,10 @@ def delete_rule(rule_id: str) -> Response:
 
 @operations.post("/rules/test", RULES_READ, json(RuleTrial), body=RuleTest, errors=(RuleInvalid,))
 def try_draft_rules(body: RuleTest) -> Response:
-    """Try draft rules on past calls: what would have been recorded, and which calls change."""
+    """Try draft rules on past calls: what would have been recorded, and which calls change.
+
+    It takes 10 s at most: of very many calls the newest are looked at, and `complete` is false.
+    """
     drafts = [_record(rule, id_=f"draft-{place}") for place, rule in enumerate(body.rules, 1)]
     for draft in drafts:
         compile_rule(draft)
@@ -131,8 +142,27 @@ def try_draft_rules(body: RuleTest) -> Response:
     from_at = body.from_at or to_at - TRIED_BY_DEFAULT
     if from_at >= to_at:
         raise RequestInvalid([{"loc": ["from"], "msg": "must be before `to`"}])
-    trial = try_rules(parts().catalogue, drafts, body.default, from_at=from_at, to_at=to_at)
+    with _alone():
+        trial = try_rules(
+            parts().catalogue,
+            drafts,
+            body.default,
+            from_at=from_at,
+            to_at=to_at,
+            within_s=TRIAL_TAKES_S,
+        )
     return answer(trial_fields(trial))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One trial at a time in a process: it takes all that one may. Raises Busy."""
+    with ExitStack() as held:
+        with others_turn():
+            if not _trying.acquire(timeout=TRIAL_WITHIN_S):
+                raise Busy("other rules are being tried")
+            held.callback(_trying.release)
+        yield
 
 
 def _record(terms: Terms, *, id_: str = "", version: int = 1) -> RuleRecord:

@@ -11,6 +11,7 @@ from api_client import ApiClient, build_call, build_recording
 from conftest import TokenMaker
 from sqlalchemy import select
 
+import api.routes.rules
 from api.app import build_app
 from storage.catalogue import calls, decisions, recordings, rules
 from storage.catalogue.engine import Catalogue
@@ -205,6 +206,32 @@ def test_drafts_on_past_calls(client: ApiClient, past: Callable[..., dict[str, A
     changes = {one["call_id"]: (one["before"], one["after"]) for one in told["changes"]}
     assert changes["main-past-0"] == ("old", None)
     assert changes["main-past-9"] == (None, "new")
+
+
+def test_a_trial_has_an_end(
+    client: ApiClient, past: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When its time is over it answers what the newest calls say, and since when they are."""
+    whole = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
+    monkeypatch.setattr("recorder.trial.AT_ONCE", 4)
+    monkeypatch.setattr("api.routes.rules.TRIAL_TAKES_S", -1.0)
+    told = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
+    assert (whole["calls"], whole["complete"]) == (10, True)
+    assert (told["calls"], told["complete"]) == (4, False)
+    assert told["from"] > whole["from"]
+    assert told["to"] == whole["to"]
+
+
+def test_one_trial_at_a_time(
+    client: ApiClient, past: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited in vain for another to end is told to come again."""
+    monkeypatch.setattr("api.routes.rules.TRIAL_WITHIN_S", 0.05)
+    with api.routes.rules._trying:
+        refused = client.post("/api/v1/rules/test", json=past(rules=[]))
+    assert problem(refused) == (503, "busy")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert client.post("/api/v1/rules/test", json=past(rules=[])).status_code == 200
 
 
 def test_drafts_that_change_nothing(client: ApiClient, past: Callable[..., dict[str, Any]]) -> None:
