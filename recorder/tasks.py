@@ -13,13 +13,15 @@ from recorder.deliveries import Deliverer, wait_after
 from recorder.finish import Finisher
 from recorder.retry import next_wait_s, reason_for
 from storage import jobs
-from storage.catalogue import events, webhooks
+from storage.catalogue import bulks, events, failed_jobs, idempotency, webhooks
 from storage.catalogue.engine import Catalogue
 
 log = structlog.get_logger()
 
 EVENTS_KEPT_FOR = timedelta(days=3)
 EXPORTS_KEPT_FOR = timedelta(days=7)
+BULKS_KEPT_FOR = timedelta(days=30)
+RESTS_KEPT_FOR = timedelta(days=1)
 # How many jobs of each queue a worker runs side by side.
 QUEUES = {jobs.RECORDINGS: 2, jobs.SLOW: 2, jobs.CLOCK: 1, webhooks.QUEUE: 8}
 
@@ -46,9 +48,9 @@ def manifest(context: jobs.JobContext, recording_id: str) -> None:
 @jobs.app.task(name="bulk", pass_context=True, retry=jobs.RetryBy(recorder.bulk.next_wait_s))
 def bulk(context: jobs.JobContext, bulk_id: str) -> None:
     """One thing is done to many recordings."""
-    bulks: Bulks = context.additional_context["bulks"]
+    many: Bulks = context.additional_context["bulks"]
     decide, reason_of = recorder.bulk.next_wait_s, recorder.bulk.reason_for
-    _attempt(context, bulk_id, bulks.work, bulks.fail, decide=decide, reason_of=reason_of)
+    _attempt(context, bulk_id, many.work, many.fail, decide=decide, reason_of=reason_of)
 
 
 @jobs.app.task(name="deliver", pass_context=True, retry=jobs.RetryBy(wait_after))
@@ -64,8 +66,8 @@ def deliver(context: jobs.JobContext, webhook_id: str) -> None:
 )
 def drop_exports(context: jobs.JobContext, timestamp: int) -> None:
     """The ZIPs of exports are kept for a week."""
-    bulks: Bulks = context.additional_context["bulks"]
-    bulks.drop_exports(datetime.now(UTC) - EXPORTS_KEPT_FOR)
+    many: Bulks = context.additional_context["bulks"]
+    many.drop_exports(datetime.now(UTC) - EXPORTS_KEPT_FOR)
 
 
 @jobs.app.periodic(cron="* * * * * */5")  # every 5 s: the sixth field is the seconds
@@ -90,6 +92,18 @@ def drop_events(context: jobs.JobContext, timestamp: int) -> None:
         events.drop_events(tx, before)
     for webhook_id in waited:
         log.warning("webhook.lost-events", webhook=str(webhook_id))
+
+
+@jobs.app.periodic(cron="29 * * * *")
+@jobs.app.task(name="tidy", pass_context=True, queue=jobs.SLOW, queueing_lock="tidy")
+def tidy(context: jobs.JobContext, timestamp: int) -> None:
+    """What is of use to nobody any more goes: old answers, old work, the traces of jobs."""
+    catalogue: Catalogue = context.additional_context["catalogue"]
+    now = datetime.now(UTC)
+    with catalogue.begin() as tx:
+        idempotency.drop_expired(tx)
+        bulks.drop_bulks(tx, now - BULKS_KEPT_FOR)
+        failed_jobs.drop_rests(tx, now - RESTS_KEPT_FOR)
 
 
 def _attempt(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, cast, func, insert, select, text, update
+from sqlalchemy import Connection, RowMapping, cast, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from uuid_utils.compat import uuid7
 
@@ -79,6 +79,13 @@ def list_exports_before(tx: Connection, at: datetime) -> tuple[BulkRecord, ...]:
     """The exports that ended before this time, and are still kept."""
     query = select(*_COLUMNS).where(bulk.c.object_key.is_not(None), bulk.c.ended_at < at)
     return tuple(_record(row) for row in tx.execute(query).mappings())
+
+
+def drop_bulks(tx: Connection, before: datetime) -> None:
+    """Forget what ended before this time; not what can be tried again, or still has its ZIP."""
+    has_no_job = text("NOT EXISTS (SELECT FROM procrastinate_jobs WHERE lock = bulk.id::text)")
+    is_over = (bulk.c.ended_at < before, bulk.c.object_key.is_(None), has_no_job)
+    tx.execute(delete(bulk).where(*is_over))
 
 
 def set_bulk(tx: Connection, bulk_id: UUID, **columns: Any) -> None:

@@ -4,6 +4,7 @@ A job that works is deleted from the queue, one that was given up stays. The job
 brings are not here: they come again by themselves.
 """
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +40,18 @@ _TAKE = f"""
     WHERE id = :id AND status = 'failed' AND {_SUBJECT} IS NOT NULL
     RETURNING task_name AS task, lock, queue_name AS queue, priority, args, {_SUBJECT} AS subject
 """  # noqa: S608
+_DROP_JOBS = f"""
+    DELETE FROM procrastinate_jobs AS job
+    WHERE status NOT IN ('todo', 'doing') AND (status <> 'failed' OR {_SUBJECT} IS NULL)
+        AND NOT EXISTS (
+            SELECT FROM procrastinate_events WHERE job_id = job.id AND at >= :before
+        )
+"""  # noqa: S608
+# A store that is away for days costs each job hundreds of them.
+_DROP_EVENTS = """
+    DELETE FROM procrastinate_events AS told USING procrastinate_jobs AS job
+    WHERE job.id = told.job_id AND job.status IN ('todo', 'doing') AND told.at < :before
+"""
 
 
 def list_failed_jobs(tx: Connection, *, limit: int, cursor: str | None = None) -> Page[FailedJob]:
@@ -69,6 +82,13 @@ def forget_job(tx: Connection, job_id: int) -> tuple[str, str]:
     """Leave it; its task and subject. Raises NoSuchJob."""
     job = _take(tx, job_id)
     return job["task"], job["subject"]
+
+
+def drop_rests(tx: Connection, before: datetime) -> None:
+    """Forget, if of before this time, how often jobs were tried that are not over; and those that
+    are over and that nobody can try again."""
+    tx.execute(text(_DROP_JOBS), {"before": before})
+    tx.execute(text(_DROP_EVENTS), {"before": before})
 
 
 def _take(tx: Connection, job_id: int) -> Any:

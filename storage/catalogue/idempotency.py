@@ -72,6 +72,11 @@ def release_key(tx: Connection, token_id: UUID, key: str) -> None:
     )
 
 
+def drop_expired(tx: Connection) -> None:
+    """Forget what no repeated request could be answered with any more."""
+    tx.execute(delete(idempotency).where(_expired(datetime.now(UTC))))
+
+
 def _expired(now: datetime) -> ColumnElement[bool]:
     """The answer is no longer kept, or there will be none."""
     created_at = idempotency.c.created_at

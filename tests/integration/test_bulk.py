@@ -203,6 +203,29 @@ def test_exports_are_kept_for_a_week(
     assert officer.get(f"/api/v1/bulk/{ended['id']}/file").json["error_id"] == "no-such-bulk"
 
 
+def test_what_ended_is_forgotten_in_the_end(
+    officer: ApiClient, catalogue: Catalogue, keep: Keep
+) -> None:
+    """After a month; but not what a person can have tried again."""
+    picked, now = [str(keep().id)], datetime.now(UTC)
+    states = {"done": 31, "failed": 31, "running": 0, "young": 29}
+    asked = {name: ask(officer, action="tag", ids=picked, tags=["x"]).json["id"] for name in states}
+    with catalogue.begin() as tx:
+        for name in ("done", "failed", "young"):
+            ended_at = now - timedelta(days=states[name])
+            bulks.set_bulk(tx, UUID(asked[name]), state="done", ended_at=ended_at)
+        done = text("DELETE FROM procrastinate_jobs WHERE lock IN (:done, :young)")
+        tx.execute(done, {name: asked[name] for name in ("done", "young")})
+    tidy(catalogue)
+    kept = [one["id"] for one in officer.get("/api/v1/bulk").json["items"]]
+    assert kept == [asked["young"], asked["running"], asked["failed"]]
+
+
+def tidy(catalogue: Catalogue) -> None:
+    """What comes every hour."""
+    tasks.tidy.func(SimpleNamespace(additional_context={"catalogue": catalogue}), 0)
+
+
 def test_no_space(officer: ApiClient, keep: Keep, worker: Bulks) -> None:
     """What would fill the disk is not begun, nor tried for ever; who asked for it is told why."""
     record = keep(b"sound", size_bytes=1 << 60)

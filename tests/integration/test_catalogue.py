@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -586,6 +587,50 @@ def test_a_database_that_is_away_is_named() -> None:
     with pytest.raises(CatalogueUnavailable) as caught, away.begin():
         pass
     assert "secret" not in str(caught.value) + repr(away)
+
+
+# What goes by itself
+
+MAKE_JOB = """
+INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args)
+VALUES ('none', :task, :lock, CAST(:args AS jsonb))
+"""
+FAIL = """
+UPDATE procrastinate_jobs SET status = 'failed' WHERE lock LIKE '% failed %' AND status = 'todo'
+"""
+AGE = "UPDATE procrastinate_events SET at = at - interval '2 days'"
+TRACES = """
+SELECT lock, count(told.id) FROM procrastinate_jobs AS job
+LEFT JOIN procrastinate_events AS told ON told.job_id = job.id GROUP BY lock ORDER BY lock
+"""
+
+
+def test_what_is_of_no_use_any_more_goes(catalogue: Catalogue, token_id: UUID) -> None:
+    """Answers of long ago, and traces of jobs; not what is young, nor can be tried again."""
+    about = '{"recording_id": "a"}'
+    made = [("finish", about, "failed"), ("finish", about, "todo"), ("tidy", "{}", "failed")]
+    with catalogue.begin() as tx:
+        tx.execute(text("DELETE FROM procrastinate_jobs"))
+        for when in ("old", "young"):
+            for task, args, status in made:
+                told = {"task": task, "lock": f"{task} {status} {when}", "args": args}
+                tx.execute(text(MAKE_JOB), told)
+            tx.execute(text(FAIL))
+            idempotency.claim_key(tx, token_id, f"tidy {when}", b"x")
+            if when == "old":
+                tx.execute(text(AGE))
+                tx.execute(text("UPDATE idempotency SET created_at = created_at - interval '2 d'"))
+    tasks.tidy.func(SimpleNamespace(additional_context={"catalogue": catalogue}), 0)
+    with catalogue.begin() as tx:
+        keys = tx.scalars(text("SELECT key FROM idempotency WHERE key LIKE 'tidy %'")).all()
+        kept = dict(tx.execute(text(TRACES)).all())
+        tx.execute(text("DELETE FROM procrastinate_jobs"))
+    assert keys == ["tidy young"]
+    assert kept.keys() == {
+        *("finish failed old", "finish failed young", "finish todo old", "finish todo young"),
+        "tidy failed young",
+    }
+    assert (kept["finish todo old"], kept["finish failed old"] > 0) == (0, True)
 
 
 def test_who_holds_locks_is_never_short_of_connections(database_url: str) -> None:
