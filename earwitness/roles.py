@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,6 +47,7 @@ def work(config: Config) -> None:
         parts = Parts(config)
         retrying(parts.catalogue.migrate)
         parts.spool.mkdir(parents=True, exist_ok=True)
+        tasks.clear_spool(parts.spool, datetime.now(UTC) - tasks.RESTS_KEPT_FOR)
         context = {
             "finisher": parts.finisher,
             "bulks": parts.bulks,

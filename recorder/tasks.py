@@ -1,7 +1,9 @@
 """The jobs that workers run; each names what it is about, and is safe to run again."""
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -104,6 +106,21 @@ def tidy(context: jobs.JobContext, timestamp: int) -> None:
         idempotency.drop_expired(tx)
         bulks.drop_bulks(tx, now - BULKS_KEPT_FOR)
         failed_jobs.drop_rests(tx, now - RESTS_KEPT_FOR)
+
+
+def clear_spool(spool: Path, before: datetime) -> None:
+    """What was left on this disk before this time by a worker that died goes.
+
+    Its jobs have been done since, maybe on another machine, or begin anew.
+    """
+    for left in (*spool.glob("*"), *spool.glob("exports/*")):
+        if left.name == "exports" or left.stat().st_mtime >= before.timestamp():
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+        log.info("spool.cleared", left=left.name)
 
 
 def _attempt(
