@@ -7,6 +7,7 @@ does the cookie of a session: then they have to bring along what only our pages 
 """
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NoReturn
@@ -22,6 +23,7 @@ from api.errors import Forbidden, NotAuthenticated
 from api.parts import parts
 from api.permissions import permissions_of
 from storage.catalogue import audit, tokens
+from storage.catalogue.engine import Catalogue
 from storage.records import TokenRecord
 
 log = structlog.get_logger()
@@ -62,7 +64,7 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
     if may_be_pbx and _is_from_pbx(request):
         g.asker = Asker(DIALPLAN, permissions_of(DIALPLAN), None)
         return
-    g.asker = _find_asker(_read_secret(request))
+    g.asker = _find_asker(parts().catalogue, _read_secret(request))
     if may_be_pbx and g.asker.is_person:  # there a link acts, and anybody can send one
         refuse("requests of a dialplan")
     if request.method in SAFE_METHODS:
@@ -71,6 +73,12 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
         refuse("requests of other sites")
     if _is_basic(request) and is_foreign(request):
         refuse("requests of other sites")
+
+
+def asker_anew() -> Callable[[], Asker]:
+    """Finds out anew, at any time after the request, who asked: raises NotAuthenticated by then."""
+    catalogue, secret = parts().catalogue, _read_secret(request)
+    return lambda: _find_asker(catalogue, secret)
 
 
 def asker() -> Asker:
@@ -181,8 +189,8 @@ def is_foreign(asked: Request) -> bool:
     return urlsplit(origin).netloc not in ours
 
 
-def _find_asker(secret: str) -> Asker:
-    with parts().catalogue.begin() as tx:
+def _find_asker(catalogue: Catalogue, secret: str) -> Asker:
+    with catalogue.begin() as tx:
         token = tokens.find_token(tx, secret)
         if token is None:
             raise NotAuthenticated("this token is not known")

@@ -1,6 +1,6 @@
 """What the API needs of the rest of Earwitness."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -158,3 +158,6 @@ class Supervisor(Protocol):
 
     def end(self, spy_id: UUID, *, by: str) -> SpyRecord:
         """Hang up the supervisor; harmless to repeat."""
+
+    def take_down(self, spy_ids: Iterable[UUID]) -> None:
+        """Hang up the supervisors of spies that are written down as ended."""

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from earwitness.config import Config
 from earwitness.wiring import open_catalogue
+from recorder.spy.trail import dismiss
 from storage.catalogue import users
 from storage.errors import ConfigurationInvalid, UserInvalid
 from storage.passwords import hash_password
@@ -21,7 +22,7 @@ def create(config: Config, name: str, role: str, team: str | None, password: str
 
 
 def set_password(config: Config, name: str, password: str) -> None:
-    """Another password for who exists; all sessions end. Raises ConfigurationInvalid."""
+    """Another password for who exists; all sessions and spies end. Raises ConfigurationInvalid."""
     with _catalogue(config) as tx:
         found = users.find_user(tx, name)
         if found is None:
@@ -29,6 +30,7 @@ def set_password(config: Config, name: str, password: str) -> None:
         if found.issuer is not None:
             raise ConfigurationInvalid(f"{name!r} signs in at {found.issuer}: has no password here")
         users.set_password(tx, found.id, hash_password(password))
+        dismiss(tx, name, by="command line")
 
 
 def tell_all(config: Config) -> list[str]:

@@ -11,6 +11,7 @@ from api.limits import Limits
 from api.operation import OPEN, SIGNED_IN
 from api.pages.page import Pages, local_path, show
 from api.parts import parts
+from recorder.spy.trail import dismiss
 from storage.catalogue import audit, users
 from storage.passwords import hash_password, is_outdated, is_password
 
@@ -61,11 +62,13 @@ def sign_out() -> Response:
 
 @pages.post("/sign-out-everywhere", SIGNED_IN)
 def sign_out_everywhere() -> Response:
-    """End all sessions of who asks."""
+    """End all sessions of who asks, and all that is listened to."""
     user_id = asker().token.user_id
     if user_id is not None:
         with parts().catalogue.begin() as tx:
             users.end_sessions(tx, user_id)
+            dismissed = dismiss(tx, asker().name, by=asker().name)
+        parts().supervisor.take_down(dismissed)
     return _signed_out()
 
 

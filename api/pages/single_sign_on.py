@@ -1,6 +1,8 @@
 """Signing in at the identity provider: there, and back again."""
 
 import hmac
+from collections.abc import Sequence
+from uuid import UUID
 
 import structlog
 from flask import Response, abort, make_response, redirect, request
@@ -18,6 +20,7 @@ from api.pages.sign_in import FAILURES_PER_ADDRESS, note, show_form, signed_in
 from api.parts import parts
 from api.problems import RETRY_AFTER_S, status_of
 from api.turns import others_turn
+from recorder.spy.trail import dismiss
 from storage.catalogue import sign_ins, users
 from storage.errors import EarwitnessError, UserInvalid
 from storage.records import SignInRecord
@@ -120,12 +123,15 @@ def _begin_session(person: Person) -> str:
 
 def _refuse(error: NotAdmitted) -> None:
     """Who is let in no more is not let stay either."""
+    dismissed: Sequence[UUID] = ()
     with parts().catalogue.begin() as tx:
         known = users.find_subject(tx, _issuer(), error.subject)
         if known is not None:
             users.end_sessions(tx, known.id)
+            dismissed = dismiss(tx, known.name, by=known.name)
         told = {"issuer": _issuer(), "subject": error.subject, "reason": str(error)}
         note(tx, error.name, "refused", **told)
+    parts().supervisor.take_down(dismissed)
 
 
 def _issuer() -> str:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 from flask import Response, request
 
-from api.auth import Asker, asker
-from api.errors import Busy
+from api.auth import Asker, asker_anew
+from api.errors import Busy, Forbidden, NotAuthenticated
 from api.feed import Feed
 from api.operation import Operations, Told
 from api.parts import parts
@@ -17,12 +17,11 @@ from storage.records import EventRecord
 
 operations = Operations("/api/v1", tag="events")
 
+# So often who asks is found out anew: a right may have been taken away, or a team have changed.
 HEARTBEAT_S = 15.0
 RETRY_MS = 2000
 # What comes sooner goes along with the next: very many wake-ups cost more than what they bring.
 AT_MOST_EVERY_S = 0.2
-# Who is asking is found out anew by then: the client comes back and goes on where it was.
-STREAM_ENDS_AFTER_S = 3600.0
 # The permission that shows the events of each kind.
 SHOWN_BY = {
     "call": CALLS_READ,
@@ -55,7 +54,8 @@ def follow_events() -> Response:
     kept for three days. Where that event is no longer kept the stream begins with the event
     `events.lost`: list what you show again. Without the header it begins with what happens next.
 
-    A line of comment comes at least every 15 s; the stream ends after an hour, to be opened again.
+    A line of comment comes at least every 15 s. Within that time the stream ends where the token is
+    revoked, the person signed out, or the right taken away.
     """
     if request.method == "HEAD":
         return Response(mimetype=EVENT_STREAM)
@@ -66,29 +66,38 @@ def follow_events() -> Response:
         after = last if last is not None and not lost else events.newest_event_id(tx)
     feed.enter()
     answered = Response(
-        _stream(feed, after, _sight_of(asker()), lost=lost), mimetype=EVENT_STREAM, headers=HEADERS
+        _stream(feed, after, asker_anew(), lost=lost), mimetype=EVENT_STREAM, headers=HEADERS
     )
     answered.call_on_close(feed.leave)
     return answered
 
 
 def _stream(
-    feed: Feed, after: str, sees: Callable[[EventRecord], bool], *, lost: bool
+    feed: Feed, after: str, find_asker: Callable[[], Asker], *, lost: bool
 ) -> Iterator[str]:
     yield f"retry: {RETRY_MS}\nid: {after}\n\n"
     if lost:
         yield f"id: {after}\nevent: events.lost\ndata: {{}}\n\n"
-    ends_at = time.monotonic() + STREAM_ENDS_AFTER_S
-    while not feed.is_closed and time.monotonic() < ends_at:
+    due_at = time.monotonic()
+    while not feed.is_closed:
         try:
-            found = feed.read_after(after, timeout_s=HEARTBEAT_S)
-        except CatalogueUnavailable:
+            if (now := time.monotonic()) >= due_at:
+                sees, due_at = _sight_of(_permitted(find_asker())), now + HEARTBEAT_S
+            found = feed.read_after(after, timeout_s=due_at - now)
+        except (CatalogueUnavailable, NotAuthenticated, Forbidden):
             return
         after = found[-1].event.id if found else after
         shown = "".join(told.text for told in found if sees(told.event))
         # The id goes along, so that what was not shown is not read again.
         yield shown or f": nothing\nid: {after}\n\n"
         time.sleep(AT_MOST_EVERY_S)
+
+
+def _permitted(who: Asker) -> Asker:
+    """Raises Forbidden where the right to follow events is gone."""
+    if EVENTS_READ not in who.permissions:
+        raise Forbidden(f"{who.name} may follow events no more")
+    return who
 
 
 def _sight_of(who: Asker) -> Callable[[EventRecord], bool]:

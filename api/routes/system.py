@@ -4,7 +4,7 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import note_done
+from api.auth import asker, note_done
 from api.fields import Nothing, PageQuery, page_fields
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
@@ -22,6 +22,7 @@ from api.system_fields import (
     token_fields,
     user_fields,
 )
+from recorder.spy.trail import dismiss
 from storage.catalogue import audit, tokens, users
 from storage.errors import BadCursor, LastAdmin, NoSuchToken, NoSuchUser, UserInvalid
 from storage.passwords import hash_password
@@ -57,13 +58,16 @@ def create_token(body: NewToken) -> Response:
 @operations.delete(
     "/tokens/<uuid:token_id>",
     SYSTEM_WRITE,
-    {204: Told("It opens nothing any more.")},
+    {204: Told("It opens nothing any more, and its spies have ended.")},
     errors=(NoSuchToken,),
 )
 def revoke_token(token_id: UUID) -> Response:
     """Revoke a bearer token."""
     with parts().catalogue.begin() as tx:
-        note_done(tx, "token.revoke", token_id, name=tokens.revoke_token(tx, token_id))
+        name = tokens.revoke_token(tx, token_id)
+        note_done(tx, "token.revoke", token_id, name=name)
+        dismissed = dismiss(tx, name, by=asker().name)
+    parts().supervisor.take_down(dismissed)
     return Response(status=204)
 
 
@@ -95,29 +99,34 @@ def create_user(body: NewUser) -> Response:
 @operations.delete(
     "/users/<uuid:user_id>",
     SYSTEM_WRITE,
-    {204: Told("They can sign in no more, and all their sessions have ended.")},
+    {204: Told("They can sign in no more, and all their sessions and spies have ended.")},
     errors=(NoSuchUser, LastAdmin),
 )
 def delete_user(user_id: UUID) -> Response:
     """Let a person sign in no more."""
     with parts().catalogue.begin() as tx:
-        note_done(tx, "user.delete", user_id, name=users.delete_user(tx, user_id).name)
+        name = users.delete_user(tx, user_id).name
+        note_done(tx, "user.delete", user_id, name=name)
+        dismissed = dismiss(tx, name, by=asker().name)
+    parts().supervisor.take_down(dismissed)
     return Response(status=204)
 
 
 @operations.post(
     "/users/<uuid:user_id>/sign-out",
     SYSTEM_WRITE,
-    {204: Told("All their sessions have ended.")},
+    {204: Told("All their sessions and spies have ended.")},
     body=Nothing,
     errors=(NoSuchUser,),
 )
 def sign_user_out(user_id: UUID) -> Response:
-    """End all sessions of a person."""
+    """End all sessions of a person, and what the person listens to."""
     with parts().catalogue.begin() as tx:
         found = users.get_user(tx, user_id)
         users.end_sessions(tx, user_id)
         note_done(tx, "user.sign-out", user_id, name=found.name)
+        dismissed = dismiss(tx, found.name, by=asker().name)
+    parts().supervisor.take_down(dismissed)
     return Response(status=204)
 
 

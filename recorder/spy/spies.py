@@ -6,14 +6,12 @@ change is written down first, then `settle` brings the PBX to it. What is left o
 whatever death, is removed by `sweep`.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from recorder import names
@@ -46,8 +44,9 @@ from recorder.spy.plan import (
     takes_seat,
 )
 from recorder.spy.rig import Rig
+from recorder.spy.trail import note
 from storage import states
-from storage.catalogue import audit, calls, recordings, spies
+from storage.catalogue import calls, recordings, spies
 from storage.catalogue.engine import Catalogue
 from storage.errors import (
     CallEnded,
@@ -118,7 +117,7 @@ class Spies:
                 call, mode=mode, destination=destination, follow=follow, may=tuple(may), by=by
             )
             spies.create_spy(tx, spy, audio_token=audio_token)
-            _note(tx, by, "spy.start", spy)
+            note(tx, by, "spy.start", spy)
         log.info("spy.requested", spy=str(spy.id), call=call_id, mode=mode, by=by)
         if destination == BROWSER:
             return spy
@@ -133,7 +132,7 @@ class Spies:
                 raise ModeNotPermitted(f"{by} may not {mode}")
             if spies.set_mode(tx, spy_id, mode) is None:
                 raise SpyEnded(f"spy {spy_id} has ended")
-            _note(tx, by, "spy.switch", spy, mode=mode)
+            note(tx, by, "spy.switch", spy, mode=mode)
         log.info("spy.switched", spy=str(spy_id), mode=mode, by=by)
         return self.settle(spy_id)
 
@@ -144,11 +143,19 @@ class Spies:
             ended_at = _ended_at(before, cause)
             moved = spies.move_spy(tx, spy_id, to="ended", ended_at=ended_at, cause=cause)
             if moved is not None:
-                _note(tx, by, "spy.end", moved, cause=cause)
+                note(tx, by, "spy.end", moved, cause=cause)
         if moved is None:
             return before
         log.info("spy.ended", spy=str(spy_id), cause=cause, by=by)
         return self.settle(spy_id)
+
+    def take_down(self, spy_ids: Iterable[UUID]) -> None:
+        """Bring the PBX to the end of these; what it cannot be brought to now the watcher does."""
+        for spy_id in spy_ids:
+            try:
+                self.settle(spy_id)
+            except PbxUnavailable as error:
+                log.warning("spy.postponed", spy=str(spy_id), error=str(error))
 
     # What pages do
 
@@ -205,7 +212,7 @@ class Spies:
             self.switch(spy_id, KEYS[key], by=spy.supervisor)
         elif key in KEYS:
             with self._catalogue.begin() as tx:
-                _note(tx, spy.supervisor, "spy.switch", spy, outcome="refused", mode=KEYS[key])
+                note(tx, spy.supervisor, "spy.switch", spy, outcome="refused", mode=KEYS[key])
 
     def lose(self, pbx: str) -> None:
         """The PBX was started anew: nothing of any spy is left on it."""
@@ -347,7 +354,7 @@ class Spies:
             )
             if moved is not None:
                 log.info("spy.ended", spy=str(spy.id), cause=cause)
-                _note(tx, "watch", "spy.end", moved, cause=cause)
+                note(tx, "watch", "spy.end", moved, cause=cause)
             return moved or spies.get_spy(tx, spy.id)
 
     def _settle_recordings(self, spy: SpyRecord) -> None:
@@ -467,13 +474,6 @@ def _new_spy(
         agent=call.agent,
         channel_id=target.channel.id if target is not None else None,
     )
-
-
-def _note(
-    tx: Connection, by: str, action: str, spy: SpyRecord, outcome: Any = "done", **detail: str
-) -> None:
-    facts = {"call_id": spy.call_id, "mode": spy.mode, "destination": spy.destination} | detail
-    audit.add_audit(tx, actor=by, action=action, subject=str(spy.id), outcome=outcome, detail=facts)
 
 
 def _ended_at(spy: SpyRecord, cause: str) -> datetime:

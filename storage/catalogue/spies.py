@@ -95,6 +95,12 @@ def list_live_spies(tx: Connection, pbx: str) -> tuple[SpyRecord, ...]:
     return tuple(_record(row) for row in tx.execute(query).mappings())
 
 
+def list_live_spies_of(tx: Connection, supervisor: str) -> tuple[SpyRecord, ...]:
+    """Every spy of this supervisor that has not ended, oldest first."""
+    query = select(*_COLUMNS).where(spy.c.supervisor == supervisor, _LIVES).order_by(spy.c.id)
+    return tuple(_record(row) for row in tx.execute(query).mappings())
+
+
 def list_spies_of_calls(
     tx: Connection, call_ids: Collection[str], *, live_only: bool = True
 ) -> tuple[SpyRecord, ...]:

@@ -1,7 +1,7 @@
 """A client of the API that holds every answer against the API's own OpenAPI document."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -209,6 +209,9 @@ class CatalogueSupervisor:
         with self._catalogue.begin() as tx:
             ended = spies.move_spy(tx, spy_id, to="ended", ended_at=NOW, cause="ended")
             return ended or spies.get_spy(tx, spy_id)
+
+    def take_down(self, spy_ids: Iterable[UUID]) -> None:
+        """There is nothing at a PBX."""
 
 
 def build_spy(**fields: Any) -> SpyRecord:

@@ -252,14 +252,20 @@ def test_a_quiet_stream_says_that_it_lives(
     assert [one.startswith(b": ") for one in told[1:]] == [True, True]
 
 
-def test_a_stream_ends_after_its_time(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is asking is looked at anew when the client comes back."""
+def test_a_stream_ends_with_the_token(
+    client: ApiClient, make_token: TokenMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows is found out anew, and nobody follows with a token that was revoked."""
     monkeypatch.setattr(route, "HEARTBEAT_S", 0.05)
-    monkeypatch.setattr(route, "STREAM_ENDS_AFTER_S", 0.2)
-    began = time.monotonic()
-    answered = client.get("/api/v1/events")
-    assert answered.get_data().startswith(b"retry: ")
-    assert 0.2 <= time.monotonic() - began < 5
+    name = f"follower-{uuid4()}"
+    answered = client.as_holder_of(make_token(name=name, role="supervisor")).get("/api/v1/events")
+    stream = iter(answered.response)
+    assert next(stream).startswith(b"retry: ")
+    assert next(stream).startswith(b": ")
+    (own,) = [one for one in client.get("/api/v1/tokens").json["items"] if one["name"] == name]
+    assert client.delete(f"/api/v1/tokens/{own['id']}").status_code == 204
+    assert list(stream)[1:] == []
+    answered.close()
 
 
 # Many

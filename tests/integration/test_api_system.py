@@ -6,10 +6,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, build_recording
+from api_client import ApiClient, build_recording, build_spy
 from sqlalchemy import text
 
-from storage.catalogue import bulks, links, recordings, searches, tokens, users, webhooks
+from storage.catalogue import bulks, links, recordings, searches, spies, tokens, users, webhooks
 from storage.catalogue.engine import Catalogue
 from storage.passwords import is_password
 
@@ -70,6 +70,32 @@ def test_a_user(client: ApiClient, catalogue: Catalogue) -> None:
     trail = client.get(f"/api/v1/audit?subject={made.json['id']}").json["items"]
     assert [one["action"] for one in trail] == ["user.delete", "user.sign-out", "user.create"]
     assert PASSWORD not in str(trail)
+
+
+@pytest.mark.parametrize("how", ["revoke", "remove", "sign-out"])
+def test_nobody_listens_on_whose_right_is_gone(
+    client: ApiClient, catalogue: Catalogue, how: str
+) -> None:
+    """With the token, the person or the sessions end the spies; the trail says by whom."""
+    name = f"ear-{uuid4()}"
+    with catalogue.begin() as tx:
+        mine, theirs = build_spy(supervisor=name), build_spy(supervisor=f"not-{name}")
+        spies.create_spy(tx, mine)
+        spies.create_spy(tx, theirs)
+    asked = {"name": name, "role": "supervisor"}
+    if how == "revoke":
+        made = client.post("/api/v1/tokens", json=asked)
+        assert client.delete(f"/api/v1/tokens/{made.json['id']}").status_code == 204
+    else:
+        made = client.post("/api/v1/users", json=asked | {"password": PASSWORD})
+        path = f"/api/v1/users/{made.json['id']}"
+        ended = client.delete(path) if how == "remove" else client.post(f"{path}/sign-out")
+        assert ended.status_code == 204
+    spy = client.get(f"/api/v1/spies/{mine.id}").json
+    assert (spy["state"], spy["cause"]) == ("ended", "not-permitted")
+    assert client.get(f"/api/v1/spies/{theirs.id}").json["state"] == "requested"
+    (told,) = client.get(f"/api/v1/audit?subject={mine.id}").json["items"]
+    assert (told["actor"], told["action"]) == ("root", "spy.end")
 
 
 def test_the_last_admin_stays(client: ApiClient, catalogue: Catalogue) -> None:

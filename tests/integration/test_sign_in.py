@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 import pytest
-from api_client import ApiClient, build_call
+from api_client import ApiClient, build_call, build_spy
 from argon2 import PasswordHasher
 from sqlalchemy import select, text, update
 from werkzeug.test import Client, TestResponse
@@ -15,7 +15,7 @@ from werkzeug.test import Client, TestResponse
 from api.app import ApiSettings, build_app
 from api.parts import EXTENSION
 from storage import schema
-from storage.catalogue import audit, calls, tokens, users
+from storage.catalogue import audit, calls, spies, tokens, users
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable
 from storage.passwords import hash_password, is_outdated
@@ -152,8 +152,8 @@ def count_sessions(catalogue: Catalogue, user_id: UUID) -> int:
         return len(tx.execute(select(schema.token).where(schema.token.c.user_id == user_id)).all())
 
 
-def test_signing_out(client: ApiClient, person: Person) -> None:
-    """Here, or everywhere: those sessions are over, and others go on."""
+def test_signing_out(client: ApiClient, catalogue: Catalogue, person: Person) -> None:
+    """Here, or everywhere with all spies: those sessions are over, and others go on."""
     name = person()
     here, there, other = (client.application.test_client() for _ in range(3))
     for one in (here, there):
@@ -162,8 +162,12 @@ def test_signing_out(client: ApiClient, person: Person) -> None:
     assert here.post("/sign-out", data={"csrf": csrf_of(here)}).status_code == 303
     assert (here.get("/").status_code, there.get("/").status_code) == (303, 200)
     sign_in(here, name)
+    spy = build_spy(supervisor=name)
+    with catalogue.begin() as tx:
+        spies.create_spy(tx, spy)
     assert here.post("/sign-out-everywhere", data={"csrf": csrf_of(here)}).status_code == 303
     assert [one.get("/").status_code for one in (here, there, other)] == [303, 303, 200]
+    assert client.get(f"/api/v1/spies/{spy.id}").json["cause"] == "not-permitted"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,37 @@
+"""What is written down of spies, whatever becomes of it at the PBX."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+
+from storage.catalogue import audit, spies
+from storage.records import SpyRecord
+
+log = structlog.get_logger()
+
+
+def note(
+    tx: Connection, by: str, action: str, spy: SpyRecord, outcome: Any = "done", **detail: str
+) -> None:
+    """In the audit trail: who did this with the spy, or was refused it."""
+    facts = {"call_id": spy.call_id, "mode": spy.mode, "destination": spy.destination} | detail
+    audit.add_audit(tx, actor=by, action=action, subject=str(spy.id), outcome=outcome, detail=facts)
+
+
+def dismiss(tx: Connection, supervisor: str, *, by: str) -> Sequence[UUID]:
+    """End every spy of one from whom the right is taken, in the transaction that takes it.
+
+    The PBX has to be brought to it afterwards: by `Spies.take_down`, or by the watcher.
+    """
+    cause, dismissed = "not-permitted", []
+    for one in spies.list_live_spies_of(tx, supervisor):
+        moved = spies.move_spy(tx, one.id, to="ended", ended_at=datetime.now(UTC), cause=cause)
+        if moved is not None:
+            note(tx, by, "spy.end", moved, cause=cause)
+            log.info("spy.ended", spy=str(one.id), cause=cause, by=by)
+            dismissed.append(one.id)
+    return dismissed
