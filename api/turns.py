@@ -1,20 +1,26 @@
 """How many requests a process works on at once.
 
 There are threads enough for every event stream, but not connections to PostgreSQL for as many
-requests. A request therefore waits for its turn; a stream, once it has begun, takes none, nor does
-what waits for another server.
+requests. A request therefore waits for its turn, once its body is here; a stream, once it has
+begun, takes none, nor does what waits for another server, or what asks PostgreSQL nothing.
 """
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from flask import Flask, g
+from flask import Flask, g, request
+from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 
 from api.errors import Busy
 
 AT_ONCE = 8  # of the pool's 20 connections; streams and probes want some, too
 TURN_WITHIN_S = 20.0
+BODY_WITHIN_S = 10.0
+TOO_LATE = "the body did not come whole, or not in time"
+# What these answer is at hand.
+NEEDS_NONE = ("/health/live", "/static/")
 
 
 class Turns:
@@ -25,8 +31,13 @@ class Turns:
 
     def register(self, app: Flask) -> None:
         """Let every request of the application wait for its turn."""
-        app.before_request(self._take)
+        app.before_request(self._begin)
         app.teardown_request(self._give_back)
+
+    def _begin(self) -> None:
+        _receive_body()
+        if not request.path.startswith(NEEDS_NONE):
+            self._take()
 
     def _take(self) -> None:
         if not self._turns.acquire(timeout=TURN_WITHIN_S):
@@ -51,3 +62,22 @@ def others_turn() -> AbstractContextManager[None]:
     """Let another request be worked on while this one waits for another server."""
     turns: Turns = g.turns
     return turns.left()
+
+
+def _receive_body() -> None:
+    """Have the whole body; a client that sends it slowly is heard no longer, and told so."""
+    own: socket.socket | None = request.environ.get("gunicorn.socket")
+    if own is None or not (request.content_length or "Transfer-Encoding" in request.headers):
+        return
+    # A timeout of the socket would begin anew with each byte.
+    late = threading.Timer(BODY_WITHIN_S, own.shutdown, [socket.SHUT_RD])
+    late.daemon = True
+    late.start()
+    try:
+        received = len(request.get_data())
+    except ClientDisconnected as error:  # of a body in chunks
+        raise RequestTimeout(TOO_LATE) from error
+    finally:
+        late.cancel()
+    if received < (request.content_length or 0):
+        raise RequestTimeout(TOO_LATE)

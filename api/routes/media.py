@@ -159,13 +159,14 @@ def _read_manifest(audio: Audio) -> bytes:
 
 
 def _redirect(audio: Audio, *, download: bool, by: str) -> Response:
+    """To a URL that gives the bytes to whoever has it; so HEAD, which is told it too, hears."""
+    _note_heard(audio, None, by)
     url = parts().objects.presign(
         audio.key,
         expires_in_s=PRESIGNED_FOR_S,
         download_name=audio.file_name if download else None,
         content_type=audio.content_type,
     )
-    _note_heard(audio, None, by)
     return Response(status=302, headers={"Location": url})
 
 
@@ -221,8 +222,6 @@ def _fill(answered: Response, audio: Audio, span: Span | None) -> None:
 
 
 def _note_heard(audio: Audio, span: Span | None, by: str) -> None:
-    if request.method != "GET":
-        return
     told = {"range": span.content_range if span else None}
     log.info("recording.heard", recording=str(audio.recording_id), token=by, **told)
     with parts().catalogue.begin() as tx:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 import requests
@@ -203,8 +204,20 @@ def test_an_object_that_is_gone_is_our_fault(client: ApiClient, catalogue: Catal
     assert "0190b0f0" not in response.text
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_gets_the_url_has_heard_it(
+    client: ApiClient, make_token: Callable[..., str], path: str, method: str
+) -> None:
+    """Whoever has it hears by it, so it is in the trail before it is told."""
+    name = f"hears-{uuid4()}"
+    holder = client.as_holder_of(make_token(name=name, role="compliance"))
+    assert "X-Amz-Signature" in holder.request(method, path).headers["Location"]
+    (told,) = client.get(f"/api/v1/audit?actor={name}").json["items"]
+    assert told["action"] == "recording.heard"
+
+
 def test_who_heard_what_is_logged(client: ApiClient, path: str, stored: RecordingRecord) -> None:
-    """Each hearing is a line with token, recording and range; HEAD hears nothing."""
+    """Each hearing is a line with token, recording and range; HEAD hears nothing of a stream."""
     with capture_logs() as lines:
         client.get(path)
         client.get(f"{path}?stream=1", headers={"Range": "bytes=0-9"})

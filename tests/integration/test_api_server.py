@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import requests
 from api_client import build_recording
 from served import HERE, Service, serving
 
+from api.turns import AT_ONCE
 from storage.catalogue import recordings
 from storage.catalogue.engine import Catalogue
 from storage.objects import S3ObjectStore
@@ -107,6 +110,29 @@ def test_metrics_are_of_all_processes(service: Service, asked: requests.Session)
     counted = re.findall(r'requests_total\{method="GET",route="/health/live".*\} (\d+)', text)
     assert int(counted[0]) >= 20
     assert "earwitness_http_request_duration_seconds_bucket" in text
+
+
+@pytest.mark.parametrize(
+    "framing", ["Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n64\r\n{"]
+)
+def test_slow_bodies_stop_nobody(
+    service: Service, asked: requests.Session, make_token: Callable[..., str], framing: str
+) -> None:
+    """However many bodies come slowly, others are answered at once; in the end these are too."""
+    token = make_token(name="slow", role="admin")
+    head = f"POST /api/v1/searches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+    port = int(service.url.rpartition(":")[2])
+    with ExitStack() as stack:
+        slow = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            for _ in range(4 * AT_ONCE)
+        ]
+        for one in slow:
+            one.sendall(f"{head}{framing}".encode())
+        for _ in range(10):
+            answered = asked.get(f"{service.url}/api/v1/calls", timeout=5)
+            assert answered.status_code == 200
+        assert {one.recv(12) for one in slow} == {b"HTTP/1.1 408"}
 
 
 def test_forwarded_headers_count_nothing(service: Service, asked: requests.Session) -> None:
