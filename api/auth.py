@@ -8,9 +8,10 @@ does the cookie of a session: then they have to bring along what only our pages 
 
 import hmac
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -24,9 +25,12 @@ from api.parts import parts
 from api.permissions import permissions_of
 from storage.catalogue import audit, tokens
 from storage.catalogue.engine import Catalogue
+from storage.errors import EarwitnessError
 from storage.records import TokenRecord
 
 log = structlog.get_logger()
+
+Seen = TypeVar("Seen")
 
 # Who a PBX's dialplan is.
 DIALPLAN = TokenRecord(
@@ -89,6 +93,7 @@ def asker() -> Asker:
 
 def authorise(permission: str) -> None:
     """Raise Forbidden, log it and write it to the audit trail, unless the token permits this."""
+    g.wanted = permission
     if permission not in asker().permissions:
         refuse(permission)
 
@@ -124,17 +129,26 @@ def note_done(tx: Connection, action: str, subject: object, **told: object) -> N
     )
 
 
+def see(get: Callable[..., Seen], id_: Any) -> Seen:
+    """What `get` finds in the catalogue of this id, among what who asks may see.
+
+    What is another's does not exist for them, and `get` says so; that it was asked for is written
+    to the audit trail.
+    """
+    agents = asker().agents
+    try:
+        with parts().catalogue.begin() as tx:
+            return get(tx, id_, agents=agents)
+    except EarwitnessError as error:
+        if agents is not None:
+            _note_unseen(get, id_, error)
+        raise
+
+
 def refuse(permission: str) -> NoReturn:
     """Raise Forbidden, log it and write it to the audit trail."""
     with parts().catalogue.begin() as tx:
-        audit.add_audit(
-            tx,
-            actor=asker().name,
-            action=permission,
-            subject=request.path,
-            outcome="refused",
-            detail={"method": request.method, "error_id": Forbidden.error_id},
-        )
+        _note_refused(tx, permission, request.path, Forbidden.error_id)
     log.warning(
         "request.refused",
         token=asker().name,
@@ -143,6 +157,23 @@ def refuse(permission: str) -> NoReturn:
         path=request.path,
     )
     raise Forbidden(f"the token does not permit {permission}")
+
+
+def _note_unseen(get: Callable[..., object], id_: Any, error: EarwitnessError) -> None:
+    with parts().catalogue.begin() as tx, suppress(type(error)):
+        get(tx, id_)
+        _note_refused(tx, g.wanted, str(id_), error.error_id)
+
+
+def _note_refused(tx: Connection, action: str, subject: str, error_id: str) -> None:
+    audit.add_audit(
+        tx,
+        actor=asker().name,
+        action=action,
+        subject=subject,
+        outcome="refused",
+        detail={"method": request.method, "error_id": error_id},
+    )
 
 
 def _read_secret(asked: Request) -> str:

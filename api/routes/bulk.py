@@ -1,11 +1,12 @@
 """Work on many recordings at once, in the background: tags, holds, exports; and saved searches."""
 
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker, authorise
+from api.auth import asker, authorise, see
 from api.bulk_fields import (
     Bulk,
     Bulks,
@@ -64,14 +65,8 @@ def create_bulk(body: NewBulk) -> Response:
     """Do one thing to many recordings: to those that are found now, at most 10,000."""
     for permission in NEEDS[body.action]:
         authorise(permission)
-    search = body.search.model_dump() if body.search is not None else {}
-    narrowed = RecordingFilter(**search, agents=asker().agents)
+    found = _find(body)
     with parts().catalogue.begin() as tx:
-        found = recordings.list_ids(tx, narrowed, limit=MOST + 1, among=body.ids)
-        if len(found) > MOST:
-            raise TooMany(f"these are more than {MOST} recordings: narrow the search")
-        if not found or (body.ids is not None and len(found) < len(set(body.ids))):
-            raise NoSuchRecording("one of these recordings is not there" if found else "none found")
         made = bulks.create_bulk(
             tx,
             action=body.action,
@@ -122,6 +117,23 @@ def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
         found.object_key, expires_in_s=FILE_FOR_S, download_name=name, content_type=ZIP
     )
     return Response(status=302, headers={"Location": url})
+
+
+def _find(body: NewBulk) -> Sequence[UUID]:
+    """What is meant, as far as who asks may see it. Raises TooMany, NoSuchRecording."""
+    search = body.search.model_dump() if body.search is not None else {}
+    narrowed = RecordingFilter(**search, agents=asker().agents)
+    with parts().catalogue.begin() as tx:
+        found = recordings.list_ids(tx, narrowed, limit=MOST + 1, among=body.ids)
+    if len(found) > MOST:
+        raise TooMany(f"these are more than {MOST} recordings: narrow the search")
+    missing = set(body.ids or ()).difference(found)
+    for one in missing:
+        with suppress(NoSuchRecording):  # each that is another's is audited
+            see(recordings.get_recording, one)
+    if missing or not found:
+        raise NoSuchRecording("one of these recordings is not there" if found else "none found")
+    return found
 
 
 def _stream(key: str, name: str) -> Response:

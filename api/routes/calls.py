@@ -7,7 +7,7 @@ from uuid import UUID
 from flask import Response
 from sqlalchemy import Connection
 
-from api.auth import asker
+from api.auth import asker, see
 from api.fields import (
     Call,
     CallPage,
@@ -54,8 +54,8 @@ def list_calls(query: CallQuery) -> Response:
 @operations.get("/calls/<call_id:call_id>", CALLS_READ, json(Call), errors=(NoSuchCall,))
 def get_call(call_id: str) -> Response:
     """Tell one call."""
+    call = see(calls.get_call, call_id)
     with parts().catalogue.begin() as tx:
-        call = calls.get_call(tx, call_id, agents=asker().agents)
         (fields,) = _fields_of(tx, [call])
     return answer(fields)
 
@@ -69,8 +69,7 @@ def get_call(call_id: str) -> Response:
 )
 def start_recording(call_id: str, body: NewRecording) -> Response:
     """Start to record a call."""
-    with parts().catalogue.begin() as tx:
-        calls.get_call(tx, call_id, agents=asker().agents)
+    see(calls.get_call, call_id)
     record = parts().recorder.start(
         call_id, by=asker().name, layout=body.layout, format=body.format, tags=body.tags
     )

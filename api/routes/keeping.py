@@ -34,7 +34,7 @@ def change_recording(recording_id: UUID, body: ChangedRecording) -> Response:
     changes = body.changes()
     if "retention_days" in changes:
         authorise(RECORDINGS_HOLD)
-    return _told(_keeper().change(recording_id, changes))
+    return _told(_keeper(recording_id).change(recording_id, changes))
 
 
 @operations.post(
@@ -51,7 +51,7 @@ def create_bookmark(recording_id: UUID, body: NewBookmark) -> Response:
         _refuse("at_s", f"the recording is {record.duration_s:.1f} s long")
     if len(record.bookmarks) >= MOST_BOOKMARKS:
         _refuse("text", f"a recording has at most {MOST_BOOKMARKS} bookmarks")
-    made = _keeper().add_bookmark(recording_id, body.at_s, body.text).bookmarks[-1]
+    made = _keeper(recording_id).add_bookmark(recording_id, body.at_s, body.text).bookmarks[-1]
     return answer(shallow(made), 201)
 
 
@@ -63,7 +63,7 @@ def create_bookmark(recording_id: UUID, body: NewBookmark) -> Response:
 )
 def delete_bookmark(recording_id: UUID, bookmark_id: UUID) -> Response:
     """Remove a bookmark; the audit trail keeps what it said."""
-    return _told(_keeper().remove_bookmark(recording_id, bookmark_id))
+    return _told(_keeper(recording_id).remove_bookmark(recording_id, bookmark_id))
 
 
 @operations.put(
@@ -75,7 +75,7 @@ def delete_bookmark(recording_id: UUID, bookmark_id: UUID) -> Response:
 )
 def hold_recording(recording_id: UUID, body: Reasoned) -> Response:
     """Put the recording under legal hold: nothing of it is deleted, whatever its retention says."""
-    return _told(_keeper().hold(recording_id, body.reason))
+    return _told(_keeper(recording_id).hold(recording_id, body.reason))
 
 
 @operations.delete(
@@ -87,10 +87,12 @@ def hold_recording(recording_id: UUID, body: Reasoned) -> Response:
 )
 def release_recording(recording_id: UUID, body: Reasoned) -> Response:
     """Release the hold; the audit trail keeps it and both reasons."""
-    return _told(_keeper().release(recording_id, body.reason))
+    return _told(_keeper(recording_id).release(recording_id, body.reason))
 
 
-def _keeper() -> Keeper:
+def _keeper(recording_id: UUID) -> Keeper:
+    """What changes this one, if who asks may see it; else NoSuchRecording."""
+    get_visible(recording_id)
     return Keeper(parts().catalogue, asker().name, asker().agents)
 
 

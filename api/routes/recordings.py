@@ -5,7 +5,7 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker
+from api.auth import asker, see
 from api.fields import (
     Nothing,
     Recording,
@@ -100,8 +100,7 @@ def discard_recording(recording_id: UUID) -> Response:
 
 def get_visible(recording_id: UUID) -> RecordingRecord:
     """The recording, if who asks may see it; else NoSuchRecording."""
-    with parts().catalogue.begin() as tx:
-        return recordings.get_recording(tx, recording_id, agents=asker().agents)
+    return see(recordings.get_recording, recording_id)
 
 
 def _control(recording_id: UUID, act: Callable[..., RecordingRecord]) -> Response:

@@ -3,12 +3,13 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker
+from api.auth import asker, see
 from api.errors import Forbidden
 from api.fields import ChangedSpy, NewSpy, Spy, SpyPage, SpyQuery, page_fields, spy_fields
 from api.links import audio_url, base_url
@@ -55,7 +56,7 @@ def list_spies(query: SpyQuery) -> Response:
 @operations.get("/spies/<uuid:spy_id>", SPIES_READ, json(Spy), errors=(NoSuchSpy,))
 def get_spy(spy_id: UUID) -> Response:
     """Tell one spy."""
-    return answer(spy_fields(_get_visible(spy_id)))
+    return answer(spy_fields(see(partial(spies.get_spy, supervisor=asker().name), spy_id)))
 
 
 @operations.post(

@@ -2,7 +2,8 @@
 
 import base64
 from collections.abc import Callable
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from api_client import (
@@ -22,7 +23,8 @@ from storage.objects import S3ObjectStore
 
 MINE_ID = UUID("01a20b94-8aa2-748d-802f-3134349fb921")  # every worker calls the tests alike
 MINE = build_recording(id=MINE_ID, call_id="main-1.0", agent="2001")
-THEIRS = build_recording(call_id="main-2.0", agent="2002")
+OTHERS_ID = UUID("01a20b94-8aa2-748d-802f-3134349fb922")
+THEIRS = build_recording(id=OTHERS_ID, call_id="main-2.0", agent="2002")
 NOBODYS = build_recording(call_id="main-3.0", agent=None)
 
 
@@ -124,6 +126,57 @@ def test_an_agent_sees_and_hears_its_own_alone(
             assert agent.get(f"/api/v1/recordings/{other.id}{part}").status_code == 404
         assert agent.get(f"/api/v1/calls/{other.call_id}").status_code == 404
     assert agent.post(f"/api/v1/recordings/{MINE.id}/stop").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("asked", "body", "needed"),
+    [
+        (f"GET recordings/{OTHERS_ID}", None, "recordings.read"),
+        (f"GET recordings/{OTHERS_ID}/audio", None, "recordings.hear"),
+        (f"PATCH recordings/{OTHERS_ID}", {"note": "x"}, "recordings.annotate"),
+        (f"PUT recordings/{OTHERS_ID}/hold", {"reason": "x"}, "recordings.hold"),
+        (f"POST recordings/{OTHERS_ID}/discard", {}, "recordings.control"),
+        (f"GET recordings/{OTHERS_ID}/links", None, "recordings.share"),
+        (
+            f"POST recordings/{OTHERS_ID}/bookmarks",
+            {"at_s": 0, "text": "x"},
+            "recordings.annotate",
+        ),
+        (
+            "POST bulk",
+            {"action": "tag", "tags": ["x"], "ids": [str(OTHERS_ID)]},
+            "recordings.annotate",
+        ),
+        ("GET calls/main-2.0", None, "calls.read"),
+        ("POST calls/main-2.0/recordings", {}, "recordings.control"),
+    ],
+)
+def test_what_is_anothers_is_not_there_and_audited(
+    client: ApiClient,
+    make_token: Callable[..., str],
+    asked: str,
+    body: dict[str, Any] | None,
+    needed: str,
+) -> None:
+    """It is 404 as if it did not exist, and the trail says who asked for what."""
+    method, path = asked.split()
+    name = f"curious-{uuid4()}"
+    scopes = sorted({needed, "recordings.read"})
+    token = make_token(name=name, role="service", team="nobodys", scopes=scopes)
+    response = client.as_holder_of(token).request(method, f"/api/v1/{path}", json=body)
+    assert response.status_code == 404
+    (told,) = client.get(f"/api/v1/audit?actor={name}").json["items"]
+    assert (told["action"], told["outcome"]) == (needed, "refused")
+    assert told["subject"] == ("main-2.0" if "calls" in path else str(OTHERS_ID))
+    assert told["detail"]["error_id"] == response.get_json()["error_id"]
+
+
+def test_what_never_was_is_not_audited(client: ApiClient, make_token: Callable[..., str]) -> None:
+    """An id of nothing is refused nobody."""
+    name = f"lost-{uuid4()}"
+    holder = client.as_holder_of(make_token(name=name, role="agent"))
+    assert holder.get(f"/api/v1/recordings/{uuid4()}").status_code == 404
+    assert client.get(f"/api/v1/audit?actor={name}").json["items"] == []
 
 
 def test_compliance_hears_and_does_not_control(

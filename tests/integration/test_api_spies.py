@@ -195,7 +195,11 @@ def test_another_team_does_not_exist(
         "spy.start",
         {"mode": "listen", "destination": "PJSIP/9001", "error_id": "no-such-call"},
     )
-    assert [action for _, action, _ in refused(catalogue, spy)] == ["spy.switch", "spy.end"]
+    assert [action for _, action, _ in refused(catalogue, spy)] == [
+        "spies.read",
+        "spy.switch",
+        "spy.end",
+    ]
 
 
 def test_each_mode_is_a_right_of_its_own(
