@@ -68,7 +68,7 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
     if may_be_pbx and _is_from_pbx(request):
         g.asker = Asker(DIALPLAN, permissions_of(DIALPLAN), None)
         return
-    g.asker = _find_asker(parts().catalogue, _read_secret(request))
+    g.asker = _find_asker(parts().catalogue, read_secret())
     if may_be_pbx and g.asker.is_person:  # there a link acts, and anybody can send one
         refuse("requests of a dialplan")
     if request.method in SAFE_METHODS:
@@ -81,7 +81,7 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
 
 def asker_anew() -> Callable[[], Asker]:
     """Finds out anew, at any time after the request, who asked: raises NotAuthenticated by then."""
-    catalogue, secret = parts().catalogue, _read_secret(request)
+    catalogue, secret = parts().catalogue, read_secret()
     return lambda: _find_asker(catalogue, secret)
 
 
@@ -89,6 +89,19 @@ def asker() -> Asker:
     """Who is asking, in a request that was authenticated."""
     found: Asker = g.asker
     return found
+
+
+def read_secret() -> str:
+    """What the request shows for who asks. Raises NotAuthenticated where it is nothing."""
+    if request.authorization is None and (session := find_secret()):
+        return session
+    given = request.authorization or Authorization("")
+    secret = (
+        given.token if given.type == "bearer" else given.password if _is_basic(request) else None
+    )
+    if not secret:
+        raise NotAuthenticated("send a token: Authorization: Bearer TOKEN")
+    return secret
 
 
 def authorise(permission: str) -> None:
@@ -174,16 +187,6 @@ def _note_refused(tx: Connection, action: str, subject: str, error_id: str) -> N
         outcome="refused",
         detail={"method": request.method, "error_id": error_id},
     )
-
-
-def _read_secret(asked: Request) -> str:
-    if asked.authorization is None and (session := find_secret()):
-        return session
-    given = asked.authorization or Authorization("")
-    secret = given.token if given.type == "bearer" else given.password if _is_basic(asked) else None
-    if not secret:
-        raise NotAuthenticated("send a token: Authorization: Bearer TOKEN")
-    return secret
 
 
 def _cookie(name: str) -> tuple[str, bool]:

@@ -1,15 +1,17 @@
 """POST with an `Idempotency-Key`: acted on once, answered the same every time.
 
-The answer is kept for a day. What failed is not kept: the same key may be used to try again.
+The answer is kept for a day, without the secret that some hold: it is told once. What failed is not
+kept: the same key may be used to try again.
 """
 
+import json
 import re
 from collections.abc import Callable
 from uuid import UUID
 
 from flask import Response, request
 
-from api.auth import asker
+from api.auth import asker, read_secret
 from api.errors import RequestInvalid
 from api.parts import parts
 from storage.catalogue.idempotency import Answer, claim_key, fingerprint, keep_answer, release_key
@@ -19,8 +21,8 @@ REPLAYED = "Idempotency-Replayed"
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def answered_once(act: Callable[[], Response]) -> Response:
-    """Act, or say again what the same request was answered before."""
+def answered_once(act: Callable[[], Response], *, told_once: str = "") -> Response:
+    """Act, or say again what the same request was answered before, its field `told_once` null."""
     key = request.headers.get(HEADER)
     if key is None:
         return act()
@@ -30,14 +32,17 @@ def answered_once(act: Callable[[], Response]) -> Response:
     token_id, catalogue = asker().token.id, parts().catalogue
     with catalogue.begin() as tx:  # of its own: another request must see the claim at once
         kept = claim_key(
-            tx, token_id, key, fingerprint(request.method, request.path, request.get_data())
+            tx,
+            token_id,
+            key,
+            fingerprint(read_secret(), request.method, request.path, request.get_data()),
         )
     if kept is not None:
         return _replayed(kept)
-    return _acted(act, token_id, key)
+    return _acted(act, token_id, key, told_once)
 
 
-def _acted(act: Callable[[], Response], token_id: UUID, key: str) -> Response:
+def _acted(act: Callable[[], Response], token_id: UUID, key: str, told_once: str) -> Response:
     catalogue = parts().catalogue
     try:
         answer = act()
@@ -46,10 +51,15 @@ def _acted(act: Callable[[], Response], token_id: UUID, key: str) -> Response:
             release_key(tx, token_id, key)
         raise
     # As text: the database would bring the fields of a JSON object into another order.
-    kept = {"text": answer.get_data(as_text=True), "location": answer.headers.get("Location")}
+    text = _without(told_once, answer.get_data(as_text=True))
+    kept = {"text": text, "location": answer.headers.get("Location")}
     with catalogue.begin() as tx:
         keep_answer(tx, token_id, key, Answer(answer.status_code, kept))
     return answer
+
+
+def _without(told_once: str, text: str) -> str:
+    return json.dumps(json.loads(text) | {told_once: None}) if told_once else text
 
 
 def _replayed(kept: Answer) -> Response:

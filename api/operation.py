@@ -58,6 +58,7 @@ class Operation:
     body: type[BaseModel] | None = None
     errors: Errors = ()
     is_for_dialplans: bool = False
+    told_once: str = ""
 
     @property
     def name(self) -> str:
@@ -94,7 +95,7 @@ class Operation:
                 arguments["body"] = body
             if not self.is_answered_once:
                 return self.handler(**arguments)
-            return answered_once(lambda: self.handler(**arguments))
+            return answered_once(lambda: self.handler(**arguments), told_once=self.told_once)
 
         return view
 
@@ -136,9 +137,15 @@ class Operations:
         *,
         body: type[BaseModel],
         errors: Errors = (),
+        told_once: str = "",
     ) -> Callable[[Handler], Handler]:
-        """Declare what acts, by POST; with an Idempotency-Key it acts once."""
-        return self._declare("POST", rule, needs, answers, body=body, errors=errors)
+        """Declare what acts, by POST; with an Idempotency-Key it acts once.
+
+        `told_once` is the field of the answer that holds a secret: it is never told again.
+        """
+        return self._declare(
+            "POST", rule, needs, answers, body=body, errors=errors, told_once=told_once
+        )
 
     def put(
         self,

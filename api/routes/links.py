@@ -26,6 +26,7 @@ operations = Operations("/api/v1", tag="links")
     {201: Told("The link was made; its `url` is told now, and never again.", SharedLink)},
     body=NewLink,
     errors=(NoSuchRecording, AudioNotStored),
+    told_once="url",
 )
 def create_link(recording_id: UUID, body: NewLink) -> Response:
     """Make a link that opens the recording without signing in, until it ends or is revoked."""

@@ -65,6 +65,7 @@ def get_spy(spy_id: UUID) -> Response:
     {201: Told("The phone rings, or the page is awaited.", Spy, headers={"Location": "the spy"})},
     body=NewSpy,
     errors=(NoSuchCall, CallEnded, BadDestination, ModeNotPermitted, PbxUnavailable),
+    told_once="audio_url",
 )
 def start_spy(call_id: str, body: NewSpy) -> Response:
     """Listen to a call, whisper to its agent, or barge in.

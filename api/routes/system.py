@@ -43,6 +43,7 @@ def list_tokens(query: PageQuery) -> Response:
     SYSTEM_WRITE,
     {201: Told("It was made; its `token` is told now, and never again.", Token)},
     body=NewToken,
+    told_once="token",
 )
 def create_token(body: NewToken) -> Response:
     """Make a bearer token."""

@@ -36,6 +36,7 @@ def list_webhooks(query: PageQuery) -> Response:
     SYSTEM_WRITE,
     {201: Told("It was made; its `secret` is told now, and never again.", Webhook)},
     body=NewWebhook,
+    told_once="secret",
 )
 def create_webhook(body: NewWebhook) -> Response:
     """Tell a server of events, from now on.

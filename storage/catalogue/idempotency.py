@@ -1,6 +1,6 @@
 """Answers that were given to requests with an Idempotency-Key, to be given again."""
 
-import hashlib
+import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,9 +25,13 @@ class Answer:
     body: Any
 
 
-def fingerprint(method: str, path: str, body: bytes) -> bytes:
-    """What makes two requests the same."""
-    return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).digest()
+def fingerprint(secret: str, method: str, path: str, body: bytes) -> bytes:
+    """What makes two requests of one asker the same.
+
+    A body may hold a password: without the asker's secret nobody can try which one it was.
+    """
+    told = b"\0".join((method.encode(), path.encode(), body))
+    return hmac.digest(secret.encode(), told, "sha256")
 
 
 def claim_key(tx: Connection, token_id: UUID, key: str, request: bytes) -> Answer | None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from api_client import ApiClient, CatalogueRecorder, build_call
+from sqlalchemy import text
 
 from storage.catalogue import calls
 from storage.catalogue.engine import Catalogue
@@ -18,9 +20,9 @@ def _a_call(catalogue: Catalogue) -> None:
         calls.save_calls(tx, [build_call(id="main-1.0")])
 
 
-def key(text: str) -> dict[str, str]:
+def key(name: str) -> dict[str, str]:
     """The header."""
-    return {"Idempotency-Key": text}
+    return {"Idempotency-Key": name}
 
 
 def test_a_repeat_is_answered_and_not_acted_on(
@@ -34,6 +36,28 @@ def test_a_repeat_is_answered_and_not_acted_on(
     assert again.headers["Location"] == first.headers["Location"]
     assert "Idempotency-Replayed" not in first.headers
     assert again.headers["Idempotency-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told_once"),
+    [
+        ("tokens", {"name": "wallboard", "role": "agent"}, "token"),
+        ("webhooks", {"url": "https://crm.example/hook"}, "secret"),
+        ("calls/main-1.0/spies", {"mode": "listen", "destination": "browser"}, "audio_url"),
+    ],
+)
+def test_a_secret_is_told_once_and_not_kept(
+    client: ApiClient, catalogue: Catalogue, path: str, body: dict[str, Any], told_once: str
+) -> None:
+    """The repeat tells the same thing without its secret, of which nothing was written down."""
+    first, again = (
+        client.post(f"/api/v1/{path}", json=body, headers=key(f"secret-{path}")) for _ in "12"
+    )
+    assert first.json[told_once]
+    assert again.json == first.json | {told_once: None}
+    with catalogue.begin() as tx:
+        kept = tx.scalars(text("SELECT body::text FROM idempotency")).all()
+    assert first.json[told_once] not in str(kept)
 
 
 def test_a_key_belongs_to_one_request(client: ApiClient) -> None:
@@ -74,9 +98,9 @@ def test_twins_at_once_act_once(client: ApiClient, recorder: CatalogueRecorder) 
     assert set(statuses) <= {201, 409}
 
 
-@pytest.mark.parametrize("text", ["", "a b", "x" * 256, "é"])
-def test_a_bad_key_is_refused(client: ApiClient, text: str) -> None:
+@pytest.mark.parametrize("name", ["", "a b", "x" * 256, "é"])
+def test_a_bad_key_is_refused(client: ApiClient, name: str) -> None:
     """A key is 1 to 255 visible ASCII characters."""
-    response = client.post(START, headers=key(text))
+    response = client.post(START, headers=key(name))
     assert response.status_code == 422
     assert response.get_json()["errors"][0]["loc"] == ["header", "Idempotency-Key"]

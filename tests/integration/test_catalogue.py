@@ -456,7 +456,8 @@ def token_id(catalogue: Catalogue) -> UUID:
     return found.id
 
 
-REQUEST = idempotency.fingerprint("POST", "/calls/1/recordings", b"{}")
+REQUEST = idempotency.fingerprint("ew_x", "POST", "/calls/1/recordings", b"{}")
+OTHER = idempotency.fingerprint("ew_x", "POST", "/x", b"{}")
 
 
 def test_a_request_is_acted_on_once(catalogue: Catalogue, token_id: UUID) -> None:
@@ -469,7 +470,7 @@ def test_a_request_is_acted_on_once(catalogue: Catalogue, token_id: UUID) -> Non
         idempotency.keep_answer(tx, token_id, "k", answer)
         assert idempotency.claim_key(tx, token_id, "k", REQUEST) == answer
         with pytest.raises(IdempotencyKeyReused):
-            idempotency.claim_key(tx, token_id, "k", idempotency.fingerprint("POST", "/x", b"{}"))
+            idempotency.claim_key(tx, token_id, "k", OTHER)
 
 
 def test_of_concurrent_requests_one_acts(catalogue: Catalogue, token_id: UUID) -> None:
