@@ -55,6 +55,11 @@ class Asker:
         return self.token.name
 
     @property
+    def id(self) -> UUID:
+        """The person's, in all sessions, or the token's; unlike a name it is never used again."""
+        return self.token.user_id or self.token.id
+
+    @property
     def is_person(self) -> bool:
         """Whether somebody has signed in."""
         return self.token.user_id is not None
@@ -140,6 +145,19 @@ def note_done(tx: Connection, action: str, subject: object, **told: object) -> N
         outcome="done",
         detail=told,
     )
+
+
+def require_grant(wanted: TokenRecord) -> None:
+    """Refuse to make one that may more than who makes it, or sees the calls of others."""
+    who = asker()
+    beyond = permissions_of(wanted) - who.permissions
+    if beyond:
+        refuse(min(beyond))
+    if who.agents is None:
+        return
+    is_in_team = wanted.team == who.token.team and wanted.role != "admin"
+    if not is_in_team or (wanted.role == "agent" and wanted.name not in who.agents):
+        refuse("calls of other agents")
 
 
 def see(get: Callable[..., Seen], id_: Any) -> Seen:

@@ -82,6 +82,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.BadCursor: 422,
     errors.BadDestination: 422,
     errors.RuleInvalid: 422,
+    errors.TokenInvalid: 422,
     errors.UserInvalid: 422,
     errors.ConfigurationInvalid: 500,
     errors.NoSuchObject: 500,

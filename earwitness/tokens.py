@@ -6,7 +6,7 @@ from api.permissions import PERMISSIONS
 from earwitness.config import Config
 from earwitness.wiring import open_catalogue
 from storage.catalogue import tokens
-from storage.errors import ConfigurationInvalid
+from storage.errors import ConfigurationInvalid, TokenInvalid
 
 
 def create(
@@ -18,13 +18,16 @@ def create(
     scopes: Sequence[str],
     without: Sequence[str],
 ) -> str:
-    """Create a token; raises ConfigurationInvalid for what is no permission."""
+    """Create a token; raises ConfigurationInvalid for what is no permission, or a taken name."""
     _require_permissions("--scope", scopes)
     _require_permissions("--without", without)
-    with open_catalogue(config) as tx:
-        return tokens.create_token(
-            tx, name=name, role=role, team=team, scopes=scopes, without=without
-        )
+    try:
+        with open_catalogue(config) as tx:
+            return tokens.create_token(
+                tx, name=name, role=role, team=team, scopes=scopes, without=without
+            )
+    except TokenInvalid as error:
+        raise ConfigurationInvalid(f"--name: {error}") from error
 
 
 def _require_permissions(option: str, given: Sequence[str]) -> None:

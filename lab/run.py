@@ -83,7 +83,8 @@ def _is_up(service: subprocess.Popen[bytes], config: Config) -> bool:
 
 def _welcome(config: Config, environment: Mapping[str, str]) -> None:
     url = config.server.public_url or f"http://{config.server.host}:{config.server.port}"
-    token = _command(environment, "token", "create", "--name", "demo", "--role", "admin")
+    name = f"demo-{secrets.token_hex(3)}"
+    token = _command(environment, "token", "create", "--name", name, "--role", "admin")
     password = _sign_up(environment)
     print(
         f"""

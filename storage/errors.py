@@ -30,6 +30,7 @@
     ├── RuleInvalid                 a rule cannot be used; names the field and the place in it
     ├── RuleReadOnly                the rule stands in the configuration, and is changed there
     ├── RuleChanged                 somebody else has changed the rule meanwhile
+    ├── TokenInvalid                a token cannot be kept so: its name is taken
     ├── UserInvalid                 a person cannot be kept so; the message says what is wrong
     ├── AudioNotStored              the recording has no rendition (yet, or any more)
     ├── AudioUnusable               the captured files hold nothing that can be kept
@@ -240,6 +241,12 @@ class RuleChanged(EarwitnessError):
     """Somebody else has changed the rule meanwhile."""
 
     error_id = "rule-changed"
+
+
+class TokenInvalid(EarwitnessError):
+    """The token cannot be kept so: the name is taken."""
+
+    error_id = "token-invalid"
 
 
 class UserInvalid(EarwitnessError):

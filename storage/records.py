@@ -370,7 +370,8 @@ class BulkRecord:
 
     `arguments` are JSON-able, and of the action. `done` of `total` recordings were worked on. With
     `refused_total` it could not be done; `refused` are the first of these: JSON-able, the id of
-    each and the reason.
+    each and the reason. `owner_id` is the token or user to whom it belongs, who was called
+    `created_by`.
     """
 
     id: UUID
@@ -387,6 +388,7 @@ class BulkRecord:
     ended_at: datetime | None = None
     object_key: str | None = None
     size_bytes: int | None = None
+    owner_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -416,9 +416,10 @@ bulk = Table(
     Column("ended_at", Instant),
     Column("object_key", Text),
     Column("size_bytes", BigInteger),
+    Column("owner_id", Uuid),
     _one_of("action", "tag", "hold", "export"),
     _one_of("state", "waiting", "running", "done", "failed"),
-    Index(None, "created_by", "id"),
+    Index(None, "owner_id", "id"),
 )
 
 # A server that is told of events. `after` is the id of the last event that it need not be sent any

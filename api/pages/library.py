@@ -108,7 +108,7 @@ def show_library() -> Response:
         return show("_recordings.html", **values)
     with parts().catalogue.begin() as tx:
         saved = searches.list_searches(tx, asker().name).items
-        asked_for = bulks.list_bulks(tx, by=asker().name, limit=BULKS_SHOWN).items
+        asked_for = bulks.list_bulks(tx, owner_id=asker().id, limit=BULKS_SHOWN).items
     searched = {name: value for name, value in asked.items() if name != "cursor"}
     return show(
         "library.html",

@@ -15,9 +15,12 @@ pages = Pages()
 @pages.get("/", CALLS_READ)
 def show_live() -> Response:
     """The live calls; the page's own module asks the API for them."""
-    team = asker().token.team if asker().agents is not None else None
+    agents = asker().agents
     with parts().catalogue.begin() as tx:
+        team = asker().token.team if agents is not None else None
         teams = tokens.list_teams(tx, team=team)
+    if agents is not None:
+        teams = {name: team for name, team in teams.items() if name in agents}
     return show("live.html", teams=teams, words=_words())
 
 

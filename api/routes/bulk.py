@@ -6,7 +6,7 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker, authorise, see
+from api.auth import asker, authorise, note_done, see
 from api.bulk_fields import (
     Bulk,
     Bulks,
@@ -73,7 +73,9 @@ def create_bulk(body: NewBulk) -> Response:
             arguments=body.arguments(),
             recordings=found,
             by=asker().name,
+            owner_id=asker().id,
         )
+        note_done(tx, "bulk.create", made.id, what=made.action, recordings=len(found))
     return answer(bulk_fields(made, base_url()), 202)
 
 
@@ -81,7 +83,7 @@ def create_bulk(body: NewBulk) -> Response:
 def list_bulks(query: PageQuery) -> Response:
     """List what you have asked for, newest first, and how far it is."""
     with parts().catalogue.begin() as tx:
-        page = bulks.list_bulks(tx, by=asker().name, **query.model_dump())
+        page = bulks.list_bulks(tx, owner_id=asker().id, **query.model_dump())
     base = base_url()
     return answer(page_fields(page, [bulk_fields(one, base) for one in page.items]))
 
@@ -90,7 +92,8 @@ def list_bulks(query: PageQuery) -> Response:
 def get_bulk(bulk_id: UUID) -> Response:
     """Tell how far it is."""
     with parts().catalogue.begin() as tx:
-        return answer(bulk_fields(bulks.get_bulk(tx, bulk_id, by=asker().name), base_url()))
+        found = bulks.get_bulk(tx, bulk_id, owner_id=asker().id)
+    return answer(bulk_fields(found, base_url()))
 
 
 @operations.get(
@@ -107,9 +110,10 @@ def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
     """Get the ZIP of an export: audio, manifests, and an index of them."""
     authorise(RECORDINGS_HEAR)
     with parts().catalogue.begin() as tx:
-        found = bulks.get_bulk(tx, bulk_id, by=asker().name)
-    if found.object_key is None:
-        raise NoSuchBulk("this has no file, or not any more")
+        found = bulks.get_bulk(tx, bulk_id, owner_id=asker().id)
+        if found.object_key is None:
+            raise NoSuchBulk("this has no file, or not any more")
+        note_done(tx, "bulk.download", bulk_id)
     name = f"recordings-{found.created_at:%Y%m%d-%H%M%S}.zip"
     if query.stream:
         return _stream(found.object_key, name)

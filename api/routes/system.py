@@ -1,10 +1,11 @@
 """Who may use the service: tokens and users; and the audit trail."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker, note_done
+from api.auth import asker, note_done, require_grant
 from api.fields import Nothing, PageQuery, page_fields
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
@@ -24,8 +25,9 @@ from api.system_fields import (
 )
 from recorder.spy.trail import dismiss
 from storage.catalogue import audit, tokens, users
-from storage.errors import BadCursor, LastAdmin, NoSuchToken, NoSuchUser, UserInvalid
+from storage.errors import BadCursor, LastAdmin, NoSuchToken, NoSuchUser, TokenInvalid, UserInvalid
 from storage.passwords import hash_password
+from storage.records import TokenRecord
 
 operations = Operations("/api/v1", tag="system")
 
@@ -43,12 +45,15 @@ def list_tokens(query: PageQuery) -> Response:
     SYSTEM_WRITE,
     {201: Told("It was made; its `token` is told now, and never again.", Token)},
     body=NewToken,
+    errors=(TokenInvalid,),
     told_once="token",
 )
 def create_token(body: NewToken) -> Response:
     """Make a bearer token."""
+    wanted = body.model_dump()
+    _require_grant(**wanted)
     with parts().catalogue.begin() as tx:
-        secret = tokens.create_token(tx, **body.model_dump())
+        secret = tokens.create_token(tx, **wanted)
         made = tokens.find_token(tx, secret)
         if made is None:
             raise NoSuchToken("the token has gone at once")
@@ -90,6 +95,7 @@ def list_users(query: PageQuery) -> Response:
 def create_user(body: NewUser) -> Response:
     """Let a person sign in on the web page."""
     told = body.model_dump(exclude={"password"})
+    _require_grant(**told)
     hashed = hash_password(body.password)
     with parts().catalogue.begin() as tx:
         made = users.create_user(tx, **told, password_hash=hashed)
@@ -137,3 +143,14 @@ def list_audit(query: AuditQuery) -> Response:
     with parts().catalogue.begin() as tx:
         page = audit.list_audit(tx, **query.model_dump())
     return answer(page_fields(page, [audit_fields(one) for one in page.items]))
+
+
+def _require_grant(
+    name: str,
+    role: str,
+    team: str | None,
+    scopes: Sequence[str] = (),
+    without: Sequence[str] = (),
+) -> None:
+    lists = (tuple(scopes), tuple(without))
+    require_grant(TokenRecord(UUID(int=0), name, role, team, *lists))

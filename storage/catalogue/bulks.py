@@ -36,21 +36,31 @@ def create_bulk(
     arguments: Mapping[str, Any],
     recordings: Collection[UUID],
     by: str,
+    owner_id: UUID,
 ) -> BulkRecord:
     """Write down what is to be done, and have a worker do it."""
-    made = BulkRecord(uuid7(), action, arguments, len(recordings), "waiting", by, datetime.now(UTC))
-    kept = ("id", "action", "arguments", "state", "created_by", "created_at")
+    made = BulkRecord(
+        uuid7(),
+        action,
+        arguments,
+        len(recordings),
+        "waiting",
+        by,
+        datetime.now(UTC),
+        owner_id=owner_id,
+    )
+    kept = ("id", "action", "arguments", "state", "created_by", "created_at", "owner_id")
     row = {name: getattr(made, name) for name in kept} | {"recordings": list(recordings)}
     tx.execute(insert(bulk).values(row))
     jobs.defer(tx, "bulk", lock=str(made.id), queue=jobs.SLOW, bulk_id=str(made.id))
     return made
 
 
-def get_bulk(tx: Connection, bulk_id: UUID, *, by: str | None = None) -> BulkRecord:
-    """The one of this id, if this one has asked for it (None: whoever has). Raises NoSuchBulk."""
+def get_bulk(tx: Connection, bulk_id: UUID, *, owner_id: UUID | None = None) -> BulkRecord:
+    """The one of this id, if it belongs to this one (None: to anybody). Raises NoSuchBulk."""
     query = select(*_COLUMNS).where(bulk.c.id == bulk_id)
-    if by is not None:
-        query = query.where(bulk.c.created_by == by)
+    if owner_id is not None:
+        query = query.where(bulk.c.owner_id == owner_id)
     row = tx.execute(query).mappings().one_or_none()
     if row is None:
         raise NoSuchBulk(f"there is no bulk {bulk_id}")
@@ -63,10 +73,10 @@ def get_recordings(tx: Connection, bulk_id: UUID) -> tuple[UUID, ...]:
 
 
 def list_bulks(
-    tx: Connection, *, by: str, limit: int, cursor: str | None = None
+    tx: Connection, *, owner_id: UUID, limit: int, cursor: str | None = None
 ) -> Page[BulkRecord]:
     """A page of what this one has asked for, newest first."""
-    query = select(*_COLUMNS).where(bulk.c.created_by == by)
+    query = select(*_COLUMNS).where(bulk.c.owner_id == owner_id)
     if cursor is not None:
         (before,) = decode_cursor(cursor, UUID)
         query = query.where(bulk.c.id < before)

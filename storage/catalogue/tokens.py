@@ -7,13 +7,26 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, case, delete, func, insert, or_, select, tuple_, union
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    union,
+)
 from sqlalchemy.sql.selectable import Subquery
 from uuid_utils.compat import uuid7
 
 from storage.catalogue.cursor import decode_cursor, one_more, page_of
 from storage.catalogue.digest import digest_of
-from storage.errors import NoSuchToken
+from storage.errors import NoSuchToken, TokenInvalid
 from storage.records import Page, TokenRecord
 from storage.schema import token, user
 
@@ -39,8 +52,11 @@ def create_token(
 ) -> str:
     """Create a bearer token and return it: the only time that it can be seen.
 
-    `without` are permissions of its role that it does not have.
+    `without` are permissions of its role that it does not have. Raises TokenInvalid where the name
+    is taken.
     """
+    if is_tokens_name(tx, name, role) or _has_another(tx, user, name, role):
+        raise TokenInvalid(f"there is a token or a user {name!r} already")
     lists = {"scopes": list(scopes), "without": list(without)}
     return keep_secret(tx, PREFIX, name=name, role=role, team=team, **lists)
 
@@ -59,6 +75,14 @@ def find_token(tx: Connection, secret: str) -> TokenRecord | None:
     lives = or_(token.c.expires_at.is_(None), token.c.expires_at > func.now())
     row = tx.execute(query.where(token.c.sha256 == digest_of(secret), lives)).one_or_none()
     return _record(row) if row is not None else None
+
+
+def is_tokens_name(tx: Connection, name: str, role: str) -> bool:
+    """Whether a token has the name, by which spies, searches and the trail know somebody.
+
+    Of an agent there may be many: all of them are the one at the endpoint of this name.
+    """
+    return _has_another(tx, token, name, role, token.c.user_id.is_(None))
 
 
 def list_tokens(
@@ -101,6 +125,13 @@ def list_teams(tx: Connection, *, team: str | None = None) -> dict[str, str]:
     if team is not None:
         query = query.where(known.c.team == team)
     return {row.name: row.team for row in tx.execute(query.order_by(known.c.created_at))}
+
+
+def _has_another(
+    tx: Connection, among: Table, name: str, role: str, *conditions: ColumnElement[bool]
+) -> bool:
+    roles = tx.scalars(select(among.c.role).where(among.c.name == name, *conditions))
+    return not set(roles) <= ({"agent"} if role == "agent" else set())
 
 
 def _agents() -> Subquery:

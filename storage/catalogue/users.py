@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
 from storage.catalogue.cursor import decode_cursor, one_more, page_of
-from storage.catalogue.tokens import keep_secret
+from storage.catalogue.tokens import is_tokens_name, keep_secret
 from storage.errors import LastAdmin, NoSuchUser, UserInvalid
 from storage.records import Page, UserRecord, shallow
 from storage.schema import token, user
@@ -25,6 +25,8 @@ def create_user(
     tx: Connection, *, name: str, role: str, team: str | None, password_hash: str
 ) -> UserRecord:
     """Keep a new person. Raises UserInvalid where the name is taken."""
+    if is_tokens_name(tx, name, role):
+        raise UserInvalid(f"there is a token {name!r} already")
     made = UserRecord(uuid7(), name, role, team, (), password_hash)
     row = shallow(made) | {"without": [], "created_at": datetime.now(UTC)}
     try:
@@ -39,8 +41,11 @@ def bring_user(
 ) -> UserRecord:
     """Whom an identity provider knows as `subject`, as it says that they are now.
 
-    Raises UserInvalid where somebody else has the name.
+    Raises UserInvalid where somebody else, or a token, has the name.
     """
+    before = find_subject(tx, issuer, subject)
+    if (before is None or before.name != name) and is_tokens_name(tx, name, role):
+        raise UserInvalid(f"there is a token {name!r}")
     told = {"name": name, "role": role, "team": team}
     row = {"id": uuid7(), "issuer": issuer, "subject": subject, "created_at": datetime.now(UTC)}
     known = [user.c.issuer, user.c.subject]

@@ -140,6 +140,49 @@ def test_what_cannot_be(client: ApiClient, path: str, body: dict[str, Any], told
     assert refused.json["errors"][0]["msg"].startswith(told)
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"role": "service", "scopes": ["system.write", "calls.read"]}, "calls.read"),
+        ({"role": "compliance"}, "audit.read"),
+        ({"role": "service", "scopes": ["system.write"]}, "calls of other agents"),
+        ({"role": "service", "scopes": ["system.write"], "team": "b"}, "calls of other agents"),
+    ],
+)
+def test_nobody_gives_more_than_they_have(
+    client: ApiClient, make_token: Callable[..., str], asked: dict[str, Any], told: str
+) -> None:
+    """Who may make tokens and users makes none that may more, or sees more; the trail has it."""
+    name = f"maker-{uuid4()}"
+    token = make_token(name=name, role="service", team="a", scopes=["system.write"])
+    maker = client.as_holder_of(token)
+    own = {"name": f"more-{uuid4()}", "role": "service", "team": "a", "scopes": ["system.write"]}
+    assert maker.post("/api/v1/tokens", json=own | {"name": f"same-{uuid4()}"}).status_code == 201
+    assert maker.post("/api/v1/tokens", json={"name": own["name"]} | asked).status_code == 403
+    person = {"name": own["name"], "role": "admin", "password": PASSWORD}
+    assert maker.post("/api/v1/users", json=person).status_code == 403
+    assert own["name"] not in client.get("/api/v1/tokens").text + client.get("/api/v1/users").text
+    refused = client.get(f"/api/v1/audit?actor={name}&outcome=refused").json["items"]
+    assert [one["action"] for one in refused] == ["audit.read", told]
+
+
+def test_a_name_is_one_persons(client: ApiClient) -> None:
+    """A name that a token or a user has is refused; an agent's tokens and user are one person."""
+    name, agent = f"ann-{uuid4()}", f"2001-{uuid4()}"
+    token = {"name": name, "role": "supervisor"}
+    user = {"name": name, "role": "compliance", "password": PASSWORD}
+    assert client.post("/api/v1/tokens", json=token).status_code == 201
+    assert client.post("/api/v1/tokens", json=token).json["error_id"] == "token-invalid"
+    assert client.post("/api/v1/users", json=user).json["error_id"] == "user-invalid"
+    person = user | {"name": agent, "role": "agent"}
+    assert client.post("/api/v1/users", json=person).status_code == 201
+    for _ in "12":
+        theirs = client.post("/api/v1/tokens", json={"name": agent, "role": "agent"})
+        assert theirs.status_code == 201
+    other = client.post("/api/v1/tokens", json={"name": agent, "role": "supervisor"})
+    assert other.json["error_id"] == "token-invalid"
+
+
 def test_a_short_password(client: ApiClient) -> None:
     """A password that will not do is refused, and nobody is added."""
     asked = {"name": f"weak-{uuid4()}", "role": "agent", "password": "short"}

@@ -203,6 +203,22 @@ def test_exports_are_kept_for_a_week(
     assert officer.get(f"/api/v1/bulk/{ended['id']}/file").json["error_id"] == "no-such-bulk"
 
 
+def test_an_export_is_its_makers_alone(
+    client: ApiClient, make_token: Callable[..., str], keep: Keep, worker: Bulks
+) -> None:
+    """Another of the same name does not get the ZIP; who asked for it and took it is audited."""
+    name = f"officer-{uuid4()}"
+    maker, other = (client.as_holder_of(make_token(name=name, role="compliance")) for _ in range(2))
+    ended = done(maker, worker, action="export", ids=[str(keep(b"sound").id)])
+    path = f"/api/v1/bulk/{ended['id']}"
+    assert (other.get(path).status_code, other.get(f"{path}/file").status_code) == (404, 404)
+    assert other.get("/api/v1/bulk").json["items"] == []
+    assert maker.request("HEAD", f"{path}/file").status_code == 302
+    trail = client.get(f"/api/v1/audit?subject={ended['id']}").json["items"]
+    assert [one["action"] for one in trail] == ["bulk.download", "bulk.create"]
+    assert trail[1]["detail"] == {"what": "export", "recordings": 1}
+
+
 def test_what_ended_is_forgotten_in_the_end(
     officer: ApiClient, catalogue: Catalogue, keep: Keep
 ) -> None:
@@ -276,6 +292,7 @@ VALUES ('clock', 'retry_stalled', 'retry_stalled', '{"timestamp": 1}', 'doing') 
 def stuck(catalogue: Catalogue, database_url: str, tmp_path: Path) -> Iterator[list[BulkRecord]]:
     """More bulks than may run, and a worker with which they hang."""
     asked: dict[str, Any] = {"action": "tag", "arguments": {}, "recordings": [], "by": "boss"}
+    asked["owner_id"] = uuid4()
     with catalogue.begin() as tx:
         tx.execute(text("DELETE FROM procrastinate_jobs"))
         asked_for = [bulks.create_bulk(tx, **asked) for _ in range(tasks.QUEUES[jobs.SLOW] + 1)]

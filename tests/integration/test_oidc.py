@@ -34,7 +34,7 @@ from earwitness.wiring import oidc_settings
 from lab.provider import CLIENT_ID, CLIENT_SECRET, Provider, new_key
 from lab.waiting import until
 from storage import schema
-from storage.catalogue import hits, users
+from storage.catalogue import hits, tokens, users
 from storage.catalogue.engine import Catalogue
 from storage.errors import ConfigurationInvalid
 from storage.objects import S3ObjectStore
@@ -383,6 +383,17 @@ def test_a_role_that_changes(app: Flask, provider: Provider, catalogue: Catalogu
     provider.people[name]["earwitness_role"] = "none"
     assert Browser(app).sign_in(name).status_code == 403
     assert [one.get("/api/v1/calls").status_code for one in (here, there)] == [401, 401]
+
+
+def test_the_name_of_a_token_is_not_taken_over(
+    app: Flask, provider: Provider, catalogue: Catalogue
+) -> None:
+    """Who has the name of a token is refused, or would be taken for its holder."""
+    name = person(provider, "supervisor")
+    with catalogue.begin() as tx:
+        tokens.create_token(tx, name=name, role="compliance")
+    assert Browser(app).sign_in(name).status_code == 409
+    assert find(catalogue, name) is None
 
 
 def test_a_local_name_is_not_taken_over(

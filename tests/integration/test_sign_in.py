@@ -264,6 +264,19 @@ def test_a_team_sees_its_own(browser: Client, catalogue: Catalogue, person: Pers
     assert seen == {signs_in, has_token}
 
 
+def test_an_agent_is_shown_nobody_else(
+    browser: Client, catalogue: Catalogue, person: Person
+) -> None:
+    """An agent without a team finds no names and teams of others on the page."""
+    other, team = f"agent-{uuid4()}", f"team-{uuid4()}"
+    with catalogue.begin() as tx:
+        tokens.create_token(tx, name=other, role="agent", team=team)
+    sign_in(browser, person("agent"))
+    shown = browser.get("/").text
+    assert other not in shown
+    assert team not in shown
+
+
 def test_a_page_that_one_may_not_see(browser: Client, catalogue: Catalogue) -> None:
     """It is refused as a page, with what to do; and it is in the audit trail."""
     with catalogue.begin() as tx:
