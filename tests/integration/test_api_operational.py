@@ -85,11 +85,14 @@ def test_metrics_tell_requests_recordings_and_pbxs(client: ApiClient, catalogue:
             recordings.create_recording(tx, build_recording(state=state))
     client.get("/api/v1/recordings")
     client.get("/api/v1/recordings/x")
+    client.application.test_client().open("/made-up", method="BREW1")
     response = client.get("/metrics")
     counted = 'earwitness_http_requests_total{method="GET",route="%s",status="%s"} '
     assert response.content_type.startswith("text/plain")
     assert counted % ("/api/v1/recordings", "200") in response.text
     assert counted % ("unknown", "404") in response.text
+    assert 'method="other"' in response.text
+    assert "BREW1" not in response.text  # or each client could add series without end
     assert 'earwitness_recordings{state="stored"} 2.0' in response.text
     assert 'earwitness_pbx_up{pbx="main"} 1.0' in response.text
 
