@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -58,16 +58,18 @@ def try_rules(
     *,
     from_at: datetime,
     to_at: datetime,
+    agents: Collection[str] | None = None,
     within_s: float = math.inf,
 ) -> Trial:
     """Ask the rules about every call of that time, as often as it was asked about then.
 
-    A call that was never asked about is asked as it was at its end. The newest come first, and no
-    more once `within_s` are over. Raises CatalogueUnavailable.
+    `agents` are those whose calls are asked about, None is all. A call that was never asked about
+    is asked as it was at its end. The newest come first, and no more once `within_s` are over.
+    Raises CatalogueUnavailable.
     """
     asked, found, complete = RuleSet(rules, default), _Found(), True
     ends = time.monotonic() + within_s
-    for page, goes_on in _past(catalogue, from_at, to_at):
+    for page, goes_on in _past(catalogue, from_at, to_at, agents):
         for call, decision, kept in page:
             found.add(call, kept, _decide(asked, call, decision))
         if goes_on and (time.monotonic() > ends or found.calls >= MOST_CALLS):
@@ -117,14 +119,20 @@ Past = tuple[CallRecord, DecisionRecord | None, Sequence[RecordingRecord]]
 
 
 def _past(
-    catalogue: Catalogue, from_at: datetime, to_at: datetime
+    catalogue: Catalogue, from_at: datetime, to_at: datetime, agents: Collection[str] | None
 ) -> Iterator[tuple[Sequence[Past], bool]]:
     """The calls, some at a time, for there may be many; and whether more follow."""
     cursor: str | None = None
     while True:
         with catalogue.begin() as tx:
             page = calls.list_calls(
-                tx, states=["ended"], limit=AT_ONCE, cursor=cursor, from_at=from_at, to_at=to_at
+                tx,
+                states=["ended"],
+                limit=AT_ONCE,
+                cursor=cursor,
+                agents=agents,
+                from_at=from_at,
+                to_at=to_at,
             )
             ids = [call.id for call in page.items]
             said = {one.call_id: one for one in decisions.list_decisions(tx, ids)}

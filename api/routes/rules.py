@@ -149,6 +149,7 @@ def try_draft_rules(body: RuleTest) -> Response:
             body.default,
             from_at=from_at,
             to_at=to_at,
+            agents=asker().agents,
             within_s=TRIAL_TAKES_S,
         )
     return answer(trial_fields(trial))

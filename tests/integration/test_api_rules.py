@@ -234,6 +234,16 @@ def test_one_trial_at_a_time(
     assert client.post("/api/v1/rules/test", json=past(rules=[])).status_code == 200
 
 
+def test_drafts_on_a_teams_calls(
+    client: ApiClient, make_token: TokenMaker, past: Callable[..., dict[str, Any]]
+) -> None:
+    """Who sees a team's calls alone tries drafts on no others."""
+    token = make_token(name="planner", role="service", team="empty", scopes=["rules.read"])
+    body = past(rules=[{"name": "new", "action": "record"}])
+    told = client.as_holder_of(token).post("/api/v1/rules/test", json=body).get_json()
+    assert (told["calls"], told["changes"]) == (0, [])
+
+
 def test_drafts_that_change_nothing(client: ApiClient, past: Callable[..., dict[str, Any]]) -> None:
     """Rules that would have done the same are told to change nothing."""
     when = 'did == "3000" && hour < 3'
