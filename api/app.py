@@ -75,6 +75,12 @@ HEADERS = {
 }
 
 
+class TextConverter(BaseConverter):
+    """A part of a path that is no id; PostgreSQL keeps no text with NUL in it."""
+
+    regex = r"[^/\0]+"
+
+
 class CallIdConverter(BaseConverter):
     """A call's id in a path: the PBX's name and Asterisk's linkedid, such as main-1795424777.0."""
 
@@ -95,6 +101,7 @@ def build_app(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     Babel(app, locale_selector=choose_language)
     app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES
+    app.url_map.converters["default"] = TextConverter
     app.url_map.converters["call_id"] = CallIdConverter
     app.url_map.merge_slashes = False
     metrics = Metrics(catalogue, settings)

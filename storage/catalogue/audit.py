@@ -31,7 +31,8 @@ def add_audit(
 ) -> None:
     """Write down that `actor` did `action` (`spy.start`) to `subject`, or was refused it.
 
-    `subject` is an id; `detail` is JSON-able.
+    `subject` is an id, or what somebody made up: then without what PostgreSQL keeps in no text.
+    `detail` is JSON-able.
     """
     tx.execute(
         insert(audit).values(
@@ -39,7 +40,7 @@ def add_audit(
             at=datetime.now(UTC),
             actor=actor,
             action=action,
-            subject=subject,
+            subject=subject.replace("\0", ""),
             outcome=outcome,
             detail=dict(detail),
         )

@@ -12,11 +12,7 @@ from storage.errors import BadCursor
 
 
 @given(
-    st.lists(
-        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
-        min_size=1,
-        max_size=4,
-    )
+    st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=1, max_size=4)
 )
 def test_round_trip(position: list[str]) -> None:
     """A cursor gives back the position that it was made of."""
@@ -37,11 +33,11 @@ def test_anything_else_is_refused(text: str) -> None:
         decode_cursor(text, UUID)
 
 
-@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
-def test_what_no_text_of_ours_holds_is_refused(text: str) -> None:
-    """PostgreSQL is not asked about what it cannot hold."""
+@pytest.mark.parametrize("part", ["a\0", "\ud800"])
+def test_what_cannot_be_kept_is_refused(part: str) -> None:
+    """No cursor brings text to PostgreSQL that it does not take."""
     with pytest.raises(BadCursor):
-        decode_cursor(encode_cursor(text), str)
+        decode_cursor(encode_cursor(part), str)
 
 
 def test_too_few_parts_are_refused() -> None:
