@@ -72,10 +72,10 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
     """
     if may_be_pbx and _is_from_pbx(request):
         g.asker = Asker(DIALPLAN, permissions_of(DIALPLAN), None)
-        return
-    g.asker = _find_asker(parts().catalogue, read_secret())
-    if may_be_pbx and g.asker.is_person:  # there a link acts, and anybody can send one
-        refuse("requests of a dialplan")
+    else:
+        g.asker = _find_asker(parts().catalogue, read_secret())
+    if may_be_pbx:
+        _refuse_browsers()
     if request.method in SAFE_METHODS:
         return
     if g.asker.is_person and not _is_of_our_page(request, g.asker.token.csrf or ""):
@@ -218,6 +218,14 @@ def _is_of_our_page(asked: Request, csrf: str) -> bool:
     return not is_foreign(asked) and hmac.compare_digest(given.encode(), csrf.encode())
 
 
+def _refuse_browsers() -> None:
+    """Where a link acts: anybody can send one, and a page on the PBX's own machine can hold one."""
+    if asker().is_person:
+        refuse("requests of a dialplan")
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        refuse("requests of other sites")
+
+
 def _is_from_pbx(asked: Request) -> bool:
     """Whether a PBX itself asks, and no proxy that may stand beside it on the same machine."""
     is_direct = "X-Forwarded-For" not in asked.headers and "Forwarded" not in asked.headers
@@ -238,7 +246,10 @@ def is_foreign(asked: Request) -> bool:
     if origin is None:
         return False
     ours = {asked.host, urlsplit(parts().settings.public_url).netloc} - {""}
-    return urlsplit(origin).netloc not in ours
+    try:
+        return urlsplit(origin).netloc not in ours
+    except ValueError:  # such as http://[
+        return True
 
 
 def _find_asker(catalogue: Catalogue, secret: str) -> Asker:

@@ -8,6 +8,8 @@ from api.errors import NotAdmitted
 from api.ports import OidcSettings
 
 Claims = Mapping[str, Any]
+# Where there are teams a supervisor without one would see all.
+OF_TEAMS = frozenset({"supervisor", "agent"})
 LONGEST = 100  # characters of a name or a team
 
 
@@ -38,6 +40,8 @@ def parse_person(claims: Claims, settings: OidcSettings) -> Person:
     teams = _values(claims, settings.team_claim)
     if len(teams) > 1 or not all(map(_is_usable, teams)):  # who has no team may see all
         raise refuse(f"expected one team in the claim {settings.team_claim}")
+    if settings.team_claim and not teams and role in OF_TEAMS:
+        raise refuse(f"no team in the claim {settings.team_claim}, which oidc.team_claim names")
     return Person(subject, names[0], role, teams[0] if teams else None)
 
 

@@ -1,7 +1,7 @@
 """How often something may be tried, counted in the catalogue: the same for all processes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -64,6 +64,11 @@ class CatalogueStorage(Storage):
             hits.delete_hits(tx, key)
 
 
+def address() -> str:
+    """A key by which to count: where the request comes from."""
+    return get_remote_address()
+
+
 class Limits:
     """The limits of one application; `answer` is given the seconds after which all is forgotten."""
 
@@ -85,19 +90,12 @@ class Limits:
         self,
         page: str,
         has_failed: Callable[[Response], bool],
-        *,
-        per_address: str,
-        per_name: tuple[str, Callable[[], str]] | None = None,
+        allowed: Mapping[str, Callable[[], str]],
     ) -> None:
-        """Let a page fail only so often, such as "10 per 15 minutes".
-
-        `per_name` says too by what the failures are counted.
-        """
+        """Let a page fail only so often, such as "10 per 15 minutes", each counted by a key."""
         limited: Any = self._app.view_functions[page]
         needs = limited.needs
-        if per_name is not None:
-            often, key = per_name
+        for often, key in allowed.items():
             limited = self._limiter.limit(often, key_func=key, deduct_when=has_failed)(limited)
-        limited = self._limiter.limit(per_address, deduct_when=has_failed)(limited)
         limited.needs = needs
         self._app.view_functions[page] = limited

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from flask import Flask, Response, current_app, g, make_response, redirect, render_template, request
 from flask_babel import get_locale
@@ -132,9 +132,8 @@ def choose_language() -> str | None:
 
 def local_path(wanted: str) -> str:
     """Where to go on to: a path of ours; anything else is the first page."""
-    parts = urlsplit(wanted)
     is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
-    return wanted if is_ours and not parts.netloc and wanted.isprintable() else "/"
+    return wanted if is_ours and wanted.isprintable() else "/"
 
 
 def show(template: str, status: int = 200, **values: Any) -> Response:

@@ -7,7 +7,7 @@ from flask_babel import gettext as _
 from sqlalchemy import Connection
 
 from api.auth import asker, forget_secret, is_foreign, keep_secret
-from api.limits import Limits
+from api.limits import Limits, address
 from api.operation import OPEN, SIGNED_IN
 from api.pages.page import Pages, local_path, show
 from api.parts import parts
@@ -19,7 +19,9 @@ pages = Pages()
 
 # Behind a proxy everybody comes from one address, unless `server.proxies` says that there is one.
 FAILURES_PER_ADDRESS = "30 per minute"
-FAILURES_PER_NAME = "10 per 15 minutes"
+FAILURES_PER_NAME_AND_ADDRESS = "10 per 15 minutes"
+# From many addresses; anybody can use these up, and so keep the owner of the name out.
+FAILURES_PER_NAME = "200 per 15 minutes"
 
 
 @pages.get("/sign-in", OPEN)
@@ -32,18 +34,16 @@ def show_sign_in() -> Response:
 def sign_in() -> Response:
     """Begin a session, if it is who it says."""
     name, password = request.form.get("name", ""), request.form.get("password", "")
+    if is_foreign(request):
+        return _refused(name, 403, _("This was refused"))
     if not parts().settings.passwords:
-        with parts().catalogue.begin() as tx:
-            note(tx, name, "refused")
-        return show_form(403, _("Passwords are not taken here: use the button."))
+        return _refused(name, 403, _("Passwords are not taken here: use the button."))
     with parts().catalogue.begin() as tx:
         found = users.find_user(tx, name) if "\0" not in name else None
     kept = found.password_hash if found is not None else None
     known = is_password(password, kept)
-    if found is None or kept is None or not known or is_foreign(request):
-        with parts().catalogue.begin() as tx:
-            note(tx, name, "refused")
-        return show_form(401, _("There is nobody of this name with this password."))
+    if found is None or kept is None or not known:
+        return _refused(name, 401, _("There is nobody of this name with this password."))
     with parts().catalogue.begin() as tx:
         if is_outdated(kept):
             users.keep_hash(tx, found.id, hash_password(password))
@@ -76,9 +76,12 @@ def limit(limits: Limits) -> None:
     """Let nobody try passwords for long."""
     limits.limit_failures(
         sign_in.__name__,
-        lambda answered: answered.status_code in {401, 403},
-        per_address=FAILURES_PER_ADDRESS,
-        per_name=(FAILURES_PER_NAME, lambda: request.form.get("name", "").casefold()),
+        lambda answered: answered.status_code in {401, 403} and not is_foreign(request),
+        {
+            FAILURES_PER_NAME: _name,
+            FAILURES_PER_NAME_AND_ADDRESS: lambda: f"{address()} {_name()}",
+            FAILURES_PER_ADDRESS: address,
+        },
     )
 
 
@@ -120,6 +123,16 @@ def note(tx: Connection, name: str, outcome: audit.Outcome, **told: Any) -> None
         outcome=outcome,
         detail={"address": request.remote_addr} | told,
     )
+
+
+def _refused(name: str, status: int, told: str) -> Response:
+    with parts().catalogue.begin() as tx:
+        note(tx, name, "refused")
+    return show_form(status, told)
+
+
+def _name() -> str:
+    return request.form.get("name", "").casefold()
 
 
 def _signed_out() -> Response:

@@ -11,7 +11,7 @@ from flask_babel import gettext as _
 from api.auth import find_secret, forget_secret, keep_secret
 from api.claims import Person
 from api.errors import NameTaken, NotAdmitted, ProviderUnavailable, SignInCancelled, SignInUnproven
-from api.limits import Limits
+from api.limits import Limits, address
 from api.links import base_url
 from api.oidc import Provider
 from api.operation import OPEN
@@ -70,7 +70,7 @@ def limit(limits: Limits) -> None:
     limits.limit_failures(
         finish_single_sign_on.__name__,
         lambda answered: 400 <= answered.status_code < 500,
-        per_address=FAILURES_PER_ADDRESS,
+        {FAILURES_PER_ADDRESS: address},
     )
 
 

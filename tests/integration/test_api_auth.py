@@ -92,7 +92,13 @@ def test_a_browser_sends_the_token_as_a_password(
 
 @pytest.mark.parametrize(
     ("origin", "status"),
-    [("https://evil.example", 403), ("null", 403), ("http://localhost", 200), (None, 200)],
+    [
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://[", 403),
+        ("http://localhost", 200),
+        (None, 200),
+    ],
 )
 def test_another_sites_page_cannot_act(
     client: ApiClient,
@@ -222,6 +228,18 @@ def test_a_service_does_what_its_scopes_say(
     refused = client.as_holder_of(make_token(name="out", role="service", scopes=others))
     assert allowed.get(path).status_code in {200, 409}
     assert refused.get(path).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nothing/%00", "/api/v1/rules/%00"])
+def test_nul_in_a_path(client: ApiClient, make_token: Callable[..., str], path: str) -> None:
+    """It is no error of ours, and a refusal is written down all the same."""
+    name = f"nul-{uuid4()}"
+    browser = client.application.test_client()
+    headers = basic(make_token(name=name, role="admin")) | {"Origin": "https://evil.example"}
+    assert browser.delete(path, headers=headers).status_code == 403
+    assert browser.get(path, headers=headers).status_code == 404
+    (told,) = client.get(f"/api/v1/audit?actor={name}").json["items"]
+    assert told["subject"] == path.removesuffix("%00")
 
 
 def test_a_refusal_is_logged(client: ApiClient, make_token: Callable[..., str]) -> None:

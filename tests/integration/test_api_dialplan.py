@@ -96,6 +96,19 @@ def test_who_may(nobody: ApiClient, call: CallRecord, how: dict[str, Any]) -> No
     assert ask(nobody, call, "decide", **how)[0] == 401
 
 
+@pytest.mark.parametrize(
+    ("site", "status"),
+    [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)],
+)
+def test_other_sites_do_not_act(
+    nobody: ApiClient, client: ApiClient, call: CallRecord, site: str, status: int
+) -> None:
+    """A page of another site does nothing by a link: not on the PBX, not with a kept password."""
+    on_pbx = from_pbx(**{"Sec-Fetch-Site": site})
+    assert ask(nobody, call, "decide", **on_pbx)[0] == status
+    assert ask(client, call, "decide", headers={"Sec-Fetch-Site": site})[0] == status
+
+
 def test_only_the_dialplans_question_goes_without(nobody: ApiClient) -> None:
     """The PBX's address opens nothing else."""
     assert nobody.get("/api/v1/calls", **from_pbx()).status_code == 401

@@ -13,6 +13,7 @@ from sqlalchemy import select, text, update
 from werkzeug.test import Client, TestResponse
 
 from api.app import ApiSettings, build_app
+from api.pages import sign_in as sign_in_page
 from api.parts import EXTENSION
 from storage import schema
 from storage.catalogue import audit, calls, spies, tokens, users
@@ -81,10 +82,11 @@ def test_a_page_leads_to_the_form_and_back(browser: Client, person: Person) -> N
 
 
 @pytest.mark.parametrize(
-    "wanted", ["//evil.test/", "/\\evil.test", "https://evil.test/", "evil", "/\r\nX: y", ""]
+    "wanted", ["//evil.test/", "/\\evil.test", "https://evil.test/", "evil", "/\r\nX: y", "", "//["]
 )
 def test_no_way_to_other_sites(browser: Client, person: Person, wanted: str) -> None:
     """From the form one goes on to a page of ours, whatever the link said."""
+    assert browser.get("/sign-in", query_string={"next": wanted}).status_code == 200
     assert sign_in(browser, person(), next=wanted).headers["Location"] == "/"
 
 
@@ -201,8 +203,11 @@ def test_a_link_that_acts(browser: Client, catalogue: Catalogue, person: Person)
 
 def test_a_form_of_another_site(browser: Client, person: Person) -> None:
     """Nobody is signed in by another site as somebody else."""
-    answered = sign_in(browser, person(), headers={"Origin": "https://evil.test"})
-    assert answered.status_code == 401
+    name = person()
+    for origin in ["https://evil.test", "http://["] * 6:
+        form, headers = {"name": name, "password": PASSWORD}, {"Origin": origin}
+        assert browser.post("/sign-in", data=form, headers=headers).status_code == 403
+    assert browser.post("/sign-in", data=form).status_code == 303  # which they cannot spoil
 
 
 @pytest.mark.parametrize(("proxies", "address"), [(0, "192.0.2.1"), (1, "198.51.100.7")])
@@ -229,11 +234,25 @@ def test_too_often(client: ApiClient, person: Person) -> None:
     assert tried == [401] * 30 + [429]
     assert browser.get("/sign-in").status_code == 200
     name = person()
-    answers = [sign_in(browser, name, "wrong") for _ in range(11)]
+    form, there = {"name": name, "password": "wrong"}, {"REMOTE_ADDR": "198.51.100.9"}
+    answers = [browser.post("/sign-in", data=form, environ_base=there) for _ in range(11)]
     assert [one.status_code for one in answers] == [401] * 10 + [429]
     assert int(answers[-1].headers["Retry-After"]) > 0
-    assert sign_in(browser, name).status_code == 429
-    assert sign_in(browser, person()).status_code == 303
+    right = form | {"password": PASSWORD}
+    assert browser.post("/sign-in", data=right, environ_base=there).status_code == 429
+    assert sign_in(browser, name).status_code == 303  # from elsewhere its owner is let in
+
+
+def test_too_often_from_everywhere(
+    client: ApiClient, catalogue: Catalogue, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many addresses somebody has, a name's password cannot be tried for long."""
+    monkeypatch.setattr(sign_in_page, "FAILURES_PER_NAME", "3 per minute")
+    parts, settings = client.application.extensions[EXTENSION], ApiSettings()
+    app = build_app(catalogue, parts.objects, parts.recorder, parts.supervisor, settings)
+    name = person()
+    tried = [sign_in(app.test_client(), name, "wrong").status_code for _ in range(4)]
+    assert tried == [401] * 3 + [429]
 
 
 def test_a_role_that_changes_counts_at_once(

@@ -24,21 +24,21 @@ SETTINGS = OidcSettings(
 
 def claims(**changed: Any) -> dict[str, Any]:
     """What a provider tells of an agent."""
-    return {"sub": "7", "name": "2001", "access": {"roles": ["staff", "x"]}, **changed}
+    access = {"roles": ["staff", "x"]}
+    return {"sub": "7", "name": "2001", "access": access, "team": "sales", **changed}
 
 
 @pytest.mark.parametrize(
     ("changed", "person"),
     [
-        ({}, Person("7", "2001", "agent", None)),
-        ({"access": {"roles": "root"}}, Person("7", "2001", "admin", None)),
-        ({"access": {"roles": ["staff", "admin"]}}, Person("7", "2001", "admin", None)),
-        ({"access": {"roles": ["staff", 7, None, {}]}}, Person("7", "2001", "agent", None)),
-        ({"team": "sales"}, Person("7", "2001", "agent", "sales")),
+        ({}, Person("7", "2001", "agent", "sales")),
+        ({"access": {"roles": "root"}}, Person("7", "2001", "admin", "sales")),
+        ({"access": {"roles": ["staff", "admin"]}}, Person("7", "2001", "admin", "sales")),
+        ({"access": {"roles": ["staff", 7, None, {}]}}, Person("7", "2001", "agent", "sales")),
         ({"team": ["sales"]}, Person("7", "2001", "agent", "sales")),
-        ({"team": ""}, Person("7", "2001", "agent", None)),
-        ({"team": []}, Person("7", "2001", "agent", None)),
-        ({"name": ["Zoë Ångström"]}, Person("7", "Zoë Ångström", "agent", None)),
+        ({"team": "", "access": {"roles": "root"}}, Person("7", "2001", "admin", None)),
+        ({"team": [], "access": {"roles": "root"}}, Person("7", "2001", "admin", None)),
+        ({"name": ["Zoë Ångström"]}, Person("7", "Zoë Ångström", "agent", "sales")),
     ],
 )
 def test_a_person(changed: dict[str, Any], person: Person) -> None:
@@ -60,6 +60,9 @@ def test_a_person(changed: dict[str, Any], person: Person) -> None:
         ({"access": None}, "no role of ours in the claim access.roles", "2001"),
         ({"access": {"roles": ["agent"]}}, "no role of ours in the claim access.roles", "2001"),
         ({"access": {"roles": {"staff": 1}}}, "no role of ours in the claim access.roles", "2001"),
+        ({"team": None}, "no team in the claim team", "2001"),
+        ({"team": ""}, "no team in the claim team", "2001"),
+        ({"team": []}, "no team in the claim team", "2001"),
         ({"team": ["a", "b"]}, "one team in the claim team", "2001"),
         ({"team": 7}, "one team in the claim team", "2001"),
         ({"team": {"sales": True}}, "one team in the claim team", "2001"),
@@ -82,6 +85,6 @@ def test_finding_a_claim() -> None:
 
 def test_what_is_left_out() -> None:
     """Any claim that we look for and do not find; a team only where one is looked for."""
-    assert lacks(claims(), SETTINGS)
-    assert not lacks(claims(team="sales"), SETTINGS)
+    assert lacks(claims(team=None), SETTINGS)
+    assert not lacks(claims(), SETTINGS)
     assert lacks({"sub": "7", "team": "sales", "name": "2001"}, SETTINGS)
