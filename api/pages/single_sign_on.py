@@ -112,13 +112,18 @@ def _begin_session(person: Person) -> str:
     role, team = person.role, person.team
     try:
         with parts().catalogue.begin() as tx:
+            before = users.find_subject(tx, issuer, subject)
             known = users.bring_user(
                 tx, issuer=issuer, subject=subject, name=name, role=role, team=team
             )
             note(tx, name, "done", issuer=issuer, subject=subject, role=role, team=team)
-            return users.begin_session(tx, known)
+            is_other = before is not None and before != known
+            dismissed = dismiss(tx, before.name, by=name) if before and is_other else ()
+            secret = users.begin_session(tx, known)
     except UserInvalid as error:
         raise NameTaken(str(error), name=name, subject=subject) from error
+    parts().supervisor.take_down(dismissed)
+    return secret
 
 
 def _refuse(error: NotAdmitted) -> None:

@@ -7,7 +7,9 @@ import pytest
 from api_client import ApiClient, CatalogueRecorder, CatalogueSupervisor, build_recording
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from api import turns
 from api.app import ApiSettings, build_app
+from api.parts import EXTENSION
 from storage.catalogue import pbxs, recordings
 from storage.catalogue.engine import Catalogue
 from storage.errors import StoreUnavailable
@@ -75,6 +77,20 @@ def test_a_store_that_is_away_is_asked_seldom(
     answers = [client.get("/health/ready").get_json()["checks"][1] for _ in range(3)]
     assert [(answer["ok"], answer["state"]) for answer in answers] == [(False, "unavailable")] * 3
     assert len(asked) == 1
+
+
+def test_what_needs_no_turn(
+    client: ApiClient, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much there is to do, it is said that we live, and pages get what they are made of."""
+    monkeypatch.setattr(turns, "AT_ONCE", 0)
+    monkeypatch.setattr(turns, "TURN_WITHIN_S", 0.01)
+    parts = client.application.extensions[EXTENSION]
+    app = build_app(catalogue, parts.objects, parts.recorder, parts.supervisor, parts.settings)
+    busy = app.test_client()
+    assert busy.get("/health/live").status_code == 200
+    assert busy.get("/static/icons.svg").status_code == 200
+    assert busy.get("/health/ready").status_code == 503
 
 
 def test_metrics_tell_requests_recordings_and_pbxs(client: ApiClient, catalogue: Catalogue) -> None:

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 import requests
-from api_client import CatalogueRecorder, CatalogueSupervisor
+from api_client import CatalogueRecorder, CatalogueSupervisor, build_call, build_spy
 from flask import Flask
 from joserfc import jwt
 from joserfc.jwk import OctKey
@@ -34,7 +34,7 @@ from earwitness.wiring import oidc_settings
 from lab.provider import CLIENT_ID, CLIENT_SECRET, Provider, new_key
 from lab.waiting import until
 from storage import schema
-from storage.catalogue import hits, tokens, users
+from storage.catalogue import calls, hits, spies, tokens, users
 from storage.catalogue.engine import Catalogue
 from storage.errors import ConfigurationInvalid
 from storage.objects import S3ObjectStore
@@ -388,6 +388,23 @@ def test_a_role_that_changes(app: Flask, provider: Provider, catalogue: Catalogu
     provider.people[name]["earwitness_role"] = "none"
     assert Browser(app).sign_in(name).status_code == 403
     assert [one.get("/api/v1/calls").status_code for one in (here, there)] == [401, 401]
+
+
+def test_who_becomes_another_listens_no_more(
+    app: Flask, provider: Provider, catalogue: Catalogue
+) -> None:
+    """A spy ends at the sign-in by which its supervisor gets another role; not at any other."""
+    name = person(provider, "supervisor")
+    spy = build_spy(supervisor=name)
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [build_call(id=spy.call_id)])
+        spies.create_spy(tx, spy)
+    first = ("supervisor", "requested")
+    for role, state in (first, first, ("agent", "ended")):
+        provider.people[name]["earwitness_role"] = role
+        assert Browser(app).sign_in(name).status_code == 303
+        with catalogue.begin() as tx:
+            assert spies.get_spy(tx, spy.id).state == state
 
 
 def test_the_name_of_a_token_is_not_taken_over(

@@ -225,6 +225,11 @@ def test_a_new_token_stands_alone_on_standard_output(service: Service) -> None:
     assert re.fullmatch(r"\S{20,}\n", printed)
     headers = {"Authorization": f"Bearer {printed.strip()}"}
     assert requests.get(f"{service.url}/api/v1/calls", headers=headers, timeout=10).ok
+    again = ("token", "create", "--name", "reports", "--role", "admin")
+    refused = run("--config", str(service.config), *again)
+    assert refused.returncode == 2
+    told = "earwitness: --name: there is a token or a user 'reports' already"
+    assert refused.stderr.splitlines()[-1] == told
 
 
 def test_doctor_looks_at_a_service_that_runs(service: Service) -> None:
