@@ -161,7 +161,9 @@ def _sentence(error: EarwitnessError) -> str:
             "You were not signed in by {name}. Try again, or ask its administrator."
         ),
         ProviderUnavailable: _("There is no answer from {name}. Try again in a minute."),
-        NotAdmitted: _("You have no role here, says {name}. Ask your administrator for one."),
+        NotAdmitted: _(
+            "You have no role or no team here, says {name}. Ask your administrator for it."
+        ),
         NameTaken: _("Somebody else has your name here. Ask your administrator to rename one."),
         SignInUnproven: _(
             "This took too long, or was begun elsewhere. Try again; if it stays so, ask your"

@@ -344,7 +344,7 @@ def test_no_role(app: Flask, provider: Provider, catalogue: Catalogue, role: Any
     name = person(provider, role)
     answered = Browser(app).sign_in(name)
     assert answered.status_code == 403
-    assert "You have no role here, says single sign-on." in answered.text
+    assert "You have no role or no team here, says single sign-on." in answered.text
     assert find(catalogue, name) is None
     ((action, outcome, detail),) = trail(catalogue, name)
     assert (action, outcome) == ("session.begin", "refused")

@@ -344,6 +344,7 @@ def test_single_sign_on(start_service: Callable[..., Service], page: Page) -> No
             "client_secret": CLIENT_SECRET,
             "name": "Acme",
             "role_claim": "groups",
+            "team_claim": "",
             "roles.supervisor": ["ew-leads"],
         }
         service = start_service(application="signed_on", oidc=told)
