@@ -8,7 +8,7 @@ begun, takes none, nor does what waits for another server, or what asks PostgreS
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from flask import Flask, g, request
 from werkzeug.exceptions import ClientDisconnected, RequestTimeout
@@ -70,7 +70,7 @@ def _receive_body() -> None:
     if own is None or not (request.content_length or "Transfer-Encoding" in request.headers):
         return
     # A timeout of the socket would begin anew with each byte.
-    late = threading.Timer(BODY_WITHIN_S, own.shutdown, [socket.SHUT_RD])
+    late = threading.Timer(BODY_WITHIN_S, _end_body, [own])
     late.daemon = True
     late.start()
     try:
@@ -81,3 +81,8 @@ def _receive_body() -> None:
         late.cancel()
     if received < (request.content_length or 0):
         raise RequestTimeout(TOO_LATE)
+
+
+def _end_body(own: socket.socket) -> None:
+    with suppress(OSError):  # the client has gone
+        own.shutdown(socket.SHUT_RD)

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import requests
 
@@ -132,6 +133,13 @@ class Service:
         ).stdout
 
     # HTTP
+
+    def as_holder_of(self, token: str) -> Self:
+        """The same service, asked with another token."""
+        asked = copy(self)
+        asked._session = requests.Session()
+        asked._session.headers["Authorization"] = f"Bearer {token}"
+        return asked
 
     def get(self, path: str, **query: Any) -> Any:
         """A JSON answer of the API, which must be a success."""

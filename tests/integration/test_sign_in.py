@@ -15,6 +15,8 @@ from werkzeug.test import Client, TestResponse
 from api.app import ApiSettings, build_app
 from api.pages import sign_in as sign_in_page
 from api.parts import EXTENSION
+from earwitness.config import Config
+from earwitness.users import set_password
 from storage import schema
 from storage.catalogue import audit, calls, spies, tokens, users
 from storage.catalogue.engine import Catalogue
@@ -170,6 +172,22 @@ def test_signing_out(client: ApiClient, catalogue: Catalogue, person: Person) ->
     assert here.post("/sign-out-everywhere", data={"csrf": csrf_of(here)}).status_code == 303
     assert [one.get("/").status_code for one in (here, there, other)] == [303, 303, 200]
     assert client.get(f"/api/v1/spies/{spy.id}").json["cause"] == "not-permitted"
+
+
+def test_another_password_ends_all(
+    browser: Client, catalogue: Catalogue, person: Person, database_url: str
+) -> None:
+    """Whoever had the old one is signed out, and listens no more."""
+    name = person()
+    sign_in(browser, name)
+    spy = build_spy(supervisor=name)
+    with catalogue.begin() as tx:
+        spies.create_spy(tx, spy)
+    config = Config.model_validate({"database": {"url": database_url.replace("+psycopg", "")}})
+    set_password(config, name, f"{PASSWORD} 2")
+    assert browser.get("/").status_code == 303
+    with catalogue.begin() as tx:
+        assert spies.get_spy(tx, spy.id).cause == "not-permitted"
 
 
 @pytest.mark.parametrize(

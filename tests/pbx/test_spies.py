@@ -7,7 +7,6 @@ from contextlib import closing
 from uuid import UUID, uuid4
 
 import pytest
-import requests
 
 from earwitness.config import load_config
 from earwitness.wiring import Parts
@@ -150,17 +149,11 @@ def test_whose_right_is_gone(service: Service, world: World) -> None:
     """Who may listen no more is hung up at once, and the call goes on."""
     made = service.post("/tokens", {"name": f"ear-{uuid4()}", "role": "supervisor"}).json()
     watched = watch(service, world)
-    asked = requests.post(
-        f"{service.url}/api/v1/calls/{watched.call_id}/spies",
-        headers={"Authorization": f"Bearer {made['token']}"},
-        json={"mode": "listen", "destination": "PJSIP/9001"},
-        timeout=10,
-    ).json()
-    phone = world.supervisor("9001")
-    watched.await_state(asked["id"], "live")
+    watched.service = service.as_holder_of(made["token"])
+    spy = watched.spy("listen")
     assert service.delete(f"/tokens/{made['id']}").status_code == 204
-    assert service.get(f"/spies/{asked['id']}")["cause"] == "not-permitted"
-    phone.await_down()
+    assert service.get(f"/spies/{spy.id}")["cause"] == "not-permitted"
+    spy.leg.await_down()
     until(lambda: not parts_left(world))
     assert watched.call.is_up()
     watched.hang_up()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page
@@ -158,6 +159,22 @@ def test_the_agents_next_call(service: Service, world: World, page: Page) -> Non
     spans = service.get(f"/spies/{one.id}")["heard"]
     assert len(spans) == 2
     assert all(span["to"] for span in spans)
+    until(lambda: not parts_left(world))
+
+
+def test_whose_right_is_gone_hears_no_more(service: Service, world: World, page: Page) -> None:
+    """With the token that was revoked the page's sound ends at once, and cannot be opened again."""
+    made = service.post("/tokens", {"name": f"ear-{uuid4()}", "role": "supervisor"}).json()
+    watched = watch(service, world)
+    watched.service = service.as_holder_of(made["token"])
+    one = Listening(page, watched)
+    one.assert_hears(C, A1)
+    assert service.delete(f"/tokens/{made['id']}").status_code == 204
+    page.wait_for_function("states.at(-1)?.state === 'ended'")
+    assert one.state()["cause"] == "not-permitted"
+    assert one.reopened() == 1006
+    assert watched.call.is_up()
+    watched.hang_up()
     until(lambda: not parts_left(world))
 
 
