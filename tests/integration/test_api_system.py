@@ -9,7 +9,7 @@ import pytest
 from api_client import ApiClient, build_recording, build_spy
 from sqlalchemy import text
 
-from storage.catalogue import bulks, links, recordings, searches, spies, tokens, users, webhooks
+from storage.catalogue import links, recordings, searches, spies, tokens, users, webhooks
 from storage.catalogue.engine import Catalogue
 from storage.passwords import is_password
 
@@ -222,8 +222,10 @@ def make_things(client: ApiClient, catalogue: Catalogue) -> str:
             webhooks.create_webhook(tx, url="https://example.com/hook", types=(), by="root")
             searches.save_search(tx, owner="root", name=one, query={})
             links.create_link(tx, recording.id, by="root", expires_in=timedelta(days=1))
-            asked = {"action": "tag", "arguments": {}, "recordings": [recording.id], "by": "root"}
-            bulks.create_bulk(tx, **asked)
+    for _ in range(3):
+        asked = {"action": "tag", "ids": [str(recording.id)], "tags": ["x"]}
+        assert client.post("/api/v1/bulk", json=asked).status_code == 202
+    with catalogue.begin() as tx:
         tx.execute(text("UPDATE procrastinate_jobs SET status = 'failed' WHERE task_name = 'bulk'"))
     return str(recording.id)
 
