@@ -6,22 +6,29 @@
  */
 import { ask } from "./http.js";
 import { toast } from "./page.js";
+import { sure } from "./sure.js";
 
 export function mount(form) {
+  const section = form.closest("section");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (form.dataset.sure && !confirm(form.dataset.sure)) return;
+    const { method, path, said, shows } = form.dataset;
+    if (form.dataset.sure && !(await sure(form.dataset.sure, event.submitter))) return;
+    const had = form.contains(document.activeElement) && document.activeElement;
     const buttons = [...form.querySelectorAll("button")];
     for (const button of buttons) button.disabled = true;
+    fault(form, "");
     try {
-      const answer = await ask(form.dataset.method, form.dataset.path, bodyOf(form));
-      if (form.dataset.said) toast(form.dataset.said.replace(/{(\w+)}/g, (_, name) => answer[name]));
+      const answer = await ask(method, path, bodyOf(form));
+      if (said) toast(said.replace(/{(\w+)}/g, (_, name) => answer[name]));
+      if (method === "POST") form.reset(); // it is made; what was changed stays as it is now
       form.dispatchEvent(new CustomEvent("acted", { bubbles: true, detail: answer }));
-      if (form.dataset.shows) await showAnew(form.dataset.shows);
+      if (shows) await showAnew(shows);
     } catch (error) {
       fault(form, error.message);
     } finally {
       for (const button of buttons) button.disabled = false;
+      if (had) keepFocus(had, section);
     }
   });
 }
@@ -29,12 +36,24 @@ export function mount(form) {
 /** Read these parts of the page anew, and leave the others as they are. */
 export async function showAnew(selector) {
   for (const part of document.querySelectorAll(selector)) {
-    await htmx.ajax("GET", location.pathname + location.search, {
+    const asked = htmx.ajax("GET", location.pathname + location.search, {
+      source: part, // each has a queue of its own
       target: part,
       select: `#${part.id}`,
       swap: "outerHTML",
     });
+    await asked.catch(() => null); // the page tells what fails
   }
+}
+
+/** What is disabled or gone has lost the focus: back to it, or to the heading of where it was. */
+function keepFocus(had, section) {
+  if (document.activeElement !== document.body) return;
+  const there = section.isConnected ? section : document.getElementById(section.id);
+  const place = had.isConnected ? had : (there?.querySelector("h2") ?? there);
+  if (!place) return;
+  if (place !== had) place.tabIndex = -1;
+  place.focus({ preventScroll: true });
 }
 
 function bodyOf(form) {
@@ -52,6 +71,6 @@ function valueOf(field) {
 
 function fault(form, text) {
   const note = form.querySelector("[data-fault]");
-  if (!note) toast(text, { bad: true });
-  else Object.assign(note, { textContent: text, hidden: false });
+  if (note) Object.assign(note, { textContent: text, hidden: !text });
+  else if (text) toast(text, { bad: true });
 }

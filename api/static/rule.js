@@ -4,6 +4,7 @@
  */
 import { ask } from "./http.js";
 import { toast } from "./page.js";
+import { sure } from "./sure.js";
 
 const ASK_AFTER_MS = 400;
 const MOST_RULES = 100;
@@ -33,7 +34,8 @@ class Editor {
     form.addEventListener("submit", (event) => this.#save(event));
     form.addEventListener("input", ({ target }) => this.#typed(target));
     form.querySelector("[data-try]").addEventListener("click", () => this.#try());
-    form.querySelector("[data-delete]")?.addEventListener("click", () => this.#delete());
+    const remove = form.querySelector("[data-delete]");
+    remove?.addEventListener("click", () => this.#delete(remove));
     this.#when.addEventListener("keydown", (event) => this.#pressed(event));
   }
 
@@ -107,8 +109,8 @@ class Editor {
     }
   }
 
-  async #delete() {
-    if (!confirm(this.#words.delete)) return;
+  async #delete(button) {
+    if (!(await sure(this.#words.delete, button))) return;
     try {
       await ask("DELETE", `/rules/${this.#form.dataset.id}`);
       location.assign("/rules");

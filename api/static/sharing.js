@@ -1,16 +1,33 @@
 /** What was made and is told once, a link, a token or a secret, is shown to be copied; `data-list` lists all. */
 import { showAnew } from "./act.js";
+import { toast } from "./page.js";
 
 export function mount(section) {
   section.addEventListener("acted", async ({ detail }) => {
     const told = detail?.secret ?? detail?.token ?? detail?.url;
     if (!told) return;
-    await showAnew(section.dataset.list);
     const made = section.querySelector("[data-made]");
-    made.hidden = false;
     const field = made.querySelector("input");
     field.value = told;
-    field.select();
-    made.querySelector("button").onclick = () => navigator.clipboard.writeText(told);
+    made.hidden = false;
+    mark(field);
+    made.querySelector("button").onclick = () => copy(field, made.dataset);
+    await showAnew(section.dataset.list);
   });
+}
+
+/** Where the browser lets no page write there, the person does, with the keys. */
+async function copy(field, { copied, marked }) {
+  try {
+    await navigator.clipboard.writeText(field.value);
+    toast(copied);
+  } catch {
+    mark(field);
+    toast(marked);
+  }
+}
+
+function mark(field) {
+  field.focus();
+  field.select();
 }

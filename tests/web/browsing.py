@@ -8,8 +8,12 @@ from typing import Any
 from uuid import uuid4
 
 from playwright.sync_api import Page
+from sqlalchemy import text
 
+from earwitness.config import load_config
+from earwitness.embedded import postgres_of
 from lab.waiting import until
+from storage.catalogue.engine import Catalogue
 from tests.service import REPOSITORY, Service
 
 CHROMIUM = "/usr/bin/chromium"
@@ -64,6 +68,17 @@ def fill_in(page: Page, name: str) -> None:
     page.fill("#name", name)
     page.fill("#password", PASSWORD)
     page.click("button.main")
+
+
+def in_catalogue(service: Service, query: str, **values: str) -> Any:
+    """What a statement brings, in the service's own database."""
+    catalogue = Catalogue(postgres_of(load_config(service.config)).url)
+    try:
+        with catalogue.begin() as tx:
+            found = tx.execute(text(query), values)
+            return found.scalar() if found.returns_rows else None
+    finally:
+        catalogue.close()
 
 
 def assert_accessible(page: Page) -> None:

@@ -7,16 +7,12 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from sqlalchemy import text
 
-from earwitness.config import load_config
-from earwitness.embedded import postgres_of
 from lab.waiting import until
 from lab.world import World
-from storage.catalogue.engine import Catalogue
 from tests.pbx.talks import numbers
 from tests.service import Service
-from tests.web.browsing import PASSWORD, Person, fill_in
+from tests.web.browsing import PASSWORD, Person, fill_in, in_catalogue
 
 pytestmark = pytest.mark.pbx
 
@@ -27,17 +23,6 @@ VALUES ('default', :task, :id, jsonb_build_object('recording_id', (:id)::text), 
 """
 GIVE_UP = "UPDATE procrastinate_jobs SET status = 'failed' WHERE lock = :id"
 LEFT = "SELECT count(*) FROM procrastinate_jobs WHERE lock = :id"
-
-
-def in_catalogue(service: Service, query: str, **values: str) -> Any:
-    """What a statement brings, in the service's own database."""
-    catalogue = Catalogue(postgres_of(load_config(service.config)).url)
-    try:
-        with catalogue.begin() as tx:
-            found = tx.execute(text(query), values)
-            return found.scalar() if found.returns_rows else None
-    finally:
-        catalogue.close()
 
 
 def give_up(service: Service, task: str, id_: str) -> None:
@@ -64,6 +49,14 @@ def admin(service: Service, page: Page) -> Iterator[Person]:
 def in_history(page: Page) -> Any:
     """The versions that the editor tells."""
     return page.get_by_role("heading", name="History").locator("..").get_by_role("listitem")
+
+
+def answer(page: Page, name: str) -> None:
+    """Say so to the question whether one is sure; the harmless answer has the focus."""
+    asked = page.get_by_role("alertdialog")
+    expect(asked.get_by_role("button", name="Cancel")).to_be_focused()
+    asked.get_by_role("button", name=name, exact=True).click()
+    expect(asked).to_be_hidden()
 
 
 def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world: World) -> None:
@@ -96,8 +89,8 @@ def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world:
     page.get_by_role("button", name="Save").click()
     expect(in_history(page)).to_have_count(2)
     expect(in_history(page).first).to_contain_text("action: record → never")
-    page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete").click()
+    answer(page, "Delete")
     expect(page.get_by_text("There are no rules yet")).to_be_visible()
 
 
@@ -186,20 +179,33 @@ def test_manage(admin: Person, service: Service, browser_page: Callable[[], Page
     page.get_by_label("Password, of 12").fill(PASSWORD)
     page.get_by_role("button", name="Add", exact=True).click()
     expect(admin.row(name).first).to_be_visible()
+    expect(page.get_by_label("Password, of 12")).to_have_value("")
     other = browser_page()
     other.goto(f"{service.url}/sign-in")
     fill_in(other, name)
-    expect(other.get_by_role("link", name="Library")).to_be_visible()
-    page.on("dialog", lambda dialog: dialog.accept())
+    expect(other.get_by_text("Nobody is talking")).to_be_visible()
     page.get_by_role("button", name=f"Remove {name}").click()
+    answer(page, "Cancel")
+    expect(page.get_by_role("button", name=f"Remove {name}")).to_be_focused()
+    page.get_by_role("button", name=f"Remove {name}").click()
+    answer(page, f"Remove {name}")
     expect(page.locator("#users")).not_to_contain_text(name)
+    expect(page.get_by_role("heading", name="Who can sign in")).to_be_focused()
     other.goto(f"{service.url}/library")
     expect(other.get_by_label("Password")).to_be_visible()
     page.get_by_text("Make a token").click()
     page.locator("#token-name").fill("wallboard")
     page.get_by_role("button", name="Make it").click()
-    expect(page.get_by_label("The token", exact=True)).to_have_value(re.compile("^ew_"))
+    made = page.get_by_label("The token", exact=True)
+    expect(made).to_have_value(re.compile("^ew_"))
+    page.get_by_role("button", name="Copy").first.click()
+    expect(page.get_by_text("Copied.")).to_be_visible()
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.get_by_role("button", name="Copy").first.click()
+    expect(page.get_by_text("It is marked")).to_be_visible()
+    assert page.evaluate("getSelection().toString()") == made.input_value()
     page.get_by_role("button", name="Revoke wallboard").click()
+    answer(page, "Revoke wallboard")
     expect(page.locator("#tokens")).not_to_contain_text("wallboard")
     assert admin.faults == []
 
@@ -218,6 +224,7 @@ def test_webhooks(admin: Person, service: Service) -> None:
     form.get_by_role("button", name="Add").click()
     expect(page.get_by_label("The secret")).to_have_value(re.compile("^whsec_"))
     expect(page.locator("#webhooks")).to_contain_text("call.*, recording.stored")
+    expect(form.get_by_role("alert")).to_be_hidden()
     page.get_by_role("button", name=f"Test {url}").click()
     expect(page.get_by_text("What came back: its address is private")).to_be_visible()
     admin.assert_accessible()
@@ -225,8 +232,8 @@ def test_webhooks(admin: Person, service: Service) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.goto(f"{service.url}/system")
     expect(page.get_by_label("The secret")).to_be_hidden()
-    page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name=f"Remove {url}").click()
+    answer(page, f"Remove {url}")
     expect(page.locator("#webhooks")).to_contain_text("None. Add one")
     assert [one for one in admin.faults if "422" not in one] == []
 
