@@ -1,11 +1,13 @@
 """The rules, in the order in which they win, and an editor."""
 
-from typing import Any
+from typing import Any, get_args
 
 from flask import Response
 from flask_babel import gettext as _
+from flask_babel import ngettext
 
 from api.auth import asker
+from api.fields import Format
 from api.pages.history import history_of
 from api.pages.page import Pages, show, show_notice
 from api.parts import parts
@@ -17,6 +19,9 @@ from storage.catalogue import rules
 from storage.records import RuleRecord
 
 pages = Pages()
+
+# The cases of Unicode's plural rules, and a number that is in each, in the languages that have it.
+CASES = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other": 100}
 
 
 @pages.get("/rules", RULES_READ)
@@ -63,7 +68,10 @@ def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Respon
         actions=_actions(),
         writes=may_write and (rule is None or (rule.origin == "api" and not rule.deleted)),
         call_fields=FIELDS,
+        terms=_terms(rule) if rule is not None else {},
         others=[_terms(one) for one in others],
+        layouts={"dual": _("one on each side"), "mono": _("all in one")},
+        formats=get_args(Format),
         default=parts().settings.default_action,
         words=_words(),
     )
@@ -92,15 +100,27 @@ def _actions() -> dict[str, str]:
     }
 
 
-def _words() -> dict[str, str]:
+def _words() -> dict[str, Any]:
     """What the editor says."""
     return {
         "saved": _("Saved: it counts from now on."),
         "good": _("This can be asked."),
-        "tried": _(
-            "Of {calls} calls of the last 30 days {recorded} would have been recorded;"
-            " {recorded_before} were. {changed} change."
-        ),
+        "tried": {case: _tried(number) for case, number in CASES.items()},
+        "changed": {
+            case: ngettext("{changed} of them changes.", "{changed} of them change.", number)
+            for case, number in CASES.items()
+        },
         "month": _("A month: {hours} hours, {megabytes} MB."),
         "delete": _("Delete this rule? Its history stays."),
     }
+
+
+def _tried(calls: int) -> str:
+    told: str = ngettext(
+        "{calls} call of the last 30 days: {recorded} would have been recorded,"
+        " {recorded_before} had been.",
+        "{calls} calls of the last 30 days: {recorded} would have been recorded,"
+        " {recorded_before} had been.",
+        calls,
+    )
+    return told

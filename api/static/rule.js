@@ -10,9 +10,16 @@ const ASK_AFTER_MS = 400;
 const MOST_RULES = 100;
 const LISTS = ["tags", "variables", "headers"];
 const NUMBERS = ["priority", "sample_percent", "beep_every_s"];
+const TEXTS = ["name", "when", "action", "begins", "timezone", "announce_to"];
+const OR_NULL = ["layout", "format", "announcement"];
 
 export function mount(form) {
   new Editor(form);
+}
+
+/** Of the forms of a sentence, the one that this number takes in the page's language. */
+function byNumber(forms, number) {
+  return forms[new Intl.PluralRules(document.documentElement.lang).select(number)];
 }
 
 class Editor {
@@ -21,7 +28,9 @@ class Editor {
   #told;
   #words;
   #fields;
+  #terms;
   #timer = null;
+  #turn = 0; // what is said now; what was asked before it is not told any more
 
   constructor(form) {
     const json = (name) => JSON.parse(form.querySelector(`[data-${name}]`).textContent);
@@ -30,6 +39,7 @@ class Editor {
     this.#told = form.querySelector("[data-told]");
     this.#words = json("words");
     this.#fields = json("fields");
+    this.#terms = json("terms");
     this.others = json("others");
     form.addEventListener("submit", (event) => this.#save(event));
     form.addEventListener("input", ({ target }) => this.#typed(target));
@@ -39,36 +49,42 @@ class Editor {
     this.#when.addEventListener("keydown", (event) => this.#pressed(event));
   }
 
-  /** The rule as the API takes it. */
+  /** The rule as the API takes it, whole: what the form does not show stays as it is. */
   #rule() {
     const data = new FormData(this.#form);
-    const rule = Object.fromEntries(
-      ["name", "when", "action", "begins", "timezone"].map((name) => [name, data.get(name)]),
-    );
+    const rule = { ...this.#terms };
+    for (const name of TEXTS) rule[name] = data.get(name);
+    for (const name of OR_NULL) rule[name] = data.get(name) || null;
     for (const name of NUMBERS) rule[name] = Number(data.get(name));
     for (const name of LISTS) {
       rule[name] = data.get(name).split(",").map((one) => one.trim()).filter(Boolean);
     }
     rule.retention_days = data.get("retention_days") ? Number(data.get("retention_days")) : null;
-    rule.announcement = data.get("announcement") || null;
     rule.enabled = data.has("enabled");
     return rule;
   }
 
   #typed(target) {
     if (target === this.#when) this.#complete();
-    clearTimeout(this.#timer);
+    this.#next();
     this.#timer = setTimeout(() => this.#check(), ASK_AFTER_MS);
   }
 
+  /** What comes back of an earlier one is old. */
+  #next() {
+    clearTimeout(this.#timer);
+    return ++this.#turn;
+  }
+
   async #check() {
+    const turn = this.#next();
     const to = new Date();
     const from = new Date(to - 1000);
     try {
       await ask("POST", "/rules/test", { rules: [{ ...this.#rule(), name: "draft" }], from, to });
-      this.#say(this.#words.good);
+      if (turn === this.#turn) this.#say(this.#words.good);
     } catch (error) {
-      this.#fault(error);
+      if (turn === this.#turn) this.#fault(error);
     }
   }
 
@@ -93,51 +109,76 @@ class Editor {
     return `${line}\n${" ".repeat(before.at(-1).length)}^\n`;
   }
 
-  async #save(event) {
+  #save(event) {
     event.preventDefault();
     const { id, version } = this.#form.dataset;
-    try {
+    this.#act(async () => {
       const rule = this.#rule();
       const kept = id
         ? await ask("PUT", `/rules/${id}`, { ...rule, version: Number(version) })
         : await ask("POST", "/rules", rule);
+      Object.assign(this.#form.dataset, { id: kept.id, version: kept.version });
       toast(this.#words.saved);
-      const path = `/rules/${kept.id}`;
-      htmx.ajax("GET", path, { target: "#page", select: "#page", swap: "outerHTML", push: path });
-    } catch (error) {
-      this.#fault(error);
-    }
+      await this.#show(`/rules/${kept.id}`);
+    });
   }
 
   async #delete(button) {
     if (!(await sure(this.#words.delete, button))) return;
-    try {
+    this.#act(async () => {
       await ask("DELETE", `/rules/${this.#form.dataset.id}`);
-      location.assign("/rules");
+      await this.#show("/rules");
+    });
+  }
+
+  #try() {
+    const shown = this.#form.querySelector("[data-trial]");
+    shown.textContent = "…";
+    shown.className = "";
+    this.#act(async () => {
+      const rules = [{ ...this.#rule(), name: "draft" }, ...this.others].slice(0, MOST_RULES);
+      const trial = await ask("POST", "/rules/test", { rules, default: this.#form.dataset.default });
+      shown.textContent = this.#sentence(trial);
+      shown.className = "note";
+    }).finally(() => {
+      if (!shown.className) shown.textContent = "";
+    });
+  }
+
+  /** One thing at a time: a second press of the button asks nothing. */
+  async #act(act) {
+    this.#next();
+    const buttons = [...this.#form.querySelectorAll("button")];
+    const had = document.activeElement;
+    for (const button of buttons) button.disabled = true;
+    try {
+      await act();
     } catch (error) {
       this.#fault(error);
+    } finally {
+      for (const button of buttons) button.disabled = false;
+      if (document.activeElement === document.body) had.focus();
     }
   }
 
-  async #try() {
-    const shown = this.#form.querySelector("[data-trial]");
-    shown.textContent = "…";
-    try {
-      const rules = [{ ...this.#rule(), name: "draft" }, ...this.others].slice(0, MOST_RULES);
-      const trial = await ask("POST", "/rules/test", { rules, default: this.#form.dataset.default });
-      const told = this.#words.tried.replace(/{(\w+)}/g, (_, name) => trial[name]);
-      const month = {
-        hours: (trial.audio_s_per_month / 3600).toFixed(1),
-        megabytes: Math.round(trial.bytes_per_month / 1e6),
-      };
-      const more = this.#words.month.replace(/{(\w+)}/g, (_, name) => month[name]);
-      shown.className = "note";
-      shown.textContent = `${told} ${more}`;
-    } catch (error) {
-      shown.textContent = "";
-      shown.className = "";
-      this.#fault(error);
-    }
+  /** Another page; a load of its own would end the listening. */
+  #show(path) {
+    const swap = "outerHTML show:window:top";
+    const asked = htmx.ajax("GET", path, { target: "#page", select: "#page", swap, push: path });
+    return asked.catch(() => null); // the page tells what fails
+  }
+
+  /** What the rules would have done. */
+  #sentence(trial) {
+    const { tried, changed, month } = this.#words;
+    const known = {
+      ...trial,
+      hours: (trial.audio_s_per_month / 3600).toFixed(1),
+      megabytes: Math.round(trial.bytes_per_month / 1e6),
+    };
+    return [byNumber(tried, trial.calls), byNumber(changed, trial.changed), month]
+      .join(" ")
+      .replace(/{(\w+)}/g, (_, name) => known[name]);
   }
 
   // Completion

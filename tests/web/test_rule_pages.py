@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from lab.waiting import until
 from lab.world import World
@@ -89,9 +89,11 @@ def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world:
     page.get_by_role("button", name="Save").click()
     expect(in_history(page)).to_have_count(2)
     expect(in_history(page).first).to_contain_text("action: record → never")
+    page.evaluate("window.stays = true")
     page.get_by_role("button", name="Delete").click()
     answer(page, "Delete")
     expect(page.get_by_text("There are no rules yet")).to_be_visible()
+    assert page.evaluate("window.stays")  # else who listens would not any more
 
 
 def test_what_is_wrong_is_told_in_place(admin: Person, service: Service) -> None:
@@ -105,6 +107,50 @@ def test_what_is_wrong_is_told_in_place(admin: Person, service: Service) -> None
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_label("When")).to_have_attribute("aria-invalid", "true")
     assert service.get("/rules")["items"] == []
+
+
+def test_a_late_answer_is_not_told(admin: Person, service: Service) -> None:
+    """What was asked of an older text says nothing of the one that stands there."""
+    page = admin.page
+    page.goto(f"{service.url}/rules/new")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/rules/test", hold, times=1)
+    with page.expect_request("**/rules/test"):
+        page.get_by_label("Name").fill("late")
+    page.get_by_label("When").fill('queue = "x"')
+    expect(page.locator("[data-told]")).to_contain_text("== compares")
+    with page.expect_response("**/rules/test"):
+        held[0].continue_()
+    expect(page.locator("[data-told]")).to_contain_text("== compares")
+
+
+def test_nothing_of_a_rule_is_lost(admin: Person, service: Service) -> None:
+    """What one does not touch in the editor stays; a press too many saves no other rule."""
+    page = admin.page
+    terms = {"layout": "mono", "format": "wav", "announce_to": "both", "begins": "ringing"}
+    made = service.post("/rules", {"name": "kept", "action": "never", "when": "false", **terms})
+    page.goto(f"{service.url}/rules/{made.json()['id']}")
+    page.get_by_label("Priority").fill("7")
+    page.get_by_role("button", name="Save").click()
+    expect(in_history(page)).to_have_count(2)
+    now = service.get(f"/rules/{made.json()['id']}")
+    assert now == {**made.json(), **{key: now[key] for key in ("version", "changed_at")}} | {
+        "priority": 7,
+        "changed_by": admin.name,
+    }
+    page.get_by_label("Sides").select_option(label="as configured")
+    page.get_by_role("button", name="Save").click()
+    expect(in_history(page).first).to_contain_text("layout: mono → -")
+    page.goto(f"{service.url}/rules/new")
+    page.get_by_label("Name").fill("once")
+    page.get_by_role("button", name="Save").dblclick()
+    expect(in_history(page)).to_have_count(1)
+    assert [one["name"] for one in service.get("/rules")["items"]] == ["kept", "once"]
+    assert admin.faults == []
 
 
 def test_who_may_not(service: Service, page: Page) -> None:
