@@ -7,7 +7,7 @@ from flask import Response, request
 from flask_babel import gettext as _
 from pydantic import ValidationError
 
-from api.pages.page import Pages, show
+from api.pages.page import Pages, is_more, show
 from api.parts import parts
 from api.permissions import AUDIT_READ
 from api.system_fields import AuditQuery
@@ -32,13 +32,13 @@ def show_audit() -> Response:
             found = audit.list_audit(tx, **wanted.model_dump())
     except (ValidationError, BadCursor):
         fault = _("This cannot be looked for. Leave fields empty, or begin anew.")
-    values: dict[str, Any] = {"found": found, "asked": asked, "told": _told}
-    if "cursor" in asked and not fault:
+    values: dict[str, Any] = {"found": found, "asked": asked, "detail": _detail}
+    if is_more() and not fault:
         return show("_audit.html", **values)
     return show("audit.html", fault=fault, narrowed=bool(asked), **values)
 
 
-def _told(detail: Mapping[str, Any]) -> str:
+def _detail(detail: Mapping[str, Any]) -> str:
     """What else is known of it, in a line."""
     known = {name: value for name, value in detail.items() if value not in (None, [], "")}
     return ", ".join(f"{name.replace('_', ' ')}: {_text(value)}" for name, value in known.items())

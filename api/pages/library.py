@@ -20,7 +20,7 @@ from api.fields import (
 )
 from api.links import base_url
 from api.pages.journey import What, journey_of
-from api.pages.page import Pages, show, show_notice
+from api.pages.page import Pages, is_more, show, show_notice
 from api.parts import parts
 from api.permissions import AUDIT_READ, RECORDINGS_HEAR, RECORDINGS_READ, RECORDINGS_SHARE
 from api.routes.bulk import NEEDS
@@ -91,7 +91,7 @@ def show_library() -> Response:
     """A page of recordings, and the form that narrows them; the address says which."""
     asked = {name: value for name, value in request.args.items() if value.strip()}
     found: Page[RecordingRecord] = Page((), None)
-    faults: dict[str, str] = {}
+    faults: list[tuple[str, str]] = []
     try:
         search = Search.model_validate(asked)
         with parts().catalogue.begin() as tx:
@@ -99,12 +99,13 @@ def show_library() -> Response:
                 tx, search.narrowed(), limit=AT_ONCE, cursor=search.cursor
             )
     except ValidationError as error:
-        faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors()}
+        faults = [_fault(str(fault["loc"][0])) for fault in error.errors()]
     except (BadCursor, OverflowError):
-        faults = {"cursor": _("This list cannot be continued. Search anew.")}
+        faults = [("", _("This list cannot be continued. Search anew."))]
     values: dict[str, Any] = {"found": found, "asked": asked, "faults": faults, "states": _states()}
+    values["labels"] = _labels()
     values["acts"] = [act for act in _acts() if NEEDS[act[0]] <= asker().permissions]
-    if "cursor" in asked and not faults:
+    if is_more() and not faults:
         return show("_recordings.html", **values)
     with parts().catalogue.begin() as tx:
         saved = searches.list_searches(tx, asker().name).items
@@ -149,6 +150,37 @@ def show_recording(recording_id: UUID) -> Response:
         hears=RECORDINGS_HEAR in may,
         states=_states(),
     )
+
+
+def _labels() -> dict[str, str]:
+    """The fields of the form."""
+    return {
+        "number": _("Number, or its last digits"),
+        "agent": _("Agent"),
+        "queue": _("Queue"),
+        "from": _("From"),
+        "to": _("To"),
+        "min_duration_s": _("Longer than, in seconds"),
+        "max_duration_s": _("Shorter than, in seconds"),
+        "tag": _("Tag"),
+        "q": _("Words in note or names"),
+        "state": _("State"),
+    }
+
+
+def _fault(field: str) -> tuple[str, str]:
+    """What cannot be looked for: the label of its field, and how to mend it."""
+    day, seconds = _("Write a day, as 2026-11-23."), _("Write a number, of 0 or more.")
+    known = {
+        "number": _("Write digits, * or #; 32 at most."),
+        "from": day,
+        "to": day,
+        "min_duration_s": seconds,
+        "max_duration_s": seconds,
+        "state": _("Choose one of the list."),
+    }
+    told = known.get(field) or _("This cannot be looked for. Leave fields empty, or begin anew.")
+    return _labels().get(field, ""), told
 
 
 def _step_words() -> dict[What, str]:

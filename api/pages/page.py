@@ -23,6 +23,7 @@ from api.auth import asker, authenticate, authorise
 from api.errors import Forbidden, NotAuthenticated
 from api.links import media_origin
 from api.operation import OPEN, SIGNED_IN, require_token
+from api.pages.words import in_words, shell_words
 from api.permissions import AUDIT_READ, CALLS_READ, MODES, RECORDINGS_READ, RULES_READ, SYSTEM_READ
 from api.problems import MEDIA_TYPE as PROBLEM
 
@@ -86,8 +87,7 @@ def require_sign_in() -> Response | None:
 
 def show_problem(answered: Response) -> Response:
     """After every request: what a program is told by a problem, a person is told by a page."""
-    is_part = "HX-Request" in request.headers
-    if answered.mimetype != PROBLEM or _needs_of_page() is None or is_part or not _is_person():
+    if answered.mimetype != PROBLEM or _needs_of_page() is None or not _is_person():
         return answered
     shown = show_notice(*_notice_of(answered.status_code), answered.status_code)
     if "Retry-After" in answered.headers:
@@ -104,7 +104,9 @@ def _needs_of_page() -> str | None:
 
 
 def _is_person() -> bool:
-    """Whether a browser shows the answer; programs that take anything get the problem."""
+    """Whether a browser shows the answer as a page; programs that take anything get the problem."""
+    if "HX-Request" in request.headers:
+        return request.headers.get("HX-Target") == "page"
     return request.accept_mimetypes.best_match([PROBLEM, "text/html"]) == "text/html"
 
 
@@ -130,6 +132,11 @@ def choose_language() -> str | None:
     return request.accept_languages.best_match(LANGUAGES)
 
 
+def is_more() -> bool:
+    """Whether a list that is shown goes on, and only its next part is wanted."""
+    return request.headers.get("HX-Target") == "more"
+
+
 def local_path(wanted: str) -> str:
     """Where to go on to: a path of ours; anything else is the first page."""
     is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
@@ -151,6 +158,8 @@ def show(template: str, status: int = 200, **values: Any) -> Response:
         icon=ICON.format,
         length=_length,
         nonce=nonce,
+        shell_words=shell_words(),
+        in_words=in_words,
         language=str(get_locale()),
         direction=get_locale().text_direction,
         **values,

@@ -1,10 +1,11 @@
 """How the service is: its parts, what is missing, what was given up, and who may use it."""
 
-from flask import Response
+from flask import Response, request
 from flask_babel import gettext as _
+from sqlalchemy import Connection
 
 from api.health import check_parts
-from api.pages.page import Pages, show
+from api.pages.page import Pages, is_more, show
 from api.parts import parts
 from api.permissions import ROLES, SYSTEM_READ
 from storage.catalogue import (
@@ -18,17 +19,24 @@ from storage.catalogue import (
     webhooks,
 )
 from storage.catalogue.recordings import RecordingFilter
+from storage.errors import BadCursor
+from storage.records import Assurance, CallRecord, Page, RecordingRecord
 
 pages = Pages()
 
 SHOWN = 20
 
+_Missing = Page[tuple[CallRecord, Assurance, RecordingRecord | None]]
+
 
 @pages.get("/system", SYSTEM_READ)
 def show_system() -> Response:
-    """All of it on one page."""
+    """All of it on one page; what is missing goes on as one scrolls."""
+    cursor = request.args.get("cursor") or None
     with parts().catalogue.begin() as tx:
-        missing = decisions.list_missing(tx, limit=SHOWN)
+        missing = _missing(tx, cursor)
+        if is_more():
+            return show("_missing.html", missing=missing)
         failed = recordings.list_recordings(tx, RecordingFilter(state="failed"), limit=SHOWN)
         given_up = failed_jobs.list_failed_jobs(tx, limit=SHOWN)
         everybody = users.list_users(tx).items
@@ -38,9 +46,9 @@ def show_system() -> Response:
         kept = figures.read_figures(tx)
     return show(
         "system.html",
-        missing=missing.items,
-        failed=failed.items,
-        jobs=given_up.items,
+        missing=missing,
+        failed=failed,
+        jobs=given_up,
         tasks=_tasks(),
         users=everybody,
         passwords=parts().settings.passwords,
@@ -54,6 +62,18 @@ def show_system() -> Response:
         states=_states(),
         role_names=role_names(),
     )
+
+
+def _missing(tx: Connection, cursor: str | None) -> _Missing:
+    """Calls of which a recording is missing or short, each with its last recording, if any."""
+    try:
+        found = decisions.list_missing(tx, limit=SHOWN, cursor=cursor)
+    except BadCursor:
+        found = decisions.list_missing(tx, limit=SHOWN)
+    ids = [call.id for call, _assurance in found.items]
+    last = {one.call_id: one for one in recordings.list_recordings_of_calls(tx, ids)}
+    items = tuple((call, missing, last.get(call.id)) for call, missing in found.items)
+    return Page(items, found.next_cursor)
 
 
 def _tasks() -> dict[str, str]:

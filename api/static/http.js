@@ -1,11 +1,13 @@
 /** The API, asked as who is signed in; what it refuses is an Error that says why, with `problem`. */
+import { wordsFor } from "./words.js";
+
 export function ask(method, path, body) {
   return send(method, `/api/v1${path}`, body);
 }
 
 /** As `ask`, of any path of ours. */
 export async function send(method, path, body) {
-  const response = await fetch(path, {
+  const asked = fetch(path, {
     method,
     headers: {
       Accept: "application/json",
@@ -14,17 +16,29 @@ export async function send(method, path, body) {
     },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
+  const response = await asked.catch((cause) => {
+    throw new Error(document.body.dataset.failed, { cause });
+  });
   if (response.status === 401) {
     location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   const text = await response.text();
-  const answer = text && response.headers.get("Content-Type").includes("json") ? JSON.parse(text) : null;
-  if (!response.ok) {
-    const faults = answer?.errors?.map(({ loc, msg }) => `${loc.slice(1).join(".")}: ${msg}`).join("; ");
-    const told = faults || answer?.detail || answer?.title || response.statusText;
-    throw Object.assign(new Error(told), { problem: answer });
-  }
+  const isJson = response.headers.get("Content-Type")?.includes("json");
+  const answer = text && isJson ? JSON.parse(text) : null;
+  if (!response.ok) throw Object.assign(new Error(toldOf(answer)), { problem: answer });
   return answer;
+}
+
+/** What a problem says, to a person. */
+function toldOf(problem) {
+  const faults = problem?.errors?.map(({ loc, msg }) => `${loc.slice(1).join(".")}: ${msg}`);
+  return (
+    faults?.join("; ") ||
+    wordsFor("problem", problem?.error_id) ||
+    problem?.detail ||
+    problem?.title ||
+    document.body.dataset.failed
+  );
 }
 
 /** Every item of a list, page by page. */

@@ -5,6 +5,7 @@
  */
 import { ask } from "./http.js";
 import { toast } from "./page.js";
+import { wordsFor } from "./words.js";
 import { Spy } from "./spy.js";
 
 const QUIET_DB = -60;
@@ -109,7 +110,7 @@ class Listening {
 
   #told({ state, mode, cause, call_id }) {
     if (state === "ended") {
-      toast(`${this.#bar.dataset.ended} (${cause})`);
+      toast(`${this.#bar.dataset.ended} (${wordsFor("ended", cause) || cause})`);
       if (current === this) current = null;
       this.#leave();
       return;

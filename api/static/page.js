@@ -54,9 +54,23 @@ document.addEventListener("htmx:afterSettle", ({ detail }) => {
   }
   detail.target.focus({ preventScroll: true });
 });
+// A page that says why there is nothing else is a page too.
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const isOurs = detail.serverResponse.includes('<main id="page"'); // and not of a proxy
+  if (detail.target.id !== "page" || !detail.isError || !isOurs) return;
+  detail.shouldSwap = true;
+  detail.isError = false;
+});
 document.addEventListener("htmx:responseError", ({ detail }) => {
   if (detail.xhr.status === 401) location.assign("/sign-in");
-  else toast(document.body.dataset.failed, { bad: true });
+  else failed();
 });
-document.addEventListener("htmx:sendError", () => toast(document.body.dataset.failed, { bad: true }));
+document.addEventListener("htmx:sendError", failed);
+
+/** Said once, however often it is tried in vain. */
+function failed() {
+  const text = document.body.dataset.failed;
+  const told = [...document.querySelectorAll(".toasts .bad")];
+  if (!told.some((note) => note.textContent.startsWith(text))) toast(text, { bad: true });
+}
 begin(document);

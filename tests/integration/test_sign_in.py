@@ -335,7 +335,9 @@ def test_the_trail_on_a_page(browser: Client, person: Person, catalogue: Catalog
     first = browser.get(f"/audit?actor={actor}&outcome=done").text
     assert (first.count("<tr>"), "subject-59" in first, "a: 1" in first) == (51, True, True)
     (more,) = re.findall(r'href="(/audit\?[^"]*cursor=[^"]*)"', first)
-    rest = browser.get(more.replace("&amp;", "&")).text
+    more = more.replace("&amp;", "&")
+    assert "<html" in browser.get(more).text
+    rest = browser.get(more, headers={"HX-Request": "true", "HX-Target": "more"}).text
     assert (rest.count("<tr>"), "subject-0" in rest, "<html" in rest) == (10, True, False)
     assert "Nothing of this was done" in browser.get(f"/audit?actor={actor}&outcome=refused").text
     for wrong in ("outcome=maybe", "cursor=x", "nonsense=1"):

@@ -5,18 +5,25 @@ from collections.abc import Callable
 from zipfile import ZipFile
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from lab.far import AGENT_HZ, CUSTOMER_HZ
 from lab.waiting import until
 from lab.world import World
 from tests.pbx.talks import numbers
 from tests.service import Service
-from tests.web.browsing import LEVEL, LISTEN, Person, assert_accessible
+from tests.web.browsing import LEVEL, LISTEN, Person, assert_accessible, in_catalogue
 
 pytestmark = pytest.mark.pbx
 
 C, A1 = CUSTOMER_HZ, AGENT_HZ["2001"]
+COPY = """
+INSERT INTO recording
+SELECT (jsonb_populate_record(recording, jsonb_build_object(
+    'id', gen_random_uuid(), 'state', 'aborted', 'object_key', null, 'agent', null,
+    'caller_number', '999'
+))).* FROM recording, generate_series(1, 60) WHERE id = (:id)::uuid
+"""
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +162,69 @@ def test_the_keys(officer: Person, service: Service, recorded: tuple[str, str]) 
     expect(page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press(" ")
     expect(page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "false")
+
+
+def _abort(route: Route) -> None:
+    route.abort()
+
+
+def _refuse(route: Route) -> None:
+    route.fulfill(status=502)
+
+
+def test_an_answer_that_does_not_come(
+    officer: Person, service: Service, recorded: tuple[str, str]
+) -> None:
+    """A form says so, and no more of it once it is sent again."""
+    page, (recording_id, _) = officer.page, recorded
+    page.goto(f"{service.url}/recordings/{recording_id}")
+    form = page.locator("#written form")
+    for fail in (_abort, _refuse):
+        page.route(f"**/api/v1/recordings/{recording_id}", fail, times=1)
+        form.get_by_role("button", name="Save").click()
+        expect(form.get_by_role("alert")).to_have_text(re.compile("The service did not answer"))
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Kept.")).to_be_visible()
+    expect(form.get_by_role("alert")).to_be_hidden()
+
+
+def test_what_is_not_there(officer: Person, recorded: tuple[str, str]) -> None:
+    """A link that leads to nothing leads to a page that says so, and the page is not left."""
+    page = officer.page
+    page.evaluate("""() => {
+      window.stays = true;
+      const link = document.querySelector("tr[data-id] a");
+      const away = { href: "/recordings/gone", textContent: "gone" };
+      const gone = Object.assign(link.cloneNode(), away);
+      document.querySelector("#page").append(gone);
+      htmx.process(gone);
+    }""")
+    page.route("**/recordings/gone", _refuse, times=1)
+    page.get_by_role("link", name="gone").click()
+    expect(page.get_by_text("The service did not answer")).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("link", name="gone").click()
+    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    expect(page.get_by_text("The service did not answer")).to_have_count(0)
+    assert page.evaluate("window.stays")
+
+
+def test_more_of_them(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
+    """What could not be had as one scrolled is had by a click."""
+    page = officer.page
+    in_catalogue(service, COPY, id=recorded[0])
+    try:
+        page.route("**/library?cursor=*", _refuse, times=1)
+        page.goto(f"{service.url}/library")
+        rows, more = page.locator("tr[data-id]"), page.get_by_role("link", name="More recordings")
+        expect(rows).to_have_count(50)
+        more.scroll_into_view_if_needed()
+        expect(page.get_by_text("The service did not answer")).to_be_visible()
+        more.click()
+        expect(rows).to_have_count(int(in_catalogue(service, "SELECT count(*) FROM recording")))
+        expect(more).to_have_count(0)
+    finally:
+        in_catalogue(service, "DELETE FROM recording WHERE caller_number = '999'")
 
 
 def test_bookmark_it_and_share_it(

@@ -1,0 +1,98 @@
+"""What the pages show: parts of lists, refusals, and the words of another language."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from api_client import NOW, ApiClient, build_call, build_recording
+from conftest import TokenMaker
+
+from storage.catalogue import calls, decisions, recordings
+from storage.catalogue.engine import Catalogue
+from storage.records import Assurance, DecisionRecord, Gap
+
+SHORT = Assurance(10.0, 4.5, "has-gaps")
+Show = Callable[..., str]
+
+
+@pytest.fixture
+def show(client: ApiClient, make_token: TokenMaker) -> Show:
+    """Opens a page as an administrator; `of` is the part of it that is wanted alone."""
+    token = make_token(name="shown", role="admin")
+    browser = client.application.test_client()
+
+    def opened(path: str, *, of: str = "", language: str = "en") -> str:
+        headers = {"Authorization": f"Bearer {token}", "Accept-Language": language}
+        part = {"HX-Request": "true", "HX-Target": of} if of else {}
+        return browser.get(path, headers=headers | part).text
+
+    return opened
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_calls(catalogue: Catalogue) -> None:
+    """Of 25 calls a part is missing; one has a recording, of which it is known why."""
+    with catalogue.begin() as tx:
+        for place in range(25):
+            call = build_call(
+                id=f"main-short-{place}",
+                state="ended",
+                caller_number=f"1202555{place:04}",
+                caller_name="Dana" if place == 24 else None,
+                started_at=NOW + timedelta(minutes=place),
+            )
+            calls.save_calls(tx, [call])
+            decisions.save_decisions(tx, [DecisionRecord(call.id, "record", None, "", ())])
+            decisions.save_assurances(tx, {call.id: SHORT})
+        kept = build_recording(call_id="main-short-24", state="failed", direction="outbound")
+        kept = replace(kept, caller_number="2001", callee_number="12025550123", agent="2001")
+        reason = "the PBX holds no audio of this recording"
+        gaps = (Gap(1.0, 2.0, "pbx-lost"), Gap(3.0, 4.0, "a word of the PBX"))
+        recordings.create_recording(tx, replace(kept, reason=reason, gaps=gaps))
+
+
+def test_all_that_is_missing(show: Show, catalogue: Catalogue) -> None:
+    """It goes on behind the first, and leads to the call's recording."""
+    with catalogue.begin() as tx:
+        (kept,) = recordings.list_recordings_of_calls(tx, ["main-short-24"])
+    first = show("/system")
+    assert f'href="/recordings/{kept.id}"' in first
+    assert ("Dana" in first, "main-short-5" in first, "main-short-4<" in first) == (
+        True,
+        True,
+        False,
+    )
+    more = first.partition('<tr id="more">')[2].partition('href="')[2].partition('"')[0]
+    rest = show(more, of="more")
+    assert rest.count("main-short-") == 5
+    assert ("12025550004" in rest, "<html" in rest, 'id="more"' in rest) == (True, False, False)
+    assert "<html" in show(more)
+
+
+def test_who_was_called(show: Show, catalogue: Catalogue) -> None:
+    """The caller of a call to outside is the agent: its other side is who was called."""
+    with catalogue.begin() as tx:
+        (kept,) = recordings.list_recordings_of_calls(tx, ["main-short-24"])
+    assert "<bdi>2001</bdi> ⇄ <bdi>12025550123</bdi>" in show(f"/recordings/{kept.id}")
+
+
+def test_in_another_language(show: Show, catalogue: Catalogue) -> None:
+    """Set sentences and short names are in the words of the page; what is not known stays."""
+    with catalogue.begin() as tx:
+        (kept,) = recordings.list_recordings_of_calls(tx, ["main-short-24"])
+    page = show(f"/recordings/{kept.id}", language="ar")
+    for told in ("لا صوت له في المقسم.", "كان المقسم غائبًا", "a word of the PBX"):
+        assert told in page
+    system = show("/system", language="ar")
+    assert ("has-gaps" in system, "فيه فجوات" in system) == (False, True)
+    fault = show("/library?min_duration_s=-1", language="ar")
+    assert "أطول من (بالثواني): اكتب عددًا، 0 أو أكثر." in fault
+
+
+def test_a_part_that_cannot_be_had(show: Show) -> None:
+    """Where a page was wanted a page says why; where a part was, the problem does."""
+    absent = "/recordings/01a21561-8b4c-77fc-8ec4-3e8044f73899"
+    for path in (absent, "/nothing"):
+        assert "There is no such" in show(path, of="page")
+    assert '"error_id"' in show("/nothing", of="tags")
