@@ -1,6 +1,6 @@
 /** The bookmarks of the recording that the player plays: drawn, gone to, and made where it is. */
 import { whenGone } from "./page.js";
-import { go } from "./player.js";
+import { go, letterOf } from "./player.js";
 
 export function mount(section) {
   const player = document.querySelector("[data-module=player]");
@@ -19,7 +19,7 @@ export function mount(section) {
     form.elements.at_s.value = Math.round(audio.currentTime * 10) / 10;
   });
   const pressed = (event) => {
-    if (event.key !== "b" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (letterOf(event) !== "b" || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("input:not([type=range]), select, textarea")) return;
     form.elements.text.focus();
     event.preventDefault();

@@ -16,7 +16,8 @@ export async function mount(root) {
   const audio = root.querySelector("audio");
   const player = new Player(root, audio);
   try {
-    player.draw(await send("GET", root.dataset.waveform));
+    const measured = await send("GET", root.dataset.waveform);
+    if (root.isConnected) player.draw(measured);
   } catch (error) {
     player.fault(error.message);
   }
@@ -28,11 +29,17 @@ export function go(audio, at) {
   audio.dispatchEvent(new Event("timeupdate"));
 }
 
+/** The Latin letter of a key, also where the layout has others, or capitals. */
+export function letterOf({ key, code }) {
+  return /^[a-z]$/i.test(key) ? key.toLowerCase() : code.replace(/^Key/, "").toLowerCase();
+}
+
 class Player {
   #root;
   #audio;
   #length;
   #silences = [];
+  #context = null;
   #gains = null;
   #skips = false;
 
@@ -54,6 +61,7 @@ class Player {
     document.addEventListener("keydown", pressed);
     whenGone(root, () => {
       audio.pause();
+      this.#context?.close();
       document.removeEventListener("keydown", pressed);
     });
   }
@@ -68,7 +76,7 @@ class Player {
    * what is not in it. */
   draw({ peaks, talk, silence }) {
     const wave = WaveSurfer.create({
-      container: "#wave",
+      container: this.#root.querySelector("#wave"),
       height: 72,
       barWidth: 2,
       barGap: 1,
@@ -81,7 +89,10 @@ class Player {
     const scheme = matchMedia("(prefers-color-scheme: dark)");
     const paint = () => wave.setOptions(coloursOf(peaks.length));
     scheme.addEventListener("change", paint);
-    whenGone(this.#root, () => scheme.removeEventListener("change", paint));
+    whenGone(this.#root, () => {
+      scheme.removeEventListener("change", paint);
+      wave.destroy();
+    });
     talk.forEach((spans, side) => {
       const name = talk.length > 1 && side ? "talk-right" : "talk-left";
       for (const span of spans) this.#mark(span, name);
@@ -135,7 +146,7 @@ class Player {
   }
 
   #split() {
-    const context = new AudioContext();
+    const context = (this.#context = new AudioContext());
     const splitter = new ChannelSplitterNode(context, { numberOfOutputs: 2 });
     new MediaElementAudioSourceNode(context, { mediaElement: this.#audio }).connect(splitter);
     return [0, 1].map((side) => {
@@ -147,11 +158,11 @@ class Player {
   }
 
   #pressed(event) {
-    const typing = event.target.closest("input:not([type=range]), select, textarea, button, a");
+    const typing = event.target.closest("input:not([type=range]), select, textarea, button, summary, a");
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const steps = { ArrowLeft: -STEP_S, ArrowRight: STEP_S };
     if (event.key === " ") this.#toggle();
-    else if (event.key === "s") this.#skipSilence();
+    else if (letterOf(event) === "s") this.#skipSilence();
     else if (event.key in steps) go(this.#audio, this.#audio.currentTime + steps[event.key]);
     else return;
     event.preventDefault();

@@ -17,6 +17,10 @@ from tests.web.browsing import LEVEL, LISTEN, Person, assert_accessible, in_cata
 pytestmark = pytest.mark.pbx
 
 C, A1 = CUSTOMER_HZ, AGENT_HZ["2001"]
+# As the browser tells of a key.
+PRESS = """
+(told) => document.body.dispatchEvent(new KeyboardEvent("keydown", { ...told, bubbles: true }))
+"""
 COPY = """
 INSERT INTO recording
 SELECT (jsonb_populate_record(recording, jsonb_build_object(
@@ -84,6 +88,8 @@ def test_play_it(officer: Person, service: Service, recorded: tuple[str, str]) -
     officer.assert_sounds((C, A1))
     page.get_by_label("Position").fill("6")
     expect(page.locator("[data-now]")).to_have_text(re.compile("0:0[67]"))
+    page.get_by_role("link", name="Library").click()
+    until(lambda: page.evaluate("analyser.context.state") == "closed")
     assert officer.faults == []
 
 
@@ -150,7 +156,7 @@ def test_its_journey(officer: Person, service: Service, telephones: World) -> No
 
 
 def test_the_keys(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
-    """Space plays and pauses, arrows go five seconds."""
+    """Space plays and pauses, arrows go five seconds, letters are keys in every layout."""
     page, (recording_id, _) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
     expect(page.locator("[data-spans] i").first).to_be_attached()
@@ -162,6 +168,16 @@ def test_the_keys(officer: Person, service: Service, recorded: tuple[str, str]) 
     expect(page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press(" ")
     expect(page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "false")
+    skip = page.get_by_role("button", name="Skip silence")
+    for key, then in (("س", "true"), ("S", "false")):
+        page.evaluate(PRESS, {"key": key, "code": "KeyS"})
+        expect(skip).to_have_attribute("aria-pressed", then)
+    page.locator("header summary").focus()
+    page.keyboard.press(" ")
+    expect(page.get_by_role("button", name="Sign out", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "false")
+    page.evaluate(PRESS, {"key": "لا", "code": "KeyB"})
+    expect(page.get_by_label("Bookmark at this place")).to_be_focused()
 
 
 def _abort(route: Route) -> None:
@@ -186,6 +202,17 @@ def test_an_answer_that_does_not_come(
     form.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Kept.")).to_be_visible()
     expect(form.get_by_role("alert")).to_be_hidden()
+
+
+def test_from_right_to_left_it_plays(
+    officer: Person, service: Service, recorded: tuple[str, str]
+) -> None:
+    """Time goes from left to right, in the slider as in the waveform."""
+    officer.page.set_extra_http_headers({"Accept-Language": "ar"})
+    officer.page.goto(f"{service.url}/recordings/{recorded[0]}")
+    direction = "selector => getComputedStyle(document.querySelector(selector)).direction"
+    told = [officer.page.evaluate(direction, name) for name in ("#page", "#seek", "#wave")]
+    assert told == ["rtl", "ltr", "ltr"]
 
 
 def test_what_is_not_there(officer: Person, recorded: tuple[str, str]) -> None:
