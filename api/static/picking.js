@@ -6,11 +6,12 @@ import { whenGone } from "./page.js";
 export function mount(bar) {
   const all = bar.querySelector("[data-all]");
   const table = bar.nextElementSibling;
+  let sends = false;
   const picked = () => [...table.querySelectorAll("[name=pick]:checked")].map(({ value }) => value);
   const draw = () => {
     bar.querySelector("[data-count]").textContent = all.checked ? bar.dataset.everything : picked().length;
     for (const button of bar.querySelectorAll("button")) {
-      button.disabled = !all.checked && !picked().length;
+      button.disabled = sends || (!all.checked && !picked().length);
     }
   };
   all.addEventListener("change", draw);
@@ -19,15 +20,21 @@ export function mount(bar) {
     event.preventDefault();
     const note = bar.querySelector("[data-fault]");
     note.hidden = true;
+    sends = true;
+    draw();
     const which = all.checked ? { search: JSON.parse(bar.dataset.search) } : { ids: picked() };
     try {
       await ask("POST", "/bulk", { ...which, ...told(event.target) });
       for (const box of table.querySelectorAll("[name=pick]")) box.checked = false;
       all.checked = false;
-      draw();
+      event.target.reset();
       await showAnew("#bulks");
     } catch (error) {
       Object.assign(note, { textContent: error.message, hidden: false });
+    } finally {
+      sends = false;
+      draw();
+      if (document.activeElement === document.body) all.focus();
     }
   });
   // More rows come as one scrolls; those picked stay.

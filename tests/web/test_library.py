@@ -28,6 +28,10 @@ SELECT (jsonb_populate_record(recording, jsonb_build_object(
     'caller_number', '999'
 ))).* FROM recording, generate_series(1, 60) WHERE id = (:id)::uuid
 """
+BULK = """
+INSERT INTO bulk (id, action, arguments, recordings, state, created_by, created_at)
+VALUES (gen_random_uuid(), 'tag', '{}', ARRAY[(:id)::uuid], 'running', :by, now())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +258,18 @@ def test_more_of_them(officer: Person, service: Service, recorded: tuple[str, st
         in_catalogue(service, "DELETE FROM recording WHERE caller_number = '999'")
 
 
+def test_work_is_followed(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
+    """A look that fails is not the last one."""
+    page = officer.page
+    in_catalogue(service, BULK, id=recorded[0], by=officer.name)
+    page.goto(f"{service.url}/library")
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    page.route("**/library", _refuse, times=2)
+    expect(page.get_by_text("The service did not answer")).to_have_count(1)
+    in_catalogue(service, "UPDATE bulk SET state = 'done' WHERE created_by = :by", by=officer.name)
+    expect(page.locator("#bulks")).to_contain_text("done")
+
+
 def test_bookmark_it_and_share_it(
     officer: Person,
     service: Service,
@@ -331,7 +347,6 @@ def test_tag_and_hold_all_that_is_found(officer: Person, recorded: tuple[str, st
         page.get_by_role("button", name=act, exact=True).click()
         expect(page.locator("#bulks > div").first).to_contain_text(act)
         expect(page.locator("#bulks > div").first).to_contain_text("done")
-    page.reload()
     expect(officer.row(caller)).to_contain_text("audited")
     expect(officer.row(caller)).to_contain_text("under hold")
     officer.assert_accessible()
