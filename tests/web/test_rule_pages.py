@@ -119,6 +119,7 @@ def test_a_late_answer_is_not_told(admin: Person, service: Service) -> None:
         held.append(route)
 
     page.route("**/rules/test", hold, times=1)
+    expect(page.get_by_role("button", name="Save")).to_be_enabled()
     with page.expect_request("**/rules/test"):
         page.get_by_label("Name").fill("late")
     page.get_by_label("When").fill('queue = "x"')
@@ -231,6 +232,7 @@ def test_manage(admin: Person, service: Service, browser_page: Callable[[], Page
     fill_in(other, name)
     expect(other.get_by_text("Nobody is talking")).to_be_visible()
     page.get_by_role("button", name=f"Remove {name}").click()
+    admin.assert_accessible()
     answer(page, "Cancel")
     expect(page.get_by_role("button", name=f"Remove {name}")).to_be_focused()
     page.get_by_role("button", name=f"Remove {name}").click()
