@@ -1,18 +1,22 @@
 /** What every page does: modules begin where the page asks for them, also after it was swapped. */
 import { localise } from "./times.js";
 
-const mounted = new WeakSet();
+const begun = new WeakMap(); // what has a module, and when that is there
+const ready = new WeakSet();
 
-async function begin(root) {
+function begin(root) {
   localise(root);
   const wanted = [...root.querySelectorAll("[data-module]")];
   if (root.matches?.("[data-module]")) wanted.push(root);
   for (const element of wanted) {
-    if (mounted.has(element)) continue;
-    mounted.add(element);
-    const { mount } = await import(`./${element.dataset.module}.js`);
-    mount(element);
+    if (!begun.has(element)) begun.set(element, mount(element));
   }
+}
+
+async function mount(element) {
+  const module = await import(`./${element.dataset.module}.js`);
+  module.mount(element);
+  ready.add(element);
 }
 
 /** Tell something that needs no answer; what is wrong stays until it is closed. */
@@ -54,6 +58,19 @@ document.addEventListener("htmx:afterSettle", ({ detail }) => {
   }
   detail.target.focus({ preventScroll: true });
 });
+// The browser itself would send a form whose module is still to come: what is in it into the address.
+document.addEventListener(
+  "submit",
+  async (event) => {
+    const { target: form, submitter } = event;
+    if (form.dataset.module !== "act" || ready.has(form)) return;
+    event.preventDefault();
+    if (!begun.has(form)) return;
+    await begun.get(form);
+    form.requestSubmit(submitter);
+  },
+  { capture: true },
+);
 // A page that says why there is nothing else is a page too.
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   const isOurs = detail.serverResponse.includes('<main id="page"'); // and not of a proxy

@@ -208,6 +208,28 @@ def test_an_answer_that_does_not_come(
     expect(form.get_by_role("alert")).to_be_hidden()
 
 
+def test_a_form_is_sent_early(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
+    """What is sent before its module is there is sent by it, and never by the browser."""
+    page = officer.page
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/static/act.js", hold)
+    with page.expect_request("**/static/act.js"):
+        page.goto(f"{service.url}/recordings/{recorded[0]}")
+    form = page.locator("#written form")
+    form.get_by_label("Note").fill("early")
+    form.get_by_role("button", name="Save").click()
+    for route in held:
+        route.continue_()
+    expect(page.get_by_text("Kept.")).to_be_visible()
+    assert "early" not in page.url
+    assert service.get(f"/recordings/{recorded[0]}")["note"] == "early"
+    assert officer.faults == []
+
+
 def test_from_right_to_left_it_plays(
     officer: Person, service: Service, recorded: tuple[str, str]
 ) -> None:
