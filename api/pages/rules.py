@@ -110,6 +110,7 @@ def _words() -> dict[str, Any]:
             case: ngettext("{changed} of them changes.", "{changed} of them change.", number)
             for case, number in CASES.items()
         },
+        "part": _("There are more: these are the newest."),
         "month": _("A month: {hours} hours, {megabytes} MB."),
         "delete": _("Delete this rule? Its history stays."),
     }

@@ -119,6 +119,7 @@ def _ends_of_spies() -> dict[str, str]:
         "never-rang": _("the phone never rang"),
         "never-opened": _("the page did not connect"),
         "page-lost": _("the page was away"),
+        "not-permitted": _("you may not listen any more"),
         "pbx-unreachable": _("the PBX did not answer"),
         "pbx-lost": _("the PBX was away"),
     }

@@ -1,6 +1,6 @@
-/** The API, asked as who is signed in; what it refuses is an Error that says why, with `problem`. */
 import { wordsFor } from "./words.js";
 
+/** The API, asked as who is signed in; what it refuses is an Error that says why, with `problem`. */
 export function ask(method, path, body) {
   return send(method, `/api/v1${path}`, body);
 }

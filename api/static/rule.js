@@ -171,13 +171,14 @@ class Editor {
 
   /** What the rules would have done. */
   #sentence(trial) {
-    const { tried, changed, month } = this.#words;
+    const { tried, changed, part, month } = this.#words;
+    const more = trial.complete ? [] : [part];
     const known = {
       ...trial,
       hours: (trial.audio_s_per_month / 3600).toFixed(1),
       megabytes: Math.round(trial.bytes_per_month / 1e6),
     };
-    return [byNumber(tried, trial.calls), byNumber(changed, trial.changed), month]
+    return [byNumber(tried, trial.calls), ...more, byNumber(changed, trial.changed), month]
       .join(" ")
       .replace(/{(\w+)}/g, (_, name) => known[name]);
   }
