@@ -1,6 +1,6 @@
 """Calls, live and past."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +45,9 @@ def save_calls(
         )
     )
     changed = [record for record in wanted if known.get(record.id) != record]
-    events.add_events(tx, [_event(record, known.get(record.id)) for record in changed])
+    events.add_events(
+        tx, [one for record in changed for one in _events(record, known.get(record.id))]
+    )
 
 
 def find_call(tx: Connection, call_id: str) -> CallRecord | None:
@@ -122,13 +124,19 @@ def find_calls(tx: Connection, call_ids: Collection[str]) -> dict[str, CallRecor
     return {row["id"]: parse_call(row) for row in rows}
 
 
-def _event(record: CallRecord, before: CallRecord | None) -> NewEvent:
-    """What to tell of a call that is new or changed: all that a list of calls shows."""
+def _events(record: CallRecord, before: CallRecord | None) -> Iterator[NewEvent]:
+    """What to tell of a call that is new or changed: all that a list of calls shows.
+
+    Who saw it by its agent before is told that it left, and not where it went.
+    """
+    if before is not None and before.agent not in (None, record.agent):
+        left = {name: getattr(record, name) for name in ("id", "pbx", "state")}
+        yield NewEvent("call.left", {**left, "agent": before.agent}, before.agent)
     moved = before is None or before.state != record.state
     facts: dict[str, Any] = {name: getattr(record, name) for name in _TOLD}
     for who in ("caller", "callee"):
         facts[who] = {name: getattr(record, f"{who}_{name}") for name in ("number", "name")}
-    return NewEvent(f"call.{record.state if moved else 'changed'}", facts, record.agent)
+    yield NewEvent(f"call.{record.state if moved else 'changed'}", facts, record.agent)
 
 
 def parse_call(row: RowMapping | Mapping[str, Any]) -> CallRecord:

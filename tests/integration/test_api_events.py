@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,31 @@ def test_only_what_a_token_may_see_is_told(
         str(recording.id),
     ]
     assert its.types() == ["recording.requested"]
+
+
+def test_a_call_that_leaves_the_team(
+    service: Service, catalogue: Catalogue, make_token: TokenMaker
+) -> None:
+    """Its team is told that it left, and no more; who listens to it is told all until that ends."""
+    for agent in ("2001", "2002"):
+        make_token(name=agent, role="agent", team=f"team-of-{agent}")
+    tokens = [make_token(name=n, role="supervisor", team="team-of-2001") for n in ("ann", "bob")]
+    call = build_call(id=f"main-{uuid4()}", agent="2001")
+    spy = build_spy(call_id=call.id, supervisor="ann")
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [call])
+        spies.create_spy(tx, spy)
+    with following(service, tokens[0]) as hers, following(service, tokens[1]) as his:
+        for queue in ("a", "b"):
+            with catalogue.begin() as tx:
+                calls.save_calls(tx, [replace(call, agent="2002", queue=queue)])
+        with catalogue.begin() as tx:
+            spies.move_spy(tx, spy.id, to="ended", ended_at=call.started_at, cause="ended")
+            calls.save_calls(tx, [replace(call, agent="2002", queue="c")])
+        last = ring(catalogue, agent="2001")
+        until(lambda: has(hers, last) and has(his, last), PATIENCE_S)
+    own = ["call.left", "call.changed", "call.changed", "spy.ended", "call.ringing"]
+    assert (hers.types(), his.types()) == (own, ["call.left", "call.ringing"])
 
 
 def test_events_need_a_permission(client: ApiClient, make_token: TokenMaker) -> None:

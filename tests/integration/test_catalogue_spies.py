@@ -219,7 +219,7 @@ def test_a_page_that_is_connected_was_seen(catalogue: Catalogue) -> None:
 
 
 def test_calls_tell_what_became_of_them(catalogue: Catalogue) -> None:
-    """A state is told once, another change as such, and what did not change is not told."""
+    """A state once, another change as such, whom it left first; what did not change is not told."""
     before = newest(catalogue)
     call = build_call(id=f"main-{uuid4()}", state="ringing", agent=None)
     steps = [
@@ -236,9 +236,11 @@ def test_calls_tell_what_became_of_them(catalogue: Catalogue) -> None:
     assert [(event.type, event.agent) for event in told] == [
         ("call.ringing", None),
         ("call.up", "2001"),
+        ("call.left", "2001"),
         ("call.changed", "2002"),
         ("call.ended", "2002"),
     ]
+    assert told[2].data == {"id": call.id, "pbx": call.pbx, "state": "up", "agent": "2001"}
     assert {event.data["id"] for event in told} == {call.id}
 
 
