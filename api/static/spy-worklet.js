@@ -1,15 +1,74 @@
 /**
  * The audio thread of a spy: plays what comes through a jitter buffer, and cuts the microphone
- * into frames. Runs at 16 kHz, in blocks of 128 samples.
+ * into frames. Frames are of 16 kHz; the context has the rate of the sound card, for not every
+ * browser lets a microphone into one of another rate.
  *
  * In: ArrayBuffers of 16-bit little-endian PCM. Out: the same, 320 samples each; and
  * {buffered, target, lost} once a second.
  */
+const RATE = 16000;
 const FRAME = 320;
 const FRAMES_AT_FIRST = 2; // 40 ms
 const FRAMES_AT_MOST = 12;
 const CALM_S = 10; // after so long without a gap the buffer may shrink
 const REPORT_S = 1;
+
+const CROSSINGS = 16; // how far the filter of a resampler reaches, each way: a millisecond
+
+/**
+ * Takes samples in at one rate and gives them at another: `wants` says which is next.
+ *
+ * A sample that is given lies between those taken in at one of `up` places, each of which has its
+ * own filter: a windowed sinc that keeps what both rates can hold.
+ */
+class Resampler {
+  constructor(from, to) {
+    const common = divisor(from, to);
+    this.up = to / common;
+    this.down = from / common;
+    const narrow = Math.min(1, to / from);
+    this.length = 2 * Math.ceil(CROSSINGS / narrow);
+    this.filters = Array.from({ length: this.up }, (_, phase) =>
+      filter(this.length, phase / this.up, 0.9 * narrow),
+    );
+    this.past = new Float32Array(2 * this.length); // each sample twice, so that no run is broken
+    this.at = 0;
+    this.ahead = this.up; // what is given next is so far ahead of the newest, in parts of `up`
+  }
+
+  get wants() {
+    return this.ahead > 0;
+  }
+
+  put(sample) {
+    this.past[this.at] = this.past[this.at + this.length] = sample;
+    this.at = (this.at + 1) % this.length;
+    this.ahead -= this.up;
+  }
+
+  take() {
+    const weights = this.filters[-this.ahead];
+    let sum = 0;
+    for (let n = 0; n < this.length; n += 1) sum += this.past[this.at + n] * weights[n];
+    this.ahead += this.down;
+    return sum;
+  }
+}
+
+function divisor(a, b) {
+  return b === 0 ? a : divisor(b, a % b);
+}
+
+/** The weights of samples, oldest first, for what lies `before` the newest, but for the delay. */
+function filter(length, before, cutoff) {
+  const weights = Float32Array.from({ length }, (_, n) => {
+    const x = n - length / 2 + before;
+    const angle = Math.PI * cutoff * x;
+    return (angle === 0 ? 1 : Math.sin(angle) / angle) * Math.cos((Math.PI * x) / length) ** 2;
+  });
+  const sum = weights.reduce((all, one) => all + one, 0);
+  return weights.map((one) => one / sum);
+}
 
 /** Holds frames for as long as the network needs, and no longer. */
 class JitterBuffer {
@@ -21,6 +80,7 @@ class JitterBuffer {
     this.lost = 0;
     this.fewest = Infinity;
     this.calmSince = 0;
+    this.played = new Resampler(RATE, sampleRate);
   }
 
   put(frame) {
@@ -38,19 +98,27 @@ class JitterBuffer {
     if (this.waiting && this.frames.length < this.target) return;
     this.waiting = false;
     for (let n = 0; n < output.length; n += 1) {
-      if (this.frames.length === 0) {
-        this.starve(now);
-        return;
+      while (this.played.wants) {
+        if (this.frames.length === 0) {
+          this.starve(now);
+          return;
+        }
+        this.played.put(this.next() / 32768);
       }
-      output[n] = this.frames[0][this.at] / 32768;
-      this.at += 1;
-      if (this.at === this.frames[0].length) {
-        this.frames.shift();
-        this.at = 0;
-      }
+      output[n] = this.played.take();
     }
     this.fewest = Math.min(this.fewest, this.frames.length);
     if (now - this.calmSince > CALM_S) this.relax(now);
+  }
+
+  next() {
+    const sample = this.frames[0][this.at];
+    this.at += 1;
+    if (this.at === this.frames[0].length) {
+      this.frames.shift();
+      this.at = 0;
+    }
+    return sample;
   }
 
   starve(now) {
@@ -77,6 +145,7 @@ class SpyProcessor extends AudioWorkletProcessor {
   constructor() {
     super();
     this.buffer = new JitterBuffer();
+    this.spoken = new Resampler(sampleRate, RATE);
     this.said = new Int16Array(FRAME);
     this.filled = 0;
     this.reportAt = 0;
@@ -93,14 +162,18 @@ class SpyProcessor extends AudioWorkletProcessor {
 
   say(samples) {
     for (const sample of samples) {
-      this.said[this.filled] = Math.max(-1, Math.min(1, sample)) * 32767;
-      this.filled += 1;
-      if (this.filled === FRAME) {
-        this.port.postMessage(this.said.buffer, [this.said.buffer]);
-        this.said = new Int16Array(FRAME);
-        this.filled = 0;
-      }
+      this.spoken.put(sample);
+      while (!this.spoken.wants) this.fill(this.spoken.take());
     }
+  }
+
+  fill(sample) {
+    this.said[this.filled] = Math.max(-1, Math.min(1, sample)) * 32767;
+    this.filled += 1;
+    if (this.filled < FRAME) return;
+    this.port.postMessage(this.said.buffer, [this.said.buffer]);
+    this.said = new Int16Array(FRAME);
+    this.filled = 0;
   }
 
   report() {

@@ -6,16 +6,20 @@
  *     spy.addEventListener("state", ({ detail }) => console.log(detail.state, detail.mode));
  *     await spy.start(); // in a click: browsers keep silent before one
  *
- * `detail` of "state" is {state, mode, call_id, cause}; of "connection" {connected}; of "microphone"
+ * It needs a page that came by https, or from localhost: elsewhere browsers have no AudioWorklet.
+ *
+ * `detail` of "state" is {state, mode, call_id, cause}; of "connection" {connected}; of "gone"
+ * {replaced}, once no connection is made any more: the spy is heard in another page, or was lost
+ * for too long, or has ended; of "microphone"
  * {node} when it is open, to see its level, and {error} when the browser gives none; of "levels", ten
  * times a second with `new Spy(url, { levels: true })`, {agent, customer}: how loud each is, in dBFS.
  * The mode is changed over HTTP (PATCH /api/v1/spies/{id}); the microphone is opened, and sent, in
  * `whisper` and `barge` alone. A connection that is lost is made again, to the same spy, for 30 seconds.
  */
-const RATE = 16000;
 const RECONNECT_WITHIN_MS = 30000;
 const RECONNECT_AFTER_MS = [100, 250, 500, 1000, 2000];
-const FINAL_CODES = [1000, 4000]; // the spy has ended; it was opened in another page
+const ENDED = 1000;
+const REPLACED = 4000; // it was opened in another page
 const MICROPHONE = {
   audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
 };
@@ -44,7 +48,7 @@ export class Spy extends EventTarget {
     return this.#worklet;
   }
 
-  /** The audio context, of 16 kHz. */
+  /** The audio context, which has the rate of the sound card. */
   get context() {
     return this.#context;
   }
@@ -52,7 +56,18 @@ export class Spy extends EventTarget {
   /** Connect, and open the audio meanwhile; resolves when what comes is heard. */
   async start() {
     this.#connect();
-    this.#context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
+    try {
+      await this.#open();
+    } catch (error) {
+      if (this.#closed) return;
+      this.close();
+      throw error;
+    }
+    this.#mindMicrophone();
+  }
+
+  async #open() {
+    this.#context = new AudioContext({ latencyHint: "interactive" });
     const resumed = this.#context.resume();
     await this.#context.audioWorklet.addModule(new URL("spy-worklet.js", import.meta.url));
     this.#worklet = new AudioWorkletNode(this.#context, "earwitness-spy", {
@@ -61,7 +76,6 @@ export class Spy extends EventTarget {
     this.#worklet.port.onmessage = ({ data }) => this.#fromWorklet(data);
     this.#worklet.connect(this.#context.destination);
     await resumed;
-    this.#mindMicrophone();
   }
 
   /** Stop hearing. The spy itself is ended over HTTP (DELETE /api/v1/spies/{id}). */
@@ -108,8 +122,9 @@ export class Spy extends EventTarget {
     if (this.#closed) return;
     this.#lostAt ??= performance.now();
     const late = performance.now() - this.#lostAt > RECONNECT_WITHIN_MS;
-    if (late || FINAL_CODES.includes(code)) {
+    if (late || code === ENDED || code === REPLACED) {
       this.close();
+      this.#tell("gone", { replaced: code === REPLACED });
       return;
     }
     const waits = RECONNECT_AFTER_MS;
@@ -150,6 +165,7 @@ export class Spy extends EventTarget {
       this.#source.connect(this.#worklet);
       this.#tell("microphone", { node: this.#source });
     } catch (error) {
+      this.#dropMicrophone();
       this.#stream = null;
       this.#tell("microphone", { error: error.name });
     }

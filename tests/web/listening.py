@@ -40,7 +40,7 @@ window.begin = async (url) => {
   spy.addEventListener("state", ({ detail }) => states.push(detail));
   spy.addEventListener("connection", ({ detail }) => connections.push(detail.connected));
   await spy.start();
-  window.analyser = new AnalyserNode(spy.context, { fftSize: 4096 });
+  window.analyser = new AnalyserNode(spy.context, { fftSize: 16384 });
   spy.output.connect(analyser);
   const probe = new Float32Array(analyser.fftSize); // a shorter one gets the oldest of them
   while (true) {

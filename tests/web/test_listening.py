@@ -49,6 +49,55 @@ def test_who_hears_whom(service: Service, world: World, page: Page) -> None:
     until(lambda: not parts_left(world))
 
 
+def test_a_sound_card_of_another_rate(service: Service, world: World, page: Page) -> None:
+    """All is heard where it has neither the frames' rate nor the microphone's, and is the only one.
+
+    As in Firefox, which lets a microphone into no context of another rate.
+    """
+    page.add_init_script(
+        """
+        const Context = AudioContext;
+        const open = Context.prototype.createMediaStreamSource;
+        Context.prototype.createMediaStreamSource = function (stream) {
+          if (this.sampleRate !== 44100) throw new DOMException("", "NotSupportedError");
+          return open.call(this, stream);
+        };
+        window.AudioContext = class extends Context {
+          constructor(options) { super({ sampleRate: 44100, ...options }); }
+        };
+        """
+    )
+    watched = watch(service, world)
+    one = Listening(page, watched, "whisper")
+    one.assert_hears(C, A1, not_hz=(S,))
+    watched.part("whisper")
+    watched.hang_up()
+    assert_heard(watched, watched.call.leg("customer"), "whisper", A1)
+    assert_heard(watched, watched.call.leg("agent"), "whisper", C, S)
+    until(lambda: not parts_left(world))
+
+
+def test_a_microphone_that_cannot_be_used(service: Service, world: World, page: Page) -> None:
+    """It is given back, and what is heard goes on."""
+    page.add_init_script(
+        """
+        const media = MediaDevices.prototype;
+        const give = media.getUserMedia;
+        media.getUserMedia = async function (...all) {
+          window.given = await give.apply(this, all);
+          return window.given;
+        };
+        AudioContext.prototype.createMediaStreamSource = () => { throw new Error("no"); };
+        """
+    )
+    watched = watch(service, world)
+    one = Listening(page, watched, "whisper")
+    one.assert_hears(C, A1)
+    page.wait_for_function("window.given?.getTracks().every((t) => t.readyState === 'ended')")
+    watched.hang_up()
+    until(lambda: not parts_left(world))
+
+
 def test_a_lost_connection_comes_back(service: Service, world: World, page: Page) -> None:
     """A page whose connection is cut, or whose media server dies, hears again by itself."""
     watched = watch(service, world)
