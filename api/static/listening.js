@@ -3,30 +3,55 @@
  *
  * It is no part of the pages, so it stays while they change.
  */
+import { Following } from "./following.js";
 import { ask } from "./http.js";
 import { toast } from "./page.js";
-import { wordsFor } from "./words.js";
 import { Spy } from "./spy.js";
+import { wordsFor } from "./words.js";
 
 const QUIET_DB = -60;
 const PHONE = "earwitness-phone";
+const CALL = ["call.ringing", "call.up", "call.changed"];
+const SPY = ["ringing", "live", "switched", "moved", "ended"].map((one) => `spy.${one}`);
+const bar = document.getElementById("bar");
 let current = null;
+let asked = 0;
 
 /** The spy that is heard now, or null. */
 export function heard() {
-  return current?.spy ?? null;
+  return current?.isOver === false ? current.spy : null;
 }
 
-/** Listen to a call; whatever was heard before ends. */
+/** The numbers of who talk with each other; of a call to outside the caller is the agent. */
+export function parties({ direction, caller, callee, agent }) {
+  const sides = direction === "outbound" ? [callee] : [caller, callee];
+  const other = sides.find(({ number }) => number && number !== agent);
+  return [other?.number, agent].filter(Boolean);
+}
+
+/** Listen to a call; whatever was heard before ends, and of two that are asked for the first. */
 export async function listen(call) {
+  asked += 1;
+  const turn = asked;
   await end();
-  const phone = localStorage.getItem(PHONE);
-  const spy = await ask("POST", `/calls/${encodeURIComponent(call.id)}/spies`, {
-    mode: "listen",
-    destination: phone || "browser",
-  });
-  current = new Listening(spy, call);
-  await current.begin();
+  if (turn !== asked) return;
+  const destination = localStorage.getItem(PHONE) || "browser";
+  if (destination === "browser" && !window.isSecureContext) throw new Error(bar.dataset.insecure);
+  const path = `/calls/${encodeURIComponent(call.id)}/spies`;
+  const spy = await ask("POST", path, { mode: "listen", destination });
+  const listening = new Listening(spy, call);
+  if (turn !== asked) {
+    await listening.end();
+    return;
+  }
+  current = listening;
+  try {
+    await listening.begin();
+  } catch (error) {
+    if (current === listening) current = null;
+    await listening.end();
+    throw error;
+  }
 }
 
 async function end() {
@@ -36,11 +61,12 @@ async function end() {
 }
 
 class Listening {
-  #bar = document.getElementById("bar");
   #audio = null;
+  #following = null;
   #frame = null;
   #showSaid = () => {};
   #abort = new AbortController();
+  isOver = false;
 
   constructor(spy, call) {
     this.spy = spy;
@@ -48,7 +74,6 @@ class Listening {
   }
 
   async begin() {
-    const bar = this.#bar;
     this.#name(this.call);
     bar.querySelector("[value=listen]").checked = true;
     bar.hidden = false;
@@ -56,91 +81,123 @@ class Listening {
     const { signal } = this.#abort;
     bar.addEventListener("change", ({ target }) => this.#chosen(target), { signal });
     bar.querySelector("[data-end]").addEventListener("click", () => end(), { signal });
+    bar.querySelector("[data-again]").addEventListener("click", () => this.#again(), { signal });
     this.#state("connecting");
-    this.#follow();
     if (this.spy.audio_url) await this.#hear();
     else this.#told(this.spy);
+    if (!this.isOver) this.#follow();
   }
 
   /** Who is heard: after a transfer somebody else. */
-  #name({ caller, agent }) {
-    const who = [caller.number, agent].filter(Boolean).join(" ⇄ ");
-    this.#bar.querySelector(".who").textContent = who;
+  #name(call) {
+    this.call = call;
+    bar.querySelector(".who").textContent = parties(call).join(" ⇄ ");
   }
 
   async #hear() {
     this.#audio = new Spy(this.spy.audio_url, { levels: true });
     this.#audio.addEventListener("state", ({ detail }) => this.#told(detail));
     this.#audio.addEventListener("connection", ({ detail }) => {
-      if (!detail.connected) this.#state("reconnecting");
+      if (detail.connected || this.isOver) return;
+      this.#state("reconnecting");
+      this.#quieten();
     });
+    this.#audio.addEventListener("gone", ({ detail }) => this.#gone(detail));
     this.#audio.addEventListener("microphone", ({ detail }) => {
       if (detail.node) this.#showSaid = meter(this.#shown("say"), detail.node);
-      else toast(`${this.#bar.dataset.microphone} ${detail.error}`, { bad: true });
+      else toast(`${bar.dataset.microphone} ${detail.error}`, { bad: true });
     });
     this.#audio.addEventListener("levels", ({ detail }) => {
       for (const [side, dbfs] of Object.entries(detail)) show(this.#shown(side), dbfs);
     });
     await this.#audio.start();
-    this.#draw();
+    if (!this.isOver) this.#draw();
   }
 
-  /** Events tell who is in the call, and on the phone how it goes. */
+  /** Events tell who is in the call, and how it goes: a page that is connected knows it sooner. */
   #follow() {
-    const stream = new EventSource("/api/v1/events");
-    this.#abort.signal.addEventListener("abort", () => stream.close());
-    const take = (type, act) =>
-      stream.addEventListener(type, (event) => act(JSON.parse(event.data).data));
-    for (const one of ["up", "changed"]) {
-      take(`call.${one}`, (call) => call.id === this.spy.call_id && this.#name(call));
-    }
-    if (this.spy.audio_url) return;
-    for (const one of ["ringing", "live", "switched", "moved", "ended"]) {
-      take(`spy.${one}`, (spy) => spy.id === this.spy.id && this.#told(spy));
-    }
+    this.#following = new Following([...CALL, ...SPY], {
+      take: ({ type, data }) => {
+        if (CALL.includes(type) && data.id === this.spy.call_id) this.#name(data);
+        if (SPY.includes(type) && data.id === this.spy.id) this.#learnt(data);
+      },
+      began: (anew) => {
+        this.#look();
+        if (anew) this.#recall(this.spy.call_id);
+      },
+    });
   }
 
-  async #move(callId) {
-    try {
-      this.#name(await ask("GET", `/calls/${encodeURIComponent(callId)}`));
-    } catch (error) {
-      toast(error.message, { bad: true });
-    }
+  /** What no event told: it came before the stream, or while that was away. */
+  async #look() {
+    const before = this.spy;
+    const spy = await ask("GET", `/spies/${this.spy.id}`).catch(() => null);
+    if (spy && this.spy === before) this.#learnt(spy); // else something newer is known
+  }
+
+  #learnt(spy) {
+    if (!this.#audio || spy.state === "ended") this.#told(spy);
+  }
+
+  async #gone({ replaced }) {
+    await this.#look();
+    if (!this.isOver) this.#lose(replaced ? "replaced" : "lost");
+  }
+
+  /** Who is in this call; where one may not see it, it is not known who the agent is. */
+  async #recall(callId) {
+    const before = this.call;
+    const known = { ...before, id: callId, agent: null };
+    const call = await ask("GET", `/calls/${encodeURIComponent(callId)}`).catch(() => known);
+    if (this.call === before) this.#name(call); // else something newer is known
   }
 
   #told({ state, mode, cause, call_id }) {
-    if (state === "ended") {
-      toast(`${this.#bar.dataset.ended} (${wordsFor("ended", cause) || cause})`);
+    if (this.isOver) return;
+    if (state === "ended" && cause === "page-lost") {
+      this.#lose("lost");
+    } else if (state === "ended") {
+      toast(`${bar.dataset.ended} (${wordsFor("ended", cause) || cause})`);
       if (current === this) current = null;
       this.#leave();
-      return;
+    } else {
+      const moved = call_id && call_id !== this.spy.call_id;
+      this.spy = { ...this.spy, state, mode, call_id: call_id ?? this.spy.call_id };
+      if (moved) this.#recall(call_id);
+      bar.querySelector(`[value=${mode}]`).checked = true;
+      this.#state(state);
     }
-    if (call_id && call_id !== this.spy.call_id) this.#move(call_id);
-    this.spy = { ...this.spy, state, mode, call_id: call_id ?? this.spy.call_id };
-    this.#bar.querySelector(`[value=${mode}]`).checked = true;
-    this.#state(state);
   }
 
   #state(state) {
-    this.#bar.dataset.state = state;
-    for (const word of this.#bar.querySelectorAll("[data-when]")) {
+    bar.dataset.state = state;
+    for (const word of bar.querySelectorAll("[data-when]")) {
       word.hidden = word.dataset.when !== state;
     }
+    bar.querySelector("fieldset").disabled = this.isOver;
+    bar.querySelector("[data-again]").hidden = !this.isOver;
   }
 
   async #chosen(target) {
     if (target.name !== "mode") return;
     const before = this.spy.mode;
     try {
-      this.spy = { ...this.spy, ...(await ask("PATCH", `/spies/${this.spy.id}`, { mode: target.value })) };
+      const spy = await ask("PATCH", `/spies/${this.spy.id}`, { mode: target.value });
+      this.spy = { ...this.spy, mode: spy.mode };
     } catch (error) {
-      this.#bar.querySelector(`[value=${before}]`).checked = true;
+      bar.querySelector(`[value=${before}]`).checked = true;
       toast(error.message, { bad: true });
     }
   }
 
+  #again() {
+    listen(this.call).catch(({ message }) => toast(message, { bad: true }));
+  }
+
   async end() {
+    const wasOver = this.isOver;
     this.#leave();
+    if (wasOver) return;
     try {
       await ask("DELETE", `/spies/${this.spy.id}`);
     } catch (error) {
@@ -148,17 +205,34 @@ class Listening {
     }
   }
 
+  /** Nothing is heard any more, and no more is to be done about it than to say so. */
+  #lose(why) {
+    this.#stop();
+    this.#quieten();
+    this.#state(why);
+  }
+
   #leave() {
+    this.#stop();
     this.#abort.abort();
+    if (current === null) bar.hidden = true;
+  }
+
+  #stop() {
+    this.isOver = true;
     cancelAnimationFrame(this.#frame);
+    this.#following?.close();
     this.#audio?.close();
-    this.#bar.hidden = true;
   }
 
   // Levels
 
   #shown(name) {
-    return this.#bar.querySelector(`meter[name=${name}]`);
+    return bar.querySelector(`meter[name=${name}]`);
+  }
+
+  #quieten() {
+    for (const one of bar.querySelectorAll("meter")) one.value = 0;
   }
 
   #draw() {
@@ -186,27 +260,30 @@ function show(meter, dbfs) {
 /** The microphone, seen and heard by nobody; pressed again, it is given back. */
 async function check(button) {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+  const giveBack = () => stream.getTracks().forEach((track) => track.stop());
+  const shown = document.querySelector("meter[name=check]");
+  if (!button.isConnected) return giveBack(); // one went on while the browser asked
   const context = new AudioContext();
-  const draws = meter(
-    document.querySelector("meter[name=check]"),
-    new MediaStreamAudioSourceNode(context, { mediaStream: stream }),
-  );
+  const draws = meter(shown, new MediaStreamAudioSourceNode(context, { mediaStream: stream }));
   button.setAttribute("aria-pressed", "true");
   const goesOn = () => button.isConnected && button.getAttribute("aria-pressed") === "true";
   const draw = () => {
     draws();
-    if (goesOn()) requestAnimationFrame(draw);
-    else {
-      for (const track of stream.getTracks()) track.stop();
-      context.close();
-    }
+    if (goesOn()) return requestAnimationFrame(draw);
+    giveBack();
+    context.close();
   };
   draw();
 }
 
 /** Where one listens: in this browser, or on this phone. */
 export function mount(element) {
-  if (!element.matches("[data-phone]")) return; // the bar waits for a click
+  if (element === bar) {
+    // However high it is, it covers neither the end of the page nor what is told.
+    const measure = () => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`);
+    new ResizeObserver(measure).observe(bar);
+    return; // it waits for a click
+  }
   element.value = localStorage.getItem(PHONE) ?? "";
   element.addEventListener("change", () => localStorage.setItem(PHONE, element.value.trim()));
   document.querySelector("[data-check]").addEventListener("click", async ({ currentTarget }) => {
@@ -214,7 +291,8 @@ export function mount(element) {
       currentTarget.setAttribute("aria-pressed", "false");
       return;
     }
-    const { microphone } = document.getElementById("bar").dataset;
-    await check(currentTarget).catch(({ name }) => toast(`${microphone} ${name}`, { bad: true }));
+    const { microphone, insecure } = bar.dataset;
+    if (!window.isSecureContext) toast(insecure, { bad: true });
+    else await check(currentTarget).catch(({ name }) => toast(`${microphone} ${name}`, { bad: true }));
   });
 }

@@ -48,16 +48,35 @@ export function whenGone(element, act) {
 }
 
 document.addEventListener("htmx:load", ({ detail }) => begin(detail.elt));
-// A page that was swapped in is a new page to who hears it: begin at its heading.
-document.addEventListener("htmx:afterSettle", ({ detail }) => {
-  if (detail.target.id !== "page") return;
+/** A page that was swapped in is a new page to who hears it: begin at its heading. */
+function arrive() {
   for (const link of document.querySelectorAll(".top nav a")) {
     const here = link.getAttribute("href") === location.pathname;
     link.toggleAttribute("aria-current", false);
     if (here) link.setAttribute("aria-current", "page");
   }
-  detail.target.focus({ preventScroll: true });
+  document.getElementById("page").focus({ preventScroll: true });
+}
+
+/** The page before cannot be had: loading it whole says why, but would end what one listens to. */
+function stay() {
+  const bar = document.getElementById("bar");
+  if (!bar || bar.hidden) location.reload();
+  else failed();
+}
+
+document.addEventListener("htmx:afterSettle", ({ detail }) => {
+  if (detail.target?.id === "page") arrive();
 });
+// Back and forward
+let goesBack = null;
+document.addEventListener("htmx:historyCacheMiss", ({ detail }) => {
+  goesBack?.abort(); // the last one counts, whichever is answered first
+  goesBack = detail.xhr;
+  goesBack.addEventListener("error", stay);
+});
+document.addEventListener("htmx:historyCacheMissLoadError", stay);
+document.addEventListener("htmx:historyRestore", arrive);
 // The browser itself would send a form whose module is still to come: what is in it into the address.
 document.addEventListener(
   "submit",

@@ -17,8 +17,11 @@ from storage.catalogue.engine import Catalogue
 from tests.service import REPOSITORY, Service
 
 CHROMIUM = "/usr/bin/chromium"
+# An address of ours from which a page is not secure, as localhost is.
+INSECURE_HOST = "earwitness.test"
 OPTIONS = (
     "--no-sandbox",
+    f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1",
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
@@ -54,7 +57,7 @@ const connect = AudioNode.prototype.connect;
 AudioNode.prototype.connect = function (to, ...more) {
   if (to instanceof AudioDestinationNode) {
     if (window.analyser?.context !== this.context) {
-      window.analyser = new AnalyserNode(this.context, { fftSize: 4096 });
+      window.analyser = new AnalyserNode(this.context, { fftSize: 16384 });
     }
     connect.call(this, window.analyser);
   }

@@ -1,0 +1,216 @@
+"""The bar in which one listens, whatever happens around it."""
+
+import pytest
+from playwright.sync_api import Page, Response, Route, expect
+
+from lab.far import AGENT_HZ, CUSTOMER_HZ
+from lab.waiting import until
+from lab.world import World
+from tests.pbx.watching import Watched, parts_left, watch, watch_outbound
+from tests.service import Service
+from tests.web.browsing import INSECURE_HOST, Person, fill_in
+
+pytestmark = pytest.mark.pbx
+
+C, A1 = CUSTOMER_HZ, AGENT_HZ["2001"]
+# Connections that the page makes can be cut, and those that it makes then be turned away.
+CUTTING = """
+const Socket = WebSocket;
+let away = false;
+window.WebSocket = class extends Socket {
+  constructor(url) {
+    super(away ? url.replace("token=", "token=not-") : url);
+    window.last = this;
+  }
+};
+window.cut = () => { away = true; last.close(3001); };
+window.mend = () => { away = false; };
+window.later = (seconds) => {
+  const now = performance.now.bind(performance);
+  performance.now = () => now() + 1000 * seconds;
+};
+"""
+
+
+@pytest.fixture
+def admin(service: Service, page: Page) -> Person:
+    """Somebody who may do all, signed in."""
+    page.add_init_script(CUTTING)
+    person = Person(service, page, "admin")
+    person.sign_in()
+    return person
+
+
+def caller_of(watched: Watched) -> str:
+    """The number of the customer who calls."""
+    call = watched.service.get(f"/calls/{watched.call_id}")
+    return str(call["caller"]["number"])
+
+
+def listen(person: Person, watched: Watched) -> Response:
+    """Click on it; what the service answered, once the bar says that one hears."""
+    row = person.row(caller_of(watched))
+    with person.page.expect_response("**/spies") as answered:
+        row.get_by_role("button", name="Listen").click()
+    assert_says(person.page, "Live")
+    return answered.value
+
+
+def assert_says(page: Page, text: str) -> None:
+    """The bar shows this, and does not only have it in store."""
+    expect(page.locator("#bar")).to_contain_text(text, use_inner_text=True)
+
+
+def stop(person: Person, world: World, *watched: Watched) -> None:
+    """Nobody listens any more, and nobody talks."""
+    person.page.get_by_role("button", name="Stop listening").click()
+    expect(person.page.locator("#bar")).to_be_hidden()
+    for one in watched:
+        one.hang_up()
+    until(lambda: not parts_left(world))
+
+
+def meters(page: Page) -> list[float]:
+    """What the meters of the bar show."""
+    shown = "all => all.map((one) => one.value)"
+    found: list[float] = page.locator("#bar meter").evaluate_all(shown)
+    return found
+
+
+def test_of_two_clicks_the_second_counts(admin: Person, service: Service, world: World) -> None:
+    """Where the first answer is the last to come, its spy ends at once: one cannot hear two."""
+    first, second = watch(service, world), watch(service, world)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    admin.page.route("**/spies", hold)
+    admin.row(caller_of(first)).get_by_role("button", name="Listen").click()
+    until(lambda: held)
+    listen(admin, second)
+    with admin.page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        held[0].continue_()
+    assert [spy["call_id"] for spy in service.get("/spies")["items"]] == [second.call_id]
+    assert_says(admin.page, f"{caller_of(second)} ⇄ 2001")
+    assert_says(admin.page, "Live")
+    stop(admin, world, first, second)
+    assert admin.faults == []
+
+
+def test_back_and_forward(admin: Person, service: Service, world: World) -> None:
+    """The bar stays and sounds, the page is the one before; one that cannot be had is said."""
+    watched = watch(service, world)
+    page = admin.page
+    listen(admin, watched)
+    page.get_by_role("link", name="Library").click()
+    page.wait_for_url("**/library")
+    here = page.locator("nav [aria-current]")
+    for path, name, go in (("/", "Live", page.go_back), ("/library", "Library", page.go_forward)):
+        go()
+        expect(here).to_have_text(name)
+        expect(page).to_have_url(f"{service.url}{path}")
+        expect(page.locator("main")).to_be_focused()
+        assert_says(page, "Live")
+        admin.assert_sounds((C, A1))
+    assert admin.faults == []
+    page.route(f"{service.url}/", lambda route: route.abort())
+    page.go_back()
+    expect(page.get_by_role("alert")).to_contain_text("The service did not answer")
+    admin.assert_sounds((C, A1))
+    stop(admin, world, watched)
+
+
+def test_another_page_listens(admin: Person, service: Service, world: World) -> None:
+    """The bar says so, and shows nothing any more; the other page goes on."""
+    watched = watch(service, world)
+    spy = listen(admin, watched).json()
+    until(lambda: max(meters(admin.page)) > 0.3)
+    admin.page.evaluate("url => { window.other = new WebSocket(url); }", spy["audio_url"])
+    bar = admin.page.locator("#bar")
+    assert_says(admin.page, "it goes on in another page")
+    assert meters(admin.page) == [0, 0, 0]
+    expect(bar.get_by_role("radio").first).to_be_disabled()
+    bar.get_by_role("button", name="Stop listening").click()
+    expect(bar).to_be_hidden()
+    assert service.get(f"/spies/{spy['id']}")["state"] == "live"
+    watched.hang_up()
+    until(lambda: not parts_left(world))
+
+
+def test_lost_for_too_long(admin: Person, service: Service, world: World) -> None:
+    """The bar says that it tries, then that it has ended; one click and it sounds again."""
+    watched = watch(service, world)
+    listen(admin, watched)
+    page, bar = admin.page, admin.page.locator("#bar")
+    page.evaluate("cut()")
+    assert_says(admin.page, "Connecting again…")
+    page.evaluate("later(31)")
+    assert_says(admin.page, "the connection was lost for too long")
+    assert meters(page) == [0, 0, 0]
+    page.evaluate("mend()")
+    bar.get_by_role("button", name="Listen again").click()
+    assert_says(admin.page, "Live")
+    expect(bar.get_by_role("button", name="Listen again")).to_be_hidden()
+    admin.assert_sounds((C, A1))
+    stop(admin, world, watched)
+
+
+def test_a_phone_that_ended_meanwhile(admin: Person, service: Service, world: World) -> None:
+    """Where no event came, the stream being refused, the bar finds out by itself."""
+    watched = watch(service, world)
+    page = admin.page
+    page.evaluate("localStorage.setItem('earwitness-phone', 'PJSIP/9001')")
+    page.route("**/api/v1/events", lambda route: route.fulfill(status=502))
+    row = admin.row(caller_of(watched))
+    with page.expect_response("**/spies") as answered, page.expect_response("**/events"):
+        row.get_by_role("button", name="Listen").click()
+    assert_says(page, "Your phone rings")
+    world.supervisor("9001")
+    service.delete(f"/spies/{answered.value.json()['id']}")
+    page.unroute("**/api/v1/events")
+    expect(page.get_by_text("Listening has ended (ended)")).to_be_visible()
+    expect(page.locator("#bar")).to_be_hidden()
+    watched.hang_up()
+    until(lambda: not parts_left(world))
+
+
+def test_without_https(service: Service, world: World, page: Page) -> None:
+    """A page to which the browser gives no sound says what is needed, and starts no spy."""
+    person = Person(service, page, "admin")
+    page.goto(f"http://{INSECURE_HOST}:{service.port}/sign-in")
+    fill_in(page, person.name)
+    watched = watch(service, world)
+    person.row(caller_of(watched)).get_by_role("button", name="Listen").click()
+    expect(page.get_by_role("alert")).to_contain_text("https")
+    expect(page.locator("#bar")).to_be_hidden()
+    assert service.get("/spies")["items"] == []
+    watched.hang_up()
+
+
+def test_a_call_to_outside(admin: Person, service: Service, world: World) -> None:
+    """The bar names the other party, and not the agent twice."""
+    watched = watch_outbound(service, world)
+    number = service.get(f"/calls/{watched.call_id}")["callee"]["number"]
+    admin.row(number).get_by_role("button", name="Listen").click()
+    expect(admin.page.locator("#bar .who")).to_have_text(f"{number} ⇄ 2001")
+    stop(admin, world, watched)
+
+
+def test_on_a_narrow_screen(admin: Person, service: Service, world: World) -> None:
+    """However high the bar is, the last line of the page and what is told are above it."""
+    watched = watch(service, world)
+    page = admin.page
+    page.set_viewport_size({"width": 360, "height": 740})
+    listen(admin, watched)
+    page.evaluate("import('/static/page.js').then(({ toast }) => toast('told', { bad: true }))")
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    top = page.locator("#bar").evaluate("it => it.getBoundingClientRect().top")
+    last = page.locator("main > section > details")
+    for one in (page.get_by_role("alert"), last):
+        assert one.evaluate("it => it.getBoundingClientRect().bottom") <= top
+    stop(admin, world, watched)
