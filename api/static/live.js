@@ -3,21 +3,25 @@
  *
  * The stream is opened before the list is asked for: what happens meanwhile is taken after it, and
  * as each event holds the whole row, to take one twice does no harm. However many events come, the
- * page is written twice a second, and clocks run where one sees them.
+ * page is written twice a second, and clocks run where one sees them. While somebody is about to
+ * choose a row none comes or goes, so that a click hits what was aimed at.
  */
+import { COMES_BACK_AFTER_MS, Following } from "./following.js";
 import { ask, askAll } from "./http.js";
 import { duration } from "./times.js";
 import { toast, whenGone } from "./page.js";
-import { listen, heard } from "./listening.js";
+import { listen, heard, parties } from "./listening.js";
 
-const ENDED_STAYS_MS = 2000;
-const COMES_BACK_AFTER_MS = 5000;
+const GONE_STAYS_MS = 2000;
 const WRITTEN_EVERY_MS = 500;
+const HELD_MS = 5000; // a pointer that rests so long aims at nothing
 const TOLD = {
-  call: ["ringing", "up", "changed", "ended"],
+  call: ["ringing", "up", "changed", "left", "ended"],
   recording: ["requested", "recording", "paused", "captured", "aborted", "discarded", "failed"],
   spy: ["requested", "ringing", "live", "switched", "moved", "ended"],
 };
+const TYPES = Object.entries(TOLD).flatMap(([kind, ones]) => ones.map((one) => `${kind}.${one}`));
+const GONE = new Set(["ended", "left"]);
 const RUNS = new Set(["requested", "recording", "paused"]);
 
 class Wall {
@@ -26,14 +30,17 @@ class Wall {
   #spies = new Map(); // those that have not ended
   #sought = {};
   #rows = new Map();
+  #left = new Set(); // calls that are others' now, and seen only for as long as one listens
   #dirty = new Set();
-  #backlog = [];
+  #backlog = []; // what came while no list is there, and the sign of the list that is awaited
   #writing = null;
+  #touchedAt = -Infinity;
   #visible = new Set();
   #observer = new IntersectionObserver((seen) => this.#sees(seen));
-  #stream = null;
+  #following = null;
+  #connected = false;
   #timer = null;
-  #retry = null;
+  #again = null;
   #root;
   #words;
   #body;
@@ -48,6 +55,9 @@ class Wall {
   begin() {
     this.#root.querySelector("form").addEventListener("input", () => this.#filter());
     this.#body.addEventListener("click", (event) => this.#clicked(event));
+    for (const type of ["pointermove", "pointerdown", "focusin", "keydown"]) {
+      this.#body.addEventListener(type, () => (this.#touchedAt = performance.now()));
+    }
     this.#timer = setInterval(() => this.#tick(), 1000);
     document.addEventListener("visibilitychange", this.#shown);
     this.#seek();
@@ -56,81 +66,81 @@ class Wall {
 
   /** A browser has six connections to one host: a tab that nobody sees takes none. */
   #shown = () => {
-    this.#stream?.close();
-    clearTimeout(this.#retry);
+    this.#unfollow();
     if (!document.hidden) this.#open();
   };
 
   #open() {
-    this.#backlog = [];
-    this.#stream = new EventSource("/api/v1/events");
-    this.#stream.addEventListener("open", () => this.#list(), { once: true });
-    for (const [kind, types] of Object.entries(TOLD)) {
-      for (const type of types) {
-        this.#stream.addEventListener(`${kind}.${type}`, (event) => this.#take(event));
-      }
-    }
-    this.#stream.addEventListener("events.lost", () => this.#list());
-    this.#stream.onopen = () => this.#say(true);
-    this.#stream.onerror = () => this.#broken();
+    this.#following = new Following(TYPES, {
+      take: (told) => (this.#backlog ? this.#backlog.push(told) : this.#apply(told)),
+      began: (anew) => {
+        this.#connected = true;
+        if (anew) this.#list();
+        else if (!this.#backlog) this.#say(true);
+      },
+      broke: () => {
+        this.#connected = false;
+        this.#say(false);
+      },
+    });
   }
 
-  /** The browser comes back by itself, but not after an answer that is no stream. */
-  #broken() {
-    this.#say(false);
-    if (this.#stream.readyState !== EventSource.CLOSED) return;
-    this.#retry = setTimeout(async () => {
-      await ask("GET", "/calls?limit=1").catch(() => null); // leads to the form where that is why
-      this.#open();
-    }, COMES_BACK_AFTER_MS);
+  #unfollow() {
+    this.#following?.close();
+    clearTimeout(this.#again);
+    this.#backlog = []; // a list that is still awaited counts no more
   }
 
   close() {
     document.removeEventListener("visibilitychange", this.#shown);
-    this.#stream?.close();
-    clearTimeout(this.#retry);
+    this.#unfollow();
     clearInterval(this.#timer);
     clearTimeout(this.#writing);
     this.#observer.disconnect();
   }
 
-  /** All that lives. What came before the list is older than it, what comes after is newer. */
+  /**
+   * All that lives. What came before the list is older than it, what comes after is newer.
+   *
+   * Until there is one, nothing of what comes is shown; it is asked for until it comes.
+   */
   async #list() {
-    this.#backlog = [];
-    try {
-      const states = [...RUNS].map((state) => askAll(`/recordings?state=${state}`));
-      const [calls, spies, ...recordings] = await Promise.all([
-        askAll("/calls"),
-        this.#root.dataset.spies ? askAll("/spies") : [],
-        ...states,
-      ]);
-      this.#calls = new Map(calls.map((call) => [call.id, call]));
-      this.#recordings = new Map(recordings.flat().map((one) => [one.id, one]));
-      this.#spies = new Map(spies.map((spy) => [spy.id, spy]));
-      for (const id of [...this.#rows.keys(), ...this.#calls.keys()]) this.#dirty.add(id);
-      const missed = this.#backlog;
-      this.#backlog = null;
-      missed.forEach((told) => this.#apply(told));
-      this.#draw();
-    } catch (error) {
-      toast(error.message, { bad: true });
-    } finally {
-      this.#backlog = null;
-      this.#root.querySelector("[data-loading]").hidden = true;
+    clearTimeout(this.#again);
+    const backlog = (this.#backlog = []);
+    const lists = await this.#read().catch(() => null);
+    if (this.#backlog !== backlog) return; // another was asked for meanwhile
+    if (lists === null) {
+      this.#say(false);
+      this.#again = setTimeout(() => this.#list(), COMES_BACK_AFTER_MS);
+      return;
     }
+    [this.#calls, this.#recordings, this.#spies] = lists.map(
+      (list) => new Map(list.map((one) => [one.id, one])),
+    );
+    this.#left.clear();
+    for (const id of [...this.#rows.keys(), ...this.#calls.keys()]) this.#dirty.add(id);
+    this.#backlog = null;
+    backlog.forEach((told) => this.#apply(told));
+    this.#draw();
+    this.#say(this.#connected);
+    this.#root.querySelector("[data-loading]").hidden = true;
   }
 
-  #take(event) {
-    const told = JSON.parse(event.data);
-    if (this.#backlog) this.#backlog.push(told);
-    else this.#apply(told);
+  async #read() {
+    const [calls, spies, ...recordings] = await Promise.all([
+      askAll("/calls"),
+      this.#root.dataset.spies ? askAll("/spies") : [],
+      ...[...RUNS].map((state) => askAll(`/recordings?state=${state}`)),
+    ]);
+    return [calls, recordings.flat(), spies];
   }
 
   #apply({ type, data }) {
     const kind = type.split(".", 1)[0];
-    if (kind === "call") {
+    if (type === "call.left") this.#leave(data.id);
+    else if (kind === "call") {
       this.#calls.set(data.id, data);
-      if (data.state === "ended") setTimeout(() => this.#forget(data.id), ENDED_STAYS_MS);
+      if (GONE.has(data.state)) setTimeout(() => this.#forget(data.id), GONE_STAYS_MS);
       this.#changed(data.id);
     } else {
       const known = kind === "recording" ? this.#recordings : this.#spies;
@@ -140,10 +150,21 @@ class Wall {
       else known.delete(data.id);
       this.#changed(data.call_id);
       if (before && before.call_id !== data.call_id) this.#changed(before.call_id);
+      if (type === "spy.ended" && this.#left.has(data.call_id)) this.#list();
     }
   }
 
+  /** Another agent has the call: whoever may see it all the same is told of it next. */
+  #leave(callId) {
+    const call = this.#calls.get(callId);
+    if (!call) return;
+    this.#left.add(callId);
+    this.#apply({ type: "call.changed", data: { ...call, state: "left" } });
+  }
+
   #forget(callId) {
+    const call = this.#calls.get(callId);
+    if (!call || !GONE.has(call.state)) return;
     this.#calls.delete(callId);
     for (const known of [this.#recordings, this.#spies]) {
       for (const [id, one] of known) if (one.call_id === callId) known.delete(id);
@@ -159,27 +180,40 @@ class Wall {
   #draw() {
     clearTimeout(this.#writing);
     this.#writing = null;
-    for (const id of this.#dirty) {
-      const call = this.#calls.get(id);
-      let row = this.#rows.get(id);
-      if (!call) {
-        if (row) this.#observer.unobserve(row);
-        this.#visible.delete(row);
-        row?.remove();
-        this.#rows.delete(id);
-        continue;
-      }
-      if (!row) {
-        row = this.#root.querySelector("template").content.firstElementChild.cloneNode(true);
-        row.dataset.call = id;
-        this.#rows.set(id, row);
-        this.#body.prepend(row);
-        this.#observer.observe(row);
-      }
-      this.#write(row, call);
+    const [dirty, added, held] = [this.#dirty, [], this.#isHeld()];
+    this.#dirty = new Set();
+    for (const id of dirty) {
+      const [call, row] = [this.#calls.get(id), this.#rows.get(id)];
+      if (call && row) this.#write(row, call);
+      else if (held) this.#changed(id);
+      else if (row) this.#remove(id, row);
+      else if (call) added.push(call);
     }
-    this.#dirty.clear();
+    added.sort((one, other) => new Date(one.started_at) - new Date(other.started_at));
+    for (const call of added) this.#add(call);
     this.#summarise();
+  }
+
+  /** Whether somebody is about to choose a row. */
+  #isHeld() {
+    const touched = performance.now() - this.#touchedAt < HELD_MS;
+    return touched && this.#body.matches(":hover, :focus-within");
+  }
+
+  #add(call) {
+    const row = this.#root.querySelector("template").content.firstElementChild.cloneNode(true);
+    row.dataset.call = call.id;
+    this.#rows.set(call.id, row);
+    this.#body.prepend(row);
+    this.#observer.observe(row);
+    this.#write(row, call);
+  }
+
+  #remove(id, row) {
+    this.#observer.unobserve(row);
+    this.#visible.delete(row);
+    row.remove();
+    this.#rows.delete(id);
   }
 
   #write(row, call) {
@@ -198,20 +232,22 @@ class Wall {
     set("queue", call.queue);
     set("direction", this.#words[call.direction]);
     set("state", this.#words[call.state]);
-    part("state").className = `pill ${call.state === "up" ? "good" : "accent"}`;
+    part("state").className = `pill ${{ up: "good", ringing: "accent" }[call.state] ?? ""}`;
     row.dataset.since = call.answered_at ?? call.started_at;
     set("duration", this.#age(row, call));
     set("recording", recording ? this.#words[recording.state] : "");
     part("recording").className = `pill ${recording?.state === "recording" ? "alert" : "warn"}`;
     part("recording").hidden = !recording;
     set("spies", spies.map((spy) => `${spy.supervisor} (${this.#words[spy.mode]})`).join(", "));
-    const lives = call.state !== "ended";
+    const lives = !GONE.has(call.state);
     for (const button of row.querySelectorAll("button[data-act]")) {
       button.hidden = !lives || !this.#offers(button.dataset.act, call, recording);
-      const about = `${call.caller.number ?? ""} ${call.agent ?? ""}`.trim();
+      const about = parties(call).join(" ");
       button.setAttribute("aria-label", `${button.textContent.trim()}: ${about}`);
     }
-    row.hidden = !this.#matches(call);
+    const hidden = !this.#matches(call);
+    if (hidden !== row.hidden && this.#isHeld()) this.#changed(call.id);
+    else row.hidden = hidden;
   }
 
   #recordingOf(callId) {
@@ -262,7 +298,10 @@ class Wall {
 
   #filter() {
     this.#seek();
-    for (const [id, row] of this.#rows) row.hidden = !this.#matches(this.#calls.get(id));
+    for (const [id, row] of this.#rows) {
+      const call = this.#calls.get(id);
+      row.hidden = !call || !this.#matches(call);
+    }
     this.#summarise();
   }
 
@@ -297,7 +336,7 @@ class Wall {
   #tick() {
     for (const row of this.#visible) {
       const call = this.#calls.get(row.dataset.call);
-      if (call?.ended_at) continue;
+      if (!call || GONE.has(call.state)) continue;
       row.querySelector("[data-part=duration]").textContent = this.#age(row, call);
     }
   }

@@ -209,6 +209,81 @@ def test_the_service_is_killed(admin: Person, service: Service, world: World) ->
     expect(admin.row(caller)).to_have_count(0)
 
 
+def test_a_list_that_cannot_be_had(admin: Person, service: Service, world: World) -> None:
+    """The wall says that it may be old and asks again, until it shows what there is."""
+    page = admin.page
+    page.route("**/api/v1/calls?limit=200", lambda route: route.fulfill(status=503))
+    page.reload()
+    expect(page.get_by_text("Connection lost")).to_be_visible()
+    caller = next(numbers)
+    call = world.inbound(caller=caller)
+    assert service.live_call(caller)
+    expect(page.get_by_text("Connection lost")).to_be_visible()
+    page.unroute("**/api/v1/calls?limit=200")
+    expect(admin.row(caller)).to_contain_text("talking")
+    expect(page.get_by_text("Connection lost")).to_be_hidden()
+    call.hang_up()
+    expect(admin.row(caller)).to_have_count(0)
+
+
+def test_no_row_moves_under_the_pointer(admin: Person, service: Service, world: World) -> None:
+    """The newest is on top; while one points at a row none comes or goes, and later they do."""
+    page = admin.page
+    callers = [next(numbers) for _ in range(3)]
+    calls = [world.inbound(caller=caller) for caller in callers[:2]]
+    page.reload()
+    rows = page.locator("tbody tr")
+    for place, caller in enumerate(reversed(callers[:2])):
+        expect(rows.nth(place)).to_contain_text(caller)
+    old, new = rows.nth(1).bounding_box(), admin.row(callers[2])
+    assert old is not None
+    page.mouse.move(old["x"] + 5, old["y"] + 5)
+    calls[1].hang_up()
+    expect(rows.first).to_contain_text("ended")
+    expect(rows.first.get_by_role("button")).to_have_count(0)
+    calls.append(world.inbound(caller=callers[2]))
+    shown_until = time.monotonic() + 3
+
+    def point() -> bool:
+        page.mouse.move(old["x"] + 5 + time.monotonic() % 1, old["y"] + 5)
+        return time.monotonic() > shown_until
+
+    until(point)
+    assert rows.nth(1).bounding_box() == old
+    page.mouse.move(0, 0)
+    expect(rows.first).to_contain_text(callers[2])
+    expect(rows).to_have_count(2)
+    for call in (calls[0], calls[2]):
+        call.hang_up()
+    expect(new).to_have_count(0)
+    assert admin.faults == []
+
+
+def test_a_call_leaves_the_team(
+    service: Service, world: World, page: Page, browser_page: Callable[[], Page]
+) -> None:
+    """It goes from the wall; who listens sees it, and who has it now, until that ends."""
+    for agent, team in (("2001", "billing"), ("2003", "sales")):
+        service.run("token", "create", "--name", agent, "--role", "agent", "--team", team)
+    listens = Person(service, page, "supervisor", "billing")
+    looks = Person(service, browser_page(), "supervisor", "billing")
+    watched = watch(service, world)
+    caller = service.get(f"/calls/{watched.call_id}")["caller"]["number"]
+    for one in (listens, looks):
+        one.sign_in()
+        expect(one.row(caller)).to_contain_text("talking")
+    listens.row(caller).get_by_role("button", name="Listen").click()
+    listens.assert_sounds((C, A1))
+    watched.call.blind_transfer("2003")
+    expect(page.locator("#bar .who")).to_have_text(f"{caller} ⇄ 2003")
+    expect(looks.row(caller)).to_have_count(0)
+    expect(listens.row(caller)).to_contain_text("2003")
+    page.get_by_role("button", name="Stop listening").click()
+    expect(listens.row(caller)).to_have_count(0)
+    watched.hang_up()
+    assert listens.faults == []
+
+
 def test_another_team_sees_nothing(
     service: Service, world: World, page: Page, browser_page: Callable[[], Page]
 ) -> None:
@@ -257,7 +332,7 @@ def test_everybody_can_use_it(service: Service, world: World, page: Page, scheme
     caller = next(numbers)
     call = world.inbound(caller=caller)
     person.row(caller).get_by_role("button", name="Listen").click()
-    expect(page.locator("#bar")).to_contain_text("Live")
+    expect(page.locator("#bar")).to_contain_text("Live", use_inner_text=True)
     person.assert_accessible()
     page.get_by_role("button", name="Stop listening").click()
     call.hang_up()
@@ -299,6 +374,30 @@ def test_the_microphone_is_checked(admin: Person) -> None:
     assert admin.faults == []
 
 
+def test_a_microphone_that_is_granted_too_late(admin: Person) -> None:
+    """Who went on while the browser asked leaves no microphone open."""
+    page = admin.page
+    page.evaluate(
+        """() => {
+          const ask = navigator.mediaDevices.getUserMedia;
+          const granted = new Promise((grant) => { window.grant = grant; });
+          navigator.mediaDevices.getUserMedia = async (...all) => {
+            await granted;
+            window.given = await ask(...all);
+            return window.given;
+          };
+        }"""
+    )
+    page.get_by_text("Where you listen").click()
+    page.get_by_role("button", name="Check the microphone").click()
+    page.get_by_role("link", name="Library").click()
+    page.wait_for_url("**/library")
+    page.evaluate("grant()")
+    given = "window.given?.getTracks().map((track) => track.readyState)"
+    until(lambda: page.evaluate(given) == ["ended"])
+    assert admin.faults == []
+
+
 def test_the_phone_instead(admin: Person, service: Service, world: World) -> None:
     """Who has named a phone is rung there, and the bar is the same."""
     watched = watch(service, world)
@@ -309,7 +408,7 @@ def test_the_phone_instead(admin: Person, service: Service, world: World) -> Non
     page.get_by_label("My phone").press("Tab")
     admin.row(caller).get_by_role("button", name="Listen").click()
     leg = world.supervisor("9001")
-    expect(page.locator("#bar")).to_contain_text("Live")
+    expect(page.locator("#bar")).to_contain_text("Live", use_inner_text=True)
     watched.part("listen")
     page.get_by_role("button", name="Stop listening").click()
     until(lambda: not parts_left(world))
