@@ -61,6 +61,7 @@ async function end() {
 }
 
 class Listening {
+  #hasSound;
   #audio = null;
   #following = null;
   #frame = null;
@@ -71,19 +72,19 @@ class Listening {
   constructor(spy, call) {
     this.spy = spy;
     this.call = call;
+    this.#hasSound = Boolean(spy.audio_url);
   }
 
   async begin() {
     this.#name(this.call);
     bar.querySelector("[value=listen]").checked = true;
     bar.hidden = false;
-    bar.querySelector(".meters").hidden = !this.spy.audio_url;
     const { signal } = this.#abort;
     bar.addEventListener("change", ({ target }) => this.#chosen(target), { signal });
     bar.querySelector("[data-end]").addEventListener("click", () => end(), { signal });
     bar.querySelector("[data-again]").addEventListener("click", () => this.#again(), { signal });
     this.#state("connecting");
-    if (this.spy.audio_url) await this.#hear();
+    if (this.#hasSound) await this.#hear();
     else this.#told(this.spy);
     if (!this.isOver) this.#follow();
   }
@@ -136,7 +137,7 @@ class Listening {
   }
 
   #learnt(spy) {
-    if (!this.#audio || spy.state === "ended") this.#told(spy);
+    if (!this.#hasSound || spy.state === "ended") this.#told(spy);
   }
 
   async #gone({ replaced }) {
@@ -174,8 +175,9 @@ class Listening {
     for (const word of bar.querySelectorAll("[data-when]")) {
       word.hidden = word.dataset.when !== state;
     }
-    bar.querySelector("fieldset").disabled = this.isOver;
-    bar.querySelector("[data-again]").hidden = !this.isOver;
+    for (const part of bar.querySelectorAll("[data-over]")) part.hidden = !this.isOver;
+    for (const part of bar.querySelectorAll("[data-goes-on]")) part.hidden = this.isOver;
+    bar.querySelector(".meters").hidden = this.isOver || !this.#hasSound;
   }
 
   async #chosen(target) {
