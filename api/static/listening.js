@@ -140,34 +140,43 @@ class Listening {
     if (!this.#hasSound || spy.state === "ended") this.#told(spy);
   }
 
+  /** It is said at once; then, where the service answers, whether there is another reason. */
   async #gone({ replaced }) {
-    await this.#look();
-    if (!this.isOver) this.#lose(replaced ? "replaced" : "lost");
+    if (this.isOver) return;
+    this.#lose(replaced ? "replaced" : "lost");
+    const spy = await ask("GET", `/spies/${this.spy.id}`).catch(() => null);
+    if (spy?.state === "ended" && current === this) this.#ended(spy);
   }
 
-  /** Who is in this call; where one may not see it, it is not known who the agent is. */
+  /** Who is in this call; of another that one may not see, it is not known who the agent is. */
   async #recall(callId) {
     const before = this.call;
-    const known = { ...before, id: callId, agent: null };
+    const known = callId === before.id ? before : { ...before, id: callId, agent: null };
     const call = await ask("GET", `/calls/${encodeURIComponent(callId)}`).catch(() => known);
     if (this.call === before) this.#name(call); // else something newer is known
   }
 
   #told({ state, mode, cause, call_id }) {
     if (this.isOver) return;
-    if (state === "ended" && cause === "page-lost") {
-      this.#lose("lost");
-    } else if (state === "ended") {
-      toast(`${bar.dataset.ended} (${wordsFor("ended", cause) || cause})`);
-      if (current === this) current = null;
-      this.#leave();
-    } else {
-      const moved = call_id && call_id !== this.spy.call_id;
-      this.spy = { ...this.spy, state, mode, call_id: call_id ?? this.spy.call_id };
-      if (moved) this.#recall(call_id);
-      bar.querySelector(`[value=${mode}]`).checked = true;
-      this.#state(state);
+    if (state === "ended") {
+      this.#ended({ cause });
+      return;
     }
+    const moved = call_id && call_id !== this.spy.call_id;
+    this.spy = { ...this.spy, state, mode, call_id: call_id ?? this.spy.call_id };
+    if (moved) this.#recall(call_id);
+    bar.querySelector(`[value=${mode}]`).checked = true;
+    this.#state(state);
+  }
+
+  #ended({ cause }) {
+    if (cause === "page-lost") {
+      this.#lose("lost");
+      return;
+    }
+    toast(`${bar.dataset.ended} (${wordsFor("ended", cause) || cause})`);
+    if (current === this) current = null;
+    this.#leave();
   }
 
   #state(state) {

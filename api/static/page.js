@@ -48,6 +48,7 @@ export function whenGone(element, act) {
 }
 
 document.addEventListener("htmx:load", ({ detail }) => begin(detail.elt));
+
 /** A page that was swapped in is a new page to who hears it: begin at its heading. */
 function arrive() {
   for (const link of document.querySelectorAll(".top nav a")) {
@@ -68,6 +69,7 @@ function stay() {
 document.addEventListener("htmx:afterSettle", ({ detail }) => {
   if (detail.target?.id === "page") arrive();
 });
+
 // Back and forward
 let goesBack = null;
 document.addEventListener("htmx:historyCacheMiss", ({ detail }) => {
@@ -77,6 +79,7 @@ document.addEventListener("htmx:historyCacheMiss", ({ detail }) => {
 });
 document.addEventListener("htmx:historyCacheMissLoadError", stay);
 document.addEventListener("htmx:historyRestore", arrive);
+
 // The browser itself would send a form whose module is still to come: what is in it into the address.
 document.addEventListener(
   "submit",
@@ -93,7 +96,7 @@ document.addEventListener(
 // A page that says why there is nothing else is a page too.
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   const isOurs = detail.serverResponse.includes('<main id="page"'); // and not of a proxy
-  if (detail.target.id !== "page" || !detail.isError || !isOurs) return;
+  if (detail.target?.id !== "page" || !detail.isError || !isOurs) return;
   detail.shouldSwap = true;
   detail.isError = false;
 });
