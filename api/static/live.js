@@ -17,7 +17,7 @@ const WRITTEN_EVERY_MS = 500;
 const HELD_MS = 5000; // a pointer that rests so long aims at nothing
 const TOLD = {
   call: ["ringing", "up", "changed", "left", "ended"],
-  recording: ["requested", "recording", "paused", "captured", "aborted", "discarded", "failed"],
+  recording: ["requested", "recording", "paused", "changed", "captured", "aborted", "discarded", "failed"],
   spy: ["requested", "ringing", "live", "switched", "moved", "ended"],
 };
 const TYPES = Object.entries(TOLD).flatMap(([kind, ones]) => ones.map((one) => `${kind}.${one}`));

@@ -203,12 +203,22 @@ def annotate(tx: Connection, record: RecordingRecord) -> None:
 
 
 def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> None:
-    """Bring what is known of the call's parties to its recordings that still run."""
-    tx.execute(
+    """Bring what is known of the call's parties to its recordings that still run.
+
+    Who sees them by their agent is told of those that come to another.
+    """
+    runs = (recording.c.call_id == call_id, recording.c.state.in_(states.LIVE))
+    before = select(recording.c.id, recording.c.agent).where(*runs).with_for_update().cte("before")
+    changed = (
         update(recording)
-        .where(recording.c.call_id == call_id, recording.c.state.in_(states.LIVE))
+        .where(recording.c.id == before.c.id)
         .values({name: people[name] for name in PEOPLE})
+        .returning(*recording.columns, before.c.agent.label("agent_before"))
     )
+    for row in tx.execute(changed).mappings().all():
+        fields = dict(row)
+        if fields.pop("agent_before") != fields["agent"]:
+            _tell(tx, _record(fields), "changed")
 
 
 def mean_bytes_per_second(tx: Connection) -> float | None:
@@ -314,7 +324,7 @@ def _pause_row(pause: Pause) -> dict[str, str | None]:
     return {"from_at": pause.from_at.isoformat(), "to_at": to_at, "by": pause.by}
 
 
-def _record(row: RowMapping) -> RecordingRecord:
+def _record(row: RowMapping | Mapping[str, Any]) -> RecordingRecord:
     return RecordingRecord(
         **{
             **row,

@@ -18,7 +18,16 @@ from uuid_utils.compat import uuid7
 
 from recorder import tasks
 from storage import jobs, states
-from storage.catalogue import calls, engine, idempotency, recordings, segments, signing, tokens
+from storage.catalogue import (
+    calls,
+    engine,
+    events,
+    idempotency,
+    recordings,
+    segments,
+    signing,
+    tokens,
+)
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import PEOPLE, RecordingFilter
 from storage.errors import CatalogueUnavailable, IdempotencyKeyReused
@@ -395,7 +404,8 @@ def people(record: CallRecord | RecordingRecord) -> dict[str, Any]:
 
 
 def test_people_are_brought_to_live_recordings_alone(catalogue: Catalogue) -> None:
-    """After a transfer a running recording has the new agent; one that ended keeps the old."""
+    """After a transfer a running recording has the new agent, and whoever sees the calls of that
+    one is told of it, once; one that ended keeps the old."""
     kept = {
         state: keep(catalogue, call_id="people-1.0", state=state, agent="2001")
         for state in states.NEXT
@@ -403,7 +413,15 @@ def test_people_are_brought_to_live_recordings_alone(catalogue: Catalogue) -> No
     other = keep(catalogue, call_id="people-2.0", state="recording", agent="2001")
     now = people(build_call(agent="2003", caller_name="Alice", direction="outbound"))
     with catalogue.begin() as tx:
-        recordings.update_people(tx, "people-1.0", now)
+        before = events.newest_event_id(tx)
+    for _ in range(2):
+        with catalogue.begin() as tx:
+            recordings.update_people(tx, "people-1.0", now)
+    with catalogue.begin() as tx:
+        told = events.list_events(tx, before, 100)
+    running = {str(kept[state].id) for state in states.LIVE}
+    assert {(one.type, one.agent) for one in told} == {("recording.changed", "2003")}
+    assert sorted(one.data["id"] for one in told) == sorted(running)
     for state, record in kept.items():
         assert people(find(catalogue, record)) == (now if state in states.LIVE else people(record))
     assert find(catalogue, other) == other
