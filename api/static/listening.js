@@ -29,7 +29,7 @@ export function parties({ direction, caller, callee, agent }) {
   return [other?.number, agent].filter(Boolean);
 }
 
-/** Listen to a call; whatever was heard before ends, and of two that are asked for the first. */
+/** Listen to a call; whatever was heard before ends, and of two that are asked for the last is heard. */
 export async function listen(call) {
   asked += 1;
   const turn = asked;
