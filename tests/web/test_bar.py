@@ -173,7 +173,7 @@ def test_a_phone_that_ended_meanwhile(admin: Person, service: Service, world: Wo
     world.supervisor("9001")
     service.delete(f"/spies/{answered.value.json()['id']}")
     page.unroute("**/api/v1/events")
-    expect(page.get_by_text("Listening has ended (ended)")).to_be_visible()
+    expect(page.get_by_text("Listening has ended (it was stopped)")).to_be_visible()
     expect(page.locator("#bar")).to_be_hidden()
     watched.hang_up()
     until(lambda: not parts_left(world))
