@@ -29,8 +29,9 @@ SELECT (jsonb_populate_record(recording, jsonb_build_object(
 ))).* FROM recording, generate_series(1, 60) WHERE id = (:id)::uuid
 """
 BULK = """
-INSERT INTO bulk (id, action, arguments, recordings, state, created_by, created_at)
-VALUES (gen_random_uuid(), 'tag', '{}', ARRAY[(:id)::uuid], 'running', :by, now())
+INSERT INTO bulk (id, action, arguments, recordings, state, created_by, created_at, owner_id)
+SELECT gen_random_uuid(), 'tag', '{}', ARRAY[(:id)::uuid], 'running', name, now(), id
+FROM "user" WHERE name = :by
 """
 
 
