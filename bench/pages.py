@@ -61,7 +61,11 @@ def main() -> None:
             catalogue = Catalogue(url)
             with catalogue.begin() as tx:
                 users.create_user(
-                    tx, name="bench", role="admin", team=None, password_hash=hash_password(PASSWORD)
+                    tx,
+                    name="viewer",
+                    role="admin",
+                    team=None,
+                    password_hash=hash_password(PASSWORD),
                 )
             with serving(build_ours, url) as port, sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
@@ -75,7 +79,7 @@ def main() -> None:
 def sign_in(page: Page, base: str) -> None:
     """As a person does."""
     page.goto(f"{base}/sign-in")
-    fill_in(page, "bench")
+    fill_in(page, "viewer")
     page.wait_for_url(f"{base}/")
 
 

@@ -86,7 +86,7 @@ def main() -> None:
             (record,) = recordings.list_recordings(tx, RecordingFilter(), limit=1).items
             token = tokens.create_token(tx, name="bench", role="admin")
             users.create_user(
-                tx, name="bench", role="admin", team=None, password_hash=hash_password(PASSWORD)
+                tx, name="viewer", role="admin", team=None, password_hash=hash_password(PASSWORD)
             )
         with serving(works) as base, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
@@ -158,7 +158,7 @@ def sign_in(browser: Browser, base: str) -> object:
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{base}/sign-in")
-    fill_in(page, "bench")
+    fill_in(page, "viewer")
     page.wait_for_url(f"{base}/")
     state = context.storage_state()
     context.close()
