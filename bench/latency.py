@@ -35,6 +35,9 @@ from tests.web.listening import Listening
 RATE, MICROPHONE_RATE = 8000, 48_000
 MARK_HZ, MARK_S = 1000, 0.1
 MEDIAN_BAR_S, LATE_BAR_S, SWITCH_BAR_S = 0.120, 0.200, 0.100
+MARK_EVERY_S, SWITCH_EVERY_S = 0.7, 2.0
+# How long a call may take until a page hears it.
+BEFORE_S = 10.0
 # The longest by which a mark on the wire and one in the page can be the same.
 TOGETHER_S = 0.5
 
@@ -83,11 +86,15 @@ def main() -> int:
         service = Service(folder, world.pbx)
         service.start()
         try:
-            marks, silence = write_marks(world.far_asterisk.directory, asked.marks)
+            marks, silence, marked_s = write_marks(world.far_asterisk.directory, asked)
+            ends_s = time.monotonic() + marked_s
             watched = watch(service, world, customer_says=marks, agent_says=silence)
             page = browser.new_page()
             listening = Listening(page, watched)
             ok = report_age(measure_age(page, asked.marks))
+            time.sleep(
+                max(0.0, ends_s + BEFORE_S - time.monotonic())
+            )  # a mark has some of any tone
             ok = report_switch(measure_switch(listening, asked.switches)) and ok
             world.hang_up_all()
         finally:
@@ -100,7 +107,7 @@ def measure_age(page: Page, marks: int) -> list[float]:
     """Seconds from the wire to the worklet's output, of each mark."""
     page.evaluate(ATTACH, PROBE)
     with Wire() as wire:
-        page.wait_for_timeout(marks * 700)
+        page.wait_for_timeout(marks * MARK_EVERY_S * 1000)
     to_wall_s = time.time() - time.monotonic()
     passed = [at + to_wall_s for at in wire.onsets(MARK_HZ)]
     sounded = [at / 1000 for at in page.evaluate("marks")]
@@ -160,10 +167,13 @@ def percentile(values: list[float], percent: int) -> float:
     return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
 
 
-def write_marks(folder: Path, marks: int) -> tuple[Path, Path]:
-    """Bursts of tone at uneven distances, and as much silence."""
-    spacing = np.random.default_rng(7).uniform(0.55, 0.75, marks * 2)
-    samples = np.zeros(int((spacing.sum() + 1) * RATE), np.float32)
+def write_marks(folder: Path, asked: argparse.Namespace) -> tuple[Path, Path, float]:
+    """Bursts of tone at uneven distances, and silence for the switches; as much silence; how many
+    seconds the bursts take."""
+    marked_s = asked.marks * MARK_EVERY_S + BEFORE_S
+    spacing = np.random.default_rng(7).uniform(0.55, 0.75, int(marked_s / 0.75))
+    silent_s = 2 * BEFORE_S + asked.switches * SWITCH_EVERY_S
+    samples = np.zeros(int((marked_s + silent_s) * RATE), np.float32)
     tone = 0.5 * np.sin(2 * np.pi * MARK_HZ * np.arange(int(MARK_S * RATE)) / RATE)
     for at in np.cumsum(spacing):
         start = int(at * RATE)
@@ -171,7 +181,7 @@ def write_marks(folder: Path, marks: int) -> tuple[Path, Path]:
     paths = folder / "marks.wav", folder / "silence.wav"
     soundfile.write(paths[0], samples, RATE, subtype="PCM_16")
     soundfile.write(paths[1], np.zeros_like(samples), RATE, subtype="PCM_16")
-    return paths
+    return *paths, marked_s
 
 
 def write_microphone(folder: Path) -> Path:
