@@ -119,7 +119,10 @@ class Player {
   }
 
   #told() {
-    this.#root.querySelector("[data-play]").setAttribute("aria-pressed", String(!this.#audio.paused));
+    const now = this.#audio.paused ? "paused" : "playing";
+    for (const face of this.#root.querySelectorAll("[data-play] [data-when]")) {
+      face.hidden = face.dataset.when !== now;
+    }
   }
 
   #moved() {
