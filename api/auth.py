@@ -137,14 +137,12 @@ def forget_secret(answered: Response, cookie: str = SESSION) -> None:
 
 def note_done(tx: Connection, action: str, subject: object, **told: object) -> None:
     """Write to the audit trail that who asks has done this."""
-    audit.add_audit(
-        tx,
-        actor=asker().name,
-        action=action,
-        subject=str(subject),
-        outcome="done",
-        detail=told,
-    )
+    _note(tx, action, subject, "done", told)
+
+
+def note_refused(tx: Connection, action: str, subject: object, **told: object) -> None:
+    """Write to the audit trail that who asks was refused this."""
+    _note(tx, action, subject, "refused", told)
 
 
 def require_grant(wanted: TokenRecord) -> None:
@@ -179,7 +177,8 @@ def see(get: Callable[..., Seen], id_: Any) -> Seen:
 def refuse(permission: str) -> NoReturn:
     """Raise Forbidden, log it and write it to the audit trail."""
     with parts().catalogue.begin() as tx:
-        _note_refused(tx, permission, request.path, Forbidden.error_id)
+        told = {"method": request.method, "error_id": Forbidden.error_id}
+        note_refused(tx, permission, request.path, **told)
     log.warning(
         "request.refused",
         token=asker().name,
@@ -193,17 +192,19 @@ def refuse(permission: str) -> NoReturn:
 def _note_unseen(get: Callable[..., object], id_: Any, error: EarwitnessError) -> None:
     with parts().catalogue.begin() as tx, suppress(type(error)):
         get(tx, id_)
-        _note_refused(tx, g.wanted, str(id_), error.error_id)
+        note_refused(tx, g.wanted, id_, method=request.method, error_id=error.error_id)
 
 
-def _note_refused(tx: Connection, action: str, subject: str, error_id: str) -> None:
+def _note(
+    tx: Connection, action: str, subject: object, outcome: audit.Outcome, told: dict[str, object]
+) -> None:
     audit.add_audit(
         tx,
         actor=asker().name,
         action=action,
-        subject=subject,
-        outcome="refused",
-        detail={"method": request.method, "error_id": error_id},
+        subject=str(subject),
+        outcome=outcome,
+        detail=told,
     )
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker, see
+from api.auth import asker, note_refused, see
 from api.errors import Forbidden
 from api.fields import ChangedSpy, NewSpy, Spy, SpyPage, SpyQuery, page_fields, spy_fields
 from api.links import audio_url, base_url
@@ -17,7 +17,7 @@ from api.operation import Operations, Told, answer, json
 from api.parts import parts
 from api.permissions import SPIES_READ, modes_of
 from storage import states
-from storage.catalogue import audit, calls, spies
+from storage.catalogue import calls, spies
 from storage.errors import (
     BadCursor,
     BadDestination,
@@ -157,17 +157,6 @@ def _audited(action: str, subject: str, **detail: Any) -> Iterator[None]:
         yield
     except EarwitnessError as error:
         if isinstance(error, REFUSALS):
-            _write_refusal(action, subject, {**detail, "error_id": error.error_id})
+            with parts().catalogue.begin() as tx:
+                note_refused(tx, action, subject, **detail, error_id=error.error_id)
         raise
-
-
-def _write_refusal(action: str, subject: str, detail: dict[str, Any]) -> None:
-    with parts().catalogue.begin() as tx:
-        audit.add_audit(
-            tx,
-            actor=asker().name,
-            action=action,
-            subject=subject,
-            outcome="refused",
-            detail=detail,
-        )
