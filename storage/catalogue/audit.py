@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, insert, literal_column, select
 from uuid_utils.compat import uuid7
 
-from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.catalogue.cursor import decode_cursor, page_of
 from storage.records import AuditRecord, Page
 from storage.schema import audit
 
@@ -98,6 +98,4 @@ def list_audit(
         (before,) = decode_cursor(cursor, UUID)
         query = query.where(audit.c.id < before)
     rows = tx.execute(query.order_by(audit.c.id.desc()).limit(limit + 1)).mappings()
-    found = tuple(AuditRecord(**row) for row in rows)
-    more = len(found) > limit
-    return Page(found[:limit], encode_cursor(str(found[limit - 1].id)) if more else None)
+    return page_of([AuditRecord(**row) for row in rows], limit, lambda one: (str(one.id),))

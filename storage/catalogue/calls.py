@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, literal_column, select, tuple_
 
 from storage.catalogue import events
-from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.catalogue.cursor import decode_cursor, page_of
 from storage.catalogue.events import NewEvent
 from storage.catalogue.rows import excluded, insert_rows
 from storage.errors import NoSuchCall
@@ -103,12 +103,7 @@ def list_calls(
         query = query.where(position < tuple_(started_at, call_id))
     query = query.order_by(call.c.started_at.desc(), call.c.id.desc()).limit(limit + 1)
     records = [parse_call(row) for row in tx.execute(query).mappings()]
-    more = len(records) > limit
-    last = records[limit - 1] if more else None
-    return Page(
-        tuple(records[:limit]),
-        encode_cursor(last.started_at.isoformat(), last.id) if last else None,
-    )
+    return page_of(records, limit, lambda one: (one.started_at.isoformat(), one.id))
 
 
 def find_live_call_of(tx: Connection, channel_name: str) -> CallRecord | None:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from storage.catalogue import calls, events
-from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.catalogue.cursor import decode_cursor, page_of
 from storage.catalogue.rows import excluded, insert_rows
 from storage.records import Assurance, CallRecord, DecisionRecord, Page, shallow
 from storage.schema import call, decision
@@ -125,9 +125,8 @@ def list_missing(
     query = query.order_by(call.c.started_at.desc(), call.c.id.desc()).limit(limit + 1)
     rows = [dict(row) for row in tx.execute(query).mappings()]
     found = [(Assurance(**row.pop("assurance")), calls.parse_call(row)) for row in rows]
-    items = tuple((record, missing) for missing, record in found[:limit])
-    last = items[-1][0] if len(rows) > limit else None
-    return Page(items, encode_cursor(last.started_at.isoformat(), last.id) if last else None)
+    items = [(record, missing) for missing, record in found]
+    return page_of(items, limit, lambda one: (one[0].started_at.isoformat(), one[0].id))
 
 
 def count_missing(tx: Connection) -> int:

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from storage import states
 from storage.catalogue import events
-from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.catalogue.cursor import decode_cursor, page_of
 from storage.errors import NoSuchRecording
 from storage.records import Bookmark, Gap, Hold, Page, Pause, RecordingRecord
 from storage.schema import SEARCHED_WORDS, Instant, recording
@@ -102,8 +102,7 @@ def list_recordings(
         query = query.where(recording.c.id < before)
     query = query.order_by(recording.c.id.desc()).limit(limit + 1)
     records = [_record(row) for row in tx.execute(query).mappings()]
-    more = len(records) > limit
-    return Page(tuple(records[:limit]), encode_cursor(str(records[limit - 1].id)) if more else None)
+    return page_of(records, limit, lambda one: (str(one.id),))
 
 
 def list_of_ids(tx: Connection, ids: Collection[UUID]) -> dict[UUID, RecordingRecord]:

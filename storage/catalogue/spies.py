@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from storage import states
 from storage.catalogue import events
-from storage.catalogue.cursor import decode_cursor, encode_cursor
+from storage.catalogue.cursor import decode_cursor, page_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchSpy
 from storage.records import Heard, Mode, Page, SpyRecord
@@ -85,8 +85,7 @@ def list_spies(
         query = query.where(spy.c.id < before)
     query = query.order_by(spy.c.id.desc()).limit(limit + 1)
     records = [_record(row) for row in tx.execute(query).mappings()]
-    more = len(records) > limit
-    return Page(tuple(records[:limit]), encode_cursor(str(records[limit - 1].id)) if more else None)
+    return page_of(records, limit, lambda one: (str(one.id),))
 
 
 def list_live_spies(tx: Connection, pbx: str) -> tuple[SpyRecord, ...]:
