@@ -295,9 +295,10 @@ export function mount(element) {
     new ResizeObserver(measure).observe(bar);
     return; // it waits for a click
   }
-  element.value = localStorage.getItem(PHONE) ?? "";
-  element.addEventListener("change", () => localStorage.setItem(PHONE, element.value.trim()));
-  document.querySelector("[data-check]").addEventListener("click", async ({ currentTarget }) => {
+  const phone = element.querySelector("#phone");
+  phone.value = localStorage.getItem(PHONE) ?? "";
+  phone.addEventListener("change", () => localStorage.setItem(PHONE, phone.value.trim()));
+  element.querySelector("[data-check]").addEventListener("click", async ({ currentTarget }) => {
     if (currentTarget.getAttribute("aria-pressed") === "true") {
       currentTarget.setAttribute("aria-pressed", "false");
       return;

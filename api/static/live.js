@@ -53,7 +53,9 @@ class Wall {
   }
 
   begin() {
-    this.#root.querySelector("form").addEventListener("input", () => this.#filter());
+    const form = this.#root.querySelector("form");
+    form.addEventListener("input", () => this.#filter());
+    form.addEventListener("submit", (event) => event.preventDefault()); // it is sought as one types
     this.#body.addEventListener("click", (event) => this.#clicked(event));
     for (const type of ["pointermove", "pointerdown", "focusin", "keydown"]) {
       this.#body.addEventListener(type, () => (this.#touchedAt = performance.now()));

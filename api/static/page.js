@@ -13,9 +13,17 @@ function begin(root) {
   }
 }
 
+/** What would do nothing without its module is disabled in the page, and waits for it by its name. */
 async function mount(element) {
-  const module = await import(`./${element.dataset.module}.js`);
-  module.mount(element);
+  const name = element.dataset.module;
+  try {
+    const module = await import(`./${name}.js`);
+    module.mount(element);
+  } catch (error) {
+    failed();
+    throw error;
+  }
+  for (const control of element.querySelectorAll(`[data-waits-for=${name}]`)) control.disabled = false;
   ready.add(element);
 }
 
@@ -80,15 +88,21 @@ document.addEventListener("htmx:historyCacheMiss", ({ detail }) => {
 document.addEventListener("htmx:historyCacheMissLoadError", stay);
 document.addEventListener("htmx:historyRestore", arrive);
 
+/** The parts with a module that a form is in, itself among them. */
+function* moduledAround(form) {
+  for (let one = form; one; one = one.parentElement.closest("[data-module]")) yield one;
+}
+
 // The browser itself would send a form whose module is still to come: what is in it into the address.
 document.addEventListener(
   "submit",
   async (event) => {
     const { target: form, submitter } = event;
-    if (form.dataset.module !== "act" || ready.has(form)) return;
+    const parts = [...moduledAround(form)];
+    if (form.dataset.module !== "act" || parts.every((one) => ready.has(one))) return;
     event.preventDefault();
-    if (!begun.has(form)) return;
-    await begun.get(form);
+    if (!parts.every((one) => begun.has(one))) return;
+    await Promise.all(parts.map((one) => begun.get(one)));
     form.requestSubmit(submitter);
   },
   { capture: true },

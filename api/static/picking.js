@@ -40,6 +40,7 @@ export function mount(bar) {
   // More rows come as one scrolls; those picked stay.
   document.addEventListener("htmx:afterSwap", draw);
   whenGone(bar, () => document.removeEventListener("htmx:afterSwap", draw));
+  draw(); // some may be picked by now
 }
 
 function told(form) {

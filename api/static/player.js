@@ -49,8 +49,6 @@ class Player {
     this.#length = Number(root.dataset.length);
     const part = (selector) => root.querySelector(selector);
     part("[data-play]").onclick = () => this.#toggle();
-    // What was done before would have done nothing.
-    for (const name of ["[data-play]", "#seek"]) part(name).disabled = false;
     part("[data-skip]").onclick = () => this.#skipSilence();
     part("#speed").onchange = ({ target }) => (audio.playbackRate = Number(target.value));
     part("#seek").oninput = ({ target }) => go(audio, Number(target.value));

@@ -47,7 +47,6 @@ class Editor {
     const remove = form.querySelector("[data-delete]");
     remove?.addEventListener("click", () => this.#delete(remove));
     this.#when.addEventListener("keydown", (event) => this.#pressed(event));
-    form.querySelector("[data-save]").disabled = false; // before, the browser would have sent it
   }
 
   /** The rule as the API takes it, whole: what the form does not show stays as it is. */

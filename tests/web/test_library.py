@@ -230,6 +230,34 @@ def test_a_form_is_sent_early(officer: Person, service: Service, recorded: tuple
     assert officer.faults == []
 
 
+def test_a_side_is_chosen_early(
+    officer: Person, service: Service, recorded: tuple[str, str]
+) -> None:
+    """What would do nothing without its module waits for it; where that fails one is told."""
+    page = officer.page
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/static/player.js", hold)
+    with page.expect_request("**/static/player.js"):
+        page.goto(f"{service.url}/recordings/{recorded[0]}")
+    hear = page.get_by_label("Hear", exact=True)
+    for control in (hear, page.get_by_role("button", name="Play"), page.get_by_label("Bookmark")):
+        expect(control).to_be_disabled()
+    for route in held:
+        route.continue_()
+    hear.select_option(label="Customer")
+    page.get_by_role("button", name="Play").click()
+    officer.assert_sounds((C,), (A1,))
+    page.unroute("**/static/player.js")
+    page.route("**/static/player.js", _abort)
+    page.reload()
+    expect(page.get_by_text("The service did not answer")).to_be_visible()
+    expect(hear).to_be_disabled()
+
+
 def test_from_right_to_left_it_plays(
     officer: Person, service: Service, recorded: tuple[str, str]
 ) -> None:

@@ -68,6 +68,9 @@ def test_listening(admin: Person, service: Service, world: World) -> None:
     admin.assert_sounds((C, A1), absent=(S,))
     expect(page.locator("#bar")).to_contain_text(caller)
     expect(admin.row(caller)).to_contain_text(f"{admin.name} (listens)")
+    page.get_by_label("Number, name or agent").fill(caller)
+    page.evaluate("window.stays = true")
+    page.keyboard.press("Enter")
     watched.part("listen")
     page.locator("#bar").get_by_text("Whisper").click()
     expect(admin.row(caller)).to_contain_text("(whispers)")
@@ -78,6 +81,7 @@ def test_listening(admin: Person, service: Service, world: World) -> None:
     watched.part("barge")
     page.get_by_role("button", name="Stop listening").click()
     expect(page.locator("#bar")).to_be_hidden()
+    assert page.evaluate("window.stays"), "to seek calls left the page"
     until(lambda: not parts_left(world))
     watched.hang_up()
     customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
