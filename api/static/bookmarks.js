@@ -16,7 +16,8 @@ export function mount(section) {
   if (!form) return;
   // Where one began to write is what is meant, also while it goes on playing.
   form.elements.text.addEventListener("focus", () => {
-    form.elements.at_s.value = Math.round(audio.currentTime * 10) / 10;
+    const at = Math.floor(audio.currentTime * 10) / 10;
+    form.elements.at_s.value = Math.min(at, player.dataset.length); // some audio is a little longer
   });
   const pressed = (event) => {
     if (letterOf(event) !== "b" || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -454,3 +454,23 @@ def test_everybody_can_find_and_play(
         for width in (360, 2560):
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_bookmark_at_the_end(
+    officer: Person, service: Service, recorded: tuple[str, str]
+) -> None:
+    """The last place of all can be kept, whatever the length is in tenths of a second."""
+    page, (recording_id, _) = officer.page, recorded
+    lasts = "UPDATE recording SET duration_s = duration_s + :by WHERE id = (:id)::uuid"
+    length = service.get(f"/recordings/{recording_id}")["duration_s"]
+    shorter = round(length - int(length) + 0.04, 3)  # to .96 s: the nearest tenth is beyond it
+    in_catalogue(service, lasts, by=f"-{shorter}", id=recording_id)
+    try:
+        page.goto(f"{service.url}/recordings/{recording_id}")
+        end = "audio => (audio.currentTime = audio.parentElement.dataset.length)"
+        page.locator("audio").evaluate(end)
+        page.get_by_label("Bookmark at this place").fill("the end")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("the end", exact=True)).to_be_visible()
+    finally:
+        in_catalogue(service, lasts, by=f"{shorter}", id=recording_id)
