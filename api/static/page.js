@@ -45,14 +45,17 @@ export function toast(text, { bad = false } = {}) {
   document.querySelector(".toasts").append(note);
 }
 
-/** Do this once the element is no part of the page any more; a swap may fail, or be of another part. */
-export function whenGone(element, act) {
+/**
+ * Do this once the element is no part of the page any more; a swap may fail, or be of another part.
+ * A `signal` that is aborted takes it back.
+ */
+export function whenGone(element, act, { signal } = {}) {
   const look = () => {
     if (element.isConnected) return;
     document.removeEventListener("htmx:afterSwap", look);
     act();
   };
-  document.addEventListener("htmx:afterSwap", look);
+  document.addEventListener("htmx:afterSwap", look, { signal });
 }
 
 document.addEventListener("htmx:load", ({ detail }) => begin(detail.elt));

@@ -10,9 +10,14 @@ export function sure(text, button) {
   dialog.querySelector("p").textContent = text;
   yes.textContent = button.ariaLabel ?? button.textContent.trim();
   dialog.returnValue = "";
-  whenGone(button, () => dialog.close());
+  const asked = new AbortController();
+  whenGone(button, () => dialog.close(), asked);
   return new Promise((answer) => {
-    dialog.addEventListener("close", () => answer(dialog.returnValue === yes.value), { once: true });
+    const closed = () => {
+      asked.abort();
+      answer(dialog.returnValue === yes.value);
+    };
+    dialog.addEventListener("close", closed, { once: true });
     dialog.showModal();
   });
 }

@@ -299,3 +299,21 @@ def test_everybody_can_rule(admin: Person, service: Service, scheme: str) -> Non
         for width in (360, 2560):
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_question_that_was_answered(admin: Person, service: Service) -> None:
+    """What becomes of the place where it was asked closes no later question."""
+    page = admin.page
+    service.post("/tokens", {"name": "asked", "role": "agent"})
+    page.goto(f"{service.url}/system")
+    page.get_by_role("button", name=f"Remove {admin.name}").click()
+    answer(page, "Cancel")
+    page.get_by_role("button", name="Revoke asked").click()
+    read_anew = "part => import('/static/act.js').then(({ showAnew }) => showAnew(part))"
+    page.evaluate(read_anew, "#users")
+    expect(page.get_by_role("alertdialog")).to_be_visible()
+    page.evaluate(read_anew, "#tokens")
+    expect(page.get_by_role("alertdialog")).to_be_hidden()
+    page.get_by_role("button", name="Revoke asked").click()
+    answer(page, "Revoke asked")
+    expect(page.locator("#tokens")).not_to_contain_text("asked")
