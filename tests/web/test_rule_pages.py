@@ -317,3 +317,14 @@ def test_a_question_that_was_answered(admin: Person, service: Service) -> None:
     page.get_by_role("button", name="Revoke asked").click()
     answer(page, "Revoke asked")
     expect(page.locator("#tokens")).not_to_contain_text("asked")
+
+
+def test_the_longest_name(admin: Person, service: Service) -> None:
+    """The editor takes no name that the API refuses."""
+    page = admin.page
+    page.goto(f"{service.url}/rules/new")
+    page.get_by_label("Name").focus()
+    page.keyboard.insert_text("n" * 201)
+    page.get_by_role("button", name="Save").click()
+    expect(in_history(page)).to_have_count(1)
+    assert [one["name"] for one in service.get("/rules")["items"]] == ["n" * 100]
