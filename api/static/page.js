@@ -45,6 +45,13 @@ export function toast(text, { bad = false } = {}) {
   document.querySelector(".toasts").append(note);
 }
 
+/** What is wrong, where a part of the page has a place for it; "" takes away what stood there. */
+export function tellFault(part, text) {
+  const place = part.querySelector("[data-fault]");
+  if (place) Object.assign(place, { textContent: text, hidden: !text });
+  else if (text) toast(text, { bad: true });
+}
+
 /**
  * Do this once the element is no part of the page any more; a swap may fail, or be of another part.
  * A `signal` that is aborted takes it back.

@@ -1,7 +1,7 @@
 /** Recordings are picked, or all that the search finds, and one thing is done to them. */
-import { showAnew } from "./act.js";
+import { listOf, showAnew } from "./act.js";
 import { ask } from "./http.js";
-import { whenGone } from "./page.js";
+import { tellFault, whenGone } from "./page.js";
 
 export function mount(bar) {
   const all = bar.querySelector("[data-all]");
@@ -18,8 +18,7 @@ export function mount(bar) {
   table.addEventListener("change", draw);
   bar.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const note = bar.querySelector("[data-fault]");
-    note.hidden = true;
+    tellFault(bar, "");
     sends = true;
     draw();
     const which = all.checked ? { search: JSON.parse(bar.dataset.search) } : { ids: picked() };
@@ -30,7 +29,7 @@ export function mount(bar) {
       event.target.reset();
       await showAnew("#bulks");
     } catch (error) {
-      Object.assign(note, { textContent: error.message, hidden: false });
+      tellFault(bar, error.message);
     } finally {
       sends = false;
       draw();
@@ -46,8 +45,6 @@ export function mount(bar) {
 function told(form) {
   const { action } = form.dataset;
   const text = form.elements.text?.value;
-  if (action === "tag") {
-    return { action, tags: text.split(",").map((one) => one.trim()).filter(Boolean) };
-  }
+  if (action === "tag") return { action, tags: listOf(text) };
   return action === "hold" ? { action, reason: text } : { action };
 }

@@ -4,7 +4,7 @@
  */
 import WaveSurfer from "/static/vendor/wavesurfer.js";
 import { send } from "./http.js";
-import { whenGone } from "./page.js";
+import { tellFault, whenGone } from "./page.js";
 import { duration } from "./times.js";
 
 const STEP_S = 5;
@@ -19,7 +19,7 @@ export async function mount(root) {
     const measured = await send("GET", root.dataset.waveform);
     if (root.isConnected) player.draw(measured);
   } catch (error) {
-    player.fault(error.message);
+    tellFault(root, error.message);
   }
 }
 
@@ -55,7 +55,7 @@ class Player {
     if (part("#solo")) part("#solo").onchange = ({ target }) => this.#solo(target.value);
     for (const event of ["play", "pause", "ended"]) audio.addEventListener(event, () => this.#told());
     audio.addEventListener("timeupdate", () => this.#moved());
-    audio.addEventListener("error", () => this.fault(root.dataset.failed));
+    audio.addEventListener("error", () => tellFault(root, root.dataset.failed));
     const pressed = (event) => this.#pressed(event);
     document.addEventListener("keydown", pressed);
     whenGone(root, () => {
@@ -63,12 +63,6 @@ class Player {
       this.#context?.close();
       document.removeEventListener("keydown", pressed);
     });
-  }
-
-  fault(text) {
-    const note = this.#root.querySelector("[data-fault]");
-    note.textContent = text;
-    note.hidden = false;
   }
 
   /** What was measured: peaks from 0 to 255, spans of talk and silence, a list for each side; and

@@ -2,9 +2,11 @@
  * The editor of a rule. What is typed is asked of the API as it stands, so the page knows no CEL:
  * a trial over no time at all says whether the rule can be asked, and where it cannot.
  */
+import { alone, listOf } from "./act.js";
 import { ask } from "./http.js";
 import { toast } from "./page.js";
 import { sure } from "./sure.js";
+import { filled } from "./words.js";
 
 const ASK_AFTER_MS = 400;
 const MOST_RULES = 100;
@@ -56,9 +58,7 @@ class Editor {
     for (const name of TEXTS) rule[name] = data.get(name);
     for (const name of OR_NULL) rule[name] = data.get(name) || null;
     for (const name of NUMBERS) rule[name] = Number(data.get(name));
-    for (const name of LISTS) {
-      rule[name] = data.get(name).split(",").map((one) => one.trim()).filter(Boolean);
-    }
+    for (const name of LISTS) rule[name] = listOf(data.get(name));
     rule.retention_days = data.get("retention_days") ? Number(data.get("retention_days")) : null;
     rule.enabled = data.has("enabled");
     return rule;
@@ -145,20 +145,9 @@ class Editor {
     });
   }
 
-  /** One thing at a time: a second press of the button asks nothing. */
-  async #act(act) {
+  #act(act) {
     this.#next();
-    const buttons = [...this.#form.querySelectorAll("button")];
-    const had = document.activeElement;
-    for (const button of buttons) button.disabled = true;
-    try {
-      await act();
-    } catch (error) {
-      this.#fault(error);
-    } finally {
-      for (const button of buttons) button.disabled = false;
-      if (document.activeElement === document.body) had.focus();
-    }
+    return alone(this.#form, act).catch((error) => this.#fault(error));
   }
 
   /** Another page; a load of its own would end the listening. */
@@ -177,9 +166,8 @@ class Editor {
       hours: (trial.audio_s_per_month / 3600).toFixed(1),
       megabytes: Math.round(trial.bytes_per_month / 1e6),
     };
-    return [byNumber(tried, trial.calls), ...more, byNumber(changed, trial.changed), month]
-      .join(" ")
-      .replace(/{(\w+)}/g, (_, name) => known[name]);
+    const told = [byNumber(tried, trial.calls), ...more, byNumber(changed, trial.changed), month];
+    return filled(told.join(" "), known);
   }
 
   // Completion

@@ -4,3 +4,8 @@ const words = JSON.parse(document.querySelector("#words").textContent);
 export function wordsFor(kind, name) {
   return words[kind][name] ?? "";
 }
+
+/** A sentence in which `{name}` is what `known` has under this name. */
+export function filled(sentence, known) {
+  return sentence.replace(/{(\w+)}/g, (_, name) => known[name]);
+}
