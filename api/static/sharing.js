@@ -1,9 +1,8 @@
-/** What was made and is told once, a link, a token or a secret, is shown to be copied; `data-list` lists all. */
-import { showAnew } from "./act.js";
+/** What was made and is told once, a link, a token or a secret, is shown to be copied. */
 import { toast } from "./page.js";
 
 export function mount(section) {
-  section.addEventListener("acted", async ({ detail }) => {
+  section.addEventListener("acted", ({ detail }) => {
     const told = detail?.secret ?? detail?.token ?? detail?.url;
     if (!told) return;
     const made = section.querySelector("[data-made]");
@@ -12,7 +11,6 @@ export function mount(section) {
     made.hidden = false;
     mark(field);
     made.querySelector("button").onclick = () => copy(field, made.dataset);
-    await showAnew(section.dataset.list);
   });
 }
 
