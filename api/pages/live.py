@@ -33,6 +33,7 @@ def _words() -> dict[str, str]:
         "internal": _("inside"),
         "ringing": _("rings"),
         "up": _("talking"),
+        "left": _("with others"),
         "ended": _("ended"),
         "requested": _("begins to record"),
         "recording": _("records"),
