@@ -22,7 +22,7 @@ from api.links import base_url
 from api.pages.journey import What, journey_of
 from api.pages.page import Pages, is_more, show, show_notice
 from api.parts import parts
-from api.permissions import AUDIT_READ, RECORDINGS_HEAR, RECORDINGS_READ, RECORDINGS_SHARE
+from api.permissions import AUDIT_READ, RECORDINGS_READ, RECORDINGS_SHARE
 from api.routes.bulk import NEEDS
 from api.routes.recordings import get_visible
 from storage.catalogue import audit, bulks, calls, decisions, links, recordings, searches
@@ -147,7 +147,6 @@ def show_recording(recording_id: UUID) -> Response:
         journey=journey_of(call) if call is not None else (),
         steps=_step_words(),
         decision=said,
-        hears=RECORDINGS_HEAR in may,
         states=_states(),
     )
 

@@ -6,7 +6,6 @@ from flask import Response
 from flask_babel import gettext as _
 from flask_babel import ngettext
 
-from api.auth import asker
 from api.fields import Format
 from api.pages.history import history_of
 from api.pages.page import Pages, show, show_notice
@@ -35,7 +34,6 @@ def show_rules() -> Response:
         groups=list(zip(_groups(), groups, strict=True)),
         actions=_actions(),
         default=_actions()[parts().settings.default_action],
-        writes=RULES_WRITE in asker().permissions,
     )
 
 
@@ -60,13 +58,11 @@ def show_rule(rule_id: str) -> Response:
 
 def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Response:
     others = [one for one in list_all() if one.enabled and (rule is None or one.id != rule.id)]
-    may_write = RULES_WRITE in asker().permissions
     return show(
         "rule.html",
         rule=rule,
         versions=history_of(versions),
         actions=_actions(),
-        writes=may_write and (rule is None or (rule.origin == "api" and not rule.deleted)),
         call_fields=FIELDS,
         terms=_terms(rule) if rule is not None else {},
         others=[_terms(one) for one in others],
