@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from api.health import check_parts
 from api.pages.page import Pages, is_more, show
 from api.parts import parts
-from api.permissions import ROLES, SYSTEM_READ
+from api.permissions import SYSTEM_READ
 from storage.catalogue import (
     decisions,
     failed_jobs,
@@ -54,7 +54,6 @@ def show_system() -> Response:
         passwords=parts().settings.passwords,
         tokens=known_tokens,
         webhooks=known_webhooks,
-        roles=(*ROLES, "service"),
         pbxs=known,
         kept=kept,
         checks=check_parts(parts().catalogue, parts().store_probe, parts().settings.pbxs),
