@@ -124,10 +124,7 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   detail.shouldSwap = true;
   detail.isError = false;
 });
-document.addEventListener("htmx:responseError", ({ detail }) => {
-  if (detail.xhr.status === 401) location.assign("/sign-in");
-  else failed();
-});
+document.addEventListener("htmx:responseError", failed);
 document.addEventListener("htmx:sendError", failed);
 
 /** Said once, however often it is tried in vain. */
