@@ -31,7 +31,6 @@ export function mount(section) {
 
 function mark(at, player) {
   const drawn = document.createElement("i");
-  drawn.className = "bookmark";
   drawn.style.left = `${(100 * at) / Number(player.dataset.length)}%`;
   return drawn;
 }

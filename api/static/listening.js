@@ -180,7 +180,6 @@ class Listening {
   }
 
   #state(state) {
-    bar.dataset.state = state;
     for (const word of bar.querySelectorAll("[data-when]")) {
       word.hidden = word.dataset.when !== state;
     }
