@@ -3,15 +3,13 @@
  * into frames. Frames are of 16 kHz; the context has the rate of the sound card, for not every
  * browser lets a microphone into one of another rate.
  *
- * In: ArrayBuffers of 16-bit little-endian PCM. Out: the same, 320 samples each; and
- * {buffered, target, lost} once a second.
+ * In: ArrayBuffers of 16-bit little-endian PCM. Out: the same, 320 samples each.
  */
 const RATE = 16000;
 const FRAME = 320;
 const FRAMES_AT_FIRST = 2; // 40 ms
 const FRAMES_AT_MOST = 12;
 const CALM_S = 10; // after so long without a gap the buffer may shrink
-const REPORT_S = 1;
 
 const CROSSINGS = 16; // how far the filter of a resampler reaches, each way: a millisecond
 
@@ -77,7 +75,6 @@ class JitterBuffer {
     this.at = 0; // the next sample of the first frame
     this.target = FRAMES_AT_FIRST;
     this.waiting = true;
-    this.lost = 0;
     this.fewest = Infinity;
     this.calmSince = 0;
     this.played = new Resampler(RATE, sampleRate);
@@ -87,7 +84,6 @@ class JitterBuffer {
     this.frames.push(frame);
     if (this.frames.length > this.target + FRAMES_AT_FIRST + 1) {
       // A burst after a stall: what is old would stay as delay.
-      this.lost += this.frames.length - this.target;
       this.frames.splice(0, this.frames.length - this.target);
       this.at = 0;
     }
@@ -133,7 +129,6 @@ class JitterBuffer {
     if (this.fewest > FRAMES_AT_FIRST && this.frames.length > 1) {
       this.frames.shift();
       this.at = 0;
-      this.lost += 1;
     }
     this.target = Math.max(this.target - 1, FRAMES_AT_FIRST);
     this.calmSince = now;
@@ -148,7 +143,6 @@ class SpyProcessor extends AudioWorkletProcessor {
     this.spoken = new Resampler(sampleRate, RATE);
     this.said = new Int16Array(FRAME);
     this.filled = 0;
-    this.reportAt = 0;
     this.port.onmessage = ({ data }) => this.buffer.put(new Int16Array(data));
   }
 
@@ -156,7 +150,6 @@ class SpyProcessor extends AudioWorkletProcessor {
     this.buffer.take(speaker[0], currentTime);
     for (const channel of speaker.slice(1)) channel.set(speaker[0]);
     if (microphone.length > 0) this.say(microphone[0]);
-    if (currentTime >= this.reportAt) this.report();
     return true;
   }
 
@@ -174,12 +167,6 @@ class SpyProcessor extends AudioWorkletProcessor {
     this.port.postMessage(this.said.buffer, [this.said.buffer]);
     this.said = new Int16Array(FRAME);
     this.filled = 0;
-  }
-
-  report() {
-    this.reportAt = currentTime + REPORT_S;
-    const { frames, target, lost } = this.buffer;
-    this.port.postMessage({ buffered: frames.length, target, lost });
   }
 }
 

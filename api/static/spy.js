@@ -133,11 +133,7 @@ export class Spy extends EventTarget {
   }
 
   #fromWorklet(data) {
-    if (!(data instanceof ArrayBuffer)) {
-      this.#tell("buffer", data);
-    } else if (this.#talks && this.#socket?.readyState === WebSocket.OPEN) {
-      this.#socket.send(data);
-    }
+    if (this.#talks && this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(data);
   }
 
   // The microphone
