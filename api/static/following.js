@@ -4,53 +4,45 @@ import { ask } from "./http.js";
 export const COMES_BACK_AFTER_MS = 5000;
 
 /**
- * Opens the stream, and opens it anew whatever ends it, until it is closed.
+ * Opens the stream, and opens it anew whatever ends it, until the `close` that comes back is called.
  *
  * `take` gets every event of the `types`. `began` is called each time that the stream is there: with
  * true where something may have been missed, and what is shown is to be read anew. `broke` is called
  * when it is away.
  */
-export class Following {
-  #types;
-  #calls;
-  #source = null;
-  #retry = null;
-  #closed = false;
+export function follow(types, { take, began, broke = () => {} }) {
+  let source = null;
+  let retry = null;
+  let closed = false;
 
-  constructor(types, { take, began, broke = () => {} }) {
-    this.#types = types;
-    this.#calls = { take, began, broke };
-    this.#open();
-  }
-
-  close() {
-    this.#closed = true;
-    this.#source.close();
-    clearTimeout(this.#retry);
-  }
-
-  #open() {
-    const { take, began } = this.#calls;
+  function open() {
     let anew = true;
-    this.#source = new EventSource("/api/v1/events");
-    this.#source.onopen = () => {
+    source = new EventSource("/api/v1/events");
+    source.onopen = () => {
       began(anew);
       anew = false;
     };
-    this.#source.onerror = () => this.#broken();
-    this.#source.addEventListener("events.lost", () => began(true));
-    for (const type of this.#types) {
-      this.#source.addEventListener(type, ({ data }) => take(JSON.parse(data)));
-    }
+    source.onerror = broken;
+    source.addEventListener("events.lost", () => began(true));
+    for (const type of types) source.addEventListener(type, ({ data }) => take(JSON.parse(data)));
   }
 
   /** The browser comes back by itself, but not after an answer that is no stream. */
-  #broken() {
-    this.#calls.broke();
-    if (this.#source.readyState !== EventSource.CLOSED) return;
-    this.#retry = setTimeout(async () => {
+  function broken() {
+    broke();
+    if (source.readyState !== EventSource.CLOSED) return;
+    retry = setTimeout(async () => {
       await ask("GET", "/calls?limit=1").catch(() => null); // leads to the form where that is why
-      if (!this.#closed) this.#open();
+      if (!closed) open();
     }, COMES_BACK_AFTER_MS);
   }
+
+  function close() {
+    closed = true;
+    source.close();
+    clearTimeout(retry);
+  }
+
+  open();
+  return { close };
 }

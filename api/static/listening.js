@@ -3,7 +3,7 @@
  *
  * It is no part of the pages, so it stays while they change.
  */
-import { Following } from "./following.js";
+import { follow } from "./following.js";
 import { ask } from "./http.js";
 import { toast } from "./page.js";
 import { Spy } from "./spy.js";
@@ -117,7 +117,7 @@ class Listening {
 
   /** Events tell who is in the call, and how it goes: a page that is connected knows it sooner. */
   #follow() {
-    this.#following = new Following([...CALL, ...SPY], {
+    this.#following = follow([...CALL, ...SPY], {
       take: ({ type, data }) => {
         if (CALL.includes(type) && data.id === this.spy.call_id) this.#name(data);
         if (SPY.includes(type) && data.id === this.spy.id) this.#learnt(data);

@@ -6,7 +6,7 @@
  * page is written twice a second, and clocks run where one sees them. While somebody is about to
  * choose a row none comes or goes, so that a click hits what was aimed at.
  */
-import { COMES_BACK_AFTER_MS, Following } from "./following.js";
+import { COMES_BACK_AFTER_MS, follow } from "./following.js";
 import { ask, askAll } from "./http.js";
 import { duration } from "./times.js";
 import { toast, whenGone } from "./page.js";
@@ -73,7 +73,7 @@ class Wall {
   };
 
   #open() {
-    this.#following = new Following(TYPES, {
+    this.#following = follow(TYPES, {
       take: (told) => (this.#backlog ? this.#backlog.push(told) : this.#apply(told)),
       began: (anew) => {
         this.#connected = true;
