@@ -43,13 +43,14 @@ class Wall {
   #again = null;
   #root;
   #words;
+  #teams;
   #body;
 
   constructor(root) {
     this.#root = root;
     this.#words = JSON.parse(root.querySelector("[data-words]").textContent);
     this.#body = root.querySelector("tbody");
-    this.teams = JSON.parse(root.querySelector("[data-teams]").textContent);
+    this.#teams = JSON.parse(root.querySelector("[data-teams]").textContent);
   }
 
   begin() {
@@ -230,7 +231,7 @@ class Wall {
     set("caller-number", call.caller.name ? call.caller.number : "");
     set("callee", call.callee.name || call.callee.number || call.did);
     set("agent", call.agent);
-    set("team", this.teams[call.agent] ?? "");
+    set("team", this.#teams[call.agent] ?? "");
     set("queue", call.queue);
     set("direction", this.#words[call.direction]);
     set("state", this.#words[call.state]);
@@ -288,7 +289,7 @@ class Wall {
     const texts = [call.caller.number, call.caller.name, call.callee.number, call.agent, call.queue];
     return (
       (!queue || call.queue === queue) &&
-      (!team || this.teams[call.agent] === team) &&
+      (!team || this.#teams[call.agent] === team) &&
       (!words || texts.some((text) => text?.toLowerCase().includes(words)))
     );
   }

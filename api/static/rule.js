@@ -31,6 +31,7 @@ class Editor {
   #words;
   #fields;
   #terms;
+  #others;
   #timer = null;
   #turn = 0; // what is said now; what was asked before it is not told any more
 
@@ -42,7 +43,7 @@ class Editor {
     this.#words = json("words");
     this.#fields = json("fields");
     this.#terms = json("terms");
-    this.others = json("others");
+    this.#others = json("others");
     form.addEventListener("submit", (event) => this.#save(event));
     form.addEventListener("input", ({ target }) => this.#typed(target));
     form.querySelector("[data-try]").addEventListener("click", () => this.#try());
@@ -136,7 +137,7 @@ class Editor {
     shown.textContent = "…";
     shown.className = "";
     this.#act(async () => {
-      const rules = [{ ...this.#rule(), name: "draft" }, ...this.others].slice(0, MOST_RULES);
+      const rules = [{ ...this.#rule(), name: "draft" }, ...this.#others].slice(0, MOST_RULES);
       const trial = await ask("POST", "/rules/test", { rules, default: this.#form.dataset.default });
       shown.textContent = this.#sentence(trial);
       shown.className = "note";
