@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, request
 from pydantic_core import to_json
 from uuid_utils.compat import uuid7
 from werkzeug.exceptions import HTTPException
@@ -148,12 +148,23 @@ def _members(error: EarwitnessError) -> Mapping[str, Any]:
 
 def _headers(error: EarwitnessError, status: int) -> Sequence[tuple[str, str]]:
     if status == 401:  # a line each: browsers read only the first challenge of a line
-        return [(CHALLENGE, 'Bearer realm="earwitness"'), (CHALLENGE, 'Basic realm="earwitness"')]
+        schemes = ("Bearer",) if _is_asked_by_page() else ("Bearer", "Basic")
+        return [(CHALLENGE, f'{scheme} realm="earwitness"') for scheme in schemes]
     if status == 503:
         return [("Retry-After", str(RETRY_AFTER_S))]
     if isinstance(error, RangeNotSatisfiable):
         return [("Content-Range", f"bytes */{error.size_bytes}")]
     return []
+
+
+def _is_asked_by_page() -> bool:
+    """Whether a page asks, and not a program, or an address bar.
+
+    Where Basic is offered to a page the browser asks for a password, in a window of its own that
+    stops the page; ours leads to its form itself. Every browser tells its person's languages.
+    """
+    told = request.headers
+    return "Accept-Language" in told and "text/html" not in told.get("Accept", "")
 
 
 def answer_problem(problem: Problem) -> Response:

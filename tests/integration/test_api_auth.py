@@ -67,6 +67,25 @@ def test_nothing_answers_without_a_token(client: ApiClient, method: str, path: s
 
 
 @pytest.mark.parametrize(
+    ("accepts", "offered"),
+    [
+        ("text/html,application/xhtml+xml,*/*;q=0.8", ["Bearer", "Basic"]),
+        ("application/json", ["Bearer"]),
+        ("text/event-stream", ["Bearer"]),
+        ("audio/webm,audio/ogg,*/*;q=0.5", ["Bearer"]),
+    ],
+)
+def test_a_browser_asks_its_person_for_an_address_alone(
+    client: ApiClient, accepts: str, offered: list[str]
+) -> None:
+    """What a page asks, with fetch, EventSource or <audio>, makes no window for a password."""
+    headers = {"Accept": accepts, "Accept-Language": "en"}
+    response = client.as_holder_of(None).get("/api/v1/events", headers=headers)
+    told = [one.partition(" ")[0] for one in response.headers.getlist("WWW-Authenticate")]
+    assert told == offered
+
+
+@pytest.mark.parametrize(
     "header", ["Bearer ew_wrong", "Bearer", "Basic", "Basic !!!", "Basic YTo=", "Digest x", "\xe9"]
 )
 def test_a_wrong_token_is_401(client: ApiClient, header: str) -> None:

@@ -74,7 +74,8 @@ def test_listening(admin: Person, service: Service, world: World) -> None:
     watched.part("listen")
     page.locator("#bar").get_by_text("Whisper").click()
     expect(admin.row(caller)).to_contain_text("(whispers)")
-    time.sleep(0.7)  # the microphone opens
+    says = page.locator("#bar meter[name=say]")
+    until(lambda: says.evaluate("it => it.value") > 0.3)
     watched.part("whisper")
     page.locator("#bar").get_by_text("Barge").click()
     expect(admin.row(caller)).to_contain_text("(barges in)")
@@ -131,7 +132,7 @@ def test_levels_go_along(admin: Person, service: Service, world: World) -> None:
     def move() -> bool:
         for meter in meters:  # what it showed last is no proof
             meter.evaluate("it => { it.value = 0; }")
-        until(lambda: all(meter.evaluate("it => it.value") > 0.3 for meter in meters))
+        until(lambda: all(meter.evaluate("it => it.value") > 0.3 for meter in meters), 30)
         return True
 
     assert move()
@@ -303,7 +304,8 @@ def test_a_call_leaves_the_team(
     for one in (listens, looks):
         one.sign_in()
         expect(one.row(caller)).to_contain_text("talking")
-    listens.row(caller).get_by_role("button", name="Listen").click()
+    with page.expect_response(f"**/calls/{watched.call_id}"):  # the bar follows events from here on
+        listens.row(caller).get_by_role("button", name="Listen").click()
     listens.assert_sounds((C, A1))
     watched.call.blind_transfer("2003")
     expect(page.locator("#bar .who")).to_have_text(f"{caller} ⇄ 2003")
@@ -373,7 +375,8 @@ def test_the_keyboard_alone(service: Service, world: World, page: Page) -> None:
     """Sign in, listen and stop, without a mouse."""
     person = Person(service, page, "admin")
     page.goto(f"{service.url}/")
-    page.keyboard.type(person.name)  # the first field has the focus
+    expect(page.locator("#name")).to_be_focused()
+    page.keyboard.type(person.name)
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
@@ -460,6 +463,8 @@ def test_signing_out_everywhere(
     page.get_by_text(here.name).click()
     page.get_by_role("button", name="Sign out everywhere").click()
     page.wait_for_url("**/sign-in")
+    asked = "fetch('/api/v1/calls').then(({ status }) => status)"
+    assert there.evaluate(asked) == 401, "and no window for a password stops the page"
     there.get_by_role("link", name="Library").click()
     there.wait_for_url("**/sign-in**")
 
