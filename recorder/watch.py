@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 from zlib import crc32
@@ -46,6 +47,7 @@ TICK = timedelta(seconds=1)
 ASSURED_AFTER = timedelta(seconds=2)
 BATCH = 1000
 LANES = 8
+MOST_RECORDINGS = 50_000  # whose calls are remembered
 LINKEDID = "CHANNEL(linkedid)"
 
 EVENTS = (
@@ -217,6 +219,7 @@ class _Session:
         self._demand = Demand(watch.catalogue, watch.capture)
         self._keys = Keys(watch.orders.keys)
         self._lanes = lanes
+        self._lane_of = lru_cache(MOST_RECORDINGS)(self._find_lane)
         self._asked = Newest(lanes, self._decisions.ask)
         self._model = CallModel(self._name, self._orders.trunks)
         self._saved: dict[str, CallRecord] = {}
@@ -297,16 +300,22 @@ class _Session:
     def _segment_started(self, name: str, at: datetime) -> None:
         one = names.parse_recording_name(name)
         if one is not None:
-            note = self._capture.segment_started
-            self._lanes.submit(str(one.recording_id), note, one.recording_id, one.segment_id, at)
+            note, lane = self._capture.segment_started, self._lane_of(one.recording_id)
+            self._lanes.submit(lane, note, one.recording_id, one.segment_id, at)
 
     def _segment_ended(self, name: str, at: datetime, cause: str) -> None:
         """A file of ours is closed: note it, and see what that means for its recording."""
         one = names.parse_recording_name(name)
         if one is not None:
-            key = str(one.recording_id)
-            self._lanes.submit(key, self._capture.segment_ended, one.segment_id, at, cause)
-            self._lanes.submit(key, self._capture.settle, one.recording_id)
+            lane = self._lane_of(one.recording_id)
+            self._lanes.submit(lane, self._capture.segment_ended, one.segment_id, at, cause)
+            self._lanes.submit(lane, self._capture.settle, one.recording_id)
+
+    def _find_lane(self, recording_id: UUID) -> str:
+        """That of its call, where the rules are asked first whether one who joined may be heard."""
+        with self._catalogue.begin() as tx:
+            found = recordings.find_recording(tx, recording_id)
+        return found.call_id if found is not None else str(recording_id)
 
     def _key_pressed(self, item: ari.DtmfReceived) -> None:
         channel_id = item.channel.id
@@ -541,10 +550,10 @@ class _Session:
                 one.recording_id for one in segments.list_unended_segments(tx, self._name)
             ]
         for recording_id in dict.fromkeys(unsettled):
-            self._lanes.submit(str(recording_id), self._capture.settle, recording_id)
+            self._lanes.submit(self._lane_of(recording_id), self._capture.settle, recording_id)
         for recording in live:
             if _is_forgotten(recording, self._orders.resume_after_s, datetime.now(UTC)):
-                self._lanes.submit(str(recording.id), self._resume, recording.id)
+                self._lanes.submit(recording.call_id, self._resume, recording.id)
 
     def _is_settled(self, tx: Any, recording: RecordingRecord) -> bool:
         call = calls.get_call(tx, recording.call_id)
