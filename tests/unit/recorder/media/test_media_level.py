@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recorder.media.level import SILENCE_DBFS, Level
+from recorder.media.level import LATE, SILENCE_DBFS, Level
 from recorder.media.pacing import FRAME_BYTES
 
 
@@ -17,7 +17,16 @@ def test_a_tone(amplitude: float, dbfs: float) -> None:
         for at in range(0, len(pcm), FRAME_BYTES):
             level.take(pcm[at : at + FRAME_BYTES])
         assert level.read() == pytest.approx(dbfs, abs=0.2)
-    assert level.read() == SILENCE_DBFS
+
+
+def test_frames_that_come_late() -> None:
+    """For a moment without frames the level stays what it was; then it is silence."""
+    level = Level()
+    for _ in range(2):
+        level.take(b"\x00\x40" * (FRAME_BYTES // 2))
+        readings = [level.read() for _ in range(LATE + 3)]
+        assert readings[: LATE + 1] == [pytest.approx(-6.0, abs=0.1)] * (LATE + 1)
+        assert readings[LATE + 1 :] == [SILENCE_DBFS] * 2
 
 
 def test_silence() -> None:
