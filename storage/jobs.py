@@ -169,7 +169,7 @@ def _tell_lost_connections_once() -> None:
     """The libraries log every sign of one, with tracebacks; `run_worker` raises it besides."""
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    for name in ("procrastinate.worker.worker", "procrastinate.utils"):
+    for name in ("procrastinate.worker", "procrastinate.worker.worker", "procrastinate.utils"):
         logging.getLogger(name).addFilter(_is_no_lost_connection)
 
 

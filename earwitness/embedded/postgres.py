@@ -230,16 +230,21 @@ def _make_directory(path: Path) -> None:
         os.chown(path, account.pw_uid, account.pw_gid)
 
 
-def _admit_postgres_user(directory: Path, binaries: Path) -> None:
-    """Make PostgreSQL's user, and let it pass (not list) the directories above its own."""
+def _has_postgres_user() -> bool:
     try:
         pwd.getpwnam(POSTGRES_USER)
     except KeyError:
-        subprocess.run(
-            ["useradd", "--system", "--no-create-home", "--shell=/usr/sbin/nologin", POSTGRES_USER],
-            check=True,
-            capture_output=True,
-        )
+        return False
+    return True
+
+
+def _admit_postgres_user(directory: Path, binaries: Path) -> None:
+    """Make PostgreSQL's user, and let it pass (not list) the directories above its own."""
+    if not _has_postgres_user():
+        command = ["useradd", "--system", "--no-create-home", "--shell=/usr/sbin/nologin"]
+        made = subprocess.run([*command, POSTGRES_USER], check=False, capture_output=True)
+        if not _has_postgres_user():  # else another start made it meanwhile
+            made.check_returncode()
     for path in (directory, *directory.parents, *binaries.parents):
         mode = stat.S_IMODE(path.stat().st_mode)
         if not mode & stat.S_IXOTH:
