@@ -12,6 +12,7 @@ run: $(INSTALLED)
 
 # Two at a time, but for the tests that listen to real calls: those want a quiet machine.
 test: $(INSTALLED) check
+	@$(BIN)/python -m lab.root
 	@$(BIN)/pytest -n 2 --dist loadfile --ignore tests/pbx --ignore tests/web
 	@$(BIN)/pytest tests/pbx tests/web
 

@@ -56,6 +56,13 @@ def ensure_program(program: str, package: str) -> None:
     _run(["apt-get", "install", "-qq", "--no-install-recommends", package], environment)
 
 
+def ensure_all() -> None:
+    """Whatever tests need of Debian, so that no test spends its time on it. Raises LabError."""
+    for suite in ("sid", "bullseye"):
+        ensure_root(root_directory(suite), suite)
+    ensure_program("chromium", "chromium")
+
+
 def _is_ready(directory: Path) -> bool:
     return (directory / "usr/sbin/asterisk").exists()
 
@@ -111,3 +118,10 @@ def _run(command: list[str], environment: dict[str, str] | None = None) -> str:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise LabError(f"{' '.join(command[:3])} failed: {last}")
     return done.stdout
+
+
+if __name__ == "__main__":
+    try:
+        ensure_all()
+    except LabError as problem:
+        sys.exit(str(problem))
