@@ -68,7 +68,7 @@ def test_worst_other_tone_is_found() -> None:
     assert (hz, round(level)) == (1210, -50)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     hz=st.sampled_from(ALL_HZ),
     before_s=st.floats(0, 1),

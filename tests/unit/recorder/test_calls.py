@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder import ari
@@ -338,7 +338,6 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(steps)
 def test_no_order_of_events_breaks_the_model(order: list[tuple[str, ari.Channel, str]]) -> None:
     """Whatever comes, in whatever order, every call has a record, and ends with its channels."""

@@ -56,9 +56,9 @@ class Server:
 
 
 @contextmanager
-def served(*answers: bytes) -> Iterator[tuple[Server, Ari]]:
+def served(*answers: bytes, timeout_s: float = 10.0) -> Iterator[tuple[Server, Ari]]:
     server = Server(*answers)
-    with Ari(server.url, "user", "s3cret", "app", timeout_s=0.3) as ari:
+    with Ari(server.url, "user", "s3cret", "app", timeout_s=timeout_s) as ari:
         yield server, ari
     server.close()
 
@@ -111,7 +111,7 @@ def test_a_connection_idle_for_long_is_not_used_again(monkeypatch: pytest.Monkey
 def test_silence_ends_in_time() -> None:
     """A server that takes the request and says nothing costs the time-out, no more."""
     with (
-        served(b"HTTP/1.1 ", OK) as (_, ari),
+        served(b"HTTP/1.1 ", OK, timeout_s=0.3) as (_, ari),
         pytest.raises(AriUnavailable, match=r"within 0\.3 s"),
     ):
         ari.list_channels()

@@ -82,7 +82,7 @@ def test_what_is_no_drift_is_left(tmp_path: Path, span_s: float | None) -> None:
     assert made.duration_s == 10.0
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(frames=st.integers(0, 40_000), off=st.integers(-2_000, 2_000), seed=st.integers(0, 9))
 def test_jumps_never_cross(frames: int, off: int, seed: int) -> None:
     """Jumps follow one another, stay within the file, and add up to what is wrong, or to none."""

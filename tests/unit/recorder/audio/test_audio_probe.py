@@ -90,7 +90,7 @@ def test_empty_file(tmp_path: Path) -> None:
         probe_wav(tmp_path / "a.wav")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(body=st.binary(max_size=80), prefix=st.integers(0, HEADER_BYTES))
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, body: bytes, prefix: int) -> None:
     """Whatever stands in a file, it is measured or refused."""

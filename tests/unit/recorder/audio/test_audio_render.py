@@ -302,7 +302,7 @@ placements = st.lists(
 runs = st.lists(st.tuples(st.integers(0, 90_000), st.integers(0, 9_000)), max_size=3)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(placed=placements, blank=runs, cut=runs)
 def test_any_placement(
     tmp_path_factory: pytest.TempPathFactory,

@@ -99,7 +99,7 @@ def test_hysteresis() -> None:
     assert find_talk(np.array([*line, *murmur], np.int8)) == []
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(length=st.integers(0, 400_000), block=st.integers(1_000, 90_000))
 def test_peaks_are_few_and_whole(length: int, block: int) -> None:
     """However long a sound and its blocks, its peaks are at most 2,000 and cover it."""

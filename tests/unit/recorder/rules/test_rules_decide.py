@@ -177,7 +177,7 @@ def test_the_share_is_always_the_same() -> None:
 texts = st.text(max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(when=st.text(max_size=60) | st.from_regex(r"(caller|hour|[0-9 ]+|==|&&|\"x\"|[()!.])*"))
 def test_no_condition_breaks_anything(when: str) -> None:
     """A condition is refused as a rule that is invalid, or it can be asked."""
@@ -191,7 +191,7 @@ def test_no_condition_breaks_anything(when: str) -> None:
     assert answer in ({"error"} if refused else {"matched", "not-matched", "error"})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(caller=texts, queue=texts, variable=texts, duration_s=st.integers(0, 10**30), call_id=texts)
 def test_no_call_breaks_anything(
     caller: str, queue: str, variable: str, duration_s: int, call_id: str
