@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from typing import Any, Self
@@ -107,7 +108,8 @@ class Service:
     def kill_role(self, role: str) -> None:
         """SIGKILL to one role; `serve` starts it again."""
         for pid in self.pids_of(role):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it went with another of them
+                os.kill(pid, signal.SIGKILL)
 
     def pids_of(self, role: str) -> list[int]:
         """The processes of a role, found by their command line."""
@@ -198,6 +200,17 @@ class Service:
             return found[0]
 
         return until(find)
+
+    def record(self, call_id: str, **terms: Any) -> dict[str, Any]:
+        """Start a recording of a call, as soon as it is known here that somebody has answered."""
+
+        def start() -> dict[str, Any]:
+            answer = self.post(f"/calls/{call_id}/recordings", terms)
+            assert answer.status_code == 201, answer.text
+            started: dict[str, Any] = answer.json()
+            return started
+
+        return until(start)
 
     def fetch_audio(self, recording: Mapping[str, Any]) -> Path:
         """The stored object, by its URL."""

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from lab.asterisk import Asterisk
 from lab.root import ensure_root, root_directory
+from lab.waiting import until
 from recorder.ari import Ari, Connected, Disconnected, Event, EventStream
 
 Item = Event | Connected | Disconnected
@@ -57,6 +58,7 @@ def hang_up_all(asterisk: Asterisk) -> None:
     with client(asterisk) as ari:
         for channel in ari.list_channels():
             ari.hang_up(channel.id)
+        until(lambda: ari.list_channels() == [])
 
 
 def take(

@@ -33,7 +33,19 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         TemporaryDirectory(prefix="earwitness-postgres-") as directory,
         EmbeddedPostgres(Path(directory) / "data") as server,
     ):
+        _without_vacuum(server.url)
         yield server
+
+
+def _without_vacuum(url: str) -> None:
+    """An ANALYZE of the server's own holds back, for as long as it runs, the events of all."""
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(text("ALTER SYSTEM SET autovacuum = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    engine.dispose()
 
 
 @pytest.fixture(scope="module")

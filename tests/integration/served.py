@@ -1,7 +1,6 @@
 """The API under gunicorn in a process of its own, as a context."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import requests
 
+from lab.ports import free_port
 from lab.waiting import until
 
 HERE = Path(__file__).parent
@@ -34,17 +34,14 @@ class Service:
         assert self.process.poll() is None, self.process.communicate()[1]
         try:
             return requests.get(f"{self.url}/health/live", timeout=5).ok
-        except requests.ConnectionError:
+        except requests.RequestException:  # it listens before it can answer
             return False
 
 
 @contextmanager
 def serving(told: str, directory: Path) -> Iterator[Service]:
     """A service that answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    service = Service(port, told, directory / "ended")
+    service = Service(free_port(), told, directory / "ended")
     try:
         until(service.is_alive, 60)
         yield service

@@ -32,7 +32,7 @@ def asterisk() -> Iterator[Asterisk]:
 
 @pytest.fixture
 def ari(asterisk: Asterisk) -> Iterator[Ari]:
-    with client(asterisk, timeout_s=1.0) as ari:
+    with client(asterisk) as ari:
         yield ari
     hang_up_all(asterisk)
 
@@ -123,7 +123,7 @@ def test_a_reason_is_told_once(ari: Ari) -> None:
 def test_a_frozen_asterisk_is_found_out(asterisk: Asterisk, ari: Ari) -> None:
     """A PBX whose connections stay open but that says nothing is lost by its missing pong."""
     assert asterisk.pid is not None
-    with EventStream(ari, ping_interval_s=0.2, pong_timeout_s=0.4) as events:
+    with EventStream(ari, ping_interval_s=0.2, pong_timeout_s=1.0) as events:
         take(events, Connected)
         os.kill(asterisk.pid, signal.SIGSTOP)
         try:
@@ -134,8 +134,8 @@ def test_a_frozen_asterisk_is_found_out(asterisk: Asterisk, ari: Ari) -> None:
             os.kill(asterisk.pid, signal.SIGCONT)
         take(events, Connected, timeout_s=10)
         assert is_told(events, ari)
-    assert "no sign of life within 0.4 s" in lost.reason
-    assert took_s < 1.5
+    assert "no sign of life within 1 s" in lost.reason
+    assert took_s < 5
 
 
 def test_a_quiet_asterisk_is_alive(ari: Ari) -> None:

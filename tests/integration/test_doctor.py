@@ -3,28 +3,21 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from earwitness import doctor_media
-from earwitness.config import Config, Pbx
-from earwitness.doctor import Finding, examine_media, examine_pbx
+from earwitness.config import Config
+from earwitness.doctor import Finding, examine_pbx
 from earwitness.wiring import Parts
 from lab.asterisk import Asterisk
 from lab.root import ensure_root, root_directory
+from lab.waiting import until
 from recorder.ari import Ari
-from tests.service import REPOSITORY, Service
+from tests.doctoring import doctor, failed, is_empty, settings
 
-PROVEN = {
-    "pbx lab listen": "is silent: the supervisor hears both, nobody hears the supervisor",
-    "pbx lab whisper": "reaches the agent alone",
-    "pbx lab barge": "reaches both",
-}
-BOTH = (doctor_media.AGENT, doctor_media.CUSTOMER)
 READ_ONLY_USER = """
 [reader]
 type=user
@@ -43,18 +36,6 @@ def asterisk() -> Iterator[Asterisk]:
         yield one
 
 
-def settings(asterisk: Asterisk, username: str = "", password: str = "") -> Pbx:
-    """The PBX as the configuration names it."""
-    return Pbx.model_validate(
-        {
-            "name": "lab",
-            "url": asterisk.ari_url,
-            "username": username or asterisk.username,
-            "password": password or asterisk.password,
-        }
-    )
-
-
 def examine(asterisk: Asterisk, username: str = "", password: str = "") -> dict[str, Finding]:
     """What `doctor` finds at this PBX, by the name of the check."""
     pbx = settings(asterisk, username, password)
@@ -62,42 +43,7 @@ def examine(asterisk: Asterisk, username: str = "", password: str = "") -> dict[
     return {finding.name.removeprefix("pbx lab "): finding for finding in findings}
 
 
-def failed(findings: dict[str, Finding]) -> dict[str, str]:
-    """What failed, and what it says."""
-    return {name: finding.text for name, finding in findings.items() if not finding.ok}
-
-
-def doctor(config: Path, *options: str) -> tuple[int, list[str]]:
-    """Run `doctor`: its exit status and the lines that it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "earwitness", "--config", str(config), "doctor", *options],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout.splitlines()
-
-
 # The whole
-
-
-def test_all_is_well_while_the_service_does_not_run(asterisk: Asterisk, tmp_path: Path) -> None:
-    """One line per check, each `ok`, and status 0; modes of spies are proved by ear."""
-    status, lines = doctor(Service(tmp_path, asterisk).config, "--media")
-    assert status == 0, lines
-    assert lines[7:10] == [f"ok   {name}: {text}" for name, text in PROVEN.items()]
-    assert (asterisk.ari("GET", "/channels"), asterisk.ari("GET", "/bridges")) == ([], [])
-    names = [re.sub(r"^ok +([^:]+):.*", r"\1", line) for line in lines]
-    of_pbx = ("reachable", "version", "modules", "spies", "device states", "rights", "recording")
-    assert names == [
-        *(f"pbx lab {check}" for check in of_pbx),
-        *PROVEN,
-        "database",
-        *(f"objects {check}" for check in ("bucket", "write", "read", "delete")),
-        *(f"codec {format}" for format in ("opus", "mp3", "flac", "wav")),
-        "disk",
-    ]
 
 
 def test_every_fault_is_a_line_and_the_status(tmp_path: Path) -> None:
@@ -166,7 +112,7 @@ def test_a_missing_recording_directory_is_told(asterisk: Asterisk) -> None:
         asterisk.recordings.mkdir()
     assert list(failed(found)) == ["recording"]
     assert "create the directory `recording`" in failed(found)["recording"]
-    assert asterisk.ari("GET", "/bridges") == []
+    until(lambda: is_empty(asterisk))
 
 
 def test_a_missing_module_is_told() -> None:
@@ -197,31 +143,8 @@ def test_what_spies_miss_is_told(missing: tuple[str, ...], told: str) -> None:
 def test_nothing_is_left_on_the_pbx(asterisk: Asterisk) -> None:
     """What was tried is taken back: no bridge, no recording."""
     assert failed(examine(asterisk)) == {}
-    assert asterisk.ari("GET", "/bridges") == []
+    until(lambda: is_empty(asterisk))
     assert asterisk.ari("GET", "/recordings/stored") == []
-
-
-# By ear
-
-
-def test_modes_are_proved_by_ear_on_the_oldest_asterisk() -> None:
-    """Who hears whom is measured over RTP, which 16 has; nothing is left on the PBX."""
-    with Asterisk(ensure_root(root_directory("bullseye"), "bullseye"), "doctor") as oldest:
-        found = {one.name: one.text for one in examine_media(settings(oldest))}
-        assert (oldest.ari("GET", "/channels"), oldest.ari("GET", "/bridges")) == ([], [])
-    assert found == PROVEN
-
-
-def test_a_wrong_hearing_is_told(asterisk: Asterisk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a whisper reaches the customer, the line says so, for phones and for pages."""
-    monkeypatch.setattr(doctor_media, "SAYS", {**doctor_media.SAYS, "whisper": BOTH})
-    found = {one.name: one for one in examine_media(settings(asterisk))}
-    assert failed(found) == {
-        "pbx lab whisper": "; ".join(
-            f"with a supervisor's {way} the customer hears the supervisor (-12 dBFS)"
-            for way in ("phone", "browser")
-        )
-    }
 
 
 def test_what_a_killed_proof_left_is_removed(asterisk: Asterisk) -> None:

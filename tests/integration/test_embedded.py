@@ -94,7 +94,7 @@ def execute(url: str, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-def until(holds: Callable[[], bool], within_s: float = 20.0) -> bool:
+def until(holds: Callable[[], bool], within_s: float = 60.0) -> bool:
     """Wait until `holds`; False when the time is over."""
     deadline = time.monotonic() + within_s
     while not holds():

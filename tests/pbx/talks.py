@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ from tests.service import Service
 
 PRESENT_DBFS, ABSENT_DBFS = -25.0, -60.0
 DURATION_WITHIN_S = 0.3
+# To begin and to follow takes a busy machine so long; what is missing then is told.
+FOLLOWS_WITHIN_S = 0.3
 numbers = map(str, itertools.count(12025550200))
+
+
+def on_our_clock(at: float) -> float:
+    """A time of day, in seconds since the epoch, on the monotonic clock."""
+    return time.monotonic() - (time.time() - at)
 
 
 class Talk:
@@ -24,7 +32,7 @@ class Talk:
         self.call = call
         self.call_id = call_id
         self.recording = service.await_recording(call_id)
-        self.began = time.monotonic()
+        self.began = on_our_clock(datetime.fromisoformat(self.recording["started_at"]).timestamp())
         self.talked_s = 0.0
 
     @property
@@ -68,7 +76,13 @@ def assert_whole(talked_s: float, recording: dict[str, Any], rate: int, sides: A
     """The recording lasts as long as the talk, and says so."""
     assert abs(sides.shape[1] / rate - talked_s) < DURATION_WITHIN_S
     assert recording["duration_s"] == pytest.approx(sides.shape[1] / rate, abs=0.05)
-    assert recording["gaps"] == []
+    assert_no_gap(recording)
+
+
+def assert_no_gap(recording: dict[str, Any]) -> None:
+    """Nothing is missing but what it takes to follow."""
+    lengths = [gap["to_s"] - gap["from_s"] for gap in recording["gaps"]]
+    assert all(length < FOLLOWS_WITHIN_S for length in lengths), recording["gaps"]
 
 
 def files_of(world: World, recording_id: str) -> list[Path]:

@@ -83,7 +83,7 @@ def test_a_supervisor_on_a_phone(service: Service, world: World) -> None:
     spy.await_mode("listen")
     first = watched.call.leg("agent")
     watched.call.blind_transfer(to="2003")
-    watched.left(first)
+    first.await_down()
     watched.call.hold()
     watched.part("hold", 1.0)
     watched.call.unhold()
@@ -103,7 +103,7 @@ def test_a_supervisor_on_a_phone(service: Service, world: World) -> None:
     rate, sides = read_audio(service.fetch_audio(kept))
     for side in sides:
         barged_s = sum(to_s - from_s for from_s, to_s in tone_spans(side, rate, S))
-        assert BARGE_S < barged_s < BARGE_S + 1.0
+        assert BARGE_S < barged_s < BARGE_S + 2.0
 
 
 def test_two_supervisors(service: Service, world: World) -> None:
@@ -128,8 +128,6 @@ def test_two_supervisors(service: Service, world: World) -> None:
     of_agent.switch("whisper")
     second.part("next")
     assert service.delete(f"/spies/{of_agent.id}").json()["cause"] == "ended"
-    for watched in (first, second):
-        watched.left(of_agent.leg)
     second.hang_up()
     first.assert_hears(of_agent.leg, "apart", C, A1)
     first.assert_hears(of_agent.leg, "barge", C, A1, S)

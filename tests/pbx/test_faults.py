@@ -210,9 +210,8 @@ def test_a_caller_in_a_menu(service: Service, world: World) -> None:
     call = world.inbound(did="3002", caller=number)
     live = service.live_call(number)
     until(lambda: service.get(f"/calls/{live['id']}")["state"] == "up")
-    asked = service.post(f"/calls/{live['id']}/recordings")
-    assert asked.status_code == 201, asked.text
-    assert service.recordings(live["id"]) == [asked.json()]
+    asked = service.record(live["id"])
+    assert service.recordings(live["id"]) == [asked]
     menu = Talk(service, call, live["id"])
     menu.talk_until(1.5)
     call.send_dtmf("1", by="customer")
@@ -250,10 +249,12 @@ def test_a_wideband_call(wide: World) -> None:
         samples = 0.3 * np.sin(2 * np.pi * high_hz * time_s)
         with path.open("wb") as file:
             soundfile.write(file, samples, 16000, format="WAV", subtype="PCM_16")
-        talk = begin(service, wide, customer_says=path)
-        talk.talk_until(3)
-        recording, rate, sides, talked_s = talk.end()
-        assert service.stop() == 0
+        try:
+            talk = begin(service, wide, customer_says=path)
+            talk.talk_until(3)
+            recording, rate, sides, talked_s = talk.end()
+        finally:
+            assert service.stop() == 0
     assert rate == recording["media"]["sample_rate"] == 16000
     assert_whole(talked_s, recording, rate, sides)
     assert level_dbfs(sides[0], rate, high_hz) > PRESENT_DBFS

@@ -62,7 +62,7 @@ def test_inbound(world: World) -> None:
     assert_tones(call.heard("customer"), ANN)
     assert_tones(call.heard("agent"), CUSTOMER_HZ)
     assert_tones(call.said("agent"), ANN)
-    assert spans(call.said("agent"), ANN)[0][0] < 0.05
+    assert spans(call.said("agent"), ANN)[0][0] < 0.15
 
 
 def test_outbound(world: World) -> None:
@@ -120,7 +120,7 @@ def test_hold(world: World) -> None:
     call.hang_up()
     music = extent(call.heard("customer"), MUSIC_HZ)
     assert music[1] - music[0] == pytest.approx(1.5, abs=0.3)
-    assert longest_pause(call.heard("customer"), ANN) == pytest.approx(music, abs=0.05)
+    assert longest_pause(call.heard("customer"), ANN) == pytest.approx(music, abs=0.2)
     assert_tones(call.heard("agent"), CUSTOMER_HZ)
 
 

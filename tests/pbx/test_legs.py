@@ -49,6 +49,7 @@ async def talk(ari: Ari, says: Transport, hears: Transport) -> tuple[bytes, bool
         for n in range(FRAMES):
             await one.send(tone(n))
             await asyncio.sleep(max(0.0, began + (n + 1) * FRAME_S - loop.time()))
+        await asyncio.sleep(0.3)  # the last frames are on their way
         await asyncio.to_thread(ari.hang_up, other.channel_id)
         async with asyncio.timeout(10):
             heard = await hearing

@@ -8,7 +8,7 @@ import pytest
 from lab.ears import read_audio
 from lab.far import AGENT_HZ, CUSTOMER_HZ
 from lab.world import World
-from tests.pbx.talks import assert_hears, begin
+from tests.pbx.talks import assert_hears, assert_no_gap, begin
 from tests.service import Service
 
 pytestmark = pytest.mark.pbx
@@ -70,4 +70,4 @@ def test_a_call_that_ends_while_paused(service: Service, world: World) -> None:
     rate, (mixed,) = read_audio(service.fetch_audio(recording))
     assert len(mixed) / rate == pytest.approx(2.0, abs=0.3)
     assert recording["pauses"][0]["to_s"] is not None
-    assert recording["gaps"] == []
+    assert_no_gap(recording)

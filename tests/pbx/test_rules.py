@@ -183,7 +183,7 @@ def test_on_demand(service: Service, world: World) -> None:
     began = time.monotonic()
     call.send_dtmf("*2")
     service.await_state(recording["id"], ["paused"])
-    call.talk_for(1.0)
+    call.talk_for(2.0)  # the agent has heard it by then
     call.blind_transfer()
     call.talk_for(1.0)
     assert service.get(f"/recordings/{recording['id']}")["state"] == "paused"
@@ -264,13 +264,14 @@ def test_headers_and_variables(service: Service, world: World) -> None:
 
 def test_from_the_ring_on(service: Service, world: World) -> None:
     """A rule that begins at ringing records who waits in a queue; nobody stops it."""
-    call, call_id = call_from(service, world, "66", did=DID_QUEUE, answered_by="")
-    recording = service.await_recording(call_id)
-    call.leg("customer").await_up()
-    answer = service.post(f"/recordings/{recording['id']}/stop")
-    assert (answer.status_code, answer.json()["error_id"]) == (409, "recording-forced")
-    time.sleep(1.0)  # alone in the queue
-    call.leg("customer").hang_up()
+    with world.phone("2001", "ring"), world.phone("2002", "ring"):
+        call, call_id = call_from(service, world, "66", did=DID_QUEUE, answered_by="")
+        recording = service.await_recording(call_id)
+        call.leg("customer").await_up()
+        answer = service.post(f"/recordings/{recording['id']}/stop")
+        assert (answer.status_code, answer.json()["error_id"]) == (409, "recording-forced")
+        time.sleep(1.0)  # alone in the queue
+        call.leg("customer").hang_up()
     kept = service.await_state(recording["id"], ["stored"])
     rate, sides = read_audio(service.fetch_audio(kept))
     assert sounds_s(sides[0], rate, C) > 0.9

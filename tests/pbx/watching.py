@@ -13,7 +13,7 @@ from lab.ears import cut_out, level_dbfs, read_audio, tone_spans, worst_other_to
 from lab.far import Leg
 from lab.waiting import until
 from lab.world import Call, World
-from tests.pbx.talks import ABSENT_DBFS, PRESENT_DBFS, numbers
+from tests.pbx.talks import ABSENT_DBFS, PRESENT_DBFS, numbers, on_our_clock
 from tests.service import Service
 
 # A change has this long to take effect before its part begins.
@@ -32,7 +32,6 @@ class Watched:
         self.call = call
         self.call_id = call_id
         self._parts: dict[str, tuple[float, float]] = {}
-        self._left: dict[str, float] = {}
 
     def spy(self, mode: str, phone: str = "9001", **more: Any) -> "Spy":
         """A supervisor listens on a phone; returns once it is live."""
@@ -68,20 +67,11 @@ class Watched:
 
     def hang_up(self, by: str = "customer") -> None:
         """The call is over."""
-        self.ended = time.monotonic()
         self.call.leg(by).hang_up()
         self.call.await_end()
 
-    def left(self, leg: Leg) -> None:
-        """A leg ends now, before the call or after it."""
-        leg.await_down()
-        self._left[leg.channel_id] = time.monotonic()
-
     def assert_hears(self, leg: Leg, part: str, *hz: float) -> None:
-        """In this part, the party heard these tones and no other.
-
-        Its leg lasted as long as the call, unless it is known when it `left`.
-        """
+        """In this part, the party heard these tones and no other."""
         rate, samples = self.heard(leg, part)
         assert_tones(samples, rate, hz, f"{leg.party} in {part}")
 
@@ -93,24 +83,21 @@ class Watched:
     def onsets(self, leg: Leg, hz: float) -> list[float]:
         """When the party began to hear the tone, on the monotonic clock, each time."""
         rate, (samples,) = read_audio(leg.heard())
-        end_s = samples.shape[-1] / rate
         spans = _joined(tone_spans(samples, rate, hz))
-        return [self.ended - (end_s - from_s) for from_s, _ in spans]
+        return [_began(leg) + from_s for from_s, _ in spans]
 
-    def longest_break(self, leg: Leg, hz: float, since: float) -> float:
-        """The longest time, from a moment to the end, for which the party missed the tone."""
+    def breaks(self, leg: Leg, hz: float, since: float) -> list[float]:
+        """For how long, from a moment to the end, the party missed the tone, each time."""
         rate, (samples,) = read_audio(leg.heard())
         end_s = samples.shape[-1] / rate
-        rest = cut_out(samples, rate, end_s - (self.ended - since), end_s - 0.3)
+        rest = cut_out(samples, rate, since - _began(leg), end_s - 0.3)
         spans = tone_spans(rest, rate, hz)
-        return max((b[0] - a[1] for a, b in itertools.pairwise(spans)), default=0.0)
+        return [b[0] - a[1] for a, b in itertools.pairwise(spans)]
 
     def heard(self, leg: Leg, part: str) -> tuple[int, Any]:
         """Sample rate and samples of what the party heard in this part."""
         rate, (samples,) = read_audio(leg.heard())
-        length_s = samples.shape[-1] / rate
-        ended = self._left.get(leg.channel_id) or self.ended
-        from_s, to_s = (length_s - (ended - at) for at in self._parts[part])
+        from_s, to_s = (at - _began(leg) for at in self._parts[part])
         return rate, cut_out(samples, rate, from_s, to_s)
 
 
@@ -193,6 +180,13 @@ def write_tone(path: Path, hz: float) -> Path:
     samples = 0.3 * np.sin(2 * np.pi * hz * np.arange(60 * 8000) / 8000)
     soundfile.write(path, samples.astype(np.float32), 8000, subtype="PCM_16")
     return path
+
+
+def _began(leg: Leg) -> float:
+    """When what the party heard begins, on the monotonic clock: it is written to its end."""
+    path = leg.heard()
+    rate, samples = read_audio(path)
+    return on_our_clock(path.stat().st_mtime) - samples.shape[-1] / rate
 
 
 def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -38,6 +38,7 @@ window.begin = async (url) => {
   const began = performance.now();
   window.spy = new Spy(url);
   spy.addEventListener("state", ({ detail }) => states.push(detail));
+  spy.addEventListener("microphone", ({ detail }) => (window.speaks = Boolean(detail.node)));
   spy.addEventListener("connection", ({ detail }) => connections.push(detail.connected));
   await spy.start();
   window.analyser = new AnalyserNode(spy.context, { fftSize: 16384 });
@@ -89,13 +90,19 @@ class Listening:
             assert all(levels[one] < -60 for one in not_hz), levels
             return True
 
-        until(listen, 5)
+        until(listen, 15)
 
     def switch(self, mode: str) -> None:
-        """Change the mode; returns once the page knows."""
+        """Change the mode; returns once the page knows, and its microphone is open."""
         answer = self.watched.service.patch(f"/spies/{self.id}", {"mode": mode})
         assert answer.status_code == 200, answer.text
         self.page.wait_for_function("mode => states.at(-1)?.mode === mode", arg=mode)
+        if mode != "listen":
+            self.await_microphone()
+
+    def await_microphone(self) -> None:
+        """Wait until what the supervisor says is taken."""
+        self.page.wait_for_function("window.speaks")
 
     def reopened(self, token: str | None = None) -> int:
         """The close code when the audio is opened once more, with this token or its own."""

@@ -165,8 +165,9 @@ def test_a_phone_that_ended_meanwhile(admin: Person, service: Service, world: Wo
     watched = watch(service, world)
     page = admin.page
     page.evaluate("localStorage.setItem('earwitness-phone', 'PJSIP/9001')")
-    page.route("**/api/v1/events", lambda route: route.fulfill(status=502))
     row = admin.row(caller_of(watched))
+    expect(row).to_contain_text("talking")
+    page.route("**/api/v1/events", lambda route: route.fulfill(status=502))
     with page.expect_response("**/spies") as answered, page.expect_response("**/events"):
         row.get_by_role("button", name="Listen").click()
     assert_says(page, "Your phone rings")

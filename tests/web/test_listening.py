@@ -69,6 +69,7 @@ def test_a_sound_card_of_another_rate(service: Service, world: World, page: Page
     )
     watched = watch(service, world)
     one = Listening(page, watched, "whisper")
+    one.await_microphone()
     one.assert_hears(C, A1, not_hz=(S,))
     watched.part("whisper")
     watched.hang_up()
@@ -138,8 +139,7 @@ def test_a_wrong_token_opens_nothing(service: Service, world: World, page: Page)
 def test_outbound_and_recorded(service: Service, world: World, page: Page) -> None:
     """Of an outbound call too: a whisper is for the agent alone and unrecorded, a barge for all."""
     watched = watch_outbound(service, world)
-    answer = service.post(f"/calls/{watched.call_id}/recordings")
-    assert answer.status_code == 201, answer.text
+    recording = service.record(watched.call_id)
     began = time.monotonic()
     one = Listening(page, watched)
     spans = {}
@@ -156,7 +156,7 @@ def test_outbound_and_recorded(service: Service, world: World, page: Page) -> No
         assert_heard(watched, agent, mode, C, *to_agent)
     assert_heard(watched, customer, "barge", A1, S)
     assert_heard(watched, agent, "barge", C, S)
-    kept = service.await_state(answer.json()["id"], ["stored"])
+    kept = service.await_state(recording["id"], ["stored"])
     rate, (left, right) = read_audio(service.fetch_audio(kept))
     for mode, voice in (("listen", ()), ("whisper", ()), ("barge", (S,))):
         assert_sounds(cut_out(left, rate, *spans[mode]), rate, [C, *voice], f"left in {mode}")
@@ -237,6 +237,7 @@ def test_supervisors_together(service: Service, world: World, page: Page) -> Non
     one, other = Listening(page, watched, "whisper"), Listening(second, watched)
     ears = [id_ for id_ in parts_left(world) if id_.startswith("earwitness-ear-")]
     assert len(ears) == 1, "one for both pages"
+    one.await_microphone()
     for listening in (one, other):
         listening.assert_hears(C, A1, not_hz=(S, S2))
     watched.part("whispers")
