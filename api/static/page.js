@@ -8,9 +8,12 @@ function begin(root) {
   localise(root);
   const wanted = [...root.querySelectorAll("[data-module]")];
   if (root.matches?.("[data-module]")) wanted.push(root);
-  for (const element of wanted) {
-    if (!begun.has(element)) begun.set(element, mount(element));
-  }
+  wanted.forEach(beginOnce);
+}
+
+function beginOnce(element) {
+  if (!begun.has(element)) begun.set(element, mount(element));
+  return begun.get(element);
 }
 
 /** What would do nothing without its module is disabled in the page, and waits for it by its name. */
@@ -111,8 +114,7 @@ document.addEventListener(
     const parts = [...moduledAround(form)];
     if (form.dataset.module !== "act" || parts.every((one) => ready.has(one))) return;
     event.preventDefault();
-    if (!parts.every((one) => begun.has(one))) return;
-    await Promise.all(parts.map((one) => begun.get(one)));
+    await Promise.all(parts.map(beginOnce));
     form.requestSubmit(submitter);
   },
   { capture: true },

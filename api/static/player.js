@@ -106,7 +106,7 @@ class Player {
   }
 
   #toggle() {
-    if (this.#audio.paused) this.#audio.play();
+    if (this.#audio.paused) this.#audio.play().catch(() => null); // its `error` tells what fails
     else this.#audio.pause();
   }
 
