@@ -5,7 +5,7 @@ building and validating a model per item takes longer than finding the item.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -356,9 +356,9 @@ def call_fields(
         "pbx": record.pbx,
         "state": record.state,
         **_people(record),
-        "started_at": _utc(record.started_at),
-        "answered_at": _utc(record.answered_at),
-        "ended_at": _utc(record.ended_at),
+        "started_at": record.started_at,
+        "answered_at": record.answered_at,
+        "ended_at": record.ended_at,
         "channels": [
             {name: channel.get(name) for name in Channel.model_fields}
             for channel in record.channels
@@ -391,8 +391,8 @@ def recording_fields(record: RecordingRecord, base_url: str) -> dict[str, Any]:
         "rule": record.rule,
         "layout": record.layout,
         **_people(record),
-        "started_at": _utc(record.started_at),
-        "ended_at": _utc(record.ended_at),
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
         "duration_s": record.duration_s,
         "pauses": [_pause_fields(pause, record.started_at) for pause in record.pauses],
         "gaps": [_gap_fields(gap) for gap in record.gaps],
@@ -406,13 +406,13 @@ def recording_fields(record: RecordingRecord, base_url: str) -> dict[str, Any]:
 
 
 def _hold_fields(hold: Hold | None) -> dict[str, Any] | None:
-    return {**shallow(hold), "at": _utc(hold.at)} if hold is not None else None
+    return shallow(hold) if hold is not None else None
 
 
 def _expires_at(record: RecordingRecord) -> datetime | None:
     if record.retention_days is None or record.started_at is None:
         return None
-    return _utc(record.started_at + timedelta(days=record.retention_days))
+    return record.started_at + timedelta(days=record.retention_days)
 
 
 def missing_fields(call: CallRecord, found: Assurance) -> dict[str, Any]:
@@ -420,8 +420,8 @@ def missing_fields(call: CallRecord, found: Assurance) -> dict[str, Any]:
     return {
         "call_id": call.id,
         "agent": call.agent,
-        "started_at": _utc(call.started_at),
-        "ended_at": _utc(call.ended_at),
+        "started_at": call.started_at,
+        "ended_at": call.ended_at,
         "expected_s": found.expected_s,
         "covered_s": found.covered_s,
         "cause": found.cause,
@@ -440,9 +440,9 @@ def spy_fields(record: SpyRecord, audio_url: str | None = None) -> dict[str, Any
         "cause": record.cause,
         "supervisor": record.supervisor,
         "follow": record.follow,
-        "started_at": _utc(record.started_at),
-        "live_at": _utc(record.live_at),
-        "ended_at": _utc(record.ended_at),
+        "started_at": record.started_at,
+        "live_at": record.live_at,
+        "ended_at": record.ended_at,
         "heard": [_heard_fields(span) for span in record.heard],
         "audio_url": audio_url,
     }
@@ -497,7 +497,7 @@ def _pause_fields(pause: Pause, started_at: datetime | None) -> dict[str, Any]:
 
 
 def _heard_fields(span: Heard) -> dict[str, Any]:
-    return {"from": _utc(span.from_at), "to": _utc(span.to_at), "call_id": span.call_id}
+    return {"from": span.from_at, "to": span.to_at, "call_id": span.call_id}
 
 
 def _gap_fields(gap: Gap) -> dict[str, Any]:
@@ -506,10 +506,6 @@ def _gap_fields(gap: Gap) -> dict[str, Any]:
 
 def _seconds_between(start: datetime, at: datetime) -> float:
     return max(0.0, round((at - start).total_seconds(), 3))
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return at.astimezone(UTC) if at is not None else None
 
 
 # Requests

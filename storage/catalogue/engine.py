@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoneFree
@@ -41,7 +41,9 @@ class Catalogue:
 
     def _pool(self, size: int, **options: Any) -> Engine:
         kept = {"pool_size": size, "pool_pre_ping": True, "connect_args": _CONNECT_ARGS}
-        return create_engine(self._url, **kept, **options)
+        pool = create_engine(self._url, **kept, **options)
+        event.listen(pool, "connect", _answer_in_utc)
+        return pool
 
     def __repr__(self) -> str:
         return f"Catalogue({self._url.render_as_string(hide_password=True)})"
@@ -88,7 +90,9 @@ class Catalogue:
         Raises psycopg.Error.
         """
         url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return psycopg.connect(url, autocommit=True, **_CONNECT_ARGS)
+        connection = psycopg.connect(url, autocommit=True, **_CONNECT_ARGS)
+        _answer_in_utc(connection)
+        return connection
 
     def migrate(self) -> None:
         """Bring the schema to this version; processes that start together take turns."""
@@ -129,6 +133,12 @@ class Lock:
         """Raises CatalogueUnavailable once the connection, and with it the lock, is lost."""
         with _told_if_away():
             self._connection.execute(text("SELECT 1"))
+
+
+def _answer_in_utc(connection: psycopg.Connection[Any], _: object = None) -> None:
+    """Times come in UTC, whatever the zone of the database; said so that PgBouncer passes it on."""
+    connection.execute("SET TIME ZONE 'UTC'")
+    connection.commit()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -114,7 +114,7 @@ def are_hidden(tx: Connection) -> bool:
 
 def event_json(told: EventRecord) -> str:
     """An event as its readers get it, wherever they read it."""
-    return to_json({"type": told.type, "at": told.at.astimezone(UTC), "data": told.data}).decode()
+    return to_json({"type": told.type, "at": told.at, "data": told.data}).decode()
 
 
 def build_event_id(xid: int, n: int) -> str:

@@ -14,11 +14,13 @@ from uuid import UUID, uuid4
 import pytest
 from api_client import build_call, build_recording
 from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
 from uuid_utils.compat import uuid7
 
 from recorder import tasks
 from storage import jobs, states
 from storage.catalogue import (
+    audit,
     calls,
     engine,
     events,
@@ -675,3 +677,24 @@ def test_a_pool_that_stays_empty_is_named(
     small, vain = Catalogue(database_url, pool_size=1), pytest.raises(CatalogueUnavailable)
     with closing(small), small.begin(), small.begin(), vain, small.begin():
         pass
+
+
+def test_times_are_utc_whatever_the_zone_of_the_database(
+    catalogue: Catalogue, database_url: str
+) -> None:
+    """A server may be set to the zone of its place: whatever is read of it stays in UTC."""
+    database = make_url(database_url).database
+    with catalogue.begin() as tx:
+        audit.add_audit(tx, actor="root", action="zone", subject="it", outcome="done", detail={})
+        tx.execute(text(f"ALTER DATABASE {database} SET timezone TO 'Europe/Berlin'"))
+    with closing(Catalogue(database_url)) as elsewhere:
+        with elsewhere.begin() as tx:
+            (entry,) = audit.list_audit(tx, limit=1, action="zone").items
+            zone = "SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'"
+            assert tx.scalar(text(zone)) == "Europe/Berlin"
+        with elsewhere.connect_alone() as alone:
+            (noted_at,) = alone.execute("SELECT at FROM audit").fetchone() or ()
+    with catalogue.begin() as tx:
+        tx.execute(text(f"ALTER DATABASE {database} RESET timezone"))
+    assert str(entry.at).endswith("+00:00")
+    assert str(noted_at).endswith("+00:00")

@@ -1,7 +1,7 @@
 """The fields of answers agree with the models that document them."""
 
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any, get_args
 from uuid import UUID
 
@@ -16,8 +16,7 @@ from api.fields import Call, Recording, RecordingQuery, call_fields, recording_f
 from storage import states
 from storage.records import CallRecord, DecisionRecord, Gap, Pause, RecordingRecord
 
-INDIA = timezone(timedelta(hours=5.5))
-INSTANTS = st.floats(0, 4e9).map(lambda second: datetime.fromtimestamp(second, INDIA))
+INSTANTS = st.floats(0, 4e9).map(lambda second: datetime.fromtimestamp(second, UTC))
 RULE = {"id": "config-1", "version": 1, "name": "support"}
 MOMENT = {
     "at": "2026-11-24T12:00:00+00:00",
