@@ -1,6 +1,7 @@
 """What a request can be refused for before it reaches a call or a recording."""
 
 from collections.abc import Sequence
+from typing import Self
 
 from storage.errors import AudioNotStored, EarwitnessError
 
@@ -67,14 +68,20 @@ class Busy(EarwitnessError):
 class RequestInvalid(EarwitnessError):
     """A parameter or the body is not what was expected; `errors` says where.
 
-    Each of `errors` is `{"loc": ["query" | "body" | "header", …], "msg": "…"}`.
+    Each of `errors` is `{"loc": ["query" | "body" | "header", …], "msg": "…"}`; so are `faults`,
+    as pairs.
     """
 
     error_id = "request-invalid"
 
-    def __init__(self, errors: Sequence[dict[str, object]]) -> None:
+    def __init__(self, *faults: tuple[Sequence[str | int], str]) -> None:
         super().__init__("the request is not valid; see errors")
-        self.errors = list(errors)
+        self.errors = [{"loc": [*loc], "msg": msg} for loc, msg in faults]
+
+    @classmethod
+    def at(cls, part: str, name: str, told: str) -> Self:
+        """One thing is wrong."""
+        return cls(((part, name), told))
 
 
 class RangeNotSatisfiable(EarwitnessError):

@@ -27,8 +27,7 @@ def answered_once(act: Callable[[], Response], *, told_once: str = "") -> Respon
     if key is None:
         return act()
     if not KEY.fullmatch(key):
-        message = "expected 1 to 255 visible ASCII characters"
-        raise RequestInvalid([{"loc": ["header", HEADER], "msg": message}])
+        raise RequestInvalid.at("header", HEADER, "expected 1 to 255 visible ASCII characters")
     token_id, catalogue = asker().token.id, parts().catalogue
     with catalogue.begin() as tx:  # of its own: another request must see the claim at once
         kept = claim_key(

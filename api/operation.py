@@ -232,7 +232,7 @@ def parse_query(model: type[Model]) -> Model:
     """The parameters of the URL; RequestInvalid for one that is unknown, wrong or there twice."""
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:
-        raise RequestInvalid([_fault(["query", name], "given more than once") for name in repeated])
+        raise RequestInvalid(*((("query", name), "given more than once") for name in repeated))
     try:
         return model.model_validate(request.args.to_dict())
     except ValidationError as error:
@@ -255,14 +255,10 @@ def parse_body(model: type[Model]) -> Model:
 def _invalid(part: str, error: ValidationError) -> RequestInvalid:
     """What was expected, where; never what was sent."""
     faults = error.errors(include_input=False, include_url=False, include_context=False)
-    return RequestInvalid([_fault([part, *fault["loc"]], _message(fault)) for fault in faults])
+    return RequestInvalid(*(((part, *fault["loc"]), _message(fault)) for fault in faults))
 
 
 def _message(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "extra_forbidden":
         return "unknown"
     return str(fault["msg"]).removeprefix("Value error, ")
-
-
-def _fault(loc: list[Any], message: str) -> dict[str, object]:
-    return {"loc": loc, "msg": message}

@@ -48,9 +48,11 @@ def create_bookmark(recording_id: UUID, body: NewBookmark) -> Response:
     """Write something at a place of the recording."""
     record = get_visible(recording_id)
     if record.duration_s is not None and body.at_s > record.duration_s:
-        _refuse("at_s", f"the recording is {record.duration_s:.1f} s long")
+        told = f"the recording is {record.duration_s:.1f} s long"
+        raise RequestInvalid.at("body", "at_s", told)
     if len(record.bookmarks) >= MOST_BOOKMARKS:
-        _refuse("text", f"a recording has at most {MOST_BOOKMARKS} bookmarks")
+        told = f"a recording has at most {MOST_BOOKMARKS} bookmarks"
+        raise RequestInvalid.at("body", "text", told)
     made = _keeper(recording_id).add_bookmark(recording_id, body.at_s, body.text).bookmarks[-1]
     return answer(shallow(made), 201)
 
@@ -98,7 +100,3 @@ def _keeper(recording_id: UUID) -> Keeper:
 
 def _told(record: RecordingRecord) -> Response:
     return answer(recording_fields(record, base_url()))
-
-
-def _refuse(field: str, told: str) -> None:
-    raise RequestInvalid([{"loc": ["body", field], "msg": told}])

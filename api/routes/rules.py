@@ -141,7 +141,7 @@ def try_draft_rules(body: RuleTest) -> Response:
     to_at = body.to_at or datetime.now(UTC)
     from_at = body.from_at or to_at - TRIED_BY_DEFAULT
     if from_at >= to_at:
-        raise RequestInvalid([{"loc": ["from"], "msg": "must be before `to`"}])
+        raise RequestInvalid.at("body", "from", "must be before `to`")
     with _alone():
         trial = try_rules(
             parts().catalogue,

@@ -275,16 +275,12 @@ def test_drafts_see_what_the_rules_saw(client: ApiClient, catalogue: Catalogue) 
     assert (told["calls"], told["recorded"]) == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("more", "error"),
-    [
-        ({"rules": [{**RULE, "when": "nonsense"}]}, "rule-invalid"),
-        ({"rules": [], "from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, None),
-    ],
-)
-def test_drafts_that_cannot_be_tried(
-    client: ApiClient, more: dict[str, Any], error: str | None
-) -> None:
+def test_drafts_that_cannot_be_tried(client: ApiClient) -> None:
     """A draft that cannot be asked, or a time that ends before it begins, is refused."""
-    response = client.post("/api/v1/rules/test", json=more)
-    assert problem(response) == (422, error or "request-invalid")
+    nonsense = {"rules": [{**RULE, "when": "nonsense"}]}
+    response = client.post("/api/v1/rules/test", json=nonsense)
+    assert problem(response) == (422, "rule-invalid")
+    backwards = {"rules": [], "from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}
+    response = client.post("/api/v1/rules/test", json=backwards)
+    assert problem(response) == (422, "request-invalid")
+    assert response.json["errors"] == [{"loc": ["body", "from"], "msg": "must be before `to`"}]
