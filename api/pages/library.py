@@ -43,6 +43,10 @@ def _zone(value: object) -> object:
         raise ValueError("unknown time zone") from error
 
 
+# In every zone the day before and the one after are days, too.
+Day = Annotated[date, Field(gt=date.min, lt=date.max)]
+
+
 class Search(BaseModel):
     """What the form asks for; an empty field does not narrow."""
 
@@ -55,8 +59,8 @@ class Search(BaseModel):
     tag: Text | None = None
     state: RecordingState | None = None
     words: Text | None = Field(None, alias="q")
-    from_day: date | None = Field(None, alias="from")
-    to_day: date | None = Field(None, alias="to")
+    from_day: Day | None = Field(None, alias="from")
+    to_day: Day | None = Field(None, alias="to")
     min_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     max_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     zone: Annotated[Any, BeforeValidator(_zone)] = ZoneInfo("UTC")
@@ -100,7 +104,7 @@ def show_library() -> Response:
             )
     except ValidationError as error:
         faults = [_fault(str(fault["loc"][0])) for fault in error.errors()]
-    except (BadCursor, OverflowError):
+    except BadCursor:
         faults = [("", _("This list cannot be continued. Search anew."))]
     values: dict[str, Any] = {"found": found, "asked": asked, "faults": faults, "states": _states()}
     values["labels"] = _labels()

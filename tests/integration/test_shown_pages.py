@@ -90,6 +90,13 @@ def test_in_another_language(show: Show, catalogue: Catalogue) -> None:
     assert "أطول من (بالثواني): اكتب عددًا، 0 أو أكثر." in fault
 
 
+@pytest.mark.parametrize(("field", "label"), [("from=0001-01-01", "From"), ("to=9999-12-31", "To")])
+def test_a_day_that_no_calendar_goes_beyond(show: Show, field: str, label: str) -> None:
+    """The field is named, and how to mend it: the list itself could well be continued."""
+    told = show(f"/library?zone=Asia/Tokyo&{field}")
+    assert f"<p>{label}: Write a day, as 2026-11-23.</p>" in told
+
+
 def test_a_part_that_cannot_be_had(show: Show) -> None:
     """Where a page was wanted a page says why; where a part was, the problem does."""
     absent = "/recordings/01a21561-8b4c-77fc-8ec4-3e8044f73899"
