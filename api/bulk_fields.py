@@ -5,7 +5,18 @@ from uuid import UUID
 
 from pydantic import Field, HttpUrl, model_validator
 
-from api.fields import Answer, Body, Instant, Name, PageOf, Query, RecordingSearch, Tag, Text
+from api.fields import (
+    Answer,
+    Body,
+    Instant,
+    Name,
+    PageOf,
+    Query,
+    RecordingSearch,
+    Tag,
+    Text,
+    fields_of,
+)
 from api.keeping_fields import Reason
 from storage.records import BulkAction, BulkRecord, SearchRecord
 
@@ -95,11 +106,10 @@ class Bulks(PageOf[Bulk]):
 
 def search_fields(record: SearchRecord) -> dict[str, Any]:
     """A saved search as it is answered."""
-    return {"id": record.id, "name": record.name, "query": record.query}
+    return fields_of(Search, record)
 
 
 def bulk_fields(record: BulkRecord, base_url: str) -> dict[str, Any]:
     """Work on many recordings as it is answered."""
-    names = Bulk.model_fields.keys() - {"file_url"}
     file_url = f"{base_url}/api/v1/bulk/{record.id}/file" if record.object_key else None
-    return {name: getattr(record, name) for name in names} | {"file_url": file_url}
+    return fields_of(Bulk, record, file_url=file_url)

@@ -26,15 +26,11 @@ from storage.records import (
     CallRecord,
     DecisionRecord,
     Follow,
-    Gap,
-    Heard,
-    Hold,
     Mode,
     Page,
     Pause,
     RecordingRecord,
     SpyRecord,
-    shallow,
 )
 
 T = TypeVar("T")
@@ -344,6 +340,14 @@ class SpyPage(PageOf[Spy]):
     """A page of spies."""
 
 
+def fields_of(model: type[BaseModel], record: object, **more: Any) -> dict[str, Any]:
+    """The model's fields, in its order: each is one of `more`, or else as the record has it."""
+    return {
+        field.alias or name: more[name] if name in more else getattr(record, name)
+        for name, field in model.model_fields.items()
+    }
+
+
 def call_fields(
     record: CallRecord,
     recordings: Sequence[UUID],
@@ -351,62 +355,37 @@ def call_fields(
     decision: DecisionRecord | None,
 ) -> dict[str, Any]:
     """A call as it is answered."""
-    return {
-        "id": record.id,
-        "pbx": record.pbx,
-        "state": record.state,
+    return fields_of(
+        Call,
+        record,
         **_people(record),
-        "started_at": record.started_at,
-        "answered_at": record.answered_at,
-        "ended_at": record.ended_at,
-        "channels": [
+        channels=[
             {name: channel.get(name) for name in Channel.model_fields}
             for channel in record.channels
         ],
-        "recordings": recordings,
-        "spies": spies,
-        "decision": _decision_fields(decision) if decision is not None else None,
-    }
-
-
-def _decision_fields(record: DecisionRecord) -> dict[str, Any]:
-    return {
-        "action": record.action,
-        "rule": record.rule,
-        "reason": record.reason,
-        "announced": record.announced,
-        "moments": record.moments,
-    }
+        recordings=recordings,
+        spies=spies,
+        decision=fields_of(Decision, decision) if decision is not None else None,
+    )
 
 
 def recording_fields(record: RecordingRecord, base_url: str) -> dict[str, Any]:
     """A recording as it is answered; `base_url` is what its links begin with."""
-    return {
-        "id": record.id,
-        "call_id": record.call_id,
-        "pbx": record.pbx,
-        "state": record.state,
-        "reason": record.reason,
-        "trigger": record.trigger,
-        "rule": record.rule,
-        "layout": record.layout,
+    held, marks = record.hold, sorted(record.bookmarks, key=lambda one: one.at_s)
+    return fields_of(
+        Recording,
+        record,
         **_people(record),
-        "started_at": record.started_at,
-        "ended_at": record.ended_at,
-        "duration_s": record.duration_s,
-        "pauses": [_pause_fields(pause, record.started_at) for pause in record.pauses],
-        "gaps": [_gap_fields(gap) for gap in record.gaps],
-        "tags": record.tags,
-        "note": record.note,
-        "bookmarks": [shallow(one) for one in sorted(record.bookmarks, key=lambda one: one.at_s)],
-        "media": _media_fields(record),
-        "retention": {"expires_at": _expires_at(record), "hold": _hold_fields(record.hold)},
-        "links": _links(record, base_url),
-    }
-
-
-def _hold_fields(hold: Hold | None) -> dict[str, Any] | None:
-    return shallow(hold) if hold is not None else None
+        pauses=[_pause_fields(pause, record.started_at) for pause in record.pauses],
+        gaps=[fields_of(GapSpan, gap) for gap in record.gaps],
+        bookmarks=[fields_of(BookmarkPlace, mark) for mark in marks],
+        media=fields_of(Media, record, key=record.object_key),
+        retention={
+            "expires_at": _expires_at(record),
+            "hold": fields_of(Held, held) if held is not None else None,
+        },
+        links=_links(record, base_url),
+    )
 
 
 def _expires_at(record: RecordingRecord) -> datetime | None:
@@ -417,35 +396,14 @@ def _expires_at(record: RecordingRecord) -> datetime | None:
 
 def missing_fields(call: CallRecord, found: Assurance) -> dict[str, Any]:
     """What is missing of a call, as it is answered."""
-    return {
-        "call_id": call.id,
-        "agent": call.agent,
-        "started_at": call.started_at,
-        "ended_at": call.ended_at,
-        "expected_s": found.expected_s,
-        "covered_s": found.covered_s,
-        "cause": found.cause,
-    }
+    told = {"expected_s": found.expected_s, "covered_s": found.covered_s, "cause": found.cause}
+    return fields_of(MissingRecording, call, call_id=call.id, **told)
 
 
 def spy_fields(record: SpyRecord, audio_url: str | None = None) -> dict[str, Any]:
     """A spy as it is answered."""
-    return {
-        "id": record.id,
-        "call_id": record.call_id,
-        "pbx": record.pbx,
-        "mode": record.mode,
-        "destination": record.destination,
-        "state": record.state,
-        "cause": record.cause,
-        "supervisor": record.supervisor,
-        "follow": record.follow,
-        "started_at": record.started_at,
-        "live_at": record.live_at,
-        "ended_at": record.ended_at,
-        "heard": [_heard_fields(span) for span in record.heard],
-        "audio_url": audio_url,
-    }
+    heard = [fields_of(HeardSpan, span) for span in record.heard]
+    return fields_of(Spy, record, heard=heard, audio_url=audio_url)
 
 
 def page_fields(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -455,24 +413,8 @@ def page_fields(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _people(record: CallRecord | RecordingRecord) -> dict[str, Any]:
     return {
-        "direction": record.direction,
         "caller": {"number": record.caller_number, "name": record.caller_name},
         "callee": {"number": record.callee_number, "name": record.callee_name},
-        "did": record.did,
-        "queue": record.queue,
-        "agent": record.agent,
-    }
-
-
-def _media_fields(record: RecordingRecord) -> dict[str, Any]:
-    return {
-        "format": record.format,
-        "content_type": record.content_type,
-        "channels": record.channels,
-        "sample_rate": record.sample_rate,
-        "size_bytes": record.size_bytes,
-        "sha256": record.sha256,
-        "key": record.object_key,
     }
 
 
@@ -494,14 +436,6 @@ def _pause_fields(pause: Pause, started_at: datetime | None) -> dict[str, Any]:
         "to_s": _seconds_between(start, pause.to_at) if pause.to_at else None,
         "by": pause.by,
     }
-
-
-def _heard_fields(span: Heard) -> dict[str, Any]:
-    return {"from": span.from_at, "to": span.to_at, "call_id": span.call_id}
-
-
-def _gap_fields(gap: Gap) -> dict[str, Any]:
-    return {"from_s": gap.from_s, "to_s": gap.to_s, "cause": gap.cause}
 
 
 def _seconds_between(start: datetime, at: datetime) -> float:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, HttpUrl, StringConstraints
 
-from api.fields import Answer, Body, Instant, PageOf, Tag, Text, without_nul
+from api.fields import Answer, Body, Instant, PageOf, Tag, Text, fields_of, without_nul
 from storage.records import LinkRecord
 
 DAY_S = 86_400
@@ -77,4 +77,4 @@ class SharedLinks(PageOf[SharedLink]):
 
 def link_fields(record: LinkRecord, url: str | None = None) -> dict[str, Any]:
     """A link as it is answered."""
-    return {**{name: getattr(record, name) for name in record.__slots__}, "url": url}
+    return fields_of(SharedLink, record, url=url)

@@ -1,6 +1,5 @@
 """The fields of rules: their schema, and how they are made."""
 
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -17,6 +16,7 @@ from api.fields import (
     Seconds,
     Tag,
     Time,
+    fields_of,
     without_nul,
 )
 from recorder.rules import FIELDS, HEADER, SOUND, VARIABLE
@@ -107,8 +107,8 @@ class ChangedCall(Answer):
 class RuleTrial(Answer):
     """What draft rules would have recorded of past calls."""
 
-    from_: Instant = Field(alias="from")
-    to: Instant
+    from_at: Instant = Field(alias="from")
+    to_at: Instant = Field(alias="to")
     complete: bool = Field(
         description="false: more calls than could be looked at; `from` is when the oldest began"
     )
@@ -149,10 +149,10 @@ class VersionQuery(Query):
 
 def rule_fields(record: RuleRecord) -> dict[str, Any]:
     """A rule as it is answered."""
-    return {name: getattr(record, name) for name in Rule.model_fields}
+    return fields_of(Rule, record)
 
 
 def trial_fields(trial: Trial) -> dict[str, Any]:
     """A trial as it is answered."""
-    renamed = {"from_at": "from", "to_at": "to"}
-    return {renamed.get(name, name): value for name, value in asdict(trial).items()}
+    changes = [fields_of(ChangedCall, one) for one in trial.changes]
+    return fields_of(RuleTrial, trial, changes=changes)

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
 
-from api.fields import Answer, Body, Instant, Name, PageOf, PageQuery, Text
+from api.fields import Answer, Body, Instant, Name, PageOf, PageQuery, Text, fields_of
 from api.permissions import PERMISSIONS
 from storage import records
-from storage.records import AuditRecord, TokenRecord, UserRecord, shallow
+from storage.records import AuditRecord, TokenRecord, UserRecord
 
 PersonRole = Literal["admin", "supervisor", "compliance", "agent"]
 Role = Literal["admin", "supervisor", "compliance", "agent", "service"]
@@ -123,20 +123,19 @@ class AuditPage(PageOf[Audited]):
 
 def token_fields(record: TokenRecord, secret: str | None = None) -> dict[str, Any]:
     """A token as it is answered."""
-    names = ("id", "name", "role", "team", "scopes", "without")
-    return {name: getattr(record, name) for name in names} | {"token": secret}
+    return fields_of(Token, record, token=secret)
 
 
 def user_fields(record: UserRecord) -> dict[str, Any]:
     """A person as it is answered."""
-    return {name: getattr(record, name) for name in User.model_fields}
+    return fields_of(User, record)
 
 
 def job_fields(record: records.FailedJob) -> dict[str, Any]:
     """A job that was given up as it is answered."""
-    return shallow(record)
+    return fields_of(FailedJob, record)
 
 
 def audit_fields(record: AuditRecord) -> dict[str, Any]:
     """An entry of the trail as it is answered."""
-    return shallow(record)
+    return fields_of(Audited, record)

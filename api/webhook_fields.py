@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from api.fields import Answer, Body, Instant, PageOf
+from api.fields import Answer, Body, Instant, PageOf, fields_of
 from api.routes.events import SHOWN_BY
 from storage.records import WebhookRecord
 
@@ -83,5 +83,4 @@ class Tested(Answer):
 
 def webhook_fields(record: WebhookRecord, secret: str | None = None) -> dict[str, Any]:
     """A webhook as it is answered."""
-    names = Webhook.model_fields.keys() - {"secret"}
-    return {name: getattr(record, name) for name in names} | {"secret": secret}
+    return fields_of(Webhook, record, secret=secret)

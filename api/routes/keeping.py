@@ -6,7 +6,7 @@ from flask import Response
 
 from api.auth import asker, authorise
 from api.errors import RequestInvalid
-from api.fields import BookmarkPlace, Recording, recording_fields
+from api.fields import BookmarkPlace, Recording, fields_of, recording_fields
 from api.keeping_fields import ChangedRecording, NewBookmark, Reasoned
 from api.links import base_url
 from api.operation import Operations, Told, answer, json
@@ -15,7 +15,7 @@ from api.permissions import RECORDINGS_ANNOTATE, RECORDINGS_HOLD
 from api.routes.recordings import get_visible
 from recorder.keeping import Keeper
 from storage.errors import NoSuchBookmark, NoSuchRecording, RetentionNotExtended
-from storage.records import RecordingRecord, shallow
+from storage.records import RecordingRecord
 
 operations = Operations("/api/v1", tag="recordings")
 
@@ -54,7 +54,7 @@ def create_bookmark(recording_id: UUID, body: NewBookmark) -> Response:
         told = f"a recording has at most {MOST_BOOKMARKS} bookmarks"
         raise RequestInvalid.at("body", "text", told)
     made = _keeper(recording_id).add_bookmark(recording_id, body.at_s, body.text).bookmarks[-1]
-    return answer(shallow(made), 201)
+    return answer(fields_of(BookmarkPlace, made), 201)
 
 
 @operations.delete(

@@ -12,9 +12,19 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from api import fields
+from api.bulk_fields import Bulk, bulk_fields
 from api.fields import Call, Recording, RecordingQuery, call_fields, recording_fields
+from api.webhook_fields import Webhook, webhook_fields
 from storage import states
-from storage.records import CallRecord, DecisionRecord, Gap, Pause, RecordingRecord
+from storage.records import (
+    BulkRecord,
+    CallRecord,
+    DecisionRecord,
+    Gap,
+    Pause,
+    RecordingRecord,
+    WebhookRecord,
+)
 
 INSTANTS = st.floats(0, 4e9).map(lambda second: datetime.fromtimestamp(second, UTC))
 RULE = {"id": "config-1", "version": 1, "name": "support"}
@@ -97,6 +107,15 @@ def test_a_call_agrees_with_its_model(
 ) -> None:
     """Every call is answered with exactly the documented fields, its channels included."""
     Call.model_validate(asked_back(call_fields(record, made, made, decision)))
+
+
+def test_fields_keep_their_order() -> None:
+    """Answers of one kind name their fields in the order of the document, at every start."""
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    bulk = BulkRecord(UUID(int=0), "tag", {}, 1, "done", "root", at)
+    assert [*bulk_fields(bulk, "")] == [*Bulk.model_fields]
+    webhook = WebhookRecord(UUID(int=0), "https://example.com", (), at, "root", "")
+    assert [*webhook_fields(webhook)] == [*Webhook.model_fields]
 
 
 def test_the_states_are_the_catalogues() -> None:
