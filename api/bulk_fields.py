@@ -48,8 +48,8 @@ class NewBulk(Body):
     action: BulkAction
     ids: list[UUID] | None = Field(None, min_length=1, max_length=MOST_PICKED)
     search: RecordingSearch | None = None
-    tags: list[Tag] = Field(default_factory=list, max_length=32)
-    remove_tags: list[Tag] = Field(default_factory=list, max_length=32)
+    tags: tuple[Tag, ...] = Field((), max_length=32)
+    remove_tags: tuple[Tag, ...] = Field((), max_length=32)
     reason: Reason | None = None
 
     @model_validator(mode="after")

@@ -555,7 +555,7 @@ class NewRecording(Body):
 
     layout: Layout | None = None
     format: Format | None = None
-    tags: list[Tag] = Field(default_factory=list, max_length=32)
+    tags: tuple[Tag, ...] = Field((), max_length=32)
 
 
 class NewSpy(Body):

@@ -53,17 +53,17 @@ class Terms(BaseModel):
         "answer", description="`ringing`: as soon as anything can be heard"
     )
     sample_percent: float = Field(100, ge=0, le=100, description="the share of calls that match")
-    variables: list[VariableName] = Field(
-        default_factory=list, max_length=32, description="channel variables that `when` reads"
+    variables: tuple[VariableName, ...] = Field(
+        (), max_length=32, description="channel variables that `when` reads"
     )
-    headers: list[HeaderName] = Field(
-        default_factory=list, max_length=32, description="SIP headers that `when` reads"
+    headers: tuple[HeaderName, ...] = Field(
+        (), max_length=32, description="SIP headers that `when` reads"
     )
     timezone: str = Field("UTC", max_length=64, description="of `hour` and `weekday`")
     layout: Layout | None = None
     format: Format | None = None
     retention_days: int | None = Field(None, ge=1, le=36_500)
-    tags: list[Tag] = Field(default_factory=list, max_length=32)
+    tags: tuple[Tag, ...] = Field((), max_length=32)
     announcement: str | None = Field(
         None,
         pattern=SOUND,

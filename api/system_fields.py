@@ -29,8 +29,8 @@ class NewToken(Body):
     name: Name
     role: Role
     team: Name | None = None
-    scopes: list[Permission] = Field(default_factory=list, description="of the role `service`")
-    without: list[Permission] = Field(default_factory=list)
+    scopes: tuple[Permission, ...] = Field((), description="of the role `service`")
+    without: tuple[Permission, ...] = ()
 
     @model_validator(mode="after")
     def _has_scopes(self) -> "NewToken":

@@ -43,8 +43,8 @@ class NewWebhook(Body):
     """Who is told of what."""
 
     url: Url = Field(description="http or https", examples=["https://example.com/hook"])
-    types: list[Pattern] = Field(
-        default_factory=list,
+    types: tuple[Pattern, ...] = Field(
+        (),
         max_length=32,
         description="types of events, or patterns of them; none is every event",
         examples=[["recording.*", "call.ended"]],

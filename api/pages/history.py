@@ -28,15 +28,14 @@ def _changes(before: RuleRecord | None, after: RuleRecord) -> Iterator[Change]:
         return
     for key, field in Terms.model_fields.items():
         value = getattr(after, key)
-        usual = field.get_default(call_default_factory=True)
-        if before is None and _text(value) != _text(usual):
+        if before is None and _text(value) != _text(field.default):
             yield Change(key, None, _text(value))
         elif before is not None and getattr(before, key) != value:
             yield Change(key, _text(getattr(before, key)), _text(value))
 
 
 def _text(value: object) -> str:
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple):
         value = ", ".join(value)
     if isinstance(value, float):
         value = f"{value:g}"

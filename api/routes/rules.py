@@ -42,7 +42,6 @@ TRIAL_TAKES_S = 10.0
 # Whoever comes second waits for the first; more than that would make a queue.
 TRIAL_WITHIN_S = 12.0
 _trying = threading.Lock()
-LISTS = ("variables", "headers", "tags")
 
 
 @operations.get("/rules", RULES_READ, json(RulePage), query=PageQuery, errors=(BadCursor,))
@@ -168,8 +167,7 @@ def _alone() -> Iterator[None]:
 
 def _record(terms: Terms, *, id_: str = "", version: int = 1) -> RuleRecord:
     fields = terms.model_dump(exclude={"version"})
-    lists = {name: tuple(fields[name]) for name in LISTS}
-    return RuleRecord(**{**fields, **lists}, id=id_, version=version, origin="api")
+    return RuleRecord(**fields, id=id_, version=version, origin="api")
 
 
 def list_all() -> list[RuleRecord]:

@@ -1,6 +1,5 @@
 """Who may use the service: tokens and users; and the audit trail."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
 from flask import Response
@@ -51,7 +50,7 @@ def list_tokens(query: PageQuery) -> Response:
 def create_token(body: NewToken) -> Response:
     """Make a bearer token."""
     wanted = body.model_dump()
-    _require_grant(**wanted)
+    require_grant(TokenRecord(UUID(int=0), **wanted))
     with parts().catalogue.begin() as tx:
         secret = tokens.create_token(tx, **wanted)
         made = tokens.find_token(tx, secret)
@@ -95,7 +94,7 @@ def list_users(query: PageQuery) -> Response:
 def create_user(body: NewUser) -> Response:
     """Let a person sign in on the web page."""
     told = body.model_dump(exclude={"password"})
-    _require_grant(**told)
+    require_grant(TokenRecord(UUID(int=0), **told))
     hashed = hash_password(body.password)
     with parts().catalogue.begin() as tx:
         made = users.create_user(tx, **told, password_hash=hashed)
@@ -143,14 +142,3 @@ def list_audit(query: AuditQuery) -> Response:
     with parts().catalogue.begin() as tx:
         page = audit.list_audit(tx, **query.model_dump())
     return answer(page_fields(page, [audit_fields(one) for one in page.items]))
-
-
-def _require_grant(
-    name: str,
-    role: str,
-    team: str | None,
-    scopes: Sequence[str] = (),
-    without: Sequence[str] = (),
-) -> None:
-    lists = (tuple(scopes), tuple(without))
-    require_grant(TokenRecord(UUID(int=0), name, role, team, *lists))
