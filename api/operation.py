@@ -12,7 +12,7 @@ validated `query` and `body` if it takes them.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from flask import Flask, Response, current_app, request
 from pydantic import BaseModel, ValidationError
@@ -25,6 +25,7 @@ from api.idempotency import answered_once
 from storage.errors import EarwitnessError
 
 Handler = Callable[..., Response]
+Declare = Callable[[Handler], Handler]
 Model = TypeVar("Model", bound=BaseModel)
 Errors = tuple[type[EarwitnessError], ...]
 
@@ -42,6 +43,20 @@ class Told:
     model: type[BaseModel] | None = None
     media_types: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Besides(TypedDict, total=False):
+    """What an operation may take, and how it may fail.
+
+    A PBX's dialplan may need no token. `told_once` is the field of the answer that holds a secret:
+    with an Idempotency-Key it is never told again.
+    """
+
+    query: type[BaseModel]
+    body: type[BaseModel]
+    errors: Errors
+    is_for_dialplans: bool
+    told_once: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,79 +124,34 @@ class Operations:
         self._operations: list[Operation] = []
 
     def get(
-        self,
-        rule: str,
-        needs: str,
-        answers: Mapping[int, Told],
-        *,
-        query: type[BaseModel] | None = None,
-        errors: Errors = (),
-        is_for_dialplans: bool = False,
-    ) -> Callable[[Handler], Handler]:
-        """Declare what reads, by GET and HEAD; a PBX's dialplan may need no token for it."""
-        return self._declare(
-            "GET",
-            rule,
-            needs,
-            answers,
-            query=query,
-            errors=errors,
-            is_for_dialplans=is_for_dialplans,
-        )
+        self, rule: str, needs: str, answers: Mapping[int, Told], **more: Unpack[Besides]
+    ) -> Declare:
+        """Declare what reads, by GET and HEAD."""
+        return self._declare("GET", rule, needs, answers, **more)
 
     def post(
-        self,
-        rule: str,
-        needs: str,
-        answers: Mapping[int, Told],
-        *,
-        body: type[BaseModel],
-        errors: Errors = (),
-        told_once: str = "",
-    ) -> Callable[[Handler], Handler]:
-        """Declare what acts, by POST; with an Idempotency-Key it acts once.
-
-        `told_once` is the field of the answer that holds a secret: it is never told again.
-        """
-        return self._declare(
-            "POST", rule, needs, answers, body=body, errors=errors, told_once=told_once
-        )
+        self, rule: str, needs: str, answers: Mapping[int, Told], **more: Unpack[Besides]
+    ) -> Declare:
+        """Declare what acts, by POST; with an Idempotency-Key it acts once."""
+        return self._declare("POST", rule, needs, answers, **more)
 
     def put(
-        self,
-        rule: str,
-        needs: str,
-        answers: Mapping[int, Told],
-        *,
-        body: type[BaseModel],
-        errors: Errors = (),
-    ) -> Callable[[Handler], Handler]:
+        self, rule: str, needs: str, answers: Mapping[int, Told], **more: Unpack[Besides]
+    ) -> Declare:
         """Declare what replaces a thing as a whole; it may be repeated."""
-        return self._declare("PUT", rule, needs, answers, body=body, errors=errors)
+        return self._declare("PUT", rule, needs, answers, **more)
 
     def patch(
-        self,
-        rule: str,
-        needs: str,
-        answers: Mapping[int, Told],
-        *,
-        body: type[BaseModel],
-        errors: Errors = (),
-    ) -> Callable[[Handler], Handler]:
+        self, rule: str, needs: str, answers: Mapping[int, Told], **more: Unpack[Besides]
+    ) -> Declare:
         """Declare what changes a thing, by PATCH."""
-        return self._declare("PATCH", rule, needs, answers, body=body, errors=errors)
+        return self._declare("PATCH", rule, needs, answers, **more)
 
     def delete(
-        self,
-        rule: str,
-        needs: str,
-        answers: Mapping[int, Told],
-        *,
-        body: type[BaseModel] | None = None,
-        errors: Errors = (),
-    ) -> Callable[[Handler], Handler]:
+        self, rule: str, needs: str, answers: Mapping[int, Told], **more: Unpack[Besides]
+    ) -> Declare:
         """Declare what ends a thing, by DELETE; some want to know why."""
-        return self._declare("DELETE", rule, needs, answers, body=body, errors=errors)
+        return self._declare("DELETE", rule, needs, answers, **more)
 
     def register(self, app: Flask) -> None:
         """Serve them all."""
@@ -189,8 +159,13 @@ class Operations:
             operation.register(app)
 
     def _declare(
-        self, method: str, rule: str, needs: str, answers: Mapping[int, Told], **more: Any
-    ) -> Callable[[Handler], Handler]:
+        self,
+        method: str,
+        rule: str,
+        needs: str,
+        answers: Mapping[int, Told],
+        **more: Unpack[Besides],
+    ) -> Declare:
         def declared(handler: Handler) -> Handler:
             self._operations.append(
                 Operation(method, self._prefix + rule, needs, answers, handler, self._tag, **more)
