@@ -12,7 +12,7 @@ from api.auth import SAFE_METHODS
 from api.errors import Busy, Forbidden, InternalError, NotAuthenticated, RequestInvalid
 from api.fields import Answer
 from api.idempotency import HEADER, REPLAYED
-from api.operation import JSON, OPEN, SIGNED_IN, Operation, Told
+from api.operation import FORM, JSON, OPEN, SIGNED_IN, Operation, Told
 from api.permissions import PERMISSIONS, ROLES
 from api.problems import MEDIA_TYPE, status_of, title_of
 from storage.errors import CatalogueUnavailable, EarwitnessError, IdempotencyKeyReused
@@ -137,6 +137,9 @@ def _describe(operation: Operation) -> dict[str, Any]:
         described["security"] = []
     if operation.body is not None:
         described["requestBody"] = {"content": {JSON: {"schema": _ref(operation.body)}}}
+    if operation.query is not None and operation.method == "POST":
+        schema = operation.query.model_json_schema(by_alias=True)
+        described["requestBody"] = {"content": {FORM: {"schema": schema}}}
     return described
 
 

@@ -30,6 +30,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Errors = tuple[type[EarwitnessError], ...]
 
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 # Beside the permissions: anyone, and anyone with a token.
 OPEN = "nothing"
 SIGNED_IN = "a token"
@@ -82,8 +83,8 @@ class Operation:
 
     @property
     def is_answered_once(self) -> bool:
-        """Whether it takes an Idempotency-Key; other methods may be repeated as they are."""
-        return self.method == "POST"
+        """Whether it takes an Idempotency-Key; all else may be repeated as it is."""
+        return self.method == "POST" and self.body is not None
 
     def register(self, app: Flask) -> None:
         """Serve it; the view carries the operation, for the OpenAPI document."""
@@ -204,12 +205,15 @@ def iter_operations(app: Flask) -> Iterator[Operation]:
 
 
 def parse_query(model: type[Model]) -> Model:
-    """The parameters of the URL; RequestInvalid for one that is unknown, wrong or there twice."""
-    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    """The parameters of the URL, or of the form that a POST may bring.
+
+    Raises RequestInvalid for one that is unknown, wrong or there twice.
+    """
+    repeated = [name for name, values in request.values.lists() if len(values) > 1]
     if repeated:
         raise RequestInvalid(*((("query", name), "given more than once") for name in repeated))
     try:
-        return model.model_validate(request.args.to_dict())
+        return model.model_validate(request.values.to_dict())
     except ValidationError as error:
         raise _invalid("query", error) from None
 

@@ -52,6 +52,14 @@ def ask_from_dialplan(query: DialplanQuery) -> Response:
         return _plain(f"error: {error.error_id}: {told}", status)
 
 
+@operations.post(
+    "/dialplan/record", RECORDINGS_CONTROL, ANSWERS, query=DialplanQuery, is_for_dialplans=True
+)
+def tell_from_dialplan(query: DialplanQuery) -> Response:
+    """Do the same by POST, with the parameters in the URL or as a form: `CURL(url,form)`."""
+    return ask_from_dialplan(query)
+
+
 def _decide(call: CallRecord) -> str:
     with parts().catalogue.begin() as tx:
         said = decisions.find_decision(tx, call.id)

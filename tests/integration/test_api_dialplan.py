@@ -72,6 +72,23 @@ def test_the_recording_is_controlled(
     assert (status, line.split(": ")[1]) == (409, "recording-not-active")
 
 
+@pytest.mark.parametrize("where", ["query_string", "data"])
+def test_by_post(nobody: ApiClient, call: CallRecord, where: str) -> None:
+    """The same by POST, as CURL() with data sends it: parameters in the URL or as a form."""
+    asked = {where: {"channel": call.channels[0]["name"], "action": "decide"}}
+    response = nobody.post("/api/v1/dialplan/record", **asked, **from_pbx())
+    assert (response.status_code, response.text) == (200, "record: rule 'support'\n")
+    assert nobody.post("/api/v1/dialplan/record", **asked).status_code == 401
+
+
+def test_a_parameter_that_comes_twice(nobody: ApiClient, call: CallRecord) -> None:
+    """What stands in the URL and in the form, too, is refused, and so is what is unknown."""
+    form = {"channel": call.channels[0]["name"], "action": "decide"}
+    for url in ("?action=stop", "?word=stop"):
+        response = nobody.post(f"/api/v1/dialplan/record{url}", data=form, **from_pbx())
+        assert response.status_code == 422
+
+
 def test_an_unknown_channel(nobody: ApiClient, call: CallRecord) -> None:
     """A channel of no live call is told so, in one line."""
     query = {"channel": "PJSIP/none-1", "action": "decide"}
