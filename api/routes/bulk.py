@@ -1,7 +1,7 @@
 """Work on many recordings at once, in the background: tags, holds, exports; and saved searches."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from uuid import UUID
 
 from flask import Response
@@ -29,6 +29,7 @@ from api.permissions import (
     RECORDINGS_HOLD,
     RECORDINGS_READ,
 )
+from api.stored import name_file, passed_on, redirect_to_object
 from storage.catalogue import bulks, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import (
@@ -45,7 +46,6 @@ from storage.errors import (
 operations = Operations("/api/v1", tag="bulk")
 
 MOST = 10_000
-FILE_FOR_S = 300
 ZIP = "application/zip"
 NEEDS = {
     "tag": {RECORDINGS_ANNOTATE},
@@ -117,10 +117,7 @@ def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
     name = f"recordings-{found.created_at:%Y%m%d-%H%M%S}.zip"
     if query.stream:
         return _stream(found.object_key, name)
-    url = parts().objects.presign(
-        found.object_key, expires_in_s=FILE_FOR_S, download_name=name, content_type=ZIP
-    )
-    return Response(status=302, headers={"Location": url})
+    return redirect_to_object(found.object_key, ZIP, name)
 
 
 def _find(body: NewBulk) -> Sequence[UUID]:
@@ -141,13 +138,10 @@ def _find(body: NewBulk) -> Sequence[UUID]:
 
 
 def _stream(key: str, name: str) -> Response:
-    """The store's bytes as they come; its errors are answered before the first of them is sent."""
-    with ExitStack() as opening:
-        found = opening.enter_context(parts().objects.open(key))
-        answered = Response(found.chunks(), content_type=ZIP)
+    answered = Response(content_type=ZIP)
+    name_file(answered, name)
+    with passed_on(answered, key) as found:
         answered.content_length = found.size_bytes
-        answered.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        answered.call_on_close(opening.pop_all().close)
     return answered
 
 

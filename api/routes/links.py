@@ -5,6 +5,7 @@ from uuid import UUID
 
 from flask import Response
 
+from api.audio import Audio
 from api.auth import asker, authorise, note_done
 from api.fields import PageQuery, page_fields
 from api.keeping_fields import NewLink, SharedLink, SharedLinks, link_fields
@@ -12,7 +13,6 @@ from api.links import base_url
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
 from api.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
-from api.routes.media import Audio
 from api.routes.recordings import get_visible
 from storage.catalogue import links
 from storage.errors import AudioNotStored, BadCursor, NoSuchLink, NoSuchRecording
