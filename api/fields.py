@@ -4,7 +4,7 @@ The models document an answer and check it in tests; an answer is made as a plai
 building and validating a model per item takes longer than finding the item.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
@@ -406,9 +406,9 @@ def spy_fields(record: SpyRecord, audio_url: str | None = None) -> dict[str, Any
     return fields_of(Spy, record, heard=heard, audio_url=audio_url)
 
 
-def page_fields(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:
-    """A page as it is answered, with its items."""
-    return {"items": items, "next_cursor": page.next_cursor}
+def page_fields(page: Page[T], item_fields: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+    """A page as it is answered, each of its items as `item_fields` makes it."""
+    return {"items": [*map(item_fields, page.items)], "next_cursor": page.next_cursor}
 
 
 def _people(record: CallRecord | RecordingRecord) -> dict[str, Any]:

@@ -25,4 +25,4 @@ def list_missing(query: PageQuery) -> Response:
         page = decisions.list_missing(
             tx, limit=query.limit, cursor=query.cursor, agents=asker().agents
         )
-    return answer(page_fields(page, [missing_fields(*item) for item in page.items]))
+    return answer(page_fields(page, lambda item: missing_fields(*item)))

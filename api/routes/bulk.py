@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
 from flask import Response
@@ -84,8 +85,7 @@ def list_bulks(query: PageQuery) -> Response:
     """List what you have asked for, newest first, and how far it is."""
     with parts().catalogue.begin() as tx:
         page = bulks.list_bulks(tx, owner_id=asker().id, **query.model_dump())
-    base = base_url()
-    return answer(page_fields(page, [bulk_fields(one, base) for one in page.items]))
+    return answer(page_fields(page, partial(bulk_fields, base_url=base_url())))
 
 
 @operations.get("/bulk/<uuid:bulk_id>", RECORDINGS_READ, json(Bulk), errors=(NoSuchBulk,))
@@ -150,7 +150,7 @@ def list_searches(query: PageQuery) -> Response:
     """List the searches that you have saved, by name."""
     with parts().catalogue.begin() as tx:
         page = searches.list_searches(tx, asker().name, **query.model_dump())
-    return answer(page_fields(page, [search_fields(one) for one in page.items]))
+    return answer(page_fields(page, search_fields))
 
 
 @operations.post("/searches", RECORDINGS_READ, {201: Told("It is saved.", Search)}, body=NewSearch)

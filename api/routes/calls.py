@@ -15,7 +15,6 @@ from api.fields import (
     NewRecording,
     Recording,
     call_fields,
-    page_fields,
     recording_fields,
 )
 from api.links import base_url
@@ -48,7 +47,7 @@ def list_calls(query: CallQuery) -> Response:
             tx, states=wanted, limit=query.limit, cursor=query.cursor, agents=asker().agents
         )
         items = _fields_of(tx, page.items)
-    return answer(page_fields(page, items))
+    return answer({"items": items, "next_cursor": page.next_cursor})
 
 
 @operations.get("/calls/<call_id:call_id>", CALLS_READ, json(Call), errors=(NoSuchCall,))

@@ -19,7 +19,7 @@ def list_jobs(query: PageQuery) -> Response:
     """List the jobs that were given up, newest first."""
     with parts().catalogue.begin() as tx:
         page = failed_jobs.list_failed_jobs(tx, **query.model_dump())
-    return answer(page_fields(page, [job_fields(one) for one in page.items]))
+    return answer(page_fields(page, job_fields))
 
 
 @operations.post(

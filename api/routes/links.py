@@ -53,7 +53,7 @@ def list_links(recording_id: UUID, query: PageQuery) -> Response:
     get_visible(recording_id)
     with parts().catalogue.begin() as tx:
         page = links.list_links(tx, recording_id, **query.model_dump())
-    return answer(page_fields(page, [link_fields(one) for one in page.items]))
+    return answer(page_fields(page, link_fields))
 
 
 @operations.delete(

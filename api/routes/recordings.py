@@ -1,6 +1,7 @@
 """Recordings: found, told, and controlled while their call lives."""
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from flask import Response
@@ -15,7 +16,7 @@ from api.fields import (
     recording_fields,
 )
 from api.links import base_url
-from api.operation import Operations, answer, json
+from api.operation import Declare, Operations, answer, json
 from api.parts import parts
 from api.permissions import RECORDINGS_CONTROL, RECORDINGS_READ
 from storage.catalogue import recordings
@@ -24,8 +25,6 @@ from storage.errors import BadCursor, NoSuchRecording, PbxUnavailable, Recording
 from storage.records import RecordingRecord
 
 operations = Operations("/api/v1", tag="recordings")
-
-CONTROL_ERRORS = (NoSuchRecording, RecordingNotActive, PbxUnavailable)
 
 
 @operations.get(
@@ -38,8 +37,7 @@ def list_recordings(query: RecordingQuery) -> Response:
     )
     with parts().catalogue.begin() as tx:
         page = recordings.list_recordings(tx, narrowed, limit=query.limit, cursor=query.cursor)
-    base = base_url()
-    return answer(page_fields(page, [recording_fields(record, base) for record in page.items]))
+    return answer(page_fields(page, partial(recording_fields, base_url=base_url())))
 
 
 @operations.get(
@@ -50,49 +48,35 @@ def get_recording(recording_id: UUID) -> Response:
     return answer(recording_fields(get_visible(recording_id), base_url()))
 
 
-@operations.post(
-    "/recordings/<uuid:recording_id>/pause",
-    RECORDINGS_CONTROL,
-    json(Recording),
-    body=Nothing,
-    errors=CONTROL_ERRORS,
-)
+def _controlling(verb: str) -> Declare:
+    return operations.post(
+        f"/recordings/<uuid:recording_id>/{verb}",
+        RECORDINGS_CONTROL,
+        json(Recording),
+        body=Nothing,
+        errors=(NoSuchRecording, RecordingNotActive, PbxUnavailable),
+    )
+
+
+@_controlling("pause")
 def pause_recording(recording_id: UUID) -> Response:
     """Pause: nothing is recorded until it is resumed."""
     return _control(recording_id, parts().recorder.pause)
 
 
-@operations.post(
-    "/recordings/<uuid:recording_id>/resume",
-    RECORDINGS_CONTROL,
-    json(Recording),
-    body=Nothing,
-    errors=CONTROL_ERRORS,
-)
+@_controlling("resume")
 def resume_recording(recording_id: UUID) -> Response:
     """Resume after a pause."""
     return _control(recording_id, parts().recorder.resume)
 
 
-@operations.post(
-    "/recordings/<uuid:recording_id>/stop",
-    RECORDINGS_CONTROL,
-    json(Recording),
-    body=Nothing,
-    errors=CONTROL_ERRORS,
-)
+@_controlling("stop")
 def stop_recording(recording_id: UUID) -> Response:
     """Stop, and keep what was recorded."""
     return _control(recording_id, parts().recorder.stop)
 
 
-@operations.post(
-    "/recordings/<uuid:recording_id>/discard",
-    RECORDINGS_CONTROL,
-    json(Recording),
-    body=Nothing,
-    errors=CONTROL_ERRORS,
-)
+@_controlling("discard")
 def discard_recording(recording_id: UUID) -> Response:
     """Stop, and keep nothing."""
     return _control(recording_id, parts().recorder.discard)

@@ -55,7 +55,7 @@ def list_rules(query: PageQuery) -> Response:
     last = found[query.limit - 1] if more else None
     cursor = encode_cursor(str(last.priority), last.id) if last is not None else None
     page = Page(tuple(found[: query.limit]), cursor)
-    return answer(page_fields(page, [rule_fields(one) for one in page.items]))
+    return answer(page_fields(page, rule_fields))
 
 
 @operations.post(

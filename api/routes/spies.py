@@ -50,7 +50,7 @@ def list_spies(query: SpyQuery) -> Response:
             agents=asker().agents,
             supervisor=asker().name,
         )
-    return answer(page_fields(page, [spy_fields(spy) for spy in page.items]))
+    return answer(page_fields(page, spy_fields))
 
 
 @operations.get("/spies/<uuid:spy_id>", SPIES_READ, json(Spy), errors=(NoSuchSpy,))

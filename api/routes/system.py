@@ -36,7 +36,7 @@ def list_tokens(query: PageQuery) -> Response:
     """List the bearer tokens; sessions of people are none."""
     with parts().catalogue.begin() as tx:
         page = tokens.list_tokens(tx, **query.model_dump())
-    return answer(page_fields(page, [token_fields(one) for one in page.items]))
+    return answer(page_fields(page, token_fields))
 
 
 @operations.post(
@@ -81,7 +81,7 @@ def list_users(query: PageQuery) -> Response:
     """List the people who can sign in."""
     with parts().catalogue.begin() as tx:
         page = users.list_users(tx, **query.model_dump())
-    return answer(page_fields(page, [user_fields(one) for one in page.items]))
+    return answer(page_fields(page, user_fields))
 
 
 @operations.post(
@@ -141,4 +141,4 @@ def list_audit(query: AuditQuery) -> Response:
     """List who did what, newest first."""
     with parts().catalogue.begin() as tx:
         page = audit.list_audit(tx, **query.model_dump())
-    return answer(page_fields(page, [audit_fields(one) for one in page.items]))
+    return answer(page_fields(page, audit_fields))

@@ -28,7 +28,7 @@ def list_webhooks(query: PageQuery) -> Response:
     """List the webhooks, and how delivery goes."""
     with parts().catalogue.begin() as tx:
         page = webhooks.list_webhooks(tx, **query.model_dump())
-    return answer(page_fields(page, [webhook_fields(one) for one in page.items]))
+    return answer(page_fields(page, webhook_fields))
 
 
 @operations.post(
