@@ -26,7 +26,7 @@ from api.permissions import permissions_of
 from storage.catalogue import audit, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
-from storage.records import TokenRecord
+from storage.records import Outcome, TokenRecord
 
 log = structlog.get_logger()
 
@@ -196,7 +196,7 @@ def _note_unseen(get: Callable[..., object], id_: Any, error: EarwitnessError) -
 
 
 def _note(
-    tx: Connection, action: str, subject: object, outcome: audit.Outcome, told: dict[str, object]
+    tx: Connection, action: str, subject: object, outcome: Outcome, told: dict[str, object]
 ) -> None:
     audit.add_audit(
         tx,

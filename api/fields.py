@@ -26,6 +26,8 @@ from storage.records import (
     CallRecord,
     DecisionRecord,
     Follow,
+    Format,
+    Layout,
     Mode,
     Page,
     Pause,
@@ -49,21 +51,23 @@ RecordingState = Literal[
 ]
 SpyState = Literal["requested", "ringing", "live", "ended"]
 Direction = Literal["inbound", "outbound", "internal"]
-Layout = Literal["dual", "mono"]
-Format = Literal["opus", "mp3", "flac", "wav"]
 
 Instant = Annotated[AwareDatetime, Field(description="RFC 3339, in UTC")]
 Seconds = Annotated[float, Field(ge=0, description="seconds")]
 Span = Annotated[tuple[Seconds, Seconds], Field(description="from, to")]
 
 
+class Exact(BaseModel):
+    """These fields, and no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 # Answers
 
 
-class Answer(BaseModel):
+class Answer(Exact):
     """A JSON object that is answered: every field is always there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Person(Answer):
@@ -340,7 +344,7 @@ class SpyPage(PageOf[Spy]):
     """A page of spies."""
 
 
-def fields_of(model: type[BaseModel], record: object, **more: Any) -> dict[str, Any]:
+def fields_of(model: type[Exact], record: object, **more: Any) -> dict[str, Any]:
     """The model's fields, in its order: each is one of `more`, or else as the record has it."""
     return {
         field.alias or name: more[name] if name in more else getattr(record, name)
@@ -476,10 +480,8 @@ Number = Annotated[
 ]
 
 
-class Query(BaseModel):
+class Query(Exact):
     """The parameters of a URL: an unknown one is an error, for a typo must not widen a list."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PageQuery(Query):
@@ -495,28 +497,33 @@ class CallQuery(PageQuery):
     state: CallState | None = Field(None, description="default: every call that has not ended")
 
 
-class RecordingSearch(Query):
-    """Which recordings; what is not given does not narrow the list."""
+class FormSearch(Query):
+    """Which recordings, as far as the library's form asks in the same words."""
 
-    call_id: Text | None = None
     number: Number | None = Field(None, description="the last digits of either party's number")
     agent: Text | None = None
     queue: Text | None = None
-    did: Text | None = None
     direction: Direction | None = None
     tag: Text | None = None
-    rule: Text | None = None
     state: RecordingState | None = None
+    min_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    max_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    words: Text | None = Field(
+        None, alias="q", description="words that must all occur in the note or a party's name"
+    )
+
+
+class RecordingSearch(FormSearch):
+    """Which recordings; what is not given does not narrow the list."""
+
+    call_id: Text | None = None
+    did: Text | None = None
+    rule: Text | None = None
     from_at: Time | None = Field(
         None, alias="from", description="begun at this time or later; RFC 3339 with an offset"
     )
     to_at: Time | None = Field(
         None, alias="to", description="begun before this time; RFC 3339 with an offset"
-    )
-    min_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
-    max_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
-    words: Text | None = Field(
-        None, alias="q", description="words that must all occur in the note or a party's name"
     )
 
 
@@ -544,10 +551,8 @@ class AudioQuery(Query):
     download: bool = Field(False, description="as a file with a name, to be saved")
 
 
-class Body(BaseModel):
+class Body(Exact):
     """A JSON object that is sent; none at all is the same as `{}`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class NewRecording(Body):

@@ -2,14 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from api.fields import (
     Answer,
     Body,
-    Format,
+    Exact,
     Instant,
-    Layout,
     Name,
     PageOf,
     Query,
@@ -21,17 +20,15 @@ from api.fields import (
 )
 from recorder.rules import FIELDS, HEADER, SOUND, VARIABLE
 from recorder.trial import Trial
-from storage.records import Action, RuleRecord
+from storage.records import Action, Format, Layout, RuleRecord
 
 # What `CHANNEL()` and `PJSIP_HEADER()` are asked for must not be a function of its own.
 VariableName = Annotated[str, StringConstraints(pattern=VARIABLE)]
 HeaderName = Annotated[str, StringConstraints(pattern=HEADER)]
 
 
-class Terms(BaseModel):
+class Terms(Exact):
     """Which calls a rule is for, and what is done with them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
     when: Annotated[str, AfterValidator(without_nul)] = Field(

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from api.fields import Answer, Body, Instant, Name, PageOf, PageQuery, Text, fields_of
 from api.permissions import PERMISSIONS
 from storage import records
-from storage.records import AuditRecord, TokenRecord, UserRecord
+from storage.records import AuditRecord, Outcome, TokenRecord, UserRecord
 
 PersonRole = Literal["admin", "supervisor", "compliance", "agent"]
 Role = Literal["admin", "supervisor", "compliance", "agent", "service"]
@@ -102,7 +102,7 @@ class AuditQuery(PageQuery):
     actor: Text | None = None
     action: Text | None = None
     subject: Text | None = Field(None, description="such as the id of a recording")
-    outcome: Literal["done", "refused"] | None = None
+    outcome: Outcome | None = None
 
 
 class Audited(Answer):
@@ -113,7 +113,7 @@ class Audited(Answer):
     actor: str
     action: str
     subject: str
-    outcome: Literal["done", "refused"]
+    outcome: Outcome
     detail: dict[str, Any]
 
 

@@ -18,6 +18,7 @@ Mode = Literal["listen", "whisper", "barge"]
 Follow = Literal["call", "agent", "channel"]
 Action = Literal["force", "record", "on_demand", "never"]
 BulkAction = Literal["tag", "hold", "export"]
+Outcome = Literal["done", "refused"]
 
 
 def shallow(record: Any) -> dict[str, Any]:
@@ -233,7 +234,7 @@ class AuditRecord:
     actor: str
     action: str
     subject: str
-    outcome: Literal["done", "refused"]
+    outcome: Outcome
     detail: Mapping[str, Any]
 
 

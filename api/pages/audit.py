@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from flask_babel import gettext as _
 from pydantic import ValidationError
 
-from api.pages.page import Pages, is_more, show
+from api.pages.page import Pages, filled_in, is_more, show
 from api.parts import parts
 from api.permissions import AUDIT_READ
 from api.system_fields import AuditQuery
@@ -23,7 +23,7 @@ AT_ONCE = 50
 @pages.get("/audit", AUDIT_READ)
 def show_audit() -> Response:
     """The trail, newest first, narrowed by the form; it goes on as one scrolls."""
-    asked = {name: value for name, value in request.args.items() if value.strip()}
+    asked = filled_in()
     found: Page[AuditRecord] = Page((), None)
     fault = ""
     try:

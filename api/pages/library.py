@@ -5,22 +5,15 @@ from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from flask import Response, request
+from flask import Response
 from flask_babel import gettext as _
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from api.auth import asker
-from api.fields import (
-    Direction,
-    Number,
-    RecordingSearch,
-    RecordingState,
-    Text,
-    recording_fields,
-)
+from api.fields import FormSearch, RecordingSearch, recording_fields
 from api.links import base_url
 from api.pages.journey import What, journey_of
-from api.pages.page import Pages, is_more, show, show_notice
+from api.pages.page import Pages, filled_in, is_more, show, show_notice
 from api.parts import parts
 from api.permissions import AUDIT_READ, RECORDINGS_READ, RECORDINGS_SHARE
 from api.routes.bulk import NEEDS
@@ -47,22 +40,13 @@ def _zone(value: object) -> object:
 Day = Annotated[date, Field(gt=date.min, lt=date.max)]
 
 
-class Search(BaseModel):
+class LibraryForm(FormSearch):
     """What the form asks for; an empty field does not narrow."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
 
-    number: Number | None = None
-    agent: Text | None = None
-    queue: Text | None = None
-    direction: Direction | None = None
-    tag: Text | None = None
-    state: RecordingState | None = None
-    words: Text | None = Field(None, alias="q")
     from_day: Day | None = Field(None, alias="from")
     to_day: Day | None = Field(None, alias="to")
-    min_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
-    max_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     zone: Annotated[Any, BeforeValidator(_zone)] = ZoneInfo("UTC")
     cursor: str | None = None
 
@@ -93,11 +77,11 @@ class Search(BaseModel):
 @pages.get("/library", RECORDINGS_READ)
 def show_library() -> Response:
     """A page of recordings, and the form that narrows them; the address says which."""
-    asked = {name: value for name, value in request.args.items() if value.strip()}
+    asked = filled_in()
     found: Page[RecordingRecord] = Page((), None)
     faults: list[tuple[str, str]] = []
     try:
-        search = Search.model_validate(asked)
+        search = LibraryForm.model_validate(asked)
         with parts().catalogue.begin() as tx:
             found = recordings.list_recordings(
                 tx, search.narrowed(), limit=AT_ONCE, cursor=search.cursor

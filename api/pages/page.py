@@ -137,6 +137,11 @@ def is_more() -> bool:
     return request.headers.get("HX-Target") == "more"
 
 
+def filled_in() -> dict[str, str]:
+    """The fields of the form that is asked with, but for the empty ones."""
+    return {name: value for name, value in request.args.items() if value.strip()}
+
+
 def local_path(wanted: str) -> str:
     """Where to go on to: a path of ours; anything else is the first page."""
     is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))

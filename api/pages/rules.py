@@ -6,7 +6,6 @@ from flask import Response
 from flask_babel import gettext as _
 from flask_babel import ngettext
 
-from api.fields import Format
 from api.pages.history import history_of
 from api.pages.page import Pages, show, show_notice
 from api.parts import parts
@@ -15,7 +14,7 @@ from api.routes.rules import find_configured, list_all
 from api.rule_fields import Terms
 from recorder.rules import FIELDS, RANK
 from storage.catalogue import rules
-from storage.records import RuleRecord
+from storage.records import Format, RuleRecord
 
 pages = Pages()
 

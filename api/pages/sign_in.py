@@ -14,6 +14,7 @@ from api.parts import parts
 from recorder.spy.trail import dismiss
 from storage.catalogue import audit, users
 from storage.passwords import hash_password, is_outdated, is_password
+from storage.records import Outcome
 
 pages = Pages()
 
@@ -113,7 +114,7 @@ def signed_in(secret: str, wanted: str) -> Response:
     return answered
 
 
-def note(tx: Connection, name: str, outcome: audit.Outcome, **told: Any) -> None:
+def note(tx: Connection, name: str, outcome: Outcome, **told: Any) -> None:
     """Write down who began a session, or was refused one."""
     audit.add_audit(
         tx,

@@ -2,17 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, literal_column, select
 from uuid_utils.compat import uuid7
 
 from storage.catalogue.cursor import decode_cursor, page_of
-from storage.records import AuditRecord, Page
+from storage.records import AuditRecord, Outcome, Page
 from storage.schema import audit
-
-Outcome = Literal["done", "refused"]
 
 # Spelt out, not bound: only so does PostgreSQL see that the index of refusals serves.
 _REFUSED = audit.c.outcome == literal_column("'refused'")
