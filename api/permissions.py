@@ -6,7 +6,7 @@ without some permissions of its role.
 
 from collections.abc import Collection, Mapping
 
-from storage.records import Mode, TokenRecord
+from storage.records import BulkAction, Mode, TokenRecord
 
 CALLS_READ = "calls.read"
 RECORDINGS_READ = "recordings.read"  # metadata, manifest, waveform
@@ -55,6 +55,19 @@ MODES: Mapping[Mode, str] = {
     "listen": SPIES_LISTEN,
     "whisper": SPIES_WHISPER,
     "barge": SPIES_BARGE,
+}
+# The permissions that it takes to do this to many recordings.
+BULK_ACTIONS: Mapping[BulkAction, frozenset[str]] = {
+    "tag": frozenset({RECORDINGS_ANNOTATE}),
+    "hold": frozenset({RECORDINGS_HOLD}),
+    "export": frozenset({RECORDINGS_EXPORT, RECORDINGS_HEAR}),
+}
+# The permission that shows the events of each kind.
+EVENTS: Mapping[str, str] = {
+    "call": CALLS_READ,
+    "recording": RECORDINGS_READ,
+    "spy": SPIES_READ,
+    "rule": RULES_READ,
 }
 
 _SEES_AND_HEARS = frozenset({CALLS_READ, RECORDINGS_READ, RECORDINGS_HEAR})

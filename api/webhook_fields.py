@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints
 
 from api.fields import Answer, Body, Instant, PageOf, fields_of
-from api.routes.events import SHOWN_BY
+from api.permissions import EVENTS
 from storage.records import WebhookRecord
 
 LONGEST_URL = 2000
@@ -29,8 +29,8 @@ def _deliverable(url: str) -> str:
 
 def _known(pattern: str) -> str:
     matched = _PATTERN.fullmatch(pattern)
-    if matched is None or matched[1] not in SHOWN_BY:
-        kinds = ", ".join(f"{kind}.*" for kind in SHOWN_BY)
+    if matched is None or matched[1] not in EVENTS:
+        kinds = ", ".join(f"{kind}.*" for kind in EVENTS)
         raise ValueError(f"expected a type of event, such as call.ended, or one of {kinds}")
     return pattern
 

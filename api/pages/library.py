@@ -15,13 +15,12 @@ from api.links import base_url
 from api.pages.journey import What, journey_of
 from api.pages.page import Pages, filled_in, is_more, show, show_notice
 from api.parts import parts
-from api.permissions import AUDIT_READ, RECORDINGS_READ, RECORDINGS_SHARE
-from api.routes.bulk import NEEDS
+from api.permissions import AUDIT_READ, BULK_ACTIONS, RECORDINGS_READ, RECORDINGS_SHARE
 from api.routes.recordings import get_visible
 from storage.catalogue import audit, bulks, calls, decisions, links, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording
-from storage.records import Page, RecordingRecord
+from storage.records import BulkAction, Page, RecordingRecord
 
 pages = Pages()
 
@@ -92,7 +91,7 @@ def show_library() -> Response:
         faults = [("", _("This list cannot be continued. Search anew."))]
     values: dict[str, Any] = {"found": found, "asked": asked, "faults": faults, "states": _states()}
     values["labels"] = _labels()
-    values["acts"] = [act for act in _acts() if NEEDS[act[0]] <= asker().permissions]
+    values["acts"] = [act for act in _acts() if BULK_ACTIONS[act[0]] <= asker().permissions]
     if is_more() and not faults:
         return show("_recordings.html", **values)
     with parts().catalogue.begin() as tx:
@@ -184,7 +183,7 @@ def _step_words() -> dict[What, str]:
     }
 
 
-def _acts() -> list[tuple[str, str, str]]:
+def _acts() -> list[tuple[BulkAction, str, str]]:
     """What can be done to many: the action, its button, and what else it wants to be told."""
     return [
         ("tag", _("Tag"), _("Tags, by commas")),
@@ -194,7 +193,7 @@ def _acts() -> list[tuple[str, str, str]]:
 
 
 def _states() -> dict[str, str]:
-    """The words for them."""
+    """The states of a recording, as people call them."""
     return {
         "requested": _("begins"),
         "recording": _("records"),

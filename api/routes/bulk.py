@@ -23,13 +23,7 @@ from api.fields import PageQuery, page_fields
 from api.links import base_url
 from api.operation import Operations, Told, answer, json
 from api.parts import parts
-from api.permissions import (
-    RECORDINGS_ANNOTATE,
-    RECORDINGS_EXPORT,
-    RECORDINGS_HEAR,
-    RECORDINGS_HOLD,
-    RECORDINGS_READ,
-)
+from api.permissions import BULK_ACTIONS, RECORDINGS_EXPORT, RECORDINGS_HEAR, RECORDINGS_READ
 from api.stored import name_file, passed_on, redirect_to_object
 from storage.catalogue import bulks, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
@@ -48,11 +42,6 @@ operations = Operations("/api/v1", tag="bulk")
 
 MOST = 10_000
 ZIP = "application/zip"
-NEEDS = {
-    "tag": {RECORDINGS_ANNOTATE},
-    "hold": {RECORDINGS_HOLD},
-    "export": {RECORDINGS_EXPORT, RECORDINGS_HEAR},
-}
 
 
 @operations.post(
@@ -64,7 +53,7 @@ NEEDS = {
 )
 def create_bulk(body: NewBulk) -> Response:
     """Do one thing to many recordings: to those that are found now, at most 10,000."""
-    for permission in NEEDS[body.action]:
+    for permission in BULK_ACTIONS[body.action]:
         authorise(permission)
     found = _find(body)
     with parts().catalogue.begin() as tx:

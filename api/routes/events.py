@@ -10,7 +10,7 @@ from api.errors import Busy, Forbidden, NotAuthenticated
 from api.feed import Feed
 from api.operation import Operations, Told
 from api.parts import parts
-from api.permissions import CALLS_READ, EVENTS_READ, RECORDINGS_READ, RULES_READ, SPIES_READ
+from api.permissions import EVENTS, EVENTS_READ
 from storage import states
 from storage.catalogue import events, spies
 from storage.errors import BadCursor, CatalogueUnavailable
@@ -27,13 +27,6 @@ RETRY_MS = 2000
 AT_MOST_EVERY_S = 0.2
 # More than anybody listens to; of the calls beyond these only new events of their spies tell.
 MOST_OWN_SPIES = 100
-# The permission that shows the events of each kind.
-SHOWN_BY = {
-    "call": CALLS_READ,
-    "recording": RECORDINGS_READ,
-    "spy": SPIES_READ,
-    "rule": RULES_READ,
-}
 HEADERS = {"X-Accel-Buffering": "no"}  # nginx would keep events back
 EVENT_STREAM = "text/event-stream"
 
@@ -109,7 +102,7 @@ def _sight_of(who: Asker, listens_to: dict[str, str]) -> Sight:
     """
     if EVENTS_READ not in who.permissions:
         raise Forbidden(f"{who.name} may follow events no more")
-    kinds = {kind for kind, needed in SHOWN_BY.items() if needed in who.permissions}
+    kinds = {kind for kind, needed in EVENTS.items() if needed in who.permissions}
 
     def sees(event: EventRecord) -> bool:
         kind, about = event.type.partition(".")[0], event.data
