@@ -11,7 +11,7 @@ from flask import Response, request
 from api.errors import AudioNotStoredYet
 from api.operation import answer
 from api.parts import parts
-from api.ranges import Span, choose_span
+from api.ranges import ByteSpan, choose_span
 from api.stored import name_file, passed_on, redirect_to_object
 from storage import states
 from storage.catalogue import audit
@@ -103,7 +103,7 @@ def _refuse_unstored(record: RecordingRecord) -> None:
     raise AudioNotStored(f"the recording is {record.state}: there is no audio")
 
 
-def _described(audio: Audio, span: Span | None) -> Response:
+def _described(audio: Audio, span: ByteSpan | None) -> Response:
     described = Response(status=206 if span else 200, content_type=audio.content_type)
     described.content_length = span.length if span else audio.size_bytes
     if span:
@@ -119,7 +119,7 @@ def _with_headers(described: Response, audio: Audio, download: bool) -> Response
     return described
 
 
-def _note_heard(audio: Audio, span: Span | None, by: str) -> None:
+def _note_heard(audio: Audio, span: ByteSpan | None, by: str) -> None:
     told = {"range": span.content_range if span else None}
     log.info("recording.heard", recording=str(audio.recording_id), token=by, **told)
     with parts().catalogue.begin() as tx:

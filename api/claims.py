@@ -14,7 +14,7 @@ LONGEST = 100  # characters of a name or a team
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Identity:
     """Somebody who may sign in; `subject` is the provider's own word for them."""
 
     subject: str
@@ -23,7 +23,7 @@ class Person:
     team: str | None
 
 
-def parse_person(claims: Claims, settings: OidcSettings) -> Person:
+def parse_person(claims: Claims, settings: OidcSettings) -> Identity:
     """Whom the claims tell of; `sub` is among them. Raises NotAdmitted."""
     subject = str(claims["sub"])
     names = _values(claims, settings.username_claim)
@@ -42,7 +42,7 @@ def parse_person(claims: Claims, settings: OidcSettings) -> Person:
         raise refuse(f"expected one team in the claim {settings.team_claim}")
     if settings.team_claim and not teams and role in OF_TEAMS:
         raise refuse(f"no team in the claim {settings.team_claim}, which oidc.team_claim names")
-    return Person(subject, names[0], role, teams[0] if teams else None)
+    return Identity(subject, names[0], role, teams[0] if teams else None)
 
 
 def lacks(claims: Claims, settings: OidcSettings) -> bool:

@@ -25,14 +25,14 @@ AT_MOST_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Written:
     """An event, and how a stream tells it."""
 
     event: EventRecord
     text: str
 
     @classmethod
-    def of(cls, event: EventRecord) -> "Told":
+    def of(cls, event: EventRecord) -> "Written":
         """Written out."""
         data = events.event_json(event)
         return cls(event, f"id: {event.id}\nevent: {event.type}\ndata: {data}\n\n")
@@ -49,7 +49,7 @@ class Feed:
         self._closed = threading.Event()
         self._changed = threading.Condition()
         # Every event after `_floor` that is known; each with its place, by which it is found.
-        self._events: list[Told] = []
+        self._events: list[Written] = []
         self._places: list[tuple[int, int]] = []
         self._floor: tuple[int, int] | None = None
 
@@ -77,7 +77,7 @@ class Feed:
         """Give the place back."""
         self._streams.release()
 
-    def read_after(self, event_id: str, *, timeout_s: float) -> Sequence[Told]:
+    def read_after(self, event_id: str, *, timeout_s: float) -> Sequence[Written]:
         """The events after this one, or the first of them; waits for one, but no longer than this.
 
         Raises BadCursor for what is no event's id, CatalogueUnavailable where older events than
@@ -93,7 +93,7 @@ class Feed:
                 return self._events[first : first + READ_AT_ONCE]
         with self._catalogue.begin() as tx:
             found = events.list_events(tx, event_id, READ_AT_ONCE)
-        return [Told.of(one) for one in found]
+        return [Written.of(one) for one in found]
 
     def _is_ahead_of(self, place: tuple[int, int]) -> bool:
         newest = self._places[-1] if self._places else self._floor
@@ -104,7 +104,7 @@ class Feed:
         with Notifications(self._catalogue) as notifications:
             while not self.is_closed:
                 wait_s, read_at = LOOK_EVERY_S, time.monotonic()
-                # Where PostgreSQL is away, what asks it for more than events tells so.
+                # Without PostgreSQL there are no new events; other requests report it.
                 with contextlib.suppress(CatalogueUnavailable):
                     wait_s = LOOK_AGAIN_S if self._read_on() else LOOK_EVERY_S
                 seen = notifications.wait(seen, timeout_s=wait_s)
@@ -126,7 +126,7 @@ class Feed:
         return hidden or len(found) == READ_AT_ONCE
 
     def _take_in(self, found: Sequence[EventRecord]) -> None:
-        told = [Told.of(one) for one in found]
+        told = [Written.of(one) for one in found]
         with self._changed:
             self._events.extend(told)
             self._places.extend(parse_event_id(one.id) for one in found)

@@ -14,7 +14,7 @@ from authlib.integrations.base_client import BaseApp, OAuth2Mixin, OpenIDMixin
 from authlib.integrations.requests_client import OAuth2Session
 from joserfc.errors import JoseError
 
-from api.claims import Claims, Person, lacks, parse_person
+from api.claims import Claims, Identity, lacks, parse_person
 from api.errors import ProviderUnavailable, SignInUnproven
 from api.ports import OidcSettings
 from storage.errors import EarwitnessError
@@ -56,7 +56,7 @@ class Provider:
         record = SignInRecord(told["state"], told["nonce"], told["code_verifier"], wanted)
         return str(told["url"]), record
 
-    def finish(self, code: str, begun: SignInRecord, redirect_uri: str) -> Person:
+    def finish(self, code: str, begun: SignInRecord, redirect_uri: str) -> Identity:
         """Who has come back with this code. Raises SignInUnproven, NotAdmitted."""
         client = self._known()
         with _translated(SignInUnproven):

@@ -8,7 +8,7 @@ from api.errors import RangeNotSatisfiable
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ByteSpan:
     """From byte `first` to byte `last`, both included, of an object of `size_bytes`."""
 
     first: int
@@ -28,7 +28,7 @@ class Span:
 
 def choose_span(
     wanted: str | None, if_range: str | None, *, etag: str, size_bytes: int
-) -> Span | None:
+) -> ByteSpan | None:
     """The span that a GET with these headers is answered with; None for the whole.
 
     Only one range at a time: several, a unit that is not bytes and what does not parse are answered
@@ -45,4 +45,4 @@ def choose_span(
         first = max(0, size_bytes + first)
     if first >= size_bytes:
         raise RangeNotSatisfiable(size_bytes)
-    return Span(first, min(stop or size_bytes, size_bytes) - 1, size_bytes)
+    return ByteSpan(first, min(stop or size_bytes, size_bytes) - 1, size_bytes)

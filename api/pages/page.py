@@ -87,7 +87,7 @@ def require_sign_in() -> Response | None:
 
 def show_problem(answered: Response) -> Response:
     """After every request: what a program is told by a problem, a person is told by a page."""
-    if answered.mimetype != PROBLEM or _needs_of_page() is None or not _is_person():
+    if answered.mimetype != PROBLEM or _needs_of_page() is None or not _wants_page():
         return answered
     shown = show_notice(*_notice_of(answered.status_code), answered.status_code)
     if "Retry-After" in answered.headers:
@@ -98,12 +98,12 @@ def show_problem(answered: Response) -> Response:
 def _needs_of_page() -> str | None:
     """What the page that is asked for needs; None for what is no page. A person means one."""
     if request.endpoint is None:
-        return SIGNED_IN if _is_person() and not request.path.startswith(NO_PAGES) else None
+        return SIGNED_IN if _wants_page() and not request.path.startswith(NO_PAGES) else None
     needs: str | None = getattr(current_app.view_functions[request.endpoint], "needs", None)
     return needs
 
 
-def _is_person() -> bool:
+def _wants_page() -> bool:
     """Whether a browser shows the answer as a page; programs that take anything get the problem."""
     if "HX-Request" in request.headers:
         return request.headers.get("HX-Target") == "page"

@@ -9,7 +9,7 @@ from flask import Response, abort, make_response, redirect, request
 from flask_babel import gettext as _
 
 from api.auth import find_secret, forget_secret, keep_secret
-from api.claims import Person
+from api.claims import Identity
 from api.errors import NameTaken, NotAdmitted, ProviderUnavailable, SignInCancelled, SignInUnproven
 from api.limits import Limits, address
 from api.links import base_url
@@ -66,7 +66,7 @@ def finish_single_sign_on() -> Response:
 
 
 def limit(limits: Limits) -> None:
-    """Let nobody try for long what might come back."""
+    """Let an address fail only so often to come back from the provider."""
     limits.limit_failures(
         finish_single_sign_on.__name__,
         lambda answered: 400 <= answered.status_code < 500,
@@ -90,7 +90,7 @@ def _take() -> SignInRecord | None:
         return sign_ins.take_sign_in(tx, secret)
 
 
-def _identify(provider: Provider, begun: SignInRecord | None) -> Person:
+def _identify(provider: Provider, begun: SignInRecord | None) -> Identity:
     """Who has come back; raises what speaks against it."""
     told = request.args
     if begun is None:
@@ -107,7 +107,7 @@ def _identify(provider: Provider, begun: SignInRecord | None) -> Person:
         return provider.finish(told["code"], begun, _redirect_uri())
 
 
-def _begin_session(person: Person) -> str:
+def _begin_session(person: Identity) -> str:
     issuer, subject, name = _issuer(), person.subject, person.name
     role, team = person.role, person.team
     try:

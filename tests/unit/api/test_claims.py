@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.claims import Person, find_claim, lacks, parse_person
+from api.claims import Identity, find_claim, lacks, parse_person
 from api.errors import NotAdmitted
 from api.ports import OidcSettings
 
@@ -31,17 +31,17 @@ def claims(**changed: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changed", "person"),
     [
-        ({}, Person("7", "2001", "agent", "sales")),
-        ({"access": {"roles": "root"}}, Person("7", "2001", "admin", "sales")),
-        ({"access": {"roles": ["staff", "admin"]}}, Person("7", "2001", "admin", "sales")),
-        ({"access": {"roles": ["staff", 7, None, {}]}}, Person("7", "2001", "agent", "sales")),
-        ({"team": ["sales"]}, Person("7", "2001", "agent", "sales")),
-        ({"team": "", "access": {"roles": "root"}}, Person("7", "2001", "admin", None)),
-        ({"team": [], "access": {"roles": "root"}}, Person("7", "2001", "admin", None)),
-        ({"name": ["Zoë Ångström"]}, Person("7", "Zoë Ångström", "agent", "sales")),
+        ({}, Identity("7", "2001", "agent", "sales")),
+        ({"access": {"roles": "root"}}, Identity("7", "2001", "admin", "sales")),
+        ({"access": {"roles": ["staff", "admin"]}}, Identity("7", "2001", "admin", "sales")),
+        ({"access": {"roles": ["staff", 7, None, {}]}}, Identity("7", "2001", "agent", "sales")),
+        ({"team": ["sales"]}, Identity("7", "2001", "agent", "sales")),
+        ({"team": "", "access": {"roles": "root"}}, Identity("7", "2001", "admin", None)),
+        ({"team": [], "access": {"roles": "root"}}, Identity("7", "2001", "admin", None)),
+        ({"name": ["Zoë Ångström"]}, Identity("7", "Zoë Ångström", "agent", "sales")),
     ],
 )
-def test_a_person(changed: dict[str, Any], person: Person) -> None:
+def test_a_person(changed: dict[str, Any], person: Identity) -> None:
     """The first role of ours that a value gives, a name, and a team if there is one."""
     assert parse_person(claims(**changed), SETTINGS) == person
 

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors import RangeNotSatisfiable
-from api.ranges import Span, choose_span
+from api.ranges import ByteSpan, choose_span
 
 ETAG = '"abc"'
 
 
-def choose(wanted: str | None, size_bytes: int, if_range: str | None = None) -> Span | None:
+def choose(wanted: str | None, size_bytes: int, if_range: str | None = None) -> ByteSpan | None:
     """The span of this header."""
     return choose_span(wanted, if_range, etag=ETAG, size_bytes=size_bytes)
 
@@ -19,14 +19,14 @@ def choose(wanted: str | None, size_bytes: int, if_range: str | None = None) -> 
 def test_from_first_to_last(first: int, more: int) -> None:
     """first-last gives these bytes, cut at the end of the audio."""
     span = choose(f"bytes={first}-{first + more}", 100)
-    assert span == Span(first, min(first + more, 99), 100)
+    assert span == ByteSpan(first, min(first + more, 99), 100)
     assert span.length == len(range(100)[first : first + more + 1])
 
 
 @given(st.integers(1, 300))
 def test_the_last_bytes(count: int) -> None:
     """-count gives the last bytes, all of them if there are fewer."""
-    assert choose(f"bytes=-{count}", 100) == Span(max(0, 100 - count), 99, 100)
+    assert choose(f"bytes=-{count}", 100) == ByteSpan(max(0, 100 - count), 99, 100)
 
 
 @given(st.integers(100, 10**12))
