@@ -94,8 +94,6 @@ class Limits:
     ) -> None:
         """Let a page fail only so often, such as "10 per 15 minutes", each counted by a key."""
         limited: Any = self._app.view_functions[page]
-        needs = limited.needs
         for often, key in allowed.items():
             limited = self._limiter.limit(often, key_func=key, deduct_when=has_failed)(limited)
-        limited.needs = needs
         self._app.view_functions[page] = limited
