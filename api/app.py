@@ -44,7 +44,7 @@ from storage.catalogue.engine import Catalogue
 
 __all__ = ["ApiSettings", "Objects", "Recorder", "Supervisor", "build_app"]
 
-# The API's document has their tags in this order.
+# Their order is that of the tags in the API's document.
 OPERATIONS = (
     calls,
     recordings,
@@ -96,7 +96,7 @@ def build_app(
 ) -> Flask:
     """The application; each process that serves builds its own."""
     app = Flask("api", static_folder=None, template_folder="templates")
-    # Nobody's word is taken but for the address: all else of ours is told by the configuration.
+    # Only X-Forwarded-For is believed, of as many proxies as configured.
     app.wsgi_app = ProxyFix(app.wsgi_app, settings.proxies, 0, 0, 0, 0)  # type: ignore[method-assign]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     Babel(app, locale_selector=choose_language)

@@ -2,8 +2,8 @@
 
 Basic is for the address bar of a browser, which cannot send a bearer token; the user's name does
 not matter. A browser sends it by itself with every request, also with one that another site's
-page makes, so requests that change something are refused where their `Origin` is not ours. So it
-does the cookie of a session: then they have to bring along what only our pages know, too.
+page makes, so requests that change something are refused where their `Origin` is not ours. The
+same holds for a session's cookie; such requests must also bring the CSRF token.
 """
 
 import hmac
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
-from flask import Request, Response, g, request
+from flask import Response, g, request
 from sqlalchemy import Connection
 from werkzeug.datastructures import Authorization
 
@@ -70,7 +70,7 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
 
     `may_be_pbx` says that a PBX's dialplan needs no token: its address is known.
     """
-    if may_be_pbx and _is_from_pbx(request):
+    if may_be_pbx and _is_from_pbx():
         g.asker = Asker(DIALPLAN, permissions_of(DIALPLAN), None)
     else:
         g.asker = _find_asker(parts().catalogue, read_secret())
@@ -78,9 +78,9 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
         _refuse_browsers()
     if request.method in SAFE_METHODS:
         return
-    if g.asker.is_person and not _is_of_our_page(request, g.asker.token.csrf or ""):
+    if g.asker.is_person and not _is_of_our_page(g.asker.token.csrf or ""):
         refuse("requests of other sites")
-    if _is_basic(request) and is_foreign(request):
+    if _is_basic() and is_foreign():
         refuse("requests of other sites")
 
 
@@ -101,9 +101,7 @@ def read_secret() -> str:
     if request.authorization is None and (session := find_secret()):
         return session
     given = request.authorization or Authorization("")
-    secret = (
-        given.token if given.type == "bearer" else given.password if _is_basic(request) else None
-    )
+    secret = given.token if given.type == "bearer" else given.password if _is_basic() else None
     if not secret:
         raise NotAuthenticated("send a token: Authorization: Bearer TOKEN")
     return secret
@@ -214,9 +212,9 @@ def _cookie(name: str) -> tuple[str, bool]:
     return (f"__Host-{name}" if secure else name), secure
 
 
-def _is_of_our_page(asked: Request, csrf: str) -> bool:
-    given = asked.headers.get(CSRF_HEADER) or asked.form.get(CSRF_FIELD, "")
-    return not is_foreign(asked) and hmac.compare_digest(given.encode(), csrf.encode())
+def _is_of_our_page(csrf: str) -> bool:
+    given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
+    return not is_foreign() and hmac.compare_digest(given.encode(), csrf.encode())
 
 
 def _refuse_browsers() -> None:
@@ -227,26 +225,26 @@ def _refuse_browsers() -> None:
         refuse("requests of other sites")
 
 
-def _is_from_pbx(asked: Request) -> bool:
+def _is_from_pbx() -> bool:
     """Whether a PBX itself asks, and no proxy that may stand beside it on the same machine."""
-    is_direct = "X-Forwarded-For" not in asked.headers and "Forwarded" not in asked.headers
+    is_direct = "X-Forwarded-For" not in request.headers and "Forwarded" not in request.headers
     return (
-        asked.authorization is None
+        request.authorization is None
         and is_direct
-        and asked.remote_addr in parts().settings.pbx_addresses
+        and request.remote_addr in parts().settings.pbx_addresses
     )
 
 
-def _is_basic(asked: Request) -> bool:
-    return asked.authorization is not None and asked.authorization.type == "basic"
+def _is_basic() -> bool:
+    return request.authorization is not None and request.authorization.type == "basic"
 
 
-def is_foreign(asked: Request) -> bool:
+def is_foreign() -> bool:
     """Whether a browser sends this for a page that is not ours; other clients send no Origin."""
-    origin = asked.headers.get("Origin")
+    origin = request.headers.get("Origin")
     if origin is None:
         return False
-    ours = {asked.host, urlsplit(parts().settings.public_url).netloc} - {""}
+    ours = {request.host, urlsplit(parts().settings.public_url).netloc} - {""}
     try:
         return urlsplit(origin).netloc not in ours
     except ValueError:  # such as http://[

@@ -35,7 +35,7 @@ def show_sign_in() -> Response:
 def sign_in() -> Response:
     """Begin a session, if it is who it says."""
     name, password = request.form.get("name", ""), request.form.get("password", "")
-    if is_foreign(request):
+    if is_foreign():
         return _refused(name, 403, _("This was refused"))
     if not parts().settings.passwords:
         return _refused(name, 403, _("Passwords are not taken here: use the button."))
@@ -77,7 +77,7 @@ def limit(limits: Limits) -> None:
     """Let nobody try passwords for long."""
     limits.limit_failures(
         sign_in.__name__,
-        lambda answered: answered.status_code in {401, 403} and not is_foreign(request),
+        lambda answered: answered.status_code in {401, 403} and not is_foreign(),
         {
             FAILURES_PER_NAME: _name,
             FAILURES_PER_NAME_AND_ADDRESS: lambda: f"{address()} {_name()}",
