@@ -99,7 +99,7 @@ def fill(server_url: str, rows: int) -> tuple[str, str]:
     began = time.perf_counter()
     with catalogue.begin() as tx:
         tx.execute(text(FILL), {"rows": rows})
-        token = tokens.create_token(tx, name="bench", role="admin")
+        _, token = tokens.create_token(tx, name="bench", role="admin")
     with catalogue.begin() as tx:
         tx.execute(text("ANALYZE recording"))
     catalogue.close()

@@ -84,7 +84,7 @@ def main() -> None:
             works.finish(speak(works.directory, asked.length), 1)
         with works.catalogue.begin() as tx:
             (record,) = recordings.list_recordings(tx, RecordingFilter(), limit=1).items
-            token = tokens.create_token(tx, name="bench", role="admin")
+            _, token = tokens.create_token(tx, name="bench", role="admin")
             users.create_user(
                 tx, name="viewer", role="admin", team=None, password_hash=hash_password(PASSWORD)
             )

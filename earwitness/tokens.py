@@ -23,9 +23,10 @@ def create(
     _require_permissions("--without", without)
     try:
         with open_catalogue(config) as tx:
-            return tokens.create_token(
+            _, secret = tokens.create_token(
                 tx, name=name, role=role, team=team, scopes=scopes, without=without
             )
+            return secret
     except TokenInvalid as error:
         raise ConfigurationInvalid(f"--name: {error}") from error
 

@@ -47,8 +47,7 @@ def create_webhook(body: NewWebhook) -> Response:
     webhook. Where events were dropped before they could be delivered, `events.lost` comes.
     """
     with parts().catalogue.begin() as tx:
-        made = webhooks.create_webhook(tx, url=body.url, types=body.types, by=asker().name)
-        secret = webhooks.get_secret(tx, made.id)
+        made, secret = webhooks.create_webhook(tx, url=body.url, types=body.types, by=asker().name)
         _note(tx, "webhook.create", made, types=body.types)
     return answer(webhook_fields(made, secret), 201)
 

@@ -27,7 +27,7 @@ from uuid_utils.compat import uuid7
 from storage.catalogue.cursor import decode_cursor, one_more, page_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchToken, TokenInvalid
-from storage.records import Page, TokenRecord
+from storage.records import Page, TokenRecord, shallow
 from storage.schema import token, user
 
 PREFIX = "ew_"
@@ -49,16 +49,16 @@ def create_token(
     team: str | None = None,
     scopes: Sequence[str] = (),
     without: Sequence[str] = (),
-) -> str:
-    """Create a bearer token and return it: the only time that it can be seen.
+) -> tuple[TokenRecord, str]:
+    """A new bearer token and its secret: the only time that it can be seen.
 
     `without` are permissions of its role that it does not have. Raises TokenInvalid where the name
     is taken.
     """
     if is_tokens_name(tx, name, role) or _has_another(tx, user, name, role):
         raise TokenInvalid(f"there is a token or a user {name!r} already")
-    lists = {"scopes": list(scopes), "without": list(without)}
-    return keep_secret(tx, PREFIX, name=name, role=role, team=team, **lists)
+    made = TokenRecord(uuid7(), name, role, team, tuple(scopes), tuple(without))
+    return made, keep_secret(tx, PREFIX, **shallow(made))
 
 
 def keep_secret(tx: Connection, prefix: str, **values: Any) -> str:

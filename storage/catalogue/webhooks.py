@@ -24,13 +24,15 @@ QUEUE = "webhooks"
 _COLUMNS = [webhook.c[field.name] for field in fields(WebhookRecord)]
 
 
-def create_webhook(tx: Connection, *, url: str, types: Sequence[str], by: str) -> WebhookRecord:
-    """A new webhook, which is told what happens from now on; `get_secret` has its secret."""
+def create_webhook(
+    tx: Connection, *, url: str, types: Sequence[str], by: str
+) -> tuple[WebhookRecord, str]:
+    """A new webhook, which is told what happens from now on, and its secret."""
     after = events.newest_event_id(tx)
     made = WebhookRecord(uuid7(), url, tuple(types), datetime.now(UTC), by, after)
     secret = PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
     tx.execute(insert(webhook).values(shallow(made) | {"types": list(types), "secret": secret}))
-    return made
+    return made, secret
 
 
 def get_secret(tx: Connection, webhook_id: UUID) -> str:

@@ -317,7 +317,7 @@ def test_an_agent_is_shown_nobody_else(
 def test_a_page_that_one_may_not_see(browser: Client, catalogue: Catalogue) -> None:
     """It is refused as a page, with what to do; and it is in the audit trail."""
     with catalogue.begin() as tx:
-        token = tokens.create_token(tx, name="meter", role="service", scopes=["metrics.read"])
+        _, token = tokens.create_token(tx, name="meter", role="service", scopes=["metrics.read"])
     answered = browser.get("/", headers={"Authorization": f"Bearer {token}"})
     assert (answered.status_code, answered.mimetype) == (403, "text/html")
     assert "You may not see this page" in answered.text
