@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from storage.catalogue.cursor import decode_cursor, one_more, page_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchLink
-from storage.records import LinkRecord, Page
+from storage.records import LinkRecord, Page, shallow
 from storage.schema import link
 
 _COLUMNS = [link.c[field.name] for field in fields(LinkRecord)]
@@ -25,8 +25,7 @@ def create_link(
     secret = secrets.token_urlsafe(32)
     now = datetime.now(UTC)
     made = LinkRecord(uuid7(), recording_id, now, by, now + expires_in, None, 0, None)
-    row = {name: getattr(made, name) for name in made.__slots__}
-    tx.execute(insert(link).values(row | {"sha256": digest_of(secret)}))
+    tx.execute(insert(link).values(shallow(made) | {"sha256": digest_of(secret)}))
     return made, secret
 
 
