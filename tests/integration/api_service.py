@@ -1,10 +1,12 @@
 """The API under gunicorn in a process of its own: what the tests of the server start.
 
 Arguments: the port; as JSON the database's URL, the object store's settings, and the configuration
-of the identity provider, if there is one; a file to make at the end.
+of the identity provider, if there is one; a file to make at the end. Beside it each worker makes
+one, `built-` and its process id, once it can work.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -28,13 +30,15 @@ def main(port: str, told: str, ended: str) -> None:
     def build() -> Flask:
         catalogue = Catalogue(wanted["database_url"])
         objects = S3ObjectStore(ObjectStoreSettings(**wanted["objects"]))
-        return build_app(
+        app = build_app(
             catalogue,
             objects,
             CatalogueRecorder(catalogue),
             CatalogueSupervisor(catalogue),
             ApiSettings(oidc=provider),
         )
+        Path(ended).with_name(f"built-{os.getpid()}").touch()
+        return app
 
     try:
         serve(build, "127.0.0.1", int(port))

@@ -14,6 +14,7 @@ from lab.waiting import until
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "api_service.py"
+WORKERS = 2
 
 
 class Service:
@@ -40,10 +41,13 @@ class Service:
 
 @contextmanager
 def serving(told: str, directory: Path) -> Iterator[Service]:
-    """A service that answers."""
+    """A service that answers, in each of its workers."""
+    for built in directory.glob("built-*"):
+        built.unlink()
     service = Service(free_port(), told, directory / "ended")
     try:
         until(service.is_alive, 60)
+        until(lambda: len([*directory.glob("built-*")]) == WORKERS, 60)
         yield service
     finally:
         service.process.kill()
