@@ -87,10 +87,8 @@ class RulePage(PageOf[Rule]):
     """A page of rules, in the order in which they are asked."""
 
 
-class RuleVersions(Answer):
-    """Every version of a rule, the newest first."""
-
-    items: list[Rule]
+class RuleVersions(PageOf[Rule]):
+    """A page of the versions of a rule, the newest first."""
 
 
 class ChangedCall(Answer):

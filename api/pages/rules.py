@@ -49,7 +49,7 @@ def show_rule(rule_id: str) -> Response:
     if configured is not None:
         return _editor(configured, ())
     with parts().catalogue.begin() as tx:
-        versions = rules.list_versions(tx, rule_id)
+        versions = rules.list_versions(tx, rule_id).items
     if versions:
         return _editor(versions[0], versions)
     return show_notice(_("There is no such rule"), "", 404, way=("/rules", _("All rules")))

@@ -86,17 +86,23 @@ def get_rule(rule_id: str, query: VersionQuery) -> Response:
         return answer(rule_fields(rules.get_rule(tx, rule_id, version=query.version)))
 
 
-@operations.get("/rules/<rule_id>/versions", RULES_READ, json(RuleVersions), errors=(NoSuchRule,))
-def list_rule_versions(rule_id: str) -> Response:
-    """List every version of a rule, the newest first; of one that was deleted too."""
+@operations.get(
+    "/rules/<rule_id>/versions",
+    RULES_READ,
+    json(RuleVersions),
+    query=PageQuery,
+    errors=(NoSuchRule, BadCursor),
+)
+def list_rule_versions(rule_id: str, query: PageQuery) -> Response:
+    """List the versions of a rule, the newest first; of one that was deleted too."""
     configured = find_configured(rule_id)
     if configured is not None:
-        return answer({"items": [rule_fields(configured)]})
+        return answer(page_fields(Page((configured,), None), rule_fields))
     with parts().catalogue.begin() as tx:
-        versions = rules.list_versions(tx, rule_id)
-    if not versions:
+        page = rules.list_versions(tx, rule_id, **query.model_dump())
+    if not page.items and query.cursor is None:
         raise NoSuchRule(f"there is no rule {rule_id}")
-    return answer({"items": [rule_fields(one) for one in versions]})
+    return answer(page_fields(page, rule_fields))
 
 
 @operations.put(

@@ -9,8 +9,9 @@ from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
 from storage.catalogue import audit, events
+from storage.catalogue.cursor import decode_cursor, one_more, page_of
 from storage.errors import NoSuchRule, RuleChanged
-from storage.records import RuleRecord
+from storage.records import Page, RuleRecord
 from storage.schema import rule
 
 _LISTS = ("variables", "headers", "tags")
@@ -36,16 +37,22 @@ def delete_rule(tx: Connection, rule_id: str, *, by: str) -> RuleRecord:
 
 def get_rule(tx: Connection, rule_id: str, *, version: int | None = None) -> RuleRecord:
     """A rule as it is, or as it was in that version, deleted or not. Raises NoSuchRule."""
-    found = [one for one in list_versions(tx, rule_id) if version in (None, one.version)]
+    found = [one for one in list_versions(tx, rule_id).items if version in (None, one.version)]
     if not found or (version is None and found[0].deleted):
         raise NoSuchRule(f"there is no rule {rule_id}" + (f" {version}" if version else ""))
     return found[0]
 
 
-def list_versions(tx: Connection, rule_id: str) -> tuple[RuleRecord, ...]:
-    """Every version of a rule, the newest first; none where there never was such a rule."""
-    query = select(rule).where(rule.c.id == rule_id).order_by(rule.c.version.desc())
-    return tuple(_record(row) for row in tx.execute(query).mappings())
+def list_versions(
+    tx: Connection, rule_id: str, *, limit: int | None = None, cursor: str | None = None
+) -> Page[RuleRecord]:
+    """A page of the versions of a rule, newest first; none where there never was such a rule."""
+    query = select(rule).where(rule.c.id == rule_id)
+    if cursor is not None:
+        (before,) = decode_cursor(cursor, int)
+        query = query.where(rule.c.version < before)
+    rows = tx.execute(query.order_by(rule.c.version.desc()).limit(one_more(limit))).mappings()
+    return page_of([_record(row) for row in rows], limit, lambda one: (str(one.version),))
 
 
 def list_active_rules(tx: Connection) -> tuple[RuleRecord, ...]:

@@ -64,6 +64,10 @@ def test_the_life_of_a_rule(client: ApiClient, catalogue: Catalogue) -> None:
         (2, False),
         (1, False),
     ]
+    newest = client.get(f"{path}/versions?limit=2").get_json()
+    oldest = client.get(f"{path}/versions?cursor={newest['next_cursor']}").get_json()
+    assert newest["items"] + oldest["items"] == versions
+    assert oldest["next_cursor"] is None
     with catalogue.begin() as tx:
         noted = tx.scalars(select(audit.c.action).where(audit.c.subject == made["id"])).all()
     assert set(noted) == {"rule.create", "rule.replace", "rule.delete"}

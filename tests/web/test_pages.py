@@ -460,6 +460,7 @@ def test_signing_out_everywhere(
     there.goto(f"{service.url}/sign-in")
     fill_in(there, here.name)
     there.wait_for_url(f"{service.url}/")
+    expect(there.get_by_text("Nobody is talking")).to_be_visible()  # its stream is open
     page.get_by_text(here.name).click()
     page.get_by_role("button", name="Sign out everywhere").click()
     page.wait_for_url("**/sign-in")
