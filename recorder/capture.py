@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from recorder import names
-from recorder.ari import Ari, AriConflict, AriError, AriNotFound
+from recorder.ari import Ari, AriConflict, AriError, AriNotFound, AriServerError
 from recorder.plan import Plan, is_over, legs_to_capture, plan, side_of
 from recorder.spy.plan import voices
 from recorder.stasis import in_stasis
@@ -236,8 +236,14 @@ class Capture:
             with self._catalogue.begin() as tx:
                 _end(tx, recording.id, call.ended_at or datetime.now(UTC))
             return
+        problems = []
         for leg in steps.attach:
-            self._attach(ari, recording, leg.channel.id, side_of(leg))
+            try:
+                self._attach(ari, recording, leg.channel.id, side_of(leg))
+            except AriServerError as error:  # the others are heard all the same
+                problems.append(error)
+        if problems:
+            raise problems[0]
         for voice in steps.voices:
             if ari.find_channel(voice) is not None:  # a page has to open its microphone first
                 self._attach(ari, recording, voice, "both")

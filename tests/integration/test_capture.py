@@ -245,6 +245,19 @@ def test_one_leg_is_gone(scene: Scene) -> None:
     assert scene.jobs() == ["finish"]
 
 
+def test_one_leg_is_refused(scene: Scene) -> None:
+    """The other one is heard at once, and both are once the PBX is able to."""
+
+    def fail() -> None:
+        raise AriServerError("Failed to create")
+
+    scene.pbx.before["snoop"] = fail
+    recording = scene.start()
+    assert len(scene.pbx.heard()) == 1
+    scene.capture.settle(recording.id)
+    scene.assert_captures("agent", "customer")
+
+
 def test_a_snoop_that_cannot_be_recorded_does_not_stay(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
