@@ -20,9 +20,9 @@ class Keys:
 
     def press(self, channel_id: str, digit: str, at: datetime) -> str | None:
         """What the sequence that this digit completes means; None while none is complete."""
-        before, last_at = self._pressed.pop(channel_id, ("", at))
-        if at - last_at > NEXT_WITHIN:
-            before = ""
+        recent = {id_: one for id_, one in self._pressed.items() if at - one[1] <= NEXT_WITHIN}
+        before, _ = recent.pop(channel_id, ("", at))
+        self._pressed = recent
         for pressed in _endings(before + digit):
             if pressed in self.meanings:
                 return self.meanings[pressed]
@@ -30,10 +30,6 @@ class Keys:
                 self._pressed[channel_id] = (pressed, at)
                 return None
         return None
-
-    def forget(self, channel_id: str) -> None:
-        """The channel is gone."""
-        self._pressed.pop(channel_id, None)
 
 
 def _endings(pressed: str) -> list[str]:

@@ -40,10 +40,9 @@ def test_channels_are_told_apart() -> None:
 
 
 def test_late_digits() -> None:
-    """A digit that comes too late begins anew; a channel that is gone has pressed nothing."""
-    keys = Keys(MEANINGS)
+    """A digit that comes too late begins anew; what was too late for all is not kept."""
+    keys, late = Keys(MEANINGS), ZERO + timedelta(seconds=2.1)
     keys.press("a", "*", ZERO)
-    assert keys.press("a", "1", ZERO + timedelta(seconds=2.1)) is None
-    keys.press("a", "*", ZERO)
-    keys.forget("a")
-    assert keys.press("a", "1", ZERO) is None
+    keys.press("b", "*", ZERO)
+    assert keys.press("a", "1", late) is None
+    assert keys == Keys(MEANINGS)
