@@ -8,6 +8,7 @@ missed — our restart, the PBX's, a lost connection — is found by listing wha
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -41,8 +42,7 @@ from storage.records import CallRecord, PbxRecord, RecordingRecord
 log = structlog.get_logger()
 
 TICK_S = 1.0
-CHECK_EVERY = timedelta(seconds=5)
-TICK = timedelta(seconds=1)
+CHECK_S = 5.0
 # What a call's end brings along is known by then.
 ASSURED_AFTER = timedelta(seconds=2)
 BATCH = 1000
@@ -122,6 +122,22 @@ class Lanes:
             log.warning("watch.postponed", error=str(error))
         except Exception:
             log.exception("watch.failed")
+
+
+class Every:
+    """Says when so many seconds have passed; the clock may be set meanwhile."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether they have passed since this was last true."""
+        now = time.monotonic()
+        due = now - self._last >= self._seconds
+        if due:
+            self._last = now
+        return due
 
 
 class Newest:
@@ -228,7 +244,8 @@ class _Session:
         self._stale = False
         self._had_spies = True  # until it is known otherwise
         self._lost_at: datetime | None = None
-        self._checked_at = self._asked_at = self._ticked_at = datetime.now(UTC)
+        self._checks, self._ticks, self._asks_open = Every(CHECK_S), Every(TICK_S), Every(CHECK_S)
+        self._ticked_at = datetime.now(UTC)
         self._restore()
 
     def _restore(self) -> None:
@@ -285,16 +302,16 @@ class _Session:
         needed = self._model.linkedids_needed(event)
         if isinstance(event, ari.ChannelCreated) and LINKEDID in event.channel.variables:
             return dict.fromkeys(needed, event.channel.variables[LINKEDID])
-        return self._read_linkedids(needed)
-
-    def _read_linkedids(self, channel_ids: tuple[str, ...]) -> dict[str, str]:
-        """Of channels that still exist; what cannot be read now is found by the next check."""
         try:
-            read = {id_: self._ari.find_variable(id_, LINKEDID) for id_ in channel_ids}
-        except AriError as error:
+            return self._read_linkedids(needed)
+        except AriError as error:  # what cannot be read now is found by the next check
             log.warning("watch.stale", pbx=self._name, error=str(error))
             self._stale = True
             return {}
+
+    def _read_linkedids(self, channel_ids: tuple[str, ...]) -> dict[str, str]:
+        """Of channels that still exist. Raises AriError: what was not read is not gone."""
+        read = {id_: self._ari.find_variable(id_, LINKEDID) for id_ in channel_ids}
         return {id_: linkedid for id_, linkedid in read.items() if linkedid}
 
     def _segment_started(self, name: str, at: datetime) -> None:
@@ -325,6 +342,7 @@ class _Session:
         wish = self._keys.press(channel_id, item.digit, item.at)
         call_id = self._model.find_call_of(channel_id)
         if wish is not None and call_id is not None:
+            self._flush()  # who wishes it may have answered just now
             self._lanes.submit(
                 call_id, self._demand.pressed, self._sounds, call_id, channel_id, wish
             )
@@ -336,6 +354,7 @@ class _Session:
         if call_id is None or order not in ORDERS:
             log.warning("watch.no-such-order", pbx=self._name, order=order, call=call_id)
             return
+        self._flush()  # the call may have begun just now
         self._lanes.submit(call_id, self._carry_out, call_id, order)
 
     def _carry_out(self, call_id: str, order: Order) -> None:
@@ -511,9 +530,8 @@ class _Session:
         """Every few seconds: are we still the owner, and is every recording what it should be?"""
         now = datetime.now(UTC)
         self._tick(now)
-        if now - self._checked_at < CHECK_EVERY:
+        if not self._checks.is_due():
             return
-        self._checked_at = now
         lock.verify()
         if self._stale or self._model.is_split():
             self._reconcile()
@@ -526,13 +544,11 @@ class _Session:
     def _tick(self, now: datetime) -> None:
         """Every second: the rules that read the clock, beeps, and what ended calls lack; every
         five, calls for which something has still to be done."""
-        if not self._connected or now - self._ticked_at < TICK:
+        if not self._connected or not self._ticks.is_due():
             return
         asks_all = self._decisions.follow_time(self._ticked_at, now)
-        asks_open = now - self._asked_at >= CHECK_EVERY
+        asks_open = self._asks_open.is_due()
         self._ticked_at = now
-        if asks_open:
-            self._asked_at = now
         if asks_all or asks_open:
             live = self._saved.values()
             self._consider(
@@ -562,7 +578,11 @@ class _Session:
         return plan(call, recording, present, speaking).is_settled
 
     def _resume(self, recording_id: UUID) -> None:
-        self._capture.resume(recording_id, by="resume_after_s")
+        """Unless somebody has resumed it meanwhile, and perhaps paused it anew."""
+        with self._catalogue.begin() as tx:
+            recording = recordings.get_recording(tx, recording_id)
+        if _is_forgotten(recording, self._orders.resume_after_s, datetime.now(UTC)):
+            self._capture.resume(recording_id, by="resume_after_s")
 
 
 def _is_forgotten(recording: RecordingRecord, resume_after_s: int, now: datetime) -> bool:
