@@ -28,6 +28,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
 from sqlalchemy import Connection, text
 
+from storage.catalogue.engine import CONNECT_ARGS
 from storage.errors import CatalogueUnavailable
 
 __all__ = [
@@ -134,7 +135,11 @@ def run_worker(url: str, context: Mapping[str, Any], queues: Mapping[str, int]) 
         threads = ThreadPoolExecutor(sum(queues.values()) + SPARE_THREADS, "jobs")
         asyncio.get_running_loop().set_default_executor(threads)
         connector = PsycopgConnector(
-            conninfo=url, min_size=1, max_size=4, timeout=CONNECTED_WITHIN_S
+            conninfo=url,
+            kwargs=dict(CONNECT_ARGS),
+            min_size=1,
+            max_size=4,
+            timeout=CONNECTED_WITHIN_S,
         )
         with app.replace_connector(connector) as worker_app:
             async with worker_app.open_async():

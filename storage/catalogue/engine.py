@@ -1,6 +1,6 @@
 """Connections to PostgreSQL, and bringing a database to the schema of this version."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,24 @@ MIGRATION_LOCK = 0x6561727769746E73
 FREE_WITHIN_S = 30.0
 # So many of those for locks are kept; more are made as they are needed.
 LOCKS_KEPT = 4
-_CONNECT_ARGS: dict[str, Any] = {"connect_timeout": 5, "application_name": "earwitness"}
+# Either side takes the other for dead in seconds, not in the hours that are usual: what a machine
+# held that has died is free then. We give up first, before PostgreSQL gives our locks to others.
+CONNECT_ARGS: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "application_name": "earwitness",
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+# Said so that PgBouncer passes it on; what is about TCP means nothing on a socket of this machine.
+_SETTINGS = """
+SET TIME ZONE 'UTC';
+SET tcp_keepalives_idle = 5;
+SET tcp_keepalives_interval = 2;
+SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = 15000;
+"""
 
 
 class Catalogue:
@@ -40,9 +57,9 @@ class Catalogue:
         self._locks = self._pool(LOCKS_KEPT, max_overflow=-1, isolation_level="AUTOCOMMIT")
 
     def _pool(self, size: int, **options: Any) -> Engine:
-        kept = {"pool_size": size, "pool_pre_ping": True, "connect_args": _CONNECT_ARGS}
+        kept = {"pool_size": size, "pool_pre_ping": True, "connect_args": dict(CONNECT_ARGS)}
         pool = create_engine(self._url, **kept, **options)
-        event.listen(pool, "connect", _answer_in_utc)
+        event.listen(pool, "connect", _set_up)
         return pool
 
     def __repr__(self) -> str:
@@ -90,8 +107,8 @@ class Catalogue:
         Raises psycopg.Error.
         """
         url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = psycopg.connect(url, autocommit=True, **_CONNECT_ARGS)
-        _answer_in_utc(connection)
+        connection = psycopg.connect(url, autocommit=True, **CONNECT_ARGS)
+        _set_up(connection)
         return connection
 
     def migrate(self) -> None:
@@ -135,9 +152,9 @@ class Lock:
             self._connection.execute(text("SELECT 1"))
 
 
-def _answer_in_utc(connection: psycopg.Connection[Any], _: object = None) -> None:
-    """Times come in UTC, whatever the zone of the database; said so that PgBouncer passes it on."""
-    connection.execute("SET TIME ZONE 'UTC'")
+def _set_up(connection: psycopg.Connection[Any], _: object = None) -> None:
+    """Times come in UTC, whatever the zone of the database; and a dead client is missed."""
+    connection.execute(_SETTINGS)
     connection.commit()
 
 

@@ -1,12 +1,16 @@
 """The catalogue on a real PostgreSQL: races, lists, and what a transaction holds together."""
 
+import os
 import random
+import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -17,6 +21,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from uuid_utils.compat import uuid7
 
+from earwitness.embedded import EmbeddedPostgres, postgres
 from recorder import tasks
 from storage import jobs, states
 from storage.catalogue import (
@@ -697,3 +702,45 @@ def test_times_are_utc_whatever_the_zone_of_the_database(
         tx.execute(text(f"ALTER DATABASE {database} RESET timezone"))
     assert str(entry.at).endswith("+00:00")
     assert str(noted_at).endswith("+00:00")
+
+
+# Machines that die
+
+
+@pytest.fixture
+def tcp_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A PostgreSQL that is reached by TCP."""
+    trusting = [one.replace("host=reject", "host=trust") for one in postgres.CLUSTER_OPTIONS]
+    monkeypatch.setattr(postgres, "CLUSTER_OPTIONS", trusting)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    reached = {"listen_addresses": "127.0.0.1", "port": str(port)}
+    monkeypatch.setattr(postgres, "SETTINGS", {**postgres.SETTINGS, **reached})
+    with (
+        TemporaryDirectory(prefix="earwitness-postgres-") as directory,
+        EmbeddedPostgres(Path(directory) / "data") as server,
+    ):
+        user = make_url(server.url).username
+        yield f"postgresql://{user}@127.0.0.1:{port}/{postgres.DATABASE}"
+
+
+def test_a_machine_that_dies_is_missed_in_seconds(tcp_url: str) -> None:
+    """By PostgreSQL, which gives its locks to others, and by us, who give up before that."""
+    served = "SELECT name, setting FROM pg_settings WHERE name ~ '^tcp_(keepalives|user_timeout)'"
+    with (
+        closing(Catalogue(tcp_url)) as catalogue,
+        catalogue.begin() as tx,
+        catalogue.connect_alone() as alone,
+    ):
+        pooled: Any = tx.connection.driver_connection
+        for connection in (pooled, alone):
+            assert dict(connection.execute(served).fetchall()) == {
+                "tcp_keepalives_idle": "5",
+                "tcp_keepalives_interval": "2",
+                "tcp_keepalives_count": "3",
+                "tcp_user_timeout": "15000",
+            }
+            with socket.socket(fileno=os.dup(connection.fileno())) as ours:
+                kept = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                assert [ours.getsockopt(socket.IPPROTO_TCP, one) for one in kept] == [5, 2, 3]
+                assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
