@@ -55,7 +55,7 @@ def work(config: Config) -> None:
             "deliverer": parts.deliverer,
         }
         with deliveries.looking(parts.catalogue):
-            retrying(lambda: jobs.run_worker(parts.database_url, context, tasks.QUEUES))
+            retrying(lambda: jobs.run_worker(parts.catalogue.url, context, tasks.QUEUES))
 
 
 def api(config: Config) -> None:

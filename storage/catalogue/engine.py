@@ -101,13 +101,17 @@ class Catalogue:
             finally:
                 connection.invalidate()  # closing the connection gives the lock back, come what may
 
+    @property
+    def url(self) -> str:
+        """Where PostgreSQL is, password and all, as libpq reads it."""
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+
     def connect_alone(self) -> psycopg.Connection[Any]:
         """A connection outside the pool, on which every statement stands alone; to be closed.
 
         Raises psycopg.Error.
         """
-        url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = psycopg.connect(url, autocommit=True, **CONNECT_ARGS)
+        connection = psycopg.connect(self.url, autocommit=True, **CONNECT_ARGS)
         _set_up(connection)
         return connection
 

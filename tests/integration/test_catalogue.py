@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from api_client import build_call, build_recording
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from uuid_utils.compat import uuid7
@@ -612,6 +613,13 @@ def test_a_database_that_is_away_is_named() -> None:
     with pytest.raises(CatalogueUnavailable) as caught, away.begin():
         pass
     assert "secret" not in str(caught.value) + repr(away)
+
+
+def test_a_password_may_hold_what_a_url_reserves() -> None:
+    """The catalogue and the job queue, of which each has a library of its own, read the same."""
+    url = Catalogue("postgresql://user:a/b@127.0.0.1:9/none").url
+    told = {"user": "user", "password": "a/b", "host": "127.0.0.1", "port": "9", "dbname": "none"}
+    assert conninfo_to_dict(url) == told
 
 
 # What goes by itself
