@@ -58,7 +58,8 @@ class Catalogue:
 
     def _pool(self, size: int, **options: Any) -> Engine:
         kept = {"pool_size": size, "pool_pre_ping": True, "connect_args": dict(CONNECT_ARGS)}
-        pool = create_engine(self._url, **kept, **options)
+        # What is written, names and secrets, has no business in the log with a traceback.
+        pool = create_engine(self._url, hide_parameters=True, **kept, **options)
         event.listen(pool, "connect", _set_up)
         return pool
 

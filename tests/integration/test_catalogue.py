@@ -20,6 +20,7 @@ from api_client import build_call, build_recording
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
 from earwitness.embedded import EmbeddedPostgres, postgres
@@ -620,6 +621,13 @@ def test_a_password_may_hold_what_a_url_reserves() -> None:
     url = Catalogue("postgresql://user:a/b@127.0.0.1:9/none").url
     told = {"user": "user", "password": "a/b", "host": "127.0.0.1", "port": "9", "dbname": "none"}
     assert conninfo_to_dict(url) == told
+
+
+def test_what_is_written_shows_in_no_error(catalogue: Catalogue) -> None:
+    """Tracebacks go to the log; the values of a statement that failed, such as secrets, do not."""
+    with pytest.raises(DBAPIError) as caught, catalogue.begin() as tx:
+        tx.execute(text("SELECT 1 / length(substr(:secret, 100))"), {"secret": "whsec_opens-it"})
+    assert "opens-it" not in str(caught.value)
 
 
 # What goes by itself
