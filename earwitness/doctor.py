@@ -70,7 +70,7 @@ def examine(config: Config, *, media: bool = False) -> tuple[Finding, ...]:
             findings += examine_media(pbx)
     if not config.pbx:
         findings.append(Finding("pbx", False, "none is configured: add a [[pbx]] table"))
-    findings.append(_examine_database(config))
+    findings.append(examine_database(config))
     findings += examine_oidc(config)
     findings += _examine_store(config)
     findings += [examine_codec(format) for format in get_args(Format)]
@@ -213,18 +213,20 @@ def examine_media(pbx: Pbx) -> list[Finding]:
 # Database and store
 
 
-def _examine_database(config: Config) -> Finding:
+def examine_database(config: Config) -> Finding:
+    """The database answers, and is not of an older version."""
+
     def check() -> str:
         with embedded_database(config) as url:
             present, needed = _schema_versions(url)
-        if present is not None and present != needed:
+        if present is not None and present < needed:
             raise _Fault(f"schema {present}, this program needs {needed}: start it to migrate")
-        return f"schema {needed}" if present else "reachable; the schema comes at the first start"
+        return f"schema {present}" if present else "reachable; the schema comes at the first start"
 
     return _try("database", check)
 
 
-def _schema_versions(url: str) -> tuple[str | None, str | None]:
+def _schema_versions(url: str) -> tuple[str | None, str]:
     with closing(Catalogue(url)) as catalogue:
         try:
             return catalogue.schema_versions()

@@ -55,6 +55,7 @@ class Catalogue:
         # Who holds a lock asks for another, and for transactions. Of a pool that can be empty all
         # would hold one and wait for a second: this one never is, and has no others in it.
         self._locks = self._pool(LOCKS_KEPT, max_overflow=-1, isolation_level="AUTOCOMMIT")
+        self._is_migrated = False
 
     def _pool(self, size: int, **options: Any) -> Engine:
         kept = {"pool_size": size, "pool_pre_ping": True, "connect_args": dict(CONNECT_ARGS)}
@@ -118,8 +119,7 @@ class Catalogue:
 
     def migrate(self) -> None:
         """Bring the schema to this version; processes that start together take turns."""
-        present, needed = self.schema_versions()
-        if present == needed:
+        if self.is_migrated():
             return
         from alembic import command  # noqa: PLC0415  8 MB that a migrated database spares
         from alembic.config import Config  # noqa: PLC0415
@@ -131,6 +131,16 @@ class Catalogue:
             tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             config.attributes["connection"] = tx
             command.upgrade(config, "head")
+
+    def is_migrated(self) -> bool:
+        """Whether the schema is of this version, or of a newer one, which keeps what we know.
+
+        Once it is, the database is not asked again.
+        """
+        if not self._is_migrated:
+            present, needed = self.schema_versions()
+            self._is_migrated = present is not None and present >= needed
+        return self._is_migrated
 
     def schema_versions(self) -> tuple[str | None, str]:
         """The database's schema version and the one that this program needs."""

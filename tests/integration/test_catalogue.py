@@ -18,11 +18,14 @@ from uuid import UUID, uuid4
 import pytest
 from api_client import build_call, build_recording
 from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
+from earwitness.config import Config, Database
+from earwitness.doctor import Finding, examine_database
 from earwitness.embedded import EmbeddedPostgres, postgres
 from recorder import tasks
 from storage import jobs, states
@@ -567,6 +570,23 @@ def test_to_migrate_again_changes_nothing(catalogue: Catalogue) -> None:
     assert find(catalogue, record) == record
     present, needed = catalogue.schema_versions()
     assert present == needed is not None
+
+
+def test_a_newer_schema_is_left_alone(catalogue: Catalogue, database_url: str) -> None:
+    """Machines are upgraded one after the other: those that are older yet can be started again."""
+    newer = text("UPDATE alembic_version SET version_num = '9999'")
+    with catalogue.begin() as tx:
+        tx.execute(newer)
+    try:
+        with closing(Catalogue(database_url)) as older:
+            older.migrate()
+            assert older.is_migrated()
+            assert older.schema_versions() == ("9999", engine.NEWEST)
+        config = Config(database=Database(url=SecretStr(database_url)))
+        assert examine_database(config) == Finding("database", True, "schema 9999")
+    finally:
+        with catalogue.begin() as tx:
+            tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": engine.NEWEST})
 
 
 DEFINITIONS = """
