@@ -6,7 +6,7 @@ Told without a token, so no host, no URL and no message of another program is in
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -25,7 +25,7 @@ _PBX_DETAILS: Mapping[str, str] = {
     "connected": "events and commands work",
     "unreachable": "Asterisk does not answer",
     "unwatched": "no process watches this PBX",
-    "unknown": "not known while the database is away",
+    "unknown": "not known while the database cannot be used",
 }
 
 
@@ -71,16 +71,26 @@ class StoreProbe:
 
 def check_parts(catalogue: Catalogue, store: StoreProbe, names: Iterable[str]) -> tuple[Check, ...]:
     """Database, store, and each PBX of these names."""
+    database, known = _ask_database(catalogue)
+    if known is None:
+        telephony = [_pbx_check(name, "unknown") for name in names]
+    else:
+        telephony = [_pbx_check(name, pbx_state(name, known, datetime.now(UTC))) for name in names]
+    return (database, store.check(), *telephony)
+
+
+def _ask_database(catalogue: Catalogue) -> tuple[Check, Sequence[PbxRecord] | None]:
+    """How the database is; and what it knows of the PBXs, if it can be used."""
     try:
+        if not catalogue.is_migrated():
+            return Check(
+                "database", False, "outdated", "the schema is not this version's yet"
+            ), None
         with catalogue.begin() as tx:
             known = pbxs.list_pbxs(tx)
     except CatalogueUnavailable:
-        database = Check("database", False, "unavailable", "PostgreSQL does not answer")
-        telephony = [_pbx_check(name, "unknown") for name in names]
-    else:
-        database = Check("database", True, "connected", "PostgreSQL answers")
-        telephony = [_pbx_check(name, pbx_state(name, known, datetime.now(UTC))) for name in names]
-    return (database, store.check(), *telephony)
+        return Check("database", False, "unavailable", "PostgreSQL does not answer"), None
+    return Check("database", True, "connected", "PostgreSQL answers"), known
 
 
 def pbx_state(name: str, known: Iterable[PbxRecord], now: datetime) -> str:

@@ -1,17 +1,19 @@
 """Health, metrics and documentation over HTTP."""
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from api_client import ApiClient, CatalogueRecorder, CatalogueSupervisor, build_recording
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from sqlalchemy import text
 
 from api import turns
 from api.app import ApiSettings, build_app
 from api.parts import EXTENSION
 from storage.catalogue import pbxs, recordings
-from storage.catalogue.engine import Catalogue
+from storage.catalogue.engine import NEWEST, Catalogue
 from storage.errors import StoreUnavailable
 from storage.objects import S3ObjectStore
 from storage.records import PbxRecord
@@ -58,6 +60,22 @@ def test_a_database_that_is_away(objects: S3ObjectStore, recorder: CatalogueReco
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
     assert response.get_json()["error_id"] == "catalogue-unavailable"
     assert "127.0.0.1" not in ready.text + response.text
+
+
+def test_an_older_schema_is_not_ready(client: ApiClient, database_url: str) -> None:
+    """Until it is migrated nothing works; then it is not asked for again."""
+    parts = client.application.extensions[EXTENSION]
+    with closing(Catalogue(database_url)) as begun:
+        app = build_app(begun, parts.objects, parts.recorder, parts.supervisor, parts.settings)
+        with begun.begin() as tx:
+            tx.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        ready = app.test_client().get("/health/ready")
+        with begun.begin() as tx:
+            tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": NEWEST})
+        states = [check["state"] for check in ready.get_json()["checks"]]
+        assert (ready.status_code, states) == (503, ["outdated", "connected", "unknown"])
+        checks = app.test_client().get("/health/ready").get_json()["checks"]
+        assert checks[0]["state"] == "connected"
 
 
 def test_a_store_that_is_away_is_asked_seldom(
