@@ -46,6 +46,7 @@ def work(config: Config) -> None:
 
         parts = Parts(config)
         retrying(parts.catalogue.migrate)
+        retrying(lambda: tasks.leave_foreign_events(parts.catalogue))
         parts.spool.mkdir(parents=True, exist_ok=True)
         tasks.clear_spool(parts.spool, datetime.now(UTC) - tasks.RESTS_KEPT_FOR)
         context = {

@@ -1,7 +1,7 @@
 """The jobs that workers run; each names what it is about, and is safe to run again."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -88,12 +88,12 @@ async def retry_stalled(context: jobs.JobContext, timestamp: int) -> None:
 def drop_events(context: jobs.JobContext, timestamp: int) -> None:
     """Events are kept for three days, for those who resume."""
     catalogue: Catalogue = context.additional_context["catalogue"]
+    leave_foreign_events(catalogue)
     before = datetime.now(UTC) - EVENTS_KEPT_FOR
     with catalogue.begin() as tx:
         waited = webhooks.note_losses(tx, before)
         events.drop_events(tx, before)
-    for webhook_id in waited:
-        log.warning("webhook.lost-events", webhook=str(webhook_id))
+    _tell_losses(waited)
 
 
 @jobs.app.periodic(cron="29 * * * *")
@@ -106,6 +106,17 @@ def tidy(context: jobs.JobContext, timestamp: int) -> None:
         idempotency.drop_expired(tx)
         bulks.drop_bulks(tx, now - BULKS_KEPT_FOR)
         failed_jobs.drop_rests(tx, now - RESTS_KEPT_FOR)
+
+
+def leave_foreign_events(catalogue: Catalogue) -> None:
+    """After a dump was restored, go on with what happens now: who reads events is told of it.
+
+    The places of events are numbers of transactions, and another cluster has had others.
+    """
+    with catalogue.begin() as tx:
+        lost = webhooks.begin_anew(tx)
+        events.drop_unborn(tx)
+    _tell_losses(lost)
 
 
 def clear_spool(spool: Path, before: datetime) -> None:
@@ -144,6 +155,11 @@ def _attempt(
         else:
             log.warning("job.postponed", error=str(error), **told)
         raise
+
+
+def _tell_losses(webhook_ids: Iterable[UUID]) -> None:
+    for webhook_id in webhook_ids:
+        log.warning("webhook.lost-events", webhook=str(webhook_id))
 
 
 def _give_up(recording_id: UUID, reason: str) -> None:

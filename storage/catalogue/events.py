@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from pydantic_core import to_json
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Row,
@@ -38,6 +39,11 @@ CHANNEL = "earwitness"
 # Before every event.
 BEGINNING = "0-0"
 
+# A transaction of this number has not ended yet: besides our own, whatever can be seen of it or of
+# a later one was brought by a dump, from a cluster that had got further.
+UNBORN: ColumnElement[int] = literal_column(
+    "pg_snapshot_xmax(pg_current_snapshot())::text::int8", BigInteger
+)
 _PLACE = tuple_(event.c.xid, event.c.n)
 _SETTLED: ColumnElement[bool] = event.c.xid < literal_column(
     "pg_snapshot_xmin(pg_current_snapshot())::text::int8"
@@ -94,13 +100,21 @@ def drop_events(tx: Connection, before: datetime) -> int:
     return tx.execute(delete(event).where(event.c.at < before)).rowcount
 
 
+def drop_unborn(tx: Connection) -> None:
+    """Forget the events that a dump of another cluster left in times to come.
+
+    For a transaction that writes none.
+    """
+    tx.execute(delete(event).where(event.c.xid >= UNBORN))
+
+
 def has_event(tx: Connection, event_id: str) -> bool:
     """Whether this event is still kept: if so, a reader who saw it last has missed nothing.
 
     Raises BadCursor.
     """
     xid, n = parse_event_id(event_id)
-    query = select(event.c.n).where(event.c.xid == xid, event.c.n == n)
+    query = select(event.c.n).where(_SETTLED, event.c.xid == xid, event.c.n == n)
     return tx.execute(query).one_or_none() is not None
 
 

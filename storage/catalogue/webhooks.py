@@ -8,7 +8,18 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    RowMapping,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from uuid_utils.compat import uuid7
 
 from storage import jobs
@@ -110,6 +121,19 @@ def note_losses(tx: Connection, before: datetime) -> Sequence[UUID]:
     waiting = [id_ for id_, found in nexts.items() if found and found[0].at < before]
     where = (webhook.c.id.in_(waiting), ~webhook.c.gone)
     noted = update(webhook).where(*where).values(lost=True, rejections=0)
+    return tx.scalars(noted.returning(webhook.c.id)).all()
+
+
+def begin_anew(tx: Connection) -> Sequence[UUID]:
+    """Those that have got to a place where nothing has happened yet, by a dump of another cluster.
+
+    They are told from the oldest event on, and that some are lost. For a transaction that writes
+    no events.
+    """
+    place = cast(func.split_part(webhook.c.after, "-", 1), BigInteger)
+    where = (place >= events.UNBORN, ~webhook.c.gone)
+    begun = {"after": events.BEGINNING, "lost": True, "rejections": 0, "retry_at": None}
+    noted = update(webhook).where(*where).values(begun)
     return tx.scalars(noted.returning(webhook.c.id)).all()
 
 

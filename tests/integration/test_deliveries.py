@@ -582,6 +582,34 @@ def test_what_was_lost_is_said(
         assert "events.lost" not in [one["type"] for one in healthy.verified(fine.secret)]
 
 
+PUT = """
+INSERT INTO event (xid, n, type, data) OVERRIDING SYSTEM VALUE
+VALUES (:xid, 1, 'spy.switched', CAST('{"id": "foreign"}' AS jsonb))
+"""
+MOVE = "UPDATE webhook SET after = :after, retry_at = now() + interval '1 day' WHERE id = :id"
+
+
+def test_what_a_dump_of_another_cluster_brings(
+    catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
+) -> None:
+    """Its transactions had other numbers: who was ahead of ours is told of a loss, and goes on."""
+    made, xid = make(receiver, "spy.switched"), 1 << 40
+    with catalogue.begin() as tx:
+        tx.execute(text(PUT), {"xid": xid})
+        tx.execute(text(MOVE), {"after": f"{xid}-1", "id": made.id})
+    with catalogue.begin() as tx:
+        assert not events.has_event(tx, f"{xid}-1")  # or a stream would wait for what is after it
+    tasks.drop_events.func(SimpleNamespace(additional_context={"catalogue": catalogue}), 0)
+    with catalogue.begin() as tx:
+        assert not tx.scalar(text("SELECT count(*) FROM event WHERE xid = :xid"), {"xid": xid})
+    names = happen(catalogue, "spy.switched")
+    with working(database_url):
+        until(lambda: len(receiver.requests) >= 2, PATIENCE_S)
+    told = receiver.verified(made.secret)
+    assert [one["type"] for one in told] == ["events.lost", "spy.switched"]
+    assert names_of(told[1:]) == names
+
+
 def test_a_webhook_that_is_removed_meanwhile(
     catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
