@@ -80,7 +80,7 @@ class Finisher:
             self._clear(recording, present)
 
     def clear(self, recording_id: UUID) -> None:
-        """Delete the files of a discarded recording, on the PBX and here."""
+        """Delete the files of a discarded recording on the PBX."""
         self._clear(self._capture.settle(recording_id), self._segments(recording_id))
 
     def renew_manifest(self, recording_id: UUID) -> None:
@@ -102,7 +102,6 @@ class Finisher:
             moved = recordings.move(tx, recording_id, to="failed", reason=reason)
         if moved is not None:
             log.error("recording.failed", recording=str(recording_id), reason=reason)
-        shutil.rmtree(self._folder(recording_id), ignore_errors=True)
 
     # The steps
 
@@ -110,15 +109,18 @@ class Finisher:
         self, recording: RecordingRecord, present: Sequence[SegmentRecord]
     ) -> RecordingRecord:
         """The recording as it is then: stored, unless another worker said that it failed."""
-        folder = self._folder(recording.id)
+        folder = self._spool / str(recording.id)
         folder.mkdir(parents=True, exist_ok=True)
-        fetched = self._fetch(recording, present, folder)
-        timeline = self._timeline(recording, fetched)
-        recording = replace(recording, started_at=timeline.started_at, gaps=timeline.gaps)
-        rendition = _render(recording, timeline, fetched, folder)
-        stored = _with_media(recording, rendition)
-        self._put(stored, rendition)
-        return self._mark_stored(stored)
+        try:
+            fetched = self._fetch(recording, present, folder)
+            timeline = self._timeline(recording, fetched)
+            recording = replace(recording, started_at=timeline.started_at, gaps=timeline.gaps)
+            rendition = _render(recording, timeline, fetched, folder)
+            stored = _with_media(recording, rendition)
+            self._put(stored, rendition)
+            return self._mark_stored(stored)
+        finally:  # the next attempt fetches anew; however many wait for the store, the disk is free
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _fetch(
         self, recording: RecordingRecord, present: Sequence[SegmentRecord], folder: Path
@@ -207,7 +209,7 @@ class Finisher:
         return present
 
     def _clear(self, recording: RecordingRecord, present: Sequence[SegmentRecord]) -> None:
-        """Delete the files on the PBX and here; the recording is stored, or nobody wants it."""
+        """Delete the files on the PBX; the recording is stored, or nobody wants it."""
         ari = self._pbx(recording.pbx)
         left = [one for one in present if one.state != "deleted"]
         for segment in left:
@@ -217,7 +219,6 @@ class Finisher:
         with self._catalogue.begin() as tx:
             for segment in left:
                 segments.update_segment(tx, segment.id, state="deleted")
-        shutil.rmtree(self._folder(recording.id), ignore_errors=True)
 
     # Helpers
 
@@ -229,9 +230,6 @@ class Finisher:
         if name not in self._pbxs:
             raise PbxUnavailable(f"no PBX named {name} is configured here")
         return self._pbxs[name]
-
-    def _folder(self, recording_id: UUID) -> Path:
-        return self._spool / str(recording_id)
 
 
 def _delete(ari: Ari, segment: SegmentRecord, *, closed: bool) -> None:

@@ -5,6 +5,7 @@ but time. What we cause ourselves is retried a few times and then said. What the
 causes would fail again, so it is not retried at all.
 """
 
+import errno
 import random
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ from storage.errors import (
     StoreUnavailable,
 )
 
+# A disk that is full is waited for, too.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 OTHER_SIDE = (PbxUnavailable, StoreUnavailable, StoreRefused, CatalogueUnavailable)
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 300.0
@@ -35,7 +38,8 @@ def next_wait_s(
     """
     if isinstance(error, AudioUnusable):
         return None
-    if not isinstance(error, OTHER_SIDE) and attempts + 1 >= ATTEMPTS_OF_OURS:
+    is_full = isinstance(error, OSError) and error.errno in FULL
+    if not (is_full or isinstance(error, OTHER_SIDE)) and attempts + 1 >= ATTEMPTS_OF_OURS:
         return None
     return backoff_s(attempts, uniform)
 

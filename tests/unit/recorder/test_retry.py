@@ -1,5 +1,8 @@
 """What is tried again, how long after, and what is not."""
 
+import errno
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +20,16 @@ def test_the_other_side_is_waited_for_for_ever(kind: type[Exception], attempts: 
     assert 0 < wait_s <= LONGEST_WAIT_S
 
 
-@pytest.mark.parametrize("error", [ValueError("bug"), ObjectMismatch("other bytes")])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_waited_for(number: int) -> None:
+    """What waits for the store of a day may fill it: no recording fails for that."""
+    assert next_wait_s(OSError(number, os.strerror(number)), ATTEMPTS_OF_OURS) is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("bug"), ObjectMismatch("other bytes"), PermissionError(errno.EACCES, "no")],
+)
 def test_our_own_fault_is_said_in_the_end(error: Exception) -> None:
     """An error of ours is retried some times, then given up."""
     waits = [next_wait_s(error, attempts) for attempts in range(ATTEMPTS_OF_OURS)]
