@@ -24,7 +24,7 @@ from recorder.timeline import Timeline, build_timeline
 from storage import states
 from storage.catalogue import calls, recordings, segments, signing
 from storage.catalogue.engine import Catalogue
-from storage.errors import AudioUnusable, ManifestInvalid, PbxUnavailable
+from storage.errors import AudioUnusable, ManifestInvalid, ObjectMismatch, PbxUnavailable
 from storage.keys import ObjectKey, parse_key
 from storage.manifest import build_manifest, sign_manifest
 from storage.objects import ObjectStore
@@ -184,7 +184,12 @@ class Finisher:
             metadata=_metadata(recording),
             sha256=rendition.sha256,
         )
-        self._objects.verify(key, size_bytes=rendition.size_bytes, sha256=rendition.sha256)
+        try:
+            self._objects.verify(key, size_bytes=rendition.size_bytes, sha256=rendition.sha256)
+        except ObjectMismatch:
+            # It says of itself that it is what was meant: the next attempt would not write another.
+            self._objects.delete(key)
+            raise
         self._put_manifest(recording, rendition.waveform.to_json())
 
     def _put_manifest(self, recording: RecordingRecord, waveform: Mapping[str, Any]) -> None:

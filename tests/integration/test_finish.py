@@ -449,6 +449,29 @@ def test_other_bytes_are_read_back(scene: Scene) -> None:
     assert_tones(scene.audio(), LEFT_HZ, RIGHT_HZ)
 
 
+def test_what_has_rotted_in_the_store_is_written_anew(scene: Scene) -> None:
+    """What an attempt left there says of itself what was meant: only its bytes are others."""
+    scene.capture_both()
+    files = scene.files()
+
+    def rot(key: str) -> None:
+        known = scene.objects.head(key)
+        client = scene.objects._client
+        client.put_object(
+            Bucket=scene.objects._bucket,
+            Key=key,
+            Body=bytes(known.size_bytes),
+            Metadata=dict(known.metadata),
+        )
+
+    with pytest.raises(ObjectMismatch):
+        scene.finish(Store(scene.objects, "put_file", rot))
+    scene.assert_untouched("captured", files)
+    scene.finish()
+    scene.assert_stored()
+    assert_tones(scene.audio(), LEFT_HZ, RIGHT_HZ)
+
+
 def test_a_store_that_always_spoils(scene: Scene) -> None:
     """In the end the recording fails, says so, and all its files stay on the PBX."""
     scene.capture_both()
