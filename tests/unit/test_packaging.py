@@ -240,6 +240,24 @@ def test_secrets_are_private_and_stay(secrets: Path) -> None:
     assert not any(right.startswith(("Admin", "BypassGovernance")) for right in rights)
 
 
+def test_a_certificate_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """What OpenSSL says is shown, and the next time it is made, whatever was left behind."""
+    broken = tmp_path / "bin/openssl"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho half >store.key\necho 'it has no entropy' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    make = [ROOT / "deploy/make-secrets", tmp_path / "secrets"]
+    path = f"{broken.parent}:{os.environ['PATH']}"
+    failed = subprocess.run(
+        make, env={"PATH": path}, check=False, capture_output=True, encoding="utf-8"
+    )
+    assert (failed.returncode, failed.stderr) == (1, "it has no entropy\n")
+    made = subprocess.run(make, check=True, capture_output=True, encoding="utf-8")
+    assert made.stderr == ""
+    assert "PRIVATE KEY" in (tmp_path / "secrets/store.key").read_text()
+    assert "CERTIFICATE" in (tmp_path / "secrets/store.crt").read_text()
+
+
 def test_services_find_the_secrets_that_they_name() -> None:
     """A service is given each secret that its configuration reads."""
     given = {name: set(service.get("secrets", ())) for name, service in services().items()}
