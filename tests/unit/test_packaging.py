@@ -18,6 +18,7 @@ import yaml  # type: ignore[import-untyped]
 
 from earwitness import cli
 from earwitness.config import load_config
+from earwitness.embedded.objects import PORTS, EmbeddedObjects, Place
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = {"Dockerfile": ROOT, "deploy/asterisk/Dockerfile": ROOT / "deploy/asterisk"}
@@ -205,6 +206,17 @@ def test_the_store_is_of_one_version() -> None:
     assert version
     image = f"chrislusf/seaweedfs:{version[1]}"
     assert {services()[name]["image"] for name in ("seaweedfs", "bucket")} == {image}
+
+
+def test_the_store_runs_as_the_embedded_one(tmp_path: Path) -> None:
+    """What both say to it is the same, but for where things are."""
+    command = services()["seaweedfs"]["entrypoint"]
+    told = dict(one[1:].split("=", 1) for one in command if "=" in one)
+    place = Place(dict.fromkeys(PORTS, 1), "", "")
+    embedded = EmbeddedObjects(tmp_path)._server_options(place)
+    shared = told.keys() & embedded.keys() - {"dir", "s3.config"}
+    assert {name: told[name] for name in shared} == {name: str(embedded[name]) for name in shared}
+    assert "volume.max" in shared
 
 
 def test_what_is_mounted_is_there() -> None:
