@@ -1,4 +1,4 @@
-# One image for the roles api, watch and work; PostgreSQL and the object store are elsewhere.
+# One image for the roles api, watch, work and media; PostgreSQL and the object store are elsewhere.
 
 FROM python:3.12-slim-bookworm AS build
 

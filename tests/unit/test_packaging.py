@@ -22,7 +22,7 @@ from earwitness.embedded.objects import PORTS, EmbeddedObjects, Place
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = {"Dockerfile": ROOT, "deploy/asterisk/Dockerfile": ROOT / "deploy/asterisk"}
-ROLES = ("api", "watch", "work")
+ROLES = ("api", "watch", "work", "media")
 
 
 def instructions(name: str) -> list[tuple[str, str]]:
