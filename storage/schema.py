@@ -40,7 +40,7 @@ def _one_of(column: str, *words: str) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-def _people() -> list[Column[str]]:
+def people() -> list[Column[str]]:
     """Who talks with whom: the same words on a call and on the recordings made of it."""
     return [
         Column("direction", Text, nullable=False),
@@ -71,7 +71,7 @@ call = Table(
     Column("id", Text, primary_key=True),
     Column("pbx", Text, nullable=False),
     Column("state", Text, nullable=False),
-    *_people(),
+    *people(),
     Column("started_at", Instant, nullable=False),
     Column("answered_at", Instant),
     Column("ended_at", Instant),
@@ -96,7 +96,7 @@ recording = Table(
     Column("layout", Text, nullable=False),
     Column("format", Text, nullable=False),
     Column("pause_leaves", Text, nullable=False),
-    *_people(),
+    *people(),
     Column("started_at", Instant),
     Column("ended_at", Instant),
     Column("duration_s", Float),

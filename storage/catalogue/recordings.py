@@ -26,20 +26,9 @@ from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, page_of
 from storage.errors import NoSuchRecording
 from storage.records import Bookmark, Gap, Hold, Page, Pause, RecordingRecord
-from storage.schema import SEARCHED_WORDS, Instant, recording
+from storage.schema import SEARCHED_WORDS, Instant, people, recording
 
-PEOPLE = (
-    "direction",
-    "caller_number",
-    "caller_name",
-    "callee_number",
-    "callee_name",
-    "did",
-    "queue",
-    "agent",
-)
-
-
+PEOPLE = tuple(column.name for column in people())
 # What people write on a recording, whatever its state.
 ANNOTATIONS = ("tags", "note", "bookmarks", "retention_days", "hold")
 
