@@ -28,7 +28,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
 from sqlalchemy import Connection, text
 
-from storage.catalogue.engine import CONNECT_ARGS
+from storage.catalogue.engine import CONNECT_ARGS, first_line
 from storage.errors import CatalogueUnavailable
 
 __all__ = [
@@ -161,13 +161,7 @@ def run_worker(url: str, context: Mapping[str, Any], queues: Mapping[str, int]) 
     try:
         asyncio.run(run())
     except (ConnectorException, psycopg.OperationalError) as error:
-        raise CatalogueUnavailable(f"PostgreSQL: the job queue: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what PostgreSQL's library said."""
-    cause = error.__cause__ or error
-    return str(cause).strip().partition("\n")[0] or type(cause).__name__
+        raise CatalogueUnavailable(f"PostgreSQL: the job queue: {first_line(error)}") from error
 
 
 def _tell_lost_connections_once() -> None:

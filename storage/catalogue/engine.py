@@ -179,9 +179,10 @@ def _told_if_away() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, NoneFree) as error:
-        raise CatalogueUnavailable(f"PostgreSQL: {_first_line(error)}") from error
+        raise CatalogueUnavailable(f"PostgreSQL: {first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+def first_line(error: Exception) -> str:
+    """The first line of what PostgreSQL's library said, whichever other has wrapped it."""
+    cause = error.__cause__ or error
+    return str(cause).strip().partition("\n")[0] or type(cause).__name__
