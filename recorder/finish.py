@@ -7,10 +7,10 @@ since the same segments always give the same bytes. The PBX's files go last.
 """
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -85,8 +85,7 @@ class Finisher:
 
     def renew_manifest(self, recording_id: UUID) -> None:
         """Sign the manifest of a stored recording anew, as the recording is now."""
-        with self._catalogue.begin() as tx:
-            recording = recordings.get_recording(tx, recording_id)
+        recording = self._now(recording_id)
         if recording.object_key is None or recording.state in states.DELETED:
             return
         key = str(parse_key(recording.object_key).manifest)
@@ -109,34 +108,39 @@ class Finisher:
         self, recording: RecordingRecord, present: Sequence[SegmentRecord]
     ) -> RecordingRecord:
         """The recording as it is then: stored, unless another worker said that it failed."""
-        folder = self._spool / str(recording.id)
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            fetched = self._fetch(recording, present, folder)
+        self._spool.mkdir(parents=True, exist_ok=True)
+        # Gone in the end, for the next attempt fetches anew, however many wait for the store. And of
+        # no other attempt: where this machine stands still for long, another one takes the job.
+        own = TemporaryDirectory(
+            prefix=f"{recording.id}-", dir=self._spool, ignore_cleanup_errors=True
+        )
+        with own as name:
+            folder = Path(name)
+            fetched, lost = self._fetch(recording, present, folder)
+            if lost and (now := self._now(recording.id)).state != "captured":
+                return now  # a quicker attempt has stored it, and deleted them
+            self._note_lost(lost)
+            if not fetched:
+                raise AudioUnusable("the PBX holds no audio of this recording")
             timeline = self._timeline(recording, fetched)
             recording = replace(recording, started_at=timeline.started_at, gaps=timeline.gaps)
             rendition = _render(recording, timeline, fetched, folder)
             stored = _with_media(recording, rendition)
             self._put(stored, rendition)
             return self._mark_stored(stored)
-        finally:  # the next attempt fetches anew; however many wait for the store, the disk is free
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _fetch(
         self, recording: RecordingRecord, present: Sequence[SegmentRecord], folder: Path
-    ) -> tuple[Fetched, ...]:
-        """Bring every segment's file here; those of which the PBX has nothing are lost."""
+    ) -> tuple[Sequence[Fetched], Mapping[UUID, str]]:
+        """Bring every segment's file here; and why the PBX has nothing of those that are lost."""
         ari = self._pbx(recording.pbx)
-        candidates = [one for one in present if one.state != "lost"]
-        fetched = []
-        for segment in candidates:
+        fetched, lost = [], {}
+        for segment in (one for one in present if one.state != "lost"):
             try:
                 fetched.append(self._fetch_one(ari, segment, folder))
-            except _Lost as lost:
-                self._note_lost(segment, str(lost))
-        if not fetched:
-            raise AudioUnusable("the PBX holds no audio of this recording")
-        return tuple(fetched)
+            except _Lost as error:
+                lost[segment.id] = str(error)
+        return fetched, lost
 
     def _fetch_one(self, ari: Ari, segment: SegmentRecord, folder: Path) -> Fetched:
         path = folder / f"{segment.id}.wav"
@@ -158,10 +162,11 @@ class Finisher:
         measured = replace(segment, duration_s=wav.duration_s, size_bytes=path.stat().st_size)
         return Fetched(measured, path)
 
-    def _note_lost(self, segment: SegmentRecord, cause: str) -> None:
-        log.warning("segment.lost", segment=str(segment.id), cause=cause)
+    def _note_lost(self, lost: Mapping[UUID, str]) -> None:
         with self._catalogue.begin() as tx:
-            segments.update_segment(tx, segment.id, duration_s=0.0, end_cause=cause)
+            for segment_id, cause in lost.items():
+                log.warning("segment.lost", segment=str(segment_id), cause=cause)
+                segments.update_segment(tx, segment_id, duration_s=0.0, end_cause=cause)
 
     def _timeline(self, recording: RecordingRecord, fetched: Sequence[Fetched]) -> Timeline:
         """Note what was measured, and lay it out."""
@@ -226,6 +231,10 @@ class Finisher:
                 segments.update_segment(tx, segment.id, state="deleted")
 
     # Helpers
+
+    def _now(self, recording_id: UUID) -> RecordingRecord:
+        with self._catalogue.begin() as tx:
+            return recordings.get_recording(tx, recording_id)
 
     def _segments(self, recording_id: UUID) -> tuple[SegmentRecord, ...]:
         with self._catalogue.begin() as tx:

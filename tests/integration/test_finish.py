@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -529,6 +529,24 @@ def test_to_finish_again_changes_nothing(scene: Scene) -> None:
     assert scene.assert_stored() == stored
 
 
+def test_an_attempt_that_stood_still(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another has finished meanwhile, and deleted the files: what that one stored stays."""
+    scene.capture_both()
+    fetch, fetched = Ari.fetch_stored_recording, []
+
+    def fetch_late(ari: Ari, name: str, target: BinaryIO) -> None:
+        fetched.append(name)
+        if len(fetched) == 2:  # of two
+            scene.finisher().finish(scene.recording.id)
+        fetch(ari, name, target)
+
+    monkeypatch.setattr(Ari, "fetch_stored_recording", fetch_late)
+    scene.finish()
+    assert len(fetched) == 4
+    scene.assert_stored()
+    assert_tones(scene.audio(), LEFT_HZ, RIGHT_HZ)
+
+
 def test_a_discarded_recording_leaves_nothing(build: Callable[..., Scene]) -> None:
     """Files of every segment go, of those that ended long ago and those that never began too."""
     scene = build(state="discarded")
@@ -624,7 +642,8 @@ def test_a_job_is_given_up_and_tried_again(
     """A bad spool costs the job; once it is mended somebody has it tried again: all is there."""
     scene.capture_both()
     defer(scene, tasks.finish)
-    call_id, in_the_way = scene.recording.call_id, scene.spool / str(scene.recording.id)
+    call_id, in_the_way = scene.recording.call_id, scene.spool
+    in_the_way.rmdir()
     in_the_way.touch()
     with scene.catalogue.begin() as tx:
         decisions.save_decisions(tx, [DecisionRecord(call_id, "record", None, "default", ())])
