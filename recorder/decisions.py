@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from recorder.ari import Ari, AriError, AriServerError
-from recorder.asking import facts_of
+from recorder.asking import facts_of, facts_then
 from recorder.assurance import assure
 from recorder.calls import legs_of
 from recorder.capture import Capture
@@ -49,6 +49,8 @@ SUMMARY = ("action", "rule", "reason")
 # All clocks of the world begin an hour at a quarter of one.
 HOURS_MEET_S = 900
 NEVER = datetime.min.replace(tzinfo=UTC)
+
+Read = Mapping[str, str]  # what there is of what the rules name
 
 
 class RuleBook:
@@ -185,19 +187,40 @@ class Decisions:
             return False
 
     def _facts(self, call: CallRecord, rules_now: RuleSet) -> Facts:
-        first = next(iter(legs_of(call)), None)
         _, team = self._teams.get(call.agent or "", (0.0, ""))
-        facts = replace(facts_of(call, datetime.now(UTC)), team=team)
-        if first is None or not first.alive:
-            return facts
-        channel = first.channel.id
-        return replace(
-            facts,
-            variables=_present(
-                (name, self._ari.find_variable(channel, name)) for name in rules_now.variables
-            ),
-            headers=_present((name, self._header(channel, name)) for name in rules_now.headers),
-        )
+        variables, headers = self._read(call, rules_now)
+        facts = facts_of(call, datetime.now(UTC))
+        return replace(facts, team=team, variables=variables, headers=headers)
+
+    def _read(self, call: CallRecord, rules_now: RuleSet) -> tuple[Read, Read]:
+        """The variables and headers of the first channel; once it has left, as they were last.
+
+        A channel that is gone reads as one on which nothing is set: what reads as it did before is
+        believed, and otherwise that the channel is there still.
+        """
+        if not rules_now.variables and not rules_now.headers:
+            return {}, {}
+        first = next(iter(legs_of(call)), None)
+        before = self._asked.get(call.id)
+        if first is not None and first.alive:
+            channel = first.channel.id
+            read = (
+                _present(
+                    (one, self._ari.find_variable(channel, one)) for one in rules_now.variables
+                ),
+                _present((one, self._header(channel, one)) for one in rules_now.headers),
+            )
+            is_as_before = before is not None and read == (before.variables, before.headers)
+            if is_as_before or self._ari.find_channel(channel) is not None:
+                return read
+        last = before or self._asked_last(call)
+        return last.variables, last.headers
+
+    def _asked_last(self, call: CallRecord) -> Facts:
+        """What an owner of the PBX before us put before the rules."""
+        with self._catalogue.begin() as tx:
+            said = decisions.find_decision(tx, call.id)
+        return facts_then(call, said)[-1]
 
     def _header(self, channel_id: str, name: str) -> str | None:
         """None without one, or where the channel is not of PJSIP: Asterisk answers both by 500."""

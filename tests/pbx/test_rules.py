@@ -406,3 +406,33 @@ def snoops(world: World) -> list[str]:
     """The channels that capture."""
     listed = world.pbx.ari("GET", "/channels")
     return [one["id"] for one in listed if one["name"].startswith("Snoop/")]
+
+
+def test_a_variable_of_a_leg_that_left(service: Service, world: World) -> None:
+    """What forbade to record an agent's call forbids it on, once the agent has handed it over."""
+    number, into = "12025550999", "into agents"
+    for line in ("1,Set(NOREC=1)", f"2,Dial(PJSIP/{number}@trunk,60,T)"):
+        world.pbx.cli(f"dialplan add extension {number},{line} {into}")
+    when = 'variables["NOREC"] == "1"'
+    made = [
+        service.post("/rules", rule).json()["id"]
+        for rule in (
+            {"name": "not these", "when": when, "variables": ["NOREC"], "action": "never"},
+            {"name": "all others", "when": 'direction == "outbound"', "action": "record"},
+        )
+    ]
+    time.sleep(1.0)  # what a change may take to be known everywhere
+    call = world.outbound(number=number)
+    call_id = service.live_call("2001")["id"]
+    assert decided(service, call_id)["action"] == "never"
+    call.blind_transfer()
+    call.talk_for(1.0)
+    call.hang_up()
+    until(lambda: service.get(f"/calls/{call_id}")["state"] == "ended")
+    moments = decided(service, call_id)["moments"]
+    assert {one["rule"]["name"] for one in moments} == {"not these"}
+    assert moments[-1]["facts"]["agent"] == "2003"
+    assert service.recordings(call_id) == []
+    world.pbx.cli(f"dialplan remove extension {number}@agents")
+    for rule_id in made:
+        service.delete(f"/rules/{rule_id}")
