@@ -23,14 +23,15 @@ def assure(
 
     Of a stored recording the files are believed, of another the events. Expected is from the moment
     at which a rule, or the default, said so, as far as two people talked, until the call ended or a
-    person ended the recording; less announcements and pauses.
+    person ended the recording; less announcements, pauses, and while a rule forbade it.
     """
     expected = _expected(call, decision)
     if expected is None:
         return Assurance(0.0, 0.0, None)
     ours = [one for one in recordings if one.trigger == "rule"]
-    left_out = [span for one in ours for span in _left_out(one, expected[1])]
-    wanted = _subtract(expected, left_out)
+    forbidden = _forbidden(decision, expected[1])
+    left_out = [span for one in ours for span in _left_out(one, expected[1], forbidden)]
+    wanted = _subtract(expected, forbidden + left_out)
     kept = {one.id for one in ours if one.state not in ("aborted", "failed")}
     measured = [one for one in ours if one.state == "stored"]
     heard = [span for one in measured for span in _measured(one, expected[1])]
@@ -45,6 +46,26 @@ def assure(
     return Assurance(
         round(expected_s, 3), round(covered_s, 3), _cause(ours, kept) if short else None
     )
+
+
+def is_ended_by_rule(recording: RecordingRecord, decision: DecisionRecord) -> bool:
+    """Whether it ended because a rule came to forbid it, not by a person or with its call."""
+    ended_at = recording.ended_at
+    return ended_at is not None and _is_in(ended_at, _forbidden(decision, ended_at))
+
+
+def _forbidden(decision: DecisionRecord, ended: datetime) -> list[Span]:
+    """While which a rule said never."""
+    began = [datetime.fromisoformat(one["at"]) for one in decision.moments]
+    return [
+        (from_at, to_at)
+        for one, from_at, to_at in zip(decision.moments, began, [*began[1:], ended], strict=False)
+        if one["action"] == "never" and one["rule"] is not None
+    ]
+
+
+def _is_in(at: datetime, spans: Iterable[Span]) -> bool:
+    return any(from_at <= at <= to_at for from_at, to_at in spans)
 
 
 def _expected(call: CallRecord, decision: DecisionRecord) -> Span | None:
@@ -67,13 +88,16 @@ def _conversation(call: CallRecord) -> Span | None:
     return begins[1], ends[-2]
 
 
-def _left_out(recording: RecordingRecord, ended: datetime) -> list[Span]:
+def _left_out(recording: RecordingRecord, ended: datetime, forbidden: Sequence[Span]) -> list[Span]:
     """The announcement, pauses, and what followed when a person ended the recording."""
     spans = [(pause.from_at, pause.to_at or ended) for pause in recording.pauses]
-    if recording.announcement is not None and recording.started_at is not None:
-        spans.append((datetime.min.replace(tzinfo=UTC), recording.started_at))
-    if recording.ended_at is not None and recording.ended_at < ended:
-        spans.append((recording.ended_at, ended))
+    began_at, ended_at = recording.started_at, recording.ended_at
+    if recording.announcement is not None and began_at is not None:
+        earliest = datetime.min.replace(tzinfo=UTC)
+        allowed = (to_at for _, to_at in forbidden if to_at <= began_at)
+        spans.append((max(allowed, default=earliest), began_at))
+    if ended_at is not None and ended_at < ended and not _is_in(ended_at, forbidden):
+        spans.append((ended_at, ended))
     return spans
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from recorder.ari import Ari, AriError, AriServerError
 from recorder.asking import facts_of, facts_then
-from recorder.assurance import assure
+from recorder.assurance import assure, is_ended_by_rule
 from recorder.calls import legs_of
 from recorder.capture import Capture
 from recorder.plan import is_conversation, is_over, legs_to_capture
@@ -40,6 +40,8 @@ log = structlog.get_logger()
 BY = "rules"
 ASSURED_AT_ONCE = 100
 TEAMS_FOR_S = 5.0
+# By then whoever found that a call may be recorded has promised to.
+BEGUN_WITHIN = timedelta(seconds=3)
 # After so long a call is held against its recordings though no worker has finished them.
 MEASURED_WITHIN = timedelta(minutes=1)
 KEEP: frozenset[Action] = frozenset({"force", "record"})
@@ -126,7 +128,8 @@ class Decisions:
 
     def obey(self, present: Sequence[CallRecord]) -> None:
         """Begin what the rules want, once `ask` has asked them."""
-        self._carry_out([call for call in present if not is_over(call)], lambda _: True)
+        living = [call for call in present if not is_over(call)]
+        self._carry_out(living, lambda decision: decision.action != "never")
 
     def follow_time(self, before: datetime, now: datetime) -> bool:
         """Whether calls have to be considered again though nothing has happened to them."""
@@ -303,17 +306,16 @@ class Decisions:
         with self._catalogue.begin() as tx:
             known = recordings.list_recordings_of_calls(tx, [call.id])
             told = decisions.find_decision(tx, call.id)
-        ours = [one for one in known if one.trigger == "rule"]
         if forbids:
-            self._end(ours)
-            return True
+            return self._end(known) and not is_announcing and not _is_fresh(told)
         if is_announcing or not _may_begin(call, decision):
             return False
+        has_begun = _has_begun(known, told)
         untold = _untold(call, decision.rule, told.announced if told is not None else ())
         if untold and decision.rule is not None:
-            self._announce(call.id, decision.rule, untold, begin=not ours)
+            self._announce(call.id, decision.rule, untold, begin=not has_begun)
             return False
-        return bool(ours) or self._begin(call.id, decision.rule)
+        return has_begun or self._begin(call.id, decision.rule)
 
     def _announce(
         self, call_id: str, rule: RuleRecord, untold: Sequence[str], *, begin: bool
@@ -355,11 +357,21 @@ class Decisions:
             return False
         return True
 
-    def _end(self, ours: Sequence[RecordingRecord]) -> None:
-        """A call that came to where nothing may be recorded: what was recorded before is kept."""
-        for one in ours:
-            if one.state in states.LIVE:
-                self._capture.stop(one.id, by=BY)
+    def _end(self, known: Sequence[RecordingRecord]) -> bool:
+        """A call that came to where nothing may be recorded: what was recorded before is kept.
+
+        Whether none is left, whoever began it.
+        """
+        ended = [self._is_ended(one) for one in known if one.state in states.LIVE]
+        return all(ended)
+
+    def _is_ended(self, recording: RecordingRecord) -> bool:
+        try:
+            self._capture.stop(recording.id, by=BY)
+        except EarwitnessError as error:  # it ended just now, or the PBX is away
+            log.warning("call.not-obeyed", call=recording.call_id, reason=str(error))
+            return False
+        return True
 
 
 def _held_against(
@@ -374,6 +386,19 @@ def _is_early(call: CallRecord, made: Sequence[RecordingRecord]) -> bool:
     is_open = any(one.state in states.LIVE or one.state == "captured" for one in made)
     ended_at = call.ended_at or datetime.now(UTC)
     return is_open and datetime.now(UTC) - ended_at < MEASURED_WITHIN
+
+
+def _is_fresh(said: DecisionRecord | None) -> bool:
+    """Whether somebody who saw what was said before may be about to begin still."""
+    if said is None or not said.moments:
+        return False
+    return datetime.now(UTC) - datetime.fromisoformat(said.moments[-1]["at"]) < BEGUN_WITHIN
+
+
+def _has_begun(made: Sequence[RecordingRecord], said: DecisionRecord | None) -> bool:
+    """Whether a rule has its recording, or a person ended it; not what a rule ended."""
+    ours = (one for one in made if one.trigger == "rule")
+    return any(said is None or not is_ended_by_rule(one, said) for one in ours)
 
 
 def _may_begin(call: CallRecord, decision: Decision) -> bool:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, cast
 from uuid import uuid4
 
 import pytest
-from api_client import build_call
+from api_client import build_call, build_recording
+from uuid_utils.compat import uuid7
 
 from recorder.capture import Capture
 from recorder.decisions import Decisions, RuleBook
@@ -19,6 +21,7 @@ ALL = RuleRecord("all", 1, "all", "", "record", 9, "config")
 NOT_THESE = RuleRecord(
     "not", 1, "not these", 'variables["NOREC"] == "1"', "never", 1, "config", variables=("NOREC",)
 )
+NOT_IN_PAYMENTS = replace(NOT_THESE, when='queue == "payments"', variables=())
 
 
 @dataclass
@@ -118,3 +121,49 @@ def test_what_is_unset(make_scene: MakeScene) -> None:
     scene.happens(queue="support")
     assert scene.actions() == ["never", "record"]
     assert len(scene.recordings()) == 1
+
+
+def test_a_never_ends_what_anybody_began(make_scene: MakeScene) -> None:
+    """Where nothing may be recorded, nothing is: neither what a rule nor what a person began."""
+    scene = make_scene(NOT_IN_PAYMENTS, ALL)
+    scene.happens()
+    for trigger in ("manual", "dtmf", "dialplan"):
+        scene.capture.start(scene.call.id, by="ann", trigger=trigger)
+    scene.happens(queue="payments")
+    assert [one.state for one in scene.recordings()] == ["aborted"] * 4
+
+
+def test_after_a_never(make_scene: MakeScene) -> None:
+    """Where a rule records again a new recording begins, each time; a person's stop lasts."""
+    scene = make_scene(NOT_IN_PAYMENTS, ALL)
+    for queue in ("support", "payments", "support", "payments", "support"):
+        scene.happens(queue=queue)
+    *before, last = scene.recordings()
+    assert [one.state for one in before] == ["aborted"] * 2
+    assert last.state == "requested"
+    scene.capture.stop(last.id, by="ann")
+    for queue in ("sales", "payments", "sales"):
+        scene.happens(queue=queue)
+    assert scene.recordings()[-1].id == last.id
+
+
+def test_what_begins_just_as_it_is_forbidden(make_scene: MakeScene) -> None:
+    """Who saw that it was allowed, and promises it when all had been ended, does so in vain."""
+    scene = make_scene(NOT_IN_PAYMENTS, ALL)
+    scene.happens(queue="payments")
+    late = build_recording(id=uuid7(), call_id=scene.call.id, state="recording")
+    with scene.catalogue.begin() as tx:
+        recordings.create_recording(tx, late)
+    assert scene.decisions.is_open(scene.call.id)
+    scene.happens()
+    assert [one.state for one in scene.recordings()] == ["captured"]
+
+
+def test_a_never_is_looked_after_for_a_while(
+    make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left to do once nobody can be about to begin any more."""
+    monkeypatch.setattr("recorder.decisions.BEGUN_WITHIN", timedelta())
+    scene = make_scene(NOT_IN_PAYMENTS, ALL)
+    scene.happens(queue="payments")
+    assert not scene.decisions.is_open(scene.call.id)

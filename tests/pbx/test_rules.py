@@ -436,3 +436,31 @@ def test_a_variable_of_a_leg_that_left(service: Service, world: World) -> None:
     world.pbx.cli(f"dialplan remove extension {number}@agents")
     for rule_id in made:
         service.delete(f"/rules/{rule_id}")
+
+
+def test_never_and_back(service: Service, world: World) -> None:
+    """What a rule and a person record ends at a `never`; after it the rule begins another."""
+    call, call_id = call_from(service, world, "44")
+    before = service.await_recording(call_id)
+    by_hand = service.record(call_id)
+    call.talk_for(1.0)
+    call.blind_transfer("2003")
+    for one in (before, by_hand):
+        service.await_state(one["id"], ["stored"])
+    call.talk_for(1.0)
+    call.blind_transfer("2002")
+    after = until(lambda: next(iter(running(service, call_id)), None))
+    assert after["trigger"] == "rule"
+    call.talk_for(2.0)
+    assert len(running(service, call_id)) == 1
+    call.hang_up()
+    kept = service.await_state(after["id"], ["stored"])
+    rate, sides = read_audio(service.fetch_audio(kept))
+    assert sounds_s(sides[0], rate, C) > 1.5
+    assert sounds_s(sides[1], rate, AGENT_HZ["2002"]) > 1.5
+    assert len(service.recordings(call_id)) == 3
+
+
+def running(service: Service, call_id: str) -> list[dict[str, Any]]:
+    """The recordings of a call that record now."""
+    return [one for one in service.recordings(call_id) if one["state"] == "recording"]

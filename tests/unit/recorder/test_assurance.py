@@ -1,5 +1,6 @@
 """Ended calls, held against what should have been recorded of them."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -134,3 +135,40 @@ def test_what_is_missing(
 def test_nobody_talked() -> None:
     """A call that no one else joined had nothing to record."""
     assert assure(call(talk=False), said(), [], []) == Assurance(0, 0, None)
+
+
+def moment(second: float, action: str) -> dict[str, Any]:
+    return {"at": at(second).isoformat(), "action": action, "rule": {"name": action}}
+
+
+@pytest.mark.parametrize(
+    ("made", "parts", "found"),
+    [
+        (
+            [recording(ended_at=at(30.1)), recording(id=UUID(int=2), started_at=at(40))],
+            [(1, 10, 30.1), (2, 40, 60)],
+            Assurance(40, 40, None),
+        ),
+        ([recording(ended_at=at(30.1))], [(1, 10, 30.1)], Assurance(40, 20, "has-gaps")),
+        ([recording(ended_at=at(25))], [(1, 10, 25)], Assurance(15, 15, None)),
+        (
+            [
+                recording(ended_at=at(30.1), announcement="sound:x"),
+                recording(id=UUID(int=2), started_at=at(45), announcement="sound:x"),
+            ],
+            [(1, 20, 30.1), (2, 45, 60)],
+            Assurance(35, 25, "has-gaps"),
+        ),
+    ],
+    ids=["begun-again", "not-begun-again", "stopped-before", "announced-again"],
+)
+def test_while_it_was_forbidden(
+    made: list[RecordingRecord], parts: list[tuple[int, float, float]], found: Assurance
+) -> None:
+    """For ten seconds a rule said never: neither these, nor what it ended, excuse what follows."""
+    moments = (moment(10, "record"), moment(30, "never"), moment(40, "record"))
+    decision = replace(said(), moments=moments)
+    kept = [
+        replace(segment(from_s, to_s), recording_id=UUID(int=id_)) for id_, from_s, to_s in parts
+    ]
+    assert assure(call(), decision, made, kept) == found
