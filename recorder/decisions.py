@@ -303,9 +303,7 @@ class Decisions:
             return True
         # Asked before the recordings are read: what is announced is begun by who announces it.
         is_announcing = call.id in self._announcing
-        with self._catalogue.begin() as tx:
-            known = recordings.list_recordings_of_calls(tx, [call.id])
-            told = decisions.find_decision(tx, call.id)
+        known, told = self._made_and_said(call.id)
         if forbids:
             return self._end(known) and not is_announcing and not _is_fresh(told)
         if is_announcing or not _may_begin(call, decision):
@@ -350,12 +348,22 @@ class Decisions:
             log.exception("announcement.failed", call=call_id, sound=rule.announcement)
 
     def _begin(self, call_id: str, rule: RuleRecord | None) -> bool:
+        """Begin, unless another did: who owned the PBX before us may have announced until now."""
         try:
-            self._capture.start(call_id, by=BY, trigger="rule", rule=rule)
+            with self._catalogue.lock(f"begin {call_id}"):
+                if not _has_begun(*self._made_and_said(call_id)):
+                    self._capture.start(call_id, by=BY, trigger="rule", rule=rule)
         except EarwitnessError as error:
             log.warning("recording.not-begun", call=call_id, reason=str(error))
             return False
         return True
+
+    def _made_and_said(
+        self, call_id: str
+    ) -> tuple[Sequence[RecordingRecord], DecisionRecord | None]:
+        with self._catalogue.begin() as tx:
+            made = recordings.list_recordings_of_calls(tx, [call_id])
+            return made, decisions.find_decision(tx, call_id)
 
     def _end(self, known: Sequence[RecordingRecord]) -> bool:
         """A call that came to where nothing may be recorded: what was recorded before is kept.

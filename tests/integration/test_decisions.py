@@ -1,6 +1,7 @@
 """What the rules say of calls, and what is done then, at a PBX of which a test tells all."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, cast
@@ -10,6 +11,7 @@ import pytest
 from api_client import build_call, build_recording
 from uuid_utils.compat import uuid7
 
+from lab.waiting import until
 from recorder.capture import Capture
 from recorder.decisions import Decisions, RuleBook
 from storage.catalogue import calls, decisions, recordings
@@ -52,10 +54,10 @@ class Scene:
         self.capture = Capture(self.catalogue, {})
         self.take_over()
 
-    def take_over(self) -> None:
+    def take_over(self, sounds: object = None) -> None:
         """From now on another process decides, which knows what is kept."""
         book = RuleBook(self.catalogue, self.rules, "never")
-        parts = cast("Any", (self.catalogue, self.pbx, None, self.capture, book))
+        parts = cast("Any", (self.catalogue, self.pbx, sounds, self.capture, book))
         self.decisions = Decisions(*parts)
 
     def happens(self, **to_the_call: Any) -> None:
@@ -167,3 +169,33 @@ def test_a_never_is_looked_after_for_a_while(
     scene = make_scene(NOT_IN_PAYMENTS, ALL)
     scene.happens(queue="payments")
     assert not scene.decisions.is_open(scene.call.id)
+
+
+class Sounds:
+    """An announcement that is over when a test says so."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+
+    def play(self, channel_ids: Collection[str], _: object) -> bool:
+        """Let them hear it."""
+        return self.may_end.wait(10) and bool(channel_ids)
+
+    def do(self, work: Callable[..., None], *arguments: object) -> None:
+        """Beside what else there is."""
+        threading.Thread(target=work, args=arguments, daemon=True).start()
+
+
+def test_an_announcement_outlives_who_began_it(make_scene: MakeScene) -> None:
+    """Another owner of the PBX announces too, and ends first: one of them begins a recording."""
+    scene = make_scene(replace(ALL, announcement="sound:told", announce_to="both"))
+    before, after = Sounds(), Sounds()
+    owners = []
+    for sounds in (before, after):
+        scene.take_over(sounds)
+        scene.happens()
+        owners.append(scene.decisions)
+    for owner, sounds in zip(reversed(owners), (after, before), strict=True):
+        sounds.may_end.set()
+        until(lambda owner=owner: not owner._announcing)
+    assert len(scene.recordings()) == 1
