@@ -21,8 +21,9 @@ from storage.records import Bookmark, Hold, RecordingRecord
 
 # The manifests of the others are yet to be written, or never will be.
 _HAS_MANIFEST = frozenset({"captured", "stored", "failed"})
-# A bulk leaves thousands of manifests. None goes before the next bulk, or the end of its recording.
-_CAN_WAIT = -1
+# A bulk leaves thousands of manifests. None goes before the next bulk, or the end of its recording,
+# however often these have been tried.
+_CAN_WAIT = jobs.LOWEST - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from storage.errors import CatalogueUnavailable
 __all__ = [
     "CLOCK",
     "HEARTBEAT_S",
+    "LOWEST",
     "RECORDINGS",
     "SLOW",
     "JobContext",
@@ -60,6 +61,9 @@ LOOK_EVERY_S = 2.0
 # Then a job is told, which ends if it can.
 ASKED_TO_END_AFTER_S = 0.5
 END_WITHIN_S = 6.0
+# What is tried again gives way to what was tried less often, by its priority, down to this one:
+# those that wait in vain for one PBX leave the workers to the others.
+LOWEST = -100
 # For what the libraries look up in threads.
 SPARE_THREADS = 2
 
@@ -71,7 +75,10 @@ _deferring = App(connector=SyncPsycopgConnector())
 
 
 class RetryBy(BaseRetryStrategy):
-    """Retry as a pure function of error and count decides: seconds to wait, or None to give up."""
+    """Retry as a pure function of error and count decides: seconds to wait, or None to give up.
+
+    Each attempt lowers the priority of the job.
+    """
 
     def __init__(self, decide: Callable[[BaseException, int], float | None]) -> None:
         self._decide = decide
@@ -81,7 +88,10 @@ class RetryBy(BaseRetryStrategy):
         wait_s = self._decide(exception, job.attempts)
         if wait_s is None:
             return None
-        return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=wait_s))
+        return RetryDecision(
+            retry_at=datetime.now(UTC) + timedelta(seconds=wait_s),
+            priority=job.priority - 1 if job.priority > LOWEST else job.priority,
+        )
 
 
 def defer(

@@ -621,6 +621,29 @@ def test_a_store_that_is_away_only_costs_time(
     scene.assert_stored()
 
 
+def test_a_job_that_failed_gives_way(
+    scene: Scene, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the jobs that are due the one that was tried least often is next."""
+    tried: list[UUID] = []
+
+    def fail(_: Finisher, recording_id: UUID) -> None:
+        tried.append(recording_id)
+        raise PbxUnavailable
+
+    monkeypatch.setattr(Finisher, "finish", fail)
+    asked_for: list[UUID] = []
+    for id_ in (uuid4() for _ in range(3)):
+        asked_for.insert(0, id_)
+        tried.clear()
+        with scene.catalogue.begin() as tx:
+            jobs.defer(tx, "finish", lock=str(id_), recording_id=str(id_))
+        run_jobs(scene, database_url, scene.finisher())
+        assert list(dict.fromkeys(tried)) == asked_for
+    with scene.catalogue.begin() as tx:
+        tx.execute(text("DELETE FROM procrastinate_jobs"))
+
+
 def test_a_job_that_cannot_succeed_ends(scene: Scene, database_url: str) -> None:
     """Where the PBX has nothing the recording fails at the first attempt, and the job is over."""
     scene.capture("left", None)
