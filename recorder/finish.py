@@ -109,8 +109,8 @@ class Finisher:
     ) -> RecordingRecord:
         """The recording as it is then: stored, unless another worker said that it failed."""
         self._spool.mkdir(parents=True, exist_ok=True)
-        # Gone in the end, for the next attempt fetches anew, however many wait for the store. And of
-        # no other attempt: where this machine stands still for long, another one takes the job.
+        # Gone in the end, for the next attempt fetches anew, however many wait for the store. Of no
+        # other attempt: where this machine stands still for long, another one takes the job.
         own = TemporaryDirectory(
             prefix=f"{recording.id}-", dir=self._spool, ignore_cleanup_errors=True
         )
