@@ -66,6 +66,8 @@ EVENTS_AT_ONCE = 1000
 # How long the token of a page that was never there is good.
 FIRST_WITHIN = timedelta(seconds=60)
 THREADS = 16
+# How long a page waits for the channels of the one that it replaces to go.
+GONE_WITHIN_S = 5.0
 REPLACED = 4000  # the close code of a page whose spy was opened in another one
 
 
@@ -249,24 +251,23 @@ class Gauge(Place):
             self.level.take(frame)
 
 
-class Seat(Place):
-    """The place of one page that barges: there it hears, and the others hear it."""
+class Mouth(Place):
+    """A place at which one page is heard."""
 
-    def __init__(self, server: "MediaServer", page: "Page") -> None:
-        super().__init__(server, page.spy.pbx, names.build_seat_id(page.spy.id))
+    def __init__(self, server: "MediaServer", page: "Page", channel_id: str) -> None:
+        super().__init__(server, page.spy.pbx, channel_id)
         self._page = page
         self._leg: Leg | None = None
-        self._heard_at = -SILENT_S
-
-    @property
-    def hears(self) -> bool:
-        """Whether it is in the PBX's bridge by now."""
-        return time.monotonic() - self._heard_at < SILENT_S
 
     async def say(self, frame: bytes) -> None:
         """A frame for the others."""
         if self._leg is not None and not self.is_over:
             await self._leg.send(frame)
+
+    async def flush(self) -> None:
+        """Drop what was sent and is not yet said."""
+        if self._leg is not None and not self.is_over:
+            await self._leg.flush()
 
     def _tell(self) -> None:
         self._page.look_again()
@@ -274,8 +275,34 @@ class Seat(Place):
     async def _use(self, leg: Leg) -> None:
         self._leg = leg
         async for frame in leg:
-            self._heard_at = time.monotonic()
-            self._page.hear(frame)
+            self._hear(frame)
+
+    def _hear(self, frame: bytes) -> None:
+        """A frame of the bridge that it is in."""
+
+
+class Mic(Mouth):
+    """What a page says in whisper and barge; it hears nothing."""
+
+    def __init__(self, server: "MediaServer", page: "Page") -> None:
+        super().__init__(server, page, names.build_mic_id(page.spy.id))
+
+
+class Seat(Mouth):
+    """The place of one page that barges: there it hears, and the others hear it."""
+
+    def __init__(self, server: "MediaServer", page: "Page") -> None:
+        super().__init__(server, page, names.build_seat_id(page.spy.id))
+        self._heard_at = -SILENT_S
+
+    @property
+    def hears(self) -> bool:
+        """Whether it is in the PBX's bridge by now."""
+        return time.monotonic() - self._heard_at < SILENT_S
+
+    def _hear(self, frame: bytes) -> None:
+        self._heard_at = time.monotonic()
+        self._page.hear(frame)
 
 
 class Page:
@@ -295,8 +322,8 @@ class Page:
         self._told: dict[str, Any] = {}
         self._ear: Ear | None = None
         self._seat: Seat | None = None
-        self._mic: Leg | None = None
-        self._mics = AsyncExitStack()
+        self._mic: Mic | None = None
+        self._gone = asyncio.Event()
 
     async def run(self) -> None:
         """Until the page goes, or the spy ends."""
@@ -315,7 +342,8 @@ class Page:
             await asyncio.wait(tasks)
             await self._leave_ear()
             await self._leave_seat()
-            await self._mics.aclose()
+            if self._mic is not None:
+                await self._mic.close()
 
     def hear(self, frame: bytes) -> None:
         """A frame for the page; the oldest goes where it is slow."""
@@ -347,8 +375,15 @@ class Page:
         self._look.set()
 
     async def replace(self) -> None:
-        """The same spy was opened in another page."""
+        """The same spy was opened in another page, whose channels have the ids of this one's."""
         await self._connection.close(REPLACED, "opened in another page")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GONE_WITHIN_S):
+                await self._gone.wait()
+
+    def leave(self) -> None:
+        """Nothing of it is left."""
+        self._gone.set()
 
     async def _send(self) -> None:
         while True:
@@ -370,7 +405,7 @@ class Page:
                 continue
             for frame in framer.cut(message):
                 if pace.admits(time.monotonic()):
-                    await self._mic.send(frame)
+                    await self._mic.say(frame)
                     if self._seat is not None and self.spy.mode == "barge":
                         await self._seat.say(frame)
 
@@ -460,10 +495,10 @@ class Page:
 
     async def _open_mic(self) -> bool:
         """Make the microphone's channel where it is missing; it stays until the page goes."""
-        if self._mic is not None:
+        if self._mic is not None and not self._mic.is_over:
             return False
-        leg = self._server.leg(self.spy.pbx, names.build_mic_id(self.spy.id))
-        self._mic = await self._mics.enter_async_context(leg)
+        self._mic = Mic(self._server, self)
+        await self._mic.opened()
         return True
 
     async def _tell(self) -> None:
@@ -557,12 +592,13 @@ class MediaServer:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
         page, before = Page(self, connection, spy), self._pages.get(spy.id)
         self._pages[spy.id] = page
-        if before is not None:
-            await before.replace()
-        log.info("media.page-joined", spy=str(spy.id))
         try:
+            if before is not None:
+                await before.replace()
+            log.info("media.page-joined", spy=str(spy.id))
             await page.run()
         finally:
+            page.leave()
             log.info("media.page-left", spy=str(spy.id))
             if self._pages.get(spy.id) is page:
                 del self._pages[spy.id]

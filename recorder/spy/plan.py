@@ -80,6 +80,8 @@ def is_settled(spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[st
     says = {id_ for id_ in talking if id_.startswith(names.build_say_id(spy.id, ""))}
     if says != {names.build_say_id(spy.id, leg) for leg in plan.says}:
         return False
+    if says and _voice(spy) not in talking:
+        return False
     if plan.target is None:
         return not is_heard(spy)
     listen = names.build_listen_id(plan.target)
@@ -132,6 +134,11 @@ def carrier(spy: SpyRecord) -> str:
     """The channel that carries the supervisor's voice to the PBX."""
     is_page = spy.destination == BROWSER
     return names.build_mic_id(spy.id) if is_page else names.build_phone_id(spy.id)
+
+
+def _voice(spy: SpyRecord) -> str:
+    """The channel that brings the voice into its bridge: the microphone, or what taps the phone."""
+    return carrier(spy) if spy.destination == BROWSER else names.build_tap_id(spy.id)
 
 
 def place(spy: SpyRecord) -> str:

@@ -336,3 +336,42 @@ def _kill(service: Service, role: str) -> None:
     before = set(service.pids_of(role))
     service.kill_role(role)
     until(lambda: set(service.pids_of(role)) - before, 30)
+
+
+def test_a_microphone_that_ended(service: Service, world: World, page: Page) -> None:
+    """Whatever ends its channel, another is made, and who is to hear the page hears it again."""
+    watched = watch(service, world)
+    one = Listening(page, watched, "barge")
+    one.await_microphone()
+    one.assert_hears(C, A1)
+    mic = f"earwitness-mic-{one.id}"
+    world.pbx.ari("DELETE", f"/channels/{mic}")
+    until(lambda: _made_anew(world, mic))
+    watched.part("after")
+    watched.hang_up()
+    assert_heard(watched, watched.call.leg("customer"), "after", A1, S)
+    assert_heard(watched, watched.call.leg("agent"), "after", C, S)
+    until(lambda: not parts_left(world))
+
+
+def test_a_page_that_comes_before_it_is_missed(service: Service, world: World, page: Page) -> None:
+    """Who barges is heard by all though the connection before was still there."""
+    watched = watch(service, world)
+    one = Listening(page, watched, "barge")
+    one.await_microphone()
+    one.assert_hears(C, A1)
+    for _ in range(3):
+        page.evaluate("url => { window.speaks = false; begin(url); }", one.audio_url)
+        one.await_microphone()
+    one.assert_hears(C, A1)
+    watched.part("after")
+    watched.hang_up()
+    assert_heard(watched, watched.call.leg("customer"), "after", A1, S)
+    assert_heard(watched, watched.call.leg("agent"), "after", C, S)
+    until(lambda: not parts_left(world))
+
+
+def _made_anew(world: World, channel_id: str) -> bool:
+    """Whether the channel is there, and in the bridge of its voice."""
+    bridges = world.pbx.ari("GET", "/bridges")
+    return any(channel_id in one["channels"] for one in bridges)

@@ -199,3 +199,21 @@ def test_whose_voice_is_recorded() -> None:
         names.build_phone_id(barging.id),
         names.build_mic_id(page.id),
     )
+
+
+@pytest.mark.parametrize("destination", ["browser", "PJSIP/9001"])
+def test_a_voice_without_its_source_is_not_settled(destination: str) -> None:
+    """Where a microphone or a tap has ended, those who are to hear it hear nothing."""
+    heard = (Heard(ZERO, None, "main-1.0"),)
+    one = spy(destination=destination, mode="whisper", heard=heard)
+    steps = plan_spy(one, call(CUSTOMER, AGENT), ())
+    listeners = {
+        names.build_hear_id("a", steps.company),
+        names.build_ear_id("a"),
+        names.build_phone_id(one.id),
+    }
+    say, voice = names.build_say_id(one.id, "a"), names.build_voice_id(one.id)
+    source = names.build_mic_id(one.id) if destination == "browser" else names.build_tap_id(one.id)
+    bridges = {names.build_listen_id("a"): frozenset(listeners), voice: frozenset({say})}
+    assert not is_settled(one, steps, bridges)
+    assert is_settled(one, steps, {**bridges, voice: frozenset({say, source})})
