@@ -316,7 +316,8 @@ class Spies:
             )
             if takes_seat(spy) and ari.find_channel(place(spy)) is not None:
                 rig.seat(plan.target, place(spy))
-        if changed or not is_heard(spy):
+        # Another listener's new snoop takes away who says something to the target, ours too.
+        if changed or plan.says or not is_heard(spy):
             self._speak(ari, spy, plan)
         if changed and is_heard(spy):  # it may have moved, and left what is of no use to anybody
             self._drop_unheard(ari, spy.pbx)
