@@ -131,7 +131,7 @@ class Rig:
             part = names.parse_spy_part(bridge.id)
             listens = part is not None and part.kind == "listen" and part.channel_id != keep
             if listens and listener in bridge.channel_ids:
-                self._ari.remove_from_bridge(bridge.id, listener)
+                self._leave(bridge.id, listener)
 
     def speak(self, spy: SpyRecord, carrier: str, says: Collection[str]) -> None:
         """Let these legs, and no others, hear the supervisor.
@@ -148,6 +148,12 @@ class Rig:
         for say_id, leg in wanted.items():
             if say_id not in bridge.channel_ids:
                 self._join(bridge_id, self._snoop(say_id, leg, whisper="out"))
+
+    def hush(self, spy: SpyRecord, *, keep: Collection[str]) -> None:
+        """Take the supervisor's voice away from all but these legs."""
+        bridge = self._ari.find_bridge(names.build_voice_id(spy.id))
+        if bridge is not None:
+            self._remove("say", bridge, keep={names.build_say_id(spy.id, one) for one in keep})
 
     def silence(self, spy: SpyRecord) -> None:
         """Take the supervisor's voice away from everybody; the microphone of a page stays."""

@@ -274,6 +274,8 @@ class Spies:
         except (AriNotFound, AriBadRequest, AriConflict) as error:  # it went under our hands
             log.info("spy.postponed", spy=str(spy.id), error=str(error))
             heard = False
+        if not heard and plan.target is not None:
+            Rig(ari).leave(place(spy), keep=plan.target)
         self._note_live(spy, plan, heard=heard)
         if heard and spy.destination == BROWSER:
             self._measure(ari, spy, plan)
@@ -294,8 +296,12 @@ class Spies:
         return phone is not None and phone.state == "Up"
 
     def _rig_up(self, ari: Ari, spy: SpyRecord, plan: SpyPlan) -> bool:
-        """Let the supervisor hear and be heard as planned; whether anything is heard."""
+        """Let the supervisor hear and be heard as planned; whether anything is heard.
+
+        Whoever is not to hear the supervisor any more does not wait until all else is done.
+        """
         rig, is_phone = Rig(ari), spy.destination != BROWSER
+        rig.hush(spy, keep=plan.says)
         if plan.target is None:
             rig.silence(spy)
             rig.leave(place(spy))

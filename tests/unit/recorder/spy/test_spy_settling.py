@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -146,3 +147,34 @@ def test_another_listener_takes_the_snoops_away() -> None:
     spies.locks.before["listen main"] = listen_in_new_company
     spies.settle(SPY.id)
     assert pbx.hears() == {"agent"}
+
+
+def test_a_voice_waits_for_no_ear() -> None:
+    """Who no longer barges is heard by no customer, though what is to be heard cannot be had."""
+    pbx = Pbx("agent", "customer", MIC, names.build_ear_id("agent"), names.build_seat_id(SPY.id))
+    both = SpyPlan("main-1.0", "agent", ("customer",), ("agent", "customer"), party="agent")
+    spies = Bench(pbx, replace(SPY, mode="barge"), both)
+    spies.settle(SPY.id)
+    assert pbx.hears() == {"agent", "customer"}
+    assert names.build_seat_id(SPY.id) in pbx.bridges[names.build_listen_id("agent")]
+    spies.spy = SPY
+    spies.plan = SpyPlan("main-1.0", "next", ("customer",), ("next",), party="agent")
+    pbx.channels.add("next")
+    spies.settle(SPY.id)  # no page has made its ear yet
+    assert pbx.hears() == set()
+    assert names.build_seat_id(SPY.id) not in pbx.bridges[names.build_listen_id("agent")]
+
+
+def test_a_phone_is_left_at_nobody_else() -> None:
+    """Where the next agent cannot be heard, the one before is not heard any more either."""
+    pbx = Pbx("agent", "customer", PHONE)
+    barging = replace(SPY, mode="barge", destination="PJSIP/9001")
+    both = SpyPlan("main-1.0", "agent", ("customer",), ("agent", "customer"), party="agent")
+    spies = Bench(pbx, barging, both)
+    spies.settle(SPY.id)
+    assert PHONE in pbx.bridges[names.build_listen_id("agent")]
+    spies.spy = replace(barging, mode="whisper", heard=())
+    spies.plan = SpyPlan("main-1.0", "gone", ("customer",), ("gone",), party="agent")
+    spies.settle(SPY.id)
+    assert pbx.hears() == set()
+    assert PHONE not in pbx.bridges[names.build_listen_id("agent")]
