@@ -150,6 +150,7 @@ class SpyProcessor extends AudioWorkletProcessor {
     this.buffer.take(speaker[0], currentTime);
     for (const channel of speaker.slice(1)) channel.set(speaker[0]);
     if (microphone.length > 0) this.say(microphone[0]);
+    else this.filled = 0; // what was said last is not the beginning of what is said next
     return true;
   }
 

@@ -20,6 +20,7 @@ const RECONNECT_WITHIN_MS = 30000;
 const RECONNECT_AFTER_MS = [100, 250, 500, 1000, 2000];
 const ENDED = 1000;
 const REPLACED = 4000; // it was opened in another page
+const BEHIND_BYTES = 6400; // what is said while so much waits to be sent would come too late
 const MICROPHONE = {
   audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
 };
@@ -101,6 +102,7 @@ export class Spy extends EventTarget {
     this.#lostAt = null;
     this.#attempt = 0;
     if (this.#levels) this.#socket.send(JSON.stringify({ type: "levels" }));
+    this.#answer();
     this.#tell("connection", { connected: true });
   }
 
@@ -113,8 +115,15 @@ export class Spy extends EventTarget {
     if (type === "levels") this.#tell(type, told);
     if (type !== "state") return;
     this.#mode = told.mode;
+    this.#answer();
     this.#tell(type, told);
     this.#mindMicrophone();
+  }
+
+  /** For which mode the frames are meant that are sent from now on. */
+  #answer() {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#socket.send(JSON.stringify({ type: "mode", mode: this.#mode }));
   }
 
   #lost(code) {
@@ -133,7 +142,8 @@ export class Spy extends EventTarget {
   }
 
   #fromWorklet(data) {
-    if (this.#talks && this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(data);
+    if (!this.#talks || this.#socket.readyState !== WebSocket.OPEN) return;
+    if (this.#socket.bufferedAmount <= BEHIND_BYTES) this.#socket.send(data);
   }
 
   // The microphone

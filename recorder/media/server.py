@@ -10,9 +10,13 @@ participant like any other, it hears all but itself.
 Frames of 20 ms, 16-bit little-endian PCM, mono, 16 kHz (640 bytes), go both ways as binary
 messages; text messages are JSON and tell the page the state of its spy. A page that sends
 `{"type": "levels"}` is told ten times a second how loud agent and customer are, each alone, in
-dBFS: `{"type": "levels", "agent": -21.3, "customer": -90.0}`. The catalogue says what each page
-should have; notifications of changes wake us, and nothing is lost but time when one is
-missed. All that lives on the PBX by our sockets ends with this process; pages come back.
+dBFS: `{"type": "levels", "agent": -21.3, "customer": -90.0}`. One that answers each state with
+`{"type": "mode", "mode": "whisper"}` says for which mode the frames behind it are meant, and is
+heard in no other.
+
+The catalogue says what each page should have; notifications of changes wake us, and nothing is lost
+but time when one is missed. All that lives on the PBX by our sockets ends with this process; pages
+come back.
 """
 
 import asyncio
@@ -41,13 +45,13 @@ from recorder.ari import Ari, AriError
 from recorder.media.legs import Leg, Transport, find_transport, open_leg
 from recorder.media.level import Level
 from recorder.media.pacing import FRAME_BYTES, Arrears, Framer, Pace
-from recorder.spy.plan import SpyPlan
+from recorder.spy.plan import SpyPlan, is_meant
 from storage.catalogue import events
 from storage.catalogue import spies as rows
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.events import Notifications
 from storage.errors import EarwitnessError
-from storage.records import EventRecord, SpyRecord
+from storage.records import EventRecord, Mode, SpyRecord
 
 log = structlog.get_logger()
 
@@ -320,6 +324,9 @@ class Page:
         self._look = asyncio.Event()
         self._must_settle = True
         self._told: dict[str, Any] = {}
+        self._written = spy.mode
+        self._rigged: Mode | None = None  # the mode to which the PBX was brought
+        self._answered: object = None  # by the page, where it does
         self._ear: Ear | None = None
         self._seat: Seat | None = None
         self._mic: Mic | None = None
@@ -374,6 +381,11 @@ class Page:
         """Something of the spy may have changed."""
         self._look.set()
 
+    def learn(self, mode: Mode) -> None:
+        """The spy has this mode by now: nothing that was said for another goes on."""
+        self._written = mode
+        self.look_again()
+
     async def replace(self) -> None:
         """The same spy was opened in another page, whose channels have the ids of this one's."""
         await self._connection.close(REPLACED, "opened in another page")
@@ -396,26 +408,28 @@ class Page:
                 await self._connection.send(levels)
 
     async def _receive(self) -> None:
-        """The microphone; in `listen` it is dropped, whatever the page does."""
+        """The microphone; what is for nobody now is dropped, whatever the page does."""
         framer, pace = Framer(), Pace()
         async for message in self._connection:
             if isinstance(message, str):
                 self._asked(message)
-            if isinstance(message, str) or self._mic is None or self.spy.mode == "listen":
                 continue
             for frame in framer.cut(message):
-                if pace.admits(time.monotonic()):
+                meant = is_meant(self._written, self._rigged, self._answered)
+                if meant and self._mic is not None and pace.admits(time.monotonic()):
                     await self._mic.say(frame)
-                    if self._seat is not None and self.spy.mode == "barge":
+                    if self._seat is not None and self._rigged == "barge":
                         await self._seat.say(frame)
 
     def _asked(self, message: str) -> None:
-        """What a page can ask for; of anything else no notice is taken."""
+        """What a page can say; of anything else no notice is taken."""
         with suppress(ValueError):
-            asked = json.loads(message)
-            if isinstance(asked, dict) and asked.get("type") == "levels":
-                self._wants_levels = True
-                self.look_again()
+            match json.loads(message):
+                case {"type": "levels"}:
+                    self._wants_levels = True
+                    self.look_again()
+                case {"type": "mode", "mode": mode}:
+                    self._answered = mode
 
     # What the catalogue says
 
@@ -437,10 +451,9 @@ class Page:
     async def _be_as_written(self) -> None:
         """Bring our channels, then the PBX, to what is written of the spy."""
         spy, plan = await asyncio.to_thread(self._read)
-        changed = spy.mode != self.spy.mode or spy.call_id != self.spy.call_id
-        quiet = self.spy.mode != "listen" and spy.mode == "listen"
-        self.spy = spy
-        if quiet and self._mic is not None:
+        changed = spy.mode != self._rigged or spy.call_id != self.spy.call_id
+        self.spy, self._written = spy, spy.mode
+        if spy.mode != self._rigged and self._mic is not None:
             await self._mic.flush()
         if spy.state == "ended":
             return
@@ -453,6 +466,10 @@ class Page:
         if moved or opened or sat or changed or self._must_settle:
             self._must_settle = False
             self.spy = await asyncio.to_thread(self._server.spies.page_joined, spy.id)
+            if self.spy.mode == spy.mode:
+                self._rigged = spy.mode
+            else:  # it was written meanwhile
+                self.learn(self.spy.mode)
 
     def _read(self) -> tuple[SpyRecord, SpyPlan]:
         with self._server.catalogue.begin() as tx:
@@ -630,8 +647,10 @@ class MediaServer:
         changed = [one for one in happened if one.type.startswith("call.")]
         for page in pages:
             spy = written.get(page.spy.id)
-            if spy is None or _differs(spy, page.spy) or _is_concerned(spy, changed):
+            if spy is None:
                 self._loop.call_soon_threadsafe(page.look_again)
+            elif _differs(spy, page.spy) or _is_concerned(spy, changed):
+                self._loop.call_soon_threadsafe(page.learn, spy.mode)
         return happened[-1].id if happened else newest
 
     async def note_pages(self) -> None:

@@ -155,6 +155,15 @@ def takes_seat(spy: SpyRecord) -> bool:
     return spy.destination == BROWSER and spy.mode == "barge"
 
 
+def is_meant(written: Mode, rigged: Mode | None, answered: object) -> bool:
+    """Whether what a page says now is for those who would hear it.
+
+    It is while the mode that is written, that to which the PBX was brought, and that which the page
+    answered last, None where it never answers, are the same.
+    """
+    return written != "listen" and written == rigged and answered in (None, written)
+
+
 def is_heard(spy: SpyRecord) -> bool:
     """Whether the supervisor is attached to a call's audio."""
     return bool(spy.heard) and spy.heard[-1].to_at is None

@@ -1,14 +1,19 @@
 """Pages of a media server whose PBX is none."""
 
 import asyncio
+import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 from recorder.media.legs import Leg
+from recorder.media.pacing import FRAME_BYTES
 from recorder.media.server import Mic, Page
+from recorder.spy.plan import SpyPlan
 from storage.records import SpyRecord
 from tests.legs import ZERO
 
@@ -51,6 +56,7 @@ class Server:
 
     def __init__(self) -> None:
         self.made: list[Channel] = []
+        self.spies = SimpleNamespace()
 
     def leg(self, _: str, channel_id: str) -> AbstractAsyncContextManager[Leg]:
         @asynccontextmanager
@@ -66,9 +72,32 @@ class Connection:
 
     def __init__(self) -> None:
         self.closed: list[int] = []
+        self.told: list[dict[str, Any]] = []
+        self.news = asyncio.Event()
+        self.comes: asyncio.Queue[str | bytes] = asyncio.Queue()
 
     async def close(self, code: int, _: str) -> None:
         self.closed.append(code)
+
+    async def send(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            self.told.append(json.loads(message))
+            self.news.set()
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        while True:
+            yield await self.comes.get()
+
+
+class Bench(Page):
+    """A page whose spy is given, and which nobody hears."""
+
+    def __init__(self, server: "Server", connection: Connection) -> None:
+        super().__init__(server, connection, SPY)  # type: ignore[arg-type]
+        self.written = SPY
+
+    def _read(self) -> tuple[SpyRecord, SpyPlan]:
+        return self.written, SpyPlan(SPY.call_id)
 
 
 def page_of(server: Any) -> Page:
@@ -118,5 +147,61 @@ def test_a_microphone_that_ended_is_known() -> None:
         await mic.say(b"lost")
         assert (channel.said, mic.is_over, looks) == ([b"heard"], True, 1)
         await mic.close()
+
+    asyncio.run(talk())
+
+
+def test_a_whisper_is_not_barged() -> None:
+    """What is said goes on while the spy's mode is the one that it is meant for, and rigged."""
+
+    async def talk() -> None:
+        server, connection = Server(), Connection()
+        page, rigged = Bench(server, connection), threading.Event()
+
+        def rig(_: UUID) -> SpyRecord:
+            assert rigged.wait(5)
+            return page.written
+
+        async def say(word: bytes) -> bool:
+            """Whether it goes on."""
+            before = len(server.made[0].said)
+            await connection.comes.put(word * FRAME_BYTES)
+            await settled()
+            return len(server.made[0].said) > before
+
+        async def answer(mode: str) -> None:
+            await connection.comes.put(json.dumps({"type": "mode", "mode": mode}))
+            await settled()
+
+        async def told(mode: str) -> None:
+            async with asyncio.timeout(5):
+                while [one["mode"] for one in connection.told if "mode" in one][-1:] != [mode]:
+                    connection.news.clear()
+                    await connection.news.wait()
+
+        server.spies.page_joined = rig
+        running = asyncio.create_task(page.run())
+        await settled()
+        rigged.set()
+        await told("whisper")
+        assert await say(b"a"), "a page that never answers"
+        await answer("listen")
+        assert not await say(b"b")
+        await answer("whisper")
+        assert await say(b"c")
+        rigged.clear()
+        page.written = replace(SPY, mode="barge")
+        page.learn("barge")
+        assert not await say(b"d"), "at once"
+        await answer("barge")
+        assert not await say(b"e"), "before all is as it has to be"
+        await answer("whisper")
+        rigged.set()
+        await told("barge")
+        assert not await say(b"f"), "the last words of the whisper"
+        await answer("barge")
+        assert await say(b"g")
+        running.cancel()
+        await asyncio.wait([running])
 
     asyncio.run(talk())

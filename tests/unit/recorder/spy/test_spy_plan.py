@@ -12,6 +12,7 @@ from recorder.spy.plan import (
     end_cause,
     find_target,
     follows,
+    is_meant,
     is_settled,
     may_need_others,
     place,
@@ -19,7 +20,7 @@ from recorder.spy.plan import (
     takes_seat,
     voices,
 )
-from storage.records import CallRecord, Heard, SpyRecord
+from storage.records import CallRecord, Heard, Mode, SpyRecord
 from tests.legs import ZERO, leg
 
 LATER = (ZERO + timedelta(seconds=9)).isoformat()
@@ -217,3 +218,23 @@ def test_a_voice_without_its_source_is_not_settled(destination: str) -> None:
     bridges = {names.build_listen_id("a"): frozenset(listeners), voice: frozenset({say})}
     assert not is_settled(one, steps, bridges)
     assert is_settled(one, steps, {**bridges, voice: frozenset({say, source})})
+
+
+@pytest.mark.parametrize(
+    ("written", "rigged", "answered", "meant"),
+    [
+        ("whisper", "whisper", None, True),
+        ("barge", "barge", "barge", True),
+        ("barge", "barge", "whisper", False),
+        ("whisper", "barge", "whisper", False),
+        ("whisper", "barge", None, False),
+        ("barge", None, "barge", False),
+        ("listen", "listen", "listen", False),
+        ("listen", "listen", None, False),
+    ],
+)
+def test_what_is_meant_for_whoever_hears_it(
+    written: Mode, rigged: Mode | None, answered: str | None, meant: bool
+) -> None:
+    """What a page says is heard in the mode alone in which it was said."""
+    assert is_meant(written, rigged, answered) is meant
