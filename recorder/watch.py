@@ -517,11 +517,18 @@ class _Session:
     # Spies
 
     def _check_spies(self) -> None:
-        """While there are any, and once more after the last, for a process may die at its end."""
+        """While there are any, and until a check succeeds after the last.
+
+        A process may die at its end.
+        """
         with self._catalogue.begin() as tx:
             has_spies = bool(spies.list_live_spies(tx, self._name))
-        if has_spies or self._had_spies:
-            self._lanes.submit(self._name, self._spies.check, self._name)
+        self._had_spies = self._had_spies or has_spies
+        if self._had_spies:
+            self._lanes.submit(self._name, self._bring_spies_to_order, has_spies)
+
+    def _bring_spies_to_order(self, has_spies: bool) -> None:
+        self._spies.check(self._name)
         self._had_spies = has_spies
 
     # The check that needs no event

@@ -152,10 +152,8 @@ class Spies:
     def take_down(self, spy_ids: Iterable[UUID]) -> None:
         """Bring the PBX to the end of these; what it cannot be brought to now the watcher does."""
         for spy_id in spy_ids:
-            try:
+            with _postponed(spy_id):
                 self.settle(spy_id)
-            except PbxUnavailable as error:
-                log.warning("spy.postponed", spy=str(spy_id), error=str(error))
 
     # What pages do
 
@@ -381,12 +379,16 @@ class Spies:
         with self._pbx(pbx) as ari:
             bridges = {one.id: frozenset(one.channel_ids) for one in ari.list_bridges()}
         for spy in self._live(pbx):
-            cause = self._find_loss(spy, datetime.now(UTC))
-            if cause is not None:
-                self.end(spy.id, cause=cause, by="watch")
-            elif not is_settled(*self._read(spy.id), bridges):
-                self.settle(spy.id)
+            with _postponed(spy.id):
+                self._check_one(spy, bridges)
         self.sweep(pbx)
+
+    def _check_one(self, spy: SpyRecord, bridges: Mapping[str, frozenset[str]]) -> None:
+        cause = self._find_loss(spy, datetime.now(UTC))
+        if cause is not None:
+            self.end(spy.id, cause=cause, by="watch")
+        elif not is_settled(*self._read(spy.id), bridges):
+            self.settle(spy.id)
 
     def _find_loss(self, spy: SpyRecord, now: datetime) -> str | None:
         """Why nobody listens any more, though no event said so; None if somebody does."""
@@ -455,6 +457,15 @@ class Spies:
             yield self._pbxs[name]
         except AriError as error:
             raise PbxUnavailable(f"PBX {name}: {error}") from error
+
+
+@contextmanager
+def _postponed(spy_id: UUID) -> Iterator[None]:
+    """What the PBX cannot be brought to now is done by the next check, and hinders no other spy."""
+    try:
+        yield
+    except PbxUnavailable as error:
+        log.warning("spy.postponed", spy=str(spy_id), error=str(error))
 
 
 def _new_spy(

@@ -2,11 +2,14 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
-from recorder.watch import Lanes, Newest
+from recorder.watch import Lanes, Newest, _Session
+from storage.errors import PbxUnavailable
 from storage.records import CallRecord
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -73,3 +76,26 @@ def test_failures_stop_nothing(lanes: Lanes) -> None:
     lanes.submit("main-1", fail)
     lanes.submit("main-1", done.set)
     assert done.wait(5)
+
+
+def test_spies_are_checked_until_it_succeeds(monkeypatch: pytest.MonkeyPatch, lanes: Lanes) -> None:
+    """Once the last spy has ended, a check that failed is made again, and then no more."""
+    monkeypatch.setattr("recorder.watch.spies.list_live_spies", lambda *_: ())
+    outcomes = iter([PbxUnavailable("no answer"), None])
+
+    def check(_: str) -> None:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+
+    session = _Session.__new__(_Session)
+    session._name, session._lanes, session._had_spies = "main", lanes, True
+    session._catalogue = SimpleNamespace(begin=nullcontext)  # type: ignore[assignment]
+    session._spies = SimpleNamespace(check=check)  # type: ignore[assignment]
+    for is_asked in (True, True, False):
+        assert session._had_spies is is_asked
+        session._check_spies()
+        done = threading.Event()
+        lanes.submit("main", done.set)
+        assert done.wait(5)
+    assert next(outcomes, "none") == "none"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from recorder.ari import AriNotFound, Bridge
 from recorder.spy.plan import SpyPlan
 from recorder.spy.rig import Rig
 from recorder.spy.spies import Spies
+from storage.errors import PbxUnavailable
 from storage.records import Heard, SpyRecord
 from tests.legs import ZERO
 
@@ -178,3 +180,31 @@ def test_a_phone_is_left_at_nobody_else() -> None:
     spies.settle(SPY.id)
     assert pbx.hears() == set()
     assert PHONE not in pbx.bridges[names.build_listen_id("agent")]
+
+
+class Checked(Bench):
+    """Two spies that are not as they should be; the first cannot be brought to it."""
+
+    def __init__(self) -> None:
+        here = replace(SPY, seen_at=datetime.now(UTC))
+        super().__init__(Pbx(), here, SpyPlan("main-1.0", "agent"))
+        self.done: list[object] = []
+
+    def _live(self, _: str) -> tuple[SpyRecord, ...]:
+        return self.spy, replace(self.spy, id=UUID(int=8))
+
+    def settle(self, spy_id: UUID) -> SpyRecord:
+        if spy_id == self.spy.id:
+            raise PbxUnavailable("no answer")
+        self.done.append(spy_id)
+        return self.spy
+
+    def sweep(self, pbx: str) -> None:
+        self.done.append(pbx)
+
+
+def test_a_spy_that_fails_hinders_no_other() -> None:
+    """The check goes on to the next one, and to what nobody needs any more."""
+    spies = Checked()
+    spies.check("main")
+    assert spies.done == [UUID(int=8), "main"]
