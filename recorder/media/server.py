@@ -708,4 +708,6 @@ async def _quietly(work: Awaitable[T]) -> T | None:
         return await work
     except EarwitnessError as error:
         log.warning("media.postponed", error=str(error))
-        return None
+    except Exception:
+        log.exception("media.failed")
+    return None

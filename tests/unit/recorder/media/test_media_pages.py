@@ -10,9 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import pytest
+
+from recorder.media import server as media
 from recorder.media.legs import Leg
 from recorder.media.pacing import FRAME_BYTES
-from recorder.media.server import Mic, Page
+from recorder.media.server import MediaServer, Mic, Page
 from recorder.spy.plan import SpyPlan
 from storage.records import SpyRecord
 from tests.legs import ZERO
@@ -205,3 +208,24 @@ def test_a_whisper_is_not_barged() -> None:
         await asyncio.wait([running])
 
     asyncio.run(talk())
+
+
+def test_what_goes_on_by_itself_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are noted again and again, whatever goes wrong with one of these times."""
+    monkeypatch.setattr(media, "SEEN_EVERY_S", 0.001)
+    tries = threading.Semaphore(0)
+
+    def begin() -> None:
+        tries.release()
+        raise ValueError("something is wrong")
+
+    async def note() -> None:
+        server = MediaServer(SimpleNamespace(), SimpleNamespace(begin=begin), {})  # type: ignore[arg-type]
+        server._pages[SPY.id] = page_of(server)
+        noting = asyncio.create_task(server.note_pages())
+        for _ in range(3):
+            assert await asyncio.to_thread(tries.acquire, timeout=5)
+        noting.cancel()
+        await asyncio.wait([noting])
+
+    asyncio.run(note())
