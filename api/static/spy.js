@@ -18,6 +18,7 @@
  */
 const RECONNECT_WITHIN_MS = 30000;
 const RECONNECT_AFTER_MS = [100, 250, 500, 1000, 2000];
+const SILENT_MS = 15000; // a server that says it is alive does so every few seconds
 const ENDED = 1000;
 const REPLACED = 4000; // it was opened in another page
 const BEHIND_BYTES = 6400; // what is said while so much waits to be sent would come too late
@@ -36,6 +37,9 @@ export class Spy extends EventTarget {
   #closed = false;
   #lostAt = null;
   #attempt = 0;
+  #heardAt = 0;
+  #isTold = false; // by this connection, that it is alive
+  #watch = null;
   #levels;
 
   constructor(audioUrl, { levels = false } = {}) {
@@ -83,6 +87,7 @@ export class Spy extends EventTarget {
   async close() {
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#watch);
     this.#socket?.close(1000);
     this.#dropMicrophone();
     await this.#context?.close();
@@ -96,6 +101,20 @@ export class Spy extends EventTarget {
     socket.onmessage = ({ data }) => this.#received(data);
     socket.onclose = ({ code }) => this.#lost(code);
     this.#socket = socket;
+    this.#heardAt = performance.now();
+    this.#isTold = false;
+    this.#watch ??= setInterval(() => this.#mindConnection(), 1000);
+  }
+
+  /** After a sleep, or where the server has stalled, no browser says that nothing comes. */
+  #mindConnection() {
+    const socket = this.#socket;
+    const isDue = this.#isTold || socket.readyState === WebSocket.CONNECTING;
+    if (!isDue || performance.now() - this.#heardAt < SILENT_MS) return;
+    socket.onopen = socket.onmessage = socket.onclose = null; // it may take minutes to close
+    socket.close();
+    this.#isTold = false;
+    this.#lost();
   }
 
   #opened() {
@@ -107,11 +126,13 @@ export class Spy extends EventTarget {
   }
 
   #received(data) {
+    this.#heardAt = performance.now();
     if (typeof data !== "string") {
       this.#worklet?.port.postMessage(data, [data]);
       return;
     }
     const { type, ...told } = JSON.parse(data);
+    if (type === "alive") this.#isTold = true;
     if (type === "levels") this.#tell(type, told);
     if (type !== "state") return;
     this.#mode = told.mode;

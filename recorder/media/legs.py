@@ -33,7 +33,8 @@ Transport = Literal["websocket", "rtp"]
 OPEN_WITHIN_S = 3.0
 UNREAD_FRAMES = 10
 FORMAT = "slin16"
-# RTP knows no end: when nothing comes for so long, Asterisk is asked whether the channel is there.
+# RTP knows no end, and a connection may be lost unseen: when nothing comes for so long, Asterisk is
+# asked whether the channel is there.
 QUIET_S = 3.0
 
 # What Asterisk sends for 16-bit PCM at 16 kHz is a number of its own, which it does not take back
@@ -119,7 +120,7 @@ async def _open_websocket(ari: Ari, channel_id: str) -> AsyncIterator[Leg]:
         connection = await connecting
     except (OSError, TimeoutError, WebSocketException) as error:
         raise AriUnavailable(f"no media connection: {error}") from error
-    leg = WebSocketLeg(channel_id, connection)
+    leg = WebSocketLeg(channel_id, ari, connection)
     reader = asyncio.create_task(leg.read())
     try:
         yield leg
@@ -129,9 +130,11 @@ async def _open_websocket(ari: Ari, channel_id: str) -> AsyncIterator[Leg]:
 
 
 class _Heard:
-    """The newest frames that came, and the end."""
+    """The newest frames that came by a channel, and the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, channel_id: str, ari: Ari) -> None:
+        self._channel_id = channel_id
+        self._ari = ari
         self._frames: deque[bytes] = deque(maxlen=UNREAD_FRAMES)
         self._news = asyncio.Event()
         self._ended = False
@@ -150,17 +153,28 @@ class _Heard:
         """The oldest that is left; None after the end."""
         while not self._frames and not self._ended:
             self._news.clear()
-            await self._news.wait()
+            try:
+                async with asyncio.timeout(QUIET_S):
+                    await self._news.wait()
+            except TimeoutError:
+                if not await asyncio.to_thread(self._is_there):
+                    return None
         return self._frames.popleft() if self._frames else None
+
+    def _is_there(self) -> bool:
+        try:
+            return self._ari.find_channel(self._channel_id) is not None
+        except AriError:
+            return False
 
 
 class WebSocketLeg:
     """A leg over `chan_websocket`."""
 
-    def __init__(self, channel_id: str, connection: ClientConnection) -> None:
+    def __init__(self, channel_id: str, ari: Ari, connection: ClientConnection) -> None:
         self.channel_id = channel_id
         self._connection = connection
-        self._heard = _Heard()
+        self._heard = _Heard(channel_id, ari)
 
     async def send(self, frame: bytes) -> None:
         """Say a frame."""
@@ -235,8 +249,7 @@ class RtpLeg(asyncio.DatagramProtocol):
 
     def __init__(self, channel_id: str, ari: Ari) -> None:
         self.channel_id = channel_id
-        self._ari = ari
-        self._heard = _Heard()
+        self._heard = _Heard(channel_id, ari)
         self._framer = Framer()
         self._transport: asyncio.DatagramTransport | None = None
         self._ssrc = secrets.randbits(32)
@@ -255,23 +268,8 @@ class RtpLeg(asyncio.DatagramProtocol):
         """Nothing can be taken back here, and Asterisk keeps next to nothing."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (frame := await self._next()) is not None:
+        while (frame := await self._heard.get()) is not None:
             yield frame
-
-    async def _next(self) -> bytes | None:
-        while True:
-            try:
-                async with asyncio.timeout(QUIET_S):
-                    return await self._heard.get()
-            except TimeoutError:
-                if not await asyncio.to_thread(self._is_there):
-                    return None
-
-    def _is_there(self) -> bool:
-        try:
-            return self._ari.find_channel(self.channel_id) is not None
-        except AriError:
-            return False
 
     def close(self) -> None:
         """No more is said or heard."""

@@ -12,7 +12,8 @@ messages; text messages are JSON and tell the page the state of its spy. A page 
 `{"type": "levels"}` is told ten times a second how loud agent and customer are, each alone, in
 dBFS: `{"type": "levels", "agent": -21.3, "customer": -90.0}`. One that answers each state with
 `{"type": "mode", "mode": "whisper"}` says for which mode the frames behind it are meant, and is
-heard in no other.
+heard in no other. Every few seconds a page is told `{"type": "alive"}`: when nothing at all comes
+any more, its connection is lost.
 
 The catalogue says what each page should have; notifications of changes wake us, and nothing is lost
 but time when one is missed. All that lives on the PBX by our sockets ends with this process; pages
@@ -64,6 +65,7 @@ LONGEST_MESSAGE = 50 * FRAME_BYTES
 # A bridge gives every channel in it a frame each 20 ms.
 SILENT_S = 0.1
 SEEN_EVERY_S = 5.0
+ALIVE_EVERY_S = 4.0
 LEVELS_EVERY_S = 0.1
 LOOK_EVERY_S = 1.0
 EVENTS_AT_ONCE = 1000
@@ -335,7 +337,8 @@ class Page:
     async def run(self) -> None:
         """Until the page goes, or the spy ends."""
         tasks = [
-            asyncio.create_task(work) for work in (self._send(), self._receive(), self._follow())
+            asyncio.create_task(work)
+            for work in (self._send(), self._receive(), self._follow(), self._live())
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -406,6 +409,12 @@ class Page:
             levels, self._levels = self._levels, None
             if levels is not None:
                 await self._connection.send(levels)
+
+    async def _live(self) -> None:
+        """Let the page know that it is connected, though there may be nothing to hear."""
+        while True:
+            await self._connection.send(json.dumps({"type": "alive"}))
+            await asyncio.sleep(ALIVE_EVERY_S)
 
     async def _receive(self) -> None:
         """The microphone; what is for nobody now is dropped, whatever the page does."""

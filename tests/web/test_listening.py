@@ -1,5 +1,7 @@
 """Supervisors in the browser: click, hear, whisper, barge, lose the connection, and end."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from uuid import uuid4
@@ -368,6 +370,25 @@ def test_a_page_that_comes_before_it_is_missed(service: Service, world: World, p
     watched.hang_up()
     assert_heard(watched, watched.call.leg("customer"), "after", A1, S)
     assert_heard(watched, watched.call.leg("agent"), "after", C, S)
+    until(lambda: not parts_left(world))
+
+
+def test_a_media_server_that_stalls(service: Service, world: World, page: Page) -> None:
+    """When nothing at all comes the page takes its connection for lost, and comes back."""
+    watched = watch(service, world)
+    one = Listening(page, watched)
+    one.assert_hears(C, A1)
+    stalled = service.pids_of("media")
+    for pid in stalled:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        page.wait_for_function("connections.at(-1) === false")
+    finally:
+        for pid in stalled:
+            os.kill(pid, signal.SIGCONT)
+    page.wait_for_function("connections.at(-1) === true")
+    one.assert_hears(C, A1)
+    watched.hang_up()
     until(lambda: not parts_left(world))
 
 

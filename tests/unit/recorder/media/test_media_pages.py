@@ -229,3 +229,21 @@ def test_what_goes_on_by_itself_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
         await asyncio.wait([noting])
 
     asyncio.run(note())
+
+
+def test_a_page_is_told_that_it_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, and every few seconds, whatever there is to hear."""
+    monkeypatch.setattr(media, "ALIVE_EVERY_S", 0.001)
+
+    async def wait() -> None:
+        server, connection = Server(), Connection()
+        server.spies.page_joined = lambda _: SPY
+        running = asyncio.create_task(Bench(server, connection).run())
+        async with asyncio.timeout(5):
+            while connection.told.count({"type": "alive"}) < 3:
+                connection.news.clear()
+                await connection.news.wait()
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(wait())
