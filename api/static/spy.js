@@ -190,12 +190,20 @@ export class Spy extends EventTarget {
       }
       this.#source = this.#context.createMediaStreamSource(stream);
       this.#source.connect(this.#worklet);
+      for (const track of stream.getTracks()) track.onended = () => this.#lostMicrophone(stream);
       this.#tell("microphone", { node: this.#source });
     } catch (error) {
       this.#dropMicrophone();
       this.#stream = null;
       this.#tell("microphone", { error: error.name });
     }
+  }
+
+  /** A headset was unplugged, say: what the browser has instead is told as the first was. */
+  #lostMicrophone(stream) {
+    if (stream !== this.#stream) return;
+    this.#dropMicrophone();
+    this.#mindMicrophone();
   }
 
   #dropMicrophone() {

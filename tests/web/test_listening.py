@@ -392,6 +392,37 @@ def test_a_media_server_that_stalls(service: Service, world: World, page: Page) 
     until(lambda: not parts_left(world))
 
 
+def test_a_headset_that_goes_away(service: Service, world: World, page: Page) -> None:
+    """The browser is asked for another microphone, and who is to hear the page hears it again."""
+    page.add_init_script(
+        """
+        const media = MediaDevices.prototype;
+        const give = media.getUserMedia;
+        media.getUserMedia = async function (...all) {
+          window.given = await give.apply(this, all);
+          return window.given;
+        };
+        """
+    )
+    watched = watch(service, world)
+    one = Listening(page, watched, "whisper")
+    one.await_microphone()
+    page.evaluate(
+        """() => {
+          const [track] = given.getTracks();
+          window.speaks = false;
+          track.stop(); // which tells nobody
+          track.dispatchEvent(new Event("ended"));
+        }"""
+    )
+    one.await_microphone()
+    assert page.evaluate("asked") == 2
+    watched.part("after")
+    watched.hang_up()
+    assert_heard(watched, watched.call.leg("agent"), "after", C, S)
+    until(lambda: not parts_left(world))
+
+
 def _made_anew(world: World, channel_id: str) -> bool:
     """Whether the channel is there, and in the bridge of its voice."""
     bridges = world.pbx.ari("GET", "/bridges")
