@@ -4,7 +4,7 @@
  * It is no part of the pages, so it stays while they change.
  */
 import { follow } from "./following.js";
-import { ask } from "./http.js";
+import { ask, askAll } from "./http.js";
 import { toast } from "./page.js";
 import { Spy } from "./spy.js";
 import { wordsFor } from "./words.js";
@@ -54,10 +54,35 @@ export async function listen(call) {
   }
 }
 
+/** What is heard goes on, and is shown, where it cannot be ended. */
 async function end() {
   const ending = current;
   current = null;
-  await ending?.end();
+  try {
+    await ending?.end();
+  } catch (error) {
+    current ??= ending;
+    throw error;
+  }
+}
+
+function complain({ message }) {
+  toast(message, { bad: true });
+}
+
+/** A phone goes on while pages come and go: show what one hears by it. */
+async function takeUp() {
+  if (!bar.querySelector("[name=mode]")) return; // one may hear nothing
+  const mine = ({ supervisor, destination }) =>
+    supervisor === bar.dataset.person && destination !== "browser";
+  const spy = (await askAll("/spies")).find(mine);
+  if (!spy || asked) return;
+  const unknown = { id: spy.call_id, caller: {}, callee: {}, agent: null };
+  const path = `/calls/${encodeURIComponent(spy.call_id)}`;
+  const call = await ask("GET", path).catch(() => unknown);
+  if (asked) return; // there was a click meanwhile
+  current = new Listening(spy, call);
+  await current.begin();
 }
 
 class Listening {
@@ -67,6 +92,7 @@ class Listening {
   #frame = null;
   #showSaid = () => {};
   #abort = new AbortController();
+  #isEnding = false;
   isOver = false;
 
   constructor(spy, call) {
@@ -81,7 +107,7 @@ class Listening {
     bar.hidden = false;
     const { signal } = this.#abort;
     bar.addEventListener("change", ({ target }) => this.#chosen(target), { signal });
-    bar.querySelector("[data-end]").addEventListener("click", () => end(), { signal });
+    bar.querySelector("[data-end]").addEventListener("click", () => end().catch(complain), { signal });
     bar.querySelector("[data-again]").addEventListener("click", () => this.#again(), { signal });
     this.#state("connecting");
     if (this.#hasSound) await this.#hear();
@@ -157,7 +183,7 @@ class Listening {
   }
 
   #told({ state, mode, cause, call_id }) {
-    if (this.isOver) return;
+    if (this.isOver || this.#isEnding) return;
     if (state === "ended") {
       this.#ended({ cause });
       return;
@@ -201,17 +227,22 @@ class Listening {
   }
 
   #again() {
-    listen(this.call).catch(({ message }) => toast(message, { bad: true }));
+    listen(this.call).catch(complain);
   }
 
+  /** In a page it is silent at once; a phone goes on until it is told: then this throws. */
   async end() {
     const wasOver = this.isOver;
-    this.#leave();
+    if (wasOver || this.#hasSound) this.#leave();
     if (wasOver) return;
+    this.#isEnding = true;
     try {
       await ask("DELETE", `/spies/${this.spy.id}`);
+      this.#leave();
     } catch (error) {
-      toast(error.message, { bad: true });
+      this.#isEnding = false;
+      if (!this.#hasSound) throw error;
+      complain(error);
     }
   }
 
@@ -292,7 +323,8 @@ export function mount(element) {
     // However high it is, it covers neither the end of the page nor what is told.
     const measure = () => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`);
     new ResizeObserver(measure).observe(bar);
-    return; // it waits for a click
+    takeUp().catch(complain);
+    return;
   }
   const phone = element.querySelector("#phone");
   phone.value = localStorage.getItem(PHONE) ?? "";

@@ -216,3 +216,28 @@ def test_on_a_narrow_screen(admin: Person, service: Service, world: World) -> No
     for one in (page.get_by_role("alert"), last):
         assert one.evaluate("it => it.getBoundingClientRect().bottom") <= top
     stop(admin, world, watched)
+
+
+def test_a_phone_after_a_reload(admin: Person, service: Service, world: World) -> None:
+    """The bar shows the phone that goes on, in its mode, until it has been told to end."""
+    watched = watch(service, world)
+    page, bar = admin.page, admin.page.locator("#bar")
+    page.evaluate("localStorage.setItem('earwitness-phone', 'PJSIP/9001')")
+    with page.expect_response("**/spies") as answered:
+        admin.row(caller_of(watched)).get_by_role("button", name="Listen").click()
+    spy_id = answered.value.json()["id"]
+    assert_says(page, "Live")
+    bar.get_by_text("Barge").click()
+    until(lambda: service.get(f"/spies/{spy_id}")["mode"] == "barge")
+    page.goto(f"{service.url}/library")
+    assert_says(page, "Live")
+    assert_says(page, f"{caller_of(watched)} ⇄ 2001")
+    expect(bar.locator("[value=barge]")).to_be_checked()
+    assert bar.get_by_role("meter").count() == 0
+    page.route("**/api/v1/spies/*", lambda route: route.abort())
+    page.get_by_role("button", name="Stop listening").click()
+    expect(page.get_by_role("alert")).to_contain_text("The service did not answer")
+    assert_says(page, "Live")
+    page.unroute("**/api/v1/spies/*")
+    stop(admin, world, watched)
+    assert service.get(f"/spies/{spy_id}")["cause"] == "ended"
