@@ -108,10 +108,11 @@ def start_spy(call_id: str, body: NewSpy) -> Response:
 def switch_spy(spy_id: UUID, body: ChangedSpy) -> Response:
     """Switch to another mode, without dropping the supervisor.
 
-    Needs besides the mode's permission; and only who started a spy, or an admin, may switch it.
+    Needs besides the mode's permission. Only who started a spy may switch it, and an admin back to
+    `listen`: nobody opens the microphone of another.
     """
     with _audited("spy.switch", str(spy_id), mode=body.mode):
-        _require_own(_get_visible(spy_id))
+        _require_own(_get_visible(spy_id), admin_may=body.mode == "listen")
         _require_mode(body.mode)
         record = parts().supervisor.switch(spy_id, body.mode, by=asker().name)
     return answer(spy_fields(record))
@@ -137,8 +138,9 @@ def _get_visible(spy_id: UUID) -> SpyRecord:
         return spies.get_spy(tx, spy_id, agents=asker().agents, supervisor=asker().name)
 
 
-def _require_own(record: SpyRecord) -> None:
-    if record.supervisor != asker().name and asker().token.role != "admin":
+def _require_own(record: SpyRecord, *, admin_may: bool = True) -> None:
+    is_admin = admin_may and asker().token.role == "admin"
+    if record.supervisor != asker().name and not is_admin:
         raise Forbidden("this spy is another supervisor's")
 
 

@@ -236,6 +236,16 @@ def test_who_sees_a_spy_may_not_act_on_it(
     assert client.delete(itself).get_json()["state"] == "ended"
 
 
+def test_an_admin_opens_nobodys_microphone(
+    client: ApiClient, ann: ApiClient, call: CallRecord
+) -> None:
+    """An admin takes somebody's voice away, and gives it to nobody."""
+    itself = f"/api/v1/spies/{start(ann, call, mode='whisper')['id']}"
+    assert problem(client.patch(itself, json={"mode": "barge"})) == (403, "forbidden")
+    assert client.patch(itself, json={"mode": "listen"}).get_json()["mode"] == "listen"
+    assert client.delete(itself).get_json()["state"] == "ended"
+
+
 def test_compliance_does_not_spy(
     client: ApiClient, make_token: TokenMaker, call: CallRecord
 ) -> None:
