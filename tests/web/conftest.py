@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lab.far import SUPERVISOR_HZ
 from lab.root import ensure_program
@@ -34,9 +34,9 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def browser_page(microphone: Path) -> Iterator[Callable[[], Page]]:
-    """Opens empty pages of a headless Chromium, each as a browser of its own."""
+@pytest.fixture(scope="module")
+def browser(microphone: Path) -> Iterator[Browser]:
+    """A headless Chromium."""
     ensure_program("chromium", "chromium")
     with sync_playwright() as playwright:
         microphone_file = f"--use-file-for-fake-audio-capture={microphone}"
@@ -44,9 +44,17 @@ def browser_page(microphone: Path) -> Iterator[Callable[[], Page]]:
             executable_path=CHROMIUM, args=[*OPTIONS, microphone_file]
         )
         try:
-            yield browser.new_page
+            yield browser
         finally:
             browser.close()
+
+
+@pytest.fixture
+def browser_page(browser: Browser) -> Iterator[Callable[[], Page]]:
+    """Opens empty pages, each as in a browser of its own; none is left."""
+    yield browser.new_page
+    for context in browser.contexts:
+        context.close()
 
 
 @pytest.fixture
