@@ -208,17 +208,23 @@ def test_an_answer_that_does_not_come(
     expect(form.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_form_is_sent_early(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
-    """What is sent before its module is there is sent by it, and never by the browser."""
-    page = officer.page
+def open_without(page: Page, module: str, url: str) -> list[Route]:
+    """Open a page whose module is held back; the requests for it."""
     held: list[Route] = []
 
     def hold(route: Route) -> None:
         held.append(route)
 
-    page.route("**/static/act.js", hold)
-    with page.expect_request("**/static/act.js"):
-        page.goto(f"{service.url}/recordings/{recorded[0]}")
+    page.route(f"**/static/{module}", hold)
+    with page.expect_request(f"**/static/{module}"):
+        page.goto(url)
+    return held
+
+
+def test_a_form_is_sent_early(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
+    """What is sent before its module is there is sent by it, and never by the browser."""
+    page = officer.page
+    held = open_without(page, "act.js", f"{service.url}/recordings/{recorded[0]}")
     form = page.locator("#written form")
     form.get_by_label("Note").fill("early")
     form.get_by_role("button", name="Save").click()
@@ -235,14 +241,7 @@ def test_a_side_is_chosen_early(
 ) -> None:
     """What would do nothing without its module waits for it; where that fails one is told."""
     page = officer.page
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    page.route("**/static/player.js", hold)
-    with page.expect_request("**/static/player.js"):
-        page.goto(f"{service.url}/recordings/{recorded[0]}")
+    held = open_without(page, "player.js", f"{service.url}/recordings/{recorded[0]}")
     hear = page.get_by_label("Hear", exact=True)
     for control in (hear, page.get_by_role("button", name="Play"), page.get_by_label("Bookmark")):
         expect(control).to_be_disabled()

@@ -22,6 +22,15 @@ pytestmark = pytest.mark.pbx
 
 C, A1, A3, S = CUSTOMER_HZ, AGENT_HZ["2001"], AGENT_HZ["2003"], SUPERVISOR_HZ
 S2 = 1540  # a second supervisor's, on a phone
+# The microphone that the page got last.
+GIVEN = """
+const media = MediaDevices.prototype;
+const give = media.getUserMedia;
+media.getUserMedia = async function (...all) {
+  window.given = await give.apply(this, all);
+  return window.given;
+};
+"""
 
 
 def test_who_hears_whom(service: Service, world: World, page: Page) -> None:
@@ -82,16 +91,9 @@ def test_a_sound_card_of_another_rate(service: Service, world: World, page: Page
 
 def test_a_microphone_that_cannot_be_used(service: Service, world: World, page: Page) -> None:
     """It is given back, and what is heard goes on."""
+    page.add_init_script(GIVEN)
     page.add_init_script(
-        """
-        const media = MediaDevices.prototype;
-        const give = media.getUserMedia;
-        media.getUserMedia = async function (...all) {
-          window.given = await give.apply(this, all);
-          return window.given;
-        };
-        AudioContext.prototype.createMediaStreamSource = () => { throw new Error("no"); };
-        """
+        'AudioContext.prototype.createMediaStreamSource = () => { throw new Error("no"); };'
     )
     watched = watch(service, world)
     one = Listening(page, watched, "whisper")
@@ -394,16 +396,7 @@ def test_a_media_server_that_stalls(service: Service, world: World, page: Page) 
 
 def test_a_headset_that_goes_away(service: Service, world: World, page: Page) -> None:
     """The browser is asked for another microphone, and who is to hear the page hears it again."""
-    page.add_init_script(
-        """
-        const media = MediaDevices.prototype;
-        const give = media.getUserMedia;
-        media.getUserMedia = async function (...all) {
-          window.given = await give.apply(this, all);
-          return window.given;
-        };
-        """
-    )
+    page.add_init_script(GIVEN)
     watched = watch(service, world)
     one = Listening(page, watched, "whisper")
     one.await_microphone()
