@@ -466,6 +466,7 @@ class Page:
             await self._mic.flush()
         if spy.state == "ended":
             return
+        await self._tell()  # so that the page opens its microphone meanwhile; nobody hears it yet
         self._party = plan.party
         moved = await self._listen_to(plan.target)
         if self._wants_levels and self._ear is not None:

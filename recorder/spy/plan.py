@@ -159,9 +159,11 @@ def is_meant(written: Mode, rigged: Mode | None, answered: object) -> bool:
     """Whether what a page says now is for those who would hear it.
 
     It is while the mode that is written, that to which the PBX was brought, and that which the page
-    answered last, None where it never answers, are the same.
+    answered last, None where it never answers, are the same. From `listen`, in which nobody hears
+    it, the PBX is brought to what is written alone: that need not be waited for.
     """
-    return written != "listen" and written == rigged and answered in (None, written)
+    is_ready = rigged in ("listen", written)
+    return written != "listen" and is_ready and answered in (None, written)
 
 
 def is_heard(spy: SpyRecord) -> bool:

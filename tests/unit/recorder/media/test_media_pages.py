@@ -177,10 +177,13 @@ def test_a_whisper_is_not_barged() -> None:
             await settled()
 
         async def told(mode: str) -> None:
+            """Before it is rigged, so that it opens its microphone; then that is waited for."""
             async with asyncio.timeout(5):
                 while [one["mode"] for one in connection.told if "mode" in one][-1:] != [mode]:
                     connection.news.clear()
                     await connection.news.wait()
+                while page._rigged != mode:
+                    await settled()
 
         server.spies.page_joined = rig
         running = asyncio.create_task(page.run())

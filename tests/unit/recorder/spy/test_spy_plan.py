@@ -229,6 +229,8 @@ def test_a_voice_without_its_source_is_not_settled(destination: str) -> None:
         ("whisper", "barge", "whisper", False),
         ("whisper", "barge", None, False),
         ("barge", None, "barge", False),
+        ("whisper", "listen", "whisper", True),
+        ("whisper", "listen", "listen", False),
         ("listen", "listen", "listen", False),
         ("listen", "listen", None, False),
     ],
