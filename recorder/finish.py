@@ -193,7 +193,9 @@ class Finisher:
             self._objects.verify(key, size_bytes=rendition.size_bytes, sha256=rendition.sha256)
         except ObjectMismatch:
             # It says of itself that it is what was meant: the next attempt would not write another.
-            self._objects.delete(key)
+            # Where another attempt has proved it, it may be the only copy.
+            if self._now(recording.id).state == "captured":
+                self._objects.delete(key)
             raise
         self._put_manifest(recording, rendition.waveform.to_json())
 
