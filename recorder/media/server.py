@@ -386,8 +386,14 @@ class Page:
 
     def learn(self, mode: Mode) -> None:
         """The spy has this mode by now: nothing that was said for another goes on."""
-        self._written = mode
+        self._write(mode)
         self.look_again()
+
+    def _write(self, mode: Mode) -> None:
+        """Note it; where another was on its way from `listen`, the PBX may be at that one now."""
+        if self._rigged == "listen" != self._written != mode:
+            self._rigged = None
+        self._written = mode
 
     async def replace(self) -> None:
         """The same spy was opened in another page, whose channels have the ids of this one's."""
@@ -461,7 +467,8 @@ class Page:
         """Bring our channels, then the PBX, to what is written of the spy."""
         spy, plan = await asyncio.to_thread(self._read)
         changed = spy.mode != self._rigged or spy.call_id != self.spy.call_id
-        self.spy, self._written = spy, spy.mode
+        self.spy = spy
+        self._write(spy.mode)
         if spy.mode != self._rigged and self._mic is not None:
             await self._mic.flush()
         if spy.state == "ended":

@@ -213,6 +213,20 @@ def test_a_whisper_is_not_barged() -> None:
     asyncio.run(talk())
 
 
+def test_from_listen_one_mode_alone_is_not_waited_for() -> None:
+    """After a barge that was on its way the PBX has to be brought to the whisper first."""
+
+    async def change() -> None:
+        page = page_of(MediaServer(SimpleNamespace(), SimpleNamespace(), {}))  # type: ignore[arg-type]
+        page._written = page._rigged = "listen"
+        page.learn("barge")
+        assert page._rigged == "listen"
+        page.learn("whisper")
+        assert page._rigged is None
+
+    asyncio.run(change())
+
+
 def test_what_goes_on_by_itself_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are noted again and again, whatever goes wrong with one of these times."""
     monkeypatch.setattr(media, "SEEN_EVERY_S", 0.001)
