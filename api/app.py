@@ -15,8 +15,6 @@ from api.oidc import Provider
 from api.pages import audit, library, live, shared, sign_in, single_sign_on, system
 from api.pages import rules as rule_pages
 from api.pages.page import choose_language, require_sign_in, show_problem
-from api.parts import EXTENSION, Parts
-from api.ports import ApiSettings, Objects, Recorder, Supervisor
 from api.problems import register_problems
 from api.routes import (
     assurance,
@@ -37,9 +35,11 @@ from api.routes import (
     webhooks,
 )
 from api.routes import system as system_routes
+from api.services import EXTENSION, Parts
+from api.settings import ApiSettings, Objects, Recorder, Supervisor
 from api.turns import Turns
-from recorder.decisions import RuleBook
-from recorder.webhooks import Sender
+from recorder.rules.book import RuleBook
+from recorder.work.webhooks import Sender
 from storage.catalogue.engine import Catalogue
 
 __all__ = ["ApiSettings", "Objects", "Recorder", "Supervisor", "build_app"]

@@ -10,13 +10,13 @@ from flask import Response, request
 
 from api.errors import AudioNotStoredYet
 from api.operation import answer
-from api.parts import parts
 from api.ranges import ByteSpan, choose_span
+from api.services import parts
 from api.stored import name_file, passed_on, redirect_to_object
 from storage import states
 from storage.catalogue import audit
 from storage.errors import AudioNotStored, ManifestInvalid, ObjectMismatch
-from storage.keys import parse_key
+from storage.objects.keys import parse_key
 from storage.records import RecordingRecord
 
 log = structlog.get_logger()

@@ -21,8 +21,8 @@ from sqlalchemy import Connection
 from werkzeug.datastructures import Authorization
 
 from api.errors import Forbidden, NotAuthenticated
-from api.parts import parts
 from api.permissions import permissions_of
+from api.services import parts
 from storage.catalogue import audit, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError

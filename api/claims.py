@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.errors import NotAdmitted
-from api.ports import OidcSettings
+from api.settings import OidcSettings
 
 Claims = Mapping[str, Any]
 # Where there are teams a supervisor without one would see all.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from api.ports import Objects
+from api.settings import Objects
 from storage.catalogue import pbxs
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable, EarwitnessError

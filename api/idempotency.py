@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from api.auth import asker, read_secret
 from api.errors import RequestInvalid
-from api.parts import parts
+from api.services import parts
 from storage.catalogue.idempotency import Answer, claim_key, fingerprint, keep_answer, release_key
 
 HEADER = "Idempotency-Key"

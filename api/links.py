@@ -5,7 +5,7 @@ from uuid import UUID
 
 from flask import request
 
-from api.parts import parts
+from api.services import parts
 
 
 def base_url() -> str:

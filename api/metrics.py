@@ -19,7 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from api.health import pbx_state
-from api.ports import ApiSettings
+from api.settings import ApiSettings
 from storage.catalogue import decisions, pbxs, recordings
 from storage.catalogue.engine import Catalogue
 

@@ -16,7 +16,7 @@ from joserfc.errors import JoseError
 
 from api.claims import Claims, Identity, lacks, parse_person
 from api.errors import ProviderUnavailable, SignInUnproven
-from api.ports import OidcSettings
+from api.settings import OidcSettings
 from storage.errors import EarwitnessError
 from storage.records import SignInRecord
 

@@ -17,7 +17,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from api.feed import MOST_STREAMS
 from api.metrics import MULTIPROCESS
-from api.parts import EXTENSION
+from api.services import EXTENSION
 from storage.errors import ConfigurationInvalid
 
 AppFactory = Callable[[], Flask]

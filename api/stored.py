@@ -5,8 +5,8 @@ from contextlib import ExitStack, contextmanager
 
 from flask import Response
 
-from api.parts import parts
-from api.ports import Stream
+from api.services import parts
+from api.settings import Stream
 
 PRESIGNED_FOR_S = 300
 

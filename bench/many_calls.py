@@ -37,7 +37,7 @@ from lab.root import ensure_root, root_directory
 from lab.waiting import until
 from lab.world import World
 from recorder.ari import Ari
-from recorder.watch import EVENTS
+from recorder.watch.session import EVENTS
 from storage.catalogue.engine import Catalogue
 
 LAG_BAR_S, CORE_BAR, MEMORY_BAR_MB = 1.0, 1.0, 500.0

@@ -17,11 +17,11 @@ from earwitness.wiring import Parts, oidc_settings
 from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable, EarwitnessError
-from storage.objects import ObjectStore
+from storage.objects.s3 import ObjectStore
 from storage.records import Format, Mode
 
 if TYPE_CHECKING:
-    from api.ports import OidcSettings
+    from api.settings import OidcSettings
 
 MODULES = (
     "res_ari",

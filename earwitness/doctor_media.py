@@ -21,12 +21,12 @@ from tenacity import (
     wait_fixed,
 )
 
+from earwitness.proof import HEARS, Who, build_frames, judge
 from recorder import names
 from recorder.ari import Ari, AriBadRequest, AriConflict, AriUnavailable, Connected, EventStream
-from recorder.media.legs import Leg, open_leg
+from recorder.media.channels import Leg, open_leg
 from recorder.media.pacing import FRAME_S
-from recorder.spy.plan import BROWSER, carrier
-from recorder.spy.proof import HEARS, Who, build_frames, judge
+from recorder.recording.voices import BROWSER, carrier
 from recorder.spy.rig import Rig
 from storage.records import Mode, SpyRecord
 

@@ -41,7 +41,7 @@ def watch(config: Config) -> None:
 def work(config: Config) -> None:
     """Finish recordings, and tell webhooks."""
     with until_signal():
-        from recorder import deliveries, tasks
+        from recorder.work import deliveries, tasks
         from storage import jobs
 
         parts = Parts(config)

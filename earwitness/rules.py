@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from earwitness.config import Config, explain, read_rules
 from earwitness.wiring import Parts, check_rules
-from recorder.trial import Trial, try_rules
+from recorder.rules.trial import Trial, try_rules
 from storage.errors import ConfigurationInvalid
 
 

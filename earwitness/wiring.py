@@ -17,18 +17,18 @@ from storage.records import RuleRecord
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from api.ports import OidcSettings
+    from api.settings import OidcSettings
     from recorder.ari import Ari
-    from recorder.bulk import Bulks
-    from recorder.capture import Capture
-    from recorder.decisions import RuleBook
-    from recorder.deliveries import Deliverer
-    from recorder.demand import Wish
-    from recorder.finish import Finisher
+    from recorder.recording.capture import Capture
+    from recorder.recording.demand import Wish
+    from recorder.rules.book import RuleBook
     from recorder.spy.spies import Spies
-    from recorder.watch import Watch
+    from recorder.watch.session import Watch
+    from recorder.work.bulk import Bulks
+    from recorder.work.deliveries import Deliverer
+    from recorder.work.finish import Finisher
     from storage.catalogue.engine import Catalogue
-    from storage.objects import S3ObjectStore
+    from storage.objects.s3 import S3ObjectStore
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Parts:
     def objects(self) -> "S3ObjectStore":
         """The object store; a running `serve` has to bring the embedded one."""
         from earwitness.embedded import object_store_settings, objects_of
-        from storage.objects import S3ObjectStore
+        from storage.objects.s3 import S3ObjectStore
 
         if self.config.objects.kind == "s3":
             return S3ObjectStore(object_store_settings(self.config.objects))
@@ -93,7 +93,7 @@ class Parts:
     @cached_property
     def capture(self) -> "Capture":
         """Recordings at the PBXs."""
-        from recorder.capture import Capture, Defaults
+        from recorder.recording.capture import Capture, Defaults
 
         wanted = self.config.recording
         return Capture(
@@ -111,7 +111,7 @@ class Parts:
     @cached_property
     def book(self) -> "RuleBook":
         """The rules. Raises ConfigurationInvalid for one of the file that cannot be asked."""
-        from recorder.decisions import RuleBook
+        from recorder.rules.book import RuleBook
 
         check_rules(self.config.rules)
         return RuleBook(self.catalogue, self.config.rules, self.config.default_action)
@@ -119,7 +119,7 @@ class Parts:
     @cached_property
     def watches(self) -> "tuple[Watch, ...]":
         """A watcher for each PBX."""
-        from recorder.watch import Orders, Watch
+        from recorder.watch.session import Orders, Watch
 
         wanted = self.config.recording
         keys: dict[str, Wish] = {wanted.dtmf.toggle: "toggle", wanted.dtmf.pause: "pause"}
@@ -144,22 +144,22 @@ class Parts:
     @cached_property
     def finisher(self) -> "Finisher":
         """What workers do."""
-        from recorder.finish import Finisher
+        from recorder.work.finish import Finisher
 
         return Finisher(self.catalogue, self.objects, self.pbxs, self.capture, self.spool)
 
     @cached_property
     def bulks(self) -> "Bulks":
         """What workers do to many recordings."""
-        from recorder.bulk import Bulks
+        from recorder.work.bulk import Bulks
 
         return Bulks(self.catalogue, self.objects, self.spool / "exports")
 
     @cached_property
     def deliverer(self) -> "Deliverer":
         """What workers do to tell webhooks."""
-        from recorder.deliveries import Deliverer
-        from recorder.webhooks import Sender
+        from recorder.work.deliveries import Deliverer
+        from recorder.work.webhooks import Sender
 
         allowed = self.config.webhooks.allow_private_addresses
         return Deliverer(self.catalogue, lambda: Sender(allow_private_addresses=allowed))
@@ -172,7 +172,7 @@ class Parts:
 
 def oidc_settings(config: Config) -> "OidcSettings | None":
     """The identity provider, where one is configured."""
-    from api.ports import OidcSettings
+    from api.settings import OidcSettings
 
     wanted = config.oidc
     if not wanted.issuer:

@@ -12,6 +12,7 @@ from uuid import UUID
 T = TypeVar("T")
 
 Side = Literal["left", "right", "both"]
+Party = Literal["customer", "agent"]
 Layout = Literal["dual", "mono"]
 Format = Literal["opus", "mp3", "flac", "wav"]
 Mode = Literal["listen", "whisper", "barge"]
@@ -28,12 +29,49 @@ def shallow(record: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class CallRecord:
-    """One conversation as people see it.
+class LegRecord:
+    """One channel of a call, and when it took part.
 
-    `channels` are JSON-able mappings of id, name, state, party, number and name; the storage
-    does not look into them.
+    `name` and `state` are Asterisk's words (`PJSIP/2001-00000001`, `Up`); after the channel left,
+    the state is `Gone`. `joined_at` is the first time in a bridge; from then on the leg has a
+    `side` of the recordings. `left_at` is None while the channel is in the call. `vanished` means
+    that no event announced the departure, so `left_at` is only when we noticed it. `holds` are the
+    spans (begin, end) for which this party kept the others on hold; the last end is None while the
+    hold lasts. `transferred_to` is the number to which this party sent the call, "" if it did not.
     """
+
+    id: str
+    name: str
+    state: str
+    party: Party | None
+    created_at: datetime
+    number: str | None = None
+    caller_name: str | None = None
+    exten: str = ""
+    context: str = ""
+    joined_at: datetime | None = None
+    side: Side | None = None
+    bridge_id: str | None = None
+    left_at: datetime | None = None
+    vanished: bool = False
+    holds: tuple[tuple[datetime, datetime | None], ...] = ()
+    transferred_at: datetime | None = None
+    transferred_to: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the channel is still part of the call."""
+        return self.left_at is None
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether this party keeps the others on hold now."""
+        return bool(self.holds) and self.holds[-1][1] is None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call as Asterisk links it; `channels` in the order in which they appeared."""
 
     id: str
     pbx: str
@@ -49,7 +87,7 @@ class CallRecord:
     agent: str | None = None
     answered_at: datetime | None = None
     ended_at: datetime | None = None
-    channels: tuple[Mapping[str, Any], ...] = ()
+    channels: tuple[LegRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

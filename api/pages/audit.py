@@ -7,10 +7,10 @@ from flask import Response
 from flask_babel import gettext as _
 from pydantic import ValidationError
 
+from api.fields.system import AuditQuery
 from api.pages.page import Pages, filled_in, is_more, show
-from api.parts import parts
 from api.permissions import AUDIT_READ
-from api.system_fields import AuditQuery
+from api.services import parts
 from storage.catalogue import audit
 from storage.errors import BadCursor
 from storage.records import AuditRecord, Page

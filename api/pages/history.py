@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from api.rule_fields import Terms
+from api.fields.rules import Terms
 from storage.records import RuleRecord
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from recorder.calls import Leg, legs_of
-from storage.records import CallRecord
+from recorder.calls.legs import legs_of
+from storage.records import CallRecord, LegRecord
 
 What = Literal["rings", "answered", "joins", "holds", "unholds", "transfers", "leaves", "ended"]
 
@@ -41,9 +41,8 @@ def _steps(call: CallRecord) -> Iterator[Step]:
         yield Step(call.ended_at, "ended")
 
 
-def _steps_of(leg: Leg, joined_at: datetime) -> Iterator[Step]:
-    caller = leg.channel.caller
-    who, party = caller.name or caller.number, leg.party or ""
+def _steps_of(leg: LegRecord, joined_at: datetime) -> Iterator[Step]:
+    who, party = leg.caller_name or leg.number or "", leg.party or ""
     yield Step(joined_at, "joins", who, party)
     for begun, ended in leg.holds:
         yield Step(begun, "holds", who, party)

@@ -10,13 +10,13 @@ from flask_babel import gettext as _
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from api.auth import asker
-from api.fields import FormSearch, RecordingSearch, recording_fields
+from api.fields.resources import FormSearch, RecordingSearch, recording_fields
 from api.links import base_url
 from api.pages.journey import What, journey_of
 from api.pages.page import Pages, filled_in, is_more, show, show_notice
-from api.parts import parts
 from api.permissions import AUDIT_READ, BULK_ACTIONS, RECORDINGS_READ, RECORDINGS_SHARE
 from api.routes.recordings import get_visible
+from api.services import parts
 from storage.catalogue import audit, bulks, calls, decisions, links, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording

@@ -5,8 +5,8 @@ from flask_babel import gettext as _
 
 from api.auth import asker
 from api.pages.page import Pages, show
-from api.parts import parts
 from api.permissions import CALLS_READ
+from api.services import parts
 from storage.catalogue import tokens
 
 pages = Pages()

@@ -6,12 +6,12 @@ from flask import Response
 from flask_babel import gettext as _
 from flask_babel import ngettext
 
+from api.fields.rules import Terms
 from api.pages.history import history_of
 from api.pages.page import Pages, show, show_notice
-from api.parts import parts
 from api.permissions import RULES_READ, RULES_WRITE
 from api.routes.rules import find_configured, list_all
-from api.rule_fields import Terms
+from api.services import parts
 from recorder.rules import FIELDS, RANK
 from storage.catalogue import rules
 from storage.records import Format, RuleRecord

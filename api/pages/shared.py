@@ -4,11 +4,11 @@ from flask import Response, request
 from flask_babel import gettext as _
 
 from api.audio import Audio, stream_audio, tell_waveform
-from api.fields import recording_fields
+from api.fields.resources import recording_fields
 from api.links import base_url
 from api.operation import OPEN
 from api.pages.page import Pages, show, show_notice
-from api.parts import parts
+from api.services import parts
 from storage.catalogue import audit, links, recordings
 from storage.errors import AudioNotStored, NoSuchLink
 from storage.records import LinkRecord, RecordingRecord

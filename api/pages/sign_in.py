@@ -10,7 +10,7 @@ from api.auth import asker, forget_secret, is_foreign, keep_secret
 from api.limits import Limits, address
 from api.operation import OPEN, SIGNED_IN
 from api.pages.page import Pages, local_path, show
-from api.parts import parts
+from api.services import parts
 from recorder.spy.trail import dismiss
 from storage.catalogue import audit, users
 from storage.passwords import hash_password, is_outdated, is_password

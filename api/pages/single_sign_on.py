@@ -17,8 +17,8 @@ from api.oidc import Provider
 from api.operation import OPEN
 from api.pages.page import Pages, local_path
 from api.pages.sign_in import FAILURES_PER_ADDRESS, note, show_form, signed_in
-from api.parts import parts
 from api.problems import RETRY_AFTER_S, status_of
+from api.services import parts
 from api.turns import others_turn
 from recorder.spy.trail import dismiss
 from storage.catalogue import sign_ins, users

@@ -6,8 +6,8 @@ from sqlalchemy import Connection
 
 from api.health import check_parts
 from api.pages.page import Pages, is_more, show
-from api.parts import parts
 from api.permissions import SYSTEM_READ
+from api.services import parts
 from storage.catalogue import (
     decisions,
     failed_jobs,

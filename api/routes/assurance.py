@@ -3,10 +3,10 @@
 from flask import Response
 
 from api.auth import asker
-from api.fields import MissingPage, PageQuery, missing_fields, page_fields
+from api.fields.resources import MissingPage, PageQuery, missing_fields, page_fields
 from api.operation import Operations, answer, json
-from api.parts import parts
 from api.permissions import RECORDINGS_READ
+from api.services import parts
 from storage.catalogue import decisions
 from storage.errors import BadCursor
 

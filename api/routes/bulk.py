@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Response
 
 from api.auth import asker, authorise, note_done, see
-from api.bulk_fields import (
+from api.fields.bulk import (
     Bulk,
     Bulks,
     FileQuery,
@@ -19,11 +19,11 @@ from api.bulk_fields import (
     bulk_fields,
     search_fields,
 )
-from api.fields import PageQuery, page_fields
+from api.fields.resources import PageQuery, page_fields
 from api.links import base_url
 from api.operation import Operations, Told, answer, json
-from api.parts import parts
 from api.permissions import BULK_ACTIONS, RECORDINGS_EXPORT, RECORDINGS_HEAR, RECORDINGS_READ
+from api.services import parts
 from api.stored import name_file, passed_on, redirect_to_object
 from storage.catalogue import bulks, recordings, searches
 from storage.catalogue.recordings import RecordingFilter

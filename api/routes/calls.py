@@ -8,7 +8,7 @@ from flask import Response
 from sqlalchemy import Connection
 
 from api.auth import asker, see
-from api.fields import (
+from api.fields.resources import (
     Call,
     CallPage,
     CallQuery,
@@ -19,8 +19,8 @@ from api.fields import (
 )
 from api.links import base_url
 from api.operation import Operations, Told, answer, json
-from api.parts import parts
 from api.permissions import CALLS_READ, RECORDINGS_CONTROL, SPIES_READ
+from api.services import parts
 from storage import states
 from storage.catalogue import calls, decisions, recordings, spies
 from storage.errors import (

@@ -9,13 +9,13 @@ from http import HTTPStatus
 from flask import Response
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from api.fields import DialplanQuery
+from api.fields.resources import DialplanQuery
 from api.operation import Operations, Told
-from api.parts import parts
 from api.permissions import RECORDINGS_CONTROL
 from api.problems import status_of
-from recorder.asking import facts_then
-from recorder.demand import Demand, Order
+from api.services import parts
+from recorder.recording.demand import Demand, Order
+from recorder.rules.asking import facts_then
 from storage.catalogue import calls, decisions
 from storage.errors import EarwitnessError, NoSuchCall
 from storage.records import CallRecord

@@ -9,8 +9,8 @@ from api.auth import Asker, asker, asker_anew
 from api.errors import Busy, Forbidden, NotAuthenticated
 from api.feed import Feed
 from api.operation import Operations, Told
-from api.parts import parts
 from api.permissions import EVENTS, EVENTS_READ
+from api.services import parts
 from storage import states
 from storage.catalogue import events, spies
 from storage.errors import BadCursor, CatalogueUnavailable

@@ -3,11 +3,11 @@
 from flask import Response
 
 from api.auth import note_done
-from api.fields import Nothing, PageQuery, page_fields
+from api.fields.resources import Nothing, PageQuery, page_fields
+from api.fields.system import FailedJobs, job_fields
 from api.operation import Operations, Told, answer, json
-from api.parts import parts
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE
-from api.system_fields import FailedJobs, job_fields
+from api.services import parts
 from storage.catalogue import failed_jobs
 from storage.errors import BadCursor, NoSuchJob
 

@@ -6,14 +6,14 @@ from flask import Response
 
 from api.auth import asker, authorise
 from api.errors import RequestInvalid
-from api.fields import BookmarkPlace, Recording, fields_of, recording_fields
-from api.keeping_fields import ChangedRecording, NewBookmark, Reasoned
+from api.fields.keeping import ChangedRecording, NewBookmark, Reasoned
+from api.fields.resources import BookmarkPlace, Recording, fields_of, recording_fields
 from api.links import base_url
 from api.operation import Operations, Told, answer, json
-from api.parts import parts
 from api.permissions import RECORDINGS_ANNOTATE, RECORDINGS_HOLD
 from api.routes.recordings import get_visible
-from recorder.keeping import Keeper
+from api.services import parts
+from recorder.work.keeping import Keeper
 from storage.errors import NoSuchBookmark, NoSuchRecording, RetentionNotExtended
 from storage.records import RecordingRecord
 

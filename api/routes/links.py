@@ -7,13 +7,13 @@ from flask import Response
 
 from api.audio import Audio
 from api.auth import asker, authorise, note_done
-from api.fields import PageQuery, page_fields
-from api.keeping_fields import NewLink, SharedLink, SharedLinks, link_fields
+from api.fields.keeping import NewLink, SharedLink, SharedLinks, link_fields
+from api.fields.resources import PageQuery, page_fields
 from api.links import base_url
 from api.operation import Operations, Told, answer, json
-from api.parts import parts
 from api.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
 from api.routes.recordings import get_visible
+from api.services import parts
 from storage.catalogue import links
 from storage.errors import AudioNotStored, BadCursor, NoSuchLink, NoSuchRecording
 

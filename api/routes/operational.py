@@ -5,12 +5,12 @@ from typing import Literal
 from flask import Response
 from pydantic import Field
 
-from api.fields import Answer
+from api.fields.resources import Answer
 from api.health import check_parts
 from api.metrics import MEDIA_TYPE
 from api.operation import OPEN, Operations, Told, answer, json
-from api.parts import parts
 from api.permissions import METRICS_READ
+from api.services import parts
 
 operations = Operations("", tag="operation")
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from flask import Response
 
 from api.auth import asker, see
-from api.fields import (
+from api.fields.resources import (
     Nothing,
     Recording,
     RecordingPage,
@@ -17,8 +17,8 @@ from api.fields import (
 )
 from api.links import base_url
 from api.operation import Declare, Operations, answer, json
-from api.parts import parts
 from api.permissions import RECORDINGS_CONTROL, RECORDINGS_READ
+from api.services import parts
 from storage.catalogue import recordings
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording, PbxUnavailable, RecordingNotActive

@@ -9,12 +9,8 @@ from flask import Response
 
 from api.auth import asker
 from api.errors import Busy, RequestInvalid
-from api.fields import PageQuery, page_fields
-from api.links import base_url
-from api.operation import Operations, Told, answer, json
-from api.parts import parts
-from api.permissions import RULES_READ, RULES_WRITE
-from api.rule_fields import (
+from api.fields.resources import PageQuery, page_fields
+from api.fields.rules import (
     ChangedRule,
     NewRule,
     Rule,
@@ -27,9 +23,13 @@ from api.rule_fields import (
     rule_fields,
     trial_fields,
 )
+from api.links import base_url
+from api.operation import Operations, Told, answer, json
+from api.permissions import RULES_READ, RULES_WRITE
+from api.services import parts
 from api.turns import others_turn
 from recorder.rules import compile_rule
-from recorder.trial import try_rules
+from recorder.rules.trial import try_rules
 from storage.catalogue import rules
 from storage.catalogue.cursor import decode_cursor, encode_cursor
 from storage.errors import BadCursor, NoSuchRule, RuleChanged, RuleInvalid, RuleReadOnly

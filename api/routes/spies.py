@@ -11,11 +11,11 @@ from flask import Response
 
 from api.auth import asker, note_refused, see
 from api.errors import Forbidden
-from api.fields import ChangedSpy, NewSpy, Spy, SpyPage, SpyQuery, page_fields, spy_fields
+from api.fields.resources import ChangedSpy, NewSpy, Spy, SpyPage, SpyQuery, page_fields, spy_fields
 from api.links import audio_url, base_url
 from api.operation import Operations, Told, answer, json
-from api.parts import parts
 from api.permissions import SPIES_READ, modes_of
+from api.services import parts
 from storage import states
 from storage.catalogue import calls, spies
 from storage.errors import (

@@ -5,11 +5,8 @@ from uuid import UUID
 from flask import Response
 
 from api.auth import asker, note_done, require_grant
-from api.fields import Nothing, PageQuery, page_fields
-from api.operation import Operations, Told, answer, json
-from api.parts import parts
-from api.permissions import AUDIT_READ, SYSTEM_READ, SYSTEM_WRITE
-from api.system_fields import (
+from api.fields.resources import Nothing, PageQuery, page_fields
+from api.fields.system import (
     AuditPage,
     AuditQuery,
     NewToken,
@@ -22,6 +19,9 @@ from api.system_fields import (
     token_fields,
     user_fields,
 )
+from api.operation import Operations, Told, answer, json
+from api.permissions import AUDIT_READ, SYSTEM_READ, SYSTEM_WRITE
+from api.services import parts
 from recorder.spy.trail import dismiss
 from storage.catalogue import audit, tokens, users
 from storage.errors import BadCursor, LastAdmin, NoSuchToken, NoSuchUser, TokenInvalid, UserInvalid

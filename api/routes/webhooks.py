@@ -9,13 +9,13 @@ from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from api.auth import asker, note_done
-from api.fields import Nothing, PageQuery, page_fields
+from api.fields.resources import Nothing, PageQuery, page_fields
+from api.fields.webhooks import NewWebhook, Tested, Webhook, Webhooks, webhook_fields
 from api.operation import Operations, Told, answer, json
-from api.parts import parts
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE
+from api.services import parts
 from api.turns import others_turn
-from api.webhook_fields import NewWebhook, Tested, Webhook, Webhooks, webhook_fields
-from recorder.webhooks import judge
+from recorder.work.webhooks import judge
 from storage.catalogue import webhooks
 from storage.errors import BadCursor, NoSuchWebhook
 from storage.records import EventRecord, WebhookRecord

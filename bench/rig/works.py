@@ -28,11 +28,11 @@ from lab.asterisk import Asterisk
 from lab.root import ensure_root, root_directory
 from lab.waiting import until
 from recorder import ari, names
-from recorder.calls import CallModel
+from recorder.calls.model import CallModel
 from storage import jobs
 from storage.catalogue import calls, recordings, segments
 from storage.catalogue.engine import Catalogue
-from storage.objects import ObjectStoreSettings
+from storage.objects.s3 import ObjectStoreSettings
 from storage.records import CallRecord, Format, RecordingRecord, SegmentRecord, Side
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -126,7 +126,7 @@ class Works:
             calls.save_calls(tx, [call])
             recordings.create_recording(tx, recording)
             for place, entry in enumerate(call.channels):
-                one = _segment(recording, place, entry["id"], sides.duration_s)
+                one = _segment(recording, place, entry.id, sides.duration_s)
                 segments.claim_segment(tx, one)
                 self.put_on_pbx((sides.left, sides.right)[place], one.name)
         return recording.id

@@ -9,7 +9,7 @@ from earwitness.embedded.objects import EmbeddedObjects
 from earwitness.embedded.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
-    from storage.objects import ObjectStore, ObjectStoreSettings
+    from storage.objects.s3 import ObjectStore, ObjectStoreSettings
 
 
 def postgres_of(config: Config) -> EmbeddedPostgres:
@@ -24,7 +24,7 @@ def objects_of(config: Config) -> EmbeddedObjects:
 
 def object_store_settings(objects: Objects) -> "ObjectStoreSettings":
     """The `[objects]` table in the words of the store."""
-    from storage.objects import ObjectStoreSettings
+    from storage.objects.s3 import ObjectStoreSettings
 
     return ObjectStoreSettings(
         bucket=objects.bucket,
@@ -57,7 +57,7 @@ def embedded_database(config: Config) -> Iterator[str]:
 @contextmanager
 def embedded_objects(config: Config) -> Iterator["ObjectStore"]:
     """The object store that is configured, as `embedded_database` gives the database."""
-    from storage.objects import S3ObjectStore
+    from storage.objects.s3 import S3ObjectStore
 
     server = objects_of(config)
     if config.objects.kind == "s3":

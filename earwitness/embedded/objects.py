@@ -26,7 +26,7 @@ from earwitness.embedded.server import Server
 from storage.errors import ConfigurationInvalid, StoreUnavailable
 
 if TYPE_CHECKING:
-    from storage.objects import ObjectStoreSettings
+    from storage.objects.s3 import ObjectStoreSettings
 
 LOOPBACK = "127.0.0.1"
 ANSWERS_WITHIN_S = 60.0
@@ -81,7 +81,7 @@ class EmbeddedObjects(Server):
     @property
     def settings(self) -> "ObjectStoreSettings":
         """How to reach the store; raises StoreUnavailable before its first start."""
-        from storage.objects import ObjectStoreSettings
+        from storage.objects.s3 import ObjectStoreSettings
 
         place = self._get_place()
         return ObjectStoreSettings(
@@ -227,7 +227,7 @@ class EmbeddedObjects(Server):
 
     def _await_ready(self, process: Process) -> None:
         """Return when an object was written, read and deleted in the bucket."""
-        from storage.objects import S3ObjectStore
+        from storage.objects.s3 import S3ObjectStore
 
         place = self._get_place()
         if not until(lambda: _answers(place.ports["s3"]), process):

@@ -43,7 +43,7 @@ from websockets.http11 import Request, Response
 
 from recorder import names
 from recorder.ari import Ari, AriError
-from recorder.media.legs import Leg, Transport, find_transport, open_leg
+from recorder.media.channels import Leg, Transport, find_transport, open_leg
 from recorder.media.level import Level
 from recorder.media.pacing import FRAME_BYTES, Arrears, Framer, Pace
 from recorder.spy.plan import SpyPlan, is_meant

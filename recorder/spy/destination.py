@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from recorder.spy.plan import BROWSER
+from recorder.recording.voices import BROWSER
 from storage.errors import BadDestination
 
 # Where a dial string names an endpoint: NAME, NUMBER@NAME, NAME/NUMBER.

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from recorder import names
-from recorder.calls import Leg, legs_of
-from storage.records import CallRecord, Mode, SpyRecord
+from recorder.calls.legs import extension_of, legs_of
+from recorder.recording.voices import BROWSER, carrier, is_heard
+from storage.records import CallRecord, LegRecord, Mode, SpyRecord
 
 # The keys of a supervisor's phone, as ChanSpy has them with its option d.
 KEYS: dict[str, Mode] = {"4": "listen", "5": "whisper", "6": "barge"}
 END_KEY = "0"
-
-BROWSER = "browser"
 
 # Q.850's causes for a phone that was never answered; what is not here was not answered in time.
 _CAUSES = {
@@ -69,7 +68,7 @@ def plan_spy(spy: SpyRecord, call: CallRecord, others: Iterable[CallRecord]) -> 
     if target is None:
         return SpyPlan(present.id)
     company, says = _company(target, present), _says(spy.mode, target, present)
-    return SpyPlan(present.id, target.channel.id, company, says, party=target.party)
+    return SpyPlan(present.id, target.id, company, says, party=target.party)
 
 
 def is_settled(spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[str]]) -> bool:
@@ -102,17 +101,17 @@ def follows(spy: SpyRecord, call: CallRecord) -> bool:
     """Whether a change of the call concerns the spy."""
     if spy.call_id == call.id or (spy.follow == "agent" and spy.agent == call.agent):
         return True
-    return spy.channel_id is not None and any(leg["id"] == spy.channel_id for leg in call.channels)
+    return spy.channel_id is not None and any(leg.id == spy.channel_id for leg in call.channels)
 
 
-def find_target(call: CallRecord) -> Leg | None:
+def find_target(call: CallRecord) -> LegRecord | None:
     """The leg through which a call is heard best: see above; None while nobody can be heard."""
     alive = [leg for leg in legs_of(call) if leg.alive]
     joined = [leg for leg in alive if leg.joined_at is not None]
     agents = [leg for leg in joined if leg.party == "agent"]
     if agents:
         return max(agents, key=_joined_at)
-    up = joined or [leg for leg in alive if leg.channel.state == "Up"]
+    up = joined or [leg for leg in alive if leg.state == "Up"]
     customers = [leg for leg in up if leg.party == "customer"]
     return next(iter(customers or up), None)
 
@@ -122,18 +121,6 @@ def end_cause(state: str, q850: int) -> str:
     if state == "live":
         return "hung-up"
     return _CAUSES.get(q850, "no-answer")
-
-
-def voices(spies: Iterable[SpyRecord]) -> tuple[str, ...]:
-    """The channels that carry the voice of supervisors whom everybody hears now."""
-    heard = (spy for spy in spies if spy.state == "live" and spy.mode == "barge" and is_heard(spy))
-    return tuple(carrier(spy) for spy in heard)
-
-
-def carrier(spy: SpyRecord) -> str:
-    """The channel that carries the supervisor's voice to the PBX."""
-    is_page = spy.destination == BROWSER
-    return names.build_mic_id(spy.id) if is_page else names.build_phone_id(spy.id)
 
 
 def _voice(spy: SpyRecord) -> str:
@@ -166,11 +153,6 @@ def is_meant(written: Mode, rigged: Mode | None, answered: object) -> bool:
     return written != "listen" and is_ready and answered in (None, written)
 
 
-def is_heard(spy: SpyRecord) -> bool:
-    """Whether the supervisor is attached to a call's audio."""
-    return bool(spy.heard) and spy.heard[-1].to_at is None
-
-
 def _find_call(spy: SpyRecord, call: CallRecord, others: Sequence[CallRecord]) -> CallRecord | None:
     """The call that the spy is on now.
 
@@ -186,51 +168,49 @@ def _find_call(spy: SpyRecord, call: CallRecord, others: Sequence[CallRecord]) -
         return next(mine, None)
     if call in live:
         return call
-    known = {leg.channel.id for leg in legs_of(call)}
+    known = {leg.id for leg in legs_of(call)}
     return next((one for one in live if known & _present(one)), None)
 
 
-def _find_target(spy: SpyRecord, call: CallRecord) -> Leg | None:
+def _find_target(spy: SpyRecord, call: CallRecord) -> LegRecord | None:
     if spy.follow == "channel":
-        return next(
-            (leg for leg in legs_of(call) if leg.alive and leg.channel.id == spy.channel_id), None
-        )
+        return next((leg for leg in legs_of(call) if leg.alive and leg.id == spy.channel_id), None)
     if spy.follow == "agent" and spy.agent is not None:
         return _agents_leg(call, spy.agent)
     return find_target(call)
 
 
-def _agents_leg(call: CallRecord, agent: str) -> Leg | None:
+def _agents_leg(call: CallRecord, agent: str) -> LegRecord | None:
     """The leg on which this agent talks, or talks next."""
     mine = [
         leg
         for leg in legs_of(call)
         if leg.alive
         and leg.party == "agent"
-        and leg.channel.endpoint.partition("/")[2] == agent
-        and (leg.joined_at is not None or leg.channel.state == "Up")
+        and extension_of(leg) == agent
+        and (leg.joined_at is not None or leg.state == "Up")
     ]
     return next(iter(mine), None)
 
 
-def _company(target: Leg, call: CallRecord) -> tuple[str, ...]:
+def _company(target: LegRecord, call: CallRecord) -> tuple[str, ...]:
     """Who is in the target's bridge, halves of Local channels too."""
-    together = [leg["id"] for leg in call.channels if leg["bridge_id"] == target.bridge_id]
-    return tuple(id_ for id_ in together if target.bridge_id and id_ != target.channel.id)
+    together = [leg.id for leg in call.channels if leg.bridge_id == target.bridge_id]
+    return tuple(id_ for id_ in together if target.bridge_id and id_ != target.id)
 
 
-def _says(mode: Mode, target: Leg, call: CallRecord) -> tuple[str, ...]:
+def _says(mode: Mode, target: LegRecord, call: CallRecord) -> tuple[str, ...]:
     if mode == "whisper":
-        return (target.channel.id,) if target.party == "agent" else ()
+        return (target.id,) if target.party == "agent" else ()
     if mode == "barge":
         legs = (leg for leg in legs_of(call) if leg.alive and leg.joined_at is not None)
-        return tuple(dict.fromkeys([target.channel.id, *(leg.channel.id for leg in legs)]))
+        return tuple(dict.fromkeys([target.id, *(leg.id for leg in legs)]))
     return ()
 
 
 def _present(call: CallRecord) -> set[str]:
-    return {leg.channel.id for leg in legs_of(call) if leg.alive}
+    return {leg.id for leg in legs_of(call) if leg.alive}
 
 
-def _joined_at(leg: Leg) -> datetime:
-    return leg.joined_at or leg.channel.created_at
+def _joined_at(leg: LegRecord) -> datetime:
+    return leg.joined_at or leg.created_at

@@ -27,8 +27,8 @@ from recorder import names
 from recorder.ari import Ari, AriBadRequest, AriConflict, AriNotFound
 from recorder.ari.client import Direction
 from recorder.ari.model import Bridge
+from recorder.ari.stasis import in_stasis
 from recorder.names import PartKind
-from recorder.stasis import in_stasis
 from storage.records import SpyRecord
 
 # How long a snoop takes at most to see that it was hung up, a frame or two; and a bridge to go.

@@ -25,18 +25,16 @@ from recorder.ari import (
     Bridge,
     Channel,
 )
-from recorder.capture import Capture
-from recorder.plan import is_over
+from recorder.calls.legs import is_over
+from recorder.recording.capture import Capture
+from recorder.recording.voices import BROWSER, carrier, is_heard
 from recorder.spy.destination import refuse_destination, refuse_trunk
 from recorder.spy.plan import (
-    BROWSER,
     END_KEY,
     KEYS,
     SpyPlan,
-    carrier,
     end_cause,
     find_target,
-    is_heard,
     is_settled,
     may_need_others,
     place,
@@ -490,7 +488,7 @@ def _new_spy(
         started_at=datetime.now(UTC),
         may=may,
         agent=call.agent,
-        channel_id=target.channel.id if target is not None else None,
+        channel_id=target.id if target is not None else None,
     )
 
 

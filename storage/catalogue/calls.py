@@ -11,7 +11,7 @@ from storage.catalogue.cursor import decode_cursor, page_of
 from storage.catalogue.events import NewEvent
 from storage.catalogue.rows import excluded, insert_rows
 from storage.errors import NoSuchCall
-from storage.records import CallRecord, Page, shallow
+from storage.records import CallRecord, LegRecord, Page, shallow
 from storage.schema import call
 
 # Spelt out, not bound: only so does PostgreSQL see that the index of live calls serves.
@@ -20,6 +20,7 @@ _TOLD = (
     *("id", "pbx", "state", "direction", "did", "queue", "agent"),
     *("started_at", "answered_at", "ended_at"),
 )
+_INSTANTS = ("joined_at", "left_at", "transferred_at")
 _KEPT = {column.name for column in call.columns} - {"id", "pbx"}
 
 
@@ -37,7 +38,7 @@ def save_calls(
     if not wanted:
         return
     known = find_calls(tx, [record.id for record in wanted]) if before is None else before
-    statement = insert_rows(call, [shallow(record) for record in wanted])
+    statement = insert_rows(call, [_row(record) for record in wanted])
     tx.execute(
         statement.on_conflict_do_update(
             index_elements=[call.c.id],
@@ -135,5 +136,32 @@ def _events(record: CallRecord, before: CallRecord | None) -> Iterator[NewEvent]
 
 
 def parse_call(row: RowMapping | Mapping[str, Any]) -> CallRecord:
-    """A row of the table as a record."""
-    return CallRecord(**{**row, "channels": tuple(row["channels"])})
+    """Read a row of the table."""
+    return CallRecord(**{**row, "channels": tuple(parse_leg(entry) for entry in row["channels"])})
+
+
+def parse_leg(entry: Mapping[str, Any]) -> LegRecord:
+    """Read an entry of the column `channels`; older entries lack the newest fields."""
+    instants = {name: _instant(entry.get(name)) for name in _INSTANTS}
+    holds = tuple((datetime.fromisoformat(a), _instant(b)) for a, b in entry.get("holds", ()))
+    created_at = datetime.fromisoformat(entry["created_at"])
+    return LegRecord(**{**entry, **instants, "created_at": created_at, "holds": holds})
+
+
+def dump_leg(leg: LegRecord) -> dict[str, Any]:
+    """Write a leg as an entry of the column `channels`; `parse_leg` reads it back."""
+    instants = {name: _text(getattr(leg, name)) for name in ("created_at", *_INSTANTS)}
+    holds = [[begin.isoformat(), _text(end)] for begin, end in leg.holds]
+    return {**shallow(leg), **instants, "holds": holds}
+
+
+def _row(record: CallRecord) -> dict[str, Any]:
+    return {**shallow(record), "channels": [dump_leg(leg) for leg in record.channels]}
+
+
+def _instant(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None
+
+
+def _text(instant: datetime | None) -> str | None:
+    return instant.isoformat() if instant else None

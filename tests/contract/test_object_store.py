@@ -19,7 +19,6 @@ import pytest
 import requests
 
 from earwitness.embedded import EmbeddedObjects
-from storage import objects
 from storage.errors import (
     EarwitnessError,
     NoSuchObject,
@@ -27,7 +26,8 @@ from storage.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from storage.objects import PART_BYTES, ObjectStoreSettings, S3ObjectStore
+from storage.objects import s3 as objects
+from storage.objects.s3 import PART_BYTES, ObjectStoreSettings, S3ObjectStore
 
 AUDIO = "audio/ogg"
 

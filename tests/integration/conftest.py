@@ -13,11 +13,11 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from api.app import ApiSettings, build_app
-from api.parts import EXTENSION
+from api.services import EXTENSION
 from earwitness.embedded import EmbeddedObjects, EmbeddedPostgres
 from storage.catalogue import tokens
 from storage.catalogue.engine import Catalogue
-from storage.objects import S3ObjectStore
+from storage.objects.s3 import S3ObjectStore
 
 TokenMaker = Callable[..., str]
 

@@ -8,7 +8,8 @@ from uuid import uuid4
 from api_client import build_call
 
 from lab.waiting import until
-from recorder.decisions import Decisions, RuleBook
+from recorder.recording.decisions import Decisions
+from recorder.rules.book import RuleBook
 from recorder.rules.decide import Decision
 from storage.catalogue import calls, decisions
 from storage.catalogue.engine import Catalogue

@@ -18,9 +18,9 @@ from recorder.audio.waveform import Waveform
 from storage.catalogue import recordings
 from storage.catalogue.engine import Catalogue
 from storage.errors import StoreUnavailable
-from storage.keys import ObjectKey
 from storage.manifest import SigningKey, build_manifest, sign_manifest
-from storage.objects import OpenObject, S3ObjectStore
+from storage.objects.keys import ObjectKey
+from storage.objects.s3 import OpenObject, S3ObjectStore
 from storage.records import RecordingRecord
 
 AUDIO = os.urandom(700_000)

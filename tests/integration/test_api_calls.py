@@ -8,16 +8,15 @@ from api_client import NOW, ApiClient, CatalogueRecorder, build_call, build_reco
 
 from storage.catalogue import calls, recordings
 from storage.catalogue.engine import Catalogue
+from tests.legs import leg
 
-CHANNEL = {
-    "id": "1795424777.0",
-    "name": "PJSIP/trunk-00000001",
-    "state": "Up",
-    "party": "customer",
-    "number": "12025550123",
-    "caller_name": "Ada",
-    "joined_at": "2026-11-23T18:00:00Z",
-}
+CHANNEL = leg(
+    "1795424777.0",
+    name="PJSIP/trunk-00000001",
+    party="customer",
+    number="12025550123",
+    caller_name="Ada",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,7 +65,16 @@ def test_a_call_has_the_contracts_fields(client: ApiClient) -> None:
     assert call["caller"] == {"number": "12025550123", "name": None}
     assert call["started_at"] == "2026-11-23T18:00:07.250000Z"
     assert (call["spies"], call["decision"], call["recordings"]) == ([], None, [])
-    assert call["channels"] == [{k: v for k, v in CHANNEL.items() if k != "joined_at"}]
+    assert call["channels"] == [
+        {
+            "id": "1795424777.0",
+            "name": "PJSIP/trunk-00000001",
+            "state": "Up",
+            "party": "customer",
+            "number": "12025550123",
+            "caller_name": "Ada",
+        }
+    ]
 
 
 def test_a_live_call_shows_the_recordings_that_run(client: ApiClient, catalogue: Catalogue) -> None:

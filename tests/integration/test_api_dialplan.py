@@ -37,7 +37,7 @@ def nobody(client: ApiClient, catalogue: Catalogue) -> ApiClient:
 
 
 def ask(client: ApiClient, call: CallRecord, action: str, **how: Any) -> tuple[int, str]:
-    query = {"channel": call.channels[0]["name"], "action": action}
+    query = {"channel": call.channels[0].name, "action": action}
     response = client.get("/api/v1/dialplan/record", query_string=query, **how)
     return response.status_code, response.text
 
@@ -75,7 +75,7 @@ def test_the_recording_is_controlled(
 @pytest.mark.parametrize("where", ["query_string", "data"])
 def test_by_post(nobody: ApiClient, call: CallRecord, where: str) -> None:
     """The same by POST, as CURL() with data sends it: parameters in the URL or as a form."""
-    asked = {where: {"channel": call.channels[0]["name"], "action": "decide"}}
+    asked = {where: {"channel": call.channels[0].name, "action": "decide"}}
     response = nobody.post("/api/v1/dialplan/record", **asked, **from_pbx())
     assert (response.status_code, response.text) == (200, "record: rule 'support'\n")
     assert nobody.post("/api/v1/dialplan/record", **asked).status_code == 401
@@ -83,7 +83,7 @@ def test_by_post(nobody: ApiClient, call: CallRecord, where: str) -> None:
 
 def test_a_parameter_that_comes_twice(nobody: ApiClient, call: CallRecord) -> None:
     """What stands in the URL and in the form, too, is refused, and so is what is unknown."""
-    form = {"channel": call.channels[0]["name"], "action": "decide"}
+    form = {"channel": call.channels[0].name, "action": "decide"}
     for url in ("?action=stop", "?word=stop"):
         response = nobody.post(f"/api/v1/dialplan/record{url}", data=form, **from_pbx())
         assert response.status_code == 422

@@ -16,9 +16,9 @@ from recorder.audio.waveform import Waveform
 from storage import states
 from storage.catalogue import audit, events, recordings
 from storage.catalogue.engine import Catalogue
-from storage.keys import ObjectKey
 from storage.manifest import SigningKey, build_manifest, sign_manifest
-from storage.objects import S3ObjectStore
+from storage.objects.keys import ObjectKey
+from storage.objects.s3 import S3ObjectStore
 from storage.records import RecordingRecord
 
 Keep = Callable[..., RecordingRecord]

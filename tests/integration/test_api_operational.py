@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from api import turns
 from api.app import ApiSettings, build_app
-from api.parts import EXTENSION
+from api.services import EXTENSION
 from storage.catalogue import pbxs, recordings
 from storage.catalogue.engine import NEWEST, Catalogue
 from storage.errors import StoreUnavailable
-from storage.objects import S3ObjectStore
+from storage.objects.s3 import S3ObjectStore
 from storage.records import PbxRecord
 
 

@@ -8,7 +8,7 @@ from api_client import NOW, ApiClient, CatalogueSupervisor, build_recording
 from api.app import ApiSettings, build_app
 from storage.catalogue import recordings
 from storage.catalogue.engine import Catalogue
-from storage.objects import S3ObjectStore
+from storage.objects.s3 import S3ObjectStore
 from storage.records import Gap, Pause, RecordingRecord
 
 BEGAN = build_recording(

@@ -217,7 +217,7 @@ def test_a_trial_has_an_end(
 ) -> None:
     """When its time is over it answers what the newest calls say, and since when they are."""
     whole = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
-    monkeypatch.setattr("recorder.trial.AT_ONCE", 4)
+    monkeypatch.setattr("recorder.rules.trial.AT_ONCE", 4)
     monkeypatch.setattr("api.routes.rules.TRIAL_TAKES_S", -1.0)
     told = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
     assert (whole["calls"], whole["complete"]) == (10, True)

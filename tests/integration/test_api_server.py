@@ -19,7 +19,7 @@ from served import HERE, Service, serving
 from api.turns import AT_ONCE
 from storage.catalogue import recordings
 from storage.catalogue.engine import Catalogue
-from storage.objects import S3ObjectStore
+from storage.objects.s3 import S3ObjectStore
 
 AUDIO = os.urandom(1 << 20) * 24
 

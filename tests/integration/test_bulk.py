@@ -21,18 +21,18 @@ from api_client import NOW, ApiClient, build_recording
 from sqlalchemy import text
 
 from lab.waiting import until
-from recorder import tasks
 from recorder.audio.waveform import Waveform
-from recorder.bulk import Bulks
-from recorder.keeping import renew_manifest
-from recorder.retry import ATTEMPTS_OF_OURS
+from recorder.work import tasks
+from recorder.work.bulk import Bulks
+from recorder.work.keeping import renew_manifest
+from recorder.work.retry import ATTEMPTS_OF_OURS
 from storage import jobs
 from storage.catalogue import bulks, recordings
 from storage.catalogue.engine import Catalogue
 from storage.errors import SpoolFull
-from storage.keys import ObjectKey
 from storage.manifest import SigningKey, build_manifest, sign_manifest
-from storage.objects import S3ObjectStore
+from storage.objects.keys import ObjectKey
+from storage.objects.s3 import S3ObjectStore
 from storage.records import BulkRecord, Hold, RecordingRecord
 
 Keep = Callable[..., RecordingRecord]
@@ -265,9 +265,9 @@ def test_no_space(officer: ApiClient, keep: Keep, worker: Bulks) -> None:
 STUCK = """
 import sys, time
 from pathlib import Path
-from recorder import tasks
-from recorder.bulk import Bulks
-from recorder.finish import Finisher
+from recorder.work import tasks
+from recorder.work.bulk import Bulks
+from recorder.work.finish import Finisher
 from storage import jobs
 url, place = sys.argv[1], Path(sys.argv[2])
 class Marking(Finisher):

@@ -8,7 +8,7 @@ act in the middle of a request.
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -17,9 +17,9 @@ from api_client import build_call
 from sqlalchemy import text
 
 from lab.waiting import until
-from recorder import names, stasis
-from recorder.ari import AriConflict, AriNotFound, AriServerError, AriUnavailable
-from recorder.capture import Capture
+from recorder import names
+from recorder.ari import AriConflict, AriNotFound, AriServerError, AriUnavailable, stasis
+from recorder.recording.capture import Capture
 from storage.catalogue import calls, recordings, segments
 from storage.catalogue.engine import Catalogue
 from storage.errors import (
@@ -28,7 +28,7 @@ from storage.errors import (
     PbxUnavailable,
     RecordingNotActive,
 )
-from storage.records import CallRecord, RecordingRecord, SegmentRecord
+from storage.records import CallRecord, LegRecord, RecordingRecord, SegmentRecord
 from tests.legs import leg
 
 
@@ -139,7 +139,7 @@ class Scene:
     call: CallRecord
     capture: Capture
 
-    def save(self, *legs: dict[str, Any], state: str = "up") -> None:
+    def save(self, *legs: LegRecord, state: str = "up") -> None:
         """The watcher writes the call down."""
         with self.catalogue.begin() as tx:
             calls.save_calls(tx, [build_call(id=self.call.id, state=state, channels=legs)])
@@ -148,7 +148,7 @@ class Scene:
         """Everybody hangs up, and the watcher has seen it."""
         for channel_id in list(self.pbx.channels):
             self.pbx.end(channel_id)
-        gone = ({**one, "left_at": one["created_at"]} for one in self.call.channels)
+        gone = (replace(one, left_at=one.created_at) for one in self.call.channels)
         self.save(*gone, state="ended")
 
     def start(self) -> RecordingRecord:
@@ -360,7 +360,7 @@ def test_a_pbx_of_another_process(scene: Scene) -> None:
     ids=["ended", "nobody-left", "ringing"],
 )
 def test_a_call_that_cannot_be_recorded(
-    scene: Scene, state: str, only_leg: dict[str, Any], error: type[Exception]
+    scene: Scene, state: str, only_leg: LegRecord, error: type[Exception]
 ) -> None:
     """No promise is written down that cannot be kept."""
     scene.save(only_leg, state=state)

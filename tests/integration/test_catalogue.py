@@ -27,7 +27,7 @@ from uuid_utils.compat import uuid7
 from earwitness.config import Config, Database
 from earwitness.doctor import Finding, examine_database
 from earwitness.embedded import EmbeddedPostgres, postgres
-from recorder import tasks
+from recorder.work import tasks
 from storage import jobs, states
 from storage.catalogue import (
     audit,
@@ -45,6 +45,7 @@ from storage.catalogue.recordings import PEOPLE, RecordingFilter
 from storage.errors import CatalogueUnavailable, IdempotencyKeyReused
 from storage.records import CallRecord, Pause, RecordingRecord, SegmentRecord
 from storage.schema import metadata
+from tests.legs import leg
 
 T = TypeVar("T")
 
@@ -382,7 +383,7 @@ def test_calls_are_listed_page_by_page(catalogue: Catalogue) -> None:
 
 def test_calls_are_saved_over(catalogue: Catalogue) -> None:
     """A call is written as it is now, whatever was known before; one that ended is not live."""
-    first = build_call(id="save-1.0", pbx="save", channels=({"id": "1.0", "state": "Up"},))
+    first = build_call(id="save-1.0", pbx="save", channels=(leg("1.0"),))
     other = build_call(id="save-2.0", pbx="save")
     now = replace(first, state="ended", ended_at=at(9), agent="2001", queue="support", channels=())
     with catalogue.begin() as tx:

@@ -12,8 +12,9 @@ from api_client import build_call, build_recording
 from uuid_utils.compat import uuid7
 
 from lab.waiting import until
-from recorder.capture import Capture
-from recorder.decisions import Decisions, RuleBook
+from recorder.recording.capture import Capture
+from recorder.recording.decisions import Decisions
+from recorder.rules.book import RuleBook
 from storage.catalogue import calls, decisions, recordings
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord, RecordingRecord, RuleRecord
@@ -165,7 +166,7 @@ def test_a_never_is_looked_after_for_a_while(
     make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is left to do once nobody can be about to begin any more."""
-    monkeypatch.setattr("recorder.decisions.BEGUN_WITHIN", timedelta())
+    monkeypatch.setattr("recorder.recording.decisions.BEGUN_WITHIN", timedelta())
     scene = make_scene(NOT_IN_PAYMENTS, ALL)
     scene.happens(queue="payments")
     assert not scene.decisions.is_open(scene.call.id)

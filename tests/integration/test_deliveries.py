@@ -23,10 +23,10 @@ from conftest import TokenMaker
 from sqlalchemy import text
 from standardwebhooks import Webhook
 
-from api.parts import EXTENSION
+from api.services import EXTENSION
 from lab.waiting import until
-from recorder import tasks
-from recorder.webhooks import Sender
+from recorder.work import tasks
+from recorder.work.webhooks import Sender
 from storage import jobs
 from storage.catalogue import events, webhooks
 from storage.catalogue.engine import Catalogue
@@ -166,8 +166,8 @@ def make(client: ApiClient) -> Iterator[Make]:
 WORKER = """
 import json, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until it works
-from recorder import deliveries, tasks
-from recorder.webhooks import Sender
+from recorder.work import deliveries, tasks
+from recorder.work.webhooks import Sender
 from storage import jobs
 from storage.catalogue.engine import Catalogue
 url, to_private, broken = json.loads(sys.argv[1])

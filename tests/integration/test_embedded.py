@@ -35,7 +35,7 @@ from earwitness.embedded.objects import LOOPBACK, _syncs
 from earwitness.embedded.postgres import _our_name
 from earwitness.embedded.processes import running_in
 from storage.errors import CatalogueUnavailable, ConfigurationInvalid, StoreUnavailable
-from storage.objects import S3ObjectStore
+from storage.objects.s3 import S3ObjectStore
 
 # Starts both servers in a process of its own, leaves a mark, and stays until it is killed.
 HOLDER = """

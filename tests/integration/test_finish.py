@@ -26,12 +26,13 @@ from uuid_utils.compat import uuid7
 from lab.asterisk import Asterisk
 from lab.ears import Samples, level_dbfs, read_audio
 from lab.waiting import until
-from recorder import names, tasks
+from recorder import names
 from recorder.ari import Ari, AriUnavailable
-from recorder.capture import Capture
-from recorder.finish import Finisher
-from recorder.keeping import Keeper
-from recorder.retry import next_wait_s
+from recorder.recording.capture import Capture
+from recorder.work import tasks
+from recorder.work.finish import Finisher
+from recorder.work.keeping import Keeper
+from recorder.work.retry import next_wait_s
 from storage import jobs
 from storage.catalogue import calls, decisions, events, recordings, segments, signing
 from storage.catalogue.engine import Catalogue
@@ -42,7 +43,7 @@ from storage.errors import (
     StoreUnavailable,
 )
 from storage.manifest import verify_manifest
-from storage.objects import S3ObjectStore
+from storage.objects.s3 import S3ObjectStore
 from storage.records import (
     Assurance,
     DecisionRecord,
@@ -203,8 +204,7 @@ def build(
 
     def make(**fields: Any) -> Scene:
         legs = [
-            leg(f"{side}-1", joined=False, side=side)
-            | {"joined_at": at(0).isoformat(), "left_at": at(3).isoformat()}
+            leg(f"{side}-1", side=side, joined_at=at(0).isoformat(), left_at=at(3).isoformat())
             for side in ("left", "right")
         ]
         call = build_call(id=f"main-{uuid4()}", state="ended", ended_at=at(3), channels=tuple(legs))

@@ -25,7 +25,7 @@ from werkzeug.test import TestResponse
 import api.oidc
 from api.app import ApiSettings, build_app
 from api.errors import ProviderUnavailable
-from api.parts import EXTENSION
+from api.services import EXTENSION
 from api.turns import AT_ONCE
 from earwitness.config import Config
 from earwitness.doctor import examine_oidc
@@ -37,7 +37,7 @@ from storage import schema
 from storage.catalogue import calls, hits, spies, tokens, users
 from storage.catalogue.engine import Catalogue
 from storage.errors import ConfigurationInvalid
-from storage.objects import S3ObjectStore
+from storage.objects.s3 import S3ObjectStore
 from storage.passwords import hash_password
 from storage.records import UserRecord
 

@@ -14,7 +14,7 @@ from werkzeug.test import Client, TestResponse
 
 from api.app import ApiSettings, build_app
 from api.pages import sign_in as sign_in_page
-from api.parts import EXTENSION
+from api.services import EXTENSION
 from earwitness.config import Config
 from earwitness.users import set_password
 from storage import schema

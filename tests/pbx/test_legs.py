@@ -11,7 +11,7 @@ from lab.ears import level_dbfs
 from lab.waiting import until
 from lab.world import World
 from recorder.ari import Ari, AriConflict, EventStream
-from recorder.media.legs import Leg, Transport, find_transport, open_leg
+from recorder.media.channels import Leg, Transport, find_transport, open_leg
 from recorder.media.pacing import FRAME_S
 from tests.pbx.talks import PRESENT_DBFS
 

@@ -18,14 +18,24 @@ ROOT = Path(__file__).resolve().parents[2]
 # A package may import those before it.
 LAYERS = ("storage", "recorder", "api", "earwitness")
 
+# Inside the recorder, a room may import itself and the rooms on lower floors.
+FLOORS = (
+    ("ari", "audio", "names"),
+    ("calls",),
+    ("rules",),
+    ("recording",),
+    ("spy", "work"),
+    ("media", "watch"),
+)
+
 # Each outside library is imported only below these paths.
 HOMES = {
     "argon2": ("storage/passwords.py",),
     "alembic": ("storage/catalogue/engine.py", "storage/migrations/"),
     "authlib": ("api/oidc.py",),
     "av": ("recorder/audio/",),
-    "boto3": ("storage/objects.py",),
-    "botocore": ("storage/objects.py", "storage/models.py"),
+    "boto3": ("storage/objects/s3.py",),
+    "botocore": ("storage/objects/s3.py", "storage/models.py"),
     "cel_expr_python": ("recorder/rules/",),
     "cryptography": ("storage/manifest.py", "earwitness/embedded/"),
     "flask": ("api/",),
@@ -36,20 +46,20 @@ HOMES = {
     "lameenc": ("recorder/audio/",),
     "limits": ("api/limits.py",),
     "markupsafe": ("api/pages/",),
-    "mypy_boto3_s3": ("storage/objects.py",),
+    "mypy_boto3_s3": ("storage/objects/s3.py",),
     "numpy": ("recorder/audio/",),
     "procrastinate": ("storage/jobs.py", "storage/migrations/"),
     "prometheus_client": ("api/metrics.py",),
     "psycopg": ("storage/",),
     "pydantic_settings": ("earwitness/config.py",),
-    "requests": ("recorder/ari/", "recorder/webhooks.py"),
-    "requests_hardened": ("recorder/webhooks.py",),
+    "requests": ("recorder/ari/", "recorder/work/webhooks.py"),
+    "requests_hardened": ("recorder/work/webhooks.py",),
     "rich": ("earwitness/cli.py",),
     "soundfile": ("recorder/audio/",),
     "sqlalchemy": ("storage/",),
-    "standardwebhooks": ("recorder/webhooks.py",),
+    "standardwebhooks": ("recorder/work/webhooks.py",),
     "typer": ("earwitness/cli.py",),
-    "urllib3": ("recorder/ari/", "recorder/webhooks.py"),
+    "urllib3": ("recorder/ari/", "recorder/work/webhooks.py"),
     "websocket": ("recorder/ari/",),
     "websockets": ("recorder/media/",),
     "werkzeug": ("api/",),
@@ -69,8 +79,13 @@ class Import:
 
     path: str
     line: int
-    package: str
+    module: str
     name: str
+
+    @property
+    def package(self) -> str:
+        """The top-level package of the module."""
+        return self.module.split(".")[0]
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line} imports {self.name or self.package}"
@@ -93,15 +108,28 @@ def imports_of(path: str) -> Iterator[Import]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield Import(path, node.lineno, alias.name.split(".")[0], alias.name)
+                yield Import(path, node.lineno, alias.name, alias.name)
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
-                yield Import(path, node.lineno, node.module.split(".")[0], alias.name)
+                yield Import(path, node.lineno, node.module, alias.name)
 
 
 def all_imports() -> list[Import]:
     """What the product imports."""
     return [found for path in product_files() for found in imports_of(path)]
+
+
+def room_of(path: str) -> str | None:
+    """The folder or file of `recorder/` that a path belongs to; None outside it."""
+    parts = path.removesuffix(".py").split("/")
+    return parts[1] if parts[0] == "recorder" else None
+
+
+def room_imported(one: Import) -> set[str]:
+    """The room of `recorder/` that an import names; empty for other packages."""
+    if one.package != "recorder":
+        return set()
+    return {one.module.split(".")[1] if "." in one.module else one.name}
 
 
 def functions_of(path: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -118,6 +146,22 @@ def test_imports_go_downwards(layer: str) -> None:
     found = [one for one in all_imports() if one.path.startswith(f"{layer}/")]
     assert found
     assert [str(one) for one in found if one.package in above] == []
+
+
+@pytest.mark.parametrize("floor", range(len(FLOORS)))
+def test_rooms_of_the_recorder_import_lower_floors(floor: int) -> None:
+    """A room of the recorder imports itself and lower floors: no two rooms import each other."""
+    below = {room for rooms in FLOORS[:floor] for room in rooms}
+    for room in FLOORS[floor]:
+        found = [one for one in all_imports() if room_of(one.path) == room]
+        assert found
+        assert [str(one) for one in found if not room_imported(one) <= {room, *below}] == []
+
+
+def test_every_room_of_the_recorder_has_a_floor() -> None:
+    """Each folder and file of the recorder stands on exactly one floor."""
+    rooms = {room_of(path) for path in product_files() if path.startswith("recorder/")}
+    assert sorted(rooms - {"__init__"}) == sorted(room for floor in FLOORS for room in floor)
 
 
 def test_the_product_does_not_need_what_is_not_shipped() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from api.claims import Identity, find_claim, lacks, parse_person
 from api.errors import NotAdmitted
-from api.ports import OidcSettings
+from api.settings import OidcSettings
 
 ROLES = {"admin": frozenset({"admin", "root"}), "agent": frozenset({"staff"})}
 SETTINGS = OidcSettings(

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from api import fields
-from api.bulk_fields import Bulk, bulk_fields
-from api.fields import Call, Recording, RecordingQuery, call_fields, recording_fields
-from api.webhook_fields import Webhook, webhook_fields
+from api.fields import resources as fields
+from api.fields.bulk import Bulk, bulk_fields
+from api.fields.resources import Call, Recording, RecordingQuery, call_fields, recording_fields
+from api.fields.webhooks import Webhook, webhook_fields
 from storage import states
 from storage.records import (
     BulkRecord,
     CallRecord,
     DecisionRecord,
     Gap,
+    LegRecord,
     Pause,
     RecordingRecord,
     WebhookRecord,
@@ -93,8 +94,10 @@ def test_a_recording_agrees_with_its_model(record: RecordingRecord) -> None:
         started_at=INSTANTS,
         answered_at=st.none() | INSTANTS,
         channels=st.lists(
-            st.fixed_dictionaries(
-                {name: st.text() for name in fields.Channel.model_fields} | {"inside": st.text()}
+            st.builds(
+                LegRecord,
+                party=st.sampled_from(["customer", "agent"]) | st.none(),
+                created_at=INSTANTS,
             )
         ).map(tuple),
         **PEOPLE,

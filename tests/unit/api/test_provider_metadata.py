@@ -7,7 +7,7 @@ import pytest
 
 from api.errors import ProviderUnavailable
 from api.oidc import parse_metadata
-from api.ports import OidcSettings
+from api.settings import OidcSettings
 
 ISSUER = "https://login.example/main"
 SETTINGS = OidcSettings(ISSUER, "earwitness", "hush", "login", ("openid",), "n", "r", "t", {})

@@ -28,11 +28,11 @@ def loaded(statement: str) -> set[str]:
     ("statement", "unneeded"),
     [
         ("import earwitness.cli", CODECS | DATABASE | STORE | PBX | HTTP | DRAWING),
-        ("import earwitness.cli, recorder.tasks, storage.jobs", HTTP | DRAWING),
+        ("import earwitness.cli, recorder.work.tasks, storage.jobs", HTTP | DRAWING),
         ("import earwitness.serve", CODECS | DATABASE | STORE | PBX | HTTP),
         ("import earwitness.doctor", CODECS | HTTP),
-        ("import recorder.watch, recorder.capture", CODECS | STORE | HTTP),
-        ("import api.app, storage.objects, recorder.capture", CODECS),
+        ("import recorder.watch.session, recorder.recording.capture", CODECS | STORE | HTTP),
+        ("import api.app, storage.objects.s3, recorder.recording.capture", CODECS),
     ],
 )
 def test_what_is_not_needed_is_not_loaded(statement: str, unneeded: set[str]) -> None:

@@ -24,8 +24,8 @@ def test_in_order() -> None:
         answered_at=ZERO + timedelta(seconds=1),
         ended_at=ZERO + timedelta(seconds=11),
         channels=(
-            leg("1.1", number="2001") | first,
-            leg("1.2", number="2002") | {"joined_at": at(9), "left_at": at(10)},
+            leg("1.1", number="2001", **first),
+            leg("1.2", number="2002", joined_at=at(9), left_at=at(10)),
             leg("1.3", joined=False, number="2003"),  # rang, and was never in it
         ),
     )

@@ -8,9 +8,9 @@ from flask_babel import Babel
 
 from api.pages.words import in_words, shell_words
 from api.problems import STATUS
-from recorder import bulk, retry
 from recorder.rules.decide import Answer
 from recorder.spy.plan import end_cause
+from recorder.work import bulk, retry
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from recorder.media import server as media
-from recorder.media.legs import Leg
+from recorder.media.channels import Leg
 from recorder.media.pacing import FRAME_BYTES
 from recorder.media.server import MediaServer, Mic, Page
 from recorder.spy.plan import SpyPlan

@@ -1,5 +1,6 @@
 """Whom a spy hears and who hears it, for every mode and whoever is in the call."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from recorder import names
+from recorder.recording.voices import voices
 from recorder.spy.plan import (
     SpyPlan,
     end_cause,
@@ -18,9 +20,8 @@ from recorder.spy.plan import (
     place,
     plan_spy,
     takes_seat,
-    voices,
 )
-from storage.records import CallRecord, Heard, Mode, SpyRecord
+from storage.records import CallRecord, Heard, LegRecord, Mode, SpyRecord
 from tests.legs import ZERO, leg
 
 LATER = (ZERO + timedelta(seconds=9)).isoformat()
@@ -30,7 +31,7 @@ NEXT_AGENT = leg("b", name="PJSIP/2002-1", joined_at=LATER)
 GONE_AGENT = leg("a", name="PJSIP/2001-1", left=True)
 
 
-def call(*legs: dict[str, Any], id_: str = "main-1.0", **more: Any) -> CallRecord:
+def call(*legs: LegRecord, id_: str = "main-1.0", **more: Any) -> CallRecord:
     return CallRecord(id_, "main", more.pop("state", "up"), "inbound", ZERO, channels=legs, **more)
 
 
@@ -66,10 +67,10 @@ def spy(**changes: Any) -> SpyRecord:
     ],
     ids=["both", "joined-later", "transferred", "agent-left", "menu", "rings", "local", "nobody"],
 )
-def test_the_target(legs: tuple[dict[str, Any], ...], target: str | None) -> None:
+def test_the_target(legs: tuple[LegRecord, ...], target: str | None) -> None:
     """The agent who joined last; without one, the customer who is up."""
     found = find_target(call(*legs))
-    assert (found.channel.id if found else None) == target
+    assert (found.id if found else None) == target
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_the_target(legs: tuple[dict[str, Any], ...], target: str | None) -> Non
     ],
 )
 def test_who_hears_the_supervisor(
-    mode: Any, legs: tuple[dict[str, Any], ...], says: tuple[str, ...]
+    mode: Any, legs: tuple[LegRecord, ...], says: tuple[str, ...]
 ) -> None:
     """A whisper reaches an agent alone and never a customer; a barge everybody in the call."""
     assert plan_spy(spy(mode=mode), call(*legs), ()).says == says
@@ -131,7 +132,7 @@ def test_following_a_channel() -> None:
 def test_the_company() -> None:
     """All who are in the target's bridge, halves of Local channels too; in none it is alone."""
     half = leg("l", name="Local/1@x-1;1", bridge_id="b1")
-    agent, customer = AGENT | {"bridge_id": "b1"}, CUSTOMER | {"bridge_id": "b2"}
+    agent, customer = replace(AGENT, bridge_id="b1"), replace(CUSTOMER, bridge_id="b2")
     assert plan_spy(spy(), call(customer, agent, half), ()).company == ("l",)
     assert plan_spy(spy(), call(CUSTOMER, AGENT), ()).company == ()
 

@@ -1,0 +1,26 @@
+"""The channels that carry the voices of barging supervisors. Pure."""
+
+from collections.abc import Iterable
+
+from recorder import names
+from storage.records import SpyRecord
+
+# The destination of a spy whose supervisor listens in a web page.
+BROWSER = "browser"
+
+
+def voices(spies: Iterable[SpyRecord]) -> tuple[str, ...]:
+    """The channels that carry the voice of supervisors whom everybody hears now."""
+    heard = (spy for spy in spies if spy.state == "live" and spy.mode == "barge" and is_heard(spy))
+    return tuple(carrier(spy) for spy in heard)
+
+
+def carrier(spy: SpyRecord) -> str:
+    """The channel that carries the supervisor's voice to the PBX."""
+    is_page = spy.destination == BROWSER
+    return names.build_mic_id(spy.id) if is_page else names.build_phone_id(spy.id)
+
+
+def is_heard(spy: SpyRecord) -> bool:
+    """Whether the supervisor is attached to a call's audio."""
+    return bool(spy.heard) and spy.heard[-1].to_at is None

@@ -1,0 +1,174 @@
+"""Ended calls, held against what should have been recorded of them."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from recorder.recording.assurance import assure
+from storage.records import (
+    Assurance,
+    CallRecord,
+    DecisionRecord,
+    Gap,
+    Pause,
+    RecordingRecord,
+    SegmentRecord,
+)
+from tests.legs import ZERO, leg
+
+ID = UUID(int=1)
+
+
+def at(seconds: float) -> datetime:
+    return ZERO + timedelta(seconds=seconds)
+
+
+def call(*, talk: bool = True) -> CallRecord:
+    """A call of a minute; the agent joined after ten seconds."""
+    ends = {"left_at": at(60).isoformat()}
+    legs = [leg("c", party="customer", **ends)]
+    if talk:
+        legs.append(leg("a", joined_at=at(10).isoformat(), **ends))
+    return CallRecord(
+        "main-1.0", "main", "ended", "inbound", ZERO, ended_at=at(60), channels=tuple(legs)
+    )
+
+
+def said(action: str = "record", second: float = 10, now: str | None = None) -> DecisionRecord:
+    """What the rules said at this second; `now` is what they say at the end."""
+    moment = {"at": at(second).isoformat(), "action": action}
+    rule = {"id": "r", "version": 1, "name": "r"}
+    return DecisionRecord("main-1.0", now or action, rule, "", (moment,))  # type: ignore[arg-type]
+
+
+def recording(**more: Any) -> RecordingRecord:
+    fields: dict[str, Any] = {
+        "id": ID,
+        "call_id": "main-1.0",
+        "pbx": "main",
+        "state": "captured",
+        "trigger": "rule",
+        "layout": "dual",
+        "format": "opus",
+        "pause_leaves": "silence",
+        "direction": "inbound",
+        "started_at": at(10),
+        "ended_at": at(60),
+    }
+    return RecordingRecord(**{**fields, **more})
+
+
+def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecord:
+    return SegmentRecord(ID, ID, "a", "right", state, "x", at(from_s), at(to_s))
+
+
+@pytest.mark.parametrize(
+    ("decision", "made", "parts", "found"),
+    [
+        (said(), [recording()], [segment(10.2, 60)], Assurance(50, 49.8, None)),
+        (said(), [recording()], [segment(10, 30), segment(29, 60)], Assurance(50, 50, None)),
+        (said(), [recording()], [segment(10, 30), segment(40, 60)], Assurance(50, 40, "has-gaps")),
+        (said(), [recording()], [segment(10, 60, "lost")], Assurance(50, 0, "has-gaps")),
+        (said(), [], [], Assurance(50, 0, "never-began")),
+        (said(second=50), [], [], Assurance(10, 0, "never-began")),
+        (said("never"), [], [], Assurance(0, 0, None)),
+        (said("on_demand"), [], [], Assurance(0, 0, None)),
+        (said(now="never"), [], [], Assurance(0, 0, None)),
+        (
+            said(),
+            [recording(state="failed", reason="the disk was full")],
+            [segment(10, 60)],
+            Assurance(50, 0, "the disk was full"),
+        ),
+        (said(), [recording(trigger="manual")], [segment(10, 60)], Assurance(50, 0, "never-began")),
+        (
+            said(),
+            [recording(pauses=(Pause(at(20), at(30), "ann"),))],
+            [segment(10, 20), segment(30, 60)],
+            Assurance(40, 40, None),
+        ),
+        (said(), [recording(ended_at=at(20))], [segment(10, 20)], Assurance(10, 10, None)),
+        (
+            said(),
+            [recording(state="stored", gaps=(Gap(5, 8, "unobserved"),))],
+            [segment(10, 60)],
+            Assurance(50, 47, "has-gaps"),
+        ),
+        (
+            said(),
+            [recording(announcement="sound:x", started_at=at(15))],
+            [segment(15, 60)],
+            Assurance(45, 45, None),
+        ),
+    ],
+    ids=[
+        "whole",
+        "overlap",
+        "gap",
+        "lost",
+        "never-began",
+        "late",
+        "never",
+        "on-demand",
+        "then-never",
+        "failed",
+        "by-hand",
+        "paused",
+        "stopped",
+        "measured",
+        "announced",
+    ],
+)
+def test_what_is_missing(
+    decision: DecisionRecord,
+    made: list[RecordingRecord],
+    parts: list[SegmentRecord],
+    found: Assurance,
+) -> None:
+    """What was decided, where two people talked, less what a person left out."""
+    assert assure(call(), decision, made, parts) == found
+
+
+def test_nobody_talked() -> None:
+    """A call that no one else joined had nothing to record."""
+    assert assure(call(talk=False), said(), [], []) == Assurance(0, 0, None)
+
+
+def moment(second: float, action: str) -> dict[str, Any]:
+    return {"at": at(second).isoformat(), "action": action, "rule": {"name": action}}
+
+
+@pytest.mark.parametrize(
+    ("made", "parts", "found"),
+    [
+        (
+            [recording(ended_at=at(30.1)), recording(id=UUID(int=2), started_at=at(40))],
+            [(1, 10, 30.1), (2, 40, 60)],
+            Assurance(40, 40, None),
+        ),
+        ([recording(ended_at=at(30.1))], [(1, 10, 30.1)], Assurance(40, 20, "has-gaps")),
+        ([recording(ended_at=at(25))], [(1, 10, 25)], Assurance(15, 15, None)),
+        (
+            [
+                recording(ended_at=at(30.1), announcement="sound:x"),
+                recording(id=UUID(int=2), started_at=at(45), announcement="sound:x"),
+            ],
+            [(1, 20, 30.1), (2, 45, 60)],
+            Assurance(35, 25, "has-gaps"),
+        ),
+    ],
+    ids=["begun-again", "not-begun-again", "stopped-before", "announced-again"],
+)
+def test_while_it_was_forbidden(
+    made: list[RecordingRecord], parts: list[tuple[int, float, float]], found: Assurance
+) -> None:
+    """For ten seconds a rule said never: neither these, nor what it ended, excuse what follows."""
+    moments = (moment(10, "record"), moment(30, "never"), moment(40, "record"))
+    decision = replace(said(), moments=moments)
+    kept = [
+        replace(segment(from_s, to_s), recording_id=UUID(int=id_)) for id_, from_s, to_s in parts
+    ]
+    assert assure(call(), decision, made, kept) == found
