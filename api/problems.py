@@ -32,6 +32,7 @@ from api.errors import (
     SignInCancelled,
     SignInUnproven,
 )
+from recorder import errors as recorder_errors
 from storage import errors
 from storage.errors import EarwitnessError
 
@@ -48,7 +49,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     SignInCancelled: 401,
     Forbidden: 403,
     NotAdmitted: 403,
-    errors.ModeNotPermitted: 403,
+    recorder_errors.ModeNotPermitted: 403,
     errors.NoSuchCall: 404,
     errors.NoSuchRecording: 404,
     errors.NoSuchSpy: 404,
@@ -56,7 +57,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.NoSuchToken: 404,
     errors.NoSuchUser: 404,
     errors.NoSuchJob: 404,
-    errors.NoSuchBookmark: 404,
+    recorder_errors.NoSuchBookmark: 404,
     errors.NoSuchSearch: 404,
     errors.NoSuchBulk: 404,
     errors.NoSuchLink: 404,
@@ -64,15 +65,15 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.AudioNotStored: 404,
     NameTaken: 409,
     AudioNotStoredYet: 409,
-    errors.CallEnded: 409,
-    errors.NothingToRecord: 409,
-    errors.RecordingForbidden: 409,
-    errors.RecordingForced: 409,
-    errors.RecordingNotActive: 409,
+    recorder_errors.CallEnded: 409,
+    recorder_errors.NothingToRecord: 409,
+    recorder_errors.RecordingForbidden: 409,
+    recorder_errors.RecordingForced: 409,
+    recorder_errors.RecordingNotActive: 409,
     errors.LastAdmin: 409,
-    errors.UnderHold: 409,
-    errors.RetentionNotExtended: 409,
-    errors.SpyEnded: 409,
+    recorder_errors.UnderHold: 409,
+    recorder_errors.RetentionNotExtended: 409,
+    recorder_errors.SpyEnded: 409,
     errors.RuleReadOnly: 409,
     errors.RuleChanged: 409,
     errors.IdempotencyKeyReused: 409,
@@ -80,18 +81,18 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     RequestInvalid: 422,
     errors.TooMany: 422,
     errors.BadCursor: 422,
-    errors.BadDestination: 422,
-    errors.RuleInvalid: 422,
+    recorder_errors.BadDestination: 422,
+    recorder_errors.RuleInvalid: 422,
     errors.TokenInvalid: 422,
     errors.UserInvalid: 422,
     errors.ConfigurationInvalid: 500,
     errors.NoSuchObject: 500,
     errors.ObjectMismatch: 500,
     errors.ManifestInvalid: 500,
-    errors.AudioUnusable: 500,
-    errors.SpoolFull: 500,
+    recorder_errors.AudioUnusable: 500,
+    recorder_errors.SpoolFull: 500,
     errors.StoreRefused: 502,
-    errors.PbxUnavailable: 503,
+    recorder_errors.PbxUnavailable: 503,
     errors.StoreUnavailable: 503,
     errors.CatalogueUnavailable: 503,
     ProviderUnavailable: 503,
@@ -141,7 +142,7 @@ def _members(error: EarwitnessError) -> Mapping[str, Any]:
     """What programs want to know besides."""
     if isinstance(error, RequestInvalid):
         return {"errors": error.errors}
-    if isinstance(error, errors.RuleInvalid):
+    if isinstance(error, recorder_errors.RuleInvalid):
         return {"field": error.field, "position": error.position, "hint": error.hint}
     return {}
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earwitness.config import Config
-from storage.errors import ConfigurationInvalid, RuleInvalid
+from recorder.errors import RuleInvalid
+from storage.errors import ConfigurationInvalid
 from storage.records import RuleRecord
 
 if TYPE_CHECKING:

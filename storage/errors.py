@@ -1,4 +1,4 @@
-"""Every error that Earwitness raises on purpose, on one page.
+"""Every error that storage raises, and those of the whole program, on one page.
 
     EarwitnessError
     ├── ConfigurationInvalid        the configuration does not start; names file, key, expectation
@@ -10,34 +10,19 @@
     ├── NoSuchUser
     ├── NoSuchJob                   no job of this id was given up
     ├── LastAdmin                   without this one nobody could manage the service
-    ├── NoSuchBookmark
     ├── NoSuchSearch
     ├── NoSuchBulk                  one thing done to many recordings
     ├── TooMany                     more recordings than are worked on at once
     ├── NoSuchLink
     ├── NoSuchWebhook
     ├── NoSuchObject                the store holds nothing under this key
-    ├── CallEnded                   nothing can be recorded of, or heard on, a call that is over
-    ├── NothingToRecord             the call has no leg that carries speech yet
-    ├── RecordingForbidden          a rule says that the call is never recorded
-    ├── RecordingForced             a rule says that the call is recorded to its end
-    ├── RecordingNotActive          it has ended, or is not in the state that the request needs
-    ├── UnderHold                   nothing under a legal hold is ever deleted
-    ├── RetentionNotExtended        a recording can be kept longer, never shorter
-    ├── SpyEnded                    the spy is over: it can be switched no more
-    ├── BadDestination              a spy can be heard on a phone, TECH/resource, or in the browser
-    ├── ModeNotPermitted            this supervisor may not use this mode
-    ├── RuleInvalid                 a rule cannot be used; names the field and the place in it
     ├── RuleReadOnly                the rule stands in the configuration, and is changed there
     ├── RuleChanged                 somebody else has changed the rule meanwhile
     ├── TokenInvalid                a token cannot be kept so: its name is taken
     ├── UserInvalid                 a person cannot be kept so; the message says what is wrong
     ├── AudioNotStored              the recording has no rendition (yet, or any more)
-    ├── AudioUnusable               the captured files hold nothing that can be kept
-    ├── PbxUnavailable              Asterisk does not answer, or refuses
     ├── StoreUnavailable            the object store does not answer
     ├── StoreRefused                the object store answers, and says no
-    ├── SpoolFull                   a worker's disk has no room for what it is to make
     ├── ObjectMismatch              what was read back is not what was written
     ├── ManifestInvalid             a manifest's signature or form does not hold
     ├── CatalogueUnavailable        PostgreSQL does not answer
@@ -111,12 +96,6 @@ class LastAdmin(EarwitnessError):
     error_id = "last-admin"
 
 
-class NoSuchBookmark(EarwitnessError):
-    """There is no bookmark of this id in the recording."""
-
-    error_id = "no-such-bookmark"
-
-
 class NoSuchSearch(EarwitnessError):
     """There is no saved search of this id."""
 
@@ -153,84 +132,6 @@ class NoSuchObject(EarwitnessError):
     error_id = "no-such-object"
 
 
-class CallEnded(EarwitnessError):
-    """The call is over: there is nothing left to record or to hear."""
-
-    error_id = "call-ended"
-
-
-class NothingToRecord(EarwitnessError):
-    """No leg of the call carries speech yet."""
-
-    error_id = "nothing-to-record"
-
-
-class RecordingForbidden(EarwitnessError):
-    """A rule says that this call is never recorded."""
-
-    error_id = "recording-forbidden"
-
-
-class RecordingForced(EarwitnessError):
-    """A rule says that this call is recorded to its end."""
-
-    error_id = "recording-forced"
-
-
-class RecordingNotActive(EarwitnessError):
-    """The recording is not in a state that allows this."""
-
-    error_id = "recording-not-active"
-
-
-class UnderHold(EarwitnessError):
-    """The recording is under a legal hold: nothing of it is deleted."""
-
-    error_id = "under-hold"
-
-
-class RetentionNotExtended(EarwitnessError):
-    """A recording can be kept longer than before, never shorter."""
-
-    error_id = "retention-not-extended"
-
-
-class SpyEnded(EarwitnessError):
-    """The spy is over."""
-
-    error_id = "spy-ended"
-
-
-class BadDestination(EarwitnessError):
-    """The destination is neither a phone (TECH/resource) nor the browser."""
-
-    error_id = "bad-destination"
-
-
-class ModeNotPermitted(EarwitnessError):
-    """This supervisor may not use this mode."""
-
-    error_id = "mode-not-permitted"
-
-
-class RuleInvalid(EarwitnessError):
-    """The rule cannot be used.
-
-    `field` is the key of the rule that is wrong, `position` the place in its text, counted in
-    characters from 0 (None for the whole of it), `hint` how to mend it, or "".
-    """
-
-    error_id = "rule-invalid"
-
-    def __init__(
-        self, message: str, *, field: str, position: int | None = None, hint: str = ""
-    ) -> None:
-        super().__init__(message)
-        self.field = field
-        self.position = position
-        self.hint = hint
-
-
 class RuleReadOnly(EarwitnessError):
     """The rule stands in the configuration and is changed there."""
 
@@ -261,18 +162,6 @@ class AudioNotStored(EarwitnessError):
     error_id = "audio-not-stored"
 
 
-class AudioUnusable(EarwitnessError):
-    """The captured files hold no audio that can be kept."""
-
-    error_id = "audio-unusable"
-
-
-class PbxUnavailable(EarwitnessError):
-    """Asterisk does not answer, or refuses us."""
-
-    error_id = "pbx-unavailable"
-
-
 class StoreUnavailable(EarwitnessError):
     """The object store does not answer."""
 
@@ -283,12 +172,6 @@ class StoreRefused(EarwitnessError):
     """The object store refuses the request: rights, bucket or keys are wrong."""
 
     error_id = "store-refused"
-
-
-class SpoolFull(EarwitnessError):
-    """The worker's disk has no room for this."""
-
-    error_id = "spool-full"
 
 
 class ObjectMismatch(EarwitnessError):

@@ -21,16 +21,10 @@ from api.links import base_url
 from api.operation import Operations, Told, answer, json
 from api.permissions import CALLS_READ, RECORDINGS_CONTROL, SPIES_READ
 from api.services import parts
+from recorder.errors import CallEnded, NothingToRecord, PbxUnavailable, RecordingForbidden
 from storage import states
 from storage.catalogue import calls, decisions, recordings, spies
-from storage.errors import (
-    BadCursor,
-    CallEnded,
-    NoSuchCall,
-    NothingToRecord,
-    PbxUnavailable,
-    RecordingForbidden,
-)
+from storage.errors import BadCursor, NoSuchCall
 from storage.records import CallRecord
 
 operations = Operations("/api/v1", tag="calls")

@@ -13,8 +13,9 @@ from api.operation import Operations, Told, answer, json
 from api.permissions import RECORDINGS_ANNOTATE, RECORDINGS_HOLD
 from api.routes.recordings import get_visible
 from api.services import parts
+from recorder.errors import NoSuchBookmark, RetentionNotExtended
 from recorder.work.keeping import Keeper
-from storage.errors import NoSuchBookmark, NoSuchRecording, RetentionNotExtended
+from storage.errors import NoSuchRecording
 from storage.records import RecordingRecord
 
 operations = Operations("/api/v1", tag="recordings")

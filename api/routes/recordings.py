@@ -19,9 +19,10 @@ from api.links import base_url
 from api.operation import Declare, Operations, answer, json
 from api.permissions import RECORDINGS_CONTROL, RECORDINGS_READ
 from api.services import parts
+from recorder.errors import PbxUnavailable, RecordingNotActive
 from storage.catalogue import recordings
 from storage.catalogue.recordings import RecordingFilter
-from storage.errors import BadCursor, NoSuchRecording, PbxUnavailable, RecordingNotActive
+from storage.errors import BadCursor, NoSuchRecording
 from storage.records import RecordingRecord
 
 operations = Operations("/api/v1", tag="recordings")

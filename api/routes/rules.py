@@ -28,11 +28,12 @@ from api.operation import Operations, Told, answer, json
 from api.permissions import RULES_READ, RULES_WRITE
 from api.services import parts
 from api.turns import others_turn
+from recorder.errors import RuleInvalid
 from recorder.rules import compile_rule
 from recorder.rules.trial import try_rules
 from storage.catalogue import rules
 from storage.catalogue.cursor import decode_cursor, encode_cursor
-from storage.errors import BadCursor, NoSuchRule, RuleChanged, RuleInvalid, RuleReadOnly
+from storage.errors import BadCursor, NoSuchRule, RuleChanged, RuleReadOnly
 from storage.records import Page, RuleRecord
 
 operations = Operations("/api/v1", tag="rules")

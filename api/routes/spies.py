@@ -16,19 +16,10 @@ from api.links import audio_url, base_url
 from api.operation import Operations, Told, answer, json
 from api.permissions import SPIES_READ, modes_of
 from api.services import parts
+from recorder.errors import BadDestination, CallEnded, ModeNotPermitted, PbxUnavailable, SpyEnded
 from storage import states
 from storage.catalogue import calls, spies
-from storage.errors import (
-    BadCursor,
-    BadDestination,
-    CallEnded,
-    EarwitnessError,
-    ModeNotPermitted,
-    NoSuchCall,
-    NoSuchSpy,
-    PbxUnavailable,
-    SpyEnded,
-)
+from storage.errors import BadCursor, EarwitnessError, NoSuchCall, NoSuchSpy
 from storage.records import Mode, SpyRecord
 
 operations = Operations("/api/v1", tag="spies")

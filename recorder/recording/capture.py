@@ -22,13 +22,7 @@ from recorder import names
 from recorder.ari import Ari, AriConflict, AriError, AriNotFound, AriServerError
 from recorder.ari.stasis import in_stasis
 from recorder.calls.legs import is_over, legs_to_capture, side_of
-from recorder.recording.plan import Plan, plan
-from recorder.recording.voices import voices
-from storage import jobs, states
-from storage.catalogue import calls, decisions, recordings, segments, spies
-from storage.catalogue.engine import Catalogue
-from storage.catalogue.recordings import PEOPLE
-from storage.errors import (
+from recorder.errors import (
     CallEnded,
     NothingToRecord,
     PbxUnavailable,
@@ -37,6 +31,12 @@ from storage.errors import (
     RecordingNotActive,
     UnderHold,
 )
+from recorder.recording.plan import Plan, plan
+from recorder.recording.voices import voices
+from storage import jobs, states
+from storage.catalogue import calls, decisions, recordings, segments, spies
+from storage.catalogue.engine import Catalogue
+from storage.catalogue.recordings import PEOPLE
 from storage.records import (
     CallRecord,
     DecisionRecord,

@@ -8,11 +8,12 @@ from uuid import UUID
 import structlog
 
 from recorder.calls.legs import extension_of, legs_of
+from recorder.errors import RecordingNotActive
 from recorder.recording.sounds import PAUSED, STARTED, STOPPED, Sound, Sounds
 from storage import states
 from storage.catalogue import calls, decisions, recordings
 from storage.catalogue.engine import Catalogue
-from storage.errors import EarwitnessError, RecordingNotActive
+from storage.errors import EarwitnessError
 from storage.records import DecisionRecord, RecordingRecord
 
 log = structlog.get_logger()

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cel_expr_python import cel
 
+from recorder.errors import RuleInvalid
 from recorder.rules.facts import HEADER, SOUND, VARIABLE, Facts
-from storage.errors import RuleInvalid
 from storage.records import RuleRecord
 
 LONGEST = 4096  # characters

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from recorder.errors import BadDestination
 from recorder.recording.voices import BROWSER
-from storage.errors import BadDestination
 
 # Where a dial string names an endpoint: NAME, NUMBER@NAME, NAME/NUMBER.
 _JOINTS = re.compile("[/@]")

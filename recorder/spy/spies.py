@@ -26,6 +26,7 @@ from recorder.ari import (
     Channel,
 )
 from recorder.calls.legs import is_over
+from recorder.errors import CallEnded, ModeNotPermitted, PbxUnavailable, SpyEnded
 from recorder.recording.capture import Capture
 from recorder.recording.voices import BROWSER, carrier, is_heard
 from recorder.spy.destination import refuse_destination, refuse_trunk
@@ -46,12 +47,6 @@ from recorder.spy.trail import note
 from storage import states
 from storage.catalogue import calls, recordings, spies
 from storage.catalogue.engine import Catalogue
-from storage.errors import (
-    CallEnded,
-    ModeNotPermitted,
-    PbxUnavailable,
-    SpyEnded,
-)
 from storage.records import CallRecord, Follow, Mode, SpyRecord
 
 log = structlog.get_logger()

@@ -19,17 +19,12 @@ from zipfile import ZIP_STORED, ZipFile
 
 import structlog
 
+from recorder.errors import SpoolFull
 from recorder.work import retry
 from recorder.work.keeping import Keeper
 from storage.catalogue import audit, bulks, recordings
 from storage.catalogue.engine import Catalogue
-from storage.errors import (
-    EarwitnessError,
-    NoSuchObject,
-    NoSuchRecording,
-    SpoolFull,
-    StoreRefused,
-)
+from storage.errors import EarwitnessError, NoSuchObject, NoSuchRecording, StoreRefused
 from storage.objects.keys import build_export_key, parse_key
 from storage.objects.s3 import ObjectStore
 from storage.records import BulkRecord, RecordingRecord

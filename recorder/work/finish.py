@@ -19,12 +19,13 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from recorder.ari import Ari, AriError, AriNotFound
 from recorder.audio import NotAudio, Piece, Rendition, Span, probe_wav, render
+from recorder.errors import AudioUnusable, PbxUnavailable
 from recorder.recording.capture import Capture
 from recorder.work.timeline import Timeline, build_timeline
 from storage import states
 from storage.catalogue import calls, recordings, segments, signing
 from storage.catalogue.engine import Catalogue
-from storage.errors import AudioUnusable, ManifestInvalid, ObjectMismatch, PbxUnavailable
+from storage.errors import ManifestInvalid, ObjectMismatch
 from storage.manifest import build_manifest, sign_manifest
 from storage.objects.keys import ObjectKey, parse_key
 from storage.objects.s3 import ObjectStore

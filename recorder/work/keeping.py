@@ -13,10 +13,10 @@ from uuid import UUID
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
+from recorder.errors import NoSuchBookmark, RetentionNotExtended
 from storage import jobs
 from storage.catalogue import audit, recordings
 from storage.catalogue.engine import Catalogue
-from storage.errors import NoSuchBookmark, RetentionNotExtended
 from storage.records import Bookmark, Hold, RecordingRecord
 
 # The manifests of the others are yet to be written, or never will be.

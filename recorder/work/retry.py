@@ -9,14 +9,8 @@ import errno
 import random
 from collections.abc import Callable
 
-from storage.errors import (
-    AudioUnusable,
-    CatalogueUnavailable,
-    ObjectMismatch,
-    PbxUnavailable,
-    StoreRefused,
-    StoreUnavailable,
-)
+from recorder.errors import AudioUnusable, PbxUnavailable
+from storage.errors import CatalogueUnavailable, ObjectMismatch, StoreRefused, StoreUnavailable
 
 # A disk that is full is waited for, too.
 FULL = (errno.ENOSPC, errno.EDQUOT)

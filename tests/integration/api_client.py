@@ -14,15 +14,9 @@ from werkzeug.test import TestResponse
 
 from api.openapi import build_document
 from api.operation import find_operation, iter_operations
+from recorder.errors import BadDestination, CallEnded, PbxUnavailable, RecordingNotActive, SpyEnded
 from storage.catalogue import calls, recordings, spies
 from storage.catalogue.engine import Catalogue
-from storage.errors import (
-    BadDestination,
-    CallEnded,
-    PbxUnavailable,
-    RecordingNotActive,
-    SpyEnded,
-)
 from storage.records import CallRecord, Follow, Mode, RecordingRecord, SpyRecord
 
 NOW = datetime(2026, 11, 23, 18, 0, 0, 250_000, UTC)

@@ -22,6 +22,7 @@ from sqlalchemy import text
 
 from lab.waiting import until
 from recorder.audio.waveform import Waveform
+from recorder.errors import SpoolFull
 from recorder.work import tasks
 from recorder.work.bulk import Bulks
 from recorder.work.keeping import renew_manifest
@@ -29,7 +30,6 @@ from recorder.work.retry import ATTEMPTS_OF_OURS
 from storage import jobs
 from storage.catalogue import bulks, recordings
 from storage.catalogue.engine import Catalogue
-from storage.errors import SpoolFull
 from storage.manifest import SigningKey, build_manifest, sign_manifest
 from storage.objects.keys import ObjectKey
 from storage.objects.s3 import S3ObjectStore

@@ -19,15 +19,10 @@ from sqlalchemy import text
 from lab.waiting import until
 from recorder import names
 from recorder.ari import AriConflict, AriNotFound, AriServerError, AriUnavailable, stasis
+from recorder.errors import CallEnded, NothingToRecord, PbxUnavailable, RecordingNotActive
 from recorder.recording.capture import Capture
 from storage.catalogue import calls, recordings, segments
 from storage.catalogue.engine import Catalogue
-from storage.errors import (
-    CallEnded,
-    NothingToRecord,
-    PbxUnavailable,
-    RecordingNotActive,
-)
 from storage.records import CallRecord, LegRecord, RecordingRecord, SegmentRecord
 from tests.legs import leg
 

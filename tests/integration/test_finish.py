@@ -28,6 +28,7 @@ from lab.ears import Samples, level_dbfs, read_audio
 from lab.waiting import until
 from recorder import names
 from recorder.ari import Ari, AriUnavailable
+from recorder.errors import AudioUnusable, PbxUnavailable
 from recorder.recording.capture import Capture
 from recorder.work import tasks
 from recorder.work.finish import Finisher
@@ -36,12 +37,7 @@ from recorder.work.retry import next_wait_s
 from storage import jobs
 from storage.catalogue import calls, decisions, events, recordings, segments, signing
 from storage.catalogue.engine import Catalogue
-from storage.errors import (
-    AudioUnusable,
-    ObjectMismatch,
-    PbxUnavailable,
-    StoreUnavailable,
-)
+from storage.errors import ObjectMismatch, StoreUnavailable
 from storage.manifest import verify_manifest
 from storage.objects.s3 import S3ObjectStore
 from storage.records import (

@@ -20,6 +20,7 @@ LAYERS = ("storage", "recorder", "api", "earwitness")
 
 # Inside the recorder, a room may import itself and the rooms on lower floors.
 FLOORS = (
+    ("errors",),
     ("ari", "audio", "names"),
     ("calls",),
     ("rules",),

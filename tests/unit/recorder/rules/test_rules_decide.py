@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recorder.errors import RuleInvalid
 from recorder.rules import Facts, RuleSet, compile_rule
 from recorder.rules.decide import is_sampled
-from storage.errors import RuleInvalid
 from storage.records import Action, RuleRecord
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -2,9 +2,9 @@
 
 import pytest
 
+from recorder.errors import RuleInvalid
 from recorder.rules import FIELDS, CompiledRule, Facts, compile_rule
 from recorder.rules.expression import Asking, RuleFailed
-from storage.errors import RuleInvalid
 from storage.records import RuleRecord
 from tests.legs import ZERO
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from recorder.errors import BadDestination
 from recorder.spy.destination import refuse_destination, refuse_trunk
-from storage.errors import BadDestination
 
 TRUNKS = ("PJSIP/trunk*", "DAHDI/g1", "SIP/carrier")
 

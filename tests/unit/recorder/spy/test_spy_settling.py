@@ -10,10 +10,10 @@ from uuid import UUID
 
 from recorder import names
 from recorder.ari import AriNotFound, Bridge
+from recorder.errors import PbxUnavailable
 from recorder.spy.plan import SpyPlan
 from recorder.spy.rig import Rig
 from recorder.spy.spies import Spies
-from storage.errors import PbxUnavailable
 from storage.records import Heard, SpyRecord
 from tests.legs import ZERO
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from recorder.errors import PbxUnavailable
 from recorder.watch.session import Lanes, Newest, _Session
-from storage.errors import PbxUnavailable
 from storage.records import CallRecord
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recorder.errors import AudioUnusable
 from recorder.work import bulk
 from recorder.work.retry import (
     ATTEMPTS_OF_OURS,
@@ -15,7 +16,7 @@ from recorder.work.retry import (
     next_wait_s,
     reason_for,
 )
-from storage.errors import AudioUnusable, ObjectMismatch, StoreRefused, StoreUnavailable
+from storage.errors import ObjectMismatch, StoreRefused, StoreUnavailable
 
 
 @given(st.sampled_from(OTHER_SIDE), st.integers(min_value=0, max_value=100_000))

@@ -1,0 +1,127 @@
+"""Every error that the recorder raises for its callers, on one page.
+
+    EarwitnessError
+    ├── CallEnded               the call is over: nobody can record it or listen to it
+    ├── NothingToRecord         nobody has answered the call yet
+    ├── RecordingForbidden      a rule forbids recording this call
+    ├── RecordingForced         a rule forces this recording until the call ends
+    ├── RecordingNotActive      the recording has ended, or its state does not allow the request
+    ├── UnderHold               a legal hold protects the recording: nothing of it is deleted
+    ├── RetentionNotExtended    the retention of a recording never becomes shorter
+    ├── NoSuchBookmark          the recording has no bookmark with this id
+    ├── AudioUnusable           the captured files hold no usable audio
+    ├── SpoolFull               the disk of this worker has no room left
+    ├── SpyEnded                the spy is over: its mode cannot change any more
+    ├── BadDestination          a spy needs a phone (`PJSIP/9001`) or the browser
+    ├── ModeNotPermitted        this supervisor may not use this mode
+    ├── RuleInvalid             a rule cannot be used; names the field and the position in it
+    └── PbxUnavailable          Asterisk does not answer, or refuses the request
+
+The rules of `storage/errors.py` hold here too: a message is a sentence for a person and holds no
+secret, no path and no traceback; `error_id` is for programs and never changes. Faults of ARI itself
+are in `recorder/ari/errors.py`; callers outside the recorder get `PbxUnavailable` instead.
+"""
+
+from storage.errors import EarwitnessError
+
+
+class CallEnded(EarwitnessError):
+    """The call is over: nobody can record it or listen to it any more."""
+
+    error_id = "call-ended"
+
+
+class NothingToRecord(EarwitnessError):
+    """Nobody has answered the call yet, so there is nothing to record."""
+
+    error_id = "nothing-to-record"
+
+
+class RecordingForbidden(EarwitnessError):
+    """A rule forbids recording this call."""
+
+    error_id = "recording-forbidden"
+
+
+class RecordingForced(EarwitnessError):
+    """A rule forces the recording of this call until the call ends."""
+
+    error_id = "recording-forced"
+
+
+class RecordingNotActive(EarwitnessError):
+    """The recording is not in a state that allows this."""
+
+    error_id = "recording-not-active"
+
+
+class UnderHold(EarwitnessError):
+    """The recording is under a legal hold: nothing of it is deleted."""
+
+    error_id = "under-hold"
+
+
+class RetentionNotExtended(EarwitnessError):
+    """A recording can be kept longer than before, never shorter."""
+
+    error_id = "retention-not-extended"
+
+
+class NoSuchBookmark(EarwitnessError):
+    """There is no bookmark of this id in the recording."""
+
+    error_id = "no-such-bookmark"
+
+
+class AudioUnusable(EarwitnessError):
+    """The captured files hold no usable audio."""
+
+    error_id = "audio-unusable"
+
+
+class SpoolFull(EarwitnessError):
+    """The worker's disk has no room for this."""
+
+    error_id = "spool-full"
+
+
+class SpyEnded(EarwitnessError):
+    """The spy is over."""
+
+    error_id = "spy-ended"
+
+
+class BadDestination(EarwitnessError):
+    """The destination is neither a phone (TECH/resource) nor the browser."""
+
+    error_id = "bad-destination"
+
+
+class ModeNotPermitted(EarwitnessError):
+    """This supervisor may not use this mode."""
+
+    error_id = "mode-not-permitted"
+
+
+class RuleInvalid(EarwitnessError):
+    """The rule cannot be used.
+
+    `field` is the name of the wrong field, `position` a place in its text, counted in characters
+    from 0 (None means the whole text), `hint` a way to mend it, or "".
+    """
+
+    error_id = "rule-invalid"
+
+    def __init__(
+        self, message: str, *, field: str, position: int | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.field = field
+        self.position = position
+        self.hint = hint
+
+
+class PbxUnavailable(EarwitnessError):
+    """Asterisk does not answer, or refuses us."""
+
+    error_id = "pbx-unavailable"
