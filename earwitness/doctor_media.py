@@ -195,7 +195,7 @@ def _switch(rig: Rig, spy: SpyRecord) -> None:
 
 def _ear_id(spy: SpyRecord) -> str:
     is_phone = spy.destination == PHONE
-    return names.build_phone_id(spy.id) if is_phone else names.build_ear_id(AGENT)
+    return names.build_phone_id(spy.id) if is_phone else names.build_listening_channel_id(AGENT)
 
 
 @asynccontextmanager

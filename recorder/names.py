@@ -2,30 +2,36 @@
 
 A recording on the PBX is called `earwitness/2026-11-23/{recording}.{segment}`: a directory a day,
 since Asterisk scans the directory at every fetch. The id of the snoop that captures a segment is
-`earwitness-{segment}`. What spies need is called after the spy, or after the channel spied on:
+`earwitness-{segment}`. The
+channels and bridges of spies are named after the spy, or after the channel spied on:
 
-    earwitness-phone-{spy}                   the supervisor's phone
-    earwitness-listen-{channel}              the bridge in which all listeners hear it
-    earwitness-hear-{company}-{channel}      the snoop in it, one for each company the channel is in
-    earwitness-ear-{channel}                 the media channel of all pages that listen
-    earwitness-voice-{spy}                   the bridge in which the supervisor talks
-    earwitness-tap-{spy}                     the snoop that takes the voice off the phone
-    earwitness-mic-{spy}                     the media channel of the page's microphone
-    earwitness-seat-{spy}                    that of a page that barges, among the listeners
-    earwitness-say-{spy}-{channel}           the snoop through which that leg hears the supervisor
-    earwitness-gauging-{way}-{channel}       the bridge in which what it says ("in"), or what it
-                                             hears ("out"), is measured
-    earwitness-probe-{way}-{channel}         the snoop in it
-    earwitness-gauge-{way}-{channel}         the media channel in it
+    earwitness-phone-{spy}               the supervisor's phone
 
-Of no spy is `earwitness-sound-{uuid}-{channel}`, the snoop through which a leg hears one sound.
+    the listening bridge, one for each channel spied on, shared by all its supervisors:
+    earwitness-listen-{channel}          the bridge
+    earwitness-hear-{company}-{channel}  its snoop on the channel, a new one for each company
+    earwitness-ear-{channel}             its media channel, shared by all pages
+    earwitness-seat-{spy}                the media channel of one page in it, while the page barges
+
+    the talking bridge, one for each supervisor:
+    earwitness-voice-{spy}               the bridge
+    earwitness-mic-{spy}                 the media channel of a page's microphone
+    earwitness-tap-{spy}                 or the snoop on the supervisor's phone
+    earwitness-say-{spy}-{channel}       a snoop through which one leg hears the supervisor
+
+    the meter of a channel, one for each way: "in" is its voice, "out" the audio sent to it:
+    earwitness-gauging-{way}-{channel}   the bridge
+    earwitness-probe-{way}-{channel}     its snoop on the channel
+    earwitness-gauge-{way}-{channel}     its media channel
+
+`earwitness-sound-{uuid}-{channel}` belongs to no spy: through this snoop a leg hears one sound.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, cast
+from typing import Literal
 from uuid import UUID
 from zlib import crc32
 
@@ -38,7 +44,7 @@ _SPY_PART = re.compile(rf"earwitness-(phone|voice|tap|mic|seat)-({_UUID})")
 _SHARED_PART = re.compile(
     r"earwitness-(listen|ear|hear-[0-9a-f]{8}|(?:gauging|probe|gauge)-(?:in|out))-(.+)"
 )
-_SAY = re.compile(rf"earwitness-say-({_UUID})-(.+)")
+_TALKING_SNOOP = re.compile(rf"earwitness-say-({_UUID})-(.+)")
 _SOUND = re.compile(rf"earwitness-sound-({_UUID})-(.+)")
 _CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)")
 
@@ -53,25 +59,40 @@ class SegmentName:
 
 PartKind = Literal[
     "phone",
-    "voice",
-    "tap",
-    "mic",
-    "seat",
-    "say",
-    "listen",
-    "hear",
-    "ear",
-    "gauging",
-    "probe",
-    "gauge",
+    "listening-bridge",
+    "listening-snoop",
+    "listening-channel",
+    "barge-channel",
+    "talking-bridge",
+    "talking-snoop",
+    "microphone",
+    "phone-snoop",
+    "meter-bridge",
+    "meter-snoop",
+    "meter-channel",
 ]
+# The word in the id for each kind. Older versions wrote the same words: a running PBX has them.
+_WORDS: dict[str, PartKind] = {
+    "phone": "phone",
+    "listen": "listening-bridge",
+    "hear": "listening-snoop",
+    "ear": "listening-channel",
+    "seat": "barge-channel",
+    "voice": "talking-bridge",
+    "say": "talking-snoop",
+    "mic": "microphone",
+    "tap": "phone-snoop",
+    "gauging": "meter-bridge",
+    "probe": "meter-snoop",
+    "gauge": "meter-channel",
+}
 Way = Literal["in", "out"]
 WAYS: tuple[Way, ...] = ("in", "out")
 
 
 @dataclass(frozen=True, slots=True)
 class SpyPart:
-    """A channel or bridge that spies need: of one spy, of one channel spied on, or of both."""
+    """A channel or bridge of spies: of one spy, of one channel spied on, or of both."""
 
     kind: PartKind
     spy_id: UUID | None = None
@@ -101,63 +122,63 @@ def parse_snoop_id(channel_id: str) -> UUID | None:
 
 
 def build_phone_id(spy_id: UUID) -> str:
-    """The channel of a supervisor's phone."""
+    """Return the id of the channel of a supervisor's phone."""
     return f"earwitness-phone-{spy_id}"
 
 
-def build_voice_id(spy_id: UUID) -> str:
-    """The bridge in which a supervisor talks."""
+def build_talking_bridge_id(spy_id: UUID) -> str:
+    """Return the id of the bridge in which a supervisor talks."""
     return f"earwitness-voice-{spy_id}"
 
 
-def build_tap_id(spy_id: UUID) -> str:
-    """The snoop that takes a supervisor's voice off the phone."""
+def build_phone_snoop_id(spy_id: UUID) -> str:
+    """Return the id of the snoop that copies the voice of a supervisor from the phone."""
     return f"earwitness-tap-{spy_id}"
 
 
-def build_mic_id(spy_id: UUID) -> str:
-    """The media channel of a page's microphone."""
+def build_microphone_id(spy_id: UUID) -> str:
+    """Return the id of the media channel of a page's microphone."""
     return f"earwitness-mic-{spy_id}"
 
 
-def build_seat_id(spy_id: UUID) -> str:
-    """The media channel by which a page that barges is among the listeners."""
+def build_barge_channel_id(spy_id: UUID) -> str:
+    """Return the id of the media channel of a barging page in the listening bridge."""
     return f"earwitness-seat-{spy_id}"
 
 
-def build_say_id(spy_id: UUID, channel_id: str) -> str:
-    """The snoop through which a leg hears a supervisor."""
+def build_talking_snoop_id(spy_id: UUID, channel_id: str) -> str:
+    """Return the id of the snoop through which a leg hears a supervisor."""
     return f"earwitness-say-{spy_id}-{channel_id}"
 
 
-def build_listen_id(channel_id: str) -> str:
-    """The bridge in which a channel is listened to."""
+def build_listening_bridge_id(channel_id: str) -> str:
+    """Return the id of the bridge in which supervisors listen to a channel."""
     return f"earwitness-listen-{channel_id}"
 
 
-def build_hear_id(channel_id: str, company: Iterable[str]) -> str:
-    """The snoop through which a channel is listened to while it talks with `company`."""
+def build_listening_snoop_id(channel_id: str, company: Iterable[str]) -> str:
+    """Return the id of the snoop on a channel while it is in a bridge with `company`."""
     digest = crc32(" ".join(sorted(company)).encode())
     return f"earwitness-hear-{digest:08x}-{channel_id}"
 
 
-def build_ear_id(channel_id: str) -> str:
-    """The media channel of all pages that listen to a channel."""
+def build_listening_channel_id(channel_id: str) -> str:
+    """Return the id of the media channel shared by all pages that listen to a channel."""
     return f"earwitness-ear-{channel_id}"
 
 
-def build_gauging_id(way: Way, channel_id: str) -> str:
-    """The bridge in which what a channel says or hears is measured."""
+def build_meter_bridge_id(way: Way, channel_id: str) -> str:
+    """Return the id of the bridge that measures one way of a channel."""
     return f"earwitness-gauging-{way}-{channel_id}"
 
 
-def build_probe_id(way: Way, channel_id: str) -> str:
-    """The snoop that brings it there."""
+def build_meter_snoop_id(way: Way, channel_id: str) -> str:
+    """Return the id of the snoop that copies one way of a channel into the bridge of its meter."""
     return f"earwitness-probe-{way}-{channel_id}"
 
 
-def build_gauge_id(way: Way, channel_id: str) -> str:
-    """The media channel that takes it from there."""
+def build_meter_channel_id(way: Way, channel_id: str) -> str:
+    """Return the id of the media channel that receives the audio to measure."""
     return f"earwitness-gauge-{way}-{channel_id}"
 
 
@@ -172,13 +193,13 @@ def is_sound(channel_id: str) -> bool:
 
 
 def parse_spy_part(id_: str) -> SpyPart | None:
-    """What a channel or bridge is for; None if it is for no spy."""
+    """Return the part of a spy that has this id; None if no spy has such a part."""
     if match := _SPY_PART.fullmatch(id_):
-        return SpyPart(cast("PartKind", match[1]), spy_id=UUID(match[2]))
-    if match := _SAY.fullmatch(id_):
-        return SpyPart("say", UUID(match[1]), match[2])
+        return SpyPart(_WORDS[match[1]], spy_id=UUID(match[2]))
+    if match := _TALKING_SNOOP.fullmatch(id_):
+        return SpyPart("talking-snoop", UUID(match[1]), match[2])
     if match := _SHARED_PART.fullmatch(id_):
-        return SpyPart(cast("PartKind", match[1].partition("-")[0]), channel_id=match[2])
+        return SpyPart(_WORDS[match[1].partition("-")[0]], channel_id=match[2])
     return None
 
 

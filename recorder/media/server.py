@@ -184,7 +184,7 @@ class Ear(Place):
     """What is heard of one channel, for every page that listens to it."""
 
     def __init__(self, server: "MediaServer", pbx: str, target: str) -> None:
-        super().__init__(server, pbx, names.build_ear_id(target))
+        super().__init__(server, pbx, names.build_listening_channel_id(target))
         self.target = target
         self.pages: set[Page] = set()
         self._gauges: dict[names.Way, Gauge] = {}
@@ -244,7 +244,7 @@ class Gauge(Place):
     """Measures what a channel says, or what it hears, alone."""
 
     def __init__(self, server: "MediaServer", pbx: str, ear: Ear, way: names.Way) -> None:
-        super().__init__(server, pbx, names.build_gauge_id(way, ear.target))
+        super().__init__(server, pbx, names.build_meter_channel_id(way, ear.target))
         self.level = Level()
         self._ear = ear
 
@@ -291,14 +291,14 @@ class Mic(Mouth):
     """What a page says in whisper and barge; it hears nothing."""
 
     def __init__(self, server: "MediaServer", page: "Page") -> None:
-        super().__init__(server, page, names.build_mic_id(page.spy.id))
+        super().__init__(server, page, names.build_microphone_id(page.spy.id))
 
 
 class Seat(Mouth):
     """The place of one page that barges: there it hears, and the others hear it."""
 
     def __init__(self, server: "MediaServer", page: "Page") -> None:
-        super().__init__(server, page, names.build_seat_id(page.spy.id))
+        super().__init__(server, page, names.build_barge_channel_id(page.spy.id))
         self._heard_at = -SILENT_S
 
     @property

@@ -18,7 +18,7 @@ def voices(spies: Iterable[SpyRecord]) -> tuple[str, ...]:
 def carrier(spy: SpyRecord) -> str:
     """The channel that carries the supervisor's voice to the PBX."""
     is_page = spy.destination == BROWSER
-    return names.build_mic_id(spy.id) if is_page else names.build_phone_id(spy.id)
+    return names.build_microphone_id(spy.id) if is_page else names.build_phone_id(spy.id)
 
 
 def is_heard(spy: SpyRecord) -> bool:

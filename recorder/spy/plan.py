@@ -75,18 +75,18 @@ def is_settled(spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[st
     """Whether all is as planned; `bridges` are those on the PBX, and which channels are in each."""
     if plan.cause is not None or plan.call_id != spy.call_id or spy.state != "live":
         return False
-    talking = bridges.get(names.build_voice_id(spy.id), frozenset())
-    says = {id_ for id_ in talking if id_.startswith(names.build_say_id(spy.id, ""))}
-    if says != {names.build_say_id(spy.id, leg) for leg in plan.says}:
+    talking = bridges.get(names.build_talking_bridge_id(spy.id), frozenset())
+    says = {id_ for id_ in talking if id_.startswith(names.build_talking_snoop_id(spy.id, ""))}
+    if says != {names.build_talking_snoop_id(spy.id, leg) for leg in plan.says}:
         return False
     if says and _voice(spy) not in talking:
         return False
     if plan.target is None:
         return not is_heard(spy)
-    listen = names.build_listen_id(plan.target)
-    wanted = {names.build_hear_id(plan.target, plan.company)}
+    listen = names.build_listening_bridge_id(plan.target)
+    wanted = {names.build_listening_snoop_id(plan.target, plan.company)}
     if spy.destination == BROWSER:
-        wanted.add(names.build_ear_id(plan.target))
+        wanted.add(names.build_listening_channel_id(plan.target))
     if spy.destination != BROWSER or takes_seat(spy):
         wanted.add(place(spy))
     return is_heard(spy) and wanted <= bridges.get(listen, frozenset())
@@ -125,13 +125,13 @@ def end_cause(state: str, q850: int) -> str:
 
 def _voice(spy: SpyRecord) -> str:
     """The channel that brings the voice into its bridge: the microphone, or what taps the phone."""
-    return carrier(spy) if spy.destination == BROWSER else names.build_tap_id(spy.id)
+    return carrier(spy) if spy.destination == BROWSER else names.build_phone_snoop_id(spy.id)
 
 
 def place(spy: SpyRecord) -> str:
     """The supervisor's own channel among the listeners: the phone, or the seat of a page."""
     is_page = spy.destination == BROWSER
-    return names.build_seat_id(spy.id) if is_page else names.build_phone_id(spy.id)
+    return names.build_barge_channel_id(spy.id) if is_page else names.build_phone_id(spy.id)
 
 
 def takes_seat(spy: SpyRecord) -> bool:

@@ -57,9 +57,9 @@ class Rig:
         `company` are the channels that it talks with; `audible` says whether the other listeners
         hear the phone. Whether the listener or the snoop is new: then who speaks has to `speak`.
         """
-        bridge_id = names.build_listen_id(target)
+        bridge_id = names.build_listening_bridge_id(target)
         bridge = self._bridge(bridge_id)
-        hear_id = names.build_hear_id(target, company)
+        hear_id = names.build_listening_snoop_id(target, company)
         is_deaf = hear_id not in bridge.channel_ids
         if is_deaf:
             if bridge.channel_ids:
@@ -76,8 +76,8 @@ class Rig:
         """Bring what the target says, and what it hears, to the gauges, where there are any."""
         for way in names.WAYS:
             gauge, bridge_id = (
-                names.build_gauge_id(way, target),
-                names.build_gauging_id(way, target),
+                names.build_meter_channel_id(way, target),
+                names.build_meter_bridge_id(way, target),
             )
             if self._ari.find_channel(gauge) is None:
                 self._end_gauging(target, way)
@@ -85,25 +85,25 @@ class Rig:
             there = self._bridge(bridge_id).channel_ids
             if gauge not in there:
                 self._join(bridge_id, gauge)
-            probe = names.build_probe_id(way, target)
+            probe = names.build_meter_snoop_id(way, target)
             if probe not in there:
                 self._join(bridge_id, self._snoop(probe, target, spy=way))
 
     def ungauge(self, target: str) -> None:
         """Measure nothing of the target any more."""
         for way in names.WAYS:
-            self._ari.hang_up(names.build_gauge_id(way, target))
+            self._ari.hang_up(names.build_meter_channel_id(way, target))
             self._end_gauging(target, way)
 
     def _end_gauging(self, target: str, way: names.Way) -> None:
-        bridge = self._ari.find_bridge(names.build_gauging_id(way, target))
+        bridge = self._ari.find_bridge(names.build_meter_bridge_id(way, target))
         if bridge is not None:
-            self._remove("probe", bridge, keep=())
+            self._remove("meter-snoop", bridge, keep=())
             self._destroy(bridge.id)
 
     def seat(self, target: str, seat: str) -> None:
         """Let a page that barges be heard by the others who listen to the target."""
-        bridge = self._bridge(names.build_listen_id(target))
+        bridge = self._bridge(names.build_listening_bridge_id(target))
         if seat not in bridge.channel_ids:
             self._join(bridge.id, seat)
 
@@ -114,22 +114,24 @@ class Rig:
 
     def deafen(self, target: str) -> None:
         """Take the snoop of the target away: until the next `listen` nobody hears it."""
-        bridge = self._ari.find_bridge(names.build_listen_id(target))
+        bridge = self._ari.find_bridge(names.build_listening_bridge_id(target))
         if bridge is not None:
-            self._remove("hear", bridge, keep=())
+            self._remove("listening-snoop", bridge, keep=())
 
     def drop(self, target: str) -> None:
         """Take down all by which the target is listened to."""
         self.deafen(target)
         self.ungauge(target)
-        self._ari.hang_up(names.build_ear_id(target))
-        self._destroy(names.build_listen_id(target))
+        self._ari.hang_up(names.build_listening_channel_id(target))
+        self._destroy(names.build_listening_bridge_id(target))
 
     def leave(self, listener: str, *, keep: str | None = None) -> None:
         """Take a listener out of every listen bridge but that of the channel `keep`."""
         for bridge in self._ari.list_bridges():
             part = names.parse_spy_part(bridge.id)
-            listens = part is not None and part.kind == "listen" and part.channel_id != keep
+            listens = (
+                part is not None and part.kind == "listening-bridge" and part.channel_id != keep
+            )
             if listens and listener in bridge.channel_ids:
                 self._leave(bridge.id, listener)
 
@@ -138,10 +140,10 @@ class Rig:
 
         For nobody the voice is brought as far as its bridge: then a switch takes half the time.
         """
-        bridge_id = names.build_voice_id(spy.id)
+        bridge_id = names.build_talking_bridge_id(spy.id)
         bridge = self._bridge(bridge_id)
-        wanted = {names.build_say_id(spy.id, one): one for one in says}
-        self._remove("say", bridge, keep=wanted)
+        wanted = {names.build_talking_snoop_id(spy.id, one): one for one in says}
+        self._remove("talking-snoop", bridge, keep=wanted)
         voice = self._voice(spy, carrier)
         if voice not in bridge.channel_ids:
             self._join(bridge_id, voice)
@@ -151,17 +153,21 @@ class Rig:
 
     def hush(self, spy: SpyRecord, *, keep: Collection[str]) -> None:
         """Take the supervisor's voice away from all but these legs."""
-        bridge = self._ari.find_bridge(names.build_voice_id(spy.id))
+        bridge = self._ari.find_bridge(names.build_talking_bridge_id(spy.id))
         if bridge is not None:
-            self._remove("say", bridge, keep={names.build_say_id(spy.id, one) for one in keep})
+            self._remove(
+                "talking-snoop",
+                bridge,
+                keep={names.build_talking_snoop_id(spy.id, one) for one in keep},
+            )
 
     def silence(self, spy: SpyRecord) -> None:
         """Take the supervisor's voice away from everybody; the microphone of a page stays."""
-        bridge = self._ari.find_bridge(names.build_voice_id(spy.id))
+        bridge = self._ari.find_bridge(names.build_talking_bridge_id(spy.id))
         if bridge is None:
             return
-        self._remove("say", bridge, keep=())
-        self._ari.hang_up(names.build_tap_id(spy.id))
+        self._remove("talking-snoop", bridge, keep=())
+        self._ari.hang_up(names.build_phone_snoop_id(spy.id))
         self._destroy(bridge.id)
 
     def _clear(self, target: str) -> None:
@@ -197,10 +203,10 @@ class Rig:
 
     def _voice(self, spy: SpyRecord, carrier: str) -> str:
         """The channel that brings the supervisor's voice into the bridge."""
-        if carrier == names.build_mic_id(spy.id):
+        if carrier == names.build_microphone_id(spy.id):
             self._ari.get_channel(carrier)
             return carrier
-        return self._snoop(names.build_tap_id(spy.id), carrier, spy="in")
+        return self._snoop(names.build_phone_snoop_id(spy.id), carrier, spy="in")
 
     def _snoop(
         self, id_: str, channel_id: str, *, spy: Direction = "none", whisper: Direction = "none"
@@ -227,4 +233,8 @@ def _see_gone(find: Callable[[str], object | None], ids: Collection[str]) -> Non
 
 def _is_snoop_of(target: str, id_: str) -> bool:
     part = names.parse_spy_part(id_)
-    return part is not None and part.kind in ("hear", "say", "probe") and part.channel_id == target
+    return (
+        part is not None
+        and part.kind in ("listening-snoop", "talking-snoop", "meter-snoop")
+        and part.channel_id == target
+    )

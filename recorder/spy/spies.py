@@ -298,9 +298,9 @@ class Spies:
             rig.leave(place(spy))
             self._drop_unheard(ari, spy.pbx)
             return False
-        if not is_phone and ari.find_channel(names.build_ear_id(plan.target)) is None:
+        if not is_phone and ari.find_channel(names.build_listening_channel_id(plan.target)) is None:
             return False
-        ear = place(spy) if is_phone else names.build_ear_id(plan.target)
+        ear = place(spy) if is_phone else names.build_listening_channel_id(plan.target)
         if is_heard(spy):  # then it is a switch, and that is quick
             self._speak(ari, spy, plan)
         with self._catalogue.lock(f"listen {spy.pbx}"):
@@ -342,7 +342,7 @@ class Spies:
     def _dismantle(self, ari: Ari, spy: SpyRecord) -> None:
         Rig(ari).silence(spy)
         ari.hang_up(place(spy))
-        ari.hang_up(names.build_mic_id(spy.id))
+        ari.hang_up(names.build_microphone_id(spy.id))
         self._drop_unheard(ari, spy.pbx)
 
     def _end_by_itself(self, spy: SpyRecord, cause: str) -> SpyRecord:
@@ -535,7 +535,7 @@ def _is_theirs(channel: Channel, application: str) -> bool:
 def _listened_to(bridge: Bridge) -> str | None:
     """The channel that is listened to in the bridge; None if it is no listen bridge."""
     part = names.parse_spy_part(bridge.id)
-    return part.channel_id if part is not None and part.kind == "listen" else None
+    return part.channel_id if part is not None and part.kind == "listening-bridge" else None
 
 
 def _is_left_over(id_: str, needed: frozenset[str]) -> bool:

@@ -35,22 +35,40 @@ def test_call_ids_round_trip(linkedid: str) -> None:
 CHANNEL_IDS = ("1795424777.0", "asterisk-1-1795424777.12", "a/b c")
 
 
+PARTS_OF_A_SPY = {
+    "phone": names.build_phone_id,
+    "barge-channel": names.build_barge_channel_id,
+    "talking-bridge": names.build_talking_bridge_id,
+    "phone-snoop": names.build_phone_snoop_id,
+    "microphone": names.build_microphone_id,
+}
+PARTS_OF_A_CHANNEL = {
+    "listening-bridge": names.build_listening_bridge_id,
+    "listening-snoop": lambda channel: names.build_listening_snoop_id(channel, ("b", "a")),
+    "listening-channel": names.build_listening_channel_id,
+}
+PARTS_OF_A_METER = {
+    "meter-bridge": names.build_meter_bridge_id,
+    "meter-snoop": names.build_meter_snoop_id,
+    "meter-channel": names.build_meter_channel_id,
+}
+
+
 @given(ids, st.sampled_from(CHANNEL_IDS))
 def test_the_parts_of_spies_round_trip(spy: UUID, channel: str) -> None:
-    """What a spy needs on the PBX says whose it is, and of which channel."""
-    for kind in ("phone", "voice", "tap", "mic", "seat"):
-        built = getattr(names, f"build_{kind}_id")(spy)
-        assert names.parse_spy_part(built) == names.SpyPart(kind, spy)
-    for kind in ("listen", "ear"):
-        built = getattr(names, f"build_{kind}_id")(channel)
-        assert names.parse_spy_part(built) == names.SpyPart(kind, None, channel)
-    for kind in ("gauging", "probe", "gauge"):
+    """The id of each part gives back the spy, or the channel spied on, and the kind of the part."""
+    for kind, build in PARTS_OF_A_SPY.items():
+        assert names.parse_spy_part(build(spy)) == names.SpyPart(kind, spy)  # type: ignore[arg-type]
+    for kind, build_for in PARTS_OF_A_CHANNEL.items():
+        part = names.SpyPart(kind, None, channel)  # type: ignore[arg-type]
+        assert names.parse_spy_part(build_for(channel)) == part
+    for kind, build_way in PARTS_OF_A_METER.items():
         for way in names.WAYS:
-            built = getattr(names, f"build_{kind}_id")(way, channel)
-            assert names.parse_spy_part(built) == names.SpyPart(kind, None, channel)
-    say = names.build_say_id(spy, channel)
-    assert names.parse_spy_part(say) == names.SpyPart("say", spy, channel)
-    assert names.is_ours(say)
+            part = names.SpyPart(kind, None, channel)  # type: ignore[arg-type]
+            assert names.parse_spy_part(build_way(way, channel)) == part
+    talking = names.build_talking_snoop_id(spy, channel)
+    assert names.parse_spy_part(talking) == names.SpyPart("talking-snoop", spy, channel)
+    assert names.is_ours(talking)
 
 
 @given(ids)

@@ -141,15 +141,24 @@ def test_what_is_settled() -> None:
     """A spy is left alone as long as its phone, its snoop and its voice are where they belong."""
     whispering = spy(mode="whisper", heard=(Heard(ZERO, None, "main-1.0"),))
     steps = plan_spy(whispering, call(CUSTOMER, AGENT), ())
-    listen, voice = names.build_listen_id("a"), names.build_voice_id(whispering.id)
-    phone, say = names.build_phone_id(whispering.id), names.build_say_id(whispering.id, "a")
-    tap, hear = names.build_tap_id(whispering.id), names.build_hear_id("a", steps.company)
+    listen, voice = (
+        names.build_listening_bridge_id("a"),
+        names.build_talking_bridge_id(whispering.id),
+    )
+    phone, say = (
+        names.build_phone_id(whispering.id),
+        names.build_talking_snoop_id(whispering.id, "a"),
+    )
+    tap, hear = (
+        names.build_phone_snoop_id(whispering.id),
+        names.build_listening_snoop_id("a", steps.company),
+    )
     whole = {listen: frozenset({hear, phone}), voice: frozenset({tap, say})}
     assert is_settled(whispering, steps, whole)
     assert not is_settled(whispering, steps, {**whole, listen: frozenset({phone})})
     assert not is_settled(whispering, steps, {**whole, listen: frozenset({hear})})
     assert not is_settled(whispering, steps, {**whole, voice: frozenset({tap})})
-    other = names.build_hear_id("a", ["somebody"])
+    other = names.build_listening_snoop_id("a", ["somebody"])
     assert not is_settled(whispering, steps, {**whole, listen: frozenset({other, phone})})
     assert not is_settled(whispering, steps, {})
     assert not is_settled(spy(), plan_spy(spy(), call(CUSTOMER, AGENT), ()), whole)
@@ -161,15 +170,15 @@ def test_what_is_settled_of_a_page() -> None:
     page = spy(destination="browser", heard=heard)
     barging = spy(destination="browser", mode="barge", heard=heard)
     quiet, loud = (plan_spy(one, call(CUSTOMER), ()) for one in (page, barging))
-    hear, ear = names.build_hear_id("c", ()), names.build_ear_id("c")
-    bridges = {names.build_listen_id("c"): frozenset({hear, ear})}
+    hear, ear = names.build_listening_snoop_id("c", ()), names.build_listening_channel_id("c")
+    bridges = {names.build_listening_bridge_id("c"): frozenset({hear, ear})}
     assert is_settled(page, quiet, bridges)
-    voice = {names.build_say_id(barging.id, "c"), names.build_mic_id(barging.id)}
-    bridges[names.build_voice_id(barging.id)] = frozenset(voice)
+    voice = {names.build_talking_snoop_id(barging.id, "c"), names.build_microphone_id(barging.id)}
+    bridges[names.build_talking_bridge_id(barging.id)] = frozenset(voice)
     assert not is_settled(barging, loud, bridges)
-    bridges[names.build_listen_id("c")] |= {names.build_seat_id(barging.id)}
+    bridges[names.build_listening_bridge_id("c")] |= {names.build_barge_channel_id(barging.id)}
     assert is_settled(barging, loud, bridges)
-    assert place(barging) == names.build_seat_id(barging.id)
+    assert place(barging) == names.build_barge_channel_id(barging.id)
     assert not takes_seat(spy(mode="barge"))
 
 
@@ -199,7 +208,7 @@ def test_whose_voice_is_recorded() -> None:
     over = spy(mode="barge", heard=(Heard(ZERO, ZERO, "main-1.0"),))
     assert voices([barging, page, over, *silent]) == (
         names.build_phone_id(barging.id),
-        names.build_mic_id(page.id),
+        names.build_microphone_id(page.id),
     )
 
 
@@ -210,13 +219,17 @@ def test_a_voice_without_its_source_is_not_settled(destination: str) -> None:
     one = spy(destination=destination, mode="whisper", heard=heard)
     steps = plan_spy(one, call(CUSTOMER, AGENT), ())
     listeners = {
-        names.build_hear_id("a", steps.company),
-        names.build_ear_id("a"),
+        names.build_listening_snoop_id("a", steps.company),
+        names.build_listening_channel_id("a"),
         names.build_phone_id(one.id),
     }
-    say, voice = names.build_say_id(one.id, "a"), names.build_voice_id(one.id)
-    source = names.build_mic_id(one.id) if destination == "browser" else names.build_tap_id(one.id)
-    bridges = {names.build_listen_id("a"): frozenset(listeners), voice: frozenset({say})}
+    say, voice = names.build_talking_snoop_id(one.id, "a"), names.build_talking_bridge_id(one.id)
+    source = (
+        names.build_microphone_id(one.id)
+        if destination == "browser"
+        else names.build_phone_snoop_id(one.id)
+    )
+    bridges = {names.build_listening_bridge_id("a"): frozenset(listeners), voice: frozenset({say})}
     assert not is_settled(one, steps, bridges)
     assert is_settled(one, steps, {**bridges, voice: frozenset({say, source})})
 

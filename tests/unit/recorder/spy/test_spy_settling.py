@@ -31,8 +31,8 @@ SPY = SpyRecord(
     may=("listen", "whisper", "barge"),
     heard=(Heard(ZERO, None, "main-1.0"),),
 )
-MIC, PHONE = names.build_mic_id(SPY.id), names.build_phone_id(SPY.id)
-VOICE = names.build_voice_id(SPY.id)
+MIC, PHONE = names.build_microphone_id(SPY.id), names.build_phone_id(SPY.id)
+VOICE = names.build_talking_bridge_id(SPY.id)
 
 
 class Pbx:
@@ -93,8 +93,8 @@ class Pbx:
 
     def hears(self, *, of: SpyRecord = SPY) -> set[str]:
         """The legs that hear the supervisor."""
-        says = names.build_say_id(of.id, "")
-        there = self.bridges.get(names.build_voice_id(of.id), ())
+        says = names.build_talking_snoop_id(of.id, "")
+        there = self.bridges.get(names.build_talking_bridge_id(of.id), ())
         return {id_.removeprefix(says) for id_ in there if id_.startswith(says)}
 
 
@@ -133,14 +133,14 @@ class Bench(Spies):
 
 def test_another_listener_takes_the_snoops_away() -> None:
     """Who whispers is heard though another spy's new snoop, meanwhile, cleared the target."""
-    pbx = Pbx("agent", MIC, names.build_ear_id("agent"))
+    pbx = Pbx("agent", MIC, names.build_listening_channel_id("agent"))
     plan = SpyPlan("main-1.0", "agent", ("customer",), ("agent",), party="agent")
     spies = Bench(pbx, SPY, plan)
     spies.settle(SPY.id)
     assert pbx.hears() == {"agent"}
 
     def listen_in_new_company() -> None:
-        ear = names.build_ear_id("agent")
+        ear = names.build_listening_channel_id("agent")
         rig = Rig(pbx)  # type: ignore[arg-type]
         rig.listen("agent", ear, company=("other",), audible=False, is_phone=False)
         assert pbx.hears() == set()
@@ -153,18 +153,30 @@ def test_another_listener_takes_the_snoops_away() -> None:
 
 def test_a_voice_waits_for_no_ear() -> None:
     """Who no longer barges is heard by no customer, though what is to be heard cannot be had."""
-    pbx = Pbx("agent", "customer", MIC, names.build_ear_id("agent"), names.build_seat_id(SPY.id))
+    pbx = Pbx(
+        "agent",
+        "customer",
+        MIC,
+        names.build_listening_channel_id("agent"),
+        names.build_barge_channel_id(SPY.id),
+    )
     both = SpyPlan("main-1.0", "agent", ("customer",), ("agent", "customer"), party="agent")
     spies = Bench(pbx, replace(SPY, mode="barge"), both)
     spies.settle(SPY.id)
     assert pbx.hears() == {"agent", "customer"}
-    assert names.build_seat_id(SPY.id) in pbx.bridges[names.build_listen_id("agent")]
+    assert (
+        names.build_barge_channel_id(SPY.id)
+        in pbx.bridges[names.build_listening_bridge_id("agent")]
+    )
     spies.spy = SPY
     spies.plan = SpyPlan("main-1.0", "next", ("customer",), ("next",), party="agent")
     pbx.channels.add("next")
     spies.settle(SPY.id)  # no page has made its ear yet
     assert pbx.hears() == set()
-    assert names.build_seat_id(SPY.id) not in pbx.bridges[names.build_listen_id("agent")]
+    assert (
+        names.build_barge_channel_id(SPY.id)
+        not in pbx.bridges[names.build_listening_bridge_id("agent")]
+    )
 
 
 def test_a_phone_is_left_at_nobody_else() -> None:
@@ -174,12 +186,12 @@ def test_a_phone_is_left_at_nobody_else() -> None:
     both = SpyPlan("main-1.0", "agent", ("customer",), ("agent", "customer"), party="agent")
     spies = Bench(pbx, barging, both)
     spies.settle(SPY.id)
-    assert PHONE in pbx.bridges[names.build_listen_id("agent")]
+    assert PHONE in pbx.bridges[names.build_listening_bridge_id("agent")]
     spies.spy = replace(barging, mode="whisper", heard=())
     spies.plan = SpyPlan("main-1.0", "gone", ("customer",), ("gone",), party="agent")
     spies.settle(SPY.id)
     assert pbx.hears() == set()
-    assert PHONE not in pbx.bridges[names.build_listen_id("agent")]
+    assert PHONE not in pbx.bridges[names.build_listening_bridge_id("agent")]
 
 
 class Checked(Bench):
