@@ -35,14 +35,17 @@ from api.routes import (
     webhooks,
 )
 from api.routes import system as system_routes
-from api.services import EXTENSION, Parts
-from api.settings import ApiSettings, Objects, Recorder, Supervisor
+from api.services import EXTENSION, Services
+from api.settings import ApiSettings
 from api.turns import Turns
+from recorder.recording.capture import Capture
 from recorder.rules.book import RuleBook
+from recorder.spy.spies import Spies
 from recorder.work.webhooks import Sender
 from storage.catalogue.engine import Catalogue
+from storage.objects.s3 import ObjectStore
 
-__all__ = ["ApiSettings", "Objects", "Recorder", "Supervisor", "build_app"]
+__all__ = ["ApiSettings", "build_app"]
 
 # Their order is that of the tags in the API's document.
 OPERATIONS = (
@@ -89,9 +92,9 @@ class CallIdConverter(BaseConverter):
 
 def build_app(
     catalogue: Catalogue,
-    objects: Objects,
-    recorder: Recorder,
-    supervisor: Supervisor,
+    objects: ObjectStore,
+    capture: Capture,
+    spies: Spies,
     settings: ApiSettings,
 ) -> Flask:
     """The application; each process that serves builds its own."""
@@ -105,11 +108,11 @@ def build_app(
     app.url_map.converters["call_id"] = CallIdConverter
     app.url_map.merge_slashes = False
     metrics = Metrics(catalogue, settings)
-    app.extensions[EXTENSION] = Parts(
+    app.extensions[EXTENSION] = Services(
         catalogue,
         objects,
-        recorder,
-        supervisor,
+        capture,
+        spies,
         settings,
         StoreProbe(objects),
         metrics,

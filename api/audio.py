@@ -11,7 +11,7 @@ from flask import Response, request
 from api.errors import AudioNotStoredYet
 from api.operation import answer
 from api.ranges import ByteSpan, choose_span
-from api.services import parts
+from api.services import services
 from api.stored import name_file, passed_on, redirect_to_object
 from storage import states
 from storage.catalogue import audit
@@ -94,7 +94,7 @@ def tell_waveform(audio: Audio) -> Response:
 
 def read_manifest(audio: Audio) -> bytes:
     """The signed manifest, as it is stored. Raises what the store raises."""
-    return parts().objects.get_bytes(str(parse_key(audio.key).manifest))
+    return services().objects.get_bytes(str(parse_key(audio.key).manifest))
 
 
 def _refuse_unstored(record: RecordingRecord) -> None:
@@ -122,5 +122,5 @@ def _with_headers(described: Response, audio: Audio, download: bool) -> Response
 def _note_heard(audio: Audio, span: ByteSpan | None, by: str) -> None:
     told = {"range": span.content_range if span else None}
     log.info("recording.heard", recording=str(audio.recording_id), token=by, **told)
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         audit.note_heard(tx, audio.recording_id, actor=by, detail=told)

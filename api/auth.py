@@ -22,7 +22,7 @@ from werkzeug.datastructures import Authorization
 
 from api.errors import Forbidden, NotAuthenticated
 from api.permissions import permissions_of
-from api.services import parts
+from api.services import services
 from storage.catalogue import audit, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
@@ -42,7 +42,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Principal:
     """Who is asking; `agents` are those whose calls and recordings it may see, None for all."""
 
     token: TokenRecord
@@ -71,28 +71,28 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
     `may_be_pbx` says that a PBX's dialplan needs no token: its address is known.
     """
     if may_be_pbx and _is_from_pbx():
-        g.asker = Asker(DIALPLAN, permissions_of(DIALPLAN), None)
+        g.principal = Principal(DIALPLAN, permissions_of(DIALPLAN), None)
     else:
-        g.asker = _find_asker(parts().catalogue, read_secret())
+        g.principal = _find_principal(services().catalogue, read_secret())
     if may_be_pbx:
         _refuse_browsers()
     if request.method in SAFE_METHODS:
         return
-    if g.asker.is_person and not _is_of_our_page(g.asker.token.csrf or ""):
+    if g.principal.is_person and not _is_of_our_page(g.principal.token.csrf or ""):
         refuse("requests of other sites")
     if _is_basic() and is_foreign():
         refuse("requests of other sites")
 
 
-def asker_anew() -> Callable[[], Asker]:
+def principal_finder() -> Callable[[], Principal]:
     """Finds out anew, at any time after the request, who asked: raises NotAuthenticated by then."""
-    catalogue, secret = parts().catalogue, read_secret()
-    return lambda: _find_asker(catalogue, secret)
+    catalogue, secret = services().catalogue, read_secret()
+    return lambda: _find_principal(catalogue, secret)
 
 
-def asker() -> Asker:
+def principal() -> Principal:
     """Who is asking, in a request that was authenticated."""
-    found: Asker = g.asker
+    found: Principal = g.principal
     return found
 
 
@@ -110,7 +110,7 @@ def read_secret() -> str:
 def authorise(permission: str) -> None:
     """Raise Forbidden, log it and write it to the audit trail, unless the token permits this."""
     g.wanted = permission
-    if permission not in asker().permissions:
+    if permission not in principal().permissions:
         refuse(permission)
 
 
@@ -145,7 +145,7 @@ def note_refused(tx: Connection, action: str, subject: object, **told: object) -
 
 def require_grant(wanted: TokenRecord) -> None:
     """Refuse to make one that may more than who makes it, or sees the calls of others."""
-    who = asker()
+    who = principal()
     beyond = permissions_of(wanted) - who.permissions
     if beyond:
         refuse(min(beyond))
@@ -162,9 +162,9 @@ def see(get: Callable[..., Seen], id_: Any) -> Seen:
     What is another's does not exist for them, and `get` says so; that it was asked for is written
     to the audit trail.
     """
-    agents = asker().agents
+    agents = principal().agents
     try:
-        with parts().catalogue.begin() as tx:
+        with services().catalogue.begin() as tx:
             return get(tx, id_, agents=agents)
     except EarwitnessError as error:
         if agents is not None:
@@ -174,12 +174,12 @@ def see(get: Callable[..., Seen], id_: Any) -> Seen:
 
 def refuse(permission: str) -> NoReturn:
     """Raise Forbidden, log it and write it to the audit trail."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         told = {"method": request.method, "error_id": Forbidden.error_id}
         note_refused(tx, permission, request.path, **told)
     log.warning(
         "request.refused",
-        token=asker().name,
+        token=principal().name,
         permission=permission,
         method=request.method,
         path=request.path,
@@ -188,7 +188,7 @@ def refuse(permission: str) -> NoReturn:
 
 
 def _note_unseen(get: Callable[..., object], id_: Any, error: EarwitnessError) -> None:
-    with parts().catalogue.begin() as tx, suppress(type(error)):
+    with services().catalogue.begin() as tx, suppress(type(error)):
         get(tx, id_)
         note_refused(tx, g.wanted, id_, method=request.method, error_id=error.error_id)
 
@@ -198,7 +198,7 @@ def _note(
 ) -> None:
     audit.add_audit(
         tx,
-        actor=asker().name,
+        actor=principal().name,
         action=action,
         subject=str(subject),
         outcome=outcome,
@@ -208,7 +208,7 @@ def _note(
 
 def _cookie(name: str) -> tuple[str, bool]:
     """Its name, and whether it goes over TLS alone: then no other host of the domain can set it."""
-    secure = request.is_secure or parts().settings.public_url.startswith("https:")
+    secure = request.is_secure or services().settings.public_url.startswith("https:")
     return (f"__Host-{name}" if secure else name), secure
 
 
@@ -219,7 +219,7 @@ def _is_of_our_page(csrf: str) -> bool:
 
 def _refuse_browsers() -> None:
     """Where a link acts: anybody can send one, and a page on the PBX's own machine can hold one."""
-    if asker().is_person:
+    if principal().is_person:
         refuse("requests of a dialplan")
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         refuse("requests of other sites")
@@ -231,7 +231,7 @@ def _is_from_pbx() -> bool:
     return (
         request.authorization is None
         and is_direct
-        and request.remote_addr in parts().settings.pbx_addresses
+        and request.remote_addr in services().settings.pbx_addresses
     )
 
 
@@ -244,19 +244,19 @@ def is_foreign() -> bool:
     origin = request.headers.get("Origin")
     if origin is None:
         return False
-    ours = {request.host, urlsplit(parts().settings.public_url).netloc} - {""}
+    ours = {request.host, urlsplit(services().settings.public_url).netloc} - {""}
     try:
         return urlsplit(origin).netloc not in ours
     except ValueError:  # such as http://[
         return True
 
 
-def _find_asker(catalogue: Catalogue, secret: str) -> Asker:
+def _find_principal(catalogue: Catalogue, secret: str) -> Principal:
     with catalogue.begin() as tx:
         token = tokens.find_token(tx, secret)
         if token is None:
             raise NotAuthenticated("this token is not known")
-        return Asker(token, permissions_of(token), _visible_agents(tx, token))
+        return Principal(token, permissions_of(token), _visible_agents(tx, token))
 
 
 def _visible_agents(tx: Connection, token: TokenRecord) -> frozenset[str] | None:

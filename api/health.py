@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from api.settings import Objects
 from storage.catalogue import pbxs
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable, EarwitnessError
+from storage.objects.s3 import ObjectStore
 from storage.records import PbxRecord
 
 ASKED_AGAIN_AFTER_S = 5.0
@@ -45,7 +45,7 @@ class StoreProbe:
     One that did not is asked again after a second.
     """
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
         self._lock = threading.Lock()
         self._asked_at = float("-inf")

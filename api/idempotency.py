@@ -11,9 +11,9 @@ from uuid import UUID
 from flask import Response, request
 from pydantic_core import from_json, to_json
 
-from api.auth import asker, read_secret
+from api.auth import principal, read_secret
 from api.errors import RequestInvalid
-from api.services import parts
+from api.services import services
 from storage.catalogue.idempotency import Answer, claim_key, fingerprint, keep_answer, release_key
 
 HEADER = "Idempotency-Key"
@@ -21,14 +21,17 @@ REPLAYED = "Idempotency-Replayed"
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def answered_once(act: Callable[[], Response], *, told_once: str = "") -> Response:
-    """Act, or say again what the same request was answered before, its field `told_once` null."""
+def answered_once(act: Callable[[], Response], *, shown_once: str = "") -> Response:
+    """Act, or repeat the answer of the first such request, without its secret.
+
+    `shown_once` names the field that holds a secret: in a repeated answer it is null.
+    """
     key = request.headers.get(HEADER)
     if key is None:
         return act()
     if not KEY.fullmatch(key):
         raise RequestInvalid.at("header", HEADER, "expected 1 to 255 visible ASCII characters")
-    token_id, catalogue = asker().token.id, parts().catalogue
+    token_id, catalogue = principal().token.id, services().catalogue
     with catalogue.begin() as tx:  # of its own: another request must see the claim at once
         kept = claim_key(
             tx,
@@ -38,11 +41,11 @@ def answered_once(act: Callable[[], Response], *, told_once: str = "") -> Respon
         )
     if kept is not None:
         return _replayed(kept)
-    return _acted(act, token_id, key, told_once)
+    return _acted(act, token_id, key, shown_once)
 
 
-def _acted(act: Callable[[], Response], token_id: UUID, key: str, told_once: str) -> Response:
-    catalogue = parts().catalogue
+def _acted(act: Callable[[], Response], token_id: UUID, key: str, shown_once: str) -> Response:
+    catalogue = services().catalogue
     try:
         answer = act()
     except Exception:
@@ -50,15 +53,15 @@ def _acted(act: Callable[[], Response], token_id: UUID, key: str, told_once: str
             release_key(tx, token_id, key)
         raise
     # As text: the database would bring the fields of a JSON object into another order.
-    text = _without(told_once, answer.get_data(as_text=True))
+    text = _without(shown_once, answer.get_data(as_text=True))
     kept = {"text": text, "location": answer.headers.get("Location")}
     with catalogue.begin() as tx:
         keep_answer(tx, token_id, key, Answer(answer.status_code, kept))
     return answer
 
 
-def _without(told_once: str, text: str) -> str:
-    return to_json(from_json(text) | {told_once: None}).decode() if told_once else text
+def _without(shown_once: str, text: str) -> str:
+    return to_json(from_json(text) | {shown_once: None}).decode() if shown_once else text
 
 
 def _replayed(kept: Answer) -> Response:

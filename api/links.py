@@ -5,12 +5,12 @@ from uuid import UUID
 
 from flask import request
 
-from api.services import parts
+from api.services import services
 
 
 def base_url() -> str:
     """The configured public URL, else the address that was asked; no forwarded header counts."""
-    return parts().settings.public_url.rstrip("/") or request.host_url.rstrip("/")
+    return services().settings.public_url.rstrip("/") or request.host_url.rstrip("/")
 
 
 def audio_url(spy_id: UUID, token: str) -> str:
@@ -25,7 +25,7 @@ def media_origin() -> str:
 
 
 def _media_url() -> str:
-    settings = parts().settings
+    settings = services().settings
     return settings.media_url.rstrip("/") or f"ws://{_host()}:{settings.media_port}"
 
 

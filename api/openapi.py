@@ -12,7 +12,7 @@ from api.auth import SAFE_METHODS
 from api.errors import Busy, Forbidden, InternalError, NotAuthenticated, RequestInvalid
 from api.fields.resources import Answer
 from api.idempotency import HEADER, REPLAYED
-from api.operation import FORM, JSON, OPEN, SIGNED_IN, Operation, Told
+from api.operation import FORM, JSON, OPEN, SIGNED_IN, Operation, Reply
 from api.permissions import PERMISSIONS, ROLES
 from api.problems import MEDIA_TYPE, status_of, title_of
 from storage.errors import CatalogueUnavailable, EarwitnessError, IdempotencyKeyReused
@@ -210,7 +210,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     return told
 
 
-def _tell(told: Told) -> dict[str, Any]:
+def _tell(told: Reply) -> dict[str, Any]:
     described: dict[str, Any] = {"description": told.description}
     if told.model is not None:
         described["content"] = {JSON: {"schema": _ref(told.model)}}

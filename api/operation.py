@@ -2,7 +2,7 @@
 
     operations = Operations("/api/v1", tag="recordings")
 
-    @operations.get("/recordings", RECORDINGS_READ, json(RecordingPage), query=RecordingQuery)
+    @operations.get("/recordings", RECORDINGS_READ, json(RecordingList), query=RecordingQuery)
     def list_recordings(query: RecordingQuery) -> Response: …
 
 The same words check the request (permission, parameters, body), and are what the OpenAPI document
@@ -37,7 +37,7 @@ SIGNED_IN = "a token"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reply:
     """What one status of an operation tells: a JSON model, or media types that are not JSON."""
 
     description: str
@@ -46,18 +46,18 @@ class Told:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Besides(TypedDict, total=False):
-    """What an operation may take, and how it may fail.
+class OperationOptions(TypedDict, total=False):
+    """The optional properties of an operation.
 
-    A PBX's dialplan may need no token. `told_once` is the field of the answer that holds a secret:
-    with an Idempotency-Key it is never told again.
+    `is_for_dialplans`: a PBX may call it without a token. `shown_once`: the field of the answer
+    that holds a secret; a request repeated with the same Idempotency-Key gets null in it.
     """
 
     query: type[BaseModel]
     body: type[BaseModel]
     errors: Errors
     is_for_dialplans: bool
-    told_once: str
+    shown_once: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,14 @@ class Operation:
     method: str
     rule: str
     needs: str
-    answers: Mapping[int, Told]
+    answers: Mapping[int, Reply]
     handler: Handler
     tag: str
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     errors: Errors = ()
     is_for_dialplans: bool = False
-    told_once: str = ""
+    shown_once: str = ""
 
     @property
     def name(self) -> str:
@@ -111,7 +111,7 @@ class Operation:
                 arguments["body"] = body
             if not self.is_answered_once:
                 return self.handler(**arguments)
-            return answered_once(lambda: self.handler(**arguments), told_once=self.told_once)
+            return answered_once(lambda: self.handler(**arguments), shown_once=self.shown_once)
 
         return view
 
@@ -125,31 +125,31 @@ class Operations:
         self._operations: list[Operation] = []
 
     def get(
-        self, rule: str, needs: str, answers: Mapping[int, Told], **more: Unpack[Besides]
+        self, rule: str, needs: str, answers: Mapping[int, Reply], **more: Unpack[OperationOptions]
     ) -> Declare:
         """Declare what reads, by GET and HEAD."""
         return self._declare("GET", rule, needs, answers, **more)
 
     def post(
-        self, rule: str, needs: str, answers: Mapping[int, Told], **more: Unpack[Besides]
+        self, rule: str, needs: str, answers: Mapping[int, Reply], **more: Unpack[OperationOptions]
     ) -> Declare:
         """Declare what acts, by POST; with an Idempotency-Key it acts once."""
         return self._declare("POST", rule, needs, answers, **more)
 
     def put(
-        self, rule: str, needs: str, answers: Mapping[int, Told], **more: Unpack[Besides]
+        self, rule: str, needs: str, answers: Mapping[int, Reply], **more: Unpack[OperationOptions]
     ) -> Declare:
         """Declare what replaces a thing as a whole; it may be repeated."""
         return self._declare("PUT", rule, needs, answers, **more)
 
     def patch(
-        self, rule: str, needs: str, answers: Mapping[int, Told], **more: Unpack[Besides]
+        self, rule: str, needs: str, answers: Mapping[int, Reply], **more: Unpack[OperationOptions]
     ) -> Declare:
         """Declare what changes a thing, by PATCH."""
         return self._declare("PATCH", rule, needs, answers, **more)
 
     def delete(
-        self, rule: str, needs: str, answers: Mapping[int, Told], **more: Unpack[Besides]
+        self, rule: str, needs: str, answers: Mapping[int, Reply], **more: Unpack[OperationOptions]
     ) -> Declare:
         """Declare what ends a thing, by DELETE; some want to know why."""
         return self._declare("DELETE", rule, needs, answers, **more)
@@ -164,8 +164,8 @@ class Operations:
         method: str,
         rule: str,
         needs: str,
-        answers: Mapping[int, Told],
-        **more: Unpack[Besides],
+        answers: Mapping[int, Reply],
+        **more: Unpack[OperationOptions],
     ) -> Declare:
         def declared(handler: Handler) -> Handler:
             self._operations.append(
@@ -176,9 +176,9 @@ class Operations:
         return declared
 
 
-def json(model: type[BaseModel], description: str = "") -> Mapping[int, Told]:
+def json(model: type[BaseModel], description: str = "") -> Mapping[int, Reply]:
     """The answers of what tells one JSON object."""
-    return {200: Told(description or (model.__doc__ or "").split("\n")[0], model)}
+    return {200: Reply(description or (model.__doc__ or "").split("\n")[0], model)}
 
 
 def answer(fields: Mapping[str, Any], status: int = 200, **headers: str) -> Response:

@@ -84,12 +84,12 @@ def _end_streams_with_worker(worker: Any) -> None:
 
     The handler runs in the main thread, which serves no request and so holds no lock of the feed.
     """
-    parts = worker.wsgi.extensions.get(EXTENSION)
+    services = worker.wsgi.extensions.get(EXTENSION)
     end = signal.getsignal(signal.SIGTERM)
 
     def end_all(number: int, frame: Any) -> None:
-        if parts is not None:
-            parts.feed.close()
+        if services is not None:
+            services.feed.close()
         if callable(end):
             end(number, frame)
 

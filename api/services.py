@@ -1,4 +1,4 @@
-"""What the views of one application work with, and how they reach it."""
+"""The services that the views of one application use: the catalogue, the store, the recorder."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,22 +10,25 @@ from api.feed import Feed
 from api.health import StoreProbe
 from api.metrics import Metrics
 from api.oidc import Provider
-from api.settings import ApiSettings, Objects, Recorder, Supervisor
+from api.settings import ApiSettings
+from recorder.recording.capture import Capture
 from recorder.rules.book import RuleBook
+from recorder.spy.spies import Spies
 from recorder.work.webhooks import Sender
 from storage.catalogue.engine import Catalogue
+from storage.objects.s3 import ObjectStore
 
 EXTENSION = "earwitness"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Everything that a view works with."""
+class Services:
+    """All services of one application."""
 
     catalogue: Catalogue
-    objects: Objects
-    recorder: Recorder
-    supervisor: Supervisor
+    objects: ObjectStore
+    capture: Capture
+    spies: Spies
     settings: ApiSettings
     store_probe: StoreProbe
     metrics: Metrics
@@ -35,6 +38,6 @@ class Parts:
     provider: Provider | None
 
 
-def parts() -> Parts:
+def services() -> Services:
     """The parts of the application that serves this request."""
-    return cast("Parts", current_app.extensions[EXTENSION])
+    return cast("Services", current_app.extensions[EXTENSION])

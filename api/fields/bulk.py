@@ -10,8 +10,8 @@ from api.fields.resources import (
     Answer,
     Body,
     Instant,
+    ListOf,
     Name,
-    PageOf,
     Query,
     RecordingSearch,
     Tag,
@@ -38,7 +38,7 @@ class Search(Answer):
     query: dict[str, str]
 
 
-class Searches(PageOf[Search]):
+class SearchList(ListOf[Search]):
     """A page of your searches, by name."""
 
 
@@ -100,7 +100,7 @@ class Bulk(Answer):
     file_url: HttpUrl | None = Field(description="where an export's ZIP is, for a week")
 
 
-class Bulks(PageOf[Bulk]):
+class BulkList(ListOf[Bulk]):
     """A page of what you have asked for, newest first."""
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, HttpUrl, StringConstraints
 
-from api.fields.resources import Answer, Body, Instant, PageOf, Tag, Text, fields_of, without_nul
+from api.fields.resources import Answer, Body, Instant, ListOf, Tag, Text, fields_of, without_nul
 from storage.records import LinkRecord
 
 DAY_S = 86_400
@@ -71,7 +71,7 @@ class SharedLink(Answer):
     url: HttpUrl | None = Field(description="told once, when the link is made; null afterwards")
 
 
-class SharedLinks(PageOf[SharedLink]):
+class SharedLinkList(ListOf[SharedLink]):
     """A page of the links to a recording, newest first, the ended ones too."""
 
 

@@ -309,7 +309,7 @@ class Spy(Answer):
     )
 
 
-class PageOf(Answer, Generic[T]):
+class ListOf(Answer, Generic[T]):
     """Part of a list, newest first; `next_cursor` continues it and is null at its end."""
 
     items: list[T]
@@ -328,19 +328,19 @@ class MissingRecording(Answer):
     cause: str = Field(description="`never-began`, `has-gaps`, or why the recording failed")
 
 
-class MissingPage(PageOf[MissingRecording]):
+class MissingList(ListOf[MissingRecording]):
     """A page of what is missing."""
 
 
-class CallPage(PageOf[Call]):
+class CallList(ListOf[Call]):
     """A page of calls."""
 
 
-class RecordingPage(PageOf[Recording]):
+class RecordingList(ListOf[Recording]):
     """A page of recordings."""
 
 
-class SpyPage(PageOf[Spy]):
+class SpyList(ListOf[Spy]):
     """A page of spies."""
 
 
@@ -407,7 +407,7 @@ def spy_fields(record: SpyRecord, audio_url: str | None = None) -> dict[str, Any
     return fields_of(Spy, record, heard=heard, audio_url=audio_url)
 
 
-def page_fields(page: Page[T], item_fields: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+def list_fields(page: Page[T], item_fields: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
     """A page as it is answered, each of its items as `item_fields` makes it."""
     return {"items": [*map(item_fields, page.items)], "next_cursor": page.next_cursor}
 
@@ -481,14 +481,14 @@ class Query(Exact):
     """The parameters of a URL: an unknown one is an error, for a typo must not widen a list."""
 
 
-class PageQuery(Query):
+class ListQuery(Query):
     """Which part of a list."""
 
     limit: int = Field(50, ge=1, le=200, description="the most items to answer")
     cursor: Text | None = Field(None, description="`next_cursor` of the page before")
 
 
-class CallQuery(PageQuery):
+class CallQuery(ListQuery):
     """Which calls."""
 
     state: CallState | None = Field(None, description="default: every call that has not ended")
@@ -524,11 +524,11 @@ class RecordingSearch(FormSearch):
     )
 
 
-class RecordingQuery(PageQuery, RecordingSearch):
+class RecordingQuery(ListQuery, RecordingSearch):
     """Which recordings, and which part of the list."""
 
 
-class SpyQuery(PageQuery):
+class SpyQuery(ListQuery):
     """Which spies."""
 
     state: SpyState | None = Field(None, description="default: every spy that has not ended")

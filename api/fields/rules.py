@@ -9,8 +9,8 @@ from api.fields.resources import (
     Body,
     Exact,
     Instant,
+    ListOf,
     Name,
-    PageOf,
     Query,
     Seconds,
     Tag,
@@ -83,11 +83,11 @@ class Rule(Terms):
     deleted: bool
 
 
-class RulePage(PageOf[Rule]):
+class RuleList(ListOf[Rule]):
     """A page of rules, in the order in which they are asked."""
 
 
-class RuleVersions(PageOf[Rule]):
+class RuleVersionList(ListOf[Rule]):
     """A page of the versions of a rule, the newest first."""
 
 

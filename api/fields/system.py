@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
 
-from api.fields.resources import Answer, Body, Instant, Name, PageOf, PageQuery, Text, fields_of
+from api.fields.resources import Answer, Body, Instant, ListOf, ListQuery, Name, Text, fields_of
 from api.permissions import PERMISSIONS
 from storage import records
 from storage.records import AuditRecord, Outcome, TokenRecord, UserRecord
@@ -51,7 +51,7 @@ class Token(Answer):
     token: str | None = Field(description="told once, when it is made; null afterwards")
 
 
-class Tokens(PageOf[Token]):
+class TokenList(ListOf[Token]):
     """A page of the tokens, by name."""
 
 
@@ -77,7 +77,7 @@ class User(Answer):
     issuer: str | None = Field(description="the identity provider; null: signs in by a password")
 
 
-class Users(PageOf[User]):
+class UserList(ListOf[User]):
     """A page of those who can sign in, by name."""
 
 
@@ -92,11 +92,11 @@ class FailedJob(Answer):
     reason: str | None = Field(description="why, where it is kept; the log has the rest")
 
 
-class FailedJobs(PageOf[FailedJob]):
+class FailedJobList(ListOf[FailedJob]):
     """A page of the jobs that were given up, newest first."""
 
 
-class AuditQuery(PageQuery):
+class AuditQuery(ListQuery):
     """Which part of the trail."""
 
     actor: Text | None = None
@@ -117,7 +117,7 @@ class Audited(Answer):
     detail: dict[str, Any]
 
 
-class AuditPage(PageOf[Audited]):
+class AuditList(ListOf[Audited]):
     """A part of the audit trail, newest first."""
 
 

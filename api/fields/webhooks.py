@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from api.fields.resources import Answer, Body, Instant, PageOf, fields_of
+from api.fields.resources import Answer, Body, Instant, ListOf, fields_of
 from api.permissions import EVENTS
 from storage.records import WebhookRecord
 
@@ -69,7 +69,7 @@ class Webhook(Answer):
     secret: str | None = Field(description="told once, when it is made; null afterwards")
 
 
-class Webhooks(PageOf[Webhook]):
+class WebhookList(ListOf[Webhook]):
     """A page of the webhooks, oldest first."""
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from api.fields.system import AuditQuery
 from api.pages.page import Pages, filled_in, is_more, show
 from api.permissions import AUDIT_READ
-from api.services import parts
+from api.services import services
 from storage.catalogue import audit
 from storage.errors import BadCursor
 from storage.records import AuditRecord, Page
@@ -28,7 +28,7 @@ def show_audit() -> Response:
     fault = ""
     try:
         wanted = AuditQuery.model_validate({**asked, "limit": AT_ONCE})
-        with parts().catalogue.begin() as tx:
+        with services().catalogue.begin() as tx:
             found = audit.list_audit(tx, **wanted.model_dump())
     except (ValidationError, BadCursor):
         fault = _("This cannot be looked for. Leave fields empty, or begin anew.")

@@ -9,14 +9,14 @@ from flask import Response
 from flask_babel import gettext as _
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
-from api.auth import asker
+from api.auth import principal
 from api.fields.resources import FormSearch, RecordingSearch, recording_fields
 from api.links import base_url
 from api.pages.journey import What, journey_of
 from api.pages.page import Pages, filled_in, is_more, show, show_notice
 from api.permissions import AUDIT_READ, BULK_ACTIONS, RECORDINGS_READ, RECORDINGS_SHARE
 from api.routes.recordings import get_visible
-from api.services import parts
+from api.services import services
 from storage.catalogue import audit, bulks, calls, decisions, links, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording
@@ -56,7 +56,7 @@ class LibraryForm(FormSearch):
             **fields,
             from_at=self._begin_of(self.from_day),
             to_at=self._begin_of(self.to_day, after=timedelta(days=1)),
-            agents=asker().agents,
+            agents=principal().agents,
         )
 
     def asked_of_the_api(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def show_library() -> Response:
     faults: list[tuple[str, str]] = []
     try:
         search = LibraryForm.model_validate(asked)
-        with parts().catalogue.begin() as tx:
+        with services().catalogue.begin() as tx:
             found = recordings.list_recordings(
                 tx, search.narrowed(), limit=AT_ONCE, cursor=search.cursor
             )
@@ -91,12 +91,12 @@ def show_library() -> Response:
         faults = [("", _("This list cannot be continued. Search anew."))]
     values: dict[str, Any] = {"found": found, "asked": asked, "faults": faults, "states": _states()}
     values["labels"] = _labels()
-    values["acts"] = [act for act in _acts() if BULK_ACTIONS[act[0]] <= asker().permissions]
+    values["acts"] = [act for act in _acts() if BULK_ACTIONS[act[0]] <= principal().permissions]
     if is_more() and not faults:
         return show("_recordings.html", **values)
-    with parts().catalogue.begin() as tx:
-        saved = searches.list_searches(tx, asker().name).items
-        asked_for = bulks.list_bulks(tx, owner_id=asker().id, limit=BULKS_SHOWN).items
+    with services().catalogue.begin() as tx:
+        saved = searches.list_searches(tx, principal().name).items
+        asked_for = bulks.list_bulks(tx, owner_id=principal().id, limit=BULKS_SHOWN).items
     searched = {name: value for name, value in asked.items() if name != "cursor"}
     return show(
         "library.html",
@@ -118,10 +118,10 @@ def show_recording(recording_id: UUID) -> Response:
         told = _("Look for it in the library; it may be of another team.")
         way = ("/library", _("Library"))
         return show_notice(_("There is no such recording"), told, 404, way=way)
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         call = calls.find_call(tx, record.call_id)
         said = decisions.find_decision(tx, record.call_id)
-        may = asker().permissions
+        may = principal().permissions
         heard = audit.list_heard(tx, record.id, limit=AT_ONCE) if AUDIT_READ in may else ()
         shared = links.list_links(tx, record.id).items if RECORDINGS_SHARE in may else ()
     return show(

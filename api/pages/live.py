@@ -3,10 +3,10 @@
 from flask import Response
 from flask_babel import gettext as _
 
-from api.auth import asker
+from api.auth import principal
 from api.pages.page import Pages, show
 from api.permissions import CALLS_READ
-from api.services import parts
+from api.services import services
 from storage.catalogue import tokens
 
 pages = Pages()
@@ -15,9 +15,9 @@ pages = Pages()
 @pages.get("/", CALLS_READ)
 def show_live() -> Response:
     """The live calls; the page's own module asks the API for them."""
-    agents = asker().agents
-    with parts().catalogue.begin() as tx:
-        team = asker().token.team if agents is not None else None
+    agents = principal().agents
+    with services().catalogue.begin() as tx:
+        team = principal().token.team if agents is not None else None
         teams = tokens.list_teams(tx, team=team)
     if agents is not None:
         teams = {name: team for name, team in teams.items() if name in agents}

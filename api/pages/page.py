@@ -19,7 +19,7 @@ from flask_babel import get_locale
 from flask_babel import gettext as _
 from markupsafe import Markup
 
-from api.auth import asker, authenticate, authorise
+from api.auth import authenticate, authorise, principal
 from api.errors import Forbidden, NotAuthenticated
 from api.links import media_origin
 from api.operation import OPEN, SIGNED_IN, require_token
@@ -151,7 +151,7 @@ def local_path(wanted: str) -> str:
 def show(template: str, status: int = 200, **values: Any) -> Response:
     """A page, with what every page shows of who is asking."""
     nonce = secrets.token_urlsafe(16)
-    who = asker() if "asker" in g else None
+    who = principal() if "principal" in g else None
     permissions = who.permissions if who is not None else frozenset()
     page = render_template(
         template,

@@ -11,7 +11,7 @@ from api.pages.history import history_of
 from api.pages.page import Pages, show, show_notice
 from api.permissions import RULES_READ, RULES_WRITE
 from api.routes.rules import find_configured, list_all
-from api.services import parts
+from api.services import services
 from recorder.rules import FIELDS, RANK
 from storage.catalogue import rules
 from storage.records import Format, RuleRecord
@@ -32,7 +32,7 @@ def show_rules() -> Response:
         "rules.html",
         groups=list(zip(_groups(), groups, strict=True)),
         actions=_actions(),
-        default=_actions()[parts().settings.default_action],
+        default=_actions()[services().settings.default_action],
     )
 
 
@@ -48,7 +48,7 @@ def show_rule(rule_id: str) -> Response:
     configured = find_configured(rule_id)
     if configured is not None:
         return _editor(configured, ())
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         versions = rules.list_versions(tx, rule_id).items
     if versions:
         return _editor(versions[0], versions)
@@ -67,7 +67,7 @@ def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Respon
         others=[_terms(one) for one in others],
         layouts={"dual": _("one on each side"), "mono": _("all in one")},
         formats=get_args(Format),
-        default=parts().settings.default_action,
+        default=services().settings.default_action,
         words=_words(),
     )
 

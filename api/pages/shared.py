@@ -8,7 +8,7 @@ from api.fields.resources import recording_fields
 from api.links import base_url
 from api.operation import OPEN
 from api.pages.page import Pages, show, show_notice
-from api.services import parts
+from api.services import services
 from storage.catalogue import audit, links, recordings
 from storage.errors import AudioNotStored, NoSuchLink
 from storage.records import LinkRecord, RecordingRecord
@@ -25,7 +25,7 @@ def show_shared(secret: str) -> Response:
     except (NoSuchLink, AudioNotStored):
         told = _("It has ended, or was revoked. Ask who sent it to you for a new one.")
         return show_notice(_("This link opens nothing any more"), told, 404)
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         links.note_opened(tx, link.id)
         audit.add_audit(
             tx,
@@ -53,7 +53,7 @@ def draw_shared(secret: str) -> Response:
 
 
 def _find_shared(secret: str) -> tuple[LinkRecord, RecordingRecord]:
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         link = links.get_link(tx, secret)
         return link, recordings.get_recording(tx, link.recording_id)
 

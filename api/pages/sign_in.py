@@ -6,11 +6,11 @@ from flask import Response, make_response, redirect, request
 from flask_babel import gettext as _
 from sqlalchemy import Connection
 
-from api.auth import asker, forget_secret, is_foreign, keep_secret
+from api.auth import forget_secret, is_foreign, keep_secret, principal
 from api.limits import Limits, address
 from api.operation import OPEN, SIGNED_IN
 from api.pages.page import Pages, local_path, show
-from api.services import parts
+from api.services import services
 from recorder.spy.trail import dismiss
 from storage.catalogue import audit, users
 from storage.passwords import hash_password, is_outdated, is_password
@@ -37,15 +37,15 @@ def sign_in() -> Response:
     name, password = request.form.get("name", ""), request.form.get("password", "")
     if is_foreign():
         return _refused(name, 403, _("This was refused"))
-    if not parts().settings.passwords:
+    if not services().settings.passwords:
         return _refused(name, 403, _("Passwords are not taken here: use the button."))
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         found = users.find_user(tx, name) if "\0" not in name else None
     kept = found.password_hash if found is not None else None
     known = is_password(password, kept)
     if found is None or kept is None or not known:
         return _refused(name, 401, _("There is nobody of this name with this password."))
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         if is_outdated(kept):
             users.keep_hash(tx, found.id, hash_password(password))
         secret = users.begin_session(tx, found)
@@ -56,20 +56,20 @@ def sign_in() -> Response:
 @pages.post("/sign-out", SIGNED_IN)
 def sign_out() -> Response:
     """End this session."""
-    with parts().catalogue.begin() as tx:
-        users.end_session(tx, asker().token.id)
+    with services().catalogue.begin() as tx:
+        users.end_session(tx, principal().token.id)
     return _signed_out()
 
 
 @pages.post("/sign-out-everywhere", SIGNED_IN)
 def sign_out_everywhere() -> Response:
     """End all sessions of who asks, and all that is listened to."""
-    user_id = asker().token.user_id
+    user_id = principal().token.user_id
     if user_id is not None:
-        with parts().catalogue.begin() as tx:
+        with services().catalogue.begin() as tx:
             users.end_sessions(tx, user_id)
-            dismissed = dismiss(tx, asker().name, by=asker().name)
-        parts().supervisor.take_down(dismissed)
+            dismissed = dismiss(tx, principal().name, by=principal().name)
+        services().spies.take_down(dismissed)
     return _signed_out()
 
 
@@ -95,7 +95,7 @@ def answer_too_often(wait_s: int) -> Response:
 
 def show_form(status: int, fault: str = "", *, wanted: str | None = None) -> Response:
     """The ways to sign in, and what was wrong; `wanted` is where to go on to."""
-    settings = parts().settings
+    settings = services().settings
     return show(
         "sign_in.html",
         status,
@@ -127,7 +127,7 @@ def note(tx: Connection, name: str, outcome: Outcome, **told: Any) -> None:
 
 
 def _refused(name: str, status: int, told: str) -> Response:
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         note(tx, name, "refused")
     return show_form(status, told)
 

@@ -18,7 +18,7 @@ from api.operation import OPEN
 from api.pages.page import Pages, local_path
 from api.pages.sign_in import FAILURES_PER_ADDRESS, note, show_form, signed_in
 from api.problems import RETRY_AFTER_S, status_of
-from api.services import parts
+from api.services import services
 from api.turns import others_turn
 from recorder.spy.trail import dismiss
 from storage.catalogue import sign_ins, users
@@ -40,7 +40,7 @@ def begin_single_sign_on() -> Response:
             url, begun = _provider().begin(_redirect_uri(), wanted)
     except ProviderUnavailable as error:
         return _show_failure(error, wanted)
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         secret = sign_ins.keep_sign_in(tx, begun)
     answered = make_response(redirect(url, 303))
     keep_secret(answered, secret, COOKIE, lasts=sign_ins.LASTS)
@@ -75,7 +75,7 @@ def limit(limits: Limits) -> None:
 
 
 def _provider() -> Provider:
-    return parts().provider or abort(404)
+    return services().provider or abort(404)
 
 
 def _redirect_uri() -> str:
@@ -86,7 +86,7 @@ def _take() -> SignInRecord | None:
     secret = find_secret(COOKIE)
     if secret is None:
         return None
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         return sign_ins.take_sign_in(tx, secret)
 
 
@@ -111,7 +111,7 @@ def _begin_session(person: Identity) -> str:
     issuer, subject, name = _issuer(), person.subject, person.name
     role, team = person.role, person.team
     try:
-        with parts().catalogue.begin() as tx:
+        with services().catalogue.begin() as tx:
             before = users.find_subject(tx, issuer, subject)
             known = users.bring_user(
                 tx, issuer=issuer, subject=subject, name=name, role=role, team=team
@@ -122,25 +122,25 @@ def _begin_session(person: Identity) -> str:
             secret = users.begin_session(tx, known)
     except UserInvalid as error:
         raise NameTaken(str(error), name=name, subject=subject) from error
-    parts().supervisor.take_down(dismissed)
+    services().spies.take_down(dismissed)
     return secret
 
 
 def _refuse(error: NotAdmitted) -> None:
     """Who is let in no more is not let stay either."""
     dismissed: Sequence[UUID] = ()
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         known = users.find_subject(tx, _issuer(), error.subject)
         if known is not None:
             users.end_sessions(tx, known.id)
             dismissed = dismiss(tx, known.name, by=known.name)
         told = {"issuer": _issuer(), "subject": error.subject, "reason": str(error)}
         note(tx, error.name, "refused", **told)
-    parts().supervisor.take_down(dismissed)
+    services().spies.take_down(dismissed)
 
 
 def _issuer() -> str:
-    settings = parts().settings.oidc
+    settings = services().settings.oidc
     return settings.issuer if settings is not None else ""
 
 
@@ -155,7 +155,7 @@ def _show_failure(error: EarwitnessError, wanted: str) -> Response:
 
 def _sentence(error: EarwitnessError) -> str:
     """What happened, and what to do next."""
-    settings = parts().settings.oidc
+    settings = services().settings.oidc
     sentences = {
         SignInCancelled: _(
             "You were not signed in by {name}. Try again, or ask its administrator."

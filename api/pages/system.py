@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from api.health import check_parts
 from api.pages.page import Pages, is_more, show
 from api.permissions import SYSTEM_READ
-from api.services import parts
+from api.services import services
 from storage.catalogue import (
     decisions,
     failed_jobs,
@@ -33,7 +33,7 @@ _Missing = Page[tuple[CallRecord, Assurance, RecordingRecord | None]]
 def show_system() -> Response:
     """All of it on one page; what is missing goes on as one scrolls."""
     cursor = request.args.get("cursor") or None
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         missing = _missing(tx, cursor)
         if is_more():
             return show("_missing.html", missing=missing)
@@ -51,12 +51,12 @@ def show_system() -> Response:
         jobs=given_up,
         tasks=_tasks(),
         users=everybody,
-        passwords=parts().settings.passwords,
+        passwords=services().settings.passwords,
         tokens=known_tokens,
         webhooks=known_webhooks,
         pbxs=known,
         kept=kept,
-        checks=check_parts(parts().catalogue, parts().store_probe, parts().settings.pbxs),
+        checks=check_parts(services().catalogue, services().store_probe, services().settings.pbxs),
         names={"database": _("Catalogue (PostgreSQL)"), "objects": _("Object store")},
         states=_states(),
         role_names=role_names(),

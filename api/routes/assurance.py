@@ -2,11 +2,11 @@
 
 from flask import Response
 
-from api.auth import asker
-from api.fields.resources import MissingPage, PageQuery, missing_fields, page_fields
+from api.auth import principal
+from api.fields.resources import ListQuery, MissingList, list_fields, missing_fields
 from api.operation import Operations, answer, json
 from api.permissions import RECORDINGS_READ
-from api.services import parts
+from api.services import services
 from storage.catalogue import decisions
 from storage.errors import BadCursor
 
@@ -14,15 +14,15 @@ operations = Operations("/api/v1", tag="assurance")
 
 
 @operations.get(
-    "/assurance", RECORDINGS_READ, json(MissingPage), query=PageQuery, errors=(BadCursor,)
+    "/assurance", RECORDINGS_READ, json(MissingList), query=ListQuery, errors=(BadCursor,)
 )
-def list_missing(query: PageQuery) -> Response:
+def list_missing(query: ListQuery) -> Response:
     """List ended calls of which a recording is missing or short, newest first.
 
     Every call that ended is held against what was decided of it, within seconds.
     """
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         page = decisions.list_missing(
-            tx, limit=query.limit, cursor=query.cursor, agents=asker().agents
+            tx, limit=query.limit, cursor=query.cursor, agents=principal().agents
         )
-    return answer(page_fields(page, lambda item: missing_fields(*item)))
+    return answer(list_fields(page, lambda item: missing_fields(*item)))

@@ -7,23 +7,23 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker, authorise, note_done, see
+from api.auth import authorise, note_done, principal, see
 from api.fields.bulk import (
     Bulk,
-    Bulks,
+    BulkList,
     FileQuery,
     NewBulk,
     NewSearch,
     Search,
-    Searches,
+    SearchList,
     bulk_fields,
     search_fields,
 )
-from api.fields.resources import PageQuery, page_fields
+from api.fields.resources import ListQuery, list_fields
 from api.links import base_url
-from api.operation import Operations, Told, answer, json
+from api.operation import Operations, Reply, answer, json
 from api.permissions import BULK_ACTIONS, RECORDINGS_EXPORT, RECORDINGS_HEAR, RECORDINGS_READ
-from api.services import parts
+from api.services import services
 from api.stored import name_file, passed_on, redirect_to_object
 from storage.catalogue import bulks, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
@@ -47,7 +47,7 @@ ZIP = "application/zip"
 @operations.post(
     "/bulk",
     RECORDINGS_READ,
-    {202: Told("It is being done.", Bulk)},
+    {202: Reply("It is being done.", Bulk)},
     body=NewBulk,
     errors=(NoSuchRecording, TooMany),
 )
@@ -56,32 +56,32 @@ def create_bulk(body: NewBulk) -> Response:
     for permission in BULK_ACTIONS[body.action]:
         authorise(permission)
     found = _find(body)
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         made = bulks.create_bulk(
             tx,
             action=body.action,
             arguments=body.arguments(),
             recordings=found,
-            by=asker().name,
-            owner_id=asker().id,
+            by=principal().name,
+            owner_id=principal().id,
         )
         note_done(tx, "bulk.create", made.id, what=made.action, recordings=len(found))
     return answer(bulk_fields(made, base_url()), 202)
 
 
-@operations.get("/bulk", RECORDINGS_READ, json(Bulks), query=PageQuery, errors=(BadCursor,))
-def list_bulks(query: PageQuery) -> Response:
+@operations.get("/bulk", RECORDINGS_READ, json(BulkList), query=ListQuery, errors=(BadCursor,))
+def list_bulks(query: ListQuery) -> Response:
     """List what you have asked for, newest first, and how far it is."""
-    with parts().catalogue.begin() as tx:
-        page = bulks.list_bulks(tx, owner_id=asker().id, **query.model_dump())
-    return answer(page_fields(page, partial(bulk_fields, base_url=base_url())))
+    with services().catalogue.begin() as tx:
+        page = bulks.list_bulks(tx, owner_id=principal().id, **query.model_dump())
+    return answer(list_fields(page, partial(bulk_fields, base_url=base_url())))
 
 
 @operations.get("/bulk/<uuid:bulk_id>", RECORDINGS_READ, json(Bulk), errors=(NoSuchBulk,))
 def get_bulk(bulk_id: UUID) -> Response:
     """Tell how far it is."""
-    with parts().catalogue.begin() as tx:
-        found = bulks.get_bulk(tx, bulk_id, owner_id=asker().id)
+    with services().catalogue.begin() as tx:
+        found = bulks.get_bulk(tx, bulk_id, owner_id=principal().id)
     return answer(bulk_fields(found, base_url()))
 
 
@@ -89,8 +89,10 @@ def get_bulk(bulk_id: UUID) -> Response:
     "/bulk/<uuid:bulk_id>/file",
     RECORDINGS_EXPORT,
     {
-        200: Told("The ZIP itself, with `stream`.", media_types=(ZIP,)),
-        302: Told("Where the ZIP is.", headers={"Location": "a presigned URL of the object store"}),
+        200: Reply("The ZIP itself, with `stream`.", media_types=(ZIP,)),
+        302: Reply(
+            "Where the ZIP is.", headers={"Location": "a presigned URL of the object store"}
+        ),
     },
     query=FileQuery,
     errors=(NoSuchBulk, NoSuchObject, StoreRefused, StoreUnavailable),
@@ -98,8 +100,8 @@ def get_bulk(bulk_id: UUID) -> Response:
 def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
     """Get the ZIP of an export: audio, manifests, and an index of them."""
     authorise(RECORDINGS_HEAR)
-    with parts().catalogue.begin() as tx:
-        found = bulks.get_bulk(tx, bulk_id, owner_id=asker().id)
+    with services().catalogue.begin() as tx:
+        found = bulks.get_bulk(tx, bulk_id, owner_id=principal().id)
         if found.object_key is None:
             raise NoSuchBulk("this has no file, or not any more")
         note_done(tx, "bulk.download", bulk_id)
@@ -112,8 +114,8 @@ def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
 def _find(body: NewBulk) -> Sequence[UUID]:
     """What is meant, as far as who asks may see it. Raises TooMany, NoSuchRecording."""
     search = body.search.model_dump() if body.search is not None else {}
-    narrowed = RecordingFilter(**search, agents=asker().agents)
-    with parts().catalogue.begin() as tx:
+    narrowed = RecordingFilter(**search, agents=principal().agents)
+    with services().catalogue.begin() as tx:
         found = recordings.list_ids(tx, narrowed, limit=MOST + 1, among=body.ids)
     if len(found) > MOST:
         raise TooMany(f"these are more than {MOST} recordings: narrow the search")
@@ -134,30 +136,32 @@ def _stream(key: str, name: str) -> Response:
     return answered
 
 
-@operations.get("/searches", RECORDINGS_READ, json(Searches), query=PageQuery, errors=(BadCursor,))
-def list_searches(query: PageQuery) -> Response:
+@operations.get(
+    "/searches", RECORDINGS_READ, json(SearchList), query=ListQuery, errors=(BadCursor,)
+)
+def list_searches(query: ListQuery) -> Response:
     """List the searches that you have saved, by name."""
-    with parts().catalogue.begin() as tx:
-        page = searches.list_searches(tx, asker().name, **query.model_dump())
-    return answer(page_fields(page, search_fields))
+    with services().catalogue.begin() as tx:
+        page = searches.list_searches(tx, principal().name, **query.model_dump())
+    return answer(list_fields(page, search_fields))
 
 
-@operations.post("/searches", RECORDINGS_READ, {201: Told("It is saved.", Search)}, body=NewSearch)
+@operations.post("/searches", RECORDINGS_READ, {201: Reply("It is saved.", Search)}, body=NewSearch)
 def save_search(body: NewSearch) -> Response:
     """Save a search under a name; your search of the same name is replaced."""
-    with parts().catalogue.begin() as tx:
-        made = searches.save_search(tx, owner=asker().name, name=body.name, query=body.query)
+    with services().catalogue.begin() as tx:
+        made = searches.save_search(tx, owner=principal().name, name=body.name, query=body.query)
     return answer(search_fields(made), 201)
 
 
 @operations.delete(
     "/searches/<uuid:search_id>",
     RECORDINGS_READ,
-    {204: Told("It is forgotten.")},
+    {204: Reply("It is forgotten.")},
     errors=(NoSuchSearch,),
 )
 def delete_search(search_id: UUID) -> Response:
     """Forget a search of yours."""
-    with parts().catalogue.begin() as tx:
-        searches.delete_search(tx, search_id, owner=asker().name)
+    with services().catalogue.begin() as tx:
+        searches.delete_search(tx, search_id, owner=principal().name)
     return Response(status=204)

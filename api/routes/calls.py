@@ -7,10 +7,10 @@ from uuid import UUID
 from flask import Response
 from sqlalchemy import Connection
 
-from api.auth import asker, see
+from api.auth import principal, see
 from api.fields.resources import (
     Call,
-    CallPage,
+    CallList,
     CallQuery,
     NewRecording,
     Recording,
@@ -18,9 +18,9 @@ from api.fields.resources import (
     recording_fields,
 )
 from api.links import base_url
-from api.operation import Operations, Told, answer, json
+from api.operation import Operations, Reply, answer, json
 from api.permissions import CALLS_READ, RECORDINGS_CONTROL, SPIES_READ
-from api.services import parts
+from api.services import services
 from recorder.errors import CallEnded, NothingToRecord, PbxUnavailable, RecordingForbidden
 from storage import states
 from storage.catalogue import calls, decisions, recordings, spies
@@ -32,13 +32,13 @@ operations = Operations("/api/v1", tag="calls")
 LIVE = ("ringing", "up")
 
 
-@operations.get("/calls", CALLS_READ, json(CallPage), query=CallQuery, errors=(BadCursor,))
+@operations.get("/calls", CALLS_READ, json(CallList), query=CallQuery, errors=(BadCursor,))
 def list_calls(query: CallQuery) -> Response:
     """List calls, newest first: those that live, or those in one state."""
     wanted = [query.state] if query.state else LIVE
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         page = calls.list_calls(
-            tx, states=wanted, limit=query.limit, cursor=query.cursor, agents=asker().agents
+            tx, states=wanted, limit=query.limit, cursor=query.cursor, agents=principal().agents
         )
         items = _fields_of(tx, page.items)
     return answer({"items": items, "next_cursor": page.next_cursor})
@@ -48,7 +48,7 @@ def list_calls(query: CallQuery) -> Response:
 def get_call(call_id: str) -> Response:
     """Tell one call."""
     call = see(calls.get_call, call_id)
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         (fields,) = _fields_of(tx, [call])
     return answer(fields)
 
@@ -56,15 +56,15 @@ def get_call(call_id: str) -> Response:
 @operations.post(
     "/calls/<call_id:call_id>/recordings",
     RECORDINGS_CONTROL,
-    {201: Told("The recording has begun.", Recording, headers={"Location": "the recording"})},
+    {201: Reply("The recording has begun.", Recording, headers={"Location": "the recording"})},
     body=NewRecording,
     errors=(NoSuchCall, CallEnded, NothingToRecord, RecordingForbidden, PbxUnavailable),
 )
 def start_recording(call_id: str, body: NewRecording) -> Response:
     """Start to record a call."""
     see(calls.get_call, call_id)
-    record = parts().recorder.start(
-        call_id, by=asker().name, layout=body.layout, format=body.format, tags=body.tags
+    record = services().capture.start(
+        call_id, by=principal().name, layout=body.layout, format=body.format, tags=body.tags
     )
     fields = recording_fields(record, base_url())
     return answer(fields, 201, Location=fields["links"]["self"])
@@ -82,7 +82,7 @@ def _fields_of(tx: Connection, found: Sequence[CallRecord]) -> list[dict[str, An
     for recording in recordings.list_recordings_of_calls(tx, ended):
         if ended[recording.call_id] or recording.state in states.LIVE:
             made[recording.call_id].append(recording.id)
-    if SPIES_READ in asker().permissions:
+    if SPIES_READ in principal().permissions:
         for spy in spies.list_spies_of_calls(tx, ended, live_only=False):
             if ended[spy.call_id] or spy.state in states.SPY_LIVE:
                 spying[spy.call_id].append(spy.id)

@@ -10,10 +10,10 @@ from flask import Response
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from api.fields.resources import DialplanQuery
-from api.operation import Operations, Told
+from api.operation import Operations, Reply
 from api.permissions import RECORDINGS_CONTROL
 from api.problems import status_of
-from api.services import parts
+from api.services import services
 from recorder.recording.demand import Demand, Order
 from recorder.rules.asking import facts_then
 from storage.catalogue import calls, decisions
@@ -25,11 +25,11 @@ operations = Operations("/api/v1", tag="dialplan")
 PLAIN = ("text/plain",)
 # A dialplan may ask before its channel's events are here.
 KNOWN_WITHIN_S = 0.3
-ANSWERS: Mapping[int, Told] = {
-    200: Told("One line: what was done, or what is decided and why.", media_types=PLAIN),
-    404: Told("One line: no live call has this channel.", media_types=PLAIN),
-    409: Told("One line: why it was not done.", media_types=PLAIN),
-    503: Told("One line: the PBX does not answer.", media_types=PLAIN),
+ANSWERS: Mapping[int, Reply] = {
+    200: Reply("One line: what was done, or what is decided and why.", media_types=PLAIN),
+    404: Reply("One line: no live call has this channel.", media_types=PLAIN),
+    409: Reply("One line: why it was not done.", media_types=PLAIN),
+    503: Reply("One line: the PBX does not answer.", media_types=PLAIN),
 }
 
 
@@ -61,16 +61,16 @@ def tell_from_dialplan(query: DialplanQuery) -> Response:
 
 
 def _decide(call: CallRecord) -> str:
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         said = decisions.find_decision(tx, call.id)
     facts = facts_then(call, said)[-1]
     facts = replace(facts, at=datetime.now(UTC), answered=True)
-    decision = parts().book.current().decide(facts, call.id)
+    decision = services().book.current().decide(facts, call.id)
     return f"{decision.action}: {decision.reason}"
 
 
 def _carry_out(call: CallRecord, order: Order) -> str:
-    demand = Demand(parts().catalogue, parts().recorder)
+    demand = Demand(services().catalogue, services().capture)
     recording = demand.carry_out(call.id, order, by="dialplan", trigger="dialplan")
     return f"ok: {recording.state} {recording.id}"
 
@@ -89,7 +89,7 @@ def _await_call(channel: str) -> CallRecord:
 
 
 def _find_call(channel: str) -> CallRecord | None:
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         return calls.find_live_call_of(tx, channel)
 
 

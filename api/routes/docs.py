@@ -7,7 +7,7 @@ from pydantic import ConfigDict
 
 from api.fields.resources import Answer
 from api.openapi import build_document
-from api.operation import SIGNED_IN, Operations, Told, answer, iter_operations, json
+from api.operation import SIGNED_IN, Operations, Reply, answer, iter_operations, json
 
 operations = Operations("/api", tag="documentation")
 
@@ -62,7 +62,7 @@ def get_openapi() -> Response:
     return answer(build_document(iter_operations(current_app)))
 
 
-@operations.get("/docs", SIGNED_IN, {200: Told("A page.", media_types=("text/html",))})
+@operations.get("/docs", SIGNED_IN, {200: Reply("A page.", media_types=("text/html",))})
 def get_docs() -> Response:
     """Browse the API, and try it."""
     return Response(PAGE, mimetype="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
@@ -72,8 +72,8 @@ def get_docs() -> Response:
     "/docs/<asset>",
     SIGNED_IN,
     {
-        200: Told("A file of the page.", media_types=tuple(dict.fromkeys(ASSETS.values()))),
-        304: Told("`If-None-Match` names the file: it has not changed."),
+        200: Reply("A file of the page.", media_types=tuple(dict.fromkeys(ASSETS.values()))),
+        304: Reply("`If-None-Match` names the file: it has not changed."),
     },
 )
 def get_docs_asset(asset: str) -> Response:

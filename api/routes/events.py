@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 
 from flask import Response, request
 
-from api.auth import Asker, asker, asker_anew
+from api.auth import Principal, principal, principal_finder
 from api.errors import Busy, Forbidden, NotAuthenticated
 from api.feed import Feed
-from api.operation import Operations, Told
+from api.operation import Operations, Reply
 from api.permissions import EVENTS, EVENTS_READ
-from api.services import parts
+from api.services import services
 from storage import states
 from storage.catalogue import events, spies
 from storage.errors import BadCursor, CatalogueUnavailable
@@ -34,7 +34,7 @@ EVENT_STREAM = "text/event-stream"
 @operations.get(
     "/events",
     EVENTS_READ,
-    {200: Told("Events, until the client goes.", media_types=(EVENT_STREAM,))},
+    {200: Reply("Events, until the client goes.", media_types=(EVENT_STREAM,))},
     errors=(BadCursor, Busy),
 )
 def follow_events() -> Response:
@@ -59,16 +59,16 @@ def follow_events() -> Response:
     """
     if request.method == "HEAD":
         return Response(mimetype=EVENT_STREAM)
-    feed = parts().feed
-    with parts().catalogue.begin() as tx:
+    feed = services().feed
+    with services().catalogue.begin() as tx:
         last = request.headers.get("Last-Event-ID")
         lost = last is not None and not events.has_event(tx, last)
         after = last if last is not None and not lost else events.newest_event_id(tx)
         own = spies.list_spies(
-            tx, states=states.SPY_LIVE, limit=MOST_OWN_SPIES, agents=(), supervisor=asker().name
+            tx, states=states.SPY_LIVE, limit=MOST_OWN_SPIES, agents=(), supervisor=principal().name
         )
     feed.enter()
-    find_asker, listens_to = asker_anew(), {str(spy.id): spy.call_id for spy in own.items}
+    find_asker, listens_to = principal_finder(), {str(spy.id): spy.call_id for spy in own.items}
     told = _stream(feed, after, lambda: _sight_of(find_asker(), listens_to), lost=lost)
     answered = Response(told, mimetype=EVENT_STREAM, headers=HEADERS)
     answered.call_on_close(feed.leave)
@@ -94,7 +94,7 @@ def _stream(feed: Feed, after: str, look: Callable[[], Sight], *, lost: bool) ->
         time.sleep(AT_MOST_EVERY_S)
 
 
-def _sight_of(who: Asker, listens_to: dict[str, str]) -> Sight:
+def _sight_of(who: Principal, listens_to: dict[str, str]) -> Sight:
     """What this asker may see; to be asked of each event in turn.
 
     `listens_to` holds the call of each of its live spies, and follows them. Raises Forbidden where

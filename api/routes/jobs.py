@@ -3,35 +3,35 @@
 from flask import Response
 
 from api.auth import note_done
-from api.fields.resources import Nothing, PageQuery, page_fields
-from api.fields.system import FailedJobs, job_fields
-from api.operation import Operations, Told, answer, json
+from api.fields.resources import ListQuery, Nothing, list_fields
+from api.fields.system import FailedJobList, job_fields
+from api.operation import Operations, Reply, answer, json
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE
-from api.services import parts
+from api.services import services
 from storage.catalogue import failed_jobs
 from storage.errors import BadCursor, NoSuchJob
 
 operations = Operations("/api/v1", tag="system")
 
 
-@operations.get("/jobs", SYSTEM_READ, json(FailedJobs), query=PageQuery, errors=(BadCursor,))
-def list_jobs(query: PageQuery) -> Response:
+@operations.get("/jobs", SYSTEM_READ, json(FailedJobList), query=ListQuery, errors=(BadCursor,))
+def list_jobs(query: ListQuery) -> Response:
     """List the jobs that were given up, newest first."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         page = failed_jobs.list_failed_jobs(tx, **query.model_dump())
-    return answer(page_fields(page, job_fields))
+    return answer(list_fields(page, job_fields))
 
 
 @operations.post(
     "/jobs/<int:job_id>/retry",
     SYSTEM_WRITE,
-    {204: Told("It is tried again; a recording that had failed is `captured` once more.")},
+    {204: Reply("It is tried again; a recording that had failed is `captured` once more.")},
     body=Nothing,
     errors=(NoSuchJob,),
 )
 def retry_job(job_id: int) -> Response:
     """Try a job again, once what kept it from success is mended."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         task, subject = failed_jobs.retry_job(tx, job_id)
         note_done(tx, "job.retry", subject, task=task)
     return Response(status=204)
@@ -40,12 +40,12 @@ def retry_job(job_id: int) -> Response:
 @operations.delete(
     "/jobs/<int:job_id>",
     SYSTEM_WRITE,
-    {204: Told("It is listed no more; what had failed with it stays as it is.")},
+    {204: Reply("It is listed no more; what had failed with it stays as it is.")},
     errors=(NoSuchJob,),
 )
 def forget_job(job_id: int) -> Response:
     """Leave a job: it is listed no more."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         task, subject = failed_jobs.forget_job(tx, job_id)
         note_done(tx, "job.forget", subject, task=task)
     return Response(status=204)

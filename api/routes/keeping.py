@@ -4,15 +4,15 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker, authorise
+from api.auth import authorise, principal
 from api.errors import RequestInvalid
 from api.fields.keeping import ChangedRecording, NewBookmark, Reasoned
 from api.fields.resources import BookmarkPlace, Recording, fields_of, recording_fields
 from api.links import base_url
-from api.operation import Operations, Told, answer, json
+from api.operation import Operations, Reply, answer, json
 from api.permissions import RECORDINGS_ANNOTATE, RECORDINGS_HOLD
 from api.routes.recordings import get_visible
-from api.services import parts
+from api.services import services
 from recorder.errors import NoSuchBookmark, RetentionNotExtended
 from recorder.work.keeping import Keeper
 from storage.errors import NoSuchRecording
@@ -41,7 +41,7 @@ def change_recording(recording_id: UUID, body: ChangedRecording) -> Response:
 @operations.post(
     "/recordings/<uuid:recording_id>/bookmarks",
     RECORDINGS_ANNOTATE,
-    {201: Told("The bookmark was made.", BookmarkPlace)},
+    {201: Reply("The bookmark was made.", BookmarkPlace)},
     body=NewBookmark,
     errors=(NoSuchRecording,),
 )
@@ -96,7 +96,7 @@ def release_recording(recording_id: UUID, body: Reasoned) -> Response:
 def _keeper(recording_id: UUID) -> Keeper:
     """What changes this one, if who asks may see it; else NoSuchRecording."""
     get_visible(recording_id)
-    return Keeper(parts().catalogue, asker().name, asker().agents)
+    return Keeper(services().catalogue, principal().name, principal().agents)
 
 
 def _told(record: RecordingRecord) -> Response:

@@ -6,14 +6,14 @@ from uuid import UUID
 from flask import Response
 
 from api.audio import Audio
-from api.auth import asker, authorise, note_done
-from api.fields.keeping import NewLink, SharedLink, SharedLinks, link_fields
-from api.fields.resources import PageQuery, page_fields
+from api.auth import authorise, note_done, principal
+from api.fields.keeping import NewLink, SharedLink, SharedLinkList, link_fields
+from api.fields.resources import ListQuery, list_fields
 from api.links import base_url
-from api.operation import Operations, Told, answer, json
+from api.operation import Operations, Reply, answer, json
 from api.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
 from api.routes.recordings import get_visible
-from api.services import parts
+from api.services import services
 from storage.catalogue import links
 from storage.errors import AudioNotStored, BadCursor, NoSuchLink, NoSuchRecording
 
@@ -23,18 +23,18 @@ operations = Operations("/api/v1", tag="links")
 @operations.post(
     "/recordings/<uuid:recording_id>/links",
     RECORDINGS_SHARE,
-    {201: Told("The link was made; its `url` is told now, and never again.", SharedLink)},
+    {201: Reply("The link was made; its `url` is told now, and never again.", SharedLink)},
     body=NewLink,
     errors=(NoSuchRecording, AudioNotStored),
-    told_once="url",
+    shown_once="url",
 )
 def create_link(recording_id: UUID, body: NewLink) -> Response:
     """Make a link that opens the recording without signing in, until it ends or is revoked."""
     authorise(RECORDINGS_HEAR)
     Audio.of(get_visible(recording_id))
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         made, secret = links.create_link(
-            tx, recording_id, by=asker().name, expires_in=timedelta(seconds=body.expires_in_s)
+            tx, recording_id, by=principal().name, expires_in=timedelta(seconds=body.expires_in_s)
         )
         told = {"link": str(made.id), "expires_at": made.expires_at.isoformat()}
         note_done(tx, "link.create", recording_id, **told)
@@ -44,28 +44,28 @@ def create_link(recording_id: UUID, body: NewLink) -> Response:
 @operations.get(
     "/recordings/<uuid:recording_id>/links",
     RECORDINGS_SHARE,
-    json(SharedLinks),
-    query=PageQuery,
+    json(SharedLinkList),
+    query=ListQuery,
     errors=(NoSuchRecording, BadCursor),
 )
-def list_links(recording_id: UUID, query: PageQuery) -> Response:
+def list_links(recording_id: UUID, query: ListQuery) -> Response:
     """List the links to the recording, how often each was opened, and when last."""
     get_visible(recording_id)
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         page = links.list_links(tx, recording_id, **query.model_dump())
-    return answer(page_fields(page, link_fields))
+    return answer(list_fields(page, link_fields))
 
 
 @operations.delete(
     "/recordings/<uuid:recording_id>/links/<uuid:link_id>",
     RECORDINGS_SHARE,
-    {204: Told("It opens nothing any more.")},
+    {204: Reply("It opens nothing any more.")},
     errors=(NoSuchRecording, NoSuchLink),
 )
 def revoke_link(recording_id: UUID, link_id: UUID) -> Response:
     """Revoke a link; harmless to repeat."""
     get_visible(recording_id)
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         links.revoke_link(tx, recording_id, link_id)
         note_done(tx, "link.revoke", recording_id, link=str(link_id))
     return Response(status=204)

@@ -6,10 +6,10 @@ from uuid import UUID
 from flask import Response, request
 
 from api.audio import Audio, read_manifest, redirect_to_audio, stream_audio, tell_waveform
-from api.auth import asker
+from api.auth import principal
 from api.errors import AudioNotStoredYet, RangeNotSatisfiable
 from api.fields.resources import AudioQuery, Manifest, Waveform
-from api.operation import JSON, Operations, Told, json
+from api.operation import JSON, Operations, Reply, json
 from api.permissions import RECORDINGS_HEAR, RECORDINGS_READ
 from api.routes.recordings import get_visible
 from storage.errors import (
@@ -44,24 +44,24 @@ STORE_ERRORS = (
     "/recordings/<uuid:recording_id>/audio",
     RECORDINGS_HEAR,
     {
-        200: Told("The bytes.", media_types=AUDIO_TYPES, headers=AUDIO_HEADERS),
-        206: Told(
+        200: Reply("The bytes.", media_types=AUDIO_TYPES, headers=AUDIO_HEADERS),
+        206: Reply(
             "The bytes of the range.",
             media_types=AUDIO_TYPES,
             headers={**AUDIO_HEADERS, "Content-Range": "which bytes, of how many"},
         ),
-        302: Told(
+        302: Reply(
             "Where the bytes are, for five minutes, without a token.",
             headers={"Location": "a presigned URL of the object store"},
         ),
-        304: Told("`If-None-Match` names the audio: it has not changed.", headers=AUDIO_HEADERS),
+        304: Reply("`If-None-Match` names the audio: it has not changed.", headers=AUDIO_HEADERS),
     },
     query=AudioQuery,
     errors=(*STORE_ERRORS, RangeNotSatisfiable, ObjectMismatch),
 )
 def get_audio(recording_id: UUID, query: AudioQuery) -> Response:
     """Hear a recording: a redirect to the object store, or with `stream` the bytes from here."""
-    audio, by = Audio.of(get_visible(recording_id)), asker().name
+    audio, by = Audio.of(get_visible(recording_id)), principal().name
     if query.stream:
         return stream_audio(audio, download=query.download, by=by)
     return redirect_to_audio(audio, download=query.download, by=by)
@@ -83,7 +83,7 @@ def get_waveform(recording_id: UUID) -> Response:
     RECORDINGS_READ,
     {
         **json(Manifest, "The signed manifest, byte for byte as it is stored."),
-        304: Told("`If-None-Match` names the manifest: it has not changed."),
+        304: Reply("`If-None-Match` names the manifest: it has not changed."),
     },
     errors=STORE_ERRORS,
 )

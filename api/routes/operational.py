@@ -8,9 +8,9 @@ from pydantic import Field
 from api.fields.resources import Answer
 from api.health import check_parts
 from api.metrics import MEDIA_TYPE
-from api.operation import OPEN, Operations, Told, answer, json
+from api.operation import OPEN, Operations, Reply, answer, json
 from api.permissions import METRICS_READ
-from api.services import parts
+from api.services import services
 
 operations = Operations("", tag="operation")
 
@@ -46,19 +46,19 @@ def get_alive() -> Response:
 @operations.get(
     "/health/ready",
     OPEN,
-    {200: Told("Every part works.", Readiness), 503: Told("A part does not work.", Readiness)},
+    {200: Reply("Every part works.", Readiness), 503: Reply("A part does not work.", Readiness)},
 )
 def get_ready() -> Response:
     """Tell whether database, object store and every PBX can be worked with."""
-    checks = check_parts(parts().catalogue, parts().store_probe, parts().settings.pbxs)
+    checks = check_parts(services().catalogue, services().store_probe, services().settings.pbxs)
     ready = all(check.ok for check in checks)
     fields = {"status": "ready" if ready else "not-ready", "checks": checks}
     return answer(fields, 200 if ready else 503)
 
 
 @operations.get(
-    "/metrics", METRICS_READ, {200: Told("Prometheus' text format.", media_types=(MEDIA_TYPE,))}
+    "/metrics", METRICS_READ, {200: Reply("Prometheus' text format.", media_types=(MEDIA_TYPE,))}
 )
 def get_metrics() -> Response:
     """Tell the metrics of all processes that answer this port."""
-    return Response(parts().metrics.render(), mimetype=MEDIA_TYPE)
+    return Response(services().metrics.render(), mimetype=MEDIA_TYPE)

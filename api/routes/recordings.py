@@ -6,19 +6,19 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker, see
+from api.auth import principal, see
 from api.fields.resources import (
     Nothing,
     Recording,
-    RecordingPage,
+    RecordingList,
     RecordingQuery,
-    page_fields,
+    list_fields,
     recording_fields,
 )
 from api.links import base_url
 from api.operation import Declare, Operations, answer, json
 from api.permissions import RECORDINGS_CONTROL, RECORDINGS_READ
-from api.services import parts
+from api.services import services
 from recorder.errors import PbxUnavailable, RecordingNotActive
 from storage.catalogue import recordings
 from storage.catalogue.recordings import RecordingFilter
@@ -29,16 +29,16 @@ operations = Operations("/api/v1", tag="recordings")
 
 
 @operations.get(
-    "/recordings", RECORDINGS_READ, json(RecordingPage), query=RecordingQuery, errors=(BadCursor,)
+    "/recordings", RECORDINGS_READ, json(RecordingList), query=RecordingQuery, errors=(BadCursor,)
 )
 def list_recordings(query: RecordingQuery) -> Response:
     """List recordings, newest first."""
     narrowed = RecordingFilter(
-        **query.model_dump(exclude={"limit", "cursor"}), agents=asker().agents
+        **query.model_dump(exclude={"limit", "cursor"}), agents=principal().agents
     )
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         page = recordings.list_recordings(tx, narrowed, limit=query.limit, cursor=query.cursor)
-    return answer(page_fields(page, partial(recording_fields, base_url=base_url())))
+    return answer(list_fields(page, partial(recording_fields, base_url=base_url())))
 
 
 @operations.get(
@@ -62,25 +62,25 @@ def _controlling(verb: str) -> Declare:
 @_controlling("pause")
 def pause_recording(recording_id: UUID) -> Response:
     """Pause: nothing is recorded until it is resumed."""
-    return _control(recording_id, parts().recorder.pause)
+    return _control(recording_id, services().capture.pause)
 
 
 @_controlling("resume")
 def resume_recording(recording_id: UUID) -> Response:
     """Resume after a pause."""
-    return _control(recording_id, parts().recorder.resume)
+    return _control(recording_id, services().capture.resume)
 
 
 @_controlling("stop")
 def stop_recording(recording_id: UUID) -> Response:
     """Stop, and keep what was recorded."""
-    return _control(recording_id, parts().recorder.stop)
+    return _control(recording_id, services().capture.stop)
 
 
 @_controlling("discard")
 def discard_recording(recording_id: UUID) -> Response:
     """Stop, and keep nothing."""
-    return _control(recording_id, parts().recorder.discard)
+    return _control(recording_id, services().capture.discard)
 
 
 def get_visible(recording_id: UUID) -> RecordingRecord:
@@ -90,4 +90,4 @@ def get_visible(recording_id: UUID) -> RecordingRecord:
 
 def _control(recording_id: UUID, act: Callable[..., RecordingRecord]) -> Response:
     get_visible(recording_id)
-    return answer(recording_fields(act(recording_id, by=asker().name), base_url()))
+    return answer(recording_fields(act(recording_id, by=principal().name), base_url()))

@@ -7,26 +7,26 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Response
 
-from api.auth import asker
+from api.auth import principal
 from api.errors import Busy, RequestInvalid
-from api.fields.resources import PageQuery, page_fields
+from api.fields.resources import ListQuery, list_fields
 from api.fields.rules import (
     ChangedRule,
     NewRule,
     Rule,
-    RulePage,
+    RuleList,
     RuleTest,
     RuleTrial,
-    RuleVersions,
+    RuleVersionList,
     Terms,
     VersionQuery,
     rule_fields,
     trial_fields,
 )
 from api.links import base_url
-from api.operation import Operations, Told, answer, json
+from api.operation import Operations, Reply, answer, json
 from api.permissions import RULES_READ, RULES_WRITE
-from api.services import parts
+from api.services import services
 from api.turns import others_turn
 from recorder.errors import RuleInvalid
 from recorder.rules import compile_rule
@@ -45,8 +45,8 @@ TRIAL_WITHIN_S = 12.0
 _trying = threading.Lock()
 
 
-@operations.get("/rules", RULES_READ, json(RulePage), query=PageQuery, errors=(BadCursor,))
-def list_rules(query: PageQuery) -> Response:
+@operations.get("/rules", RULES_READ, json(RuleList), query=ListQuery, errors=(BadCursor,))
+def list_rules(query: ListQuery) -> Response:
     """List the rules in the order in which they are asked: the configuration's and the API's."""
     found = list_all()
     if query.cursor is not None:
@@ -56,13 +56,13 @@ def list_rules(query: PageQuery) -> Response:
     last = found[query.limit - 1] if more else None
     cursor = encode_cursor(str(last.priority), last.id) if last is not None else None
     page = Page(tuple(found[: query.limit]), cursor)
-    return answer(page_fields(page, rule_fields))
+    return answer(list_fields(page, rule_fields))
 
 
 @operations.post(
     "/rules",
     RULES_WRITE,
-    {201: Told("The rule counts from now on.", Rule, headers={"Location": "the rule"})},
+    {201: Reply("The rule counts from now on.", Rule, headers={"Location": "the rule"})},
     body=NewRule,
     errors=(RuleInvalid,),
 )
@@ -70,8 +70,8 @@ def create_rule(body: NewRule) -> Response:
     """Add a rule. Every process asks it within a second; no recording in progress is touched."""
     record = _record(body)
     compile_rule(record)
-    with parts().catalogue.begin() as tx:
-        kept = rules.create_rule(tx, record, by=asker().name)
+    with services().catalogue.begin() as tx:
+        kept = rules.create_rule(tx, record, by=principal().name)
     return answer(rule_fields(kept), 201, Location=f"{base_url()}/api/v1/rules/{kept.id}")
 
 
@@ -83,27 +83,27 @@ def get_rule(rule_id: str, query: VersionQuery) -> Response:
     configured = find_configured(rule_id)
     if configured is not None and query.version in (None, configured.version):
         return answer(rule_fields(configured))
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         return answer(rule_fields(rules.get_rule(tx, rule_id, version=query.version)))
 
 
 @operations.get(
     "/rules/<rule_id>/versions",
     RULES_READ,
-    json(RuleVersions),
-    query=PageQuery,
+    json(RuleVersionList),
+    query=ListQuery,
     errors=(NoSuchRule, BadCursor),
 )
-def list_rule_versions(rule_id: str, query: PageQuery) -> Response:
+def list_rule_versions(rule_id: str, query: ListQuery) -> Response:
     """List the versions of a rule, the newest first; of one that was deleted too."""
     configured = find_configured(rule_id)
     if configured is not None:
-        return answer(page_fields(Page((configured,), None), rule_fields))
-    with parts().catalogue.begin() as tx:
+        return answer(list_fields(Page((configured,), None), rule_fields))
+    with services().catalogue.begin() as tx:
         page = rules.list_versions(tx, rule_id, **query.model_dump())
     if not page.items and query.cursor is None:
         raise NoSuchRule(f"there is no rule {rule_id}")
-    return answer(page_fields(page, rule_fields))
+    return answer(list_fields(page, rule_fields))
 
 
 @operations.put(
@@ -118,8 +118,8 @@ def replace_rule(rule_id: str, body: ChangedRule) -> Response:
     _refuse_configured(rule_id)
     record = _record(body, id_=rule_id, version=body.version)
     compile_rule(record)
-    with parts().catalogue.begin() as tx:
-        return answer(rule_fields(rules.replace_rule(tx, record, by=asker().name)))
+    with services().catalogue.begin() as tx:
+        return answer(rule_fields(rules.replace_rule(tx, record, by=principal().name)))
 
 
 @operations.delete(
@@ -131,8 +131,8 @@ def replace_rule(rule_id: str, body: ChangedRule) -> Response:
 def delete_rule(rule_id: str) -> Response:
     """Delete a rule; its versions stay."""
     _refuse_configured(rule_id)
-    with parts().catalogue.begin() as tx:
-        return answer(rule_fields(rules.delete_rule(tx, rule_id, by=asker().name)))
+    with services().catalogue.begin() as tx:
+        return answer(rule_fields(rules.delete_rule(tx, rule_id, by=principal().name)))
 
 
 @operations.post("/rules/test", RULES_READ, json(RuleTrial), body=RuleTest, errors=(RuleInvalid,))
@@ -150,12 +150,12 @@ def try_draft_rules(body: RuleTest) -> Response:
         raise RequestInvalid.at("body", "from", "must be before `to`")
     with _alone():
         trial = try_rules(
-            parts().catalogue,
+            services().catalogue,
             drafts,
             body.default,
             from_at=from_at,
             to_at=to_at,
-            agents=asker().agents,
+            agents=principal().agents,
             within_s=TRIAL_TAKES_S,
         )
     return answer(trial_fields(trial))
@@ -179,14 +179,14 @@ def _record(terms: Terms, *, id_: str = "", version: int = 1) -> RuleRecord:
 
 def list_all() -> list[RuleRecord]:
     """The rules in the order in which they are asked: the configuration's and the API's."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         kept = rules.list_active_rules(tx)
-    return sorted([*parts().settings.rules, *kept], key=_place)
+    return sorted([*services().settings.rules, *kept], key=_place)
 
 
 def find_configured(rule_id: str) -> RuleRecord | None:
     """The rule of the configuration that has this id, or None."""
-    return next((one for one in parts().settings.rules if one.id == rule_id), None)
+    return next((one for one in services().settings.rules if one.id == rule_id), None)
 
 
 def _refuse_configured(rule_id: str) -> None:

@@ -9,13 +9,13 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker, note_refused, see
+from api.auth import note_refused, principal, see
 from api.errors import Forbidden
-from api.fields.resources import ChangedSpy, NewSpy, Spy, SpyPage, SpyQuery, page_fields, spy_fields
+from api.fields.resources import ChangedSpy, NewSpy, Spy, SpyList, SpyQuery, list_fields, spy_fields
 from api.links import audio_url, base_url
-from api.operation import Operations, Told, answer, json
+from api.operation import Operations, Reply, answer, json
 from api.permissions import SPIES_READ, modes_of
-from api.services import parts
+from api.services import services
 from recorder.errors import BadDestination, CallEnded, ModeNotPermitted, PbxUnavailable, SpyEnded
 from storage import states
 from storage.catalogue import calls, spies
@@ -28,35 +28,35 @@ BROWSER = "browser"
 REFUSALS = (Forbidden, ModeNotPermitted, NoSuchCall, NoSuchSpy)
 
 
-@operations.get("/spies", SPIES_READ, json(SpyPage), query=SpyQuery, errors=(BadCursor,))
+@operations.get("/spies", SPIES_READ, json(SpyList), query=SpyQuery, errors=(BadCursor,))
 def list_spies(query: SpyQuery) -> Response:
     """List spies, newest first: those that have not ended, or those in one state."""
     wanted = [query.state] if query.state else states.SPY_LIVE
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         page = spies.list_spies(
             tx,
             states=wanted,
             limit=query.limit,
             cursor=query.cursor,
-            agents=asker().agents,
-            supervisor=asker().name,
+            agents=principal().agents,
+            supervisor=principal().name,
         )
-    return answer(page_fields(page, spy_fields))
+    return answer(list_fields(page, spy_fields))
 
 
 @operations.get("/spies/<uuid:spy_id>", SPIES_READ, json(Spy), errors=(NoSuchSpy,))
 def get_spy(spy_id: UUID) -> Response:
     """Tell one spy."""
-    return answer(spy_fields(see(partial(spies.get_spy, supervisor=asker().name), spy_id)))
+    return answer(spy_fields(see(partial(spies.get_spy, supervisor=principal().name), spy_id)))
 
 
 @operations.post(
     "/calls/<call_id:call_id>/spies",
     SPIES_READ,
-    {201: Told("The phone rings, or the page is awaited.", Spy, headers={"Location": "the spy"})},
+    {201: Reply("The phone rings, or the page is awaited.", Spy, headers={"Location": "the spy"})},
     body=NewSpy,
     errors=(NoSuchCall, CallEnded, BadDestination, ModeNotPermitted, PbxUnavailable),
-    told_once="audio_url",
+    shown_once="audio_url",
 )
 def start_spy(call_id: str, body: NewSpy) -> Response:
     """Listen to a call, whisper to its agent, or barge in.
@@ -73,16 +73,16 @@ def start_spy(call_id: str, body: NewSpy) -> Response:
     """
     token = secrets.token_urlsafe(32) if body.destination == BROWSER else None
     with _audited("spy.start", call_id, mode=body.mode, destination=body.destination):
-        with parts().catalogue.begin() as tx:
-            calls.get_call(tx, call_id, agents=asker().agents)
+        with services().catalogue.begin() as tx:
+            calls.get_call(tx, call_id, agents=principal().agents)
         may = _require_mode(body.mode)
-        record = parts().supervisor.start(
+        record = services().spies.start(
             call_id,
             mode=body.mode,
             destination=body.destination,
             follow=body.follow,
             may=may,
-            by=asker().name,
+            by=principal().name,
             audio_token=token,
         )
     fields = spy_fields(record, audio_url(record.id, token) if token is not None else None)
@@ -105,7 +105,7 @@ def switch_spy(spy_id: UUID, body: ChangedSpy) -> Response:
     with _audited("spy.switch", str(spy_id), mode=body.mode):
         _require_own(_get_visible(spy_id), admin_may=body.mode == "listen")
         _require_mode(body.mode)
-        record = parts().supervisor.switch(spy_id, body.mode, by=asker().name)
+        record = services().spies.switch(spy_id, body.mode, by=principal().name)
     return answer(spy_fields(record))
 
 
@@ -119,25 +119,25 @@ def end_spy(spy_id: UUID) -> Response:
     """End a spy; one that has ended stays as it is. Only who started it, or an admin, may."""
     with _audited("spy.end", str(spy_id)):
         _require_own(_get_visible(spy_id))
-        record = parts().supervisor.end(spy_id, by=asker().name)
+        record = services().spies.end(spy_id, by=principal().name)
     return answer(spy_fields(record))
 
 
 def _get_visible(spy_id: UUID) -> SpyRecord:
     """A spy on a call that the asker may see, or its own."""
-    with parts().catalogue.begin() as tx:
-        return spies.get_spy(tx, spy_id, agents=asker().agents, supervisor=asker().name)
+    with services().catalogue.begin() as tx:
+        return spies.get_spy(tx, spy_id, agents=principal().agents, supervisor=principal().name)
 
 
 def _require_own(record: SpyRecord, *, admin_may: bool = True) -> None:
-    is_admin = admin_may and asker().token.role == "admin"
-    if record.supervisor != asker().name and not is_admin:
+    is_admin = admin_may and principal().token.role == "admin"
+    if record.supervisor != principal().name and not is_admin:
         raise Forbidden("this spy is another supervisor's")
 
 
 def _require_mode(mode: Mode) -> tuple[Mode, ...]:
     """The modes that the asker may use, this one among them."""
-    may = modes_of(asker().permissions)
+    may = modes_of(principal().permissions)
     if mode not in may:
         raise ModeNotPermitted(f"the token does not permit to {mode}")
     return may
@@ -150,6 +150,6 @@ def _audited(action: str, subject: str, **detail: Any) -> Iterator[None]:
         yield
     except EarwitnessError as error:
         if isinstance(error, REFUSALS):
-            with parts().catalogue.begin() as tx:
+            with services().catalogue.begin() as tx:
                 note_refused(tx, action, subject, **detail, error_id=error.error_id)
         raise

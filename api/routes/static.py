@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flask import Response, abort, request
 
-from api.operation import OPEN, Operations, Told
+from api.operation import OPEN, Operations, Reply
 
 operations = Operations("/static", tag="documentation")
 
@@ -30,8 +30,8 @@ HEADERS = {
 
 
 ANSWERS = {
-    200: Told("A file.", media_types=KINDS),
-    304: Told("`If-None-Match` names the file: it has not changed."),
+    200: Reply("A file.", media_types=KINDS),
+    304: Reply("`If-None-Match` names the file: it has not changed."),
 }
 
 

@@ -4,24 +4,24 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import asker, note_done, require_grant
-from api.fields.resources import Nothing, PageQuery, page_fields
+from api.auth import note_done, principal, require_grant
+from api.fields.resources import ListQuery, Nothing, list_fields
 from api.fields.system import (
-    AuditPage,
+    AuditList,
     AuditQuery,
     NewToken,
     NewUser,
     Token,
-    Tokens,
+    TokenList,
     User,
-    Users,
+    UserList,
     audit_fields,
     token_fields,
     user_fields,
 )
-from api.operation import Operations, Told, answer, json
+from api.operation import Operations, Reply, answer, json
 from api.permissions import AUDIT_READ, SYSTEM_READ, SYSTEM_WRITE
-from api.services import parts
+from api.services import services
 from recorder.spy.trail import dismiss
 from storage.catalogue import audit, tokens, users
 from storage.errors import BadCursor, LastAdmin, NoSuchToken, NoSuchUser, TokenInvalid, UserInvalid
@@ -31,27 +31,27 @@ from storage.records import TokenRecord
 operations = Operations("/api/v1", tag="system")
 
 
-@operations.get("/tokens", SYSTEM_READ, json(Tokens), query=PageQuery, errors=(BadCursor,))
-def list_tokens(query: PageQuery) -> Response:
+@operations.get("/tokens", SYSTEM_READ, json(TokenList), query=ListQuery, errors=(BadCursor,))
+def list_tokens(query: ListQuery) -> Response:
     """List the bearer tokens; sessions of people are none."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         page = tokens.list_tokens(tx, **query.model_dump())
-    return answer(page_fields(page, token_fields))
+    return answer(list_fields(page, token_fields))
 
 
 @operations.post(
     "/tokens",
     SYSTEM_WRITE,
-    {201: Told("It was made; its `token` is told now, and never again.", Token)},
+    {201: Reply("It was made; its `token` is told now, and never again.", Token)},
     body=NewToken,
     errors=(TokenInvalid,),
-    told_once="token",
+    shown_once="token",
 )
 def create_token(body: NewToken) -> Response:
     """Make a bearer token."""
     wanted = body.model_dump()
     require_grant(TokenRecord(UUID(int=0), **wanted))
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         made, secret = tokens.create_token(tx, **wanted)
         note_done(tx, "token.create", made.id, name=made.name, role=made.role)
     return answer(token_fields(made, secret), 201)
@@ -60,31 +60,31 @@ def create_token(body: NewToken) -> Response:
 @operations.delete(
     "/tokens/<uuid:token_id>",
     SYSTEM_WRITE,
-    {204: Told("It opens nothing any more, and its spies have ended.")},
+    {204: Reply("It opens nothing any more, and its spies have ended.")},
     errors=(NoSuchToken,),
 )
 def revoke_token(token_id: UUID) -> Response:
     """Revoke a bearer token."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         name = tokens.revoke_token(tx, token_id)
         note_done(tx, "token.revoke", token_id, name=name)
-        dismissed = dismiss(tx, name, by=asker().name)
-    parts().supervisor.take_down(dismissed)
+        dismissed = dismiss(tx, name, by=principal().name)
+    services().spies.take_down(dismissed)
     return Response(status=204)
 
 
-@operations.get("/users", SYSTEM_READ, json(Users), query=PageQuery, errors=(BadCursor,))
-def list_users(query: PageQuery) -> Response:
+@operations.get("/users", SYSTEM_READ, json(UserList), query=ListQuery, errors=(BadCursor,))
+def list_users(query: ListQuery) -> Response:
     """List the people who can sign in."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         page = users.list_users(tx, **query.model_dump())
-    return answer(page_fields(page, user_fields))
+    return answer(list_fields(page, user_fields))
 
 
 @operations.post(
     "/users",
     SYSTEM_WRITE,
-    {201: Told("They can sign in.", User)},
+    {201: Reply("They can sign in.", User)},
     body=NewUser,
     errors=(UserInvalid,),
 )
@@ -93,7 +93,7 @@ def create_user(body: NewUser) -> Response:
     told = body.model_dump(exclude={"password"})
     require_grant(TokenRecord(UUID(int=0), **told))
     hashed = hash_password(body.password)
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         made = users.create_user(tx, **told, password_hash=hashed)
         note_done(tx, "user.create", made.id, **told)
     return answer(user_fields(made), 201)
@@ -102,40 +102,40 @@ def create_user(body: NewUser) -> Response:
 @operations.delete(
     "/users/<uuid:user_id>",
     SYSTEM_WRITE,
-    {204: Told("They can sign in no more, and all their sessions and spies have ended.")},
+    {204: Reply("They can sign in no more, and all their sessions and spies have ended.")},
     errors=(NoSuchUser, LastAdmin),
 )
 def delete_user(user_id: UUID) -> Response:
     """Let a person sign in no more."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         name = users.delete_user(tx, user_id).name
         note_done(tx, "user.delete", user_id, name=name)
-        dismissed = dismiss(tx, name, by=asker().name)
-    parts().supervisor.take_down(dismissed)
+        dismissed = dismiss(tx, name, by=principal().name)
+    services().spies.take_down(dismissed)
     return Response(status=204)
 
 
 @operations.post(
     "/users/<uuid:user_id>/sign-out",
     SYSTEM_WRITE,
-    {204: Told("All their sessions and spies have ended.")},
+    {204: Reply("All their sessions and spies have ended.")},
     body=Nothing,
     errors=(NoSuchUser,),
 )
 def sign_user_out(user_id: UUID) -> Response:
     """End all sessions of a person, and what the person listens to."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         found = users.get_user(tx, user_id)
         users.end_sessions(tx, user_id)
         note_done(tx, "user.sign-out", user_id, name=found.name)
-        dismissed = dismiss(tx, found.name, by=asker().name)
-    parts().supervisor.take_down(dismissed)
+        dismissed = dismiss(tx, found.name, by=principal().name)
+    services().spies.take_down(dismissed)
     return Response(status=204)
 
 
-@operations.get("/audit", AUDIT_READ, json(AuditPage), query=AuditQuery, errors=(BadCursor,))
+@operations.get("/audit", AUDIT_READ, json(AuditList), query=AuditQuery, errors=(BadCursor,))
 def list_audit(query: AuditQuery) -> Response:
     """List who did what, newest first."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         page = audit.list_audit(tx, **query.model_dump())
-    return answer(page_fields(page, audit_fields))
+    return answer(list_fields(page, audit_fields))

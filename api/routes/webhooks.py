@@ -8,12 +8,12 @@ from flask import Response
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from api.auth import asker, note_done
-from api.fields.resources import Nothing, PageQuery, page_fields
-from api.fields.webhooks import NewWebhook, Tested, Webhook, Webhooks, webhook_fields
-from api.operation import Operations, Told, answer, json
+from api.auth import note_done, principal
+from api.fields.resources import ListQuery, Nothing, list_fields
+from api.fields.webhooks import NewWebhook, Tested, Webhook, WebhookList, webhook_fields
+from api.operation import Operations, Reply, answer, json
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE
-from api.services import parts
+from api.services import services
 from api.turns import others_turn
 from recorder.work.webhooks import judge
 from storage.catalogue import webhooks
@@ -23,31 +23,33 @@ from storage.records import EventRecord, WebhookRecord
 operations = Operations("/api/v1", tag="webhooks")
 
 
-@operations.get("/webhooks", SYSTEM_READ, json(Webhooks), query=PageQuery, errors=(BadCursor,))
-def list_webhooks(query: PageQuery) -> Response:
+@operations.get("/webhooks", SYSTEM_READ, json(WebhookList), query=ListQuery, errors=(BadCursor,))
+def list_webhooks(query: ListQuery) -> Response:
     """List the webhooks, and how delivery goes."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         page = webhooks.list_webhooks(tx, **query.model_dump())
-    return answer(page_fields(page, webhook_fields))
+    return answer(list_fields(page, webhook_fields))
 
 
 @operations.post(
     "/webhooks",
     SYSTEM_WRITE,
-    {201: Told("It was made; its `secret` is told now, and never again.", Webhook)},
+    {201: Reply("It was made; its `secret` is told now, and never again.", Webhook)},
     body=NewWebhook,
-    told_once="secret",
+    shown_once="secret",
 )
 def create_webhook(body: NewWebhook) -> Response:
     """Tell a server of events, from now on.
 
     Each event of `GET /events` is sent to it by POST, in their order, as `{"type", "at", "data"}`,
-    signed by the scheme of Standard Webhooks with the secret `whsec_…`. An answer of 2xx says that
+    signed as Standard Webhooks with the secret `whsec_…`. An answer of 2xx says that
     it has arrived. It comes at least once, each time with the same `webhook-id`. 410 ends the
     webhook. Where events were dropped before they could be delivered, `events.lost` comes.
     """
-    with parts().catalogue.begin() as tx:
-        made, secret = webhooks.create_webhook(tx, url=body.url, types=body.types, by=asker().name)
+    with services().catalogue.begin() as tx:
+        made, secret = webhooks.create_webhook(
+            tx, url=body.url, types=body.types, by=principal().name
+        )
         _note(tx, "webhook.create", made, types=body.types)
     return answer(webhook_fields(made, secret), 201)
 
@@ -55,12 +57,12 @@ def create_webhook(body: NewWebhook) -> Response:
 @operations.delete(
     "/webhooks/<uuid:webhook_id>",
     SYSTEM_WRITE,
-    {204: Told("It is told nothing any more.")},
+    {204: Reply("It is told nothing any more.")},
     errors=(NoSuchWebhook,),
 )
 def delete_webhook(webhook_id: UUID) -> Response:
     """Tell this server nothing any more."""
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         _note(tx, "webhook.delete", webhooks.delete_webhook(tx, webhook_id))
     return Response(status=204)
 
@@ -77,16 +79,16 @@ def test_webhook(webhook_id: UUID) -> Response:
 
     If that went well, what it still has to be told is sent at once.
     """
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         found = webhooks.get_webhook(tx, webhook_id)
         secret = webhooks.get_secret(tx, webhook_id)
     event = EventRecord(
         f"test-{uuid7()}", "webhook.test", datetime.now(UTC), None, {"id": str(webhook_id)}
     )
-    with others_turn(), parts().make_sender() as sender:
+    with others_turn(), services().make_sender() as sender:
         reply = sender.send(found.url, secret, event)
     delivered = judge(found, reply).what == "delivered"
-    with parts().catalogue.begin() as tx:
+    with services().catalogue.begin() as tx:
         if delivered:
             webhooks.hurry_webhook(tx, found)
         _note(tx, "webhook.test", found, told=reply.told)

@@ -15,9 +15,11 @@ from werkzeug.test import TestResponse
 from api.openapi import build_document
 from api.operation import find_operation, iter_operations
 from recorder.errors import BadDestination, CallEnded, PbxUnavailable, RecordingNotActive, SpyEnded
+from recorder.recording.capture import Capture
+from recorder.spy.spies import Spies
 from storage.catalogue import calls, recordings, spies
 from storage.catalogue.engine import Catalogue
-from storage.records import CallRecord, Follow, Mode, RecordingRecord, SpyRecord
+from storage.records import CallRecord, Follow, Format, Layout, Mode, RecordingRecord, SpyRecord
 
 NOW = datetime(2026, 11, 23, 18, 0, 0, 250_000, UTC)
 
@@ -101,11 +103,12 @@ class ApiClient:
         return responses
 
 
-class CatalogueRecorder:
-    """Moves states in the catalogue, as a recorder does whose PBX does all that it is told."""
+class CatalogueCapture(Capture):
+    """A capture without a PBX: it moves the states in the catalogue at once."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+        super().__init__(catalogue, {})
+        self.catalogue = catalogue
         self.pbx_is_away = False
         self.started = 0
 
@@ -115,14 +118,14 @@ class CatalogueRecorder:
         *,
         by: str,
         trigger: str = "manual",
-        layout: str | None = None,
-        format: str | None = None,
+        layout: Layout | None = None,
+        format: Format | None = None,
         tags: Sequence[str] = (),
     ) -> RecordingRecord:
         """Write a recording down that runs."""
         if self.pbx_is_away:
             raise PbxUnavailable("http://10.1.2.3:8088 does not answer")
-        with self._catalogue.begin() as tx:
+        with self.catalogue.begin() as tx:
             call = calls.get_call(tx, call_id)
             if call.state == "ended":
                 raise CallEnded(f"call {call_id} is over")
@@ -136,30 +139,31 @@ class CatalogueRecorder:
 
     def pause(self, recording_id: UUID, *, by: str) -> RecordingRecord:
         """Open a pause."""
-        with self._catalogue.begin() as tx:
+        with self.catalogue.begin() as tx:
             return _active(recordings.open_pause(tx, recording_id, at=NOW, by=by))
 
     def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
         """Close it."""
-        with self._catalogue.begin() as tx:
+        with self.catalogue.begin() as tx:
             return _active(recordings.close_pause(tx, recording_id, at=NOW))
 
     def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
         """Capture."""
-        with self._catalogue.begin() as tx:
+        with self.catalogue.begin() as tx:
             return _active(recordings.move(tx, recording_id, to="captured", ended_at=NOW))
 
     def discard(self, recording_id: UUID, *, by: str) -> RecordingRecord:
         """Discard."""
-        with self._catalogue.begin() as tx:
+        with self.catalogue.begin() as tx:
             return _active(recordings.move(tx, recording_id, to="discarded", ended_at=NOW))
 
 
-class CatalogueSupervisor:
-    """Moves spies in the catalogue; its phones are answered at once."""
+class CatalogueSpies(Spies):
+    """Spies without a PBX: they move the states in the catalogue at once."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+        super().__init__(catalogue, {}, {})
+        self.catalogue = catalogue
 
     def start(
         self,
@@ -175,7 +179,7 @@ class CatalogueSupervisor:
         """Write a spy down."""
         if destination != "browser" and "/" not in destination:
             raise BadDestination("expected TECH/resource, or browser")
-        with self._catalogue.begin() as tx:
+        with self.catalogue.begin() as tx:
             call = calls.get_call(tx, call_id)
             if call.state == "ended":
                 raise CallEnded(f"call {call_id} is over")
@@ -192,16 +196,16 @@ class CatalogueSupervisor:
 
     def switch(self, spy_id: UUID, mode: Mode, *, by: str) -> SpyRecord:
         """Write the mode down."""
-        with self._catalogue.begin() as tx:
+        with self.catalogue.begin() as tx:
             record = spies.set_mode(tx, spy_id, mode)
         if record is None:
             raise SpyEnded("the spy is over")
         return record
 
-    def end(self, spy_id: UUID, *, by: str) -> SpyRecord:
+    def end(self, spy_id: UUID, *, cause: str = "ended", by: str) -> SpyRecord:
         """End it, once."""
-        with self._catalogue.begin() as tx:
-            ended = spies.move_spy(tx, spy_id, to="ended", ended_at=NOW, cause="ended")
+        with self.catalogue.begin() as tx:
+            ended = spies.move_spy(tx, spy_id, to="ended", ended_at=NOW, cause=cause)
             return ended or spies.get_spy(tx, spy_id)
 
     def take_down(self, spy_ids: Iterable[UUID]) -> None:

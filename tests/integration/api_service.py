@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from api_client import CatalogueRecorder, CatalogueSupervisor
+from api_client import CatalogueCapture, CatalogueSpies
 from flask import Flask
 
 from api.app import ApiSettings, build_app
@@ -33,8 +33,8 @@ def main(port: str, told: str, ended: str) -> None:
         app = build_app(
             catalogue,
             objects,
-            CatalogueRecorder(catalogue),
-            CatalogueSupervisor(catalogue),
+            CatalogueCapture(catalogue),
+            CatalogueSpies(catalogue),
             ApiSettings(oidc=provider),
         )
         Path(ended).with_name(f"built-{os.getpid()}").touch()

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, CatalogueRecorder, CatalogueSupervisor
+from api_client import ApiClient, CatalogueCapture, CatalogueSpies
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
@@ -104,21 +104,21 @@ def make_token(catalogue: Catalogue) -> TokenMaker:
 
 
 @pytest.fixture(scope="module")
-def recorder(catalogue: Catalogue) -> CatalogueRecorder:
+def recorder(catalogue: Catalogue) -> CatalogueCapture:
     """Does in the catalogue what the real recorder does there, and nothing at a PBX."""
-    return CatalogueRecorder(catalogue)
+    return CatalogueCapture(catalogue)
 
 
 @pytest.fixture(scope="module")
 def client(
     catalogue: Catalogue,
     objects: S3ObjectStore,
-    recorder: CatalogueRecorder,
+    recorder: CatalogueCapture,
     make_token: TokenMaker,
 ) -> Iterator[ApiClient]:
     """A client of the API with an admin's token; every answer is held against the document."""
     app = build_app(
-        catalogue, objects, recorder, CatalogueSupervisor(catalogue), ApiSettings(pbxs=("main",))
+        catalogue, objects, recorder, CatalogueSpies(catalogue), ApiSettings(pbxs=("main",))
     )
     yield ApiClient(app, make_token(name="root", role="admin"))
     app.extensions[EXTENSION].feed.close()

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 import requests
-from api_client import NOW, ApiClient, CatalogueRecorder, CatalogueSupervisor, build_recording
+from api_client import NOW, ApiClient, CatalogueCapture, CatalogueSpies, build_recording
 from structlog.testing import capture_logs
 
 from api.app import ApiSettings, build_app
@@ -255,12 +255,12 @@ class WatchedStore:
 def watched(
     catalogue: Catalogue,
     objects: S3ObjectStore,
-    recorder: CatalogueRecorder,
+    recorder: CatalogueCapture,
     make_token: Callable[..., str],
 ) -> tuple[WatchedStore, ApiClient]:
     """A client of an API whose store is watched."""
     store = WatchedStore(objects)
-    app = build_app(catalogue, store, recorder, CatalogueSupervisor(catalogue), ApiSettings())
+    app = build_app(catalogue, store, recorder, CatalogueSpies(catalogue), ApiSettings())
     return store, ApiClient(app, make_token(name="watch", role="admin"))
 
 

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 from api_client import (
     ApiClient,
-    CatalogueRecorder,
-    CatalogueSupervisor,
+    CatalogueCapture,
+    CatalogueSpies,
     build_call,
     build_recording,
 )
@@ -275,12 +275,12 @@ def test_a_refusal_is_logged(client: ApiClient, make_token: Callable[..., str]) 
 def test_a_team_of_a_service_narrows_it(
     catalogue: Catalogue,
     objects: S3ObjectStore,
-    recorder: CatalogueRecorder,
+    recorder: CatalogueCapture,
     make_token: Callable[..., str],
 ) -> None:
     """A team given to any role but admin narrows what it sees to the team's."""
     make_token(name="2001", role="agent", team="east")
-    app = build_app(catalogue, objects, recorder, CatalogueSupervisor(catalogue), ApiSettings())
+    app = build_app(catalogue, objects, recorder, CatalogueSpies(catalogue), ApiSettings())
     token = make_token(name="bot", role="service", team="east", scopes=["recordings.read"])
     listed = ApiClient(app, token).get("/api/v1/recordings").get_json()["items"]
     assert {item["agent"] for item in listed} == {"2001"}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from api_client import NOW, ApiClient, CatalogueRecorder, build_call, build_recording
+from api_client import NOW, ApiClient, CatalogueCapture, build_call, build_recording
 
 from storage.catalogue import calls, recordings
 from storage.catalogue.engine import Catalogue
@@ -120,7 +120,7 @@ def test_an_ended_call_cannot_be_recorded(client: ApiClient) -> None:
     assert (response.status_code, response.get_json()["error_id"]) == (409, "call-ended")
 
 
-def test_a_pbx_that_is_away_is_503(client: ApiClient, recorder: CatalogueRecorder) -> None:
+def test_a_pbx_that_is_away_is_503(client: ApiClient, recorder: CatalogueCapture) -> None:
     """The client is told when to come back, and nothing of where the PBX is."""
     recorder.pbx_is_away = True
     response = client.post("/api/v1/calls/main-7.0/recordings")

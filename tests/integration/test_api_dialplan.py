@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, CatalogueRecorder, build_call
+from api_client import ApiClient, CatalogueCapture, build_call
 
 from api.app import build_app
 from storage.catalogue import calls
@@ -32,7 +32,7 @@ def nobody(client: ApiClient, catalogue: Catalogue) -> ApiClient:
     """Without a token, of an API that knows the address of its PBX and a rule."""
     parts = client.application.extensions["earwitness"]
     settings = replace(parts.settings, rules=(RULE,), pbx_addresses=frozenset({PBX}))
-    app = build_app(catalogue, parts.objects, parts.recorder, parts.supervisor, settings)
+    app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
     return ApiClient(app, None)
 
 
@@ -52,7 +52,7 @@ def test_what_is_decided(nobody: ApiClient, call: CallRecord) -> None:
 
 
 def test_the_recording_is_controlled(
-    nobody: ApiClient, recorder: CatalogueRecorder, call: CallRecord
+    nobody: ApiClient, recorder: CatalogueCapture, call: CallRecord
 ) -> None:
     """Start, pause, resume, stop: a line each; a repeat of the start begins nothing more."""
     started = recorder.started

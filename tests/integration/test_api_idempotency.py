@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from api_client import ApiClient, CatalogueRecorder, build_call
+from api_client import ApiClient, CatalogueCapture, build_call
 from sqlalchemy import text
 
 from storage.catalogue import calls
@@ -26,7 +26,7 @@ def key(name: str) -> dict[str, str]:
 
 
 def test_a_repeat_is_answered_and_not_acted_on(
-    client: ApiClient, recorder: CatalogueRecorder
+    client: ApiClient, recorder: CatalogueCapture
 ) -> None:
     """The same key gives the same status, body and place to the byte, and no second recording."""
     before = recorder.started
@@ -39,7 +39,7 @@ def test_a_repeat_is_answered_and_not_acted_on(
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "told_once"),
+    ("path", "body", "shown_once"),
     [
         ("tokens", {"name": "wallboard", "role": "agent"}, "token"),
         ("webhooks", {"url": "https://crm.example/hook"}, "secret"),
@@ -47,17 +47,17 @@ def test_a_repeat_is_answered_and_not_acted_on(
     ],
 )
 def test_a_secret_is_told_once_and_not_kept(
-    client: ApiClient, catalogue: Catalogue, path: str, body: dict[str, Any], told_once: str
+    client: ApiClient, catalogue: Catalogue, path: str, body: dict[str, Any], shown_once: str
 ) -> None:
     """The repeat tells the same thing without its secret, of which nothing was written down."""
     first, again = (
         client.post(f"/api/v1/{path}", json=body, headers=key(f"secret-{path}")) for _ in "12"
     )
-    assert first.json[told_once]
-    assert again.json == first.json | {told_once: None}
+    assert first.json[shown_once]
+    assert again.json == first.json | {shown_once: None}
     with catalogue.begin() as tx:
         kept = tx.scalars(text("SELECT body::text FROM idempotency")).all()
-    assert first.json[told_once] not in str(kept)
+    assert first.json[shown_once] not in str(kept)
 
 
 def test_a_key_belongs_to_one_request(client: ApiClient) -> None:
@@ -77,7 +77,7 @@ def test_a_key_belongs_to_one_token(client: ApiClient, make_token: Callable[...,
     assert first.get_json()["id"] != second.get_json()["id"]
 
 
-def test_what_failed_may_be_tried_again(client: ApiClient, recorder: CatalogueRecorder) -> None:
+def test_what_failed_may_be_tried_again(client: ApiClient, recorder: CatalogueCapture) -> None:
     """A failure is not kept: the same key acts when the PBX is back."""
     recorder.pbx_is_away = True
     assert client.post(START, headers=key("d")).status_code == 503
@@ -87,7 +87,7 @@ def test_what_failed_may_be_tried_again(client: ApiClient, recorder: CatalogueRe
     assert "Idempotency-Replayed" not in response.headers
 
 
-def test_twins_at_once_act_once(client: ApiClient, recorder: CatalogueRecorder) -> None:
+def test_twins_at_once_act_once(client: ApiClient, recorder: CatalogueCapture) -> None:
     """Of many requests with one key at the same time one acts; the others repeat it or wait."""
     before = recorder.started
     with ThreadPoolExecutor(8) as pool:

@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from api_client import ApiClient, CatalogueRecorder, CatalogueSupervisor, build_recording
+from api_client import ApiClient, CatalogueCapture, CatalogueSpies, build_recording
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from sqlalchemy import text
 
@@ -46,11 +46,11 @@ def test_ready_is_when_all_parts_are(
     assert "10.1.2.3" not in response.text
 
 
-def test_a_database_that_is_away(objects: S3ObjectStore, recorder: CatalogueRecorder) -> None:
+def test_a_database_that_is_away(objects: S3ObjectStore, recorder: CatalogueCapture) -> None:
     """Without the database we live, are not ready, and answer 503 with a time to come back."""
     nowhere = Catalogue("postgresql://nobody:secret@127.0.0.1:1/none")
     app = build_app(
-        nowhere, objects, recorder, CatalogueSupervisor(nowhere), ApiSettings(pbxs=("main",))
+        nowhere, objects, recorder, CatalogueSpies(nowhere), ApiSettings(pbxs=("main",))
     )
     client = ApiClient(app, "ew_any")
     assert client.get("/health/live").status_code == 200
@@ -66,7 +66,7 @@ def test_an_older_schema_is_not_ready(client: ApiClient, database_url: str) -> N
     """Until it is migrated nothing works; then it is not asked for again."""
     parts = client.application.extensions[EXTENSION]
     with closing(Catalogue(database_url)) as begun:
-        app = build_app(begun, parts.objects, parts.recorder, parts.supervisor, parts.settings)
+        app = build_app(begun, parts.objects, parts.capture, parts.spies, parts.settings)
         with begun.begin() as tx:
             tx.execute(text("UPDATE alembic_version SET version_num = '0001'"))
         ready = app.test_client().get("/health/ready")
@@ -79,7 +79,7 @@ def test_an_older_schema_is_not_ready(client: ApiClient, database_url: str) -> N
 
 
 def test_a_store_that_is_away_is_asked_seldom(
-    catalogue: Catalogue, recorder: CatalogueRecorder
+    catalogue: Catalogue, recorder: CatalogueCapture
 ) -> None:
     """The store is asked once in 5 s, whoever wants to know."""
     asked = []
@@ -90,7 +90,7 @@ def test_a_store_that_is_away_is_asked_seldom(
             raise StoreUnavailable("http://10.1.2.3:8333")
 
     client = ApiClient(
-        build_app(catalogue, Away(), recorder, CatalogueSupervisor(catalogue), ApiSettings()), None
+        build_app(catalogue, Away(), recorder, CatalogueSpies(catalogue), ApiSettings()), None
     )
     answers = [client.get("/health/ready").get_json()["checks"][1] for _ in range(3)]
     assert [(answer["ok"], answer["state"]) for answer in answers] == [(False, "unavailable")] * 3
@@ -104,7 +104,7 @@ def test_what_needs_no_turn(
     monkeypatch.setattr(turns, "AT_ONCE", 0)
     monkeypatch.setattr(turns, "TURN_WITHIN_S", 0.01)
     parts = client.application.extensions[EXTENSION]
-    app = build_app(catalogue, parts.objects, parts.recorder, parts.supervisor, parts.settings)
+    app = build_app(catalogue, parts.objects, parts.capture, parts.spies, parts.settings)
     busy = app.test_client()
     assert busy.get("/health/live").status_code == 200
     assert busy.get("/static/icons.svg").status_code == 200

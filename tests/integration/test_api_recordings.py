@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from api_client import NOW, ApiClient, CatalogueSupervisor, build_recording
+from api_client import NOW, ApiClient, CatalogueSpies, build_recording
 
 from api.app import ApiSettings, build_app
 from storage.catalogue import recordings
@@ -68,7 +68,7 @@ def test_links_begin_with_the_public_url(
         catalogue,
         objects,
         recorder,
-        CatalogueSupervisor(catalogue),
+        CatalogueSpies(catalogue),
         ApiSettings(public_url="https://ear.example"),
     )
     client = ApiClient(app, make_token(name="links", role="admin"))

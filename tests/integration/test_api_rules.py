@@ -124,7 +124,7 @@ def test_the_rules_of_the_configuration(client: ApiClient, catalogue: Catalogue)
     """They are listed in their place, and changed in the file alone."""
     parts = client.application.extensions["earwitness"]
     settings = replace(parts.settings, rules=(CONFIGURED,))
-    app = build_app(catalogue, parts.objects, parts.recorder, parts.supervisor, settings)
+    app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
     asking = ApiClient(app, client._token)
     early, late = create(asking, priority=10), create(asking, priority=90)
     ids: list[str] = []

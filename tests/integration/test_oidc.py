@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 import requests
-from api_client import CatalogueRecorder, CatalogueSupervisor, build_call, build_spy
+from api_client import CatalogueCapture, CatalogueSpies, build_call, build_spy
 from flask import Flask
 from joserfc import jwt
 from joserfc.jwk import OctKey
@@ -57,7 +57,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def make_app(
-    catalogue: Catalogue, objects: S3ObjectStore, recorder: CatalogueRecorder
+    catalogue: Catalogue, objects: S3ObjectStore, recorder: CatalogueCapture
 ) -> Iterator[AppMaker]:
     """Makes applications that ask an identity provider, told as the configuration tells them."""
     made: list[Flask] = []
@@ -65,7 +65,7 @@ def make_app(
     def make(issuer: str, **told: Any) -> Flask:
         config = configure(issuer, **told)
         settings = ApiSettings(oidc=oidc_settings(config), passwords=config.oidc.passwords)
-        supervisor = CatalogueSupervisor(catalogue)
+        supervisor = CatalogueSpies(catalogue)
         made.append(build_app(catalogue, objects, recorder, supervisor, settings))
         return made[-1]
 
@@ -586,11 +586,11 @@ def test_the_public_address(
     provider: Provider,
     catalogue: Catalogue,
     objects: S3ObjectStore,
-    recorder: CatalogueRecorder,
+    recorder: CatalogueCapture,
 ) -> None:
     """Behind a proxy the provider leads back to the address that people know."""
     settings = ApiSettings("https://ear.example", oidc=oidc_settings(configure(provider.issuer)))
-    app = build_app(catalogue, objects, recorder, CatalogueSupervisor(catalogue), settings)
+    app = build_app(catalogue, objects, recorder, CatalogueSpies(catalogue), settings)
     answered = app.test_client().get("/sign-in/oidc")
     query = parse_qs(urlsplit(answered.headers["Location"]).query)
     assert query["redirect_uri"] == [f"https://ear.example{CALLBACK}"]
@@ -655,10 +655,10 @@ def test_failures_at_once(catalogue: Catalogue) -> None:
         assert sorted(pool.map(fail, range(40))) == list(range(1, 41))
 
 
-def test_limits_without_a_database(objects: S3ObjectStore, recorder: CatalogueRecorder) -> None:
+def test_limits_without_a_database(objects: S3ObjectStore, recorder: CatalogueCapture) -> None:
     """Where failures cannot be counted nobody signs in: 503, and a time to come back."""
     nowhere = Catalogue("postgresql://nobody@127.0.0.1:1/none")
-    app = build_app(nowhere, objects, recorder, CatalogueSupervisor(nowhere), ApiSettings())
+    app = build_app(nowhere, objects, recorder, CatalogueSpies(nowhere), ApiSettings())
     answered = app.test_client().post("/sign-in", data={"name": "a", "password": PASSWORD})
     assert (answered.status_code, answered.headers["Retry-After"]) == (503, "5")
     assert answered.get_json()["error_id"] == "catalogue-unavailable"

@@ -235,7 +235,7 @@ def test_whose_address_it_is(
     """Behind a proxy it is what the proxy has added; without one nobody's word is taken."""
     parts = client.application.extensions[EXTENSION]
     settings = ApiSettings(proxies=proxies)
-    app = build_app(catalogue, parts.objects, parts.recorder, parts.supervisor, settings)
+    app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
     name = f"nobody-{uuid4()}"
     forwarded = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
     beside = {"REMOTE_ADDR": "192.0.2.1"}
@@ -267,7 +267,7 @@ def test_too_often_from_everywhere(
     """However many addresses somebody has, a name's password cannot be tried for long."""
     monkeypatch.setattr(sign_in_page, "FAILURES_PER_NAME", "3 per minute")
     parts, settings = client.application.extensions[EXTENSION], ApiSettings()
-    app = build_app(catalogue, parts.objects, parts.recorder, parts.supervisor, settings)
+    app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
     name = person()
     tried = [sign_in(app.test_client(), name, "wrong").status_code for _ in range(4)]
     assert tried == [401] * 3 + [429]
