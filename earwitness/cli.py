@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ import typer
 from earwitness.config import Config, load_config
 from earwitness.logs import configure_logs
 from storage.errors import ConfigurationInvalid, EarwitnessError
+from storage.records import PersonRole, Role
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,25 +29,6 @@ rules = typer.Typer(no_args_is_help=True, help="Rules that say which calls are r
 app.add_typer(rules, name="rules")
 users = typer.Typer(no_args_is_help=True, help="People who sign in on the web page.")
 app.add_typer(users, name="user")
-
-
-class Role(StrEnum):
-    """Who somebody is; see the table of permissions."""
-
-    admin = "admin"
-    supervisor = "supervisor"
-    compliance = "compliance"
-    agent = "agent"
-    service = "service"
-
-
-class PersonRole(StrEnum):
-    """Who a person is; a service has a token."""
-
-    admin = "admin"
-    supervisor = "supervisor"
-    compliance = "compliance"
-    agent = "agent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +137,7 @@ def token_create(  # noqa: PLR0917  # an option each
         create(
             context.obj.config,
             name,
-            role.value,
+            role,
             team,
             scopes=scope or [],
             without=without or [],
@@ -174,7 +155,7 @@ def user_create(
     """Let a person sign in on the web page; asks for the password."""
     from earwitness.users import create
 
-    create(context.obj.config, name, role.value, team, _ask_password())
+    create(context.obj.config, name, role, team, _ask_password())
 
 
 @users.command("password")

@@ -30,7 +30,16 @@ from pydantic_settings import (
 )
 
 from storage.errors import ConfigurationInvalid
-from storage.records import Action, RuleRecord
+from storage.records import (
+    Action,
+    AnnounceTo,
+    Begins,
+    DefaultAction,
+    Format,
+    Layout,
+    PauseLeaves,
+    RuleRecord,
+)
 
 ENVIRONMENT_PREFIX = "EARWITNESS_"
 # A PBX's name is the first part of call ids and object keys.
@@ -258,11 +267,11 @@ class Dtmf(Section):
 class Recording(Section):
     """How calls are recorded where no rule says otherwise."""
 
-    default: Literal["record", "on_demand", "never"] = "never"
+    default: DefaultAction = "never"
     record_all: bool = False
-    layout: Literal["dual", "mono"] = "dual"
-    format: Literal["opus", "mp3", "flac", "wav"] = "opus"
-    pause: Literal["silence", "skip"] = "silence"
+    layout: Layout = "dual"
+    format: Format = "opus"
+    pause: PauseLeaves = "silence"
     resume_after_s: int = Field(0, ge=0)
     dtmf: Dtmf = Dtmf()
 
@@ -275,17 +284,17 @@ class Rule(Section):
     action: Action
     priority: int | None = Field(None, ge=-1_000_000, le=1_000_000)
     enabled: bool = True
-    begins: Literal["ringing", "answer"] = "answer"
+    begins: Begins = "answer"
     sample_percent: float = Field(100, ge=0, le=100)
     variables: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     timezone: str = "UTC"
-    layout: Literal["dual", "mono"] | None = None
-    format: Literal["opus", "mp3", "flac", "wav"] | None = None
+    layout: Layout | None = None
+    format: Format | None = None
     retention_days: int | None = Field(None, ge=1, le=36_500)
     tags: tuple[str, ...] = Field((), max_length=32)
     announcement: str | None = None
-    announce_to: Literal["customer", "both"] = "customer"
+    announce_to: AnnounceTo = "customer"
     beep_every_s: int = Field(0, ge=0, le=3600)
 
     def as_record(self, number: int) -> RuleRecord:

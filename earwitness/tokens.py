@@ -7,12 +7,13 @@ from earwitness.config import Config
 from earwitness.wiring import open_catalogue
 from storage.catalogue import tokens
 from storage.errors import ConfigurationInvalid, TokenInvalid
+from storage.records import Role
 
 
 def create(
     config: Config,
     name: str,
-    role: str,
+    role: Role,
     team: str | None,
     *,
     scopes: Sequence[str],

@@ -11,9 +11,10 @@ from recorder.spy.trail import dismiss
 from storage.catalogue import users
 from storage.errors import ConfigurationInvalid, UserInvalid
 from storage.passwords import hash_password
+from storage.records import PersonRole
 
 
-def create(config: Config, name: str, role: str, team: str | None, password: str) -> None:
+def create(config: Config, name: str, role: PersonRole, team: str | None, password: str) -> None:
     """Keep a new person. Raises ConfigurationInvalid for a name or a password that will not do."""
     with _catalogue(config) as tx:
         users.create_user(

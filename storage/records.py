@@ -11,14 +11,75 @@ from uuid import UUID
 
 T = TypeVar("T")
 
-Side = Literal["left", "right", "both"]
+# Closed word lists, each written once: the CHECK constraints of `storage/schema.py`, the states of
+# `storage/states.py`, the configuration, the API and its pages take their words from here.
+PbxState = Literal["connected", "unreachable"]
+CallState = Literal["ringing", "up", "ended"]
+Direction = Literal["inbound", "outbound", "internal"]
 Party = Literal["customer", "agent"]
+RecordingState = Literal[
+    "requested",
+    "recording",
+    "paused",
+    "captured",
+    "stored",
+    "purged",
+    "aborted",
+    "discarded",
+    "failed",
+]
+Trigger = Literal["rule", "manual", "dtmf", "dialplan"]
 Layout = Literal["dual", "mono"]
 Format = Literal["opus", "mp3", "flac", "wav"]
+PauseLeaves = Literal["silence", "skip"]
+Side = Literal["left", "right", "both"]
+SegmentState = Literal["requested", "recording", "finished", "lost", "deleted"]
+# Why a segment ended, and so why audio is missing after it. Older rows hold sentences too.
+GapCause = Literal[
+    "finished",
+    "failed",
+    "stopped",
+    "pbx-lost",
+    "pbx-stalled",
+    "unobserved",
+    "never-began",
+    "not-captured",
+    "file-missing",
+    "file-empty",
+    "file-unreadable",
+]
 Mode = Literal["listen", "whisper", "barge"]
 Follow = Literal["call", "agent", "channel"]
+SpyState = Literal["requested", "ringing", "live", "ended"]
+# Why a spy ended.
+EndCause = Literal[
+    "ended",
+    "hung-up",
+    "call-ended",
+    "channel-gone",
+    "busy",
+    "no-answer",
+    "declined",
+    "unreachable",
+    "congestion",
+    "incompatible",
+    "no-such-destination",
+    "never-rang",
+    "never-opened",
+    "page-lost",
+    "not-permitted",
+    "pbx-unreachable",
+    "pbx-lost",
+]
 Action = Literal["force", "record", "on_demand", "never"]
+DefaultAction = Literal["record", "on_demand", "never"]
+Begins = Literal["ringing", "answer"]
+AnnounceTo = Literal["customer", "both"]
+Origin = Literal["config", "api"]
+PersonRole = Literal["admin", "supervisor", "compliance", "agent"]
+Role = Literal["admin", "supervisor", "compliance", "agent", "service"]
 BulkAction = Literal["tag", "hold", "export"]
+BulkState = Literal["waiting", "running", "done", "failed"]
 Outcome = Literal["done", "refused"]
 
 
@@ -75,8 +136,8 @@ class CallRecord:
 
     id: str
     pbx: str
-    state: str
-    direction: str
+    state: CallState
+    direction: Direction
     started_at: datetime
     caller_number: str | None = None
     caller_name: str | None = None
@@ -134,12 +195,12 @@ class RecordingRecord:
     id: UUID
     call_id: str
     pbx: str
-    state: str
-    trigger: str
+    state: RecordingState
+    trigger: Trigger
     layout: Layout
     format: Format
-    pause_leaves: str
-    direction: str
+    pause_leaves: PauseLeaves
+    direction: Direction
     reason: str | None = None
     rule: str | None = None
     caller_number: str | None = None
@@ -177,7 +238,7 @@ class SegmentRecord:
     recording_id: UUID
     channel_id: str
     side: Side
-    state: str
+    state: SegmentState
     name: str
     started_at: datetime
     ended_at: datetime | None = None
@@ -209,7 +270,7 @@ class SpyRecord:
     pbx: str
     mode: Mode
     destination: str
-    state: str
+    state: SpyState
     supervisor: str
     follow: Follow
     started_at: datetime
@@ -218,7 +279,7 @@ class SpyRecord:
     channel_id: str | None = None
     live_at: datetime | None = None
     ended_at: datetime | None = None
-    cause: str | None = None
+    cause: EndCause | None = None
     heard: tuple[Heard, ...] = ()
     seen_at: datetime | None = None
 
@@ -239,7 +300,7 @@ class PbxRecord:
     """What `watch` last knew of a PBX."""
 
     name: str
-    state: str
+    state: PbxState
     detail: str
     version: str
     seen_at: datetime
@@ -255,7 +316,7 @@ class TokenRecord:
 
     id: UUID
     name: str
-    role: str
+    role: Role
     team: str | None
     scopes: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -282,7 +343,7 @@ class UserRecord:
 
     id: UUID
     name: str
-    role: str
+    role: PersonRole
     team: str | None
     without: tuple[str, ...]
     password_hash: str | None = field(repr=False)
@@ -327,9 +388,9 @@ class RuleRecord:
     when: str
     action: Action
     priority: int
-    origin: Literal["config", "api"]
+    origin: Origin
     enabled: bool = True
-    begins: Literal["ringing", "answer"] = "answer"
+    begins: Begins = "answer"
     sample_percent: float = 100.0
     variables: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
@@ -339,7 +400,7 @@ class RuleRecord:
     retention_days: int | None = None
     tags: tuple[str, ...] = ()
     announcement: str | None = None
-    announce_to: Literal["customer", "both"] = "customer"
+    announce_to: AnnounceTo = "customer"
     beep_every_s: int = 0
     changed_at: datetime | None = None
     changed_by: str | None = None
@@ -417,7 +478,7 @@ class BulkRecord:
     action: BulkAction
     arguments: Mapping[str, Any]
     total: int
-    state: Literal["waiting", "running", "done", "failed"]
+    state: BulkState
     created_by: str
     created_at: datetime
     reason: str | None = None

@@ -1,5 +1,7 @@
 """The tables of the catalogue; `storage/migrations/` brings a database to this shape."""
 
+from typing import Any, get_args
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -23,6 +25,29 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from storage.records import (
+    Action,
+    AnnounceTo,
+    Begins,
+    BulkAction,
+    BulkState,
+    CallState,
+    Direction,
+    Follow,
+    Layout,
+    Mode,
+    Outcome,
+    PauseLeaves,
+    PbxState,
+    PersonRole,
+    RecordingState,
+    Role,
+    SegmentState,
+    Side,
+    SpyState,
+    Trigger,
+)
+
 metadata = MetaData(
     naming_convention={
         "pk": "%(table_name)s_pkey",
@@ -35,8 +60,9 @@ metadata = MetaData(
 Instant = DateTime(timezone=True)
 
 
-def _one_of(column: str, *words: str) -> CheckConstraint:
-    listed = ", ".join(f"'{word}'" for word in words)
+def _one_of(column: str, words: Any) -> CheckConstraint:
+    """Allow only the words of a Literal in this column."""
+    listed = ", ".join(f"'{word}'" for word in get_args(words))
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
@@ -62,7 +88,7 @@ pbx = Table(
     Column("detail", Text, nullable=False),
     Column("version", Text, nullable=False),
     Column("seen_at", Instant, nullable=False),
-    _one_of("state", "connected", "unreachable"),
+    _one_of("state", PbxState),
 )
 
 call = Table(
@@ -76,8 +102,8 @@ call = Table(
     Column("answered_at", Instant),
     Column("ended_at", Instant),
     Column("channels", JSONB, nullable=False),
-    _one_of("state", "ringing", "up", "ended"),
-    _one_of("direction", "inbound", "outbound", "internal"),
+    _one_of("state", CallState),
+    _one_of("direction", Direction),
     Index(None, "started_at", "id"),
     Index(None, "agent", "started_at", "id"),
     Index("call_live_idx", "pbx", postgresql_where=text("state <> 'ended'")),
@@ -115,21 +141,10 @@ recording = Table(
     Column("size_bytes", BigInteger),
     Column("sha256", String(64)),
     Column("object_key", Text),
-    _one_of(
-        "state",
-        "requested",
-        "recording",
-        "paused",
-        "captured",
-        "stored",
-        "purged",
-        "aborted",
-        "discarded",
-        "failed",
-    ),
-    _one_of("trigger", "rule", "manual", "dtmf", "dialplan"),
-    _one_of("layout", "dual", "mono"),
-    _one_of("pause_leaves", "silence", "skip"),
+    _one_of("state", RecordingState),
+    _one_of("trigger", Trigger),
+    _one_of("layout", Layout),
+    _one_of("pause_leaves", PauseLeaves),
     Index(None, "call_id", "id"),
     Index(None, "agent", "id"),
     Index(None, "queue", "id"),
@@ -172,8 +187,8 @@ segment = Table(
     Column("end_cause", Text),
     Column("duration_s", Float),
     Column("size_bytes", BigInteger),
-    _one_of("side", "left", "right", "both"),
-    _one_of("state", "requested", "recording", "finished", "lost", "deleted"),
+    _one_of("side", Side),
+    _one_of("state", SegmentState),
     # One running tap for each leg, whoever starts it.
     Index(
         "segment_running_idx",
@@ -205,9 +220,9 @@ spy = Table(
     Column("heard", JSONB, nullable=False, server_default=text("'[]'")),
     Column("seen_at", Instant),
     Column("audio_token_sha256", LargeBinary, unique=True),
-    _one_of("mode", "listen", "whisper", "barge"),
-    _one_of("state", "requested", "ringing", "live", "ended"),
-    _one_of("follow", "call", "agent", "channel"),
+    _one_of("mode", Mode),
+    _one_of("state", SpyState),
+    _one_of("follow", Follow),
     CheckConstraint("state <> 'ended' OR cause IS NOT NULL", name="cause"),
     Index(None, "call_id", "id"),
     Index("spy_live_idx", "pbx", postgresql_where=text("state <> 'ended'")),
@@ -255,9 +270,9 @@ rule = Table(
     Column("changed_at", Instant, nullable=False),
     Column("changed_by", Text, nullable=False),
     Column("deleted", Boolean, nullable=False),
-    _one_of("action", "force", "record", "on_demand", "never"),
-    _one_of("begins", "ringing", "answer"),
-    _one_of("announce_to", "customer", "both"),
+    _one_of("action", Action),
+    _one_of("begins", Begins),
+    _one_of("announce_to", AnnounceTo),
 )
 
 # Beside the call, not in it: calls are written often, and by the call model alone.
@@ -289,7 +304,7 @@ audit = Table(
     Column("subject", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("detail", JSONB, nullable=False),
-    _one_of("outcome", "done", "refused"),
+    _one_of("outcome", Outcome),
     Index(None, "subject", "id"),
     Index(None, "actor", "id"),
     Index(None, "action", "id"),
@@ -309,7 +324,7 @@ user = Table(
     Column("issuer", Text),
     Column("subject", Text),
     Column("created_at", Instant, nullable=False),
-    _one_of("role", "admin", "supervisor", "compliance", "agent"),
+    _one_of("role", PersonRole),
     UniqueConstraint("issuer", "subject"),
     CheckConstraint("num_nonnulls(password_hash, issuer) = 1", name="proof"),
     CheckConstraint("(issuer IS NULL) = (subject IS NULL)", name="subject"),
@@ -330,7 +345,7 @@ token = Table(
     Column("user_id", ForeignKey("user.id", ondelete="CASCADE"), index=True),
     Column("expires_at", Instant),
     Column("csrf", Text),
-    _one_of("role", "admin", "supervisor", "compliance", "agent", "service"),
+    _one_of("role", Role),
 )
 
 # Who has been sent to the identity provider and is not back yet.
@@ -417,8 +432,8 @@ bulk = Table(
     Column("object_key", Text),
     Column("size_bytes", BigInteger),
     Column("owner_id", Uuid),
-    _one_of("action", "tag", "hold", "export"),
-    _one_of("state", "waiting", "running", "done", "failed"),
+    _one_of("action", BulkAction),
+    _one_of("state", BulkState),
     Index(None, "owner_id", "id"),
 )
 

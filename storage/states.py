@@ -10,12 +10,14 @@ person has tried again after its job was given up. A browser does not ring.
 
 from collections.abc import Mapping
 
-LIVE = frozenset({"requested", "recording", "paused"})
-# Nothing is left of the audio; no hold lets a recording come here.
-DELETED = frozenset({"discarded", "purged"})
-ENDS = frozenset({"stored", "purged", "aborted", "discarded", "failed"})
+from storage.records import RecordingState, SpyState
 
-NEXT: Mapping[str, frozenset[str]] = {
+LIVE: frozenset[RecordingState] = frozenset({"requested", "recording", "paused"})
+# Nothing is left of the audio; no hold lets a recording come here.
+DELETED: frozenset[RecordingState] = frozenset({"discarded", "purged"})
+ENDS: frozenset[RecordingState] = frozenset({"stored", "purged", "aborted", "discarded", "failed"})
+
+NEXT: Mapping[RecordingState, frozenset[RecordingState]] = {
     "requested": frozenset({"recording", "aborted", "discarded", "failed"}),
     "recording": frozenset({"paused", "captured", "discarded", "failed"}),
     "paused": frozenset({"recording", "captured", "discarded", "failed"}),
@@ -27,9 +29,9 @@ NEXT: Mapping[str, frozenset[str]] = {
     "failed": frozenset(),
 }
 
-SPY_LIVE = frozenset({"requested", "ringing", "live"})
+SPY_LIVE: frozenset[SpyState] = frozenset({"requested", "ringing", "live"})
 
-SPY_NEXT: Mapping[str, frozenset[str]] = {
+SPY_NEXT: Mapping[SpyState, frozenset[SpyState]] = {
     "requested": frozenset({"ringing", "live", "ended"}),
     "ringing": frozenset({"live", "ended"}),
     "live": frozenset({"ended"}),
@@ -37,15 +39,11 @@ SPY_NEXT: Mapping[str, frozenset[str]] = {
 }
 
 
-def sources(target: str) -> frozenset[str]:
-    """The states from which a recording may move to `target`."""
-    return _leading_to(target, NEXT)
+def sources(target: RecordingState) -> frozenset[RecordingState]:
+    """Return the states from which a recording may move to `target`."""
+    return frozenset(state for state, targets in NEXT.items() if target in targets)
 
 
-def spy_sources(target: str) -> frozenset[str]:
-    """The states from which a spy may move to `target`."""
-    return _leading_to(target, SPY_NEXT)
-
-
-def _leading_to(target: str, ways: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    return frozenset(state for state, targets in ways.items() if target in targets)
+def spy_sources(target: SpyState) -> frozenset[SpyState]:
+    """Return the states from which a spy may move to `target`."""
+    return frozenset(state for state, targets in SPY_NEXT.items() if target in targets)

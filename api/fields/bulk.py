@@ -1,6 +1,6 @@
 """What is asked and answered about saved searches, and about work on many recordings."""
 
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from pydantic import Field, HttpUrl, model_validator
@@ -18,7 +18,7 @@ from api.fields.resources import (
     Text,
     fields_of,
 )
-from storage.records import BulkAction, BulkRecord, SearchRecord
+from storage.records import BulkAction, BulkRecord, BulkState, SearchRecord
 
 MOST_PICKED = 1000
 
@@ -87,7 +87,7 @@ class Bulk(Answer):
 
     id: UUID
     action: BulkAction
-    state: Literal["waiting", "running", "done", "failed"]
+    state: BulkState
     reason: str | None = Field(description="why it failed")
     total: int
     done: int = Field(description="so many were worked on, those refused too")

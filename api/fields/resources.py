@@ -24,7 +24,9 @@ from storage.records import (
     Action,
     Assurance,
     CallRecord,
+    CallState,
     DecisionRecord,
+    Direction,
     Follow,
     Format,
     Layout,
@@ -32,25 +34,13 @@ from storage.records import (
     Page,
     Pause,
     RecordingRecord,
+    RecordingState,
     SpyRecord,
+    SpyState,
+    Trigger,
 )
 
 T = TypeVar("T")
-
-CallState = Literal["ringing", "up", "ended"]
-RecordingState = Literal[
-    "requested",
-    "recording",
-    "paused",
-    "captured",
-    "stored",
-    "purged",
-    "aborted",
-    "discarded",
-    "failed",
-]
-SpyState = Literal["requested", "ringing", "live", "ended"]
-Direction = Literal["inbound", "outbound", "internal"]
 
 Instant = Annotated[AwareDatetime, Field(description="RFC 3339, in UTC")]
 Seconds = Annotated[float, Field(ge=0, description="seconds")]
@@ -229,7 +219,7 @@ class Recording(Answer):
     pbx: str
     state: RecordingState
     reason: str | None = Field(description="why it ended as it did, where that needs saying")
-    trigger: Literal["rule", "manual", "dtmf", "dialplan"]
+    trigger: Trigger
     rule: str | None
     layout: Layout
     direction: Direction

@@ -1,6 +1,6 @@
 """The fields of rules: their schema, and how they are made."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -20,7 +20,16 @@ from api.fields.resources import (
 )
 from recorder.rules import FIELDS, HEADER, SOUND, VARIABLE
 from recorder.rules.trial import Trial
-from storage.records import Action, Format, Layout, RuleRecord
+from storage.records import (
+    Action,
+    AnnounceTo,
+    Begins,
+    DefaultAction,
+    Format,
+    Layout,
+    Origin,
+    RuleRecord,
+)
 
 # What `CHANNEL()` and `PJSIP_HEADER()` are asked for must not be a function of its own.
 VariableName = Annotated[str, StringConstraints(pattern=VARIABLE)]
@@ -46,9 +55,7 @@ class Terms(Exact):
     )
     priority: int = Field(100, ge=-1_000_000, le=1_000_000, description="lower is asked first")
     enabled: bool = True
-    begins: Literal["ringing", "answer"] = Field(
-        "answer", description="`ringing`: as soon as anything can be heard"
-    )
+    begins: Begins = Field("answer", description="`ringing`: as soon as anything can be heard")
     sample_percent: float = Field(100, ge=0, le=100, description="the share of calls that match")
     variables: tuple[VariableName, ...] = Field(
         (), max_length=32, description="channel variables that `when` reads"
@@ -68,7 +75,7 @@ class Terms(Exact):
         description="heard before the recording begins, and by who joins later",
         examples=["sound:this-call-may-be-recorded"],
     )
-    announce_to: Literal["customer", "both"] = "customer"
+    announce_to: AnnounceTo = "customer"
     beep_every_s: int = Field(0, ge=0, le=3600, description="0: no beep")
 
 
@@ -77,7 +84,7 @@ class Rule(Terms):
 
     id: str
     version: int
-    origin: Literal["config", "api"] = Field(description="those of the configuration stay there")
+    origin: Origin = Field(description="those of the configuration stay there")
     changed_at: Instant | None
     changed_by: str | None
     deleted: bool
@@ -131,7 +138,7 @@ class RuleTest(Body):
     """Draft rules, and the calls to try them on; by default those of the last 30 days."""
 
     rules: list[NewRule] = Field(max_length=100)
-    default: Literal["record", "on_demand", "never"] = "never"
+    default: DefaultAction = "never"
     from_at: Time | None = Field(None, alias="from")
     to_at: Time | None = Field(None, alias="to")
 

@@ -1,6 +1,6 @@
 """What is asked and answered about tokens, users and the audit trail."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
@@ -8,10 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from api.fields.resources import Answer, Body, Instant, ListOf, ListQuery, Name, Text, fields_of
 from api.permissions import PERMISSIONS
 from storage import records
-from storage.records import AuditRecord, Outcome, TokenRecord, UserRecord
-
-PersonRole = Literal["admin", "supervisor", "compliance", "agent"]
-Role = Literal["admin", "supervisor", "compliance", "agent", "service"]
+from storage.records import AuditRecord, Outcome, PersonRole, Role, TokenRecord, UserRecord
 
 
 def _known(permission: str) -> str:

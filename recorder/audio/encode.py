@@ -20,14 +20,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from recorder.audio.drift import Samples
 from recorder.audio.mp3_info import FRAME_SAMPLES, build_info_frame
+from storage.records import Format
 
-Format = Literal["opus", "mp3", "flac", "wav"]
 Write = Callable[[Samples], None]  # samples as [channels, n]
 
 NARROW_RATE = 8_000

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +9,7 @@ import numpy.typing as npt
 from recorder.audio.drift import Samples, fade_frames
 from recorder.audio.source import Source
 from recorder.audio.timespan import Run, invert_runs, merge_runs
-
-Layout = Literal["dual", "mono"]
+from storage.records import Layout
 
 BLOCK_S = 4
 

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recorder.audio.encode import CODECS, Codec, Format
-from recorder.audio.mix import Layout, Mix, iter_blocks
+from recorder.audio.encode import CODECS, Codec
+from recorder.audio.mix import Mix, iter_blocks
 from recorder.audio.probe import NotAudio, probe_wav
 from recorder.audio.source import Piece, Source
 from recorder.audio.timespan import Span, to_runs
 from recorder.audio.waveform import FRAME_S, Meter, Waveform
+from storage.records import Format, Layout
 
 __all__ = ["Piece", "Rendition", "Span", "Waveform", "render"]
 

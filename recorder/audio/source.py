@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from recorder.audio.drift import Samples, blend, fade_frames, plan_jumps
 from recorder.audio.probe import Wav
-
-Side = Literal["left", "right", "both"]
+from storage.records import Side
 
 _CHUNK_FRAMES = 32_000
 

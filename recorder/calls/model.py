@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from recorder import ari
 from recorder.calls.legs import LOCAL, extension_of, is_person
 from recorder.names import build_call_id, is_ours
-from storage.records import CallRecord, LegRecord, Party, Side
+from storage.records import CallRecord, Direction, LegRecord, Party, Side
 
 # The state of a leg whose channel has left the call.
 GONE = "Gone"
@@ -349,7 +349,7 @@ def _record(pbx: str, call: _Call) -> CallRecord:
     )
 
 
-def _direction(persons: list[LegRecord]) -> str:
+def _direction(persons: list[LegRecord]) -> Direction:
     if persons and persons[0].party == "customer":
         return "inbound"
     return "outbound" if any(leg.party == "customer" for leg in persons) else "internal"

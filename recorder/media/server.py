@@ -47,6 +47,7 @@ from recorder.media.channels import Leg, Transport, find_transport, open_leg
 from recorder.media.level import Level
 from recorder.media.pacing import FRAME_BYTES, Arrears, Framer, Pace
 from recorder.spy.plan import SpyPlan, is_meant
+from storage import states
 from storage.catalogue import events
 from storage.catalogue import spies as rows
 from storage.catalogue.engine import Catalogue
@@ -449,7 +450,7 @@ class Page:
     # What the catalogue says
 
     async def _follow(self) -> None:
-        while self.spy.state != "ended":
+        while self.spy.state in states.SPY_LIVE:
             self._look.clear()
             try:
                 await self._be_as_written()

@@ -42,10 +42,12 @@ from storage.records import (
     DecisionRecord,
     Format,
     Layout,
+    PauseLeaves,
     RecordingRecord,
     RuleRecord,
     SegmentRecord,
     Side,
+    Trigger,
 )
 
 log = structlog.get_logger()
@@ -59,7 +61,7 @@ class Defaults:
 
     layout: Layout = "dual"
     format: Format = "opus"
-    pause: str = "silence"
+    pause: PauseLeaves = "silence"
 
 
 class Capture:
@@ -82,7 +84,7 @@ class Capture:
         call_id: str,
         *,
         by: str,
-        trigger: str = "manual",
+        trigger: Trigger = "manual",
         layout: Layout | None = None,
         format: Format | None = None,
         tags: Sequence[str] = (),

@@ -14,7 +14,7 @@ from storage import states
 from storage.catalogue import calls, decisions, recordings
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
-from storage.records import DecisionRecord, RecordingRecord
+from storage.records import DecisionRecord, RecordingRecord, Trigger
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ _SOUNDS: Mapping[Order, Sound] = {
 class Recorder(Protocol):
     """What is needed of `Capture`."""
 
-    def start(self, call_id: str, *, by: str, trigger: str) -> RecordingRecord:
+    def start(self, call_id: str, *, by: str, trigger: Trigger) -> RecordingRecord:
         """Begin."""
 
     def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
@@ -58,7 +58,9 @@ class Demand:
     catalogue: Catalogue
     recorder: Recorder
 
-    def carry_out(self, call_id: str, order: Order, *, by: str, trigger: str) -> RecordingRecord:
+    def carry_out(
+        self, call_id: str, order: Order, *, by: str, trigger: Trigger
+    ) -> RecordingRecord:
         """Do what is asked with the newest recording of the call that runs, or begin one.
 
         Raises RecordingNotActive where there is none to stop, pause or resume.

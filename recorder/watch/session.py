@@ -39,7 +39,7 @@ from storage.catalogue import calls, pbxs, recordings, segments, spies
 from storage.catalogue.engine import Catalogue, Lock
 from storage.catalogue.recordings import PEOPLE
 from storage.errors import EarwitnessError
-from storage.records import CallRecord, PbxRecord, RecordingRecord
+from storage.records import CallRecord, PbxRecord, PbxState, RecordingRecord
 
 log = structlog.get_logger()
 
@@ -486,7 +486,7 @@ class _Session:
             self._model.forget(record.id)
             del self._saved[record.id]
 
-    def _save_pbx(self, state: str, detail: str, version: str) -> None:
+    def _save_pbx(self, state: PbxState, detail: str, version: str) -> None:
         now = datetime.now(UTC)
         with self._catalogue.begin() as tx:
             pbxs.save_pbx(tx, PbxRecord(self._name, state, detail, version, now))

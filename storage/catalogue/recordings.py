@@ -25,7 +25,7 @@ from storage import states
 from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, page_of
 from storage.errors import NoSuchRecording
-from storage.records import Bookmark, Gap, Hold, Page, Pause, RecordingRecord
+from storage.records import Bookmark, Gap, Hold, Page, Pause, RecordingRecord, RecordingState
 from storage.schema import SEARCHED_WORDS, Instant, people, recording
 
 PEOPLE = tuple(column.name for column in people())
@@ -137,7 +137,9 @@ def count_newest_by_state(tx: Connection, newest: int) -> dict[str, int]:
     return dict(rows.all())
 
 
-def move(tx: Connection, recording_id: UUID, *, to: str, **columns: Any) -> RecordingRecord | None:
+def move(
+    tx: Connection, recording_id: UUID, *, to: RecordingState, **columns: Any
+) -> RecordingRecord | None:
     """Move to a state if it may be reached from the present one; None if it may not (any more).
 
     Compare-and-set: of two callers who move the same recording, one gets None.

@@ -22,7 +22,7 @@ from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, page_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchSpy
-from storage.records import Heard, Mode, Page, SpyRecord
+from storage.records import Heard, Mode, Page, SpyRecord, SpyState
 from storage.schema import call, spy
 
 # Spelt out, not bound: only so does PostgreSQL see that the index of live spies serves.
@@ -110,7 +110,7 @@ def list_spies_of_calls(
     return tuple(_record(row) for row in tx.execute(query).mappings())
 
 
-def move_spy(tx: Connection, spy_id: UUID, *, to: str, **columns: Any) -> SpyRecord | None:
+def move_spy(tx: Connection, spy_id: UUID, *, to: SpyState, **columns: Any) -> SpyRecord | None:
     """Move to a state if it may be reached from the present one; None if it may not (any more).
 
     Compare-and-set: of two callers who move the same spy, one gets None. With `to="ended"` come

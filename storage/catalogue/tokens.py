@@ -27,7 +27,7 @@ from uuid_utils.compat import uuid7
 from storage.catalogue.cursor import decode_cursor, one_more, page_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchToken, TokenInvalid
-from storage.records import Page, TokenRecord, shallow
+from storage.records import Page, Role, TokenRecord, shallow
 from storage.schema import token, user
 
 PREFIX = "ew_"
@@ -45,7 +45,7 @@ def create_token(
     tx: Connection,
     *,
     name: str,
-    role: str,
+    role: Role,
     team: str | None = None,
     scopes: Sequence[str] = (),
     without: Sequence[str] = (),

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from storage.catalogue.cursor import decode_cursor, one_more, page_of
 from storage.catalogue.tokens import is_tokens_name, keep_secret
 from storage.errors import LastAdmin, NoSuchUser, UserInvalid
-from storage.records import Page, UserRecord, shallow
+from storage.records import Page, PersonRole, UserRecord, shallow
 from storage.schema import token, user
 
 SESSION_LASTS = timedelta(hours=12)
@@ -22,7 +22,7 @@ _COLUMNS = [user.c[field.name] for field in fields(UserRecord)]
 
 
 def create_user(
-    tx: Connection, *, name: str, role: str, team: str | None, password_hash: str
+    tx: Connection, *, name: str, role: PersonRole, team: str | None, password_hash: str
 ) -> UserRecord:
     """Keep a new person. Raises UserInvalid where the name is taken."""
     if is_tokens_name(tx, name, role):
