@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from earwitness.config import Config, Pbx
 from earwitness.embedded import embedded_database, embedded_objects
-from earwitness.wiring import Parts, oidc_settings
+from earwitness.wiring import Wiring, oidc_settings
 from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable, EarwitnessError
@@ -62,10 +62,10 @@ class Finding:
 
 def examine(config: Config, *, media: bool = False) -> tuple[Finding, ...]:
     """Check everything, one after the other; with `media`, by ear too."""
-    parts = Parts(config)
+    wiring = Wiring(config)
     findings: list[Finding] = []
     for pbx in config.pbx:
-        findings += (of_pbx := examine_pbx(parts, pbx))
+        findings += (of_pbx := examine_pbx(wiring, pbx))
         if media and all(finding.ok for finding in of_pbx):
             findings += examine_media(pbx)
     if not config.pbx:
@@ -80,9 +80,9 @@ def examine(config: Config, *, media: bool = False) -> tuple[Finding, ...]:
 # Asterisk
 
 
-def examine_pbx(parts: Parts, pbx: Pbx) -> list[Finding]:
+def examine_pbx(wiring: Wiring, pbx: Pbx) -> list[Finding]:
     """Reachable, of a known version, with all modules, and the user may record."""
-    client = parts.pbxs[pbx.name]
+    client = wiring.pbxs[pbx.name]
     checks: dict[str, Callable[[], str]] = {
         "reachable": lambda: _reach(client, pbx),
         "version": lambda: _version(client),

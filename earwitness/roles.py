@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from earwitness.config import Config
 from earwitness.signals import until_signal
-from earwitness.wiring import Parts, oidc_settings
+from earwitness.wiring import Wiring, oidc_settings
 from storage.errors import CatalogueUnavailable
 
 log = structlog.get_logger()
@@ -27,9 +27,9 @@ def watch(config: Config) -> None:
     stop = threading.Event()
     threads: list[threading.Thread] = []
     with until_signal():
-        parts = Parts(config)
-        retrying(parts.catalogue.migrate)
-        for one in parts.watches:
+        wiring = Wiring(config)
+        retrying(wiring.catalogue.migrate)
+        for one in wiring.watches:
             threads.append(threading.Thread(target=one.run, args=(stop,), daemon=True))
             threads[-1].start()
         threading.Event().wait()
@@ -44,19 +44,19 @@ def work(config: Config) -> None:
         from recorder.work import deliveries, tasks
         from storage import jobs
 
-        parts = Parts(config)
-        retrying(parts.catalogue.migrate)
-        retrying(lambda: tasks.leave_foreign_events(parts.catalogue))
-        parts.spool.mkdir(parents=True, exist_ok=True)
-        tasks.clear_spool(parts.spool, datetime.now(UTC) - tasks.RESTS_KEPT_FOR)
+        wiring = Wiring(config)
+        retrying(wiring.catalogue.migrate)
+        retrying(lambda: tasks.leave_foreign_events(wiring.catalogue))
+        wiring.spool.mkdir(parents=True, exist_ok=True)
+        tasks.clear_spool(wiring.spool, datetime.now(UTC) - tasks.RESTS_KEPT_FOR)
         context = {
-            "finisher": parts.finisher,
-            "bulks": parts.bulks,
-            "catalogue": parts.catalogue,
-            "deliverer": parts.deliverer,
+            "finisher": wiring.finisher,
+            "bulks": wiring.bulks,
+            "catalogue": wiring.catalogue,
+            "deliverer": wiring.deliverer,
         }
-        with deliveries.looking(parts.catalogue):
-            retrying(lambda: jobs.run_worker(parts.catalogue.url, context, tasks.QUEUES))
+        with deliveries.looking(wiring.catalogue):
+            retrying(lambda: jobs.run_worker(wiring.catalogue.url, context, tasks.QUEUES))
 
 
 def api(config: Config) -> None:
@@ -80,13 +80,15 @@ def api(config: Config) -> None:
         )
 
         def build() -> Any:
-            parts = Parts(config)  # each worker has its own connections
-            migrate = threading.Thread(target=retrying, args=(parts.catalogue.migrate,))
+            wiring = Wiring(config)  # each worker has its own connections
+            migrate = threading.Thread(target=retrying, args=(wiring.catalogue.migrate,))
             migrate.daemon = True
             migrate.start()
-            return build_app(parts.catalogue, parts.objects, parts.capture, parts.spies, settings)
+            return build_app(
+                wiring.catalogue, wiring.objects, wiring.capture, wiring.spies, settings
+            )
 
-        Parts(config).load()
+        Wiring(config).load()
         serve(build, config.server.host, config.server.port)
 
 
@@ -95,9 +97,9 @@ def media(config: Config) -> None:
     with until_signal():
         from recorder.media.server import serve
 
-        parts = Parts(config)
-        retrying(parts.catalogue.migrate)
-        serve(parts.spies, parts.catalogue, parts.pbxs, config.media.host, config.media.port)
+        wiring = Wiring(config)
+        retrying(wiring.catalogue.migrate)
+        serve(wiring.spies, wiring.catalogue, wiring.pbxs, config.media.host, config.media.port)
 
 
 def addresses_of(urls: Iterable[str]) -> frozenset[str]:

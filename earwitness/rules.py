@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from earwitness.config import Config, explain, read_rules
-from earwitness.wiring import Parts, check_rules
+from earwitness.wiring import Wiring, check_rules
 from recorder.rules.trial import Trial, try_rules
 from storage.errors import ConfigurationInvalid
 
@@ -23,7 +23,7 @@ def try_file(config: Config, path: Path, days: int) -> Iterator[str]:
         raise ConfigurationInvalid(f"{path}: {error}") from error
     check_rules(drafts)
     now = datetime.now(UTC)
-    catalogue = Parts(config).catalogue
+    catalogue = Wiring(config).catalogue
     began = now - timedelta(days=days)
     trial = try_rules(catalogue, drafts, config.default_action, from_at=began, to_at=now)
     yield from tell(trial)

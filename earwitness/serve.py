@@ -22,7 +22,7 @@ from earwitness.config import Config
 from earwitness.embedded import Server, objects_of, postgres_of
 from earwitness.roles import ROLES
 from earwitness.signals import until_signal
-from earwitness.wiring import Parts, check_rules
+from earwitness.wiring import Wiring, check_rules
 from storage.errors import ConfigurationInvalid, EarwitnessError
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ def serve(path: Path, config: Config) -> None:
         for server in servers:
             server.await_ready()
         log.info("serve.began", url=f"http://{config.server.host}:{config.server.port}")
-        _warn(Parts(config))
+        _warn(Wiring(config))
         _keep_running(servers, children)
     log.info("serve.ended")
 
@@ -180,16 +180,16 @@ def _stop_all(children: Sequence[Child]) -> None:
 # What can be told at the start
 
 
-def _warn(parts: Parts) -> None:
+def _warn(wiring: Wiring) -> None:
     """What does not keep us from starting, but would keep us from recording, is said at once."""
     from earwitness.doctor import examine_objects, examine_pbx
 
-    findings = examine_objects(parts.objects)
-    findings += [finding for pbx in parts.config.pbx for finding in examine_pbx(parts, pbx)]
+    findings = examine_objects(wiring.objects)
+    findings += [finding for pbx in wiring.config.pbx for finding in examine_pbx(wiring, pbx)]
     for finding in findings:
         if not finding.ok:
             log.error("serve.check-failed", check=finding.name, mend=finding.text)
-    if not parts.config.pbx:
+    if not wiring.config.pbx:
         log.warning("serve.no-pbx", mend="name an Asterisk by a [[pbx]] table in the configuration")
 
 

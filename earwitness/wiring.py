@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Parts:
+class Wiring:
     """The parts of one process, each made when it is first asked for."""
 
     config: Config

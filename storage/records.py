@@ -365,7 +365,7 @@ class SignInRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class Slice(Generic[T]):
     """Part of a list, and the cursor that continues it (None at its end)."""
 
     items: tuple[T, ...]

@@ -31,10 +31,10 @@ from storage.records import (
     Format,
     Layout,
     Mode,
-    Page,
     Pause,
     RecordingRecord,
     RecordingState,
+    Slice,
     SpyRecord,
     SpyState,
     Trigger,
@@ -397,7 +397,7 @@ def spy_fields(record: SpyRecord, audio_url: str | None = None) -> dict[str, Any
     return fields_of(Spy, record, heard=heard, audio_url=audio_url)
 
 
-def list_fields(page: Page[T], item_fields: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+def list_fields(page: Slice[T], item_fields: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
     """A page as it is answered, each of its items as `item_fields` makes it."""
     return {"items": [*map(item_fields, page.items)], "next_cursor": page.next_cursor}
 

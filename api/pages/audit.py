@@ -13,7 +13,7 @@ from api.permissions import AUDIT_READ
 from api.services import services
 from storage.catalogue import audit
 from storage.errors import BadCursor
-from storage.records import AuditRecord, Page
+from storage.records import AuditRecord, Slice
 
 pages = Pages()
 
@@ -24,7 +24,7 @@ AT_ONCE = 50
 def show_audit() -> Response:
     """The trail, newest first, narrowed by the form; it goes on as one scrolls."""
     asked = filled_in()
-    found: Page[AuditRecord] = Page((), None)
+    found: Slice[AuditRecord] = Slice((), None)
     fault = ""
     try:
         wanted = AuditQuery.model_validate({**asked, "limit": AT_ONCE})

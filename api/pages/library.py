@@ -20,7 +20,7 @@ from api.services import services
 from storage.catalogue import audit, bulks, calls, decisions, links, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording
-from storage.records import BulkAction, Page, RecordingRecord
+from storage.records import BulkAction, RecordingRecord, Slice
 
 pages = Pages()
 
@@ -77,7 +77,7 @@ class LibraryForm(FormSearch):
 def show_library() -> Response:
     """A page of recordings, and the form that narrows them; the address says which."""
     asked = filled_in()
-    found: Page[RecordingRecord] = Page((), None)
+    found: Slice[RecordingRecord] = Slice((), None)
     faults: list[tuple[str, str]] = []
     try:
         search = LibraryForm.model_validate(asked)

@@ -20,13 +20,13 @@ from storage.catalogue import (
 )
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor
-from storage.records import Assurance, CallRecord, Page, RecordingRecord
+from storage.records import Assurance, CallRecord, RecordingRecord, Slice
 
 pages = Pages()
 
 SHOWN = 20
 
-_Missing = Page[tuple[CallRecord, Assurance, RecordingRecord | None]]
+_Missing = Slice[tuple[CallRecord, Assurance, RecordingRecord | None]]
 
 
 @pages.get("/system", SYSTEM_READ)
@@ -72,7 +72,7 @@ def _missing(tx: Connection, cursor: str | None) -> _Missing:
     ids = [call.id for call, _assurance in found.items]
     last = {one.call_id: one for one in recordings.list_recordings_of_calls(tx, ids)}
     items = tuple((call, missing, last.get(call.id)) for call, missing in found.items)
-    return Page(items, found.next_cursor)
+    return Slice(items, found.next_cursor)
 
 
 def _tasks() -> dict[str, str]:

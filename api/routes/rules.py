@@ -34,7 +34,7 @@ from recorder.rules.trial import try_rules
 from storage.catalogue import rules
 from storage.catalogue.cursor import decode_cursor, encode_cursor
 from storage.errors import BadCursor, NoSuchRule, RuleChanged, RuleReadOnly
-from storage.records import Page, RuleRecord
+from storage.records import RuleRecord, Slice
 
 operations = Operations("/api/v1", tag="rules")
 
@@ -55,7 +55,7 @@ def list_rules(query: ListQuery) -> Response:
     more = len(found) > query.limit
     last = found[query.limit - 1] if more else None
     cursor = encode_cursor(str(last.priority), last.id) if last is not None else None
-    page = Page(tuple(found[: query.limit]), cursor)
+    page = Slice(tuple(found[: query.limit]), cursor)
     return answer(list_fields(page, rule_fields))
 
 
@@ -98,7 +98,7 @@ def list_rule_versions(rule_id: str, query: ListQuery) -> Response:
     """List the versions of a rule, the newest first; of one that was deleted too."""
     configured = find_configured(rule_id)
     if configured is not None:
-        return answer(list_fields(Page((configured,), None), rule_fields))
+        return answer(list_fields(Slice((configured,), None), rule_fields))
     with services().catalogue.begin() as tx:
         page = rules.list_versions(tx, rule_id, **query.model_dump())
     if not page.items and query.cursor is None:

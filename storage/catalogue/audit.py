@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import Connection, insert, literal_column, select
 from uuid_utils.compat import uuid7
 
-from storage.catalogue.cursor import decode_cursor, page_of
-from storage.records import AuditRecord, Outcome, Page
+from storage.catalogue.cursor import decode_cursor, slice_of
+from storage.records import AuditRecord, Outcome, Slice
 from storage.schema import audit
 
 # Spelt out, not bound: only so does PostgreSQL see that the index of refusals serves.
@@ -83,7 +83,7 @@ def list_heard(tx: Connection, recording_id: UUID, *, limit: int) -> tuple[Audit
 
 def list_audit(
     tx: Connection, *, limit: int, cursor: str | None = None, **narrowed: str | None
-) -> Page[AuditRecord]:
+) -> Slice[AuditRecord]:
     """A page of the trail, newest first; `narrowed` to an actor, action, subject or outcome.
 
     Raises BadCursor.
@@ -96,4 +96,4 @@ def list_audit(
         (before,) = decode_cursor(cursor, UUID)
         query = query.where(audit.c.id < before)
     rows = tx.execute(query.order_by(audit.c.id.desc()).limit(limit + 1)).mappings()
-    return page_of([AuditRecord(**row) for row in rows], limit, lambda one: (str(one.id),))
+    return slice_of([AuditRecord(**row) for row in rows], limit, lambda one: (str(one.id),))

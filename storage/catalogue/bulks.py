@@ -11,9 +11,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from uuid_utils.compat import uuid7
 
 from storage import jobs
-from storage.catalogue.cursor import decode_cursor, page_of
+from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.errors import NoSuchBulk
-from storage.records import BulkAction, BulkRecord, Page
+from storage.records import BulkAction, BulkRecord, Slice
 from storage.schema import bulk
 
 # So many of those refused are told; how many there are is counted where they are kept.
@@ -74,7 +74,7 @@ def get_recordings(tx: Connection, bulk_id: UUID) -> tuple[UUID, ...]:
 
 def list_bulks(
     tx: Connection, *, owner_id: UUID, limit: int, cursor: str | None = None
-) -> Page[BulkRecord]:
+) -> Slice[BulkRecord]:
     """A page of what this one has asked for, newest first."""
     query = select(*_COLUMNS).where(bulk.c.owner_id == owner_id)
     if cursor is not None:
@@ -82,7 +82,7 @@ def list_bulks(
         query = query.where(bulk.c.id < before)
     query = query.order_by(bulk.c.id.desc()).limit(limit + 1)
     found = [_record(row) for row in tx.execute(query).mappings()]
-    return page_of(found, limit, lambda one: (str(one.id),))
+    return slice_of(found, limit, lambda one: (str(one.id),))
 
 
 def list_exports_before(tx: Connection, at: datetime) -> tuple[BulkRecord, ...]:

@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, literal_column, select, tuple_
 
 from storage.catalogue import events
-from storage.catalogue.cursor import decode_cursor, page_of
+from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.catalogue.events import NewEvent
 from storage.catalogue.rows import excluded, insert_rows
 from storage.errors import NoSuchCall
-from storage.records import CallRecord, LegRecord, Page, shallow
+from storage.records import CallRecord, LegRecord, Slice, shallow
 from storage.schema import call
 
 # Spelt out, not bound: only so does PostgreSQL see that the index of live calls serves.
@@ -87,7 +87,7 @@ def list_calls(
     agents: Collection[str] | None = None,
     from_at: datetime | None = None,
     to_at: datetime | None = None,
-) -> Page[CallRecord]:
+) -> Slice[CallRecord]:
     """A page of calls in these states, begun from `from_at` on and before `to_at`, newest first."""
     position = tuple_(call.c.started_at, call.c.id)
     query = select(call).where(call.c.state.in_(states))
@@ -104,7 +104,7 @@ def list_calls(
         query = query.where(position < tuple_(started_at, call_id))
     query = query.order_by(call.c.started_at.desc(), call.c.id.desc()).limit(limit + 1)
     records = [parse_call(row) for row in tx.execute(query).mappings()]
-    return page_of(records, limit, lambda one: (one.started_at.isoformat(), one.id))
+    return slice_of(records, limit, lambda one: (one.started_at.isoformat(), one.id))
 
 
 def find_live_call_of(tx: Connection, channel_name: str) -> CallRecord | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from storage.errors import BadCursor
-from storage.records import Page
+from storage.records import Slice
 
 T = TypeVar("T")
 
@@ -29,15 +29,15 @@ def decode_cursor(cursor: str, *parsers: Callable[[str], Any]) -> tuple[Any, ...
         raise BadCursor("the cursor is not one that this list gave out") from error
 
 
-def page_of(
+def slice_of(
     found: Sequence[T], limit: int | None, position: Callable[[T], tuple[str, ...]]
-) -> Page[T]:
+) -> Slice[T]:
     """The page of so many (None: of all), where one more was looked for, to know if it goes on."""
     if limit is None or len(found) <= limit:
-        return Page(tuple(found), None)
-    return Page(tuple(found[:limit]), encode_cursor(*position(found[limit - 1])))
+        return Slice(tuple(found), None)
+    return Slice(tuple(found[:limit]), encode_cursor(*position(found[limit - 1])))
 
 
 def one_more(limit: int | None) -> int | None:
-    """How many rows to look for, for `page_of`."""
+    """How many rows to look for, for `slice_of`."""
     return None if limit is None else limit + 1

@@ -21,9 +21,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from storage.catalogue import calls, events
-from storage.catalogue.cursor import decode_cursor, page_of
+from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.catalogue.rows import excluded, insert_rows
-from storage.records import Assurance, CallRecord, DecisionRecord, Page, shallow
+from storage.records import Assurance, CallRecord, DecisionRecord, Slice, shallow
 from storage.schema import call, decision
 
 # What a call may be asked about for ever is kept with it only so often.
@@ -113,7 +113,7 @@ def list_missing(
     limit: int,
     cursor: str | None = None,
     agents: Collection[str] | None = None,
-) -> Page[tuple[CallRecord, Assurance]]:
+) -> Slice[tuple[CallRecord, Assurance]]:
     """A page of ended calls of which a recording is missing or short, newest first."""
     query = select(call, decision.c.assurance).join(decision, decision.c.call_id == call.c.id)
     query = query.where(_CAUSE.is_not(None))
@@ -126,7 +126,7 @@ def list_missing(
     rows = [dict(row) for row in tx.execute(query).mappings()]
     found = [(Assurance(**row.pop("assurance")), calls.parse_call(row)) for row in rows]
     items = [(record, missing) for missing, record in found]
-    return page_of(items, limit, lambda one: (one[0].started_at.isoformat(), one[0].id))
+    return slice_of(items, limit, lambda one: (one[0].started_at.isoformat(), one[0].id))
 
 
 def count_missing(tx: Connection) -> int:

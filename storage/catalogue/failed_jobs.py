@@ -12,9 +12,9 @@ from sqlalchemy import Connection, text
 
 from storage import jobs
 from storage.catalogue import bulks, decisions, recordings
-from storage.catalogue.cursor import decode_cursor, page_of
+from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.errors import NoSuchJob
-from storage.records import FailedJob, Page
+from storage.records import FailedJob, Slice
 
 # Before it are all: the largest bigint.
 _END = 2**63 - 1
@@ -54,11 +54,11 @@ _DROP_EVENTS = """
 """
 
 
-def list_failed_jobs(tx: Connection, *, limit: int, cursor: str | None = None) -> Page[FailedJob]:
+def list_failed_jobs(tx: Connection, *, limit: int, cursor: str | None = None) -> Slice[FailedJob]:
     """A page of them, newest first."""
     before = decode_cursor(cursor, int)[0] if cursor is not None else _END
     rows = tx.execute(text(_LIST), {"limit": limit + 1, "before": before}).mappings()
-    return page_of([FailedJob(**row) for row in rows], limit, lambda one: (str(one.id),))
+    return slice_of([FailedJob(**row) for row in rows], limit, lambda one: (str(one.id),))
 
 
 def retry_job(tx: Connection, job_id: int) -> tuple[str, str]:

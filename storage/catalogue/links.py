@@ -8,10 +8,10 @@ from uuid import UUID
 from sqlalchemy import Connection, func, insert, select, update
 from uuid_utils.compat import uuid7
 
-from storage.catalogue.cursor import decode_cursor, one_more, page_of
+from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchLink
-from storage.records import LinkRecord, Page, shallow
+from storage.records import LinkRecord, Slice, shallow
 from storage.schema import link
 
 _COLUMNS = [link.c[field.name] for field in fields(LinkRecord)]
@@ -31,14 +31,14 @@ def create_link(
 
 def list_links(
     tx: Connection, recording_id: UUID, *, limit: int | None = None, cursor: str | None = None
-) -> Page[LinkRecord]:
+) -> Slice[LinkRecord]:
     """A page of the links of a recording, newest first, the ended ones too; all without a limit."""
     query = select(*_COLUMNS).where(link.c.recording_id == recording_id)
     if cursor is not None:
         (before,) = decode_cursor(cursor, UUID)
         query = query.where(link.c.id < before)
     rows = tx.execute(query.order_by(link.c.id.desc()).limit(one_more(limit))).mappings()
-    return page_of([LinkRecord(**row) for row in rows], limit, lambda one: (str(one.id),))
+    return slice_of([LinkRecord(**row) for row in rows], limit, lambda one: (str(one.id),))
 
 
 def revoke_link(tx: Connection, recording_id: UUID, link_id: UUID) -> None:

@@ -23,9 +23,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from storage import states
 from storage.catalogue import events
-from storage.catalogue.cursor import decode_cursor, page_of
+from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.errors import NoSuchRecording
-from storage.records import Bookmark, Gap, Hold, Page, Pause, RecordingRecord, RecordingState
+from storage.records import Bookmark, Gap, Hold, Pause, RecordingRecord, RecordingState, Slice
 from storage.schema import SEARCHED_WORDS, Instant, people, recording
 
 PEOPLE = tuple(column.name for column in people())
@@ -83,7 +83,7 @@ def get_recording(
 
 def list_recordings(
     tx: Connection, narrowed: RecordingFilter, *, limit: int, cursor: str | None = None
-) -> Page[RecordingRecord]:
+) -> Slice[RecordingRecord]:
     """A page of recordings, newest first."""
     query = select(recording).where(*_conditions(narrowed))
     if cursor is not None:
@@ -91,7 +91,7 @@ def list_recordings(
         query = query.where(recording.c.id < before)
     query = query.order_by(recording.c.id.desc()).limit(limit + 1)
     records = [_record(row) for row in tx.execute(query).mappings()]
-    return page_of(records, limit, lambda one: (str(one.id),))
+    return slice_of(records, limit, lambda one: (str(one.id),))
 
 
 def list_of_ids(tx: Connection, ids: Collection[UUID]) -> dict[UUID, RecordingRecord]:

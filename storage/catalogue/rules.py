@@ -9,9 +9,9 @@ from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
 from storage.catalogue import audit, events
-from storage.catalogue.cursor import decode_cursor, one_more, page_of
+from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.errors import NoSuchRule, RuleChanged
-from storage.records import Page, RuleRecord
+from storage.records import RuleRecord, Slice
 from storage.schema import rule
 
 _LISTS = ("variables", "headers", "tags")
@@ -45,14 +45,14 @@ def get_rule(tx: Connection, rule_id: str, *, version: int | None = None) -> Rul
 
 def list_versions(
     tx: Connection, rule_id: str, *, limit: int | None = None, cursor: str | None = None
-) -> Page[RuleRecord]:
+) -> Slice[RuleRecord]:
     """A page of the versions of a rule, newest first; none where there never was such a rule."""
     query = select(rule).where(rule.c.id == rule_id)
     if cursor is not None:
         (before,) = decode_cursor(cursor, int)
         query = query.where(rule.c.version < before)
     rows = tx.execute(query.order_by(rule.c.version.desc()).limit(one_more(limit))).mappings()
-    return page_of([_record(row) for row in rows], limit, lambda one: (str(one.version),))
+    return slice_of([_record(row) for row in rows], limit, lambda one: (str(one.version),))
 
 
 def list_active_rules(tx: Connection) -> tuple[RuleRecord, ...]:

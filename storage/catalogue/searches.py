@@ -8,9 +8,9 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
-from storage.catalogue.cursor import decode_cursor, one_more, page_of
+from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.errors import NoSuchSearch
-from storage.records import Page, SearchRecord
+from storage.records import SearchRecord, Slice
 from storage.schema import saved_search
 
 _COLUMNS = [saved_search.c[name] for name in ("id", "owner", "name", "query")]
@@ -28,14 +28,14 @@ def save_search(tx: Connection, *, owner: str, name: str, query: Mapping[str, st
 
 def list_searches(
     tx: Connection, owner: str, *, limit: int | None = None, cursor: str | None = None
-) -> Page[SearchRecord]:
+) -> Slice[SearchRecord]:
     """A page of the searches of this one, by name; all of them where there is no limit."""
     query = select(*_COLUMNS).where(saved_search.c.owner == owner).order_by(saved_search.c.name)
     if cursor is not None:
         (after,) = decode_cursor(cursor, str)
         query = query.where(saved_search.c.name > after)
     rows = tx.execute(query.limit(one_more(limit))).mappings()
-    return page_of([SearchRecord(**row) for row in rows], limit, lambda one: (one.name,))
+    return slice_of([SearchRecord(**row) for row in rows], limit, lambda one: (one.name,))
 
 
 def delete_search(tx: Connection, search_id: UUID, *, owner: str) -> None:

@@ -19,10 +19,10 @@ from sqlalchemy import (
 
 from storage import states
 from storage.catalogue import events
-from storage.catalogue.cursor import decode_cursor, page_of
+from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchSpy
-from storage.records import Heard, Mode, Page, SpyRecord, SpyState
+from storage.records import Heard, Mode, Slice, SpyRecord, SpyState
 from storage.schema import call, spy
 
 # Spelt out, not bound: only so does PostgreSQL see that the index of live spies serves.
@@ -75,7 +75,7 @@ def list_spies(
     cursor: str | None = None,
     agents: Collection[str] | None = None,
     supervisor: str | None = None,
-) -> Page[SpyRecord]:
+) -> Slice[SpyRecord]:
     """A page of spies in these states, newest first; narrowed as by `get_spy`."""
     query = select(*_COLUMNS).where(spy.c.state.in_(states), *_seen_by(agents, supervisor))
     if "ended" not in states:
@@ -85,7 +85,7 @@ def list_spies(
         query = query.where(spy.c.id < before)
     query = query.order_by(spy.c.id.desc()).limit(limit + 1)
     records = [_record(row) for row in tx.execute(query).mappings()]
-    return page_of(records, limit, lambda one: (str(one.id),))
+    return slice_of(records, limit, lambda one: (str(one.id),))
 
 
 def list_live_spies(tx: Connection, pbx: str) -> tuple[SpyRecord, ...]:

@@ -24,10 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.sql.selectable import Subquery
 from uuid_utils.compat import uuid7
 
-from storage.catalogue.cursor import decode_cursor, one_more, page_of
+from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchToken, TokenInvalid
-from storage.records import Page, Role, TokenRecord, shallow
+from storage.records import Role, Slice, TokenRecord, shallow
 from storage.schema import token, user
 
 PREFIX = "ew_"
@@ -87,14 +87,14 @@ def is_tokens_name(tx: Connection, name: str, role: str) -> bool:
 
 def list_tokens(
     tx: Connection, *, limit: int | None = None, cursor: str | None = None
-) -> Page[TokenRecord]:
+) -> Slice[TokenRecord]:
     """A page of the tokens that are no sessions, by name; all of them where there is no limit."""
     query = select(*_COLUMNS).select_from(token.outerjoin(user)).where(token.c.user_id.is_(None))
     if cursor is not None:
         after = decode_cursor(cursor, str, UUID)
         query = query.where(tuple_(token.c.name, token.c.id) > tuple_(*after))
     rows = tx.execute(query.order_by(token.c.name, token.c.id).limit(one_more(limit)))
-    return page_of([_record(row) for row in rows], limit, lambda one: (one.name, str(one.id)))
+    return slice_of([_record(row) for row in rows], limit, lambda one: (one.name, str(one.id)))
 
 
 def revoke_token(tx: Connection, token_id: UUID) -> str:

@@ -11,10 +11,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
-from storage.catalogue.cursor import decode_cursor, one_more, page_of
+from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.catalogue.tokens import is_tokens_name, keep_secret
 from storage.errors import LastAdmin, NoSuchUser, UserInvalid
-from storage.records import Page, PersonRole, UserRecord, shallow
+from storage.records import PersonRole, Slice, UserRecord, shallow
 from storage.schema import token, user
 
 SESSION_LASTS = timedelta(hours=12)
@@ -71,14 +71,14 @@ def find_user(tx: Connection, name: str) -> UserRecord | None:
 
 def list_users(
     tx: Connection, *, limit: int | None = None, cursor: str | None = None
-) -> Page[UserRecord]:
+) -> Slice[UserRecord]:
     """A page of those who can sign in, by name; everybody where there is no limit."""
     query = select(*_COLUMNS).order_by(user.c.name)
     if cursor is not None:
         (after,) = decode_cursor(cursor, str)
         query = query.where(user.c.name > after)
     rows = tx.execute(query.limit(one_more(limit))).mappings()
-    return page_of([_record(row) for row in rows], limit, lambda one: (one.name,))
+    return slice_of([_record(row) for row in rows], limit, lambda one: (one.name,))
 
 
 def get_user(tx: Connection, user_id: UUID) -> UserRecord:

@@ -24,9 +24,9 @@ from uuid_utils.compat import uuid7
 
 from storage import jobs
 from storage.catalogue import events
-from storage.catalogue.cursor import decode_cursor, one_more, page_of
+from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.errors import NoSuchWebhook
-from storage.records import Page, WebhookRecord, shallow
+from storage.records import Slice, WebhookRecord, shallow
 from storage.schema import webhook
 
 PREFIX = "whsec_"
@@ -56,14 +56,14 @@ def get_secret(tx: Connection, webhook_id: UUID) -> str:
 
 def list_webhooks(
     tx: Connection, *, limit: int | None = None, cursor: str | None = None
-) -> Page[WebhookRecord]:
+) -> Slice[WebhookRecord]:
     """A page of the webhooks, oldest first; every one where there is no limit."""
     query = select(*_COLUMNS).order_by(webhook.c.id)
     if cursor is not None:
         (after,) = decode_cursor(cursor, UUID)
         query = query.where(webhook.c.id > after)
     rows = tx.execute(query.limit(one_more(limit))).mappings()
-    return page_of([_record(row) for row in rows], limit, lambda one: (str(one.id),))
+    return slice_of([_record(row) for row in rows], limit, lambda one: (str(one.id),))
 
 
 def get_webhook(tx: Connection, webhook_id: UUID) -> WebhookRecord:

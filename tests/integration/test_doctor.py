@@ -11,7 +11,7 @@ import pytest
 from earwitness import doctor_media
 from earwitness.config import Config
 from earwitness.doctor import Finding, examine_pbx
-from earwitness.wiring import Parts
+from earwitness.wiring import Wiring
 from lab.asterisk import Asterisk
 from lab.root import ensure_root, root_directory
 from lab.waiting import until
@@ -39,7 +39,7 @@ def asterisk() -> Iterator[Asterisk]:
 def examine(asterisk: Asterisk, username: str = "", password: str = "") -> dict[str, Finding]:
     """What `doctor` finds at this PBX, by the name of the check."""
     pbx = settings(asterisk, username, password)
-    findings = examine_pbx(Parts(Config(pbx=(pbx,))), pbx)
+    findings = examine_pbx(Wiring(Config(pbx=(pbx,))), pbx)
     return {finding.name.removeprefix("pbx lab "): finding for finding in findings}
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from storage.catalogue import audit, calls, decisions, figures, recordings, spies
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import RecordingFilter
-from storage.records import Page
+from storage.records import Slice
 
 FILL = """
 INSERT INTO recording (id, call_id, pbx, state, trigger, layout, format, pause_leaves, direction,
@@ -39,7 +39,7 @@ ANALYZE
 READ = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables"
 
 
-def list_recordings(tx: Connection, *, limit: int, **narrowed: Any) -> Page[Any]:
+def list_recordings(tx: Connection, *, limit: int, **narrowed: Any) -> Slice[Any]:
     """As the one of the catalogue, narrowed by keywords."""
     return recordings.list_recordings(tx, RecordingFilter(**narrowed), limit=limit)
 
@@ -101,7 +101,7 @@ def many(catalogue: Catalogue) -> None:
     ],
 )
 def test_what_is_not_there_is_known_at_once(
-    catalogue: Catalogue, many: None, find: Callable[..., Page[Any]]
+    catalogue: Catalogue, many: None, find: Callable[..., Slice[Any]]
 ) -> None:
     """An agent, an actor, a rule of which there is nothing: next to no row of millions is read."""
     with catalogue.begin() as tx:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from earwitness.config import load_config
-from earwitness.wiring import Parts
+from earwitness.wiring import Wiring
 from lab.ears import cut_out, read_audio, tone_spans
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
 from lab.pbx import DID_IVR, DID_QUEUE, MUSIC_HZ
@@ -352,9 +352,9 @@ def test_a_new_snoop(service: Service, world: World) -> None:
     tone = write_tone(world.far_asterisk.directory / "s2.wav", S2)
     world.far.behave("9002", "answer", 0.1, tone)
     two = watched.spy("whisper", "9002")
-    parts = Parts(load_config(service.config))
-    with closing(parts.catalogue):
-        parts.spies.renew(UUID(one.id))
+    wiring = Wiring(load_config(service.config))
+    with closing(wiring.catalogue):
+        wiring.spies.renew(UUID(one.id))
     watched.part("renewed")
     watched.hang_up()
     watched.assert_hears(watched.call.leg("agent"), "renewed", C, S2)
