@@ -1,4 +1,4 @@
-"""What the documentation lists is what there is."""
+"""The documentation lists what the code has: keys, errors, commands, files."""
 
 import ast
 import re
@@ -21,17 +21,31 @@ from recorder.rules import FIELDS, compile_rule
 from storage.errors import EarwitnessError
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PRODUCT = ("earwitness", "api", "recorder", "storage")
+# Guides for developers: the files, names and tests in them are checked.
+GUIDES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/design.md", "docs/glossary.md")
+TOP = {
+    "api",
+    "bench",
+    "deploy",
+    "docs",
+    "earwitness",
+    "examples",
+    "lab",
+    "recorder",
+    "storage",
+    "tests",
+}
 
 
 def read(name: str) -> str:
-    """A page of the documentation."""
+    """Return the text of a file of the project."""
     return (ROOT / name).read_text(encoding="utf-8")
 
 
 def part(name: str, begin: str, end: str = "\n## ") -> str:
-    """What stands on a page between `begin` and the next `end`."""
+    """Return the text of a page from `begin` to the next `end`."""
     return read(name).partition(begin)[2].partition(end)[0]
 
 
@@ -39,18 +53,18 @@ def part(name: str, begin: str, end: str = "\n## ") -> str:
 
 
 def listed_keys() -> Mapping[str, Any]:
-    """config.toml, with the [[pbx]] that is commented out."""
+    """Read config.toml, with the tables and keys that are commented out."""
     uncommented = re.sub(r"^# (?=\[\[\w+\]\]$|\w+ = )", "", read("config.toml"), flags=re.MULTILINE)
     return tomllib.loads(uncommented)
 
 
 def defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """Every key of a table of the configuration, with its default as TOML would have it."""
+    """Return each key of a table of the configuration with its default, as TOML writes it."""
     return {name: plain(field) for name, field in model.model_fields.items()}
 
 
 def plain(field: Any) -> Any:
-    """The default of a field; a list of tables shows one table with its defaults."""
+    """Return the default of a field; a list of tables becomes one table with its defaults."""
     inner = get_args(field.annotation)[:1]
     if inner and isinstance(inner[0], type) and issubclass(inner[0], BaseModel):
         return [defaults(inner[0])]
@@ -64,14 +78,14 @@ def plain(field: Any) -> Any:
 
 
 def test_config_toml_lists_every_key_with_its_default() -> None:
-    """config.toml holds all keys, no other, each with its default; for a rule it has an example."""
+    """config.toml has every key, and no other, with its default; a rule is an example."""
     listed, wanted = listed_keys(), defaults(Config)
     assert listed.pop("rule")[0].keys() == wanted.pop("rule")[0].keys()
     assert listed == wanted
 
 
 def test_config_toml_explains_its_keys() -> None:
-    """Each section of config.toml says what its keys mean."""
+    """Each section of config.toml explains its keys."""
     sections = re.split(r"^(?:# )?\[", read("config.toml"), flags=re.MULTILINE)[1:]
     assert len(sections) > 5
     assert [section for section in sections if "# " not in section] == []
@@ -81,7 +95,7 @@ def test_config_toml_explains_its_keys() -> None:
 
 
 def error_classes(base: type[EarwitnessError] = EarwitnessError) -> Iterator[type[EarwitnessError]]:
-    """Every error of the product; those of tests do not count."""
+    """Yield every error class of the product, without those of tests."""
     for error in base.__subclasses__():
         if error.__module__.split(".")[0] in PRODUCT:
             yield error
@@ -89,19 +103,19 @@ def error_classes(base: type[EarwitnessError] = EarwitnessError) -> Iterator[typ
 
 
 def test_every_error_is_described_with_its_status() -> None:
-    """docs/errors.md has a row for each error_id, with the status that the API answers, no more."""
+    """docs/errors.md has one row for each error_id, with the status that the API answers."""
     rows = re.findall(r"^\| `([a-z-]+)` \| (\d+) \| \S", read("docs/errors.md"), re.MULTILINE)
-    told = {error_id: int(status) for error_id, status in rows}
+    listed = {error_id: int(status) for error_id, status in rows}
     assert api.errors.Forbidden in set(error_classes())
-    assert told == {error.error_id: status_of(error) for error in error_classes()}
-    assert len(rows) == len(told)
+    assert listed == {error.error_id: status_of(error) for error in error_classes()}
+    assert len(rows) == len(listed)
 
 
 # Commands, roles, metrics, log lines
 
 
 def commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command of the command line, with the words that call it."""
+    """Yield every command, with its words: "token create"."""
     if not hasattr(command, "commands"):
         yield path, command
         return
@@ -109,65 +123,65 @@ def commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from commands(inner, f"{path} {name}".strip())
 
 
-def test_every_command_and_option_is_told() -> None:
-    """docs/operate.md names each command with its options, and no command that there is not."""
+def test_every_command_and_option_is_listed() -> None:
+    """docs/operate.md lists each command with its options, and no other command."""
     table = part("docs/operate.md", "## Commands")
-    told = set(re.findall(r"`([a-z ]+?)(?: --[^`]*)?`(?= ·| \|)", table))
+    listed = set(re.findall(r"`([a-z ]+?)(?: --[^`]*)?`(?= ·| \|)", table))
     known = dict(commands(typer.main.get_command(cli.app)))
-    assert told == set(known)
+    assert listed == set(known)
     options = {
         option for command in known.values() for one in command.params for option in one.opts
     }
     assert {option for option in options if option not in table} == set()
 
 
-def test_every_role_and_permission_is_told() -> None:
-    """docs/operate.md lists each role, and each permission that a scope may name."""
+def test_every_role_and_permission_is_listed() -> None:
+    """docs/operate.md lists each role and each permission."""
     table = part("docs/operate.md", "## Tokens and roles")
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {*ROLES, "service"}
     assert set(get_args(cli.Role)) == {*ROLES, "service"}
     assert set(re.findall(r"`([a-z]+\.[a-z]+)`", table)) == set(PERMISSIONS)
 
 
-def test_every_metric_is_told() -> None:
-    """docs/metrics.md lists each metric by its name, and no other."""
+def test_every_metric_is_listed() -> None:
+    """docs/metrics.md lists each metric, and no other."""
     names = {text for text in texts("api/metrics.py") if re.fullmatch(r"earwitness_[a-z_]+", text)}
-    told = set(re.findall(r"^\| `(\w+)` \|", read("docs/metrics.md"), re.MULTILINE))
+    listed = set(re.findall(r"^\| `(\w+)` \|", read("docs/metrics.md"), re.MULTILINE))
     assert names
-    assert {name.removesuffix("_total") for name in told} == names
+    assert {name.removesuffix("_total") for name in listed} == names
 
 
-def test_log_lines_that_are_told_are_logged() -> None:
-    """Each line that docs/operate.md wants a person to look for is logged somewhere."""
+def test_listed_log_events_exist() -> None:
+    """The product logs each event that docs/operate.md lists."""
     table = part("docs/operate.md", "<!-- log lines")
-    told = set(re.findall(r"^\| `([a-z.-]+)` \|", table, re.MULTILINE))
+    listed = set(re.findall(r"^\| `([a-z.-]+)` \|", table, re.MULTILINE))
     logged = {text for path in product_files() for text in texts(path)}
-    assert told
-    assert told - logged == set()
+    assert listed
+    assert listed - logged == set()
 
 
-def test_causes_of_gaps_that_are_told_exist() -> None:
-    """Each cause of a gap that docs/recordings.md explains is one that the recorder gives."""
-    told = set(re.findall(r"`([a-z-]+)`", part("docs/recordings.md", "| cause |", "\n\n")))
+def test_listed_causes_of_gaps_exist() -> None:
+    """The recorder has each cause of a gap that docs/recordings.md explains."""
+    listed = set(re.findall(r"`([a-z-]+)`", part("docs/recordings.md", "| cause |", "\n\n")))
     given = {text for path in product_files() if "recorder" in path for text in texts(path)}
-    assert told
-    assert told - given == set()
+    assert listed
+    assert listed - given == set()
 
 
-def test_modules_that_are_told_are_those_that_doctor_looks_for() -> None:
+def test_every_module_of_asterisk_is_listed() -> None:
     """docs/asterisk.md lists the modules that `doctor` checks."""
-    told = re.findall(r"^load = (\w+)\.so\b", read("docs/asterisk.md"), re.MULTILINE)
-    assert sorted(told) == sorted(MODULES + SPY_MODULES + PAGE_MODULES)
+    listed = re.findall(r"^load = (\w+)\.so\b", read("docs/asterisk.md"), re.MULTILINE)
+    assert sorted(listed) == sorted(MODULES + SPY_MODULES + PAGE_MODULES)
 
 
 def product_files() -> list[str]:
-    """Every source file that is shipped."""
+    """Return the path of every shipped source file."""
     found = (path for package in PRODUCT for path in (ROOT / package).rglob("*.py"))
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
 def texts(path: str) -> Iterator[str]:
-    """Every string constant of a source file."""
+    """Yield every string constant of a source file."""
     for node in ast.walk(ast.parse(read(path))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
@@ -177,7 +191,7 @@ def texts(path: str) -> Iterator[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page as a link names them."""
+    """Return the headings of a page as links write them: `set-up`."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     kept = (re.sub(r"[^\w\- ]", "", heading).lower() for heading in headings)
     return {heading.replace(" ", "-") for heading in kept}
@@ -185,7 +199,7 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_resolve(page: Path) -> None:
-    """Every link to a file of the project leads to it, and to a heading that is there."""
+    """Every link to a file of the project finds the file and the heading."""
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if target.startswith(("http://", "https://")):
@@ -197,15 +211,49 @@ def test_links_resolve(page: Path) -> None:
     assert broken == []
 
 
-def test_the_design_names_files_that_exist() -> None:
-    """Every file that docs/design.md traces the data through is there."""
-    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", read("docs/design.md")))
-    assert len(named) > 10
-    assert [name for name in named if not (ROOT / name).exists()] == []
+@pytest.mark.parametrize("page", GUIDES)
+def test_files_that_a_guide_names_exist(page: str) -> None:
+    """Every file and folder of the project that a guide for developers names is there."""
+    words = {word for span in re.findall(r"`([^`\n]+)`", read(page)) for word in span.split()}
+    named = {word.partition("::")[0] for word in words if word.partition("/")[0] in TOP}
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_code_that_a_guide_names_exists(page: str) -> None:
+    """In "`Capture.pause` in `recorder/recording/capture.py`" the file defines that name."""
+    missing = [
+        f"{name} in {path}"
+        for name, path in re.findall(r"`([A-Za-z_.]+)` in\s+`(\w[\w/]*\.py)`", read(page))
+        if name not in definitions(path)
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_tests_that_a_guide_names_exist(page: str) -> None:
+    """In `tests/pbx/test_recordings.py::test_hold` the file defines that test."""
+    named = re.findall(r"(tests/[\w/]+\.py)::(\w+)", read(page))
+    assert [f"{path}::{name}" for path, name in named if name not in definitions(path)] == []
+
+
+def definitions(path: str) -> set[str]:
+    """Return the names that a source file defines: `Capture`, `Capture.pause`, `NEXT`."""
+    found = set()
+    for node in ast.parse(read(path)).body:
+        if isinstance(node, ast.ClassDef):
+            inner = [one.name for one in node.body if isinstance(one, ast.FunctionDef)]
+            found |= {node.name, *(f"{node.name}.{name}" for name in inner)}
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {one.id for one in targets if isinstance(one, ast.Name)}
+    return found
 
 
 def test_decisions_are_short_and_dated() -> None:
-    """A decision has its date in name and text, its three parts, and less than 30 lines."""
+    """A decision has its date in its name and text, its three parts, and less than 30 lines."""
     decisions = list((ROOT / "docs/decisions").glob("*.md"))
     assert decisions
     for path in decisions:
@@ -217,14 +265,14 @@ def test_decisions_are_short_and_dated() -> None:
         assert len(text.splitlines()) < 30, path.name
 
 
-def test_the_changelog_tells_this_version() -> None:
+def test_the_changelog_has_this_version() -> None:
     """CHANGELOG.md has a heading for the version of pyproject.toml."""
     version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
     assert f"## [{version}]" in read("CHANGELOG.md")
 
 
 def test_requests_of_the_readme_are_answered() -> None:
-    """Every path that the README has curl ask for is one that the API serves."""
+    """The API serves every path that the README requests with curl."""
     served = {
         f"{operation.method} {re.sub(r'<[^>]+>', '*', operation.rule)}"
         for operation in operations()
@@ -240,14 +288,14 @@ def test_requests_of_the_readme_are_answered() -> None:
 
 
 def operations() -> Iterator[Any]:
-    """Every operation of the API."""
+    """Yield every operation of the API."""
     from api.operation import iter_operations  # noqa: PLC0415
 
     yield from iter_operations(application())
 
 
 def application() -> Any:
-    """The API on parts that are never asked."""
+    """Build the API on services that no test calls."""
     from api.app import ApiSettings, build_app  # noqa: PLC0415
     from storage.catalogue.engine import Catalogue  # noqa: PLC0415
 
@@ -259,19 +307,19 @@ def application() -> Any:
 # Rules
 
 
-def test_the_rules_that_are_told_can_be_asked() -> None:
-    """docs/rules.md lists each key and each field; its conditions compile."""
+def test_the_rules_page_is_right() -> None:
+    """docs/rules.md lists each key and each field of a rule, and its conditions compile."""
     page = read("docs/rules.md")
     keys = re.findall(r"^\| (`[a-z_` ]+`) \|", part("docs/rules.md", "# Rules\n"), re.MULTILINE)
     assert {name for row in keys for name in re.findall(r"\w+", row)} >= set(Rule.model_fields)
     fields = part("docs/rules.md", "## Conditions")
     rows = re.findall(r"^\| (.+?) \| (?:string|int|map)", fields, re.MULTILINE)
-    told = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert told == set(FIELDS)
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert listed == set(FIELDS)
     conditions = re.findall(r"```cel\n(.+?)\n```", page, re.DOTALL)
     assert len(conditions) == 3
     for number, when in enumerate(conditions):
-        rule = Rule(name="told", when=when, action="record").as_record(number)
+        rule = Rule(name="example", when=when, action="record").as_record(number)
         assert compile_rule(rule).fault == ""
     (example,) = re.findall(r"```toml\n(.+?)```", page, re.DOTALL)
     assert [one.name for one in read_rules(tomllib.loads(example))] == ["support inbound"]
