@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from api.settings import OidcSettings
-    from recorder.ari import Ari
+    from recorder.ari.pbxs import Pbxs
     from recorder.recording.capture import Capture
     from recorder.recording.demand import Wish
     from recorder.rules.book import RuleBook
@@ -82,14 +82,19 @@ class Wiring:
         return S3ObjectStore(server.settings)
 
     @cached_property
-    def pbxs(self) -> "dict[str, Ari]":
+    def pbxs(self) -> "Pbxs":
         """A client for each PBX."""
         from recorder.ari import Ari
+        from recorder.ari.pbxs import Pbxs
 
-        return {
-            pbx.name: Ari(pbx.url, pbx.username, pbx.password.get_secret_value(), pbx.application)
-            for pbx in self.config.pbx
-        }
+        return Pbxs(
+            {
+                pbx.name: Ari(
+                    pbx.url, pbx.username, pbx.password.get_secret_value(), pbx.application
+                )
+                for pbx in self.config.pbx
+            }
+        )
 
     @cached_property
     def capture(self) -> "Capture":

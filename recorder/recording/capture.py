@@ -8,8 +8,8 @@ caller is told, and the watcher settles the recording when the PBX is back.
 A pause ends the captures: while it lasts nothing listens to the call at all.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -19,7 +19,8 @@ from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from recorder import names
-from recorder.ari import Ari, AriConflict, AriError, AriNotFound, AriServerError
+from recorder.ari import Ari, AriConflict, AriNotFound, AriServerError
+from recorder.ari.pbxs import Pbxs
 from recorder.ari.stasis import in_stasis
 from recorder.calls.legs import is_over, legs_to_capture, side_of
 from recorder.errors import (
@@ -72,9 +73,7 @@ class Capture:
     configured in this process.
     """
 
-    def __init__(
-        self, catalogue: Catalogue, pbxs: Mapping[str, Ari], defaults: Defaults | None = None
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, pbxs: Pbxs, defaults: Defaults | None = None) -> None:
         self._catalogue = catalogue
         self._pbxs = pbxs
         self._defaults = defaults or Defaults()
@@ -165,7 +164,7 @@ class Capture:
             recording, call, present, speaking = self._read(recording_id)
             if not states.LIVE & {recording.state} and not _running(present):
                 return recording
-            with self._pbx(recording.pbx) as ari:
+            with self._pbxs.reach(recording.pbx) as ari:
                 steps = plan(call, recording, present, speaking)
                 if steps.ask:
                     for segment in steps.ask:
@@ -192,7 +191,7 @@ class Capture:
         """
         with self._catalogue.begin() as tx:
             running = segments.list_running_segments(tx, pbx)
-        with self._pbx(pbx) as ari:
+        with self._pbxs.reach(pbx) as ari:
             for segment in (one for one in running if one.state == "recording"):
                 if ari.find_live_recording(segment.name) is None:
                     cause = "pbx-lost" if lost_at else "unobserved"
@@ -207,7 +206,7 @@ class Capture:
             running = segments.list_running_segments(tx, pbx)
         if not running:
             return
-        with self._pbx(pbx) as ari:  # after the segments: what they name was there
+        with self._pbxs.reach(pbx) as ari:  # after the segments: what they name was there
             present = {channel.id for channel in ari.list_channels(prefix=names.OURS)}
         for segment in running:
             if segment.state == "recording" and names.build_snoop_id(segment.id) not in present:
@@ -308,15 +307,6 @@ class Capture:
             segments.move_segment(
                 tx, segment.id, to="lost", sources=["requested"], end_cause="never-began"
             )
-
-    @contextmanager
-    def _pbx(self, name: str) -> Iterator[Ari]:
-        if name not in self._pbxs:
-            raise PbxUnavailable(f"no PBX named {name} is configured here")
-        try:
-            yield self._pbxs[name]
-        except AriError as error:
-            raise PbxUnavailable(f"PBX {name}: {error}") from error
 
 
 def _tap(ari: Ari, segment: SegmentRecord) -> None:

@@ -19,12 +19,12 @@ from recorder.ari import (
     Ari,
     AriBadRequest,
     AriConflict,
-    AriError,
     AriNotFound,
     AriServerError,
     Bridge,
     Channel,
 )
+from recorder.ari.pbxs import Pbxs
 from recorder.calls.legs import is_over
 from recorder.errors import CallEnded, ModeNotPermitted, PbxUnavailable, SpyEnded
 from recorder.recording.capture import Capture
@@ -73,7 +73,7 @@ class Spies:
     def __init__(
         self,
         catalogue: Catalogue,
-        pbxs: Mapping[str, Ari],
+        pbxs: Pbxs,
         trunks: Mapping[str, Collection[str]],
     ) -> None:
         self._catalogue = catalogue
@@ -172,7 +172,7 @@ class Spies:
         if target is None:
             return
         spy = self._read(spy_id)[0]
-        with self._pbx(spy.pbx) as ari, self._catalogue.lock(f"listen {spy.pbx}"):
+        with self._pbxs.reach(spy.pbx) as ari, self._catalogue.lock(f"listen {spy.pbx}"):
             Rig(ari).deafen(target)
         with self._catalogue.begin() as tx:
             others = spies.list_spies_of_calls(tx, [spy.call_id])
@@ -218,7 +218,7 @@ class Spies:
                 spy, plan = self._meet_agent(spy)
             if plan.cause is not None and spy.state in states.SPY_LIVE:
                 spy = self._end_by_itself(spy, plan.cause)
-            with self._pbx(spy.pbx) as ari:
+            with self._pbxs.reach(spy.pbx) as ari:
                 if spy.state == "ended":
                     self._dismantle(ari, spy)
                 else:
@@ -240,7 +240,7 @@ class Spies:
     def _ring(self, spy: SpyRecord) -> SpyRecord:
         phone = names.build_phone_id(spy.id)
         try:
-            with self._pbx(spy.pbx) as ari:
+            with self._pbxs.reach(spy.pbx) as ari:
                 try:
                     ari.originate(spy.destination, channel_id=phone, timeout_s=RINGS_S)
                 except (AriBadRequest, AriConflict, AriNotFound, AriServerError) as error:
@@ -369,7 +369,7 @@ class Spies:
 
     def check(self, pbx: str) -> None:
         """Every live spy must be what it should be, and nothing else of spies on the PBX."""
-        with self._pbx(pbx) as ari:
+        with self._pbxs.reach(pbx) as ari:
             bridges = {one.id: frozenset(one.channel_ids) for one in ari.list_bridges()}
         for spy in self._live(pbx):
             with _postponed(spy.id):
@@ -389,14 +389,14 @@ class Spies:
             return _page_loss(spy, now)
         if now - spy.started_at < STARTS_WITHIN:
             return None
-        with self._pbx(spy.pbx) as ari:
+        with self._pbxs.reach(spy.pbx) as ari:
             if ari.find_channel(names.build_phone_id(spy.id)) is not None:
                 return None
         return {"live": "hung-up", "ringing": "no-answer"}.get(spy.state, "never-rang")
 
     def sweep(self, pbx: str) -> None:
         """Remove channels and bridges of spies that no live spy needs."""
-        with self._pbx(pbx) as ari, self._catalogue.lock(f"listen {pbx}"):
+        with self._pbxs.reach(pbx) as ari, self._catalogue.lock(f"listen {pbx}"):
             bridges, channels = _list_ours(ari)
             needed = self._needed(pbx)  # after the lists: a spy is written down first
             for channel in channels:
@@ -441,15 +441,6 @@ class Spies:
             needs_others = spy.state in states.SPY_LIVE and may_need_others(spy, call)
             others = calls.list_live_calls(tx, pbx=spy.pbx) if needs_others else ()
             return spy, plan_spy(spy, call, others)
-
-    @contextmanager
-    def _pbx(self, name: str) -> Iterator[Ari]:
-        if name not in self._pbxs:
-            raise PbxUnavailable(f"no PBX named {name} is configured here")
-        try:
-            yield self._pbxs[name]
-        except AriError as error:
-            raise PbxUnavailable(f"PBX {name}: {error}") from error
 
 
 @contextmanager

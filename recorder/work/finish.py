@@ -17,7 +17,8 @@ from uuid import UUID
 import structlog
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from recorder.ari import Ari, AriError, AriNotFound
+from recorder.ari import Ari, AriNotFound
+from recorder.ari.pbxs import Pbxs
 from recorder.audio import NotAudio, Piece, Rendition, Span, probe_wav, render
 from recorder.errors import AudioUnusable, PbxUnavailable
 from recorder.recording.capture import Capture
@@ -61,7 +62,7 @@ class Finisher:
         self,
         catalogue: Catalogue,
         objects: ObjectStore,
-        pbxs: Mapping[str, Ari],
+        pbxs: Pbxs,
         capture: Capture,
         spool: Path,
     ) -> None:
@@ -134,13 +135,13 @@ class Finisher:
         self, recording: RecordingRecord, present: Sequence[SegmentRecord], folder: Path
     ) -> tuple[Sequence[Fetched], Mapping[UUID, str]]:
         """Bring every segment's file here; and why the PBX has nothing of those that are lost."""
-        ari = self._pbx(recording.pbx)
         fetched, lost = [], {}
-        for segment in (one for one in present if one.state != "lost"):
-            try:
-                fetched.append(self._fetch_one(ari, segment, folder))
-            except _Lost as error:
-                lost[segment.id] = str(error)
+        with self._pbxs.reach(recording.pbx) as ari:
+            for segment in (one for one in present if one.state != "lost"):
+                try:
+                    fetched.append(self._fetch_one(ari, segment, folder))
+                except _Lost as error:
+                    lost[segment.id] = str(error)
         return fetched, lost
 
     def _fetch_one(self, ari: Ari, segment: SegmentRecord, folder: Path) -> Fetched:
@@ -152,8 +153,6 @@ class Finisher:
                 ari.fetch_stored_recording(segment.name, target)
         except AriNotFound as error:
             raise _Lost("missing on the PBX") from error
-        except AriError as error:
-            raise PbxUnavailable(str(error)) from error
         try:
             wav = probe_wav(path)
         except NotAudio as error:
@@ -223,12 +222,13 @@ class Finisher:
 
     def _clear(self, recording: RecordingRecord, present: Sequence[SegmentRecord]) -> None:
         """Delete the files on the PBX; the recording is stored, or nobody wants it."""
-        ari = self._pbx(recording.pbx)
         left = [one for one in present if one.state != "deleted"]
-        for segment in left:
-            # What was stored was closed before it was fetched; anything else may be growing yet.
-            closed = recording.state != "discarded" and segment.state != "lost"
-            _delete(ari, segment, closed=closed)
+        with self._pbxs.reach(recording.pbx) as ari:
+            for segment in left:
+                # A stored segment was closed before we fetched it; any other may still be growing.
+                if recording.state == "discarded" or segment.state == "lost":
+                    ari.discard_live_recording(segment.name)
+                ari.delete_stored_recording(segment.name)
         with self._catalogue.begin() as tx:
             for segment in left:
                 segments.update_segment(tx, segment.id, state="deleted")
@@ -242,20 +242,6 @@ class Finisher:
     def _segments(self, recording_id: UUID) -> tuple[SegmentRecord, ...]:
         with self._catalogue.begin() as tx:
             return segments.list_segments(tx, recording_id)
-
-    def _pbx(self, name: str) -> Ari:
-        if name not in self._pbxs:
-            raise PbxUnavailable(f"no PBX named {name} is configured here")
-        return self._pbxs[name]
-
-
-def _delete(ari: Ari, segment: SegmentRecord, *, closed: bool) -> None:
-    try:
-        if not closed:
-            ari.discard_live_recording(segment.name)
-        ari.delete_stored_recording(segment.name)
-    except AriError as error:
-        raise PbxUnavailable(str(error)) from error
 
 
 def _wait_until_closed(ari: Ari, segment: SegmentRecord) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import text
 from lab.waiting import until
 from recorder import names
 from recorder.ari import AriConflict, AriNotFound, AriServerError, AriUnavailable, stasis
+from recorder.ari.pbxs import Pbxs
 from recorder.errors import CallEnded, NothingToRecord, PbxUnavailable, RecordingNotActive
 from recorder.recording.capture import Capture
 from storage.catalogue import calls, recordings, segments
@@ -152,7 +153,7 @@ class Scene:
 
     def another_process(self) -> Capture:
         """One that does the same."""
-        return Capture(self.catalogue, {"main": self.pbx})  # type: ignore[dict-item]
+        return Capture(self.catalogue, Pbxs({"main": self.pbx}))  # type: ignore[dict-item]
 
     def recording(self) -> RecordingRecord:
         """The call's one recording."""
@@ -199,7 +200,7 @@ def scene(catalogue: Catalogue) -> Scene:
     legs = (leg("customer", party="customer", side="left"), leg("agent"))
     call = build_call(id=f"main-{uuid4()}", channels=legs)
     pbx = Pbx({"customer", "agent"})
-    scene = Scene(catalogue, pbx, call, Capture(catalogue, {"main": pbx}))  # type: ignore[dict-item]
+    scene = Scene(catalogue, pbx, call, Capture(catalogue, Pbxs({"main": pbx})))  # type: ignore[dict-item]
     scene.save(*legs)
     return scene
 
@@ -340,7 +341,7 @@ def test_an_unreachable_pbx_postpones(scene: Scene) -> None:
 
 def test_a_pbx_of_another_process(scene: Scene) -> None:
     """A process that does not know the PBX writes the promise down for one that does."""
-    recording = Capture(scene.catalogue, {}).start(scene.call.id, by="ann")
+    recording = Capture(scene.catalogue, Pbxs({})).start(scene.call.id, by="ann")
     assert recording.state == "requested"
     assert scene.recording().state == "requested"
 

@@ -12,6 +12,7 @@ from api_client import build_call, build_recording
 from uuid_utils.compat import uuid7
 
 from lab.waiting import until
+from recorder.ari.pbxs import Pbxs
 from recorder.recording.capture import Capture
 from recorder.recording.decisions import Decisions
 from recorder.rules.book import RuleBook
@@ -52,7 +53,7 @@ class Scene:
     pbx: Pbx = field(default_factory=Pbx)
 
     def __post_init__(self) -> None:
-        self.capture = Capture(self.catalogue, {})
+        self.capture = Capture(self.catalogue, Pbxs({}))
         self.take_over()
 
     def take_over(self, sounds: object = None) -> None:

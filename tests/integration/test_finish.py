@@ -28,6 +28,7 @@ from lab.ears import Samples, level_dbfs, read_audio
 from lab.waiting import until
 from recorder import names
 from recorder.ari import Ari, AriUnavailable
+from recorder.ari.pbxs import Pbxs
 from recorder.errors import AudioUnusable, PbxUnavailable
 from recorder.recording.capture import Capture
 from recorder.work import tasks
@@ -131,7 +132,7 @@ class Scene:
 
     def finisher(self, objects: Any = None, ari: Any = None) -> Finisher:
         """A worker, with another store or PBX where told so."""
-        pbxs = {"main": ari or self.ari}
+        pbxs = Pbxs({"main": ari or self.ari})
         capture = Capture(self.catalogue, pbxs)
         return Finisher(self.catalogue, objects or self.objects, pbxs, capture, self.spool)
 

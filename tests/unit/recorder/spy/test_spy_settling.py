@@ -10,6 +10,7 @@ from uuid import UUID
 
 from recorder import names
 from recorder.ari import AriNotFound, Bridge
+from recorder.ari.pbxs import Pbxs
 from recorder.errors import PbxUnavailable
 from recorder.spy.plan import SpyPlan
 from recorder.spy.rig import Rig
@@ -115,7 +116,7 @@ class Bench(Spies):
 
     def __init__(self, pbx: Pbx, spy: SpyRecord, plan: SpyPlan) -> None:
         self.locks = Locks()
-        super().__init__(self.locks, {"main": pbx}, {})  # type: ignore[arg-type,dict-item]
+        super().__init__(self.locks, Pbxs({"main": pbx}), {})  # type: ignore[arg-type,dict-item]
         self.spy, self.plan = spy, plan
 
     def _read(self, _: UUID) -> tuple[SpyRecord, SpyPlan]:
