@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check format lock bench screenshots clean
+.PHONY: run test check format lock mutants bench screenshots clean
 
 run: $(INSTALLED)
 	@$(BIN)/python -m lab.run
@@ -34,6 +34,10 @@ lock: $(INSTALLED)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	    --extra embedded --group dev pyproject.toml -c requirements.txt -o requirements-dev.txt
 
+# Change the deciding modules piece by piece; list the changes that no unit test notices.
+mutants: $(INSTALLED)
+	@$(BIN)/python tools/mutants.py $(MODULES)
+
 bench: $(INSTALLED)
 	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
@@ -42,7 +46,7 @@ screenshots: $(INSTALLED)
 	@$(BIN)/python -m tests.web.screenshots .cache/screenshots
 
 clean:
-	rm -rf $(VENV) node_modules .cache var
+	rm -rf $(VENV) node_modules .cache var mutants
 
 # The project's own packages are found from the working directory; only dependencies are installed.
 $(INSTALLED): requirements-dev.txt package-lock.json tools/setup $(wildcard api/translations/*/*/*.po)
