@@ -1,4 +1,4 @@
 """The lab: a telephone world of two real Asterisks, for tests and for demonstrations.
 
-Development only: it is not part of the installed program, and nothing of the program imports it.
+It is for development only: it is not installed, and the program does not import it.
 """

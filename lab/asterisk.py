@@ -1,4 +1,4 @@
-"""One Asterisk in the root, with directories, ports and configuration of its own."""
+"""One Asterisk in the root, with its own directories, ports and configuration."""
 
 import fcntl
 import os
@@ -22,8 +22,8 @@ BOOT_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 10.0
 
-# What calls, ARI and its media need, and no more: an idle instance stays quiet and small. Of these
-# an instance loads what its version has: 16 lacks chan_websocket and AudioSocket.
+# The modules that calls, ARI and its media need, and no more, so that an idle instance stays quiet
+# and small. An instance loads those that its version has: 16 lacks chan_websocket and AudioSocket.
 MODULES = """\
 res_timing_timerfd res_crypto res_http_websocket res_websocket_client res_pjproject
 res_sorcery_config res_sorcery_memory res_sorcery_astdb
@@ -56,8 +56,8 @@ format_pcm format_wav format_sln format_gsm format_wav_gsm format_ogg_vorbis
 class Asterisk:
     """An instance of Asterisk under `root/lab/NAME`, reached over ARI and the command line.
 
-    Give it configuration with `configure`, then `start` it. It dies with the thread that started
-    it, and `stop` removes its directory. `ari_url` is the base of its HTTP server, without `/ari`.
+    Configure it with `configure`, then `start` it. It dies with the thread that started it, and
+    `stop` removes its directory. `ari_url` is the base of its HTTP server, without `/ari`.
     `without` names modules to leave out.
     """
 
@@ -87,31 +87,31 @@ class Asterisk:
 
     @property
     def spool(self) -> Path:
-        """The spool directory, as seen from outside the root."""
+        """Return the spool directory, as a path outside the root."""
         return self.directory / "spool"
 
     @property
     def recordings(self) -> Path:
-        """Where ARI keeps its recordings, as seen from outside the root."""
+        """Return ARI's directory of recordings, as a path outside the root."""
         return self.spool / "recording"
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs, else None."""
+        """Return the process id while it runs, else None."""
         running = self._process is not None and self._process.poll() is None
         return self._process.pid if self._process and running else None
 
     def inside(self, path: Path) -> str:
-        """A path under the root as Asterisk itself names it."""
+        """Return a path under the root as Asterisk itself names it."""
         return "/" + str(path.relative_to(self.root))
 
     def configure(self, files: Mapping[str, str]) -> None:
-        """Write configuration files: name, such as `extensions.conf`, to text."""
+        """Write configuration files, given as name (such as `extensions.conf`) to text."""
         for name, text in files.items():
             (self.directory / "etc" / name).write_text(text)
 
     def start(self) -> None:
-        """Start, and return when it is fully booted. Raises LabError with the end of its log."""
+        """Start, and return when it is fully booted; raise LabError with the end of its log."""
         with (self.directory / "log/console").open("ab") as console:
             self._process = subprocess.Popen(
                 self._command("-f"),
@@ -129,22 +129,22 @@ class Asterisk:
             raise LabError(f"Asterisk {self.name} did not start: {self.log_tail()}") from error
 
     def stop(self) -> None:
-        """End the process (SIGTERM, then SIGKILL) and remove its directory. Safe to repeat."""
+        """Stop the process (SIGTERM, then SIGKILL) and remove its directory. Safe to repeat."""
         self._end(signal.SIGTERM)
         self._owner.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def kill(self) -> None:
-        """End the process at once with SIGKILL; its files stay, and `start` starts it again."""
+        """Kill the process with SIGKILL; its files stay, and `start` starts it again."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """End the process in order and start it again on the same ports and files."""
+        """Stop the process in order and start it again on the same ports and files."""
         self._end(signal.SIGTERM)
         self.start()
 
     def cli(self, command: str) -> str:
-        """What Asterisk's command line answers to one command."""
+        """Run one command of Asterisk's command line; return its output."""
         done = subprocess.run(
             self._command("-rx", command),
             capture_output=True,
@@ -155,9 +155,9 @@ class Asterisk:
         return done.stdout
 
     def ari(self, method: str, path: str, body: object = None, **query: object) -> Any:
-        """One ARI request, such as `ari("GET", "/channels")`: the parsed answer, None if empty.
+        """Send one ARI request; return the parsed answer, None if empty.
 
-        Raises requests.HTTPError on an error status.
+        Raise requests.HTTPError on an error status. Example: `ari("GET", "/channels")`
         """
         answer = self.ari_response(method, path, body, **query)
         answer.raise_for_status()
@@ -166,7 +166,7 @@ class Asterisk:
     def ari_response(
         self, method: str, path: str, body: object = None, **query: object
     ) -> requests.Response:
-        """One ARI request, whatever its status."""
+        """Send one ARI request; return the response with any status."""
         return requests.request(
             method,
             f"{self.ari_url}/ari{path}",
@@ -177,7 +177,7 @@ class Asterisk:
         )
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines of its log."""
+        """Return the last lines of its log."""
         log = self.directory / "log/messages.log"
         if not log.exists():
             log = self.directory / "log/console"
@@ -254,7 +254,7 @@ astspooldir => {here}/spool
 hideconnect = yes
 """
 
-# Absent, these would be warned about at each start.
+# Asterisk warns at each start about every one of these files that is absent.
 _EMPTY_FILES = (
     "acl.conf",
     "ccss.conf",
@@ -285,7 +285,7 @@ _EMPTY_FILES = (
 
 
 def _modules_of(root: Path) -> list[str]:
-    """Those of MODULES that the Asterisk in this root has, in the order of loading.
+    """Return the MODULES that the Asterisk in this root has, in the order of loading.
 
     Debian keeps them under `lib/x86_64-linux-gnu/asterisk` from 20 on, under `lib/asterisk` before.
     """
@@ -295,7 +295,7 @@ def _modules_of(root: Path) -> list[str]:
 
 
 def _sweep(lab: Path) -> None:
-    """Remove the directories of instances whose owner was killed before it could."""
+    """Remove the directories of instances whose owner was killed."""
     for owner in lab.glob("*/owner"):
         with owner.open("w") as file:
             try:

@@ -1,7 +1,7 @@
-"""A demonstration: a PBX on which spoken calls keep coming and going, until SIGTERM.
+"""A demonstration: a PBX on which spoken calls come and go, until SIGTERM.
 
-`python -m lab.demo` prints, once the PBX is ready, one JSON object as the first line of standard
-output: `{"ari_url": …, "username": …, "password": …}`; everything else goes to standard error.
+When the PBX is ready, `python -m lab.demo` prints one JSON object as the first line of standard
+output: `{"ari_url": …, "username": …, "password": …}`. Everything else goes to standard error.
 """
 
 import itertools
@@ -39,14 +39,14 @@ CUSTOMERS = (
 
 @dataclass(frozen=True)
 class Scene:
-    """One demonstration call: how it is placed, and what each side says in it."""
+    """One demonstration call: a function that places it, and the speech of each side."""
 
     place: Callable[[World], Call]
     parts: Parts
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; returns the exit status."""
+    """Run until SIGTERM or SIGINT; return the exit status."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -79,7 +79,7 @@ def _run(world: World, stopping: threading.Event) -> None:
 
 
 def _keep_calling(world: World, scenes: Iterator[Scene], stopping: threading.Event) -> None:
-    """Place one call after the other, with pauses; a call that fails is told and left behind."""
+    """Place one call after the other, with pauses; print a call that fails and go on."""
     while not stopping.wait(PAUSE_S):
         scene = next(scenes)
         try:
@@ -91,7 +91,7 @@ def _keep_calling(world: World, scenes: Iterator[Scene], stopping: threading.Eve
 
 
 def _inbound_scenes(directory: Path) -> Iterator[Scene]:
-    """Customers call in turn, 2001 directly and 2001 or 2002 by the queue."""
+    """Yield calls of customers in turn, to 2001 directly and to 2001 or 2002 by the queue."""
     ways = itertools.cycle(((DID_AGENT, "2001"), (DID_QUEUE, "2002"), (DID_QUEUE, "2001")))
     for dialogue, customer, way in zip(
         itertools.cycle(INBOUND), itertools.cycle(CUSTOMERS[:3]), ways, strict=False
@@ -103,7 +103,7 @@ def _inbound_scenes(directory: Path) -> Iterator[Scene]:
 
 
 def _outbound_scenes(directory: Path) -> Iterator[Scene]:
-    """Agent 2003 calls a customer."""
+    """Yield calls of agent 2003 to a customer."""
     number, _, voice = CUSTOMERS[3]
     for dialogue in itertools.cycle(OUTBOUND):
         parts = speak_dialogue(dialogue, VOICES["2003"], voice, directory, number)

@@ -1,4 +1,4 @@
-"""What is said in the demonstration's calls: small scenes of a contact centre."""
+"""The texts of the demonstration's calls: small scenes of a contact centre."""
 
 from lab.speech import Dialogue
 

@@ -1,4 +1,4 @@
-"""Ears: who is heard in a sound, how loud and when, told by the tone each party speaks."""
+"""Ears: measure whose tone is in a sound, how loud and when. Each party speaks its own tone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ _OPUS_SUFFIXES = {".opus", ".ogg"}
 
 
 def read_audio(path: Path) -> tuple[int, Samples]:
-    """Sample rate in Hz, and samples as [channels, n] within -1 to 1, of WAV, FLAC, MP3 or Ogg."""
+    """Read WAV, FLAC, MP3 or Ogg: the rate in Hz, and samples as [channels, n] within -1 to 1."""
     if path.suffix in _OPUS_SUFFIXES:
         return _read_by_av(path)
     samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
@@ -29,10 +29,10 @@ def read_audio(path: Path) -> tuple[int, Samples]:
 
 
 def level_dbfs(samples: Samples, rate: int, hz: float) -> float:
-    """How loud the tone `hz` is on average; a full-scale sine is 0 dBFS, nothing is -120.
+    """Return the average level of the tone `hz`; a full-scale sine is 0 dBFS, silence is -120.
 
-    The power of half-overlapping blocks of half a second is averaged, so that a packet lost or put
-    in, which shifts the tone's phase, costs its own share and no more.
+    A lost or inserted packet shifts the tone's phase. So average the power of half-overlapping
+    blocks of half a second: such a packet then costs only its own share.
     """
     return _power_dbfs(_powers(samples, rate, hz, LEVEL_BLOCK_S))
 
@@ -40,11 +40,11 @@ def level_dbfs(samples: Samples, rate: int, hz: float) -> float:
 def tone_spans(
     samples: Samples, rate: int, hz: float, threshold_db: float = -40.0, window_s: float = 0.02
 ) -> list[tuple[float, float]]:
-    """When the tone `hz` sounds: spans (from_s, to_s), exact to about 2 ms.
+    """Return the spans (from_s, to_s) in which the tone `hz` sounds, exact to about 2 ms.
 
-    Above the threshold an edge lies where the tone has half its usual strength in that stretch:
-    there the window stands half over the edge. What is shorter than the window is no tone: it is
-    the click of another one that begins or ends.
+    An edge is the point at which the tone has half its usual strength in that stretch: there half
+    the window lies over the edge. A span shorter than the window is no tone, but the click of
+    another tone that starts or stops.
     """
     strength, hop = _strength(samples, rate, hz, window_s)
     spans = []
@@ -58,10 +58,10 @@ def tone_spans(
 def worst_other_tone(
     samples: Samples, rate: int, allowed_hz: Sequence[float], of_hz: Sequence[float] = ALL_HZ
 ) -> tuple[float, float]:
-    """The loudest of the lab's tones that should not be there: (hz, dBFS), averaged over all time.
+    """Return (hz, dBFS) of the loudest tone of the lab that is not allowed, averaged over all time.
 
-    Only what lasts a quarter of a second is a tone. Shorter is the click that an allowed tone makes
-    at its own joints, as where a late packet left 20 ms of silence; it has some of every tone.
+    A tone lasts a quarter of a second or longer. A shorter sound is the click of an allowed tone at
+    a joint, for example where a late packet left 20 ms of silence; a click contains every tone.
     """
 
     def lasting_dbfs(hz: float) -> float:
@@ -74,14 +74,14 @@ def worst_other_tone(
 
 
 def cut_out(samples: Samples, rate: int, from_s: float, to_s: float) -> Samples:
-    """The samples between two moments."""
+    """Return the samples between two moments."""
     return samples[..., round(from_s * rate) : round(to_s * rate)]
 
 
 def _strength(
     samples: Samples, rate: int, hz: float, window_s: float
 ) -> tuple[npt.NDArray[np.float64], int]:
-    """The tone's amplitude in windows centred at 0, hop, 2·hop, … samples; and the hop."""
+    """Return the tone's amplitude in windows centred at 0, hop, 2·hop, … samples; and the hop."""
     size = round(window_s * rate)
     hop = max(1, size // 20)
     padded = np.pad(samples, (size // 2, size))
@@ -90,7 +90,7 @@ def _strength(
 
 
 def _powers(samples: Samples, rate: int, hz: float, block_s: float) -> npt.NDArray[np.float64]:
-    """The tone's squared amplitude in blocks that overlap by half; one block at least."""
+    """Return the tone's squared amplitude in blocks that overlap by half; one block at least."""
     size = max(1, min(len(samples), round(block_s * rate)))
     padded = samples if len(samples) else np.zeros(1)
     blocks = np.lib.stride_tricks.sliding_window_view(padded, size)[:: max(1, size // 2)]
@@ -102,7 +102,7 @@ def _power_dbfs(powers: npt.NDArray[np.float64]) -> float:
 
 
 def _kernel(size: int, rate: int, hz: float) -> npt.NDArray[np.complex128]:
-    """What a block is multiplied with to give half the complex amplitude of one tone in it."""
+    """Return a kernel; a block times the kernel is half the complex amplitude of one tone in it."""
     window = np.hanning(size + 2)[1:-1]
     carrier = np.exp(-2j * np.pi * hz * np.arange(size) / rate)
     kernel: npt.NDArray[np.complex128] = window / window.sum() * carrier
@@ -110,7 +110,7 @@ def _kernel(size: int, rate: int, hz: float) -> npt.NDArray[np.complex128]:
 
 
 def _runs(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Stretches of True as (first, one past the last)."""
+    """Return the stretches of True as (first, one past the last)."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 

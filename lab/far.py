@@ -1,8 +1,8 @@
-"""The far end: the carrier, every customer and every phone, played by a second Asterisk.
+"""The far end: a second Asterisk plays the carrier, every customer and every phone.
 
-Its dialplan answers and talks by itself; ARI on it is used to place calls and to make a phone act
-(hold, transfer, fall silent). Each leg plays the pure tone of its role from the moment it is
-answered, and keeps what it hears and says as two WAV files (`MixMonitor`), aligned to each other.
+Its dialplan answers and talks by itself. ARI on it places calls and makes a phone act (hold,
+transfer, fall silent). Each leg plays the pure tone of its role as soon as it is answered, and
+writes its incoming and outgoing audio to two WAV files (`MixMonitor`), aligned to each other.
 """
 
 import struct
@@ -29,7 +29,7 @@ BYTES_PER_S = 16_000  # of the files: 16 bits, 8 kHz
 
 Manner = Literal["answer", "busy", "decline", "absent", "ring"]
 
-# Globals MANNER_x, DELAY_x, FILE_x and TONE_x tell how the phone at number x behaves.
+# The globals MANNER_x, DELAY_x, FILE_x and TONE_x steer the phone at number x.
 DIALPLAN = """\
 [phones]
 exten => _X.,1,Set(LAB_PARTY=${EXTEN})
@@ -65,7 +65,7 @@ exten => refer,1,Transfer(PJSIP/${LAB_REFER_TO})
  same => n,Hangup()
 """
 
-# Playtones() wants a country to exist; its tones are not used.
+# Playtones() needs a country to exist; its tones are not used.
 INDICATIONS = """\
 [general]
 country = us
@@ -77,7 +77,7 @@ dial = 350
 
 
 def far_files(sip_port: int, pbx_port: int, codecs: str) -> dict[str, str]:
-    """Configuration files of the far end."""
+    """Return the configuration files of the far end: name to text."""
     tones = "".join(f"TONE_{number} = {hz}\n" for number, hz in TONES_HZ.items())
     return {
         "extensions.conf": f"[globals]\n{tones}\n{DIALPLAN}",
@@ -87,7 +87,7 @@ def far_files(sip_port: int, pbx_port: int, codecs: str) -> dict[str, str]:
 
 
 def _endpoints(pbx_port: int, codecs: str) -> str:
-    """`pbx` takes what the PBX sends; each other endpoint places calls in one party's name."""
+    """Return the endpoints: `pbx` takes the PBX's calls, each other one places a party's calls."""
     contact = f"sip:127.0.0.1:{pbx_port}"
     options = {"moh_passthrough": "yes", "trust_id_inbound": "yes"}
     names = [TRUNK, *AGENTS, *SUPERVISORS]
@@ -99,7 +99,7 @@ def _endpoints(pbx_port: int, codecs: str) -> str:
 
 
 class FarEnd:
-    """The running far end: places calls, and tells its phones how to behave."""
+    """The running far end: places calls, and sets how its phones behave."""
 
     def __init__(self, asterisk: Asterisk, pbx_port: int):
         self.asterisk = asterisk
@@ -109,18 +109,21 @@ class FarEnd:
         self._events = self._connect()
 
     def close(self) -> None:
-        """Let go of the Stasis application."""
+        """Leave the Stasis application."""
         self._events.abort()  # type: ignore[no-untyped-call]
         self._events.close()
 
     def behave(self, number: str, manner: Manner, answer_after_s: float, says: Path | None) -> None:
-        """How the phone at `number` meets its next calls; `says` is a WAV instead of its tone."""
+        """Set how the phone at `number` behaves from now on.
+
+        With `says` it plays this WAV instead of its tone.
+        """
         self._set_global(f"MANNER_{number}", manner)
         self._set_global(f"DELAY_{number}", f"{answer_after_s:g}")
         self._set_global(f"FILE_{number}", self._sound(says))
 
     def pick_up(self, number: str) -> "Leg":
-        """Let the phone at `number`, which just rings, be answered now and from now on."""
+        """Answer the phone at `number`, which rings, and let it answer from now on."""
         ringing = next(c for c in self.channels() if c["channelvars"]["LAB_PARTY"] == number)
         self.behave(number, "answer", 0, None)
         self.asterisk.cli(f"channel redirect {ringing['name']} phones,{number},answer")
@@ -136,7 +139,7 @@ class FarEnd:
         *,
         headers: Mapping[str, str] | None = None,
     ) -> "Leg":
-        """Let `party` call `number` by the endpoint `via`; returns before anyone answers."""
+        """Let `party` call `number` by the endpoint `via`; return before anyone answers."""
         variables = {
             "LAB_PARTY": party,
             "LAB_TONE": str(TONES_HZ.get(party, CUSTOMER_HZ)),
@@ -159,22 +162,22 @@ class FarEnd:
         return Leg(self, channel["id"], party)
 
     def await_leg(self, party: str, timeout_s: float = 10.0) -> "Leg":
-        """The leg that has newly been answered at the phone `party`."""
+        """Wait for a newly answered leg at the phone `party`, and return it."""
         return until(lambda: self._claim(party), timeout_s)
 
     def channels(self) -> list[dict[str, Any]]:
-        """The channels of the far end, as ARI tells them."""
+        """Return the channels of the far end, as ARI lists them."""
         found: list[dict[str, Any]] = self.asterisk.ari("GET", "/channels")
         return found
 
     def hang_up_all(self) -> None:
-        """Hang up whatever is still there, and wait until it is gone."""
+        """Hang up every channel, and wait until all are gone."""
         for channel in self.channels():
             self.asterisk.ari_response("DELETE", f"/channels/{channel['id']}")
         until(lambda: not self.channels())
 
     def contact(self, number: str) -> str:
-        """The SIP address of a number at the PBX."""
+        """Return the SIP address of a number at the PBX."""
         return f"sip:{number}@127.0.0.1:{self._pbx_port}"
 
     def _claim(self, party: str) -> "Leg | None":
@@ -193,7 +196,7 @@ class FarEnd:
         return self.asterisk.inside(wav.with_suffix("")) if wav else ""
 
     def _connect(self) -> websocket.WebSocket:
-        """Register the Stasis application, by reading its events and dropping them."""
+        """Register the Stasis application: read its events and drop them."""
         far = self.asterisk
         address = far.ari_url.replace("http:", "ws:")
         socket = websocket.create_connection(
@@ -214,15 +217,15 @@ class Leg:
 
     @property
     def hz(self) -> int:
-        """The tone this party speaks."""
+        """Return the tone of this party, in Hz."""
         return TONES_HZ.get(self.party, CUSTOMER_HZ)
 
     def find(self) -> dict[str, Any] | None:
-        """The channel as ARI tells it, or None when it is gone."""
+        """Return the channel as ARI lists it, or None when it is gone."""
         return next((c for c in self.far.channels() if c["id"] == self.channel_id), None)
 
     def is_up(self) -> bool:
-        """Whether this party is in a call and speaks."""
+        """Return whether this party is in a call and speaks."""
         channel = self.find()
         return channel is not None and _talks(channel)
 
@@ -236,12 +239,12 @@ class Leg:
         until(lambda: self.find() is None, timeout_s)
 
     def hang_up(self) -> None:
-        """Put the phone down; over already is done."""
+        """Hang up; do nothing if the leg is over."""
         self.far.asterisk.ari_response("DELETE", f"/channels/{self.channel_id}")
         self.await_down()
 
     def talk(self) -> None:
-        """Speak the tone (again)."""
+        """Speak the tone, or speak it again."""
         self._do("tone")
 
     def fall_silent(self) -> None:
@@ -259,11 +262,11 @@ class Leg:
         self.talk()
 
     def send_dtmf(self, digits: str) -> None:
-        """Press keys; returns when they have been asked for, not when they have been sent."""
+        """Press keys; return when Asterisk has accepted them, before they are sent."""
         self._command("POST", "/dtmf", dtmf=digits, before=0, between=100, duration=100)
 
     def refer(self, number: str, replaces: "Leg | None" = None) -> None:
-        """Send REFER: the other party shall call `number`, or take over the call `replaces`."""
+        """Send REFER: let the other party call `number`, or take over the call `replaces`."""
         target = self.far.contact(number)
         if replaces:
             target += f"?Replaces={quote(replaces.dialog(), safe='')}"
@@ -271,7 +274,7 @@ class Leg:
         self._command("POST", "/continue", context="talk", extension="refer", priority=1)
 
     def dialog(self) -> str:
-        """This leg's SIP dialog as a Replaces header tells it (RFC 3891), seen from the PBX."""
+        """Return this leg's SIP dialog as a Replaces header (RFC 3891), seen from the PBX."""
         parts = {
             part: self._variable(f"CHANNEL(pjsip,{part})")
             for part in ("call-id", "local_tag", "remote_tag")
@@ -279,38 +282,44 @@ class Leg:
         return "{call-id};to-tag={remote_tag};from-tag={local_tag}".format_map(parts)
 
     def heard(self) -> Path:
-        """WAV of what this party heard, from its answer to its end; the leg must be over.
+        """Return the WAV of the audio that this party heard; the leg must be over.
 
-        Time in which the phone neither sends nor receives RTP (its own hold) is not in the file.
+        It lasts from the answer to the end of the leg, without the time in which the phone neither
+        sends nor receives RTP (its own hold).
         """
         return self._recorded("heard")
 
     def said(self) -> Path:
-        """WAV of what this party sent, aligned to `heard`; the leg must be over."""
+        """Return the WAV of the audio that this party sent; the leg must be over.
+
+        It is aligned to `heard`.
+        """
         return self._recorded("said")
 
     def has_heard(self, seconds: float) -> bool:
-        """Whether that much of what this party heard is on the disk."""
+        """Return whether this party's heard file on the disk holds that many seconds."""
         wav = self._wav("heard")
         return wav.exists() and wav.stat().st_size > seconds * BYTES_PER_S
 
-    def _recorded(self, what: str) -> Path:
-        wav = self._wav(what)
+    def _recorded(self, direction: str) -> Path:
+        wav = self._wav(direction)
         until(lambda: _is_complete(wav))
         return wav
 
-    def _wav(self, what: str) -> Path:
-        return self.far.asterisk.spool / "monitor" / f"{self.channel_id}-{what}.wav"
+    def _wav(self, direction: str) -> Path:
+        return self.far.asterisk.spool / "monitor" / f"{self.channel_id}-{direction}.wav"
 
-    def _do(self, what: str) -> None:
-        self._command("POST", "/continue", context="talk", extension=what, priority=1)
-        until(lambda: self._does(what))
+    def _do(self, activity: str) -> None:
+        """Send the channel to an extension of the context `talk`; wait until it is there."""
+        self._command("POST", "/continue", context="talk", extension=activity, priority=1)
 
-    def _does(self, what: str) -> bool:
-        channel = self.find()
-        if channel is None:
-            raise LookupError(f"the leg of {self.party} is gone")
-        return _talks(channel) and channel["channelvars"]["LAB_DOES"] == what
+        def does() -> bool:
+            channel = self.find()
+            if channel is None:
+                raise LookupError(f"the leg of {self.party} is gone")
+            return _talks(channel) and channel["channelvars"]["LAB_DOES"] == activity
+
+        until(does)
 
     def _variable(self, name: str) -> str:
         path = f"/channels/{self.channel_id}/variable"
@@ -318,7 +327,7 @@ class Leg:
         return value
 
     def _command(self, method: str, action: str, **query: object) -> None:
-        """An ARI command to this channel; asked again while it is on its way into Stasis (409)."""
+        """Send an ARI command to this channel; retry while it enters Stasis (409)."""
         path = f"/channels/{self.channel_id}{action}"
 
         def accepted() -> bool:
@@ -332,7 +341,7 @@ class Leg:
 
 
 def _talks(channel: Mapping[str, Any]) -> bool:
-    """Whether a channel is answered and through the dialplan that starts its voice."""
+    """Return whether a channel is answered and has passed the dialplan that starts its voice."""
     return channel["state"] == "Up" and channel["dialplan"]["app_name"] in ("Stasis", "Playback")
 
 
@@ -345,7 +354,7 @@ def _drain(socket: websocket.WebSocket) -> None:
 
 
 def _is_complete(wav: Path) -> bool:
-    """Whether a WAV's header tells the length of the file: Asterisk writes it on closing."""
+    """Return whether a WAV's header has the length of the file: Asterisk writes it on closing."""
     if not wav.exists() or wav.stat().st_size <= 44:
         return False
     with wav.open("rb") as file:

@@ -1,8 +1,8 @@
 """The configuration of the PBX under test: a small contact centre.
 
-Customers are behind `PJSIP/trunk`; agents at 2001 to 2003 and supervisors at 9001 and 9002 have
-phones. All of them are played by the far end (`lab.far`), on one loopback port, and are told apart
-by the user in From.
+Customers are behind `PJSIP/trunk`. Agents have phones at 2001 to 2003, supervisors at 9001 and
+9002. The far end (`lab.far`) plays all of them on one loopback port; the PBX recognises each by the
+user in From.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ AGENTS = {"2001": "Ann Archer", "2002": "Ben Bauer", "2003": "Cleo Costa"}
 SUPERVISORS = {"9001": "Sue Sander", "9002": "Sam Seidl"}
 TRUNK = "trunk"
 
-# What is no party's voice has a tone of its own, so that ears can tell it apart.
+# Music and ringing have tones of their own, so that `lab.ears` can recognise them.
 MUSIC_HZ = 620
 RING_HZ = 740
 
@@ -75,7 +75,7 @@ parkingtime => 300
 
 
 def pbx_files(sip_port: int, far_port: int, music: str, codecs: str) -> dict[str, str]:
-    """Configuration files of the PBX; `music` is the music directory as Asterisk names it."""
+    """Return the PBX's configuration files; `music` is the music directory inside the root."""
     return {
         "extensions.conf": DIALPLAN,
         "queues.conf": QUEUES,
@@ -88,7 +88,7 @@ def pbx_files(sip_port: int, far_port: int, music: str, codecs: str) -> dict[str
 
 
 def transport(sip_port: int, identify_by: str) -> str:
-    """The head of a `pjsip.conf`: one UDP transport on the loopback."""
+    """Return the head of a `pjsip.conf`: one UDP transport on the loopback."""
     return (
         f"[global]\ntype = global\nendpoint_identifier_order = {identify_by}\n"
         f"[udp]\ntype = transport\nprotocol = udp\nbind = 127.0.0.1:{sip_port}\n"
@@ -96,10 +96,10 @@ def transport(sip_port: int, identify_by: str) -> str:
 
 
 def endpoint(name: str, contact: str, context: str, codecs: str, **options: str) -> str:
-    """An endpoint with its address of record, in the words of `pjsip.conf`.
+    """Return an endpoint with its address of record, as `pjsip.conf` writes it.
 
-    RTP is bound to the loopback by name: otherwise Asterisk asks the DNS for its own address four
-    times a call.
+    Bind RTP to the loopback by its address: otherwise Asterisk asks the DNS for its own address
+    four times a call.
     """
     common = {
         "context": context,

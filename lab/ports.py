@@ -3,12 +3,12 @@
 import random
 import socket
 
-# Below those that the kernel gives to connections, above those of the lab's RTP.
+# Below the kernel's ports for outgoing connections, above the lab's ports for RTP.
 PORTS = range(30_000, 32_768)
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nobody uses at this moment, and that nobody is given who asks for any."""
+    """Return a port that is free now, and that the kernel does not give to other programs."""
     for port in random.sample(PORTS, len(PORTS)):
         with socket.socket(socket.AF_INET, kind) as probe:
             try:

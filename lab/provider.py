@@ -1,4 +1,4 @@
-"""A small OpenID provider: real HTTP, RS256, a form to sign in at; it can be told to go wrong."""
+"""A small OpenID provider: real HTTP, RS256, a sign-in form; a test can make it misbehave."""
 
 import base64
 import hashlib
@@ -22,11 +22,11 @@ FORM = """<!doctype html><html lang="en"><title>Provider</title><link rel="icon"
 
 
 class Provider:
-    """Listens on a loopback port of its own, as a context.
+    """A provider on its own loopback port, as a context.
 
-    `people` are those who can sign in and their claims; `userinfo` are claims that are told there
-    alone. `changes` go into each id_token, `signer` signs it, and `keys` are published. What was
-    `asked` is answered while `answers` is set.
+    `people` maps each user to the claims of the id_token, `userinfo` to claims of the userinfo
+    endpoint alone. `changes` go into each id_token, `signer` signs it, and `keys` are published.
+    `asked` lists the path of every request. A request waits until `answers` is set.
     """
 
     def __init__(self) -> None:
@@ -43,13 +43,13 @@ class Provider:
         self._app = Flask("provider")
         for rule, view in {
             "/.well-known/openid-configuration": self._discover,
-            "/keys": self._tell_keys,
-            "/userinfo": self._tell_more,
+            "/keys": self._publish_keys,
+            "/userinfo": self._give_userinfo,
         }.items():
             self._app.add_url_rule(rule, rule, view)
         self._app.add_url_rule("/authorize", "authorize", self._authorize, methods=["GET", "POST"])
         self._app.add_url_rule("/token", "token", self._give_token, methods=["POST"])
-        self._app.before_request(self._take)
+        self._app.before_request(self._admit)
         self._server = make_server("127.0.0.1", 0, self._app, threaded=True)
         self.issuer = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -61,7 +61,7 @@ class Provider:
         self.stop()
 
     def stop(self) -> None:
-        """Answer no more; a repeat is harmless."""
+        """Stop answering. Safe to repeat."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -70,7 +70,7 @@ class Provider:
         self.signer = new_key()
         self.keys = [self.signer]
 
-    def _take(self) -> None:
+    def _admit(self) -> None:
         self.asked.append(request.path)
         self.answers.wait(60)
 
@@ -84,19 +84,19 @@ class Provider:
             "id_token_signing_alg_values_supported": ["RS256", "none", "HS256"],
         }
 
-    def _tell_keys(self) -> Any:
+    def _publish_keys(self) -> Any:
         return KeySet(list(self.keys)).as_dict(private=False)
 
     def _authorize(self) -> Any:
-        asked = request.args
-        if asked["client_id"] != CLIENT_ID or asked["code_challenge_method"] != "S256":
+        wanted = request.args
+        if wanted["client_id"] != CLIENT_ID or wanted["code_challenge_method"] != "S256":
             return Response("no such client", 400)
         if request.method == "GET":
             return Response(FORM, content_type="text/html")
         if request.form.get("act") == "no" or request.form["user"] not in self.people:
             return _back({"error": "access_denied"})
         code = secrets.token_urlsafe()
-        self._codes[code] = {**asked, "user": request.form["user"]}
+        self._codes[code] = {**wanted, "user": request.form["user"]}
         return _back({"code": code})
 
     def _give_token(self) -> Any:
@@ -104,42 +104,45 @@ class Provider:
         who = request.authorization
         if who is None or (who.username, who.password) != (CLIENT_ID, CLIENT_SECRET):
             return {"error": "invalid_client"}, 401
-        begun = self._codes.pop(given["code"], None)
-        if begun is None or not _is_same(begun, given):
+        started = self._codes.pop(given["code"], None)
+        if started is None or not _is_same(started, given):
             return {"error": "invalid_grant"}, 400
         bearer = secrets.token_urlsafe()
-        self._bearers[bearer] = begun["user"]
+        self._bearers[bearer] = started["user"]
         now = int(time.time())
         claims = {
             "iss": self.issuer,
-            "sub": begun["user"],
+            "sub": started["user"],
             "aud": CLIENT_ID,
             "iat": now,
             "exp": now + 300,
-            "nonce": begun["nonce"],
-            **self.people[begun["user"]],
+            "nonce": started["nonce"],
+            **self.people[started["user"]],
             **self.changes,
         }
         id_token = jwt.encode({"alg": "RS256", "kid": self.signer.kid}, claims, self.signer)
         return {"access_token": bearer, "token_type": "Bearer", "id_token": id_token}
 
-    def _tell_more(self) -> Any:
+    def _give_userinfo(self) -> Any:
         user = self._bearers[str(request.headers["Authorization"]).removeprefix("Bearer ")]
         return {"sub": user, **self.userinfo.get(user, {})}
 
 
 def new_key() -> RSAKey:
-    """A key that nobody has used."""
+    """Return a new key."""
     return RSAKey.generate_key(2048, {"use": "sig"}, auto_kid=True)
 
 
-def _back(told: Mapping[str, str]) -> Any:
-    query = urlencode({**told, "state": request.args["state"]})
+def _back(answer: Mapping[str, str]) -> Any:
+    query = urlencode({**answer, "state": request.args["state"]})
     return redirect(f"{request.args['redirect_uri']}?{query}", 303)
 
 
-def _is_same(begun: Mapping[str, str], given: Mapping[str, str]) -> bool:
-    """Whether who asks for the token began, by PKCE."""
+def _is_same(started: Mapping[str, str], given: Mapping[str, str]) -> bool:
+    """Return whether the request for the token comes from the client that started, by PKCE."""
     digest = hashlib.sha256(given["code_verifier"].encode()).digest()
     challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-    return (begun["redirect_uri"], begun["code_challenge"]) == (given["redirect_uri"], challenge)
+    return (started["redirect_uri"], started["code_challenge"]) == (
+        given["redirect_uri"],
+        challenge,
+    )

@@ -1,7 +1,7 @@
 """The Asterisk root: a small Debian with Asterisk in it, made once by mmdebstrap and kept.
 
-Debian 12 ships no Asterisk; its `sid` suite has version 22 and `bullseye` has 16. A root of its own
-keeps that Asterisk, and the libraries it wants, apart from the machine's. Source: mmdebstrap(1).
+Debian 12 ships no Asterisk; its `sid` suite has version 22 and `bullseye` has 16. The root keeps
+that Asterisk and its libraries apart from the machine's. Source: mmdebstrap(1).
 """
 
 import fcntl
@@ -18,11 +18,11 @@ PACKAGES = "asterisk,asterisk-modules,asterisk-core-sounds-en-wav"
 
 
 class LabError(Exception):
-    """The lab cannot be set up on this machine; the message says what is missing, in one line."""
+    """The lab cannot be set up on this machine; the message names the cause in one line."""
 
 
 def root_directory(suite: str = "sid") -> Path:
-    """Where the root of a suite is kept: $EARWITNESS_LAB_ROOT, or `.cache` of the repository."""
+    """Return the directory of a suite's root: $EARWITNESS_LAB_ROOT, or below `.cache`."""
     chosen = os.environ.get("EARWITNESS_LAB_ROOT")
     if not chosen:
         return REPOSITORY / ".cache" / f"asterisk-{suite}"
@@ -31,10 +31,10 @@ def root_directory(suite: str = "sid") -> Path:
 
 
 def ensure_root(directory: Path, suite: str = "sid") -> Path:
-    """Make the Asterisk root at `directory` unless it is there, and return it.
+    """Make the Asterisk root at `directory` unless it exists, and return it.
 
     Safe to repeat and to call from several processes at once: one builds, the others wait. A build
-    that is cut short leaves nothing under the final name. Raises LabError.
+    that is interrupted leaves nothing under the final name. Raise LabError.
     """
     if _is_ready(directory):
         return directory
@@ -48,7 +48,7 @@ def ensure_root(directory: Path, suite: str = "sid") -> Path:
 
 
 def ensure_program(program: str, package: str) -> None:
-    """Install a Debian package by apt-get unless its program is on the PATH. Raises LabError."""
+    """Install a Debian package by apt-get unless its program is on the PATH; raise LabError."""
     if shutil.which(program):
         return
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
@@ -57,7 +57,7 @@ def ensure_program(program: str, package: str) -> None:
 
 
 def ensure_all() -> None:
-    """Whatever tests need of Debian, so that no test spends its time on it. Raises LabError."""
+    """Install everything that tests need from Debian, before the tests start; raise LabError."""
     for suite in ("sid", "bullseye"):
         ensure_root(root_directory(suite), suite)
     ensure_program("chromium", "chromium")
@@ -99,7 +99,7 @@ def _mmdebstrap(suite: str, target: Path) -> list[str]:
 
 
 def _mirror() -> str:
-    """The Debian mirror that this machine itself uses."""
+    """Return the Debian mirror that this machine itself uses."""
     answer = _run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
     )

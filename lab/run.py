@@ -22,7 +22,7 @@ DIES_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
 def run() -> int:
-    """Start, say where it is, and wait; the service's exit status."""
+    """Start the service, print its URL, and wait; return the service's exit status."""
     config = load_config(CONFIG)
     with ExitStack() as stack:
         environment = dict(os.environ)
@@ -38,17 +38,17 @@ def run() -> int:
 
 @contextmanager
 def _demo() -> Iterator[Mapping[str, str]]:
-    """Demo calls; gives the environment in which the service finds their PBX."""
+    """Start demo calls; yield the environment in which the service finds their PBX."""
     with _process("-m", "lab.demo", stdout=subprocess.PIPE) as demo:
         line = demo.stdout.readline() if demo.stdout else b""
         if not line:
-            raise ConfigurationInvalid("the demo's Asterisk did not start; see above")
-        told = json.loads(line)
+            raise ConfigurationInvalid("the demo's Asterisk did not start; the cause is above")
+        access = json.loads(line)
         pbx = {
             "name": "demo",
-            "url": told["ari_url"],
-            "username": told["username"],
-            "password": told["password"],
+            "url": access["ari_url"],
+            "username": access["username"],
+            "password": access["password"],
             "trunks": ["PJSIP/trunk*"],
         }
         yield {
@@ -96,32 +96,32 @@ Earwitness runs at {url}
   recordings  curl -H 'Authorization: Bearer TOKEN' {url}/api/v1/recordings
   hear one    curl -L -o call.ogg -H 'Authorization: Bearer TOKEN' \\
                 {url}/api/v1/recordings/ID/audio
-Ctrl-C ends it.
+Ctrl-C stops it.
 """,
         flush=True,
     )
 
 
 def _sign_up(environment: Mapping[str, str]) -> str:
-    """The password with which one signs in as `demo`: a new one each time."""
+    """Set a new password for the user `demo`, and return it."""
     password = secrets.token_urlsafe(12)
-    changed = _command(environment, "user", "password", "demo", told=password, check=False)
+    changed = _command(environment, "user", "password", "demo", stdin=password, check=False)
     if changed.returncode:
-        _command(environment, "user", "create", "demo", "--role", "admin", told=password)
+        _command(environment, "user", "create", "demo", "--role", "admin", stdin=password)
     return password
 
 
 def _command(
-    environment: Mapping[str, str], *words: str, told: str = "", check: bool = True
+    environment: Mapping[str, str], *words: str, stdin: str = "", check: bool = True
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "earwitness", *words]
     return subprocess.run(
-        command, env=environment, input=told, check=check, capture_output=True, text=True
+        command, env=environment, input=stdin, check=check, capture_output=True, text=True
     )
 
 
 def _until_signal_or_end(service: subprocess.Popen[bytes]) -> None:
-    """Wait for the service; a Ctrl-C or SIGTERM is ours to pass on."""
+    """Wait for the service; pass a Ctrl-C or SIGTERM on to it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: service.terminate())
     service.wait()

@@ -1,4 +1,4 @@
-"""Spoken dialogues for the demonstration: each party's whole part as one WAV, by espeak-ng."""
+"""Spoken dialogues for the demonstration: espeak-ng speaks each party's part into one WAV."""
 
 import subprocess
 import tempfile
@@ -19,7 +19,7 @@ Samples = npt.NDArray[np.int16]
 
 @dataclass(frozen=True)
 class Dialogue:
-    """Who says what in turn; the party of `first` ("agent" or "customer") begins."""
+    """The lines of two parties in turn; the party of `first` ("agent" or "customer") starts."""
 
     name: str
     first: str
@@ -69,7 +69,7 @@ def _write(sides: dict[str, list[Samples]], stem: Path) -> Parts:
 
 
 def _speak(text: str, voice: Voice) -> Samples:
-    """One line as mono samples at RATE."""
+    """Return one spoken line as mono samples at RATE."""
     with tempfile.NamedTemporaryFile(suffix=".wav") as wav:
         options = ["-v", voice.name, "-s", str(voice.speed), "-p", str(voice.pitch)]
         command = ["espeak-ng", *options, "-w", wav.name, "--", text]

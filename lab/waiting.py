@@ -1,4 +1,4 @@
-"""Waiting with a deadline, instead of sleeping and hoping."""
+"""Wait with a deadline, instead of sleeping for a fixed time."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,12 @@ POLL_S = 0.02
 
 
 def until(assertion: Callable[[], T | None], timeout_s: float = 10.0) -> T:
-    """Call `assertion` until it neither raises AssertionError nor returns False or None.
+    """Call `assertion` until it succeeds, and return its result.
 
-    Returns what it returned. After `timeout_s` the last AssertionError is raised, or a
-    TimeoutError when it never raised one.
+    It succeeds when it neither raises AssertionError nor returns False or None. After `timeout_s`
+    raise its last AssertionError, or TimeoutError when it raised none.
+
+    Example: `until(lambda: service.get("/calls")["items"] == [])`
     """
     deadline = time.monotonic() + timeout_s
     while True:

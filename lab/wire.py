@@ -1,4 +1,4 @@
-"""The wire: RTP as it passes on loopback, the truth that recordings are measured against."""
+"""The wire: the RTP on loopback, the reference for the timing of recordings."""
 
 import socket
 import struct
@@ -19,7 +19,7 @@ LOUD = 0.05
 
 @dataclass(frozen=True)
 class Packet:
-    """One RTP packet of G.711 µ-law: when it passed (monotonic, s), to which port, its sound."""
+    """One RTP packet of G.711 µ-law: its time on the monotonic clock, its port, its samples."""
 
     passed_s: float
     port: int
@@ -27,7 +27,7 @@ class Packet:
 
 
 class Wire:
-    """Listens to all RTP on loopback, for as long as the block lasts. Needs root."""
+    """A listener to all RTP on loopback, for as long as the block lasts. Needs root."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
@@ -53,9 +53,9 @@ class Wire:
         self._socket.close()
 
     def onsets(self, hz: float, rest_s: float = 0.3) -> list[float]:
-        """When each burst of a tone first passed: its first sample, on the monotonic clock.
+        """Return the time of each burst's first sample, on the monotonic clock.
 
-        Of the streams that carry it, the one in which it passes first: that of who says it.
+        Several streams carry the tone; take the earliest one: it comes from the speaker's phone.
         """
         streams: dict[int, list[Packet]] = {}
         for packet in self._packets():
@@ -69,7 +69,7 @@ class Wire:
                 frame, address = self._socket.recvfrom(2048)
             except TimeoutError:
                 continue
-            if address[2] != socket.PACKET_OUTGOING:  # on loopback each packet is seen twice
+            if address[2] != socket.PACKET_OUTGOING:  # loopback shows each packet twice
                 self._raw.append((time.monotonic(), frame))
 
     def _packets(self) -> list[Packet]:
@@ -78,7 +78,7 @@ class Wire:
 
 
 def _parse(passed_s: float, frame: bytes) -> Packet | None:
-    """The packet, if it is RTP of G.711 µ-law over UDP and IPv4."""
+    """Return the packet, if it is RTP of G.711 µ-law over UDP and IPv4."""
     ip_bytes = (frame[ETHERNET_BYTES] & 15) * 4 if len(frame) > ETHERNET_BYTES else 0
     rtp = ETHERNET_BYTES + ip_bytes + UDP_BYTES
     if ip_bytes < 20 or frame[ETHERNET_BYTES + 9] != socket.IPPROTO_UDP or len(frame) < rtp + 60:
@@ -90,14 +90,14 @@ def _parse(passed_s: float, frame: bytes) -> Packet | None:
 
 
 def _decode(payload: bytes) -> npt.NDArray[np.float64]:
-    """G.711 µ-law to samples within -1 to 1."""
+    """Return the samples of G.711 µ-law, within -1 to 1."""
     code = ~np.frombuffer(payload, np.uint8)
     magnitude = (((code & 15) << 3).astype(np.int32) + 132 << ((code >> 4) & 7)) - 132
     return np.where(code & 128, -magnitude, magnitude) / 32768.0
 
 
 def _onsets(packets: list[Packet], hz: float, rest_s: float) -> list[float]:
-    """When the tone begins after a rest of at least `rest_s`."""
+    """Return the times at which the tone starts after a rest of at least `rest_s`."""
     found: list[float] = []
     last_s = -1e9
     for packet in packets:

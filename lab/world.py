@@ -1,4 +1,4 @@
-"""The world: the PBX under test, the far end, and the calls between them as tests place them."""
+"""The world: the PBX under test, the far end, and the calls that tests place between them."""
 
 import re
 import time
@@ -24,7 +24,7 @@ from lab.pbx import (
 from lab.waiting import until
 
 ANSWER_AFTER_S = 0.1
-# The phones that a call to a DID can ring; the first is expected to answer.
+# The phones that a call to a DID can ring; the first one answers.
 RUNG = {
     DID_AGENT: ("2001",),
     DID_QUEUE: ("2001", "2002"),
@@ -36,14 +36,16 @@ How = Literal["refer", "dtmf"]
 
 
 class World:
-    """Two Asterisks: `pbx`, the one under test, and behind `far` the carrier and every phone.
+    """Two Asterisks: `pbx`, which is under test, and `far` with the carrier and every phone.
 
-    `codecs` is what both allow, in Asterisk's words: "ulaw", or "g722" for wideband. With
-    `native_bridging` the PBX may pass RTP on as it comes. Then sequence numbers jump when parties
-    change, and Debian's Asterisk 22 drops in its audiohooks what lies behind: do not trust what the
-    far end's legs `heard` there. `far_root` is another root for the far end: what an Asterisk 16
-    hears has no silence in it, so that its files are no clock. `channelvars` are the PBX's: by
-    default what the documentation wants.
+    `codecs` are the codecs that both allow, in Asterisk's words: "ulaw", or "g722" for wideband.
+
+    With `native_bridging` the PBX may pass RTP on unchanged. Then sequence numbers jump when the
+    parties change, and the audiohooks of Debian's Asterisk 22 drop the audio after the jump: do not
+    trust the `heard` files of the far end there.
+
+    `far_root` is another root for the far end: the files of an Asterisk 16 contain no silence, so
+    they cannot serve as a clock. `channelvars` are the PBX's; the default is the documented one.
     """
 
     def __init__(
@@ -61,13 +63,13 @@ class World:
         self._configure(codecs)
 
     def start(self) -> None:
-        """Start both instances; when it returns calls can be placed."""
+        """Start both instances; return when calls can be placed."""
         self.pbx.start()
         self.far_asterisk.start()
         self.far = FarEnd(self.far_asterisk, self.pbx.sip_port)
 
     def stop(self) -> None:
-        """End both instances and remove their files. Safe to repeat."""
+        """Stop both instances and remove their files. Safe to repeat."""
         if hasattr(self, "far"):
             self.far.close()
         self.far_asterisk.stop()
@@ -85,11 +87,13 @@ class World:
         agent_says: Path | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> "Call":
-        """A customer calls a DID; returns when it is answered and both parties speak.
+        """Let a customer call a DID; return when an agent has answered and both parties speak.
 
-        `headers` are SIP headers of its INVITE. `answered_by` is the phone that answers (others
-        that ring go on ringing); "" when nobody will: then the call has no agent, and is returned
-        as soon as it is placed.
+        `headers` are SIP headers of the INVITE. `answered_by` is the phone that answers, while the
+        others go on ringing. With `answered_by=""` nobody answers: return as soon as the call is
+        placed; it has no agent.
+
+        Example: `world.inbound("3001", answered_by="2002", answer_after_s=2.0)`
         """
         rung = RUNG.get(did, ())
         agent = answered_by if answered_by is not None else next(iter(rung), "")
@@ -117,7 +121,7 @@ class World:
         customer_says: Path | None = None,
         agent_says: Path | None = None,
     ) -> "Call":
-        """An agent's phone dials a number outside; returns when it is answered."""
+        """Let an agent's phone dial a number outside; return when it is answered."""
         self.far.behave(number, "answer", answer_after_s, customer_says)
         leg = self.far.place(number, agent, agent, says=agent_says)
         customer = self.far.await_leg(number, answer_after_s + 10)
@@ -126,23 +130,23 @@ class World:
     def internal(
         self, agent: str = "2001", to: str = "2002", *, answer_after_s: float = ANSWER_AFTER_S
     ) -> "Call":
-        """An agent's phone dials a colleague's; returns when it is answered."""
+        """Let an agent's phone dial a colleague's; return when it is answered."""
         self.far.behave(to, "answer", answer_after_s, None)
         leg = self.far.place(to, agent, agent)
         colleague = self.far.await_leg(to, answer_after_s + 10)
         return Call(self, agent=leg.await_up(), colleague=colleague)
 
     def supervisor(self, number: str = "9001", timeout_s: float = 10.0) -> Leg:
-        """The leg of a supervisor's phone that the PBX has called and that answered."""
+        """Wait until a supervisor's phone has answered the PBX's call, and return its leg."""
         return self.far.await_leg(number, timeout_s)
 
     @contextmanager
     def phone(
         self, number: str, manner: Manner, answer_after_s: float = ANSWER_AFTER_S
     ) -> Iterator[None]:
-        """For a while the phone at `number` answers, or does not.
+        """Change how the phone at `number` behaves, for as long as the block lasts.
 
-        It is "busy", may "decline" (603), be "absent" (480), or just let it "ring".
+        It can "answer", be "busy", "decline" (603), be "absent" (480), or let it "ring".
         """
         self.far.behave(number, manner, answer_after_s, None)
         try:
@@ -151,7 +155,7 @@ class World:
             self.far.behave(number, "answer", ANSWER_AFTER_S, None)
 
     def hang_up_all(self) -> None:
-        """End every call."""
+        """Hang up every call."""
         self.far.hang_up_all()
         if self.pbx.pid:
             until(lambda: not self.pbx.ari("GET", "/channels"))
@@ -178,7 +182,7 @@ class World:
 
 @dataclass
 class Call:
-    """A call, by the legs of its parties; `agent` is who has the call now."""
+    """A call and the legs of its parties; `agent` is the leg of the present agent."""
 
     world: World
     customer: Leg | None = None
@@ -187,7 +191,7 @@ class Call:
     left: list[Leg] = field(default_factory=list)
 
     def leg(self, who: str) -> Leg:
-        """A leg by role ("customer", "agent", "colleague") or by number, gone ones included."""
+        """Return a leg by role ("customer", "agent", "colleague") or number, also after its end."""
         legs = {"customer": self.customer, "agent": self.agent, "colleague": self.colleague}
         found = legs.get(who) or next((leg for leg in self._legs() if leg.party == who), None)
         if found is None:
@@ -195,21 +199,21 @@ class Call:
         return found
 
     def is_up(self) -> bool:
-        """Whether every party that has not left is connected."""
+        """Return whether every party that has not left is connected."""
         return all(leg.is_up() for leg in self._present())
 
     def hang_up(self, by: str = "customer") -> None:
-        """One party hangs up; returns when every leg is over."""
+        """Let one party hang up; return when every leg is over."""
         self.leg(by).hang_up()
         self.await_end()
 
     def await_end(self, timeout_s: float = 10.0) -> None:
-        """Wait until every leg is over; only then `heard` and `said` are complete."""
+        """Wait until every leg is over; `heard` and `said` are complete then."""
         for leg in self._legs():
             leg.await_down(timeout_s)
 
     def talk_for(self, seconds: float) -> None:
-        """Let the parties talk; raises AssertionError when one of them drops out meanwhile."""
+        """Let the parties talk; raise AssertionError when one of them drops out meanwhile."""
         end = time.monotonic() + seconds
         while (left_s := end - time.monotonic()) > 0:
             if not self.is_up():
@@ -217,27 +221,27 @@ class Call:
             time.sleep(min(left_s, 0.25))
 
     def hold(self, by: str = "agent") -> None:
-        """One party puts the other on hold."""
+        """Let one party put the other on hold."""
         self.leg(by).hold()
 
     def unhold(self, by: str = "agent") -> None:
-        """The party that holds takes the call back."""
+        """Let the party that holds take the call back."""
         self.leg(by).unhold()
 
     def send_dtmf(self, digits: str, by: str = "agent") -> None:
-        """One party presses keys."""
+        """Let one party press keys."""
         self.leg(by).send_dtmf(digits)
 
     def heard(self, who: str) -> Path:
-        """WAV of what a party heard (after its leg is over)."""
+        """Return the WAV of the audio that a party heard; its leg must be over."""
         return self.leg(who).heard()
 
     def said(self, who: str) -> Path:
-        """WAV of what a party said (after its leg is over)."""
+        """Return the WAV of the audio that a party sent; its leg must be over."""
         return self.leg(who).said()
 
     def blind_transfer(self, to: str = "2003", how: How = "refer") -> Leg:
-        """The agent transfers the call to another phone without asking; returns that leg."""
+        """Let the agent transfer the call to another phone without asking; return that leg."""
         self.world.far.behave(to, "answer", ANSWER_AFTER_S, None)
         if how == "refer":
             self.leg("agent").refer(to)
@@ -246,10 +250,10 @@ class Call:
         return self._hand_over(self.world.far.await_leg(to))
 
     def attended_transfer(self, to: str = "2003", how: How = "refer", asking_s: float = 0.5) -> Leg:
-        """The agent asks a colleague for a while, then hands the call over; returns that leg.
+        """Let the agent ask a colleague, then hand the call over; return the colleague's leg.
 
-        By "refer" as a desk phone does it: hold, a second call, REFER with Replaces; by "dtmf" as
-        the PBX's own feature does it.
+        "refer" is the way of a desk phone: hold, a second call, REFER with Replaces. "dtmf" is the
+        PBX's own feature.
         """
         self.world.far.behave(to, "answer", ANSWER_AFTER_S, None)
         agent = self.leg("agent")
@@ -271,17 +275,17 @@ class Call:
         return target
 
     def park(self) -> str:
-        """The agent parks the call; returns the slot from which another phone takes it."""
+        """Let the agent park the call; return the slot from which another phone takes it."""
         agent = self.leg("agent")
         before = self._slots()
         agent.refer(PARKING)
         slot = until(lambda: next(iter(self._slots() - before), None))
         agent.await_down()
-        self._leave()
+        self._mark_gone()
         return slot
 
     def retrieve(self, slot: str, agent: str = "2002") -> Leg:
-        """Another agent dials the slot and has the call."""
+        """Let another agent dial the slot and take the call."""
         self.agent = self.world.far.place(slot, agent, agent).await_up()
         return self.agent
 
@@ -290,11 +294,11 @@ class Call:
 
     def _hand_over(self, target: Leg) -> Leg:
         self.leg("agent").await_down()
-        self._leave()
+        self._mark_gone()
         self.agent = target
         return target
 
-    def _leave(self) -> None:
+    def _mark_gone(self) -> None:
         self.left.append(self.leg("agent"))
         self.agent = None
 
