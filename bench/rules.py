@@ -39,7 +39,7 @@ def main() -> int:
     rules = RuleSet([rule(place, did) for place, did in enumerate(dids)])
     decision = rules.decide(FACTS, "main-1.0")
     assert decision.rule is not None
-    assert len(decision.asked) == asked.rules
+    assert len(decision.answers) == asked.rules
     functions = [as_function(did) for did in dids]
     ours = median_s(lambda: rules.decide(FACTS, "main-1.0"), asked.rounds)
     peer = median_s(lambda: [function(FACTS, 12) for function in functions], asked.rounds)

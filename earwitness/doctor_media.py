@@ -26,7 +26,7 @@ from recorder import names
 from recorder.ari import Ari, AriBadRequest, AriConflict, AriUnavailable, Connected, EventStream
 from recorder.media.channels import Leg, open_leg
 from recorder.media.pacing import FRAME_S
-from recorder.recording.voices import BROWSER, carrier
+from recorder.recording.voices import BROWSER, voice_channel
 from recorder.spy.rig import Rig
 from storage.records import Mode, SpyRecord
 
@@ -190,7 +190,7 @@ def _connect(ari: Ari) -> None:
 def _switch(rig: Rig, spy: SpyRecord) -> None:
     is_phone = spy.destination == PHONE
     rig.listen(AGENT, _ear_id(spy), audible=spy.mode == "barge", is_phone=is_phone)
-    rig.speak(spy, carrier(spy), SAYS[spy.mode])
+    rig.speak(spy, voice_channel(spy), SAYS[spy.mode])
 
 
 def _ear_id(spy: SpyRecord) -> str:
@@ -201,8 +201,8 @@ def _ear_id(spy: SpyRecord) -> str:
 @asynccontextmanager
 async def _supervisor(ari: Ari, spy: SpyRecord) -> AsyncIterator[Voice]:
     """Who spies: a phone's one channel, or a page's two; the one that hears."""
-    async with _voice(ari, carrier(spy), "supervisor") as mouth:
-        if _ear_id(spy) == carrier(spy):
+    async with _voice(ari, voice_channel(spy), "supervisor") as mouth:
+        if _ear_id(spy) == voice_channel(spy):
             yield mouth
         else:
             async with _voice(ari, _ear_id(spy), "supervisor") as ear:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from api.settings import OidcSettings
     from recorder.ari.pbxs import Pbxs
     from recorder.recording.capture import Capture
-    from recorder.recording.demand import Wish
+    from recorder.recording.demand import KeyFunction
     from recorder.rules.book import RuleBook
     from recorder.spy.spies import Spies
     from recorder.watch.session import Watch
@@ -128,7 +128,7 @@ class Wiring:
         from recorder.watch.session import Orders, Watch
 
         wanted = self.config.recording
-        keys: dict[str, Wish] = {wanted.dtmf.toggle: "toggle", wanted.dtmf.pause: "pause"}
+        keys: dict[str, KeyFunction] = {wanted.dtmf.toggle: "toggle", wanted.dtmf.pause: "pause"}
         return tuple(
             Watch(
                 pbx.name,

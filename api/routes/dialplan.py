@@ -14,8 +14,8 @@ from api.operation import Operations, Reply
 from api.permissions import RECORDINGS_CONTROL
 from api.problems import status_of
 from api.services import services
-from recorder.recording.demand import Demand, Order
-from recorder.rules.asking import facts_then
+from recorder.recording.demand import Command, OnDemand
+from recorder.rules.facts import past_facts
 from storage.catalogue import calls, decisions
 from storage.errors import EarwitnessError, NoSuchCall
 from storage.records import CallRecord
@@ -63,14 +63,14 @@ def tell_from_dialplan(query: DialplanQuery) -> Response:
 def _decide(call: CallRecord) -> str:
     with services().catalogue.begin() as tx:
         said = decisions.find_decision(tx, call.id)
-    facts = facts_then(call, said)[-1]
+    facts = past_facts(call, said)[-1]
     facts = replace(facts, at=datetime.now(UTC), answered=True)
     decision = services().book.current().decide(facts, call.id)
     return f"{decision.action}: {decision.reason}"
 
 
-def _carry_out(call: CallRecord, order: Order) -> str:
-    demand = Demand(services().catalogue, services().capture)
+def _carry_out(call: CallRecord, order: Command) -> str:
+    demand = OnDemand(services().catalogue, services().capture)
     recording = demand.carry_out(call.id, order, by="dialplan", trigger="dialplan")
     return f"ok: {recording.state} {recording.id}"
 

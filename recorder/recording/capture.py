@@ -32,8 +32,8 @@ from recorder.errors import (
     RecordingNotActive,
     UnderHold,
 )
-from recorder.recording.plan import Plan, plan
-from recorder.recording.voices import voices
+from recorder.recording.plan import CapturePlan, plan_capture
+from recorder.recording.voices import voice_channels
 from storage import jobs, states
 from storage.catalogue import calls, decisions, recordings, segments, spies
 from storage.catalogue.engine import Catalogue
@@ -165,12 +165,12 @@ class Capture:
             if not states.LIVE & {recording.state} and not _running(present):
                 return recording
             with self._pbxs.reach(recording.pbx) as ari:
-                steps = plan(call, recording, present, speaking)
+                steps = plan_capture(call, recording, present, speaking)
                 if steps.ask:
                     for segment in steps.ask:
                         self._ask(ari, segment)
                     recording, call, present, speaking = self._read(recording_id)
-                    steps = plan(call, recording, present, speaking)
+                    steps = plan_capture(call, recording, present, speaking)
                 self._carry_out(ari, steps, recording, call)
             return self._read(recording_id)[0]
 
@@ -223,11 +223,11 @@ class Capture:
         with self._catalogue.begin() as tx:
             recording = recordings.get_recording(tx, recording_id)
             call = calls.get_call(tx, recording.call_id)
-            speaking = voices(spies.list_spies_of_calls(tx, [call.id]))
+            speaking = voice_channels(spies.list_spies_of_calls(tx, [call.id]))
             return recording, call, segments.list_segments(tx, recording_id), speaking
 
     def _carry_out(
-        self, ari: Ari, steps: Plan, recording: RecordingRecord, call: CallRecord
+        self, ari: Ari, steps: CapturePlan, recording: RecordingRecord, call: CallRecord
     ) -> None:
         if steps.begun_at is not None:
             with self._catalogue.begin() as tx:

@@ -18,8 +18,8 @@ from recorder.recording.assurance import assure, is_ended_by_rule
 from recorder.recording.capture import Capture
 from recorder.recording.sounds import BEEP, Sound, Sounds
 from recorder.rules import Decision, Facts, RuleSet
-from recorder.rules.asking import facts_of, facts_then
 from recorder.rules.book import RuleBook
+from recorder.rules.facts import facts_of, past_facts
 from storage import states
 from storage.catalogue import calls, decisions, recordings, segments, tokens
 from storage.catalogue.engine import Catalogue
@@ -133,7 +133,7 @@ class Decisions:
             decision = rules_now.decide(facts, call.id)
             moment = _moment(before, facts)
             answers[call.id] = facts, decision
-            if moment != "time" or decision.asked != self._decided[call.id].asked:
+            if moment != "time" or decision.answers != self._decided[call.id].answers:
                 entries[call.id] = _entry(moment, facts, decision)
         self._keep(entries, answers)
         self._open.update(entries)
@@ -187,7 +187,7 @@ class Decisions:
         """What an owner of the PBX before us put before the rules."""
         with self._catalogue.begin() as tx:
             said = decisions.find_decision(tx, call.id)
-        return facts_then(call, said)[-1]
+        return past_facts(call, said)[-1]
 
     def _header(self, channel_id: str, name: str) -> str | None:
         """None without one, or where the channel is not of PJSIP: Asterisk answers both by 500."""
@@ -432,7 +432,7 @@ def _entry(moment: str, facts: Facts, decision: Decision) -> dict[str, Any]:
         "at": facts.at.isoformat(),
         "moment": moment,
         "facts": seen,
-        "asked": [shallow(one) for one in decision.asked],
+        "asked": [shallow(one) for one in decision.answers],
         "action": decision.action,
         "rule": {"id": rule.id, "version": rule.version, "name": rule.name} if rule else None,
         "reason": decision.reason,

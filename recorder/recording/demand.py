@@ -18,16 +18,16 @@ from storage.records import DecisionRecord, RecordingRecord, Trigger
 
 log = structlog.get_logger()
 
-Order = Literal["start", "stop", "pause", "resume"]
-ORDERS: tuple[Order, ...] = ("start", "stop", "pause", "resume")
-Wish = Literal["toggle", "pause"]
+Command = Literal["start", "stop", "pause", "resume"]
+COMMANDS: tuple[Command, ...] = ("start", "stop", "pause", "resume")
+KeyFunction = Literal["toggle", "pause"]
 # What agents may ask for with their keys is what a rule, or the default, leaves to them.
 LEFT_TO_AGENTS = ("on_demand", "record", "force")
 
 # While a key is down a phone lets its own tone be heard, and nothing else.
 AFTER_KEYS_S = 0.5
 
-_SOUNDS: Mapping[Order, Sound] = {
+_SOUNDS: Mapping[Command, Sound] = {
     "start": STARTED,
     "resume": STARTED,
     "stop": STOPPED,
@@ -52,14 +52,14 @@ class Recorder(Protocol):
 
 
 @dataclass(frozen=True)
-class Demand:
+class OnDemand:
     """What can be asked for while a call lives. Raises what `Capture` does."""
 
     catalogue: Catalogue
     recorder: Recorder
 
     def carry_out(
-        self, call_id: str, order: Order, *, by: str, trigger: Trigger
+        self, call_id: str, order: Command, *, by: str, trigger: Trigger
     ) -> RecordingRecord:
         """Do what is asked with the newest recording of the call that runs, or begin one.
 
@@ -77,7 +77,7 @@ class Demand:
         }
         return act[order](running.id, by=by)
 
-    def pressed(self, sounds: Sounds, call_id: str, channel_id: str, wish: Wish) -> None:
+    def pressed(self, sounds: Sounds, call_id: str, channel_id: str, wish: KeyFunction) -> None:
         """An agent pressed keys: obey where the rules leave it to agents, and let them hear so."""
         with self.catalogue.begin() as tx:
             call = calls.get_call(tx, call_id)
@@ -96,7 +96,7 @@ class Demand:
         log.info("keys.obeyed", call=call_id, order=order, recording=str(recording.id), by=by)
         sounds.play_soon([channel_id], _SOUNDS[order], AFTER_KEYS_S)
 
-    def _order(self, call_id: str, wish: Wish) -> Order:
+    def _order(self, call_id: str, wish: KeyFunction) -> Command:
         """What the keys mean now: each pair is one switch."""
         running = self._running(call_id)
         if wish == "toggle":

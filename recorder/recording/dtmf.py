@@ -1,4 +1,4 @@
-"""Keys that agents press during a call, as the words they spell. Pure."""
+"""Key sequences that agents press during a call, as the words they spell. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ NEXT_WITHIN = timedelta(seconds=2)
 
 
 @dataclass
-class Keys:
+class KeySequences:
     """What has been pressed on each channel, held against sequences such as `*1`.
 
     `meanings` maps a sequence to what it means.

@@ -18,7 +18,7 @@ CAPTURING = frozenset({"requested", "recording"})
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CapturePlan:
     """What there is to do.
 
     `ask` are segments of which it is not known whether Asterisk began them; `begun_at` is when the
@@ -40,15 +40,15 @@ class Plan:
         return self == NOTHING
 
 
-NOTHING = Plan(ask=(), begun_at=None, attach=(), detach=(), over=False)
+NOTHING = CapturePlan(ask=(), begun_at=None, attach=(), detach=(), over=False)
 
 
-def plan(
+def plan_capture(
     call: CallRecord,
     recording: RecordingRecord,
     segments: Sequence[SegmentRecord],
     voices: Sequence[str] = (),
-) -> Plan:
+) -> CapturePlan:
     """Hold what should be captured against what is.
 
     `voices` are the channels of supervisors whom everybody in the call hears.
@@ -59,7 +59,7 @@ def plan(
     running = [segment for segment in segments if segment.state in RUNNING]
     captured = {segment.channel_id for segment in running}
     wanted = {leg.id for leg in legs} | set(speaking)
-    return Plan(
+    return CapturePlan(
         ask=tuple(segment for segment in segments if segment.state == "requested"),
         begun_at=_begun_at(segments) if recording.state == "requested" else None,
         attach=tuple(leg for leg in legs if leg.id not in captured),

@@ -9,18 +9,20 @@ from storage.records import SpyRecord
 BROWSER = "browser"
 
 
-def voices(spies: Iterable[SpyRecord]) -> tuple[str, ...]:
+def voice_channels(spies: Iterable[SpyRecord]) -> tuple[str, ...]:
     """The channels that carry the voice of supervisors whom everybody hears now."""
-    heard = (spy for spy in spies if spy.state == "live" and spy.mode == "barge" and is_heard(spy))
-    return tuple(carrier(spy) for spy in heard)
+    heard = (
+        spy for spy in spies if spy.state == "live" and spy.mode == "barge" and hears_call(spy)
+    )
+    return tuple(voice_channel(spy) for spy in heard)
 
 
-def carrier(spy: SpyRecord) -> str:
+def voice_channel(spy: SpyRecord) -> str:
     """The channel that carries the supervisor's voice to the PBX."""
     is_page = spy.destination == BROWSER
     return names.build_microphone_id(spy.id) if is_page else names.build_phone_id(spy.id)
 
 
-def is_heard(spy: SpyRecord) -> bool:
+def hears_call(spy: SpyRecord) -> bool:
     """Whether the supervisor is attached to a call's audio."""
     return bool(spy.heard) and spy.heard[-1].to_at is None

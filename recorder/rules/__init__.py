@@ -4,7 +4,7 @@ A rule's condition is an expression of CEL over a call as `Facts` has it. `compi
 what cannot be asked, `RuleSet.decide` asks every rule and says which of them wins.
 """
 
-from recorder.rules.decide import RANK, Asked, Decision, RuleSet
+from recorder.rules.decide import RANK, Decision, RuleAnswer, RuleSet
 from recorder.rules.expression import FIELDS, CompiledRule, compile_rule
 from recorder.rules.facts import HEADER, SOUND, VARIABLE, Facts
 
@@ -14,10 +14,10 @@ __all__ = [
     "RANK",
     "SOUND",
     "VARIABLE",
-    "Asked",
     "CompiledRule",
     "Decision",
     "Facts",
+    "RuleAnswer",
     "RuleSet",
     "compile_rule",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from recorder.rules.expression import AT_ONCE, NOBODY, Asking, Batch, RuleFailed, compile_kept
+from recorder.rules.expression import AT_ONCE, NOBODY, Batch, Bindings, RuleFailed, compile_kept
 from recorder.rules.facts import Facts
 from storage.records import Action, RuleRecord
 
@@ -20,7 +20,7 @@ _FIRST = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RuleAnswer:
     """What one rule answered; `detail` says why it could not."""
 
     rule_id: str
@@ -37,7 +37,7 @@ class Decision:
 
     action: Action
     rule: RuleRecord | None
-    asked: tuple[Asked, ...]
+    answers: tuple[RuleAnswer, ...]
     reason: str
 
 
@@ -61,27 +61,27 @@ class RuleSet:
 
     def decide(self, facts: Facts, call_id: str) -> Decision:
         """Ask the rules about a call; of those that match the first of the highest rank wins."""
-        asked: list[Asked] = []
+        answers: list[RuleAnswer] = []
         winner: tuple[int, RuleRecord, Action] | None = None
         for rule, answer in self._ask(facts, call_id):
-            asked.append(answer)
+            answers.append(answer)
             action = _acts(answer, rule, facts)
             if action is not None and (winner is None or RANK[action] < winner[0]):
                 winner = (RANK[action], rule, action)
                 if winner[0] == _FIRST:
                     break
         if winner is None:
-            return Decision(self._default, None, tuple(asked), "no rule matched")
-        return Decision(winner[2], winner[1], tuple(asked), f"rule {winner[1].name!r}")
+            return Decision(self._default, None, tuple(answers), "no rule matched")
+        return Decision(winner[2], winner[1], tuple(answers), f"rule {winner[1].name!r}")
 
-    def _ask(self, facts: Facts, call_id: str) -> Iterator[tuple[RuleRecord, Asked]]:
-        askings: dict[str, Asking] = {}
+    def _ask(self, facts: Facts, call_id: str) -> Iterator[tuple[RuleRecord, RuleAnswer]]:
+        askings: dict[str, Bindings] = {}
         answers: dict[int, bool | RuleFailed] = {}
         for place, rule in enumerate(self._rules):
             if place not in answers:
                 zone, places, batch = self._batches[place]
                 if zone not in askings:
-                    askings[zone] = Asking(facts, zone, self.variables, self.headers)
+                    askings[zone] = Bindings(facts, zone, self.variables, self.headers)
                 answers.update(zip(places, batch.ask(askings[zone]), strict=True))
             answer = answers[place]
             yield (
@@ -115,14 +115,14 @@ def _batches(rules: Sequence[RuleRecord]) -> dict[int, tuple[str, Sequence[int],
     return found
 
 
-def _answer(rule: RuleRecord, said: bool | RuleFailed, facts: Facts, call_id: str) -> Asked:
+def _answer(rule: RuleRecord, said: bool | RuleFailed, facts: Facts, call_id: str) -> RuleAnswer:
     if isinstance(said, RuleFailed):
         return _asked(rule, "error", str(said))
     return _asked(rule, _matched(rule, facts, call_id) if said else "not-matched")
 
 
-def _asked(rule: RuleRecord, answer: Answer, detail: str = "") -> Asked:
-    return Asked(rule.id, rule.version, rule.name, rule.action, answer, detail)
+def _asked(rule: RuleRecord, answer: Answer, detail: str = "") -> RuleAnswer:
+    return RuleAnswer(rule.id, rule.version, rule.name, rule.action, answer, detail)
 
 
 def _matched(record: RuleRecord, facts: Facts, call_id: str) -> Answer:
@@ -136,7 +136,7 @@ def _has_begun(record: RuleRecord, facts: Facts) -> bool:
     return facts.answered or record.begins == "ringing"
 
 
-def _acts(asked: Asked, record: RuleRecord, facts: Facts) -> Action | None:
+def _acts(asked: RuleAnswer, record: RuleRecord, facts: Facts) -> Action | None:
     """What the answer asks for: a rule that fails must lose no call."""
     if asked.answer == "error":
         return "record" if _has_begun(record, facts) else None

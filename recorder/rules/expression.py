@@ -47,7 +47,7 @@ class RuleFailed(Exception):
     """The condition could not be answered for this call; the message says why."""
 
 
-class Asking:
+class Bindings:
     """One call in one time zone, as conditions that name these variables and headers see it."""
 
     def __init__(
@@ -70,7 +70,7 @@ class CompiledRule:
     expression: Any
     fault: str = ""
 
-    def matches(self, asking: Asking) -> bool:
+    def matches(self, asking: Bindings) -> bool:
         """Whether the condition holds. Raises RuleFailed where that cannot be said."""
         if self.fault:
             raise RuleFailed(self.fault)
@@ -93,11 +93,11 @@ class Batch:
         self._rules = tuple(rules)
         self._together = _compile_together(self._rules)
 
-    def ask(self, asking: Asking) -> Sequence[bool | RuleFailed]:
+    def ask(self, asking: Bindings) -> Sequence[bool | RuleFailed]:
         """What each condition says; RuleFailed where that cannot be said."""
         return self._ask_together(asking) or [_ask_alone(rule, asking) for rule in self._rules]
 
-    def _ask_together(self, asking: Asking) -> Sequence[bool] | None:
+    def _ask_together(self, asking: Bindings) -> Sequence[bool] | None:
         if self._together is None:
             return None
         try:
@@ -119,7 +119,7 @@ def _compile_together(rules: Sequence[CompiledRule]) -> Any:
         return None
 
 
-def _ask_alone(rule: CompiledRule, asking: Asking) -> bool | RuleFailed:
+def _ask_alone(rule: CompiledRule, asking: Bindings) -> bool | RuleFailed:
     try:
         return rule.matches(asking)
     except RuleFailed as error:
@@ -170,7 +170,7 @@ def _try(rule: CompiledRule) -> None:
     """Ask it once: that finds what can only be found so, and plans."""
     try:
         rule.matches(
-            Asking(NOBODY, rule.record.timezone, rule.record.variables, rule.record.headers)
+            Bindings(NOBODY, rule.record.timezone, rule.record.variables, rule.record.headers)
         )
     except RuleFailed as error:
         missing = re.search(r'Key not found in map : "(.*)"', str(error))

@@ -1,11 +1,14 @@
-"""A call as a rule sees it."""
+"""The facts of a call that rules read. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-# What a rule may name: a channel variable, a SIP header, a sound of the PBX.
+from recorder.calls.legs import have_talked, legs_of
+from storage.records import CallRecord, DecisionRecord
+
+# Names that a rule may use: a channel variable, a SIP header, a sound of the PBX.
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,79}$"
 HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,80}$"
 SOUND = r"^(sound|recording):[A-Za-z0-9_./-]{1,190}$"
@@ -13,9 +16,9 @@ SOUND = r"^(sound|recording):[A-Za-z0-9_./-]{1,190}$"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a call at one moment; a text that is not known is "".
+    """The facts of a call at one moment; an unknown text is "".
 
-    `at` is that moment, an aware datetime; `answered` says whether two people have talked.
+    `at` is the moment, an aware datetime; `answered` is true once two people have talked.
     """
 
     at: datetime
@@ -34,6 +37,38 @@ class Facts:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def in_zone(self, timezone: str) -> tuple[int, int]:
-        """The hour (0 to 23) and the ISO weekday (1 is Monday) there."""
+        """Return the hour (0 to 23) and the ISO weekday (1 is Monday) in a time zone."""
         there = self.at.astimezone(ZoneInfo(timezone))
         return there.hour, there.isoweekday()
+
+
+def facts_of(call: CallRecord, at: datetime) -> Facts:
+    """Return the facts that the call's record holds: all but team, variables and headers."""
+    first = next(iter(legs_of(call)), None)
+    until = call.ended_at or at
+    return Facts(
+        at=at,
+        answered=have_talked(call),
+        direction=call.direction,
+        caller=call.caller_number or "",
+        callee=call.callee_number or "",
+        did=call.did or "",
+        queue=call.queue or "",
+        agent=call.agent or "",
+        pbx=call.pbx,
+        context=first.context if first is not None else "",
+        duration_s=int((until - call.started_at).total_seconds()),
+    )
+
+
+def past_facts(call: CallRecord, decision: DecisionRecord | None) -> tuple[Facts, ...]:
+    """Return the facts of each past evaluation of a call, oldest first.
+
+    A call without any evaluation has one entry: its facts when it was answered.
+    """
+    moments = decision.moments if decision is not None else ()
+    if not moments:
+        return (facts_of(call, call.answered_at or call.started_at),)
+    return tuple(
+        Facts(at=datetime.fromisoformat(moment["at"]), **moment["facts"]) for moment in moments
+    )

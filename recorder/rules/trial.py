@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from recorder.rules import RuleSet
-from recorder.rules.asking import facts_then
+from recorder.rules.facts import past_facts
 from storage.catalogue import calls, decisions, recordings
 from storage.catalogue.engine import Catalogue
 from storage.records import Action, CallRecord, DecisionRecord, RecordingRecord, RuleRecord
@@ -156,7 +156,7 @@ def _by_call(made: Iterable[RecordingRecord]) -> Mapping[str, list[RecordingReco
 
 def _decide(rules: RuleSet, call: CallRecord, said: DecisionRecord | None) -> str | None:
     """The rule by which the call would have been recorded; "default", or None."""
-    for facts in facts_then(call, said):
+    for facts in past_facts(call, said):
         decision = rules.decide(facts, call.id)
         if decision.action in ("force", "record"):
             return decision.rule.name if decision.rule is not None else "default"

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from recorder import names
 from recorder.calls.legs import extension_of, legs_of
-from recorder.recording.voices import BROWSER, carrier, is_heard
+from recorder.recording.voices import BROWSER, hears_call, voice_channel
 from storage.records import CallRecord, LegRecord, Mode, SpyRecord
 
 # The keys of a supervisor's phone, as ChanSpy has them with its option d.
@@ -82,14 +82,14 @@ def is_settled(spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[st
     if says and _voice(spy) not in talking:
         return False
     if plan.target is None:
-        return not is_heard(spy)
+        return not hears_call(spy)
     listen = names.build_listening_bridge_id(plan.target)
     wanted = {names.build_listening_snoop_id(plan.target, plan.company)}
     if spy.destination == BROWSER:
         wanted.add(names.build_listening_channel_id(plan.target))
     if spy.destination != BROWSER or takes_seat(spy):
         wanted.add(place(spy))
-    return is_heard(spy) and wanted <= bridges.get(listen, frozenset())
+    return hears_call(spy) and wanted <= bridges.get(listen, frozenset())
 
 
 def may_need_others(spy: SpyRecord, call: CallRecord) -> bool:
@@ -125,7 +125,7 @@ def end_cause(state: str, q850: int) -> str:
 
 def _voice(spy: SpyRecord) -> str:
     """The channel that brings the voice into its bridge: the microphone, or what taps the phone."""
-    return carrier(spy) if spy.destination == BROWSER else names.build_phone_snoop_id(spy.id)
+    return voice_channel(spy) if spy.destination == BROWSER else names.build_phone_snoop_id(spy.id)
 
 
 def place(spy: SpyRecord) -> str:

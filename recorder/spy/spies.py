@@ -28,7 +28,7 @@ from recorder.ari.pbxs import Pbxs
 from recorder.calls.legs import is_over
 from recorder.errors import CallEnded, ModeNotPermitted, PbxUnavailable, SpyEnded
 from recorder.recording.capture import Capture
-from recorder.recording.voices import BROWSER, carrier, is_heard
+from recorder.recording.voices import BROWSER, hears_call, voice_channel
 from recorder.spy.destination import refuse_destination, refuse_trunk
 from recorder.spy.plan import (
     END_KEY,
@@ -301,7 +301,7 @@ class Spies:
         if not is_phone and ari.find_channel(names.build_listening_channel_id(plan.target)) is None:
             return False
         ear = place(spy) if is_phone else names.build_listening_channel_id(plan.target)
-        if is_heard(spy):  # then it is a switch, and that is quick
+        if hears_call(spy):  # then it is a switch, and that is quick
             self._speak(ari, spy, plan)
         with self._catalogue.lock(f"listen {spy.pbx}"):
             changed = rig.listen(
@@ -314,18 +314,18 @@ class Spies:
             if takes_seat(spy) and ari.find_channel(place(spy)) is not None:
                 rig.seat(plan.target, place(spy))
         # Another listener's new snoop takes away who says something to the target, ours too.
-        if changed or plan.says or not is_heard(spy):
+        if changed or plan.says or not hears_call(spy):
             self._speak(ari, spy, plan)
-        if changed and is_heard(spy):  # it may have moved, and left what is of no use to anybody
+        if changed and hears_call(spy):  # it may have moved, and left what is of no use to anybody
             self._drop_unheard(ari, spy.pbx)
         return True
 
     def _speak(self, ari: Ari, spy: SpyRecord, plan: SpyPlan) -> None:
         """Bring the voice to whom it is for; a page has to open its microphone first."""
         is_page = spy.destination == BROWSER
-        can_speak = ari.find_channel(carrier(spy)) is not None if is_page else _may_speak(spy)
+        can_speak = ari.find_channel(voice_channel(spy)) is not None if is_page else _may_speak(spy)
         if can_speak:
-            Rig(ari).speak(spy, carrier(spy), plan.says)
+            Rig(ari).speak(spy, voice_channel(spy), plan.says)
 
     def _note_live(self, spy: SpyRecord, plan: SpyPlan, *, heard: bool) -> None:
         """The supervisor is there, and hears something or nothing from now on."""

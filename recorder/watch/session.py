@@ -25,11 +25,11 @@ from recorder.ari import Ari, AriError
 from recorder.calls.model import HELPERS, CallModel, belongs_to_call
 from recorder.recording.capture import Capture
 from recorder.recording.decisions import Decisions
-from recorder.recording.demand import ORDERS, Demand, Order, Wish
-from recorder.recording.dtmf import Keys
-from recorder.recording.plan import plan
+from recorder.recording.demand import COMMANDS, Command, KeyFunction, OnDemand
+from recorder.recording.dtmf import KeySequences
+from recorder.recording.plan import plan_capture
 from recorder.recording.sounds import Sounds
-from recorder.recording.voices import voices
+from recorder.recording.voices import voice_channels
 from recorder.rules.book import RuleBook
 from recorder.spy.plan import follows
 from recorder.spy.spies import Spies
@@ -82,7 +82,7 @@ class Orders:
 
     trunks: tuple[str, ...]
     resume_after_s: int = 0
-    keys: Mapping[str, Wish] = field(default_factory=dict)
+    keys: Mapping[str, KeyFunction] = field(default_factory=dict)
     user_events_to: tuple[str, ...] = ()
 
 
@@ -234,8 +234,8 @@ class _Session:
         self._decisions = Decisions(
             watch.catalogue, watch.client, self._sounds, watch.capture, watch.book
         )
-        self._demand = Demand(watch.catalogue, watch.capture)
-        self._keys = Keys(watch.orders.keys)
+        self._demand = OnDemand(watch.catalogue, watch.capture)
+        self._keys = KeySequences(watch.orders.keys)
         self._lanes = lanes
         self._lane_of = lru_cache(MOST_RECORDINGS)(self._find_lane)
         self._asked = Newest(lanes, self._decisions.ask)
@@ -353,13 +353,13 @@ class _Session:
         """A dialplan, or another program, sent the user event `earwitness` with an `action`."""
         call_id = self._model.find_call_of(item.channel.id) if item.channel is not None else None
         order = str(item.userevent.get("action", ""))
-        if call_id is None or order not in ORDERS:
+        if call_id is None or order not in COMMANDS:
             log.warning("watch.no-such-order", pbx=self._name, order=order, call=call_id)
             return
         self._flush()  # the call may have begun just now
         self._lanes.submit(call_id, self._carry_out, call_id, order)
 
-    def _carry_out(self, call_id: str, order: Order) -> None:
+    def _carry_out(self, call_id: str, order: Command) -> None:
         try:
             self._demand.carry_out(call_id, order, by="dialplan", trigger="dialplan")
         except EarwitnessError as error:
@@ -582,9 +582,9 @@ class _Session:
 
     def _is_settled(self, tx: Any, recording: RecordingRecord) -> bool:
         call = calls.get_call(tx, recording.call_id)
-        speaking = voices(spies.list_spies_of_calls(tx, [call.id]))
+        speaking = voice_channels(spies.list_spies_of_calls(tx, [call.id]))
         present = segments.list_segments(tx, recording.id)
-        return plan(call, recording, present, speaking).is_settled
+        return plan_capture(call, recording, present, speaking).is_settled
 
     def _resume(self, recording_id: UUID) -> None:
         """Unless somebody has resumed it meanwhile, and perhaps paused it anew."""

@@ -62,14 +62,14 @@ def test_the_default() -> None:
     """No match: the default, which no rule stands behind."""
     decision = RuleSet([NEVER_MATCHES], default="record").decide(TALKING, "main-1.0")
     assert (decision.action, decision.rule) == ("record", None)
-    assert [one.answer for one in decision.asked] == ["not-matched"]
+    assert [one.answer for one in decision.answers] == ["not-matched"]
 
 
 @pytest.mark.parametrize(("begins", "answer"), [("ringing", "matched"), ("answer", "not-yet")])
 def test_when_it_begins(begins: str, answer: str) -> None:
     """A rule waits for the answer, unless it begins at ringing; never waits for nothing."""
     ringing = replace(TALKING, answered=False)
-    asked = RuleSet([rule(begins=begins)]).decide(ringing, "main-1.0").asked
+    asked = RuleSet([rule(begins=begins)]).decide(ringing, "main-1.0").answers
     assert [one.answer for one in asked] == [answer]
     assert RuleSet([rule("never", begins=begins)]).decide(ringing, "1").rule is not None
 
@@ -79,8 +79,8 @@ def test_a_rule_that_fails_records() -> None:
     broken = rule("on_demand", "10 / duration_s > 1")
     decision = RuleSet([broken]).decide(TALKING, "main-1.0")
     assert decision.action == "record"
-    assert decision.asked[0].answer == "error"
-    assert "zero" in decision.asked[0].detail
+    assert decision.answers[0].answer == "error"
+    assert "zero" in decision.answers[0].detail
     assert RuleSet([broken]).decide(replace(TALKING, answered=False), "1").action == "never"
 
 
@@ -105,8 +105,8 @@ def test_many_rules(size: int) -> None:
         )
         for place in range(size)
     ]
-    together = RuleSet(rules).decide(TALKING, "main-1.0").asked
-    alone = [RuleSet([one]).decide(TALKING, "main-1.0").asked[0] for one in rules]
+    together = RuleSet(rules).decide(TALKING, "main-1.0").answers
+    alone = [RuleSet([one]).decide(TALKING, "main-1.0").answers[0] for one in rules]
     assert list(together) == alone
     answers = {"matched", "not-matched"} | ({"error"} if size > 60 else set())
     assert {one.answer for one in together} == answers
@@ -117,7 +117,7 @@ def test_a_rule_that_is_valid_no_more() -> None:
     rules = RuleSet([rule("on_demand", "nonsense(", id="a"), rule("on_demand", id="b")])
     decision = rules.decide(TALKING, "main-1.0")
     assert decision.action == "record"
-    assert [one.answer for one in decision.asked] == ["error", "matched"]
+    assert [one.answer for one in decision.answers] == ["error", "matched"]
 
 
 def test_a_time_zone_that_is_gone() -> None:
@@ -125,7 +125,7 @@ def test_a_time_zone_that_is_gone() -> None:
     rules = RuleSet([rule("never", timezone="Mars/Olympus", id="a"), rule("on_demand", id="b")])
     decision = rules.decide(TALKING, "main-1.0")
     assert decision.action == "record"
-    assert [one.answer for one in decision.asked] == ["error", "matched"]
+    assert [one.answer for one in decision.answers] == ["error", "matched"]
 
 
 def test_named_variables_and_headers() -> None:
@@ -187,7 +187,7 @@ def test_no_condition_breaks_anything(when: str) -> None:
     except RuleInvalid as error:
         refused = error.field
     assert refused in {"", "when"}
-    answer = RuleSet([rule(when=when)]).decide(TALKING, "main-1.0").asked[0].answer
+    answer = RuleSet([rule(when=when)]).decide(TALKING, "main-1.0").answers[0].answer
     assert answer in ({"error"} if refused else {"matched", "not-matched", "error"})
 
 
@@ -203,4 +203,4 @@ def test_no_call_breaks_anything(
     )
     facts = Facts(NOON, True, caller=caller, queue=queue, duration_s=duration_s)
     decision = RuleSet([wanted]).decide(replace(facts, variables={"V": variable}), call_id)
-    assert decision.asked[0].answer in {"matched", "not-matched"}
+    assert decision.answers[0].answer in {"matched", "not-matched"}

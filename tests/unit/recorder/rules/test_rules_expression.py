@@ -4,7 +4,7 @@ import pytest
 
 from recorder.errors import RuleInvalid
 from recorder.rules import FIELDS, CompiledRule, Facts, compile_rule
-from recorder.rules.expression import Asking, RuleFailed
+from recorder.rules.expression import Bindings, RuleFailed
 from storage.records import RuleRecord
 from tests.legs import ZERO
 
@@ -82,7 +82,7 @@ def test_a_long_comprehension_ends() -> None:
     numbers = "[" + ",".join(["1"] * 100) + "]"
     when = f"{numbers}.all(a, {numbers}.all(b, {numbers}.all(c, {numbers}.all(d, a == d))))"
     with pytest.raises(RuleFailed, match="budget exceeded"):
-        compiled(when).matches(Asking(Facts(ZERO), "UTC", (), ()))
+        compiled(when).matches(Bindings(Facts(ZERO), "UTC", (), ()))
 
 
 def test_every_field_has_a_type() -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from recorder import names
-from recorder.recording.voices import voices
+from recorder.recording.voices import voice_channels
 from recorder.spy.plan import (
     SpyPlan,
     end_cause,
@@ -206,7 +206,7 @@ def test_whose_voice_is_recorded() -> None:
     page = spy(id=UUID(int=8), mode="barge", heard=heard, destination="browser")
     silent = [spy(mode="whisper", heard=heard), spy(mode="barge"), spy(mode="barge", state="ended")]
     over = spy(mode="barge", heard=(Heard(ZERO, ZERO, "main-1.0"),))
-    assert voices([barging, page, over, *silent]) == (
+    assert voice_channels([barging, page, over, *silent]) == (
         names.build_phone_id(barging.id),
         names.build_microphone_id(page.id),
     )
