@@ -1,8 +1,8 @@
-"""What holds for all tests."""
+"""Settings for all tests."""
 
 from hypothesis import HealthCheck, settings
 
-# How long an example takes says more of the machine than of us.
+# The time that an example takes depends on the machine more than on the code.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -1,4 +1,4 @@
-"""`doctor`, asked about a PBX of the lab."""
+"""Run `doctor` on a PBX of the lab."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from tests.service import REPOSITORY
 
 
 def settings(asterisk: Asterisk, username: str = "", password: str = "") -> Pbx:
-    """The PBX as the configuration names it."""
+    """Return the PBX's table of the configuration."""
     return Pbx.model_validate(
         {
             "name": "lab",
@@ -23,12 +23,12 @@ def settings(asterisk: Asterisk, username: str = "", password: str = "") -> Pbx:
 
 
 def failed(findings: dict[str, Finding]) -> dict[str, str]:
-    """What failed, and what it says."""
+    """Return the text of each check that failed, by name."""
     return {name: finding.text for name, finding in findings.items() if not finding.ok}
 
 
 def doctor(config: Path, *options: str) -> tuple[int, list[str]]:
-    """Run `doctor`: its exit status and the lines that it prints."""
+    """Run `doctor`; return its exit status and its printed lines."""
     done = subprocess.run(
         [sys.executable, "-m", "earwitness", "--config", str(config), "doctor", *options],
         cwd=REPOSITORY,
@@ -40,5 +40,5 @@ def doctor(config: Path, *options: str) -> tuple[int, list[str]]:
 
 
 def is_empty(asterisk: Asterisk) -> bool:
-    """Whether no channel and no bridge is left; what was told to end may take a moment to."""
+    """Return whether no channel and no bridge is left; one that ends may take a moment."""
     return not (asterisk.ari("GET", "/channels") or asterisk.ari("GET", "/bridges"))

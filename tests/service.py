@@ -1,4 +1,4 @@
-"""The whole service as a user runs it, for tests: `serve` in a process, spoken to over HTTP."""
+"""The whole service as a user runs it: `serve` in a process, used over HTTP."""
 
 import json
 import os
@@ -23,9 +23,9 @@ STORED_WITHIN_S = 150.0
 
 
 class Service:
-    """`earwitness serve` on a directory of its own, following one Asterisk.
+    """`earwitness serve` on its own directory, following one Asterisk.
 
-    It survives `kill`: `start` again takes up the same directory.
+    After `kill`, `start` continues on the same directory.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Service:
         self.config = directory / "config.toml"
         self.log = directory / "service.log"
         self._process: subprocess.Popen[bytes] | None = None
-        told = [
+        tables = [
             f"application = {json.dumps(application)}",
             f"user_events_to = {json.dumps(list(user_events_to))}",
             "[oidc]",
             *_lines(oidc or {}),
             rules,
         ]
-        self.config.write_text("\n".join([self._configuration(pbx, recording), *told]))
+        self.config.write_text("\n".join([self._configuration(pbx, recording), *tables]))
         self._session = requests.Session()
 
     def _configuration(self, pbx: Asterisk, recording: Mapping[str, Any]) -> str:
@@ -69,7 +69,7 @@ class Service:
         )
 
     def start(self) -> None:
-        """Start, and wait until calls are followed."""
+        """Start, and wait until the service follows calls."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "earwitness", "--config", str(self.config), "serve"],
@@ -94,30 +94,30 @@ class Service:
             return False
 
     def stop(self) -> int:
-        """SIGTERM; the exit status."""
+        """Send SIGTERM; return the exit status."""
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(15)
 
     def kill(self) -> None:
-        """SIGKILL to the service: everything that it started dies with it, or is taken over."""
+        """Send SIGKILL to the service; its children die with it, or the next start adopts them."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(5)
 
     def kill_role(self, role: str) -> None:
-        """SIGKILL to one role; `serve` starts it again."""
+        """Send SIGKILL to one role; `serve` starts it again."""
         for pid in self.pids_of(role):
-            with suppress(ProcessLookupError):  # it went with another of them
+            with suppress(ProcessLookupError):  # it died together with another one
                 os.kill(pid, signal.SIGKILL)
 
     def pids_of(self, role: str) -> list[int]:
-        """The processes of a role, found by their command line."""
+        """Return the processes of a role, found by their command line."""
         ending = ["--config", str(self.config), role]
         return [pid for pid, words in processes() if words[-3:] == ending]
 
     def pids_running(self, program: str) -> list[int]:
-        """The processes of an embedded server of this service."""
+        """Return the processes of an embedded server of this service."""
         return [
             pid
             for pid, words in processes()
@@ -125,7 +125,7 @@ class Service:
         ]
 
     def run(self, *arguments: str) -> str:
-        """A command of the program; its standard output."""
+        """Run a command of the program; return its standard output."""
         return subprocess.run(
             [sys.executable, "-m", "earwitness", "--config", str(self.config), *arguments],
             cwd=REPOSITORY,
@@ -137,36 +137,36 @@ class Service:
     # HTTP
 
     def as_holder_of(self, token: str) -> Self:
-        """The same service, asked with another token."""
-        asked = copy(self)
-        asked._session = requests.Session()
-        asked._session.headers["Authorization"] = f"Bearer {token}"
-        return asked
+        """Return the same service for a client with another token."""
+        other = copy(self)
+        other._session = requests.Session()
+        other._session.headers["Authorization"] = f"Bearer {token}"
+        return other
 
     def get(self, path: str, **query: Any) -> Any:
-        """A JSON answer of the API, which must be a success."""
+        """Send a GET, which must succeed; return the JSON answer."""
         response = self._session.get(f"{self.url}/api/v1{path}", params=query, timeout=10)
         assert response.ok, response.text
         return response.json()
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
-        """A request that acts; the caller looks at the answer."""
+        """Send a POST; return the response with any status."""
         return self._session.post(f"{self.url}/api/v1{path}", json=body or {}, timeout=30)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> requests.Response:
-        """A request that changes something; the caller looks at the answer."""
+        """Send a PATCH; return the response with any status."""
         return self._session.patch(f"{self.url}/api/v1{path}", json=body, timeout=30)
 
     def put(self, path: str, body: Mapping[str, Any]) -> requests.Response:
-        """A request that replaces something; the caller looks at the answer."""
+        """Send a PUT; return the response with any status."""
         return self._session.put(f"{self.url}/api/v1{path}", json=body, timeout=30)
 
     def delete(self, path: str) -> requests.Response:
-        """A request that ends something; the caller looks at the answer."""
+        """Send a DELETE; return the response with any status."""
         return self._session.delete(f"{self.url}/api/v1{path}", timeout=30)
 
     def live_call(self, caller: str) -> dict[str, Any]:
-        """The live call of this caller's number."""
+        """Wait for the live call of this caller's number, and return it."""
 
         def find() -> dict[str, Any] | None:
             calls = self.get("/calls")["items"]
@@ -175,13 +175,13 @@ class Service:
         return until(find)
 
     def recordings(self, call_id: str) -> list[dict[str, Any]]:
-        """The recordings of a call, newest first."""
+        """Return the recordings of a call, newest first."""
         return list(self.get("/recordings", call_id=call_id)["items"])
 
     def await_state(
         self, recording_id: str, states: Sequence[str], timeout_s: float = STORED_WITHIN_S
     ) -> dict[str, Any]:
-        """The recording, once it is in one of these states."""
+        """Wait until the recording is in one of these states, and return it."""
 
         def find() -> dict[str, Any]:
             recording: dict[str, Any] = self.get(f"/recordings/{recording_id}")
@@ -191,7 +191,7 @@ class Service:
         return until(find, timeout_s)
 
     def await_recording(self, call_id: str) -> dict[str, Any]:
-        """The one recording of a call, once it records."""
+        """Wait until the one recording of a call records, and return it."""
 
         def find() -> dict[str, Any]:
             found = self.recordings(call_id)
@@ -202,7 +202,7 @@ class Service:
         return until(find)
 
     def record(self, call_id: str, **terms: Any) -> dict[str, Any]:
-        """Start a recording of a call, as soon as it is known here that somebody has answered."""
+        """Start a recording of a call, as soon as the service knows that it is answered."""
 
         def start() -> dict[str, Any]:
             answer = self.post(f"/calls/{call_id}/recordings", terms)
@@ -213,7 +213,7 @@ class Service:
         return until(start)
 
     def fetch_audio(self, recording: Mapping[str, Any]) -> Path:
-        """The stored object, by its URL."""
+        """Download the stored object by its URL; return the file."""
         url = f"{self.url}/api/v1/recordings/{recording['id']}/audio"
         response = self._session.get(url, timeout=30)
         assert response.ok, response.text
@@ -228,7 +228,7 @@ def _lines(table: Mapping[str, Any]) -> list[str]:
 
 
 def processes() -> Iterator[tuple[int, list[str]]]:
-    """Every process and its command line."""
+    """Yield every process and its command line."""
     for entry in Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_text().rstrip("\0").split("\0")

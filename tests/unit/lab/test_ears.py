@@ -1,4 +1,4 @@
-"""The ears, on tones made for them."""
+"""The ears, on synthetic tones."""
 
 from pathlib import Path
 
@@ -23,13 +23,13 @@ RATE = 8000
 
 
 def tone(hz: float, seconds: float, dbfs: float = -13.0, rate: int = RATE) -> np.ndarray:
-    """A sine whose peak is at `dbfs`."""
+    """Return a sine with its peak at `dbfs`."""
     times = np.arange(round(seconds * rate)) / rate
     return 10 ** (dbfs / 20) * np.sin(2 * np.pi * hz * times)
 
 
 def silence(seconds: float, rate: int = RATE) -> np.ndarray:
-    """Nothing at all."""
+    """Return silence."""
     return np.zeros(round(seconds * rate))
 
 
@@ -48,13 +48,13 @@ def test_one_tone_is_no_other(hz: float) -> None:
 
 
 def test_a_shift_of_phase_costs_little() -> None:
-    """A tone that goes on in the opposite phase is as loud as before, but for the joint."""
+    """A tone that changes to the opposite phase is as loud as before, except at the joint."""
     sound = np.concatenate((tone(440, 3), -tone(440, 3)))
     assert level_dbfs(sound, RATE, 440) == pytest.approx(-13, abs=1)
 
 
 def test_silence_is_silent() -> None:
-    """Silence, and no sample at all, are at the floor."""
+    """Silence, and an empty array, measure as the lowest level."""
     assert level_dbfs(silence(1), RATE, 440) == SILENCE_DBFS
     assert level_dbfs(silence(0), RATE, 440) == SILENCE_DBFS
     assert tone_spans(silence(1), RATE, 440) == []
@@ -62,7 +62,7 @@ def test_silence_is_silent() -> None:
 
 
 def test_worst_other_tone_is_found() -> None:
-    """The tone that should not be there is named, with its level."""
+    """The loudest tone that is not allowed is returned with its level."""
     sound = tone(440, 1) + tone(1210, 1, -50)
     hz, level = worst_other_tone(sound, RATE, [440, 880])
     assert (hz, round(level)) == (1210, -50)
@@ -77,14 +77,14 @@ def test_worst_other_tone_is_found() -> None:
     rate=st.sampled_from([8000, 16000]),
 )
 def test_span_of_a_tone(hz: float, before_s: float, tone_s: float, dbfs: float, rate: int) -> None:
-    """A tone between silences is one span, its edges right to 2 ms."""
+    """A tone between silences is one span, with edges exact to 2 ms."""
     parts = (silence(before_s, rate), tone(hz, tone_s, dbfs, rate), silence(0.5, rate))
     spans = tone_spans(np.concatenate(parts), rate, hz)
     assert spans == [pytest.approx((before_s, before_s + tone_s), abs=0.002)]
 
 
 def test_a_click_is_no_other_tone() -> None:
-    """A packet's silence now and then in one tone is not taken for another."""
+    """Short silences of lost packets in one tone do not count as another tone."""
     sound = tone(1210, 3)
     for start in (4000, 12000, 20000):
         sound[start : start + 160] = 0
@@ -93,7 +93,7 @@ def test_a_click_is_no_other_tone() -> None:
 
 
 def test_a_short_intruder_is_found() -> None:
-    """Another tone of half a second at the very beginning does not hide in the average."""
+    """Half a second of another tone at the very start is found, although the average is low."""
     sound = tone(440, 6)
     sound[:4000] += tone(1100, 0.5, -25)
     hz, level = worst_other_tone(sound, RATE, [440])
@@ -102,7 +102,7 @@ def test_a_short_intruder_is_found() -> None:
 
 
 def test_spans_of_parties_in_turn() -> None:
-    """Parties who speak one after the other are told apart at the joint."""
+    """Two parties who speak one after the other are separated exactly at the joint."""
     sound = np.concatenate((tone(880, 1), tone(1210, 1), tone(880, 1)))
     assert tone_spans(sound, RATE, 1210) == [pytest.approx((1, 2), abs=0.004)]
     assert tone_spans(sound, RATE, 880) == [
@@ -113,7 +113,7 @@ def test_spans_of_parties_in_turn() -> None:
 
 
 def test_a_hole_of_one_packet_is_heard() -> None:
-    """Twenty milliseconds of silence in a tone part it in two."""
+    """Twenty milliseconds of silence split a tone into two spans."""
     sound = tone(440, 1)
     sound[4000:4160] = 0
     assert tone_spans(sound, RATE, 440) == [
@@ -123,14 +123,14 @@ def test_a_hole_of_one_packet_is_heard() -> None:
 
 
 def test_cut_out() -> None:
-    """What is cut out lies between the two moments, on every channel."""
+    """`cut_out` returns the samples between two moments, of every channel."""
     sound = np.stack((tone(440, 2), tone(880, 2)))
     assert np.array_equal(cut_out(sound, RATE, 0.5, 1.0), sound[:, 4000:8000])
 
 
 @pytest.mark.parametrize("name", ["x.wav", "x.flac", "x.mp3"])
 def test_read_what_soundfile_writes(tmp_path: Path, name: str) -> None:
-    """Both sides of a file are read, each with its own tone alone."""
+    """Each side of a file is read with its own tone alone."""
     sound = np.stack((tone(440, 2, rate=16000), tone(880, 2, rate=16000)))
     soundfile.write(tmp_path / name, sound.T, 16000)
     assert_sides(tmp_path / name, 16000)
@@ -150,7 +150,7 @@ def test_read_opus(tmp_path: Path, name: str) -> None:
 
 
 def assert_sides(path: Path, expected_rate: int) -> None:
-    """440 Hz on the left, 880 Hz on the right, two seconds."""
+    """Return two seconds of 440 Hz on the left and 880 Hz on the right."""
     rate, (left, right) = read_audio(path)
     assert rate == expected_rate
     assert len(left) / rate == pytest.approx(2, abs=0.1)

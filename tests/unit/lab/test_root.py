@@ -1,4 +1,4 @@
-"""Where the Asterisk root is, and that it is not made twice."""
+"""The Asterisk root: its directory, and that it is made once."""
 
 import os
 from pathlib import Path
@@ -16,14 +16,14 @@ def test_default_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_chosen_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The environment can put it elsewhere; another suite gets a directory beside it."""
+    """The environment can choose another directory; another suite gets one beside it."""
     monkeypatch.setenv("EARWITNESS_LAB_ROOT", str(tmp_path / "root"))
     assert root_directory() == tmp_path / "root"
     assert root_directory("bullseye") == tmp_path / "root-bullseye"
 
 
 def test_ready_root_is_left_alone(tmp_path: Path) -> None:
-    """A root that has its Asterisk is returned as it is."""
+    """A root with an Asterisk in it is returned unchanged."""
     (tmp_path / "usr/sbin").mkdir(parents=True)
     (tmp_path / "usr/sbin/asterisk").touch()
     assert ensure_root(tmp_path) == tmp_path
@@ -31,7 +31,7 @@ def test_ready_root_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_without_root_rights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Who is not root is told so in one line, and nothing is made."""
+    """A user who is not root gets an error of one line, and nothing is made."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(LabError, match=r"needs root \(chroot\)$"):
         ensure_root(tmp_path / "root")

@@ -1,4 +1,4 @@
-"""Waiting with a deadline."""
+"""`until` waits with a deadline."""
 
 import pytest
 
@@ -6,13 +6,13 @@ from lab.waiting import until
 
 
 def test_answer_is_returned_as_soon_as_there_is_one() -> None:
-    """None and False are asked again; the first other answer is returned."""
+    """`until` repeats after None and False, and returns the first other result."""
     answers = iter([None, False, 0, "late"])
     assert until(lambda: next(answers)) == 0
 
 
 def test_failing_assertion_is_asked_again() -> None:
-    """An assertion that fails at first and holds later is no error."""
+    """An assertion may fail at first and hold later."""
     counted: list[int] = []
 
     def third_time() -> bool:
@@ -24,7 +24,7 @@ def test_failing_assertion_is_asked_again() -> None:
 
 
 def test_last_failure_is_told() -> None:
-    """After the deadline the assertion's own message is raised."""
+    """After the deadline `until` raises the assertion's own message."""
 
     def never() -> bool:
         raise AssertionError("the phone did not ring")
@@ -34,12 +34,12 @@ def test_last_failure_is_told() -> None:
 
 
 def test_deadline_without_a_message() -> None:
-    """Where nothing was asserted, the deadline is a TimeoutError."""
+    """Without an assertion, the deadline raises a TimeoutError."""
     with pytest.raises(TimeoutError, match=r"not within 0\.05 s"):
         until(lambda: None, timeout_s=0.05)
 
 
 def test_other_errors_are_not_swallowed() -> None:
-    """What is no assertion ends the wait at once."""
+    """Any other error ends the wait at once."""
     with pytest.raises(ZeroDivisionError):
         until(lambda: 1 // 0)
