@@ -4,6 +4,8 @@ A *leg* is a channel that belongs to a person: neither a Local half nor one of A
 `CallRecord.channels` lists every channel of the call; `legs_of` gives the legs among them.
 """
 
+from datetime import datetime
+
 from storage.records import CallRecord, LegRecord, Side
 
 LOCAL = "Local"
@@ -14,9 +16,47 @@ def legs_of(call: CallRecord) -> tuple[LegRecord, ...]:
     return tuple(leg for leg in call.channels if is_person(leg))
 
 
+def live_legs(call: CallRecord) -> tuple[LegRecord, ...]:
+    """Return the legs that have not hung up, in the same order."""
+    return tuple(leg for leg in legs_of(call) if leg.alive)
+
+
+def joined_legs(call: CallRecord) -> tuple[LegRecord, ...]:
+    """Return the live legs that have joined the conversation, in the same order."""
+    return tuple(leg for leg in live_legs(call) if leg.joined_at is not None)
+
+
+def legs_to_capture(call: CallRecord) -> tuple[LegRecord, ...]:
+    """Return the live legs that have joined the conversation.
+
+    Before anybody has joined (a caller in a menu), return the live legs that are up.
+    """
+    return joined_legs(call) or tuple(leg for leg in live_legs(call) if leg.state == "Up")
+
+
 def is_person(leg: LegRecord) -> bool:
-    """Whether somebody can be heard on the channel: a Local half carries no person of its own."""
+    """Whether the channel belongs to a person: a Local half does not."""
     return leg.name.partition("/")[0] != LOCAL
+
+
+def is_conversation(call: CallRecord) -> bool:
+    """Whether two people are talking; an automatic recording starts then."""
+    return len(joined_legs(call)) > 1
+
+
+def have_talked(call: CallRecord) -> bool:
+    """Whether two people have joined, even if one of them has left since, as in a transfer."""
+    return sum(leg.joined_at is not None for leg in legs_of(call)) > 1
+
+
+def is_over(call: CallRecord) -> bool:
+    """Whether the call has ended or has no live leg left."""
+    return call.state == "ended" or not live_legs(call)
+
+
+def joined_or_created_at(leg: LegRecord) -> datetime:
+    """Return when the leg joined the conversation; before that, when its channel was created."""
+    return leg.joined_at or leg.created_at
 
 
 def endpoint_of(leg: LegRecord) -> str:
@@ -30,31 +70,6 @@ def endpoint_of(leg: LegRecord) -> str:
 def extension_of(leg: LegRecord) -> str:
     """Return the endpoint without its technology: `2001` for `PJSIP/2001-0000000a`."""
     return endpoint_of(leg).partition("/")[2]
-
-
-def legs_to_capture(call: CallRecord) -> tuple[LegRecord, ...]:
-    """Return every leg that has joined the conversation and is still there.
-
-    Before anybody has joined (a caller in a menu), return every leg that is up.
-    """
-    legs = [leg for leg in legs_of(call) if leg.alive]
-    joined = tuple(leg for leg in legs if leg.joined_at is not None)
-    return joined or tuple(leg for leg in legs if leg.state == "Up")
-
-
-def is_conversation(call: CallRecord) -> bool:
-    """Whether two people are talking; an automatic recording begins then."""
-    return sum(leg.alive and leg.joined_at is not None for leg in legs_of(call)) > 1
-
-
-def have_talked(call: CallRecord) -> bool:
-    """Whether two people have joined, even if one of them has left since, as in a transfer."""
-    return sum(leg.joined_at is not None for leg in legs_of(call)) > 1
-
-
-def is_over(call: CallRecord) -> bool:
-    """Whether nobody is left whose voice could be recorded."""
-    return call.state == "ended" or not any(leg.alive for leg in legs_of(call))
 
 
 def side_of(leg: LegRecord) -> Side:

@@ -8,10 +8,16 @@ it is heard by nobody.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from recorder import names
-from recorder.calls.legs import extension_of, legs_of
+from recorder.calls.legs import (
+    extension_of,
+    joined_legs,
+    joined_or_created_at,
+    legs_of,
+    legs_to_capture,
+    live_legs,
+)
 from recorder.recording.voices import BROWSER, hears_call, voice_channel
 from storage.records import CallRecord, LegRecord, Mode, SpyRecord
 
@@ -106,14 +112,12 @@ def follows(spy: SpyRecord, call: CallRecord) -> bool:
 
 def find_target(call: CallRecord) -> LegRecord | None:
     """The leg through which a call is heard best: see above; None while nobody can be heard."""
-    alive = [leg for leg in legs_of(call) if leg.alive]
-    joined = [leg for leg in alive if leg.joined_at is not None]
-    agents = [leg for leg in joined if leg.party == "agent"]
+    agents = [leg for leg in joined_legs(call) if leg.party == "agent"]
     if agents:
-        return max(agents, key=_joined_at)
-    up = joined or [leg for leg in alive if leg.state == "Up"]
-    customers = [leg for leg in up if leg.party == "customer"]
-    return next(iter(customers or up), None)
+        return max(agents, key=joined_or_created_at)
+    audible = legs_to_capture(call)
+    customers = [leg for leg in audible if leg.party == "customer"]
+    return next(iter(customers or audible), None)
 
 
 def end_cause(state: str, q850: int) -> str:
@@ -174,7 +178,7 @@ def _find_call(spy: SpyRecord, call: CallRecord, others: Sequence[CallRecord]) -
 
 def _find_target(spy: SpyRecord, call: CallRecord) -> LegRecord | None:
     if spy.follow == "channel":
-        return next((leg for leg in legs_of(call) if leg.alive and leg.id == spy.channel_id), None)
+        return next((leg for leg in live_legs(call) if leg.id == spy.channel_id), None)
     if spy.follow == "agent" and spy.agent is not None:
         return _agents_leg(call, spy.agent)
     return find_target(call)
@@ -184,9 +188,8 @@ def _agents_leg(call: CallRecord, agent: str) -> LegRecord | None:
     """The leg on which this agent talks, or talks next."""
     mine = [
         leg
-        for leg in legs_of(call)
-        if leg.alive
-        and leg.party == "agent"
+        for leg in live_legs(call)
+        if leg.party == "agent"
         and extension_of(leg) == agent
         and (leg.joined_at is not None or leg.state == "Up")
     ]
@@ -203,14 +206,9 @@ def _says(mode: Mode, target: LegRecord, call: CallRecord) -> tuple[str, ...]:
     if mode == "whisper":
         return (target.id,) if target.party == "agent" else ()
     if mode == "barge":
-        legs = (leg for leg in legs_of(call) if leg.alive and leg.joined_at is not None)
-        return tuple(dict.fromkeys([target.id, *(leg.id for leg in legs)]))
+        return tuple(dict.fromkeys([target.id, *(leg.id for leg in joined_legs(call))]))
     return ()
 
 
 def _present(call: CallRecord) -> set[str]:
-    return {leg.id for leg in legs_of(call) if leg.alive}
-
-
-def _joined_at(leg: LegRecord) -> datetime:
-    return leg.joined_at or leg.created_at
+    return {leg.id for leg in live_legs(call)}
