@@ -79,6 +79,18 @@ class AudioUnusable(EarwitnessError):
     error_id = "audio-unusable"
 
 
+class NoAudioOnPbx(AudioUnusable):
+    """The PBX holds no audio of this recording."""
+
+    error_id = "no-audio-on-pbx"
+
+
+class NeverBegan(AudioUnusable):
+    """The recording never began."""
+
+    error_id = "never-began"
+
+
 class SpoolFull(EarwitnessError):
     """The worker's disk has no room for this."""
 

@@ -1,24 +1,19 @@
-"""What the service tells in short names or set sentences, in the words of the page.
+"""The words of the pages for the codes of the service: causes, reasons, answers, problems.
 
-What is not here, such as what a server said, is told as it is.
+A code without words here, such as one of a newer version, is shown as it is.
 """
-
-import re
 
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
-# What is said of an error that is not ours to know.
-UNFINISHED = re.compile(r"it could not be (?:done|finished) \((\w+)\).*")
 
+def in_words(code: str | None) -> str:
+    """Return the words for the code of a cause, a reason or an answer.
 
-def in_words(name: str | None) -> str:
-    """A cause, a reason or an answer."""
-    known = (_causes() | _reasons() | _answers()).get(name or "")
-    unfinished = UNFINISHED.fullmatch(name or "")
-    if unfinished:
-        known = _("It could not be brought to its end ({error}).").format(error=unfinished[1])
-    return known or name or ""
+    Example: `in_words("pbx-lost")` is "the PBX was away".
+    """
+    known = _causes() | _reasons() | _answers()
+    return known.get(code or "") or code or ""
 
 
 def shell_words() -> dict[str, dict[str, str]]:
@@ -28,30 +23,42 @@ def shell_words() -> dict[str, dict[str, str]]:
 
 
 def _causes() -> dict[str, str]:
-    """Why a recording is missing, or has a gap."""
+    """Return the words for the causes of a missing recording, and of a gap in one."""
     return {
         "never-began": _("never began"),
         "has-gaps": _("has gaps"),
         "not-captured": _("was not captured"),
         "finished": _("ended too early"),
+        "stopped": _("was stopped"),
         "failed": _("failed"),
         "aborted": _("never began"),
         "discarded": _("discarded"),
         "pbx-lost": _("the PBX was away"),
         "pbx-stalled": _("the PBX stalled"),
-        "unobserved": _("nobody saw it end"),
-        "missing on the PBX": _("the PBX has no file of it"),
-        "empty": _("its file is empty"),
+        "unobserved": _("its end was not observed"),
+        "file-missing": _("the PBX has no file of it"),
+        "file-empty": _("its file is empty"),
+        "file-unreadable": _("its file cannot be read"),
     }
 
 
 def _reasons() -> dict[str, str]:
-    """Why a recording or a job failed."""
+    """Return the words for the reasons of a recording's end, and of a job's failure."""
     return {
-        "the PBX holds no audio of this recording": _("The PBX holds no audio of it."),
-        "the recording was never begun": _("It was never begun."),
-        "it ended before anything was captured": _("It ended before anything was captured."),
-        "the manifest has no waveform": _("Its manifest has no waveform."),
+        "on-request": _("on request"),
+        "nothing-captured": _("It ended before anything was captured."),
+        "no-audio-on-pbx": _("The PBX holds no audio of it."),
+        "audio-unusable": _("Its files hold no usable audio."),
+        "object-mismatch": _("The object store did not return the bytes that were written."),
+        "no-such-object": _("The object store does not hold its audio."),
+        "no-such-recording": _("There is no such recording"),
+        "manifest-invalid": _("Its manifest cannot be used."),
+        "spool-full": _("The disk of the service has no room for it."),
+        "pbx-unavailable": _("The PBX does not answer."),
+        "store-refused": _("The object store refuses us: rights, bucket or keys are wrong."),
+        "store-unavailable": _("The object store does not answer."),
+        "catalogue-unavailable": _("The catalogue does not answer."),
+        "internal-error": _("It could not be finished; the log says why."),
     }
 
 

@@ -66,7 +66,8 @@ def _decide(call: CallRecord) -> str:
     facts = past_facts(call, said)[-1]
     facts = replace(facts, at=datetime.now(UTC), answered=True)
     decision = services().book.current().decide(facts, call.id)
-    return f"{decision.action}: {decision.reason}"
+    reason = f"rule {decision.rule.name!r}" if decision.rule is not None else "no rule matched"
+    return f"{decision.action}: {reason}"
 
 
 def _carry_out(call: CallRecord, order: Command) -> str:

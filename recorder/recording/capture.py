@@ -35,7 +35,7 @@ from recorder.errors import (
 from recorder.recording.plan import CapturePlan, plan_capture
 from recorder.recording.voices import voice_channels
 from storage import jobs, states
-from storage.catalogue import calls, decisions, recordings, segments, spies
+from storage.catalogue import audit, calls, decisions, recordings, segments, spies
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import PEOPLE
 from storage.records import (
@@ -151,9 +151,17 @@ class Capture:
                 raise UnderHold(f"the recording {recording_id} is under a legal hold")
             now = datetime.now(UTC)
             moved = recordings.move(
-                tx, recording_id, to="discarded", ended_at=now, reason=f"discarded by {by}"
+                tx, recording_id, to="discarded", ended_at=now, reason="on-request"
             )
             _require(moved, tx, recording_id)
+            audit.add_audit(
+                tx,
+                actor=by,
+                action="recording.discard",
+                subject=str(recording_id),
+                outcome="done",
+                detail={},
+            )
             jobs.defer(tx, "clear", lock=str(recording_id), recording_id=str(recording_id))
         log.info("recording.discarded", recording=str(recording_id), by=by)
         return self.settle(recording_id)
@@ -334,8 +342,9 @@ def _end(tx: Connection, recording_id: UUID, at: datetime) -> RecordingRecord | 
     recordings.close_pause(tx, recording_id, at=at)
     moved = recordings.move(tx, recording_id, to="captured", ended_at=at)
     if moved is None:
-        reason = "it ended before anything was captured"
-        return recordings.move(tx, recording_id, to="aborted", ended_at=at, reason=reason)
+        return recordings.move(
+            tx, recording_id, to="aborted", ended_at=at, reason="nothing-captured"
+        )
     jobs.defer(tx, "finish", lock=str(recording_id), recording_id=str(recording_id))
     log.info("recording.captured", recording=str(recording_id))
     return moved

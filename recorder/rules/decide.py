@@ -71,8 +71,8 @@ class RuleSet:
                 if winner[0] == _FIRST:
                     break
         if winner is None:
-            return Decision(self._default, None, tuple(answers), "no rule matched")
-        return Decision(winner[2], winner[1], tuple(answers), f"rule {winner[1].name!r}")
+            return Decision(self._default, None, tuple(answers), "no-rule-matched")
+        return Decision(winner[2], winner[1], tuple(answers), "rule-decided")
 
     def _ask(self, facts: Facts, call_id: str) -> Iterator[tuple[RuleRecord, RuleAnswer]]:
         askings: dict[str, Bindings] = {}

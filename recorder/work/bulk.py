@@ -24,7 +24,7 @@ from recorder.work import retry
 from recorder.work.keeping import Keeper
 from storage.catalogue import audit, bulks, recordings
 from storage.catalogue.engine import Catalogue
-from storage.errors import EarwitnessError, NoSuchObject, NoSuchRecording, StoreRefused
+from storage.errors import NoSuchObject, NoSuchRecording, StoreRefused
 from storage.objects.keys import build_export_key, parse_key
 from storage.objects.s3 import ObjectStore
 from storage.records import BulkRecord, RecordingRecord
@@ -88,7 +88,7 @@ class Bulks:
             try:
                 act(recording_id)
             except NoSuchRecording as error:
-                refused.append({"id": str(recording_id), "reason": str(error)})
+                refused.append({"id": str(recording_id), "reason": error.error_id})
             if done % TOLD_EVERY == 0:
                 self._tell(wanted, done, refused)
                 refused = []
@@ -145,7 +145,7 @@ class Bulks:
                     rows.writerow(self._add(target, recording_id, record))
                     exported.append(recording_id)
                 except (NoSuchObject, NoSuchRecording) as error:
-                    refused.append({"id": str(recording_id), "reason": str(error)})
+                    refused.append({"id": str(recording_id), "reason": error.error_id})
                 if done % TOLD_EVERY == 0:
                     self._tell(wanted, done, refused)
                     refused = []
@@ -197,13 +197,6 @@ def next_wait_s(error: BaseException, attempts: int) -> float | None:
     if isinstance(error, StoreRefused) and attempts + 1 >= retry.ATTEMPTS_OF_OURS:
         return None
     return retry.next_wait_s(error, attempts)
-
-
-def reason_for(error: BaseException) -> str:
-    """Why it failed: a sentence, no path, no traceback."""
-    if isinstance(error, EarwitnessError):
-        return str(error)
-    return f"it could not be done ({type(error).__name__})"
 
 
 def _cells(record: RecordingRecord) -> Iterator[object]:

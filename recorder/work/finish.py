@@ -20,7 +20,7 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 from recorder.ari import Ari, AriNotFound
 from recorder.ari.pbxs import Pbxs
 from recorder.audio import NotAudio, Piece, Rendition, Span, probe_wav, render
-from recorder.errors import AudioUnusable, PbxUnavailable
+from recorder.errors import NeverBegan, NoAudioOnPbx, PbxUnavailable
 from recorder.recording.capture import Capture
 from recorder.work.timeline import Timeline, build_timeline
 from storage import states
@@ -30,7 +30,7 @@ from storage.errors import ManifestInvalid, ObjectMismatch
 from storage.manifest import build_manifest, sign_manifest
 from storage.objects.keys import ObjectKey, parse_key
 from storage.objects.s3 import ObjectStore
-from storage.records import RecordingRecord, SegmentRecord
+from storage.records import GapCause, RecordingRecord, SegmentRecord
 
 T = TypeVar("T")
 
@@ -48,7 +48,11 @@ class Fetched:
 
 
 class _Lost(Exception):
-    """The PBX has no audio of a segment; the message says why."""
+    """The PBX has no usable audio of a segment."""
+
+    def __init__(self, cause: GapCause) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 class Finisher:
@@ -123,7 +127,7 @@ class Finisher:
                 return now  # a quicker attempt has stored it, and deleted them
             self._note_lost(lost)
             if not fetched:
-                raise AudioUnusable("the PBX holds no audio of this recording")
+                raise NoAudioOnPbx(f"the PBX holds no audio of recording {recording.id}")
             timeline = self._timeline(recording, fetched)
             recording = replace(recording, started_at=timeline.started_at, gaps=timeline.gaps)
             rendition = _render(recording, timeline, fetched, folder)
@@ -133,15 +137,16 @@ class Finisher:
 
     def _fetch(
         self, recording: RecordingRecord, present: Sequence[SegmentRecord], folder: Path
-    ) -> tuple[Sequence[Fetched], Mapping[UUID, str]]:
-        """Bring every segment's file here; and why the PBX has nothing of those that are lost."""
-        fetched, lost = [], {}
+    ) -> tuple[Sequence[Fetched], Mapping[UUID, "_Lost"]]:
+        """Fetch the file of every segment; return the files, and the segments that are lost."""
+        fetched: list[Fetched] = []
+        lost: dict[UUID, _Lost] = {}
         with self._pbxs.reach(recording.pbx) as ari:
             for segment in (one for one in present if one.state != "lost"):
                 try:
                     fetched.append(self._fetch_one(ari, segment, folder))
                 except _Lost as error:
-                    lost[segment.id] = str(error)
+                    lost[segment.id] = error
         return fetched, lost
 
     def _fetch_one(self, ari: Ari, segment: SegmentRecord, folder: Path) -> Fetched:
@@ -152,21 +157,26 @@ class Finisher:
             with path.open("wb") as target:
                 ari.fetch_stored_recording(segment.name, target)
         except AriNotFound as error:
-            raise _Lost("missing on the PBX") from error
+            raise _Lost("file-missing") from error
         try:
             wav = probe_wav(path)
         except NotAudio as error:
-            raise _Lost(str(error)) from error
+            raise _Lost("file-unreadable") from error
         if wav.frames == 0:
-            raise _Lost("empty")
+            raise _Lost("file-empty")
         measured = replace(segment, duration_s=wav.duration_s, size_bytes=path.stat().st_size)
         return Fetched(measured, path)
 
-    def _note_lost(self, lost: Mapping[UUID, str]) -> None:
+    def _note_lost(self, lost: Mapping[UUID, "_Lost"]) -> None:
         with self._catalogue.begin() as tx:
-            for segment_id, cause in lost.items():
-                log.warning("segment.lost", segment=str(segment_id), cause=cause)
-                segments.update_segment(tx, segment_id, duration_s=0.0, end_cause=cause)
+            for segment_id, why in lost.items():
+                log.warning(
+                    "segment.lost",
+                    segment=str(segment_id),
+                    cause=why.cause,
+                    error=str(why.__cause__ or ""),
+                )
+                segments.update_segment(tx, segment_id, duration_s=0.0, end_cause=why.cause)
 
     def _timeline(self, recording: RecordingRecord, fetched: Sequence[Fetched]) -> Timeline:
         """Note what was measured, and lay it out."""
@@ -315,5 +325,5 @@ def _metadata(recording: RecordingRecord) -> Mapping[str, str]:
 
 def _required(value: T | None) -> T:
     if value is None:
-        raise AudioUnusable("the recording was never begun")
+        raise NeverBegan("the recording never began")
     return value

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 
 from recorder.errors import AudioUnusable, PbxUnavailable
-from storage.errors import CatalogueUnavailable, ObjectMismatch, StoreRefused, StoreUnavailable
+from storage.errors import CatalogueUnavailable, EarwitnessError, StoreRefused, StoreUnavailable
 
 # A disk that is full is waited for, too.
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -50,7 +50,5 @@ def backoff_s(
 
 
 def reason_for(error: BaseException) -> str:
-    """What a recording that failed says of it: a sentence, no path, no traceback."""
-    if isinstance(error, AudioUnusable | ObjectMismatch):
-        return str(error)
-    return f"it could not be finished ({type(error).__name__}); its files are kept on the PBX"
+    """Return the code of an error, such as `no-audio-on-pbx`; the log has its text."""
+    return error.error_id if isinstance(error, EarwitnessError) else EarwitnessError.error_id

@@ -51,8 +51,7 @@ def manifest(context: jobs.JobContext, recording_id: str) -> None:
 def bulk(context: jobs.JobContext, bulk_id: str) -> None:
     """One thing is done to many recordings."""
     many: Bulks = context.additional_context["bulks"]
-    decide, reason_of = recorder.work.bulk.next_wait_s, recorder.work.bulk.reason_for
-    _attempt(context, bulk_id, many.work, many.fail, decide=decide, reason_of=reason_of)
+    _attempt(context, bulk_id, many.work, many.fail, decide=recorder.work.bulk.next_wait_s)
 
 
 @jobs.app.task(name="deliver", pass_context=True, retry=jobs.RetryBy(wait_after))
@@ -141,7 +140,6 @@ def _attempt(
     give_up: Callable[[UUID, str], None],
     *,
     decide: Callable[[BaseException, int], float | None] = next_wait_s,
-    reason_of: Callable[[BaseException], str] = reason_for,
 ) -> None:
     """One attempt: what fails is left to the queue to retry, unless there is no use in that."""
     try:
@@ -151,7 +149,7 @@ def _attempt(
         told = {**context.job.task_kwargs, "attempt": context.job.attempts + 1}
         if wait_s is None:
             log.exception("job.gave-up", **told)
-            give_up(UUID(id_), reason_of(error))
+            give_up(UUID(id_), reason_for(error))
         else:
             log.warning("job.postponed", error=str(error), **told)
         raise

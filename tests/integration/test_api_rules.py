@@ -267,7 +267,7 @@ def test_drafts_see_what_the_rules_saw(client: ApiClient, catalogue: Catalogue) 
     with catalogue.begin() as tx:
         calls.save_calls(tx, [call])
         decisions.save_decisions(
-            tx, [DecisionRecord(call.id, "never", None, "no rule matched", (moment,))]
+            tx, [DecisionRecord(call.id, "never", None, "no-rule-matched", (moment,))]
         )
     draft = {"name": "v", "when": 'variables.VIP == "1"', "variables": ["VIP"], "action": "record"}
     body = {

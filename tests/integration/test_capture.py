@@ -225,7 +225,7 @@ def test_a_call_of_which_nothing_could_be_captured(scene: Scene) -> None:
     assert {one.state for one in scene.parts()} == {"lost"}
     scene.end()
     ended = scene.capture.settle(recording.id)
-    assert (ended.state, ended.reason) == ("aborted", "it ended before anything was captured")
+    assert (ended.state, ended.reason) == ("aborted", "nothing-captured")
     assert ended.ended_at is not None
     assert scene.jobs() == []
 

@@ -561,6 +561,8 @@ def test_a_key_is_free_again(
 
 # The schema
 
+OLDER_REASONS = ("the PBX holds no audio of this recording", "the PBX burnt down")
+
 
 def test_to_migrate_again_changes_nothing(catalogue: Catalogue) -> None:
     """Every start migrates, and several at once: what is there stays."""
@@ -588,6 +590,19 @@ def test_a_newer_schema_is_left_alone(catalogue: Catalogue, database_url: str) -
     finally:
         with catalogue.begin() as tx:
             tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": engine.NEWEST})
+
+
+def test_an_older_reason_becomes_a_code(catalogue: Catalogue, database_url: str) -> None:
+    """A sentence that an earlier version stored gets its code, and any other one stays."""
+    known, unknown = (keep(catalogue, state="failed", reason=reason) for reason in OLDER_REASONS)
+    with catalogue.begin() as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = '0010'"))
+    with closing(Catalogue(database_url)) as newer:
+        newer.migrate()
+    assert (find(catalogue, known).reason, find(catalogue, unknown).reason) == (
+        "no-audio-on-pbx",
+        "the PBX burnt down",
+    )
 
 
 DEFINITIONS = """

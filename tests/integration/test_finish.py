@@ -34,7 +34,7 @@ from recorder.recording.capture import Capture
 from recorder.work import tasks
 from recorder.work.finish import Finisher
 from recorder.work.keeping import Keeper
-from recorder.work.retry import next_wait_s
+from recorder.work.retry import next_wait_s, reason_for
 from storage import jobs
 from storage.catalogue import calls, decisions, events, recordings, segments, signing
 from storage.catalogue.engine import Catalogue
@@ -248,11 +248,11 @@ def test_the_pbx_has_no_file(scene: Scene) -> None:
     with pytest.raises(AudioUnusable) as caught:
         scene.finish()
     assert next_wait_s(caught.value, 0) is None
-    scene.finisher().fail(scene.recording.id, str(caught.value))
+    scene.finisher().fail(scene.recording.id, reason_for(caught.value))
     failed = scene.now()
     assert (failed.state, failed.reason) == (
         "failed",
-        "the PBX holds no audio of this recording",
+        "no-audio-on-pbx",
     )
     assert scene.objects_kept() == []
 
@@ -260,11 +260,11 @@ def test_the_pbx_has_no_file(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("file", "cause"),
     [
-        (None, "missing on the PBX"),
-        (b"", "the file is empty"),
-        (wav(0), "empty"),
-        (wav(1)[:20], "the WAV header is cut off"),
-        (b"this is no audio at all", "the file is no WAV"),
+        (None, "file-missing"),
+        (b"", "file-unreadable"),
+        (wav(0), "file-empty"),
+        (wav(1)[:20], "file-unreadable"),
+        (b"this is no audio at all", "file-unreadable"),
     ],
     ids=["missing", "no-bytes", "header-only", "cut-header", "other"],
 )
@@ -286,7 +286,7 @@ def test_no_file_is_of_use(scene: Scene) -> None:
     files = scene.files()
     with pytest.raises(AudioUnusable) as caught:
         scene.finish()
-    scene.finisher().fail(scene.recording.id, str(caught.value))
+    scene.finisher().fail(scene.recording.id, reason_for(caught.value))
     scene.assert_untouched("failed", files)
 
 
@@ -480,7 +480,7 @@ def test_a_store_that_always_spoils(scene: Scene) -> None:
     with pytest.raises(ObjectMismatch) as caught:
         scene.finish(Store(scene.objects, "put_file", spoil))
     assert next_wait_s(caught.value, 9) is None
-    scene.finisher().fail(scene.recording.id, str(caught.value))
+    scene.finisher().fail(scene.recording.id, reason_for(caught.value))
     scene.assert_untouched("failed", files)
     scene.finish()
     scene.assert_untouched("failed", files)
@@ -673,9 +673,7 @@ def test_a_job_is_given_up_and_tried_again(
     assert (scene.now().state, len(scene.files())) == ("failed", 2)
     (job,) = given_up(client, scene)
     assert (job["task"], job["subject"]) == ("finish", str(scene.recording.id))
-    assert (
-        job["reason"] == "it could not be finished (FileExistsError); its files are kept on the PBX"
-    )
+    assert job["reason"] == "internal-error"
     assert client.post(f"/api/v1/jobs/{job['id']}/retry").status_code == 204
     assert (scene.now().state, scene.now().reason) == ("captured", None)
     with scene.catalogue.begin() as tx:

@@ -47,7 +47,7 @@ def _short_calls(catalogue: Catalogue) -> None:
             decisions.save_assurances(tx, {call.id: SHORT})
         kept = build_recording(call_id="main-short-24", state="failed", direction="outbound")
         kept = replace(kept, caller_number="2001", callee_number="12025550123", agent="2001")
-        reason = "the PBX holds no audio of this recording"
+        reason = "no-audio-on-pbx"
         gaps = (Gap(1.0, 2.0, "pbx-lost"), Gap(3.0, 4.0, "a word of the PBX"))
         recordings.create_recording(tx, replace(kept, reason=reason, gaps=gaps))
 

@@ -45,9 +45,9 @@ MOMENT = {
     ],
     "action": "record",
     "rule": RULE,
-    "reason": "rule 'support'",
+    "reason": "rule-decided",
 }
-DECISION = DecisionRecord("main-1.0", "record", RULE, "rule 'support'", (MOMENT,), ("1.0",))
+DECISION = DecisionRecord("main-1.0", "record", RULE, "rule-decided", (MOMENT,), ("1.0",))
 TEXTS = st.none() | st.text(st.characters(codec="utf-8"), max_size=20)
 SECONDS = st.floats(0, 10_000)
 PEOPLE = dict.fromkeys(

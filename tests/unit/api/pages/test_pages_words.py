@@ -1,4 +1,4 @@
-"""The words for short names: each name is one that there is."""
+"""Every code that the pages show has words, in every language."""
 
 from typing import get_args
 
@@ -9,25 +9,38 @@ from flask_babel import Babel
 from api.pages.words import in_words, shell_words
 from api.problems import STATUS
 from recorder.rules.decide import Answer
-from recorder.spy.plan import end_cause
-from recorder.work import bulk, retry
+from storage.errors import ConfigurationInvalid
+from storage.records import EndCause, GapCause
+
+# The error_ids with which a worker gives up, and the reasons of the other ends of a recording.
+GIVEN_UP = {
+    error.error_id
+    for error, status in STATUS.items()
+    if status in {500, 502, 503} and error.__module__ in {"recorder.errors", "storage.errors"}
+}
+REASONS = GIVEN_UP - {ConfigurationInvalid.error_id} | {"nothing-captured", "on-request"}
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])
-def test_every_name_is_known(language: str) -> None:
-    """Problems have an error of ours, spies an end, and rules no other answer."""
+def test_every_code_has_words(language: str) -> None:
+    """Each code of a cause, a reason, an answer, a problem or the end of a spy is translated."""
     app = Flask("api")
     Babel(app, locale_selector=lambda: language)
     with app.test_request_context():
         words = shell_words()
         assert words["problem"].keys() <= {error.error_id for error in STATUS}
         assert bool(words["problem"]) == (language != "en")
-        assert {end_cause("ringing", q850) for q850 in range(128)} <= words["ended"].keys()
+        assert words["ended"].keys() == {*get_args(EndCause)}
         answers = {*get_args(Answer)} - {"not-matched"}
-        assert answers.isdisjoint({in_words(answer) for answer in answers})
-        error = OSError("no space")
-        assert {in_words(reason(error)) for reason in (retry.reason_for, bulk.reason_for)} == {
-            in_words("it could not be done (OSError)")
-        }
-        assert "OSError" in in_words(retry.reason_for(error))
-        assert (in_words("a word of a server"), in_words(None)) == ("a word of a server", "")
+        shown = {code: in_words(code) for code in {*get_args(GapCause), *REASONS, *answers}}
+        assert [code for code, text in shown.items() if "-" in code and text == code] == []
+        if language == "ar":
+            assert [text for text in shown.values() if text.isascii()] == []
+
+
+def test_an_unknown_code_is_shown_as_it_is() -> None:
+    """A sentence that an older version stored is not lost, and no code shows nothing."""
+    app = Flask("api")
+    Babel(app)
+    with app.test_request_context():
+        assert (in_words("discarded by sue"), in_words(None)) == ("discarded by sue", "")

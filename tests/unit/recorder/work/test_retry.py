@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.errors import AudioUnusable
+from recorder.errors import AudioUnusable, NeverBegan, NoAudioOnPbx
 from recorder.work import bulk
 from recorder.work.retry import (
     ATTEMPTS_OF_OURS,
@@ -65,7 +65,16 @@ def test_waits_grow_and_differ() -> None:
     assert shortest == [0.5, 1, 2, 4]
 
 
-def test_a_reason_shows_no_internals() -> None:
-    """A path or a secret in an error's text does not reach the recording."""
-    assert "/var" not in reason_for(OSError("/var/lib/secret"))
-    assert reason_for(AudioUnusable("the PBX holds no audio")) == "the PBX holds no audio"
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("/var/lib/secret"), "internal-error"),
+        (AudioUnusable("the header is cut off"), "audio-unusable"),
+        (NoAudioOnPbx("nothing"), "no-audio-on-pbx"),
+        (NeverBegan("nothing"), "never-began"),
+        (ObjectMismatch("main/2026/11/23/1.opus has other bytes"), "object-mismatch"),
+    ],
+)
+def test_a_reason_is_a_code(error: Exception, reason: str) -> None:
+    """A recording that failed stores a code, which holds no path and no secret."""
+    assert reason_for(error) == reason
