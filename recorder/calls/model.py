@@ -1,14 +1,13 @@
-"""The call model: channels and bridges of one PBX, seen as calls. Pure: no I/O, no clock.
+"""The call model: it groups the channels and bridges of one PBX into calls. Pure: no I/O, no clock.
 
 Events go in, `CallRecord`s come out:
 
-    model.apply(event, linkedids)  →  the ids of the calls that it changed
-    model.record(call_id)          →  the call as it is now
+    model.apply(event, linkedids)  →  the ids of the changed calls
+    model.record(call_id)          →  the present record of a call
 
-A call is all channels of one linkedid. Asterisk changes linkedids when bridges join, so a channel
-may move from one call to another (attended transfer); the watcher reads them again whenever
-`linkedids_needed` says so. A *leg* is a channel that belongs to a person: not a Local half, not
-one of Asterisk's own helpers.
+A call consists of all channels with one linkedid. Asterisk changes linkedids when bridges join, so
+an attended transfer moves a channel from one call to another. `linkedids_needed` lists the channels
+whose linkedid the watcher has to read again.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -17,13 +16,13 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 
 from recorder import ari
-from recorder.calls.legs import LOCAL, extension_of, is_person
+from recorder.calls.legs import LOCAL, extension_of, is_person, joined_or_created_at
 from recorder.names import build_call_id, is_ours
-from storage.records import CallRecord, Direction, LegRecord, Party, Side
+from storage.records import CallRecord, Direction, LegRecord, Party
 
 # The state of a leg whose channel has left the call.
 GONE = "Gone"
-# Channels that carry no person and belong to no call: snoops, media, and what records or announces.
+# Technologies of Asterisk's own channels: they belong to no person and to no call.
 HELPERS = frozenset(
     {"Announcer", "AudioSocket", "CBAnn", "CBRec", "Message", "MulticastRTP", "Recorder"}
     | {"Snoop", "Surrogate", "UnicastRTP", "WebSocket"}
@@ -32,7 +31,7 @@ HELPERS = frozenset(
 
 @dataclass(slots=True)
 class _Call:
-    """What is known of one linkedid; `legs` in the order in which they appeared."""
+    """The state of one linkedid; `legs` are its channels in the order in which they appeared."""
 
     linkedid: str
     started_at: datetime
@@ -46,7 +45,10 @@ class _Call:
 
 
 class CallModel:
-    """The calls of one PBX. `trunks` are patterns of the endpoints behind which customers are."""
+    """The calls of one PBX. Channels of endpoints that match a pattern of `trunks` are customers.
+
+    Example: `CallModel("main", ["PJSIP/trunk*"])`.
+    """
 
     def __init__(self, pbx: str, trunks: Collection[str]) -> None:
         self._pbx = pbx
@@ -54,10 +56,10 @@ class CallModel:
         self._calls: dict[str, _Call] = {}
         self._call_of: dict[str, str] = {}  # channel id → linkedid
 
-    # What the watcher asks before and after an event
+    # Queries
 
     def linkedids_needed(self, event: ari.Event) -> tuple[str, ...]:
-        """The channels whose linkedid has to be read before this event can be applied."""
+        """Return the channels whose linkedid must be read before this event is applied."""
         match event:
             case ari.ChannelCreated(channel=channel):
                 return (channel.id,) if belongs_to_call(channel) else ()
@@ -67,32 +69,32 @@ class CallModel:
         return ()
 
     def record(self, call_id: str) -> CallRecord:
-        """The call as it is now. Raises KeyError for one that was forgotten."""
-        return _record(self._pbx, self._calls[call_id.removeprefix(f"{self._pbx}-")])
+        """Return the present record of a call. Raises KeyError for a forgotten call."""
+        return _build_record(self._pbx, self._calls[call_id.removeprefix(f"{self._pbx}-")])
 
     def live_call_ids(self) -> tuple[str, ...]:
         """Every call that has not ended."""
         return tuple(self._id(call) for call in self._calls.values() if call.ended_at is None)
 
     def find_call_of(self, channel_id: str) -> str | None:
-        """The call that a live channel belongs to; None where it belongs to none."""
+        """Return the id of the call of a live channel, or None where it belongs to no call."""
         linkedid = self._call_of.get(channel_id)
         return self._id(self._calls[linkedid]) if linkedid is not None else None
 
     def is_split(self) -> bool:
-        """Whether a bridge joins channels of different calls: a linkedid was read too early."""
+        """Whether a bridge joins channels of two calls, because a linkedid was read too early."""
         joined = {(leg.bridge_id, self._call_of[id_]) for id_, leg in self._live_legs().items()}
         bridges = [bridge_id for bridge_id, _ in joined if bridge_id is not None]
         return len(bridges) != len(set(bridges))
 
     def forget(self, call_id: str) -> None:
-        """Drop an ended call, once it is kept elsewhere."""
+        """Drop an ended call; the catalogue has its record."""
         linkedid = call_id.removeprefix(f"{self._pbx}-")
         if self._calls[linkedid].ended_at is not None:
             del self._calls[linkedid]
 
     def restore(self, record: CallRecord) -> None:
-        """Take up a call where it was kept; what has changed since comes with `rebuild`."""
+        """Add a live call from its stored record; `rebuild` brings the changes since then."""
         linkedid = record.id.removeprefix(f"{self._pbx}-")
         call = _Call(linkedid, record.started_at, record.answered_at, None, record.queue)
         call.legs = {leg.id: leg for leg in record.channels}
@@ -102,7 +104,10 @@ class CallModel:
     # Events
 
     def apply(self, event: ari.Event, linkedids: Mapping[str, str]) -> frozenset[str]:
-        """Take an event in; the ids of the calls that it changed."""
+        """Apply an event and return the ids of the changed calls.
+
+        `linkedids` maps each channel of `linkedids_needed(event)` to its linkedid.
+        """
         touched = {self._move(id_, linkedid, event.at) for id_, linkedid in linkedids.items()}
         touched |= {self._id(self._calls[one]) for one in linkedids.values() if one in self._calls}
         match event:
@@ -119,9 +124,14 @@ class CallModel:
             case ari.ChannelHold(channel=channel) | ari.ChannelUnhold(channel=channel):
                 touched.add(self._hold(channel.id, event.at, isinstance(event, ari.ChannelHold)))
             case ari.BridgeBlindTransfer(result="Success", channel=channel, exten=exten):
-                touched.add(self._transfer(channel.id, event.at, exten))
+                sent = {"transferred_at": event.at, "transferred_to": exten}
+                touched.add(self._update(channel.id, **sent))
             case ari.BridgeAttendedTransfer(result="Success", transferer_first_leg=channel):
-                touched.add(self._transfer(channel.id, event.at, _asked(event)))
+                target = event.transfer_target
+                number = target.caller.number if target is not None else ""
+                to = number or event.transferer_second_leg.connected.number
+                sent = {"transferred_at": event.at, "transferred_to": to}
+                touched.add(self._update(channel.id, **sent))
             case (
                 ari.ChannelStateChange(channel=channel)
                 | ari.ChannelCallerId(channel=channel)
@@ -139,10 +149,11 @@ class CallModel:
         *,
         vanished: bool,
     ) -> frozenset[str]:
-        """Bring the model to what the PBX lists; the ids of the calls that this changed.
+        """Update the model from the lists of the PBX and return the ids of the changed calls.
 
-        Channels that are listed no more ended at `at`, `vanished` if that is only when it was
-        noticed.
+        A channel that is missing from `channels` ended at `at`; `vanished` marks that this is the
+        time of the notice, not of the event. A person who is found in a bridge may have talked
+        since the channel was created, so that time counts as the time of joining.
         """
         present = {channel.id: channel for channel in channels if channel.id in linkedids}
         gone = [id_ for id_, leg in self._live_legs().items() if id_ not in present]
@@ -151,22 +162,16 @@ class CallModel:
             touched.add(self._move(channel.id, linkedids[channel.id], at))
             touched.add(self._add(channel, linkedids[channel.id]))
             touched.add(self._refresh(channel, at))
-        touched |= self._rebuild_bridges(bridges)
-        return frozenset(call_id for call_id in touched if call_id is not None)
-
-    def _rebuild_bridges(self, bridges: Iterable[ari.Bridge]) -> set[str | None]:
-        """Who joined unseen may have been talking ever since the channel began."""
         joining = [bridge for bridge in bridges if _joins(bridge)]
         bridge_of = {id_: bridge.id for bridge in joining for id_ in bridge.channel_ids}
-        touched: set[str | None] = set()
         for id_, leg in self._live_legs().items():
             if id_ in bridge_of:
                 touched.add(self._enter(id_, bridge_of[id_], leg.created_at))
             elif leg.bridge_id is not None:
                 touched.add(self._update(id_, bridge_id=None))
-        return touched
+        return frozenset(call_id for call_id in touched if call_id is not None)
 
-    # Changes of one channel; each answers the id of the call it belongs to, None for no call
+    # Changes of one channel. Each returns the id of its call, or None for a channel without a call.
 
     def _add(self, channel: ari.Channel, linkedid: str) -> str | None:
         if not belongs_to_call(channel):
@@ -174,25 +179,26 @@ class CallModel:
         call = self._calls.get(linkedid)
         if call is None:
             call = self._calls[linkedid] = _Call(linkedid, channel.created_at)
-        if channel.id not in call.legs:  # an id is never used twice, but may be told twice
+        if channel.id not in call.legs:  # one channel may be created in two events
             call.ended_at = None
-            dialled = channel.dialplan
+            is_customer = any(fnmatchcase(channel.endpoint, trunk) for trunk in self._trunks)
+            party: Party = "customer" if is_customer else "agent"
             call.legs[channel.id] = LegRecord(
                 id=channel.id,
                 name=channel.name,
                 state=channel.state,
-                party=self._party(channel),
+                party=party if channel.technology != LOCAL else None,
                 created_at=channel.created_at,
                 number=channel.caller.number or None,
                 caller_name=channel.caller.name or None,
-                exten=dialled.exten,
-                context=dialled.context,
+                exten=channel.dialplan.exten,
+                context=channel.dialplan.context,
             )
             self._call_of[channel.id] = linkedid
         return self._refresh(channel, channel.created_at)
 
     def _move(self, channel_id: str, linkedid: str, at: datetime) -> str | None:
-        """The channel may have come to another call: take its leg there."""
+        """Move the leg of a channel to the call of its new linkedid."""
         old = self._call_of.get(channel_id)
         if old is None or old == linkedid:
             return None
@@ -226,10 +232,22 @@ class CallModel:
         return call_id
 
     def _enter(self, channel_id: str, bridge_id: str, at: datetime) -> str | None:
-        leg = self._find_leg(channel_id)
-        if leg is None:
+        """Note that a channel joined a bridge, and give its leg a side of a dual recording.
+
+        Left is the customer; without a customer, the caller. Right is everybody else, also a second
+        customer, for example after the agent transferred the call to an outside number.
+        """
+        linkedid = self._call_of.get(channel_id)
+        if linkedid is None:
             return None
-        side = leg.side or _side(leg, self._calls[self._call_of[channel_id]])
+        leg, persons = self._calls[linkedid].legs[channel_id], self._calls[linkedid].persons()
+        side = leg.side
+        if side is None and is_person(leg):
+            is_left_taken = any(other.side == "left" and other.alive for other in persons)
+            has_customer = any(other.party == "customer" for other in persons)
+            is_caller = persons[0].id == leg.id and not has_customer
+            is_left = leg.party == "customer" or is_caller
+            side = "left" if is_left and not is_left_taken else "right"
         return self._update(
             channel_id, bridge_id=bridge_id, joined_at=leg.joined_at or at, side=side
         )
@@ -250,15 +268,15 @@ class CallModel:
         return self._id(self._calls[linkedid])
 
     def _hold(self, channel_id: str, at: datetime, begins: bool) -> str | None:
-        leg = self._find_leg(channel_id)
-        if leg is None or leg.on_hold is begins:
+        linkedid = self._call_of.get(channel_id)
+        if linkedid is None:
+            return None
+        leg = self._calls[linkedid].legs[channel_id]
+        if leg.on_hold is begins:
             return None
         before = leg.holds if begins else leg.holds[:-1]
         span = (at, None) if begins else (leg.holds[-1][0], at)
         return self._update(channel_id, holds=(*before, span))
-
-    def _transfer(self, channel_id: str, at: datetime, to: str) -> str | None:
-        return self._update(channel_id, transferred_at=at, transferred_to=to)
 
     def _update(self, channel_id: str, **changes: object) -> str | None:
         linkedid = self._call_of.get(channel_id)
@@ -274,119 +292,57 @@ class CallModel:
         if not any(leg.alive for leg in call.legs.values()):
             call.ended_at = at
 
-    def _find_leg(self, channel_id: str) -> LegRecord | None:
-        linkedid = self._call_of.get(channel_id)
-        return self._calls[linkedid].legs[channel_id] if linkedid is not None else None
-
     def _live_legs(self) -> dict[str, LegRecord]:
         return {id_: self._calls[linkedid].legs[id_] for id_, linkedid in self._call_of.items()}
-
-    def _party(self, channel: ari.Channel) -> Party | None:
-        if channel.technology == LOCAL:
-            return None
-        behind_trunk = any(fnmatchcase(channel.endpoint, trunk) for trunk in self._trunks)
-        return "customer" if behind_trunk else "agent"
 
     def _id(self, call: _Call) -> str:
         return build_call_id(self._pbx, call.linkedid)
 
 
 def belongs_to_call(channel: ari.Channel) -> bool:
-    """Whether the channel is part of some call: neither a helper nor a supervisor's phone."""
+    """Whether the channel is part of a call: neither Asterisk's own nor one of ours."""
     return channel.technology not in HELPERS and not is_ours(channel.id)
 
 
-def _asked(event: ari.BridgeAttendedTransfer) -> str:
-    """Who was asked, and has the call now."""
-    target = event.transfer_target
-    asked = target.caller.number if target is not None else ""
-    return asked or event.transferer_second_leg.connected.number
-
-
 def _joins(bridge: ari.Bridge) -> bool:
-    """Whether those in the bridge hear each other; in a parking lot they wait, each for himself."""
+    """Whether the channels of the bridge hear each other: in a parking lot they do not."""
     return bridge.type != "holding"
 
 
-def _side(leg: LegRecord, call: _Call) -> Side | None:
-    """The side of a dual recording on which a leg that joins is heard.
+def _build_record(pbx: str, call: _Call) -> CallRecord:
+    """Return the record of a call, with its direction and parties.
 
-    Left is the customer, or the caller where no customer takes part; right are all others, so a
-    second customer (a call that was transferred out) too.
+    The callee is the person who joined last after the caller; the dialled number stands in for it
+    before anybody has joined, and always in an outbound call. The agent is the agent who joined
+    last; before any agent has joined, the agent who calls.
     """
     persons = call.persons()
-    if not is_person(leg):
-        return None
-    if any(other.side == "left" and other.alive for other in persons):
-        return "right"
-    if leg.party == "customer":
-        return "left"
-    is_caller = persons[0].id == leg.id
-    has_customer = any(other.party == "customer" for other in persons)
-    return "left" if is_caller and not has_customer else "right"
-
-
-def _record(pbx: str, call: _Call) -> CallRecord:
-    persons = call.persons()
-    direction = _direction(persons)
-    caller, callee = _caller(persons), _callee(persons, direction)
+    first = persons[0] if persons else None
+    direction: Direction = "internal"
+    if any(leg.party == "customer" for leg in persons):
+        direction = "inbound" if persons[0].party == "customer" else "outbound"
+    dialled = first.exten if first is not None and first.exten not in {"", "s"} else None
+    joined = sorted((leg for leg in persons if leg.joined_at is not None), key=joined_or_created_at)
+    others = [leg for leg in joined if leg is not first]
+    is_known = others and others[-1].number and direction != "outbound"
+    callee = others[-1] if is_known else None
+    agents = [leg for leg in joined if leg.party == "agent"]
+    agents = agents or [leg for leg in persons[:1] if leg.party == "agent"]
+    agent = max(agents, key=joined_or_created_at, default=None)
     return CallRecord(
         id=build_call_id(pbx, call.linkedid),
         pbx=pbx,
         state="ended" if call.ended_at else "up" if call.answered_at else "ringing",
         direction=direction,
         started_at=call.started_at,
-        caller_number=caller.number or None,
-        caller_name=caller.name or None,
-        callee_number=callee.number or None,
-        callee_name=callee.name or None,
-        did=_dialled(persons) if direction == "inbound" else None,
+        caller_number=first.number if first is not None else None,
+        caller_name=first.caller_name if first is not None else None,
+        callee_number=callee.number if callee is not None else dialled,
+        callee_name=callee.caller_name if callee is not None else None,
+        did=dialled if direction == "inbound" else None,
         queue=call.queue,
-        agent=_agent(persons),
+        agent=extension_of(agent) if agent is not None else None,
         answered_at=call.answered_at,
         ended_at=call.ended_at,
         channels=tuple(call.legs.values()),
     )
-
-
-def _direction(persons: list[LegRecord]) -> Direction:
-    if persons and persons[0].party == "customer":
-        return "inbound"
-    return "outbound" if any(leg.party == "customer" for leg in persons) else "internal"
-
-
-def _caller(persons: list[LegRecord]) -> ari.Party:
-    return _caller_of(persons[0]) if persons else ari.Party("", "")
-
-
-def _caller_of(leg: LegRecord) -> ari.Party:
-    return ari.Party(leg.number or "", leg.caller_name or "")
-
-
-def _callee(persons: list[LegRecord], direction: str) -> ari.Party:
-    """Who answered, or else whom the caller dialled; of an outbound call always the latter."""
-    others = sorted(
-        (leg for leg in persons[1:] if leg.joined_at is not None),
-        key=lambda leg: leg.joined_at or leg.created_at,
-    )
-    dialled = ari.Party(_dialled(persons) or "", "")
-    if not others or direction == "outbound":
-        return dialled
-    answered = _caller_of(others[-1])
-    return answered if answered.number else dialled
-
-
-def _dialled(persons: list[LegRecord]) -> str | None:
-    exten = persons[0].exten if persons else ""
-    return exten if exten not in {"", "s"} else None
-
-
-def _agent(persons: list[LegRecord]) -> str | None:
-    """The endpoint of the agent who joined last; before that, of the agent who calls."""
-    joined = [leg for leg in persons if leg.party == "agent" and leg.joined_at is not None]
-    if joined:
-        last = max(joined, key=lambda leg: leg.joined_at or leg.created_at)
-        return extension_of(last)
-    if persons and persons[0].party == "agent":
-        return extension_of(persons[0])
-    return None
