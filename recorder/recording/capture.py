@@ -174,8 +174,8 @@ class Capture:
                 return recording
             with self._pbxs.reach(recording.pbx) as ari:
                 steps = plan_capture(call, recording, present, speaking)
-                if steps.ask:
-                    for segment in steps.ask:
+                if steps.check:
+                    for segment in steps.check:
                         self._ask(ari, segment)
                     recording, call, present, speaking = self._read(recording_id)
                     steps = plan_capture(call, recording, present, speaking)
@@ -237,9 +237,9 @@ class Capture:
     def _carry_out(
         self, ari: Ari, steps: CapturePlan, recording: RecordingRecord, call: CallRecord
     ) -> None:
-        if steps.begun_at is not None:
+        if steps.started_at is not None:
             with self._catalogue.begin() as tx:
-                recordings.begin(tx, recording.id, at=steps.begun_at)
+                recordings.begin(tx, recording.id, at=steps.started_at)
         for segment in steps.detach:
             self._detach(ari, segment)
         if steps.over:

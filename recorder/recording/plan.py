@@ -1,7 +1,7 @@
-"""What has to change at the PBX so that a recording is what its state says. Pure.
+"""The steps that bring the PBX in line with the state of a recording. Pure.
 
-The same question is asked after every event, after every restart and by every process; asking
-twice changes nothing.
+Every event, every restart and every process makes the same comparison. Making it twice changes
+nothing.
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,22 @@ from storage import states
 from storage.catalogue.segments import RUNNING
 from storage.records import CallRecord, LegRecord, RecordingRecord, SegmentRecord
 
-# The states in which audio is captured: not while paused.
+# The recording states in which audio is captured: not while paused.
 CAPTURING = frozenset({"requested", "recording"})
 
 
 @dataclass(frozen=True, slots=True)
 class CapturePlan:
-    """What there is to do.
+    """The steps for one recording.
 
-    `ask` are segments of which it is not known whether Asterisk began them; `begun_at` is when the
-    first segment began of a recording that is `requested` still; `attach` are legs to begin
-    capturing, `voices` channels of supervisors, `detach` segments to end; `over` says that the
-    recording is.
+    `check` are segments whose start Asterisk has not confirmed: find out about them first.
+    `started_at` is the start of a recording that is still `requested` although a segment has begun.
+    `attach` are legs to capture, `voices` channels of supervisors to capture, `detach` segments to
+    end. `over` means that the recording ends, because its call is over.
     """
 
-    ask: tuple[SegmentRecord, ...]
-    begun_at: datetime | None
+    check: tuple[SegmentRecord, ...]
+    started_at: datetime | None
     attach: tuple[LegRecord, ...]
     detach: tuple[SegmentRecord, ...]
     over: bool
@@ -36,11 +36,11 @@ class CapturePlan:
 
     @property
     def is_settled(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether no step is left."""
         return self == NOTHING
 
 
-NOTHING = CapturePlan(ask=(), begun_at=None, attach=(), detach=(), over=False)
+NOTHING = CapturePlan(check=(), started_at=None, attach=(), detach=(), over=False)
 
 
 def plan_capture(
@@ -49,26 +49,22 @@ def plan_capture(
     segments: Sequence[SegmentRecord],
     voices: Sequence[str] = (),
 ) -> CapturePlan:
-    """Hold what should be captured against what is.
+    """Compare the captured channels of a recording with the channels to capture.
 
-    `voices` are the channels of supervisors whom everybody in the call hears.
+    `segments` are all segments of the recording, `voices` the channels of barging supervisors.
     """
-    captures = recording.state in CAPTURING and not is_over(call)
-    legs = legs_to_capture(call) if recording.state in CAPTURING else ()
-    speaking = tuple(voices) if captures else ()
+    is_capturing = recording.state in CAPTURING and not is_over(call)
+    legs = legs_to_capture(call) if is_capturing else ()
+    voices = tuple(voices) if is_capturing else ()
+    wanted = {leg.id for leg in legs} | set(voices)
     running = [segment for segment in segments if segment.state in RUNNING]
     captured = {segment.channel_id for segment in running}
-    wanted = {leg.id for leg in legs} | set(speaking)
+    starts = [one.started_at for one in segments if one.state in {"recording", "finished"}]
     return CapturePlan(
-        ask=tuple(segment for segment in segments if segment.state == "requested"),
-        begun_at=_begun_at(segments) if recording.state == "requested" else None,
+        check=tuple(segment for segment in segments if segment.state == "requested"),
+        started_at=min(starts, default=None) if recording.state == "requested" else None,
         attach=tuple(leg for leg in legs if leg.id not in captured),
         detach=tuple(segment for segment in running if segment.channel_id not in wanted),
         over=recording.state in states.LIVE and is_over(call),
-        voices=tuple(voice for voice in speaking if voice not in captured),
+        voices=tuple(voice for voice in voices if voice not in captured),
     )
-
-
-def _begun_at(segments: Sequence[SegmentRecord]) -> datetime | None:
-    begun = [one.started_at for one in segments if one.state in {"recording", "finished"}]
-    return min(begun, default=None)

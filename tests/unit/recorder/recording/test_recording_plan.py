@@ -135,7 +135,7 @@ def test_a_segment_of_unknown_outcome_is_asked_for() -> None:
     """A process died, or got no answer: nothing is settled before the PBX was asked."""
     asked = segment("a", "requested")
     steps = plan_capture(CONVERSATION, recording("recording"), [asked, segment("b")])
-    assert steps.ask == (asked,)
+    assert steps.check == (asked,)
     assert steps.attach == ()
     assert not steps.is_settled
 
@@ -144,8 +144,8 @@ def test_a_recording_whose_segment_began_has_begun() -> None:
     """It is never taken for one that has no audio: it began with its first segment."""
     present = [segment("a", "lost", 1), segment("a", "finished", 2), segment("b", from_s=3)]
     steps = plan_capture(CONVERSATION, recording("requested"), present)
-    assert steps.begun_at == ZERO + timedelta(seconds=2)
-    assert plan_capture(CONVERSATION, recording("recording"), present).begun_at is None
+    assert steps.started_at == ZERO + timedelta(seconds=2)
+    assert plan_capture(CONVERSATION, recording("recording"), present).started_at is None
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_sides(party: str, side: str | None, heard: str) -> None:
 
 def answered(steps: CapturePlan, present: list[SegmentRecord], state: str) -> list[SegmentRecord]:
     """The segments once the PBX has said what became of those that it was asked for."""
-    return [replace(one, state=state) if one in steps.ask else one for one in present]
+    return [replace(one, state=state) if one in steps.check else one for one in present]
 
 
 def carried_out(
@@ -175,7 +175,7 @@ def carried_out(
 ) -> tuple[RecordingRecord, list[SegmentRecord]]:
     """What `Capture.settle` leaves."""
     after = [replace(one, state="finished") if one in steps.detach else one for one in present]
-    if steps.begun_at is not None:
+    if steps.started_at is not None:
         now = replace(now, state="recording")
     if steps.over:
         kept = any(one.state != "lost" for one in after)
