@@ -24,7 +24,7 @@ from tenacity import (
 from earwitness.proof import HEARS, Who, build_frames, judge
 from recorder import names
 from recorder.ari import Ari, AriBadRequest, AriConflict, AriUnavailable, Connected, EventStream
-from recorder.media.channels import Leg, open_leg
+from recorder.media.channels import MediaChannel, MediaChannels
 from recorder.media.pacing import FRAME_S
 from recorder.recording.voices import BROWSER, voice_channel
 from recorder.spy.rig import Rig
@@ -134,7 +134,7 @@ class Voice:
     """A media channel and its party."""
 
     who: Who
-    leg: Leg
+    channel: MediaChannel
     heard: bytearray = field(default_factory=bytearray)
 
     async def speak(self) -> None:
@@ -142,24 +142,28 @@ class Voice:
         loop = asyncio.get_running_loop()
         due = loop.time()
         for frame in cycle(build_frames(self.who)):
-            await self.leg.send(frame)
+            await self.channel.send(frame)
             due += FRAME_S
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def hear(self) -> None:
         """Keep what is heard, until the channel ends."""
-        async for frame in self.leg:
+        async for frame in self.channel:
             self.heard += frame
 
 
 async def _prove(ari: Ari) -> tuple[Verdict, ...]:
-    """Customer and agent talk; the supervisor spies on them by phone, then from a page."""
+    """Let customer and agent talk, and spy on them by phone, then from a page."""
     faults: dict[Mode, list[str]] = {mode: [] for mode in HEARS}
-    async with _voice(ari, CUSTOMER, "customer") as customer, _voice(ari, AGENT, "agent") as agent:
+    channels = MediaChannels(ari)
+    async with (
+        _voice(channels, CUSTOMER, "customer") as customer,
+        _voice(channels, AGENT, "agent") as agent,
+    ):
         await asyncio.to_thread(_connect, ari)
         for destination in (PHONE, BROWSER):
             spy = replace(SPY, destination=destination)
-            async with _supervisor(ari, spy) as ear:
+            async with _supervisor(ari, channels, spy) as ear:
                 for mode in HEARS:
                     found = await _try(ari, replace(spy, mode=mode), (customer, agent, ear))
                     faults[mode] += [f"with a supervisor's {destination} {one}" for one in found]
@@ -199,21 +203,21 @@ def _ear_id(spy: SpyRecord) -> str:
 
 
 @asynccontextmanager
-async def _supervisor(ari: Ari, spy: SpyRecord) -> AsyncIterator[Voice]:
+async def _supervisor(ari: Ari, channels: MediaChannels, spy: SpyRecord) -> AsyncIterator[Voice]:
     """Who spies: a phone's one channel, or a page's two; the one that hears."""
-    async with _voice(ari, voice_channel(spy), "supervisor") as mouth:
+    async with _voice(channels, voice_channel(spy), "supervisor") as mouth:
         if _ear_id(spy) == voice_channel(spy):
             yield mouth
         else:
-            async with _voice(ari, _ear_id(spy), "supervisor") as ear:
+            async with _voice(channels, _ear_id(spy), "supervisor") as ear:
                 yield ear
         await asyncio.to_thread(Rig(ari).silence, spy)
 
 
 @asynccontextmanager
-async def _voice(ari: Ari, channel_id: str, who: Who) -> AsyncIterator[Voice]:
-    async with open_leg(ari, channel_id) as leg:
-        voice = Voice(who, leg)
+async def _voice(channels: MediaChannels, channel_id: str, who: Who) -> AsyncIterator[Voice]:
+    async with channels.open(channel_id) as channel:
+        voice = Voice(who, channel)
         running = asyncio.gather(voice.speak(), voice.hear())
         try:
             yield voice

@@ -1,12 +1,13 @@
-"""The PBX's side of live sound: a media channel of ours, and the frames that it hears and says.
+"""Media channels: our end of a PBX channel that carries live audio both ways.
 
-A leg carries 20 ms frames of 16-bit little-endian PCM, mono, 16 kHz (640 bytes), both ways, over
-Asterisk's `chan_websocket` where that is loaded (22.6, 20.16), over RTP otherwise (16.6 and up).
-What comes and is not fetched is dropped, the oldest first: old sound is of no use.
+A media channel carries 20 ms frames of 16-bit little-endian PCM, mono, 16 kHz (640 bytes). It uses
+Asterisk's `chan_websocket` where that module runs (22.6, 20.16), and RTP otherwise (16.6 and up).
+Unread frames are dropped, the oldest first: late audio is useless to a listener.
 
-    async with open_leg(ari, channel_id) as leg:
-        await leg.send(frame)
-        async for frame in leg:
+    channels = MediaChannels(ari)
+    async with channels.open("earwitness-mic-1") as channel:
+        await channel.send(frame)
+        async for frame in channel:
             ...
 """
 
@@ -18,7 +19,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Literal, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -33,68 +34,102 @@ Transport = Literal["websocket", "rtp"]
 OPEN_WITHIN_S = 3.0
 UNREAD_FRAMES = 10
 FORMAT = "slin16"
-# RTP knows no end, and a connection may be lost unseen: when nothing comes for so long, Asterisk is
-# asked whether the channel is there.
+# RTP has no end marker, and a connection may break without a sign: after this long without a frame
+# we ask Asterisk whether the channel still exists.
 QUIET_S = 3.0
 
-# What Asterisk sends for 16-bit PCM at 16 kHz is a number of its own, which it does not take back
-# (measured on 22.10): what it is sent is PCM at 8 kHz. Source: main/rtp_engine.c.
-_HEARD_TYPE = 118
-_SAID_TYPE = 11
+# Asterisk sends 16-bit PCM at 16 kHz with a payload type of its own, but does not accept that type
+# (measured on 22.10). So we send PCM at 8 kHz, type 11. Source: main/rtp_engine.c.
+_RECEIVED_TYPE = 118
+_SENT_TYPE = 11
 _VERSION, _MARKER = 0x80, 0x80
 _HEADER = struct.Struct("!BBHII")
-_SAID_RATE = 8_000
-_SAID_SAMPLES = 160
+_SENT_RATE = 8_000
+_SENT_SAMPLES = 160
 
 
-class Leg(Protocol):
-    """A media channel that is up; the iteration ends when the channel does."""
+class MediaChannel(Protocol):
+    """An open media channel; iterating over it yields received frames until the channel ends."""
 
     channel_id: str
 
+    @property
+    def failed(self) -> bool:
+        """Whether the channel ended because the PBX could not be reached any more."""
+
     async def send(self, frame: bytes) -> None:
-        """Say a frame. Nothing happens where the channel has ended."""
+        """Send a frame to the PBX. Does nothing after the channel has ended."""
 
     async def flush(self) -> None:
-        """Drop what was sent and is not yet said."""
+        """Drop frames that Asterisk has received and not yet played."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The frames that are heard, as they come."""
+        """Iterate over the frames that the PBX sends."""
 
 
 def find_transport(ari: Ari) -> Transport:
-    """What this Asterisk can: it has to be asked once. Raises AriError."""
+    """Return the transport that this Asterisk offers, from a list of its modules. Raises AriError.
+
+    The list is long: `MediaChannels` asks once per PBX.
+    """
     modules = {module.name for module in ari.list_modules() if module.status == "Running"}
     return "websocket" if "chan_websocket.so" in modules else "rtp"
 
 
+class MediaChannels:
+    """Opens the media channels of one PBX, and remembers which transport this PBX offers."""
+
+    def __init__(self, ari: Ari) -> None:
+        self._ari = ari
+        self._transport: Transport | None = None
+        self._finding = asyncio.Lock()
+
+    @asynccontextmanager
+    async def open(self, channel_id: str) -> AsyncIterator[MediaChannel]:
+        """Hang up a leftover channel with this id, then open a new one. Raises AriError.
+
+        After a failure the transport is looked up again: the PBX may have restarted with other
+        modules.
+        """
+        try:
+            await asyncio.to_thread(self._ari.hang_up, channel_id)
+            async with self._finding:
+                if self._transport is None:
+                    found: Transport = await asyncio.to_thread(find_transport, self._ari)
+                    self._transport = found
+                transport = self._transport
+            async with open_media_channel(self._ari, channel_id, transport=transport) as channel:
+                yield channel
+                if channel.failed:
+                    self._transport = None
+        except AriError:
+            self._transport = None
+            raise
+
+
 @asynccontextmanager
-async def open_leg(
-    ari: Ari, channel_id: str, *, transport: Transport | None = None
-) -> AsyncIterator[Leg]:
-    """Make a media channel in our application, for as long as the block lasts.
+async def open_media_channel(
+    ari: Ari, channel_id: str, *, transport: Transport
+) -> AsyncIterator[MediaChannel]:
+    """Create a media channel in our application, and hang it up when the block ends.
 
-    Without `transport` Asterisk is asked what it can. The channel enters the application a few
-    milliseconds later: adding it to a bridge may have to be tried again. Raises AriError;
-    AriConflict where the id is taken.
+    The channel enters the application a few milliseconds later, so that adding it to a bridge may
+    need a second try. Raises AriError; AriConflict where the id is taken.
     """
-    transport = transport or await asyncio.to_thread(find_transport, ari)
     opened = _open_websocket if transport == "websocket" else _open_rtp
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(_hang_up, ari, channel_id)
-        yield await stack.enter_async_context(opened(ari, channel_id))
-
-
-async def _hang_up(ari: Ari, channel_id: str) -> None:
-    with suppress(AriError):  # what stays is found by whoever looks for what nobody needs
-        await asyncio.shield(asyncio.to_thread(ari.hang_up, channel_id))
+    try:
+        async with opened(ari, channel_id) as channel:
+            yield channel
+    finally:
+        with suppress(AriError):  # the sweep for leftovers finds a channel that stays
+            await asyncio.shield(asyncio.to_thread(ari.hang_up, channel_id))
 
 
 # Over chan_websocket
 
 
 @asynccontextmanager
-async def _open_websocket(ari: Ari, channel_id: str) -> AsyncIterator[Leg]:
+async def _open_websocket(ari: Ari, channel_id: str) -> AsyncIterator[MediaChannel]:
     channel = await asyncio.to_thread(
         ari.create_external_media,
         channel_id,
@@ -120,19 +155,20 @@ async def _open_websocket(ari: Ari, channel_id: str) -> AsyncIterator[Leg]:
         connection = await connecting
     except (OSError, TimeoutError, WebSocketException) as error:
         raise AriUnavailable(f"no media connection: {error}") from error
-    leg = WebSocketLeg(channel_id, ari, connection)
-    reader = asyncio.create_task(leg.read())
+    media = WebSocketChannel(channel_id, ari, connection)
+    reader = asyncio.create_task(media.read())
     try:
-        yield leg
+        yield media
     finally:
         reader.cancel()
         await connection.close()
 
 
-class _Heard:
-    """The newest frames that came by a channel, and the end."""
+class _Received:
+    """The newest frames that a channel received, and its end."""
 
     def __init__(self, channel_id: str, ari: Ari) -> None:
+        self.failed = False
         self._channel_id = channel_id
         self._ari = ari
         self._frames: deque[bytes] = deque(maxlen=UNREAD_FRAMES)
@@ -140,76 +176,79 @@ class _Heard:
         self._ended = False
 
     def put(self, frame: bytes) -> None:
-        """A frame came."""
+        """Add a frame."""
         self._frames.append(frame)
         self._news.set()
 
     def end(self) -> None:
-        """No more will come."""
+        """Mark the end: no frame follows."""
         self._ended = True
         self._news.set()
 
     async def get(self) -> bytes | None:
-        """The oldest that is left; None after the end."""
+        """Wait for the oldest unread frame and return it; None after the end."""
         while not self._frames and not self._ended:
             self._news.clear()
             try:
                 async with asyncio.timeout(QUIET_S):
                     await self._news.wait()
             except TimeoutError:
-                if not await asyncio.to_thread(self._is_there):
+                try:
+                    found = await asyncio.to_thread(self._ari.find_channel, self._channel_id)
+                except AriError:
+                    self.failed, found = True, None
+                if found is None:
                     return None
         return self._frames.popleft() if self._frames else None
 
-    def _is_there(self) -> bool:
-        try:
-            return self._ari.find_channel(self._channel_id) is not None
-        except AriError:
-            return False
 
-
-class WebSocketLeg:
-    """A leg over `chan_websocket`."""
+class WebSocketChannel:
+    """A media channel over `chan_websocket`."""
 
     def __init__(self, channel_id: str, ari: Ari, connection: ClientConnection) -> None:
         self.channel_id = channel_id
         self._connection = connection
-        self._heard = _Heard(channel_id, ari)
+        self._received = _Received(channel_id, ari)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the connection broke, or the PBX could not be reached any more."""
+        return self._received.failed
 
     async def send(self, frame: bytes) -> None:
-        """Say a frame."""
+        """Send a frame to the PBX."""
         with suppress(ConnectionClosed):
             await self._connection.send(frame)
 
     async def flush(self) -> None:
-        """Drop what was sent and is not yet said."""
+        """Drop frames that Asterisk has received and not yet played."""
         with suppress(ConnectionClosed):
             await self._connection.send("FLUSH_MEDIA")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (frame := await self._heard.get()) is not None:
+        while (frame := await self._received.get()) is not None:
             yield frame
 
     async def read(self) -> None:
-        """Take what comes until the channel ends; text is Asterisk's own talk about the channel."""
+        """Read frames until the channel ends, and ignore Asterisk's text messages about it."""
         framer = Framer()
         try:
             async for message in self._connection:
                 if isinstance(message, bytes):
                     for frame in framer.cut(message):
-                        self._heard.put(frame)
-        except ConnectionClosed:
-            pass
+                        self._received.put(frame)
+        except ConnectionClosed:  # without a closing handshake
+            self._received.failed = True
         finally:
-            self._heard.end()
+            self._received.end()
 
 
 # Over RTP
 
 
 @asynccontextmanager
-async def _open_rtp(ari: Ari, channel_id: str) -> AsyncIterator[Leg]:
-    """Sound is taken from the PBX's own address and port alone: the socket is connected to it."""
+async def _open_rtp(ari: Ari, channel_id: str) -> AsyncIterator[MediaChannel]:
+    """Connect the socket to the PBX, so that it accepts packets from the PBX alone."""
     host = urlsplit(ari.url).hostname or ""
     loop = asyncio.get_running_loop()
     with await asyncio.to_thread(_bind_towards, host) as own:
@@ -221,16 +260,16 @@ async def _open_rtp(ari: Ari, channel_id: str) -> AsyncIterator[Leg]:
             format=FORMAT,
         )
         own.connect((host, int(channel.variables["UNICASTRTP_LOCAL_PORT"])))
-        leg = RtpLeg(channel_id, ari)
-        await loop.create_datagram_endpoint(lambda: leg, sock=own)
+        media = RtpChannel(channel_id, ari)
+        await loop.create_datagram_endpoint(lambda: media, sock=own)
         try:
-            yield leg
+            yield media
         finally:
-            leg.close()
+            media.close()
 
 
 def _bind_towards(host: str) -> socket.socket:
-    """A UDP socket at a free port of the address from which `host` is reached."""
+    """Return a UDP socket on a free port of our address that faces `host`."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -244,12 +283,12 @@ def _bind_towards(host: str) -> socket.socket:
     return bound
 
 
-class RtpLeg(asyncio.DatagramProtocol):
-    """A leg over RTP. Source: RFC 3550; L16 of RFC 3551, at 16 kHz."""
+class RtpChannel(asyncio.DatagramProtocol):
+    """A media channel over RTP. Source: RFC 3550; L16 of RFC 3551, at 16 kHz."""
 
     def __init__(self, channel_id: str, ari: Ari) -> None:
         self.channel_id = channel_id
-        self._heard = _Heard(channel_id, ari)
+        self._received = _Received(channel_id, ari)
         self._framer = Framer()
         self._transport: asyncio.DatagramTransport | None = None
         self._ssrc = secrets.randbits(32)
@@ -257,69 +296,72 @@ class RtpLeg(asyncio.DatagramProtocol):
         self._timestamp = 0
         self._sent_at = 0.0
         self._newest: int | None = None
-        self._narrow = Halver()
+        self._halver = Halver()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the PBX could not be reached any more."""
+        return self._received.failed
 
     async def send(self, frame: bytes) -> None:
-        """Say a frame."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.sendto(self._packet(frame, time.monotonic()))
+        """Send a frame to the PBX; a marker opens each stretch of speech, time goes on between."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        now = time.monotonic()
+        begins = now - self._sent_at > 5 * FRAME_S
+        self._timestamp = int(now * _SENT_RATE) if begins else self._timestamp + _SENT_SAMPLES
+        self._timestamp &= 0xFFFFFFFF
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self._sent_at = now
+        kind = _SENT_TYPE | (_MARKER if begins else 0)
+        head = _HEADER.pack(_VERSION, kind, self._sequence, self._timestamp, self._ssrc)
+        self._transport.sendto(head + _swap_bytes(self._halver.halve(frame)))
 
     async def flush(self) -> None:
-        """Nothing can be taken back here, and Asterisk keeps next to nothing."""
+        """Do nothing: RTP cannot take a packet back, and Asterisk buffers next to none."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (frame := await self._heard.get()) is not None:
+        while (frame := await self._received.get()) is not None:
             yield frame
 
     def close(self) -> None:
-        """No more is said or heard."""
+        """Close the socket."""
         if self._transport is not None:
             self._transport.close()
 
-    # What asyncio calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is ours."""
+        """Keep the transport."""
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """The socket is closed."""
-        self._heard.end()
+        """Mark the end of the received frames."""
+        self._received.end()
 
     def error_received(self, _: Exception) -> None:
-        """The PBX's port is closed: the channel has ended, or has not begun."""
+        """Ignore a closed port of the PBX: the channel has ended, or has not started."""
 
     def datagram_received(self, packet: bytes, _: object) -> None:
-        """A packet came; one that was overtaken is too late."""
-        if len(packet) <= _HEADER.size or packet[1] & 0x7F != _HEARD_TYPE:
+        """Keep the frames of a packet, unless a newer packet overtook it."""
+        if len(packet) <= _HEADER.size or packet[1] & 0x7F != _RECEIVED_TYPE:
             return
         sequence = _HEADER.unpack_from(packet)[2]
         if self._newest is not None and 0 < (self._newest - sequence) & 0xFFFF < 0x8000:
             return
         self._newest = sequence
-        for frame in self._framer.cut(_swapped(packet[_HEADER.size :])):
-            self._heard.put(frame)
-
-    def _packet(self, frame: bytes, now: float) -> bytes:
-        """A marker opens each stretch of sound; time goes on in between."""
-        begins = now - self._sent_at > 5 * FRAME_S
-        self._timestamp = int(now * _SAID_RATE) if begins else self._timestamp + _SAID_SAMPLES
-        self._timestamp &= 0xFFFFFFFF
-        self._sequence = (self._sequence + 1) & 0xFFFF
-        self._sent_at = now
-        kind = _SAID_TYPE | (_MARKER if begins else 0)
-        head = _HEADER.pack(_VERSION, kind, self._sequence, self._timestamp, self._ssrc)
-        return head + _swapped(self._narrow.halve(frame))
+        for frame in self._framer.cut(_swap_bytes(packet[_HEADER.size :])):
+            self._received.put(frame)
 
 
 class Halver:
-    """Brings PCM from 16 to 8 kHz: a half-band filter of seven taps, then every second sample."""
+    """Resampler from 16 to 8 kHz: a half-band filter of seven taps, then every second sample."""
 
     def __init__(self) -> None:
         self._before = array("h", bytes(12))
 
     def halve(self, pcm: bytes) -> bytes:
-        """As many samples as the input has pairs; 3 samples of the input late."""
+        """Return one sample for each two samples of `pcm`, delayed by 3 samples of the input."""
         x = self._before + array("h", pcm)
         self._before = x[-6:]
         halved = array("h", bytes(len(pcm) // 2))
@@ -330,8 +372,8 @@ class Halver:
         return halved.tobytes()
 
 
-def _swapped(pcm: bytes) -> bytes:
-    """16-bit samples in the other byte order: RTP's is big-endian."""
+def _swap_bytes(pcm: bytes) -> bytes:
+    """Return 16-bit samples in the other byte order: RTP is big-endian."""
     samples = array("h", pcm[: len(pcm) & ~1])
     samples.byteswap()
     return samples.tobytes()

@@ -1,23 +1,23 @@
-"""When sound comes too fast or too slow. Pure: the clock is an argument, in seconds."""
+"""Frames that arrive too fast or too late. Pure: the clock is an argument, in seconds."""
 
 FRAME_S = 0.02
 FRAME_BYTES = 640  # 20 ms of 16-bit mono at 16 kHz
 
-# Asterisk plays what it is given at its own pace: what is ahead of it stays as delay.
+# Asterisk plays at its own pace: audio that is ahead of it stays as delay.
 AHEAD_S = 0.06
-# A snoop that is this far behind, for this long, does not catch up any more.
+# A snoop that stays this late for this long does not catch up any more.
 LATE_S = 3 * FRAME_S
 LATE_FOR_S = 2.0
 
 
 class Framer:
-    """Cuts a stream of bytes into frames, however it comes."""
+    """A stream of bytes, cut into frames whatever the length of its messages."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def cut(self, data: bytes) -> list[bytes]:
-        """The whole frames there are now; the rest waits for more."""
+        """Add bytes and return the whole frames; the rest waits for more bytes."""
         if not self._rest and len(data) == FRAME_BYTES:
             return [data]
         data = self._rest + data
@@ -27,10 +27,10 @@ class Framer:
 
 
 class Pace:
-    """Which frames of a microphone go on to Asterisk: never more than AHEAD_S ahead of real time.
+    """The pace of a microphone: at most AHEAD_S ahead of real time.
 
-    A burst after a stall, or a clock that runs fast, would stay as delay until the end. A clock
-    that runs slow needs nothing: Asterisk puts in silence.
+    Without it a burst after a stall, or a clock that runs fast, would stay as delay to the end of
+    the call. A slow clock needs no help: Asterisk fills in silence.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Pace:
         self.dropped = 0
 
     def admits(self, now: float) -> bool:
-        """Whether the frame that came at `now` is sent; if so, it is taken as sent."""
+        """Return whether to send the frame that arrived at `now`, and count it as sent if so."""
         sent_until = max(self._sent_until, now) + FRAME_S
         if sent_until - now > AHEAD_S + 1e-9:
             self.dropped += 1
@@ -48,9 +48,9 @@ class Pace:
 
 
 class Arrears:
-    """How late a steady stream of frames has become, counted against the clock.
+    """The delay of a steady stream of frames, counted against the clock.
 
-    Jitter comes and goes; frames that stay missing are delay that Asterisk keeps.
+    Jitter comes and goes. Frames that stay missing are a delay that Asterisk keeps.
     """
 
     def __init__(self) -> None:
@@ -59,9 +59,9 @@ class Arrears:
         self._late_since: float | None = None
 
     def count(self, now: float) -> bool:
-        """Count a frame that came at `now`; True where the stream has to begin anew.
+        """Count a frame that arrived at `now`; return True where the stream must start again.
 
-        Then the count begins anew too.
+        The count then starts again too.
         """
         self._frames += 1
         due = now - (self._frames - 1) * FRAME_S  # when the first would have come at this pace

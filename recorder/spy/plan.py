@@ -146,17 +146,6 @@ def takes_seat(spy: SpyRecord) -> bool:
     return spy.destination == BROWSER and spy.mode == "barge"
 
 
-def is_meant(written: Mode, rigged: Mode | None, answered: object) -> bool:
-    """Whether what a page says now is for those who would hear it.
-
-    It is while the mode that is written, that to which the PBX was brought, and that which the page
-    answered last, None where it never answers, are the same. From `listen`, in which nobody hears
-    it, the PBX is brought to what is written alone: that need not be waited for.
-    """
-    is_ready = rigged in ("listen", written)
-    return written != "listen" and is_ready and answered in (None, written)
-
-
 def _find_call(spy: SpyRecord, call: CallRecord, others: Sequence[CallRecord]) -> CallRecord | None:
     """The call that the spy is on now.
 

@@ -161,17 +161,21 @@ class Spies:
         with self._catalogue.begin() as tx:
             spies.close_heard(tx, spy_id, at=datetime.now(UTC))
 
-    def plan_of(self, spy_id: UUID) -> SpyPlan:
-        """What the spy needs now; of one that has ended, nothing."""
-        spy, plan = self._read(spy_id)
-        return plan if spy.state in states.SPY_LIVE else SpyPlan(spy.call_id)
+    def read(self, spy_id: UUID) -> tuple[SpyRecord, SpyPlan]:
+        """Return the spy and its present plan."""
+        with self._catalogue.begin() as tx:
+            spy = spies.get_spy(tx, spy_id)
+            call = calls.get_call(tx, spy.call_id)
+            needs_others = spy.state in states.SPY_LIVE and may_need_others(spy, call)
+            others = calls.list_live_calls(tx, pbx=spy.pbx) if needs_others else ()
+            return spy, plan_spy(spy, call, others)
 
     def renew(self, spy_id: UUID) -> None:
         """Listen through a new snoop: the delay of one only grows, a new one has none."""
-        target = self.plan_of(spy_id).target
-        if target is None:
+        spy, plan = self.read(spy_id)
+        target = plan.target
+        if target is None or spy.state not in states.SPY_LIVE:
             return
-        spy = self._read(spy_id)[0]
         with self._pbxs.reach(spy.pbx) as ari, self._catalogue.lock(f"listen {spy.pbx}"):
             Rig(ari).deafen(target)
         with self._catalogue.begin() as tx:
@@ -213,7 +217,7 @@ class Spies:
     def settle(self, spy_id: UUID) -> SpyRecord:
         """Bring the PBX to what the spy's state says. Harmless to repeat."""
         with self._catalogue.lock(f"spy {spy_id}"):
-            spy, plan = self._read(spy_id)
+            spy, plan = self.read(spy_id)
             if spy.follow == "agent" and spy.agent is None:
                 spy, plan = self._meet_agent(spy)
             if plan.cause is not None and spy.state in states.SPY_LIVE:
@@ -223,7 +227,7 @@ class Spies:
                     self._dismantle(ari, spy)
                 else:
                     self._attach(ari, spy, plan)
-            spy = self._read(spy_id)[0]
+            spy = self.read(spy_id)[0]
         self._settle_recordings(spy)
         return spy
 
@@ -235,7 +239,7 @@ class Spies:
             agent = calls.get_call(tx, spy.call_id).agent
             if agent is not None:
                 spies.set_agent(tx, spy.id, agent)
-        return self._read(spy.id)
+        return self.read(spy.id)
 
     def _ring(self, spy: SpyRecord) -> SpyRecord:
         phone = names.build_phone_id(spy.id)
@@ -380,7 +384,7 @@ class Spies:
         cause = self._find_loss(spy, datetime.now(UTC))
         if cause is not None:
             self.end(spy.id, cause=cause, by="watch")
-        elif not is_settled(*self._read(spy.id), bridges):
+        elif not is_settled(*self.read(spy.id), bridges):
             self.settle(spy.id)
 
     def _find_loss(self, spy: SpyRecord, now: datetime) -> str | None:
@@ -423,7 +427,7 @@ class Spies:
         needed: set[str] = set()
         for spy in self._live(pbx):
             needed.add(str(spy.id))
-            target = self._read(spy.id)[1].target
+            target = self.read(spy.id)[1].target
             if target is not None:
                 needed.add(target)
         return frozenset(needed)
@@ -433,14 +437,6 @@ class Spies:
     def _live(self, pbx: str) -> tuple[SpyRecord, ...]:
         with self._catalogue.begin() as tx:
             return spies.list_live_spies(tx, pbx)
-
-    def _read(self, spy_id: UUID) -> tuple[SpyRecord, SpyPlan]:
-        with self._catalogue.begin() as tx:
-            spy = spies.get_spy(tx, spy_id)
-            call = calls.get_call(tx, spy.call_id)
-            needs_others = spy.state in states.SPY_LIVE and may_need_others(spy, call)
-            others = calls.list_live_calls(tx, pbx=spy.pbx) if needs_others else ()
-            return spy, plan_spy(spy, call, others)
 
 
 @contextmanager

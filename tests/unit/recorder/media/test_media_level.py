@@ -15,7 +15,7 @@ def test_a_tone(amplitude: float, dbfs: float) -> None:
         tone = 32767 * amplitude * np.sin(2 * np.pi * 425 * np.arange(3200) / 16000)
         pcm = tone.astype("<i2").tobytes()
         for at in range(0, len(pcm), FRAME_BYTES):
-            level.take(pcm[at : at + FRAME_BYTES])
+            level.add(pcm[at : at + FRAME_BYTES])
         assert level.read() == pytest.approx(dbfs, abs=0.2)
 
 
@@ -23,7 +23,7 @@ def test_frames_that_come_late() -> None:
     """For a moment without frames the level stays what it was; then it is silence."""
     level = Level()
     for _ in range(2):
-        level.take(b"\x00\x40" * (FRAME_BYTES // 2))
+        level.add(b"\x00\x40" * (FRAME_BYTES // 2))
         readings = [level.read() for _ in range(LATE + 3)]
         assert readings[: LATE + 1] == [pytest.approx(-6.0, abs=0.1)] * (LATE + 1)
         assert readings[LATE + 1 :] == [SILENCE_DBFS] * 2
@@ -32,5 +32,5 @@ def test_frames_that_come_late() -> None:
 def test_silence() -> None:
     """Nothing, and digital silence, are the same."""
     level = Level()
-    level.take(bytes(FRAME_BYTES))
+    level.add(bytes(FRAME_BYTES))
     assert level.read() == SILENCE_DBFS

@@ -14,14 +14,13 @@ from recorder.spy.plan import (
     end_cause,
     find_target,
     follows,
-    is_meant,
     is_settled,
     may_need_others,
     place,
     plan_spy,
     takes_seat,
 )
-from storage.records import CallRecord, Heard, LegRecord, Mode, SpyRecord
+from storage.records import CallRecord, Heard, LegRecord, SpyRecord
 from tests.legs import ZERO, leg
 
 LATER = (ZERO + timedelta(seconds=9)).isoformat()
@@ -232,25 +231,3 @@ def test_a_voice_without_its_source_is_not_settled(destination: str) -> None:
     bridges = {names.build_listening_bridge_id("a"): frozenset(listeners), voice: frozenset({say})}
     assert not is_settled(one, steps, bridges)
     assert is_settled(one, steps, {**bridges, voice: frozenset({say, source})})
-
-
-@pytest.mark.parametrize(
-    ("written", "rigged", "answered", "meant"),
-    [
-        ("whisper", "whisper", None, True),
-        ("barge", "barge", "barge", True),
-        ("barge", "barge", "whisper", False),
-        ("whisper", "barge", "whisper", False),
-        ("whisper", "barge", None, False),
-        ("barge", None, "barge", False),
-        ("whisper", "listen", "whisper", True),
-        ("whisper", "listen", "listen", False),
-        ("listen", "listen", "listen", False),
-        ("listen", "listen", None, False),
-    ],
-)
-def test_what_is_meant_for_whoever_hears_it(
-    written: Mode, rigged: Mode | None, answered: str | None, meant: bool
-) -> None:
-    """What a page says is heard in the mode alone in which it was said."""
-    assert is_meant(written, rigged, answered) is meant

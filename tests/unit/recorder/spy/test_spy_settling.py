@@ -119,7 +119,7 @@ class Bench(Spies):
         super().__init__(self.locks, Pbxs({"main": pbx}), {})  # type: ignore[arg-type,dict-item]
         self.spy, self.plan = spy, plan
 
-    def _read(self, _: UUID) -> tuple[SpyRecord, SpyPlan]:
+    def read(self, _: UUID) -> tuple[SpyRecord, SpyPlan]:
         return self.spy, self.plan
 
     def _note_live(self, *_: Any, **__: Any) -> None:

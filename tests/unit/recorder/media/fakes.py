@@ -1,0 +1,121 @@
+"""A page, its spy and its media channels, without a browser and without a PBX."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from recorder.spy.plan import SpyPlan
+from storage.records import SpyRecord
+from tests.legs import ZERO
+
+SPY = SpyRecord(
+    id=UUID(int=7),
+    call_id="main-1.0",
+    pbx="main",
+    mode="whisper",
+    destination="browser",
+    state="live",
+    supervisor="sue",
+    follow="call",
+    started_at=ZERO,
+    may=("listen", "whisper", "barge"),
+)
+
+
+class Connection:
+    """The WebSocket of a page."""
+
+    def __init__(self) -> None:
+        self.closed: list[int] = []
+        self.texts: list[dict[str, Any]] = []
+        self.frames: list[bytes] = []
+        self.news = asyncio.Event()
+        self.comes: asyncio.Queue[str | bytes] = asyncio.Queue()
+
+    async def close(self, code: int, _: str) -> None:
+        self.closed.append(code)
+
+    async def send(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            self.texts.append(json.loads(message))
+        else:
+            self.frames.append(message)
+        self.news.set()
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        while True:
+            yield await self.comes.get()
+
+
+class FakeSpies:
+    """One spy whose row and plan are given; joining takes as long as `joining` says."""
+
+    def __init__(self, row: SpyRecord = SPY, target: str | None = None) -> None:
+        self.row = row
+        self.plan = SpyPlan(SPY.call_id, target, party="customer")
+        self.joining = threading.Event()
+        self.joining.set()
+
+    def read(self, _: UUID) -> tuple[SpyRecord, SpyPlan]:
+        return self.row, self.plan
+
+    def page_joined(self, _: UUID) -> SpyRecord:
+        assert self.joining.wait(5)
+        return self.row
+
+    def renew(self, _: UUID) -> None:
+        pass
+
+
+class FakeChannel:
+    """A media channel that keeps every frame sent to it until it ends."""
+
+    failed = False
+
+    def __init__(self, channel_id: str) -> None:
+        self.channel_id = channel_id
+        self.sent: list[bytes] = []
+        self._received: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def send(self, frame: bytes) -> None:
+        self.sent.append(frame)
+
+    async def flush(self) -> None:
+        self.sent.clear()
+
+    def receive(self, frame: bytes) -> None:
+        """Let the PBX send this frame."""
+        self._received.put_nowait(frame)
+
+    def end(self) -> None:
+        """Let the PBX end the channel."""
+        self._received.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (frame := await self._received.get()) is not None:
+            yield frame
+
+
+class FakeChannels:
+    """The media channels of a PBX that opens every channel, or refuses all of them."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.made: list[FakeChannel] = []
+        self._error = error
+
+    @asynccontextmanager
+    async def open(self, channel_id: str) -> AsyncIterator[FakeChannel]:
+        if self._error is not None:
+            raise self._error
+        self.made.append(FakeChannel(channel_id))
+        yield self.made[-1]
+
+
+async def settled() -> None:
+    """Let every task run until it waits."""
+    for _ in range(20):
+        await asyncio.sleep(0)

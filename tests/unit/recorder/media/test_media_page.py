@@ -1,0 +1,203 @@
+"""The session of a page, without a browser and without a PBX."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from recorder.media import page as pages
+from recorder.media.held import ListeningChannels
+from recorder.media.pacing import FRAME_BYTES
+from recorder.media.page import PageSession
+from tests.unit.recorder.media.fakes import SPY, Connection, FakeChannels, FakeSpies, settled
+
+
+def session(
+    spies: FakeSpies, connection: Connection, channels: FakeChannels | None = None
+) -> PageSession:
+    """Return the session of a page on this connection."""
+    channels = channels or FakeChannels()
+    listening = ListeningChannels({"main": channels}, spies.renew)  # type: ignore[dict-item]
+    return PageSession(
+        connection,  # type: ignore[arg-type]
+        SPY,
+        spies=spies,  # type: ignore[arg-type]
+        channels=channels,  # type: ignore[arg-type]
+        listening=listening,
+    )
+
+
+async def until(connection: Connection, found: Any) -> None:
+    """Wait until `found()` is true, looking again after each message to the page."""
+    async with asyncio.timeout(5):
+        while not found():
+            connection.news.clear()
+            if not found():
+                await asyncio.wait([asyncio.ensure_future(connection.news.wait())], timeout=0.005)
+
+
+def test_a_new_page_waits_for_the_channels_of_the_page_before() -> None:
+    """Their ids are the same: the old channels must be gone, not only the old connection."""
+
+    async def replace_page() -> None:
+        connection = Connection()
+        before = session(FakeSpies(), connection)
+        replacing = asyncio.create_task(before.replace())
+        await settled()
+        assert connection.closed == [4000]
+        assert not replacing.done()
+        before.mark_gone()
+        await asyncio.wait_for(replacing, 1)
+
+    asyncio.run(replace_page())
+
+
+def test_a_whisper_is_not_barged() -> None:
+    """A frame goes on only while row, PBX and page are at the mode that it was spoken for."""
+
+    async def talk() -> None:
+        spies, connection, channels = FakeSpies(), Connection(), FakeChannels()
+        page = session(spies, connection, channels)
+
+        async def speak(word: bytes) -> bool:
+            """Return whether the frame reaches the PBX."""
+            before = len(channels.made[0].sent)
+            await connection.comes.put(word * FRAME_BYTES)
+            await settled()
+            return len(channels.made[0].sent) > before
+
+        async def answer(mode: str) -> None:
+            await connection.comes.put(json.dumps({"type": "mode", "mode": mode}))
+            await settled()
+
+        async def switched(mode: str) -> None:
+            """Wait until the page has its mode, and the PBX too."""
+            shown = [one.get("mode") for one in connection.texts if one["type"] == "state"]
+            assert shown[-1:] == [mode], "before the PBX, so that the page opens its microphone"
+            await until(connection, lambda: page.gate.on_pbx == mode)
+
+        spies.joining.clear()
+        running = asyncio.create_task(page.run())
+        await until(connection, lambda: connection.texts and channels.made)
+        spies.joining.set()
+        await switched("whisper")
+        assert await speak(b"a"), "a page that never answers"
+        await answer("listen")
+        assert not await speak(b"b")
+        await answer("whisper")
+        assert await speak(b"c")
+        spies.joining.clear()
+        spies.row = replace(SPY, mode="barge")
+        page.apply_mode("barge")
+        assert not await speak(b"d"), "at once"
+        await answer("barge")
+        assert not await speak(b"e"), "before the PBX is at barge"
+        await answer("whisper")
+        await until(connection, lambda: len(channels.made) == 2)
+        spies.joining.set()
+        await switched("barge")
+        assert not await speak(b"f"), "the last words of the whisper"
+        await answer("barge")
+        assert await speak(b"g")
+        assert channels.made[1].channel_id == f"earwitness-seat-{SPY.id}"
+        assert channels.made[1].sent == [b"g" * FRAME_BYTES], "for the other supervisors"
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(talk())
+
+
+def test_a_mode_that_changed_while_the_pbx_was_settled_closes_the_gate() -> None:
+    """The PBX was brought to the newer mode: speech for the mode before does not go on."""
+
+    async def change() -> None:
+        spies, connection = FakeSpies(), Connection()
+        page = session(spies, connection)
+        spies.joining.clear()
+        running = asyncio.create_task(page.run())
+        await until(connection, lambda: len(connection.texts) == 2)
+        spies.row = replace(SPY, mode="listen")
+        spies.joining.set()
+        await until(connection, lambda: connection.texts[-1].get("mode") == "listen")
+        assert not page.gate.may_send()
+        await until(connection, lambda: page.gate.on_pbx == "listen")
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(change())
+
+
+def test_a_barging_page_hears_its_own_channel() -> None:
+    """While frames arrive on its barge channel, frames of the listening channel are dropped."""
+
+    async def hear() -> None:
+        spies = FakeSpies(replace(SPY, mode="barge"), target="agent")
+        connection, channels = Connection(), FakeChannels()
+        running = asyncio.create_task(session(spies, connection, channels).run())
+        await until(connection, lambda: len(channels.made) == 3)
+        await settled()
+        shared, _, own = channels.made
+        shared.receive(b"shared")
+        await until(connection, lambda: connection.frames == [b"shared"])
+        own.receive(b"own")
+        await until(connection, lambda: connection.frames[-1] == b"own")
+        shared.receive(b"late")
+        own.receive(b"own again")
+        await until(connection, lambda: connection.frames[-1] == b"own again")
+        assert connection.frames == [b"shared", b"own", b"own again"]
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(hear())
+
+
+@pytest.mark.parametrize("party", ["customer", "agent"])
+def test_levels_are_named_after_the_sides(party: str) -> None:
+    """The voice of the target belongs to its own party, the audio sent to it to the other."""
+
+    async def show() -> None:
+        spies, connection = FakeSpies(), Connection()
+        spies.plan = replace(spies.plan, party=party)
+        page = session(spies, connection)
+        running = asyncio.create_task(page.run())
+        page.show_levels({"in": -10.04, "out": -20.0})
+        await connection.comes.put(json.dumps({"type": "levels"}))
+        await until(connection, lambda: page.gate.on_pbx == "whisper")
+        page.show_levels({"in": -10.04, "out": -20.0})
+        await until(connection, lambda: connection.texts[-1]["type"] == "levels")
+        other = "agent" if party == "customer" else "customer"
+        assert connection.texts[-1] == {"type": "levels", party: -10.0, other: -20.0}
+        assert [one["type"] for one in connection.texts].count("levels") == 1
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(show())
+
+
+def test_the_end_of_the_spy_closes_the_page() -> None:
+    """The page gets the last state with its cause, and its connection closes in good order."""
+
+    async def end() -> None:
+        spies, connection = FakeSpies(replace(SPY, state="ended", cause="call-ended")), Connection()
+        async with asyncio.timeout(5):
+            await session(spies, connection).run()
+        assert connection.texts[-1]["cause"] == "call-ended"
+        assert connection.closed == [1000]
+
+    asyncio.run(end())
+
+
+def test_a_page_learns_that_it_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page gets `alive` at once, and again every few seconds, even when the call is silent."""
+    monkeypatch.setattr(pages, "ALIVE_EVERY_S", 0.001)
+
+    async def wait() -> None:
+        connection = Connection()
+        running = asyncio.create_task(session(FakeSpies(), connection).run())
+        await until(connection, lambda: connection.texts.count({"type": "alive"}) >= 3)
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(wait())
