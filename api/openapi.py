@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.auth import SAFE_METHODS
 from api.errors import Busy, Forbidden, InternalError, NotAuthenticated, RequestInvalid
-from api.fields.resources import Answer
+from api.fields.base import Answer
 from api.idempotency import HEADER, REPLAYED
 from api.operation import FORM, JSON, OPEN, SIGNED_IN, Operation, Reply
 from api.permissions import PERMISSIONS, ROLES

@@ -5,19 +5,9 @@ from uuid import UUID
 
 from pydantic import Field, HttpUrl, model_validator
 
+from api.fields.base import Answer, Body, Instant, ListOf, Name, Query, Tag, Text, fields_of
 from api.fields.keeping import Reason
-from api.fields.resources import (
-    Answer,
-    Body,
-    Instant,
-    ListOf,
-    Name,
-    Query,
-    RecordingSearch,
-    Tag,
-    Text,
-    fields_of,
-)
+from api.fields.recordings import RecordingSearch
 from storage.records import BulkAction, BulkRecord, BulkState, SearchRecord
 
 MOST_PICKED = 1000

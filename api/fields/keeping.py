@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, HttpUrl, StringConstraints
 
-from api.fields.resources import Answer, Body, Instant, ListOf, Tag, Text, fields_of, without_nul
+from api.fields.base import Answer, Body, Instant, ListOf, Tag, Text, fields_of, without_nul
 from storage.records import LinkRecord
 
 DAY_S = 86_400

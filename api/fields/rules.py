@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from api.fields.resources import (
+from api.fields.base import (
     Answer,
     Body,
     Exact,

@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from api.auth import principal
-from api.fields.resources import FormSearch, RecordingSearch, recording_fields
+from api.fields.recordings import FormSearch, RecordingSearch, recording_fields
 from api.links import base_url
 from api.pages.journey import What, journey_of
 from api.pages.page import Pages, filled_in, is_more, show, show_notice

@@ -4,7 +4,7 @@ from flask import Response, request
 from flask_babel import gettext as _
 
 from api.audio import Audio, stream_audio, tell_waveform
-from api.fields.resources import recording_fields
+from api.fields.recordings import recording_fields
 from api.links import base_url
 from api.operation import OPEN
 from api.pages.page import Pages, show, show_notice

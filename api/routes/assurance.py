@@ -3,7 +3,8 @@
 from flask import Response
 
 from api.auth import principal
-from api.fields.resources import ListQuery, MissingList, list_fields, missing_fields
+from api.fields.base import ListQuery, list_fields
+from api.fields.calls import MissingList, missing_fields
 from api.operation import Operations, answer, json
 from api.permissions import RECORDINGS_READ
 from api.services import services

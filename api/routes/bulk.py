@@ -8,6 +8,7 @@ from uuid import UUID
 from flask import Response
 
 from api.auth import authorise, note_done, principal, see
+from api.fields.base import ListQuery, list_fields
 from api.fields.bulk import (
     Bulk,
     BulkList,
@@ -19,7 +20,6 @@ from api.fields.bulk import (
     bulk_fields,
     search_fields,
 )
-from api.fields.resources import ListQuery, list_fields
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
 from api.permissions import BULK_ACTIONS, RECORDINGS_EXPORT, RECORDINGS_HEAR, RECORDINGS_READ

@@ -8,15 +8,8 @@ from flask import Response
 from sqlalchemy import Connection
 
 from api.auth import principal, see
-from api.fields.resources import (
-    Call,
-    CallList,
-    CallQuery,
-    NewRecording,
-    Recording,
-    call_fields,
-    recording_fields,
-)
+from api.fields.calls import Call, CallList, CallQuery, call_fields
+from api.fields.recordings import NewRecording, Recording, recording_fields
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
 from api.permissions import CALLS_READ, RECORDINGS_CONTROL, SPIES_READ

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from flask import Response
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from api.fields.resources import DialplanQuery
+from api.fields.calls import DialplanQuery
 from api.operation import Operations, Reply
 from api.permissions import RECORDINGS_CONTROL
 from api.problems import status_of

@@ -5,7 +5,7 @@ from importlib import resources
 from flask import Response, abort, current_app, request
 from pydantic import ConfigDict
 
-from api.fields.resources import Answer
+from api.fields.base import Answer
 from api.openapi import build_document
 from api.operation import SIGNED_IN, Operations, Reply, answer, iter_operations, json
 

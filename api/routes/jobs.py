@@ -3,7 +3,7 @@
 from flask import Response
 
 from api.auth import note_done
-from api.fields.resources import ListQuery, Nothing, list_fields
+from api.fields.base import ListQuery, Nothing, list_fields
 from api.fields.system import FailedJobList, job_fields
 from api.operation import Operations, Reply, answer, json
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE

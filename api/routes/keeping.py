@@ -6,8 +6,9 @@ from flask import Response
 
 from api.auth import authorise, principal
 from api.errors import RequestInvalid
+from api.fields.base import fields_of
 from api.fields.keeping import ChangedRecording, NewBookmark, Reasoned
-from api.fields.resources import BookmarkPlace, Recording, fields_of, recording_fields
+from api.fields.recordings import BookmarkPlace, Recording, recording_fields
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
 from api.permissions import RECORDINGS_ANNOTATE, RECORDINGS_HOLD

@@ -7,8 +7,8 @@ from flask import Response
 
 from api.audio import Audio
 from api.auth import authorise, note_done, principal
+from api.fields.base import ListQuery, list_fields
 from api.fields.keeping import NewLink, SharedLink, SharedLinkList, link_fields
-from api.fields.resources import ListQuery, list_fields
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
 from api.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE

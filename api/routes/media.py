@@ -8,7 +8,7 @@ from flask import Response, request
 from api.audio import Audio, read_manifest, redirect_to_audio, stream_audio, tell_waveform
 from api.auth import principal
 from api.errors import AudioNotStoredYet, RangeNotSatisfiable
-from api.fields.resources import AudioQuery, Manifest, Waveform
+from api.fields.recordings import AudioQuery, Manifest, Waveform
 from api.operation import JSON, Operations, Reply, json
 from api.permissions import RECORDINGS_HEAR, RECORDINGS_READ
 from api.routes.recordings import get_visible

@@ -5,7 +5,7 @@ from typing import Literal
 from flask import Response
 from pydantic import Field
 
-from api.fields.resources import Answer
+from api.fields.base import Answer
 from api.health import check_parts
 from api.metrics import MEDIA_TYPE
 from api.operation import OPEN, Operations, Reply, answer, json

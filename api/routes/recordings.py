@@ -7,14 +7,8 @@ from uuid import UUID
 from flask import Response
 
 from api.auth import principal, see
-from api.fields.resources import (
-    Nothing,
-    Recording,
-    RecordingList,
-    RecordingQuery,
-    list_fields,
-    recording_fields,
-)
+from api.fields.base import Nothing, list_fields
+from api.fields.recordings import Recording, RecordingList, RecordingQuery, recording_fields
 from api.links import base_url
 from api.operation import Declare, Operations, answer, json
 from api.permissions import RECORDINGS_CONTROL, RECORDINGS_READ

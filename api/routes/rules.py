@@ -9,7 +9,7 @@ from flask import Response
 
 from api.auth import principal
 from api.errors import Busy, RequestInvalid
-from api.fields.resources import ListQuery, list_fields
+from api.fields.base import ListQuery, list_fields
 from api.fields.rules import (
     ChangedRule,
     NewRule,

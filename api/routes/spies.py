@@ -11,7 +11,8 @@ from flask import Response
 
 from api.auth import note_refused, principal, see
 from api.errors import Forbidden
-from api.fields.resources import ChangedSpy, NewSpy, Spy, SpyList, SpyQuery, list_fields, spy_fields
+from api.fields.base import list_fields
+from api.fields.spies import ChangedSpy, NewSpy, Spy, SpyList, SpyQuery, spy_fields
 from api.links import audio_url, base_url
 from api.operation import Operations, Reply, answer, json
 from api.permissions import SPIES_READ, modes_of

@@ -5,7 +5,7 @@ from uuid import UUID
 from flask import Response
 
 from api.auth import note_done, principal, require_grant
-from api.fields.resources import ListQuery, Nothing, list_fields
+from api.fields.base import ListQuery, Nothing, list_fields
 from api.fields.system import (
     AuditList,
     AuditQuery,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from api.auth import note_done, principal
-from api.fields.resources import ListQuery, Nothing, list_fields
+from api.fields.base import ListQuery, Nothing, list_fields
 from api.fields.webhooks import NewWebhook, Tested, Webhook, WebhookList, webhook_fields
 from api.operation import Operations, Reply, answer, json
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE

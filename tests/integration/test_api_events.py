@@ -21,7 +21,7 @@ from served import Service, serving
 
 from api import feed as feed_module
 from api.feed import Feed
-from api.fields.resources import call_fields
+from api.fields.calls import call_fields
 from api.routes import events as route
 from lab.waiting import until
 from storage.catalogue import calls, events, recordings, spies

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from api.fields import resources as fields
 from api.fields.bulk import Bulk, bulk_fields
-from api.fields.resources import Call, Recording, RecordingQuery, call_fields, recording_fields
+from api.fields.calls import Call, call_fields
+from api.fields.recordings import Recording, RecordingQuery, recording_fields
 from api.fields.webhooks import Webhook, webhook_fields
-from storage import states
+from storage import records, states
 from storage.records import (
     BulkRecord,
     CallRecord,
@@ -53,7 +53,7 @@ SECONDS = st.floats(0, 10_000)
 PEOPLE = dict.fromkeys(
     ("caller_number", "caller_name", "callee_number", "callee_name", "did", "agent"), TEXTS
 )
-DIRECTIONS = st.sampled_from(get_args(fields.Direction))
+DIRECTIONS = st.sampled_from(get_args(records.Direction))
 
 
 def asked_back(answered: dict[str, Any]) -> Any:
@@ -65,7 +65,7 @@ def asked_back(answered: dict[str, Any]) -> Any:
     st.builds(
         RecordingRecord,
         id=st.uuids(),
-        state=st.sampled_from(get_args(fields.RecordingState)),
+        state=st.sampled_from(get_args(records.RecordingState)),
         trigger=st.sampled_from(["rule", "manual", "dtmf", "dialplan"]),
         layout=st.sampled_from(["dual", "mono"]),
         format=st.sampled_from(["opus", "mp3", "flac", "wav"]),
@@ -123,7 +123,7 @@ def test_fields_keep_their_order() -> None:
 
 def test_the_states_are_the_catalogues() -> None:
     """A state that the catalogue knows can be answered, and asked for."""
-    assert set(get_args(fields.RecordingState)) == set(states.NEXT)
+    assert set(get_args(records.RecordingState)) == set(states.NEXT)
 
 
 @pytest.mark.parametrize(

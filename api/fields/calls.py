@@ -1,0 +1,170 @@
+"""The fields of calls, of the decisions on them, and of calls without their recording."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from api.fields.base import (
+    Answer,
+    Instant,
+    ListOf,
+    ListQuery,
+    Person,
+    Query,
+    Seconds,
+    Text,
+    fields_of,
+    party_fields,
+)
+from storage.records import (
+    Action,
+    Assurance,
+    CallRecord,
+    CallState,
+    DecisionRecord,
+    Direction,
+)
+
+
+class Channel(Answer):
+    """One Asterisk channel of a call."""
+
+    id: str
+    name: str
+    state: str = Field(description="the state as Asterisk names it, such as `Ring` or `Up`")
+    party: str | None = Field(description="its owner: `customer`, `agent` or `supervisor`")
+    number: str | None
+    caller_name: str | None = Field(description="the party's name")
+
+
+class RuleName(Answer):
+    """One version of a rule."""
+
+    id: str
+    version: int
+    name: str
+
+
+class RuleAnswer(Answer):
+    """The answer of one rule."""
+
+    rule_id: str
+    version: int
+    name: str
+    action: Action
+    answer: Literal["matched", "not-matched", "sampled-out", "not-yet", "error"]
+    detail: str = Field(description="the message of an `error`, else empty")
+
+
+class Moment(Answer):
+    """One evaluation of the rules: its occasion, the facts, each rule's answer, the winner."""
+
+    at: Instant
+    moment: str = Field(
+        description="the occasion: `begin`, `answer`, `queue`, `agent`, `transfer`, `change` or"
+        " `time`"
+    )
+    facts: dict[str, Any] = Field(description="the fields of the call as the rules saw them")
+    asked: list[RuleAnswer]
+    action: Action
+    rule: RuleName | None
+    reason: str = Field(description="`rule-decided` or `no-rule-matched`")
+
+
+class Decision(Answer):
+    """The decision of the rules on a call."""
+
+    action: Action
+    rule: RuleName | None = Field(description="the rule that won; null for the default")
+    reason: str = Field(description="`rule-decided` or `no-rule-matched`")
+    announced: list[str] = Field(description="channels whose parties heard the announcement")
+    moments: list[Moment]
+
+
+class Call(Answer):
+    """One call, as Asterisk links its channels."""
+
+    id: str = Field(examples=["main-1795424777.0"])
+    pbx: str
+    state: CallState
+    direction: Direction
+    caller: Person
+    callee: Person
+    did: str | None = Field(description="the number that was dialled from outside")
+    queue: str | None
+    agent: str | None
+    started_at: Instant
+    answered_at: Instant | None
+    ended_at: Instant | None
+    channels: list[Channel]
+    recordings: list[UUID] = Field(
+        description="the running recordings of a live call; all recordings of an ended call"
+    )
+    spies: list[UUID] = Field(
+        description="the running spies on a live call; all spies on an ended call; empty for a"
+        " token without `spies.read`"
+    )
+    decision: Decision | None = Field(
+        description="the reason why the call is recorded or not; null before the first evaluation"
+    )
+
+
+class CallList(ListOf[Call]):
+    """One part of the list of calls."""
+
+
+class MissingRecording(Answer):
+    """An ended call whose recording is missing or too short."""
+
+    call_id: str
+    agent: str | None
+    started_at: Instant
+    ended_at: Instant | None
+    expected_s: Seconds = Field(description="the expected length of the recording")
+    covered_s: Seconds = Field(description="the recorded part of it")
+    cause: str = Field(
+        description="`never-began`, `has-gaps`, or the `reason` or `state` of the last recording"
+    )
+
+
+class MissingList(ListOf[MissingRecording]):
+    """One part of the list of missing recordings."""
+
+
+class CallQuery(ListQuery):
+    """The parameters that select calls."""
+
+    state: CallState | None = Field(None, description="default: every live call")
+
+
+class DialplanQuery(Query):
+    """The channel of a call, and the action on its recording."""
+
+    channel: Text = Field(description="`${CHANNEL(name)}`", examples=["PJSIP/trunk-00000001"])
+    action: Literal["start", "stop", "pause", "resume", "decide"]
+
+
+def call_fields(
+    record: CallRecord,
+    recordings: Sequence[UUID],
+    spies: Sequence[UUID],
+    decision: DecisionRecord | None,
+) -> dict[str, Any]:
+    """Return the fields of a call."""
+    return fields_of(
+        Call,
+        record,
+        **party_fields(record),
+        channels=[fields_of(Channel, channel) for channel in record.channels],
+        recordings=recordings,
+        spies=spies,
+        decision=fields_of(Decision, decision) if decision is not None else None,
+    )
+
+
+def missing_fields(call: CallRecord, found: Assurance) -> dict[str, Any]:
+    """Return the fields of a missing recording."""
+    measured = {"expected_s": found.expected_s, "covered_s": found.covered_s, "cause": found.cause}
+    return fields_of(MissingRecording, call, call_id=call.id, **measured)
