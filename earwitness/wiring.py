@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from recorder.recording.demand import KeyFunction
     from recorder.rules.book import RuleBook
     from recorder.spy.spies import Spies
-    from recorder.watch.session import Watch
+    from recorder.watch.watch import Watch
     from recorder.work.bulk import Bulks
     from recorder.work.deliveries import Deliverer
     from recorder.work.finish import Finisher
@@ -125,7 +125,7 @@ class Wiring:
     @cached_property
     def watches(self) -> "tuple[Watch, ...]":
         """A watcher for each PBX."""
-        from recorder.watch.session import Orders, Watch
+        from recorder.watch.watch import Watch, WatchSettings
 
         wanted = self.config.recording
         keys: dict[str, KeyFunction] = {wanted.dtmf.toggle: "toggle", wanted.dtmf.pause: "pause"}
@@ -137,7 +137,7 @@ class Wiring:
                 self.capture,
                 self.spies,
                 self.book,
-                Orders(
+                WatchSettings(
                     pbx.trunks,
                     wanted.resume_after_s,
                     {pressed: wish for pressed, wish in keys.items() if pressed},

@@ -1,10 +1,9 @@
-"""What the rules say of calls, and what is done then, at a PBX of which a test tells all."""
+"""The rules of one PBX: they decide about its calls, and recordings start and stop by them."""
 
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,12 +12,13 @@ from uuid_utils.compat import uuid7
 
 from lab.waiting import until
 from recorder.ari.pbxs import Pbxs
+from recorder.recording.announce import Announcer
 from recorder.recording.capture import Capture
-from recorder.recording.decisions import Decisions
+from recorder.recording.decisions import Decisions, FactReader
 from recorder.rules.book import RuleBook
 from storage.catalogue import calls, decisions, recordings
 from storage.catalogue.engine import Catalogue
-from storage.records import CallRecord, RecordingRecord, RuleRecord
+from storage.records import CallRecord, RecordingRecord, RuleRecord, Trigger
 from tests.legs import leg
 
 ALL = RuleRecord("all", 1, "all", "", "record", 9, "config")
@@ -30,22 +30,43 @@ NOT_IN_PAYMENTS = replace(NOT_THESE, when='queue == "payments"', variables=())
 
 @dataclass
 class Pbx:
-    """What is set on its channels, by id; what is gone answers as Asterisk does."""
+    """An Asterisk with these channels and their variables."""
 
     channels: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def find_variable(self, channel_id: str, name: str) -> str | None:
-        """None also where the channel is gone."""
+        """Return a variable; None where the channel is gone, as Asterisk does."""
         return self.channels.get(channel_id, {}).get(name)
 
     def find_channel(self, channel_id: str) -> str | None:
-        """None where it is gone."""
+        """Return the id of a channel; None where it is gone."""
         return channel_id if channel_id in self.channels else None
+
+
+class Sounds:
+    """An announcement that ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+
+    def play(self, channel_ids: Collection[str], _: object) -> bool:
+        """Play until the test ends it."""
+        return self.may_end.wait(10) and bool(channel_ids)
+
+    def do(self, work: Callable[..., None], *arguments: object) -> None:
+        """Run the work in a thread of its own."""
+        threading.Thread(target=work, args=arguments, daemon=True).start()
+
+
+def at_once(_call_id: str, work: Callable[..., object], *arguments: Any) -> bool:
+    """Run the work of a lane in this thread."""
+    work(*arguments)
+    return True
 
 
 @dataclass
 class Scene:
-    """A conversation, and one who decides about it; who records gets no answer from the PBX."""
+    """A conversation and its rules; the PBX of the recordings is not configured."""
 
     catalogue: Catalogue
     rules: tuple[RuleRecord, ...]
@@ -56,28 +77,34 @@ class Scene:
         self.capture = Capture(self.catalogue, Pbxs({}))
         self.take_over()
 
-    def take_over(self, sounds: object = None) -> None:
-        """From now on another process decides, which knows what is kept."""
-        book = RuleBook(self.catalogue, self.rules, "never")
-        parts = cast("Any", (self.catalogue, self.pbx, sounds, self.capture, book))
-        self.decisions = Decisions(*parts)
+    def take_over(self, sounds: Sounds | None = None) -> None:
+        """Let another process own the PBX; it knows only what the catalogue has."""
+        fakes: dict[str, Any] = {"sounds": sounds, "client": self.pbx}
+        self.announcer = Announcer(self.catalogue, fakes["sounds"], at_once)
+        self.decisions = Decisions(
+            self.catalogue,
+            FactReader(self.catalogue, fakes["client"]),
+            RuleBook(self.catalogue, self.rules, "never"),
+            self.announcer,
+            self.capture,
+        )
 
-    def happens(self, **to_the_call: Any) -> None:
-        """The call has changed so: it is asked about, and what is said is obeyed."""
-        self.call = replace(self.call, **to_the_call)
+    def change(self, **fields: Any) -> None:
+        """Change the call; evaluate the rules and apply the decision."""
+        self.call = replace(self.call, **fields)
         with self.catalogue.begin() as tx:
             calls.save_calls(tx, [self.call])
-        self.decisions.ask([self.call])
-        self.decisions.obey([self.call])
+        self.decisions.evaluate([self.call])
+        self.decisions.apply_decisions([self.call])
 
     def actions(self) -> list[str]:
-        """What was said, each time they were asked."""
+        """Return the action of each saved moment, oldest first."""
         with self.catalogue.begin() as tx:
-            said = decisions.find_decision(tx, self.call.id)
-        return [moment["action"] for moment in said.moments] if said is not None else []
+            kept = decisions.find_decision(tx, self.call.id)
+        return [moment["action"] for moment in kept.moments] if kept is not None else []
 
     def recordings(self) -> tuple[RecordingRecord, ...]:
-        """What there is of the call, oldest first."""
+        """Return the recordings of the call, oldest first."""
         with self.catalogue.begin() as tx:
             return recordings.list_recordings_of_calls(tx, [self.call.id])
 
@@ -87,7 +114,7 @@ MakeScene = Callable[..., Scene]
 
 @pytest.fixture
 def make_scene(catalogue: Catalogue) -> MakeScene:
-    """An agent has called a customer; these rules are asked."""
+    """Return a function that makes a call from an agent to a customer, under these rules."""
 
     def make(*rules: RuleRecord) -> Scene:
         legs = (leg("1", bridge_id="b"), leg("2", party="customer", bridge_id="b"))
@@ -99,105 +126,81 @@ def make_scene(catalogue: Catalogue) -> MakeScene:
 
 @pytest.mark.parametrize("is_known_to_be_gone", [True, False])
 @pytest.mark.parametrize("restarts", [True, False])
-def test_what_was_set_on_a_leg_that_left(
+def test_the_variables_of_a_leg_outlive_it(
     make_scene: MakeScene, is_known_to_be_gone: bool, restarts: bool
 ) -> None:
-    """A variable of the first leg counts on when the leg has left, whoever decides then."""
+    """A variable of the first leg still counts after the leg has left, and after a restart."""
     scene = make_scene(NOT_THESE, ALL)
     scene.pbx.channels["1"] = {"NOREC": "1"}
-    scene.happens()
+    scene.change()
     del scene.pbx.channels["1"]
     if restarts:
         scene.take_over()
     first = leg("1", left=is_known_to_be_gone)
     rest = [leg(id_, party="customer" if id_ == "2" else "agent", bridge_id="b") for id_ in "23"]
-    scene.happens(agent="2003", channels=(first, *rest))
+    scene.change(agent="2003", channels=(first, *rest))
     assert scene.actions() == ["never", "never"]
     assert scene.recordings() == ()
 
 
-def test_what_is_unset(make_scene: MakeScene) -> None:
-    """A variable that the dialplan takes back, while the leg is there, counts no more."""
+def test_a_variable_that_is_unset_counts_no_more(make_scene: MakeScene) -> None:
+    """When the dialplan unsets a variable of a living leg, the rules see it unset."""
     scene = make_scene(NOT_THESE, ALL)
     scene.pbx.channels["1"] = {"NOREC": "1"}
-    scene.happens()
+    scene.change()
     scene.pbx.channels["1"] = {}
-    scene.happens(queue="support")
+    scene.change(queue="support")
     assert scene.actions() == ["never", "record"]
     assert len(scene.recordings()) == 1
 
 
-def test_a_never_ends_what_anybody_began(make_scene: MakeScene) -> None:
-    """Where nothing may be recorded, nothing is: neither what a rule nor what a person began."""
+def test_a_never_stops_every_recording(make_scene: MakeScene) -> None:
+    """A `never` stops the recordings of rules, of people, of keys and of dialplans."""
     scene = make_scene(NOT_IN_PAYMENTS, ALL)
-    scene.happens()
-    for trigger in ("manual", "dtmf", "dialplan"):
+    scene.change()
+    triggers: tuple[Trigger, ...] = ("manual", "dtmf", "dialplan")
+    for trigger in triggers:
         scene.capture.start(scene.call.id, by="ann", trigger=trigger)
-    scene.happens(queue="payments")
+    scene.change(queue="payments")
     assert [one.state for one in scene.recordings()] == ["aborted"] * 4
 
 
-def test_after_a_never(make_scene: MakeScene) -> None:
-    """Where a rule records again a new recording begins, each time; a person's stop lasts."""
+def test_a_recording_after_a_never(make_scene: MakeScene) -> None:
+    """After a `never` the next `record` starts a new recording; after a person's stop none."""
     scene = make_scene(NOT_IN_PAYMENTS, ALL)
     for queue in ("support", "payments", "support", "payments", "support"):
-        scene.happens(queue=queue)
+        scene.change(queue=queue)
     *before, last = scene.recordings()
     assert [one.state for one in before] == ["aborted"] * 2
     assert last.state == "requested"
     scene.capture.stop(last.id, by="ann")
     for queue in ("sales", "payments", "sales"):
-        scene.happens(queue=queue)
+        scene.change(queue=queue)
     assert scene.recordings()[-1].id == last.id
 
 
-def test_what_begins_just_as_it_is_forbidden(make_scene: MakeScene) -> None:
-    """Who saw that it was allowed, and promises it when all had been ended, does so in vain."""
+def test_a_recording_that_starts_as_it_is_forbidden(make_scene: MakeScene) -> None:
+    """A recording that another process starts just after the `never` is stopped too."""
     scene = make_scene(NOT_IN_PAYMENTS, ALL)
-    scene.happens(queue="payments")
+    scene.change(queue="payments")
     late = build_recording(id=uuid7(), call_id=scene.call.id, state="recording")
     with scene.catalogue.begin() as tx:
         recordings.create_recording(tx, late)
     assert scene.decisions.is_open(scene.call.id)
-    scene.happens()
+    scene.change()
     assert [one.state for one in scene.recordings()] == ["captured"]
 
 
-def test_a_never_is_looked_after_for_a_while(
-    make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is left to do once nobody can be about to begin any more."""
-    monkeypatch.setattr("recorder.recording.decisions.BEGUN_WITHIN", timedelta())
-    scene = make_scene(NOT_IN_PAYMENTS, ALL)
-    scene.happens(queue="payments")
-    assert not scene.decisions.is_open(scene.call.id)
-
-
-class Sounds:
-    """An announcement that is over when a test says so."""
-
-    def __init__(self) -> None:
-        self.may_end = threading.Event()
-
-    def play(self, channel_ids: Collection[str], _: object) -> bool:
-        """Let them hear it."""
-        return self.may_end.wait(10) and bool(channel_ids)
-
-    def do(self, work: Callable[..., None], *arguments: object) -> None:
-        """Beside what else there is."""
-        threading.Thread(target=work, args=arguments, daemon=True).start()
-
-
-def test_an_announcement_outlives_who_began_it(make_scene: MakeScene) -> None:
-    """Another owner of the PBX announces too, and ends first: one of them begins a recording."""
+def test_an_announcement_that_outlives_its_owner(make_scene: MakeScene) -> None:
+    """When two owners of the PBX announce one after the other, one recording starts."""
     scene = make_scene(replace(ALL, announcement="sound:told", announce_to="both"))
     before, after = Sounds(), Sounds()
     owners = []
     for sounds in (before, after):
         scene.take_over(sounds)
-        scene.happens()
-        owners.append(scene.decisions)
+        scene.change()
+        owners.append(scene.announcer)
     for owner, sounds in zip(reversed(owners), (after, before), strict=True):
         sounds.may_end.set()
-        until(lambda owner=owner: not owner._announcing)
+        until(lambda owner=owner: not owner.is_announcing(scene.call.id))
     assert len(scene.recordings()) == 1

@@ -31,7 +31,7 @@ def loaded(statement: str) -> set[str]:
         ("import earwitness.cli, recorder.work.tasks, storage.jobs", HTTP | DRAWING),
         ("import earwitness.serve", CODECS | DATABASE | STORE | PBX | HTTP),
         ("import earwitness.doctor", CODECS | HTTP),
-        ("import recorder.watch.session, recorder.recording.capture", CODECS | STORE | HTTP),
+        ("import recorder.watch.watch, recorder.recording.capture", CODECS | STORE | HTTP),
         ("import api.app, storage.objects.s3, recorder.recording.capture", CODECS),
     ],
 )

@@ -1,0 +1,102 @@
+"""The checks that repeat without an event: recordings, pauses, spies, beeps, ended calls.
+
+An event can be lost, and a process can die between two steps. Each check therefore compares the
+catalogue with the PBX, and submits the work that is left to the lanes.
+"""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from recorder.recording.assurance_loop import assure_ended_calls
+from recorder.recording.beeps import Beeps
+from recorder.recording.capture import Capture
+from recorder.recording.plan import plan_capture
+from recorder.recording.voices import voice_channels
+from recorder.spy.spies import Spies
+from recorder.watch.lanes import Lanes, RecordingLanes
+from storage.catalogue import calls, recordings, segments, spies
+from storage.catalogue.engine import Catalogue
+from storage.records import RecordingRecord
+
+
+class Checks:
+    """The repeated checks of one PBX."""
+
+    def __init__(
+        self,
+        *,
+        pbx: str,
+        catalogue: Catalogue,
+        lanes: Lanes,
+        recording_lanes: RecordingLanes,
+        capture: Capture,
+        spies: Spies,
+        beeps: Beeps,
+        resume_after_s: int,
+    ) -> None:
+        self._pbx = pbx
+        self._catalogue = catalogue
+        self._lanes = lanes
+        self._recording_lanes = recording_lanes
+        self._capture = capture
+        self._spies = spies
+        self._beeps = beeps
+        self._resume_after = timedelta(seconds=resume_after_s)
+        self._may_have_spies = True  # a process before us may have left some
+
+    def check_recordings(self) -> None:
+        """Settle each recording that differs from its plan, and resume forgotten pauses."""
+        self._lanes.submit(self._pbx, self._capture.check_snoops, self._pbx)
+        unsettled: list[UUID] = []
+        with self._catalogue.begin() as tx:
+            live = recordings.list_live_recordings(tx, self._pbx)
+            for recording in live:
+                call = calls.get_call(tx, recording.call_id)
+                speaking = voice_channels(spies.list_spies_of_calls(tx, [call.id]))
+                present = segments.list_segments(tx, recording.id)
+                if not plan_capture(call, recording, present, speaking).is_settled:
+                    unsettled.append(recording.id)
+            unended = segments.list_unended_segments(tx, self._pbx)
+        unsettled += [segment.recording_id for segment in unended]
+        for recording_id in dict.fromkeys(unsettled):
+            key = self._recording_lanes.key_of(recording_id)
+            self._lanes.submit(key, self._capture.settle, recording_id)
+        for recording in live:
+            if self._is_forgotten(recording):
+                self._lanes.submit(recording.call_id, self._resume_forgotten, recording.id)
+
+    def check_spies(self) -> None:
+        """Check the spies while there are any, and until one check after the last succeeds.
+
+        The process that ends a spy may die before it has hung up the spy's channels.
+        """
+        with self._catalogue.begin() as tx:
+            has_spies = bool(spies.list_live_spies(tx, self._pbx))
+        self._may_have_spies = self._may_have_spies or has_spies
+        if self._may_have_spies:
+            self._lanes.submit(self._pbx, self._check_spies, has_spies)
+
+    def play_beeps(self) -> None:
+        """Play the beeps that are due."""
+        self._lanes.submit(self._pbx, self._beeps.play_due, self._pbx)
+
+    def assure_ended_calls(self) -> None:
+        """Compare the calls that ended with their recordings."""
+        self._lanes.submit(self._pbx, assure_ended_calls, self._catalogue, self._pbx)
+
+    def _check_spies(self, has_spies: bool) -> None:
+        self._spies.check(self._pbx)
+        self._may_have_spies = has_spies
+
+    def _resume_forgotten(self, recording_id: UUID) -> None:
+        """Resume the recording, unless somebody has resumed it, or paused it again, meanwhile."""
+        with self._catalogue.begin() as tx:
+            recording = recordings.get_recording(tx, recording_id)
+        if self._is_forgotten(recording):
+            self._capture.resume(recording_id, by="resume_after_s")
+
+    def _is_forgotten(self, recording: RecordingRecord) -> bool:
+        """Whether the recording has been paused for longer than `resume_after_s` allows."""
+        if recording.state != "paused" or not self._resume_after:
+            return False
+        return datetime.now(UTC) - recording.pauses[-1].from_at >= self._resume_after

@@ -1,0 +1,85 @@
+"""Bring a call model to the channels and bridges that its PBX lists.
+
+Asterisk replays no event. After every connection the watcher therefore assumes nothing: it lists
+the PBX and compares. The functions here return the ids of the calls that changed; the session
+saves these calls.
+
+The id of a channel's call is its *linkedid*. Where `channelvars` of ari.conf names it, it comes
+with each channel; otherwise it costs one request for each channel.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from recorder import ari, names
+from recorder.ari import Ari
+from recorder.calls.model import CallModel, belongs_to_call
+from storage.catalogue import segments
+from storage.catalogue.engine import Catalogue
+
+log = structlog.get_logger()
+
+LINKEDID = "CHANNEL(linkedid)"
+
+
+def reconcile_calls(client: Ari, model: CallModel, lost_at: datetime | None) -> frozenset[str]:
+    """List the PBX, bring the model to it, and return the ids of the calls that changed.
+
+    `lost_at` is the moment at which the PBX itself stopped; None where it went on without us.
+    Raises AriError and leaves the model as it is: a channel that was not read may still be there.
+    """
+    listed = [channel for channel in client.list_channels() if belongs_to_call(channel)]
+    bridges = client.list_bridges()
+    linkedids = _list_linkedids(client, listed, bridges)
+    return model.rebuild(
+        listed, linkedids, bridges, lost_at or datetime.now(UTC), vanished=lost_at is None
+    )
+
+
+def _list_linkedids(
+    client: Ari, listed: Sequence[ari.Channel], bridges: Sequence[ari.Bridge]
+) -> dict[str, str]:
+    """Return the linkedid of each listed channel.
+
+    A bridge gives all its channels one linkedid. Where the list shows two in one bridge, it is
+    older than the bridge, and the linkedids of these channels are read again.
+    """
+    listed_ids = {channel.id: channel.variables.get(LINKEDID, "") for channel in listed}
+    bridged = [[id_ for id_ in bridge.channel_ids if id_ in listed_ids] for bridge in bridges]
+    outdated = {id_ for ids in bridged if len({listed_ids[id_] for id_ in ids}) > 1 for id_ in ids}
+    known = {id_: one for id_, one in listed_ids.items() if one and id_ not in outdated}
+    return known | _read_linkedids(client, (id_ for id_ in listed_ids if id_ not in known))
+
+
+def find_linkedids(client: Ari, model: CallModel, event: ari.Event) -> dict[str, str]:
+    """Return the linkedids that the model needs before it can apply this event.
+
+    Raises AriError.
+    """
+    needed = model.linkedids_needed(event)
+    if isinstance(event, ari.ChannelCreated) and LINKEDID in event.channel.variables:
+        return dict.fromkeys(needed, event.channel.variables[LINKEDID])
+    return _read_linkedids(client, needed)
+
+
+def _read_linkedids(client: Ari, channel_ids: Iterable[str]) -> dict[str, str]:
+    """Read the linkedids of those channels that still exist. Raises AriError."""
+    read = {id_: client.find_variable(id_, LINKEDID) for id_ in channel_ids}
+    return {id_: linkedid for id_, linkedid in read.items() if linkedid}
+
+
+def remove_orphans(client: Ari, catalogue: Catalogue, pbx: str) -> None:
+    """Hang up snoops of ours without a running segment: their recording ended while we were away.
+
+    Raises AriError, CatalogueUnavailable.
+    """
+    channels = client.list_channels(prefix=names.OURS)
+    with catalogue.begin() as tx:  # after the list: a segment's row comes before its snoop
+        running = {segment.id for segment in segments.list_running_segments(tx, pbx)}
+    for channel in channels:
+        segment_id = names.parse_snoop_id(channel.id)
+        if segment_id is not None and segment_id not in running:
+            log.info("snoop.removed", pbx=pbx, channel=channel.id)
+            client.hang_up(channel.id)

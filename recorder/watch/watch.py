@@ -1,0 +1,132 @@
+"""The watcher of one PBX: own the PBX, follow it for as long as the lock holds, start again.
+
+One process watches a PBX at a time, by a lock in PostgreSQL; other processes stand by. After a
+restart, ours or the PBX's, or a lost connection, the session lists the PBX and finds every change.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from recorder import ari
+from recorder.ari import Ari
+from recorder.calls.model import CallModel
+from recorder.recording.announce import Announcer
+from recorder.recording.beeps import Beeps
+from recorder.recording.capture import Capture
+from recorder.recording.decisions import Decisions, FactReader
+from recorder.recording.demand import KeyFunction, OnDemand
+from recorder.recording.dtmf import KeySequences
+from recorder.recording.sounds import Sounds
+from recorder.rules.book import RuleBook
+from recorder.spy.spies import Spies
+from recorder.watch.checks import Checks
+from recorder.watch.lanes import Lanes, RecordingLanes
+from recorder.watch.session import EVENTS, Session
+from recorder.watch.user_events import telling
+from storage.catalogue.engine import Catalogue, Lock
+from storage.errors import EarwitnessError
+
+log = structlog.get_logger()
+
+RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """The part of the configuration that a watcher needs.
+
+    `trunks` are patterns of the endpoints of customers; `keys` maps keys to their functions.
+    """
+
+    trunks: tuple[str, ...]
+    resume_after_s: int = 0
+    keys: Mapping[str, KeyFunction] = field(default_factory=dict)
+    user_events_to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The watcher of one PBX, which runs until `stop` is set."""
+
+    name: str
+    client: Ari
+    catalogue: Catalogue
+    capture: Capture
+    spies: Spies
+    book: RuleBook
+    settings: WatchSettings
+
+    def run(self, stop: threading.Event) -> None:
+        """Watch the PBX; stand by while another process does. Log each new trouble once."""
+        logged = ""
+        while not stop.is_set():
+            try:
+                with self.catalogue.try_lock(f"watch {self.name}") as lock:
+                    if lock is not None:
+                        logged = ""
+                        log.info("watch.started", pbx=self.name)
+                        self._follow(lock, stop)
+                    elif logged != "standby":
+                        logged = "standby"
+                        log.info("watch.put-on-standby", pbx=self.name)
+            except EarwitnessError as error:
+                if logged != str(error):
+                    logged = str(error)
+                    log.warning("watch.interrupted", pbx=self.name, error=logged)
+            except Exception:
+                log.exception("watch.crashed", pbx=self.name)
+            stop.wait(RETRY_S)
+
+    def _follow(self, lock: Lock, stop: threading.Event) -> None:
+        """Follow the PBX until `stop` is set or the lock is lost."""
+        settings = self.settings
+        lanes = Lanes(f"watch-{self.name}")
+        recording_lanes = RecordingLanes(self.catalogue)
+        sounds = Sounds(self.client)
+        decisions = Decisions(
+            self.catalogue,
+            FactReader(self.catalogue, self.client),
+            self.book,
+            Announcer(self.catalogue, sounds, lanes.submit),
+            self.capture,
+        )
+        checks = Checks(
+            pbx=self.name,
+            catalogue=self.catalogue,
+            lanes=lanes,
+            recording_lanes=recording_lanes,
+            capture=self.capture,
+            spies=self.spies,
+            beeps=Beeps(self.catalogue, sounds),
+            resume_after_s=settings.resume_after_s,
+        )
+        session = Session(
+            pbx=self.name,
+            client=self.client,
+            catalogue=self.catalogue,
+            model=CallModel(self.name, settings.trunks),
+            lanes=lanes,
+            recording_lanes=recording_lanes,
+            decisions=decisions,
+            capture=self.capture,
+            spies=self.spies,
+            demand=OnDemand(self.catalogue, self.capture),
+            keys=KeySequences(settings.keys),
+            sounds=sounds,
+            checks=checks,
+        )
+        try:
+            session.restore()
+            with (
+                ari.EventStream(self.client, allowed=EVENTS) as stream,
+                telling(self.catalogue, self.client, self.name, settings.user_events_to),
+            ):
+                while not stop.is_set():
+                    session.process_batch(stream)
+                    session.check(lock)
+        finally:
+            lanes.close()
+            sounds.close()
