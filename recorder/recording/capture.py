@@ -1,11 +1,11 @@
-"""Recordings at the PBX: begin, pause, resume, stop, discard; and keep them true to their state.
+"""Recordings at the PBX: start, pause, resume, stop, discard; and keep the PBX in line with them.
 
-Everything here needs ARI's REST interface and the catalogue alone, so any process may do it: the
-API for a person, the watcher for an event. A change is written down first (compare-and-set of
-the state), then `settle` brings the PBX to it. If the PBX does not answer, the state stands, the
-caller is told, and the watcher settles the recording when the PBX is back.
+All of it needs only ARI's REST interface and the catalogue, so any process may do it: the API for a
+person, the watcher for an event. Each change is written to the catalogue first (compare-and-set of
+the state); then `settle` brings the PBX in line. If the PBX does not answer, the new state stays,
+the caller gets PbxUnavailable, and the watcher settles the recording once the PBX is back.
 
-A pause ends the captures: while it lasts nothing listens to the call at all.
+A pause ends the captures: during a pause no channel of ours listens to the call.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,6 @@ from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import PEOPLE
 from storage.records import (
     CallRecord,
-    DecisionRecord,
     Format,
     Layout,
     PauseLeaves,
@@ -53,12 +52,13 @@ from storage.records import (
 
 log = structlog.get_logger()
 
+# Codecs at 16 kHz or more, as they stand in CHANNEL(audionativeformat).
 WIDEBAND = ("g722", "opus", "slin16", "slin24", "slin32", "slin48", "silk", "speex16", "siren")
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """How a call is recorded where nobody says otherwise: `[recording]` of the configuration."""
+    """The section `[recording]` of the configuration: the terms of recordings without a rule."""
 
     layout: Layout = "dual"
     format: Format = "opus"
@@ -66,7 +66,7 @@ class Defaults:
 
 
 class Capture:
-    """What can be done with recordings while their calls live.
+    """The recordings of live calls.
 
     Raises NoSuchCall, NoSuchRecording, CallEnded, NothingToRecord, RecordingForbidden,
     RecordingForced, RecordingNotActive, and PbxUnavailable where the PBX does not answer or is not
@@ -77,6 +77,8 @@ class Capture:
         self._catalogue = catalogue
         self._pbxs = pbxs
         self._defaults = defaults or Defaults()
+
+    # Requests
 
     def start(
         self,
@@ -89,15 +91,24 @@ class Capture:
         tags: Sequence[str] = (),
         rule: RuleRecord | None = None,
     ) -> RecordingRecord:
-        """Promise to keep the call's audio from now on, and begin; a rule brings its own terms.
+        """Start a recording of the call, on the terms of `rule` where one is given.
 
-        Where the PBX does not answer, the recording is returned as `requested`: the promise is
-        written down, and the watcher begins as soon as it can.
+        Where the PBX does not answer, return the recording as `requested`: the watcher starts it as
+        soon as possible.
+
+        Example: `capture.start("main-1795424777.0", by="ann", tags=["complaint"])`.
         """
         with self._catalogue.begin() as tx:
             call = calls.get_call(tx, call_id)
-            _refuse_unrecordable(call)
-            _refuse_forbidden(decisions.find_decision(tx, call_id), call_id)
+            if is_over(call):
+                raise CallEnded(f"call {call.id} has ended")
+            if not legs_to_capture(call):
+                raise NothingToRecord(f"nobody has answered call {call.id} yet")
+            decision = decisions.find_decision(tx, call_id)
+            # A rule forbids everybody; the default `never` only records nothing by itself.
+            if decision is not None and decision.action == "never" and decision.rule is not None:
+                name = decision.rule["name"]
+                raise RecordingForbidden(f"rule {name!r} forbids recording call {call_id}")
             record = RecordingRecord(
                 id=uuid7(),
                 call_id=call.id,
@@ -110,7 +121,7 @@ class Capture:
                 tags=tuple(tags),
                 **{name: getattr(call, name) for name in PEOPLE},
             )
-            record = _under(rule, record) if rule is not None else record
+            record = _apply_rule(rule, record) if rule is not None else record
             recordings.create_recording(tx, record)
         log.info("recording.requested", recording=str(record.id), call=call.id, by=by)
         try:
@@ -120,18 +131,18 @@ class Capture:
             return record
 
     def pause(self, recording_id: UUID, *, by: str) -> RecordingRecord:
-        """Stop listening; a repeat is harmless."""
+        """Pause the recording; a repeat changes nothing."""
         with self._catalogue.begin() as tx:
             moved = recordings.open_pause(tx, recording_id, at=datetime.now(UTC), by=by)
-            _require(moved or _find_in(tx, recording_id, "paused"), tx, recording_id)
+            _require(moved, tx, recording_id, unless="paused")
         log.info("recording.paused", recording=str(recording_id), by=by)
         return self.settle(recording_id)
 
     def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
-        """Listen again; a repeat is harmless."""
+        """End the pause of the recording; a repeat changes nothing."""
         with self._catalogue.begin() as tx:
             moved = recordings.close_pause(tx, recording_id, at=datetime.now(UTC))
-            _require(moved or _find_in(tx, recording_id, "recording"), tx, recording_id)
+            _require(moved, tx, recording_id, unless="recording")
         log.info("recording.resumed", recording=str(recording_id), by=by)
         return self.settle(recording_id)
 
@@ -144,14 +155,13 @@ class Capture:
         return self.settle(recording_id)
 
     def discard(self, recording_id: UUID, *, by: str) -> RecordingRecord:
-        """End the recording and keep nothing of it. Raises RecordingForced, UnderHold."""
+        """End the recording and delete its audio. Raises RecordingForced, UnderHold."""
         with self._catalogue.begin() as tx:
             _refuse_forced(tx, recording_id)
             if recordings.lock_recording(tx, recording_id).hold is not None:
                 raise UnderHold(f"the recording {recording_id} is under a legal hold")
-            now = datetime.now(UTC)
             moved = recordings.move(
-                tx, recording_id, to="discarded", ended_at=now, reason="on-request"
+                tx, recording_id, to="discarded", ended_at=datetime.now(UTC), reason="on-request"
             )
             _require(moved, tx, recording_id)
             audit.add_audit(
@@ -166,36 +176,41 @@ class Capture:
         log.info("recording.discarded", recording=str(recording_id), by=by)
         return self.settle(recording_id)
 
-    def settle(self, recording_id: UUID) -> RecordingRecord:
-        """Bring the PBX to what the recording's state says. Harmless to repeat."""
-        with self._catalogue.lock(f"recording {recording_id}"):
-            recording, call, present, speaking = self._read(recording_id)
-            if not states.LIVE & {recording.state} and not _running(present):
-                return recording
-            with self._pbxs.reach(recording.pbx) as ari:
-                steps = plan_capture(call, recording, present, speaking)
-                if steps.check:
-                    for segment in steps.check:
-                        self._ask(ari, segment)
-                    recording, call, present, speaking = self._read(recording_id)
-                    steps = plan_capture(call, recording, present, speaking)
-                self._carry_out(ari, steps, recording, call)
-            return self._read(recording_id)[0]
+    # Events of the PBX
+
+    def segment_started(self, recording_id: UUID, segment_id: UUID, at: datetime) -> None:
+        """Note that a segment's file began, at a time of the PBX's own clock."""
+        self._mark_started(recording_id, segment_id, at, segments.RUNNING)
 
     def segment_ended(self, segment_id: UUID, at: datetime, cause: str) -> None:
-        """The PBX said that a segment's file is closed."""
+        """Note that the PBX has closed a segment's file."""
         with self._catalogue.begin() as tx:
             segments.end_segment(tx, segment_id, at=at, cause=cause)
 
-    def segment_started(self, recording_id: UUID, segment_id: UUID, at: datetime) -> None:
-        """The PBX said when, on its own clock, a segment's file began."""
-        self._started(recording_id, segment_id, at, segments.RUNNING)
+    # Reconciliation
+
+    def settle(self, recording_id: UUID) -> RecordingRecord:
+        """Bring the PBX in line with the recording's state. A repeat changes nothing."""
+        with self._catalogue.lock(f"recording {recording_id}"):
+            recording, call, present, voices = self._read(recording_id)
+            is_running = any(segment.state in segments.RUNNING for segment in present)
+            if recording.state not in states.LIVE and not is_running:
+                return recording
+            with self._pbxs.reach(recording.pbx) as ari:
+                steps = plan_capture(call, recording, present, voices)
+                if steps.check:
+                    for segment in steps.check:
+                        self._check_segment(ari, segment)
+                    recording, call, present, voices = self._read(recording_id)
+                    steps = plan_capture(call, recording, present, voices)
+                self._carry_out(ari, steps, recording, call)
+            return self._read(recording_id)[0]
 
     def check_running(self, pbx: str, lost_at: datetime | None) -> None:
-        """After a time without events: end the segments that Asterisk no longer records.
+        """After a time without events, end the segments that Asterisk no longer records.
 
-        Those that are `requested` may just be beginning: `settle` asks for them, under its lock.
-        `lost_at` is when the PBX went away, if it did; None if only we were away.
+        Skip `requested` segments: they may be starting now, and `settle` checks them under its
+        lock. `lost_at` is the time when the PBX went away, or None if only our connection did.
         """
         with self._catalogue.begin() as tx:
             running = segments.list_running_segments(tx, pbx)
@@ -206,15 +221,16 @@ class Capture:
                     self.segment_ended(segment.id, lost_at or datetime.now(UTC), cause)
 
     def check_snoops(self, pbx: str) -> None:
-        """While events come: attach again where a snoop went and no event said so.
+        """Capture a leg again whose snoop has disappeared without an event.
 
-        A recording that was queued when its snoop was hung up never begins, and never ends.
+        A recording that was still queued when its snoop was hung up never begins and never ends,
+        so Asterisk sends no event about it.
         """
         with self._catalogue.begin() as tx:
             running = segments.list_running_segments(tx, pbx)
         if not running:
             return
-        with self._pbxs.reach(pbx) as ari:  # after the segments: what they name was there
+        with self._pbxs.reach(pbx) as ari:  # list channels after segments: a snoop comes first
             present = {channel.id for channel in ari.list_channels(prefix=names.OURS)}
         for segment in running:
             if segment.state == "recording" and names.build_snoop_id(segment.id) not in present:
@@ -222,17 +238,17 @@ class Capture:
                 self.segment_ended(segment.id, datetime.now(UTC), "unobserved")
                 self.settle(segment.recording_id)
 
-    # One step each
+    # Steps
 
     def _read(
         self, recording_id: UUID
     ) -> tuple[RecordingRecord, CallRecord, tuple[SegmentRecord, ...], tuple[str, ...]]:
-        """Also the channels of the supervisors whom everybody in the call hears."""
+        """Return the recording, its call, its segments, and the channels of barging supervisors."""
         with self._catalogue.begin() as tx:
             recording = recordings.get_recording(tx, recording_id)
             call = calls.get_call(tx, recording.call_id)
-            speaking = voice_channels(spies.list_spies_of_calls(tx, [call.id]))
-            return recording, call, segments.list_segments(tx, recording_id), speaking
+            barging = voice_channels(spies.list_spies_of_calls(tx, [call.id]))
+            return recording, call, segments.list_segments(tx, recording_id), barging
 
     def _carry_out(
         self, ari: Ari, steps: CapturePlan, recording: RecordingRecord, call: CallRecord
@@ -241,7 +257,13 @@ class Capture:
             with self._catalogue.begin() as tx:
                 recordings.begin(tx, recording.id, at=steps.started_at)
         for segment in steps.detach:
-            self._detach(ari, segment)
+            # Hang up and stop: a recording that is still queued ignores the stop, and a snoop
+            # without frames stays after the hang-up. Hang up first: the end of the file is an
+            # event, and after that event nobody looks for the snoop any more.
+            ari.hang_up(names.build_snoop_id(segment.id))
+            with suppress(AriConflict):  # it has just ended
+                ari.stop_live_recording(segment.name)
+            self.segment_ended(segment.id, datetime.now(UTC), "stopped")
         if steps.over:
             with self._catalogue.begin() as tx:
                 _end(tx, recording.id, call.ended_at or datetime.now(UTC))
@@ -250,7 +272,7 @@ class Capture:
         for leg in steps.attach:
             try:
                 self._attach(ari, recording, leg.id, side_of(leg))
-            except AriServerError as error:  # the others are heard all the same
+            except AriServerError as error:  # capture the other legs first
                 problems.append(error)
         if problems:
             raise problems[0]
@@ -259,6 +281,7 @@ class Capture:
                 self._attach(ari, recording, voice, "both")
 
     def _attach(self, ari: Ari, recording: RecordingRecord, channel_id: str, side: Side) -> None:
+        """Start a new segment: open a snoop on the channel and record it."""
         segment_id, now = uuid7(), datetime.now(UTC)
         segment = SegmentRecord(
             id=segment_id,
@@ -272,69 +295,64 @@ class Capture:
         with self._catalogue.begin() as tx:
             if not segments.claim_segment(tx, segment):
                 return
+        snoop_id = names.build_snoop_id(segment.id)
         try:
-            _tap(ari, segment)
-        except (AriNotFound, AriConflict):  # the leg hung up under our hands
-            self._ask(ari, segment)
+            ari.snoop(channel_id, snoop_id=snoop_id, spy="in", app_args=str(segment.id))
+            codecs = ari.find_variable(channel_id, "CHANNEL(audionativeformat)") or ""
+            # Asterisk's names for WAV at 16 kHz and at 8 kHz.
+            wav = "wav16" if any(codec in codecs for codec in WIDEBAND) else "wav"
+            in_stasis(lambda: ari.record_channel(snoop_id, name=segment.name, format=wav))
+        except (AriNotFound, AriConflict):  # the channel has just hung up
+            self._check_segment(ari, segment)
         else:
-            # The event may have been quicker, and knows the time better.
-            self._started(recording.id, segment.id, datetime.now(UTC), ["requested"])
+            # Only from `requested`: the event may have come already, and its time is exact.
+            self._mark_started(recording.id, segment.id, datetime.now(UTC), ["requested"])
 
-    def _started(
+    def _mark_started(
         self, recording_id: UUID, segment_id: UUID, at: datetime, sources: Sequence[str]
     ) -> None:
         with self._catalogue.begin() as tx:
             segments.move_segment(tx, segment_id, to="recording", sources=sources, started_at=at)
             began = recordings.begin(tx, recording_id, at=at)
         if began:
-            log.info("recording.recording", recording=str(recording_id))
+            log.info("recording.started", recording=str(recording_id))
 
-    def _detach(self, ari: Ari, segment: SegmentRecord) -> None:
-        """Both are needed: a recording that is still queued ignores the stop, but not the end of
-        its snoop; a snoop without frames lingers, but no longer records. The snoop first: that the
-        file is closed is an event, after which nobody would look for the snoop."""
-        ari.hang_up(names.build_snoop_id(segment.id))
-        with suppress(AriConflict):  # just now it ended
-            ari.stop_live_recording(segment.name)
-        self.segment_ended(segment.id, datetime.now(UTC), "stopped")
+    def _check_segment(self, ari: Ari, segment: SegmentRecord) -> None:
+        """Find out whether Asterisk started a segment whose request was never answered.
 
-    def _ask(self, ari: Ari, segment: SegmentRecord) -> None:
-        """A segment that was asked for by a process that died, or that got no answer: did Asterisk
-        begin it? What has not begun cannot begin any more once its snoop is gone."""
+        A segment that has not begun cannot begin any more once its snoop is hung up.
+        """
         if ari.find_live_recording(segment.name) is not None:
             self.segment_started(segment.recording_id, segment.id, segment.started_at)
             return
         ari.hang_up(names.build_snoop_id(segment.id))
         if ari.find_stored_recording(segment.name) is not None:
             self.segment_ended(segment.id, datetime.now(UTC), "unobserved")
-        else:
-            self._lose(segment)
-
-    def _lose(self, segment: SegmentRecord) -> None:
+            return
         with self._catalogue.begin() as tx:
             segments.move_segment(
                 tx, segment.id, to="lost", sources=["requested"], end_cause="never-began"
             )
 
 
-def _tap(ari: Ari, segment: SegmentRecord) -> None:
-    """Make the snoop that hears what the leg says, and record it."""
-    snoop_id = names.build_snoop_id(segment.id)
-    ari.snoop(segment.channel_id, snoop_id=snoop_id, spy="in", app_args=str(segment.id))
-    wav = _format(ari, segment.channel_id)
-    in_stasis(lambda: ari.record_channel(snoop_id, name=segment.name, format=wav))
-
-
-def _format(ari: Ari, channel_id: str) -> str:
-    """Asterisk's name for WAV at 16 kHz where the leg talks wideband, at 8 kHz otherwise."""
-    native = ari.find_variable(channel_id, "CHANNEL(audionativeformat)") or ""
-    return "wav16" if any(codec in native for codec in WIDEBAND) else "wav"
+def _apply_rule(rule: RuleRecord, record: RecordingRecord) -> RecordingRecord:
+    """Return the recording with the terms of the rule; keep those that the rule leaves open."""
+    return replace(
+        record,
+        rule=rule.name,
+        layout=rule.layout or record.layout,
+        format=rule.format or record.format,
+        tags=tuple(dict.fromkeys([*rule.tags, *record.tags])),
+        retention_days=rule.retention_days,
+        announcement=rule.announcement,
+        beep_every_s=rule.beep_every_s,
+    )
 
 
 def _end(tx: Connection, recording_id: UUID, at: datetime) -> RecordingRecord | None:
-    """The recording is over: what was captured goes to the workers. None if it was over before.
+    """End the recording and hand it to the workers; return None if it had ended before.
 
-    It is only `aborted` where it is known that nothing was captured.
+    It becomes `aborted` only where all its segments are known to hold nothing.
     """
     perhaps = [one for one in segments.list_segments(tx, recording_id) if one.state != "lost"]
     if perhaps:
@@ -350,35 +368,8 @@ def _end(tx: Connection, recording_id: UUID, at: datetime) -> RecordingRecord | 
     return moved
 
 
-def _refuse_unrecordable(call: CallRecord) -> None:
-    if is_over(call):
-        raise CallEnded(f"call {call.id} has ended")
-    if not legs_to_capture(call):
-        raise NothingToRecord(f"nobody has answered call {call.id} yet")
-
-
-def _under(rule: RuleRecord, record: RecordingRecord) -> RecordingRecord:
-    """The recording on the rule's terms; what the rule leaves open stays as it is."""
-    return replace(
-        record,
-        rule=rule.name,
-        layout=rule.layout or record.layout,
-        format=rule.format or record.format,
-        tags=tuple(dict.fromkeys([*rule.tags, *record.tags])),
-        retention_days=rule.retention_days,
-        announcement=rule.announcement,
-        beep_every_s=rule.beep_every_s,
-    )
-
-
-def _refuse_forbidden(decision: DecisionRecord | None, call_id: str) -> None:
-    """A rule that says never beats whoever asks; the default does not."""
-    if decision is not None and decision.action == "never" and decision.rule is not None:
-        raise RecordingForbidden(f"rule {decision.rule['name']!r} forbids to record call {call_id}")
-
-
 def _refuse_forced(tx: Connection, recording_id: UUID) -> None:
-    """What a rule forces nobody ends before the call does."""
+    """Raise RecordingForced where a rule forces this recording until the end of its call."""
     recording = recordings.get_recording(tx, recording_id)
     decision = decisions.find_decision(tx, recording.call_id)
     if decision is None or decision.action != "force" or decision.rule is None:
@@ -387,16 +378,11 @@ def _refuse_forced(tx: Connection, recording_id: UUID) -> None:
         raise RecordingForced(f"rule {decision.rule['name']!r} forces this recording")
 
 
-def _find_in(tx: Connection, recording_id: UUID, state: str) -> RecordingRecord | None:
-    record = recordings.find_recording(tx, recording_id)
-    return record if record is not None and record.state == state else None
-
-
-def _require(moved: RecordingRecord | None, tx: Connection, recording_id: UUID) -> None:
+def _require(
+    moved: RecordingRecord | None, tx: Connection, recording_id: UUID, *, unless: str | None = None
+) -> None:
+    """Raise RecordingNotActive where the recording has not moved, unless it is in this state."""
     if moved is None:
         present = recordings.get_recording(tx, recording_id)
-        raise RecordingNotActive(f"recording {recording_id} is {present.state}")
-
-
-def _running(present: Sequence[SegmentRecord]) -> bool:
-    return any(segment.state in segments.RUNNING for segment in present)
+        if present.state != unless:
+            raise RecordingNotActive(f"recording {recording_id} is {present.state}")
