@@ -7,7 +7,7 @@ from dataclasses import dataclass
 Run = tuple[int, int]  # samples: first, one past the last
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Span:
     """From one moment of a recording to another, in seconds from its start."""
 

@@ -19,7 +19,7 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from recorder.ari import Ari, AriNotFound
 from recorder.ari.pbxs import Pbxs
-from recorder.audio import NotAudio, Piece, Rendition, Span, probe_wav, render
+from recorder.audio import NotAudio, Piece, Rendition, probe_wav, render
 from recorder.errors import NeverBegan, NoAudioOnPbx, PbxUnavailable
 from recorder.recording.capture import Capture
 from recorder.work.timeline import Timeline, build_timeline
@@ -291,8 +291,8 @@ def _render(
         layout=recording.layout,
         format=recording.format,
         target=folder / f"rendition.{recording.format}",
-        blank=[Span(*span) for span in timeline.hushed],
-        cut=[Span(*pause) for pause in cut],
+        blank=timeline.blank,
+        cut=cut,
     )
 
 

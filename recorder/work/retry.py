@@ -1,8 +1,8 @@
-"""Whether a step that failed is tried again, and when. Pure, but for the jitter.
+"""Decide whether a failed job is retried, and when. Pure, except for the jitter.
 
-What the other side causes is retried for ever: a store that is away for a day must cost nothing
-but time. What we cause ourselves is retried a few times and then said. What the audio itself
-causes would fail again, so it is not retried at all.
+A fault of the other side is retried for ever: a store that is away for a day must cost nothing but
+time. Our own fault is retried for about ten minutes and then reported. Unusable audio would fail
+again in the same way, so it is not retried at all.
 """
 
 import errno
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from recorder.errors import AudioUnusable, PbxUnavailable
 from storage.errors import CatalogueUnavailable, EarwitnessError, StoreRefused, StoreUnavailable
 
-# A disk that is full is waited for, too.
+# Somebody will make room on a full disk, so it counts as the other side's fault.
 FULL = (errno.ENOSPC, errno.EDQUOT)
 OTHER_SIDE = (PbxUnavailable, StoreUnavailable, StoreRefused, CatalogueUnavailable)
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 300.0
-# About ten minutes of trying.
+# These take about ten minutes.
 ATTEMPTS_OF_OURS = 10
 
 
@@ -26,9 +26,10 @@ def next_wait_s(
     attempts: int,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> float | None:
-    """Seconds until the next attempt; None where another attempt is of no use.
+    """Return the seconds until the next attempt, or None if the job is given up.
 
-    `attempts` counts those that were made before the one that failed now.
+    `attempts` counts the attempts before the failed one.
+    Example: `next_wait_s(StoreUnavailable(), 3)` is between 4 and 8.
     """
     if isinstance(error, AudioUnusable):
         return None
@@ -44,7 +45,7 @@ def backoff_s(
     *,
     growth: float = 2.0,
 ) -> float:
-    """Seconds to wait after so many attempts: more each time, with jitter, to some minutes."""
+    """Return the seconds to wait after so many attempts: twice as long each time, with jitter."""
     ceiling = min(LONGEST_WAIT_S, FIRST_WAIT_S * growth ** min(attempts, 20))
     return uniform(ceiling / 2, ceiling)
 

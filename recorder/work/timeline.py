@@ -1,28 +1,28 @@
-"""Where on a recording's time line each segment lies, what is silent, and what is missing. Pure.
+"""Lay the segments of a recording on one time line, and find its pauses and gaps. Pure.
 
-Time 0 is the first sample of the earliest segment. A *gap* is a time in which somebody was in the
-conversation and nothing of him was captured, though nobody had paused.
+Time 0 is the first sample of the earliest segment. A *gap* is a time in which a person was in the
+conversation, nobody had paused the recording, and no segment holds that person's voice.
 
-A capture that went on into a pause, because the PBX did not hear of it, is *hushed* there. If the
-PBX stood still meanwhile, its file is shorter than the clock says and nobody knows where: what was
-said in the pause may lie that much too early in it. That is hushed as well, and told as a gap.
+A pause must leave no audio, but the PBX goes on capturing when our request does not reach it. So
+the whole pause is *blank* in the rendition. If the PBX stalled before that, its file is shorter
+than its clock says, and words from the pause may lie too early in the file: earlier by at most
+the missing time. That time is blank too, and is listed as a gap with the cause `pbx-stalled`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from recorder.audio import Span
 from recorder.calls.legs import legs_of
-from storage.records import CallRecord, Gap, LegRecord, RecordingRecord, SegmentRecord, Side
+from storage.records import CallRecord, Gap, RecordingRecord, SegmentRecord, Side
 
-# To begin or to take up again takes some tens of milliseconds; that is not worth a word.
+# Asterisk needs some tens of milliseconds to start or resume a capture; that is no gap.
 SHORTEST_GAP_S = 0.15
 
-# The causes of an end whose time is known; one that nobody observed was noticed later.
+# Asterisk gave the time of these ends. For any other end we know only when we noticed it.
 TIMED = frozenset({"finished", "stopped"})
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,126 +37,123 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A recording, ready to be rendered; `hushed` are the pauses, each with what leads up to it."""
+    """A recording, ready to be rendered; `blank` has each pause and the doubtful time before it."""
 
     started_at: datetime
     placements: tuple[Placement, ...]
-    pauses: tuple[Interval, ...]
-    hushed: tuple[Interval, ...]
+    pauses: tuple[Span, ...]
+    blank: tuple[Span, ...]
     gaps: tuple[Gap, ...]
 
 
 def build_timeline(
     recording: RecordingRecord, call: CallRecord, segments: Sequence[SegmentRecord]
 ) -> Timeline:
-    """Lay the measured segments (`duration_s` is that of the file) of a recording out."""
+    """Lay out segments, oldest first, whose `duration_s` was measured in their files."""
     zero = min(segment.started_at for segment in segments)
-    end_s = max(_end_s(segment, zero) for segment in segments)
+    end_s = max(_span_of_file(segment, zero).to_s for segment in segments)
     pauses = tuple(
-        (max(0.0, _seconds(pause.from_at, zero)), max(0.0, _seconds(pause.to_at, zero, end_s)))
+        Span(
+            max(0.0, _seconds(pause.from_at, zero)),
+            max(0.0, _seconds(pause.to_at, zero)) if pause.to_at else end_s,
+        )
         for pause in recording.pauses
     )
-    hushed = tuple(_hushed(pause, segments, zero) for pause in pauses)
-    gaps = [*_gaps(recording, call, segments, zero, hushed), *_stalls(hushed, pauses)]
+    blank = tuple(_blank_for(pause, segments, zero) for pause in pauses)
+    gaps = {Span(b.from_s, p.from_s): "pbx-stalled" for b, p in zip(blank, pauses, strict=True)}
+    gaps.update(_missing(recording, call, segments, zero, blank))
+    # Two legs that miss the same time, to a millisecond, make one gap.
+    rounded = {
+        (round(gap.from_s, 3), round(gap.to_s, 3)): cause
+        for gap, cause in gaps.items()
+        if gap.to_s - gap.from_s >= SHORTEST_GAP_S
+    }
     return Timeline(
         started_at=zero,
-        placements=tuple(_place(segment, zero) for segment in segments),
+        placements=tuple(
+            Placement(
+                segment.id,
+                segment.side,
+                _seconds(segment.started_at, zero),
+                _length_by_clock(segment, {"finished"}),
+            )
+            for segment in segments
+        ),
         pauses=pauses,
-        hushed=hushed,
-        gaps=tuple(sorted(gaps, key=lambda gap: gap.from_s)),
+        blank=blank,
+        gaps=tuple(Gap(*times, cause) for times, cause in sorted(rounded.items())),
     )
 
 
-def subtract(span: Interval, covered: Iterable[Interval]) -> list[Interval]:
-    """What of `span` no interval covers, in order."""
-    left, rest = span[0], []
-    for from_s, to_s in sorted(covered):
-        if from_s > left:
-            rest.append((left, min(from_s, span[1])))
-        left = max(left, to_s)
-        if left >= span[1]:
+def subtract(span: Span, covered: Iterable[Span]) -> list[Span]:
+    """Return the parts of a span that no covered span reaches, in order.
+
+    Example: `subtract(Span(0, 9), [Span(2, 4)])` is `[Span(0, 2), Span(4, 9)]`.
+    """
+    rest, from_s = [], span.from_s
+    for one in sorted(covered):
+        if one.from_s > from_s:
+            rest.append(Span(from_s, min(one.from_s, span.to_s)))
+        from_s = max(from_s, one.to_s)
+        if from_s >= span.to_s:
             return rest
-    return [*rest, (left, span[1])]
+    return [*rest, Span(from_s, span.to_s)]
 
 
-def _place(segment: SegmentRecord, zero: datetime) -> Placement:
-    told = segment.ended_at if segment.end_cause == "finished" else None
-    span_s = _seconds(told, segment.started_at) if told else None
-    return Placement(segment.id, segment.side, _seconds(segment.started_at, zero), span_s)
+def _blank_for(pause: Span, segments: Sequence[SegmentRecord], zero: datetime) -> Span:
+    """Return the pause, and before it the time that may hold words from the pause."""
+    missing_s = [0.0]
+    for segment in segments:
+        file, length_s = _span_of_file(segment, zero), _length_by_clock(segment, TIMED)
+        if length_s is None:
+            continue
+        if file.from_s < pause.to_s and file.from_s + length_s > pause.from_s:
+            missing_s.append(length_s - (file.to_s - file.from_s))
+    return Span(max(0.0, pause.from_s - max(missing_s)), pause.to_s)
 
 
-def _hushed(pause: Interval, segments: Sequence[SegmentRecord], zero: datetime) -> Interval:
-    """The pause, from as early on as a file may hold something of it."""
-    missing = [_missing_s(one) for one in segments if _reaches_into(one, pause, zero)]
-    return max(0.0, pause[0] - max([0.0, *missing])), pause[1]
-
-
-def _reaches_into(segment: SegmentRecord, pause: Interval, zero: datetime) -> bool:
-    began_s, ended_s = _seconds(segment.started_at, zero), _seconds(segment.ended_at, zero)
-    return began_s < pause[1] and ended_s > pause[0]
-
-
-def _missing_s(segment: SegmentRecord) -> float:
-    """How much shorter its file is than the clock says, as far as the clock is known."""
-    if segment.end_cause not in TIMED:
-        return 0.0
-    return _seconds(segment.ended_at, segment.started_at) - (segment.duration_s or 0.0)
-
-
-def _stalls(hushed: Sequence[Interval], pauses: Sequence[Interval]) -> Iterable[Gap]:
-    """What is hushed before a pause, where it is worth a word."""
-    for (from_s, _), (to_s, _) in zip(hushed, pauses, strict=True):
-        if to_s - from_s >= SHORTEST_GAP_S:
-            yield Gap(round(from_s, 3), round(to_s, 3), "pbx-stalled")
-
-
-def _gaps(
+def _missing(
     recording: RecordingRecord,
     call: CallRecord,
     segments: Sequence[SegmentRecord],
     zero: datetime,
-    hushed: Sequence[Interval],
-) -> Iterable[Gap]:
-    """The gaps of every leg; one in which several are missing is told once."""
-    found: dict[Interval, str] = {}
-    for leg in legs_of(call):
-        mine = [segment for segment in segments if segment.channel_id == leg.id]
-        present = _presence(leg, recording, mine, zero)
-        if present is None:
-            continue
-        covered = [(_seconds(one.started_at, zero), _end_s(one, zero)) for one in mine]
-        for from_s, to_s in subtract(present, [*covered, *hushed]):
-            if to_s - from_s >= SHORTEST_GAP_S:
-                found[(round(from_s, 3), round(to_s, 3))] = _cause(mine, zero, from_s)
-    return [Gap(from_s, to_s, cause) for (from_s, to_s), cause in sorted(found.items())]
+    blank: Sequence[Span],
+) -> Iterator[tuple[Span, str]]:
+    """Yield each time in which a leg was in the conversation and was not captured, and the cause.
 
-
-def _presence(
-    leg: LegRecord, recording: RecordingRecord, mine: Sequence[SegmentRecord], zero: datetime
-) -> Interval | None:
-    """When the leg took part while the recording ran; None if it did not.
-
-    Where nobody saw it leave, no more is claimed than what its files hold.
+    The cause is the end of the leg's segment before the gap, or `not-captured`.
     """
-    if leg.joined_at is None:
+    for leg in legs_of(call):
+        if leg.joined_at is None:
+            continue
+        mine = [segment for segment in segments if segment.channel_id == leg.id]
+        files = [_span_of_file(segment, zero) for segment in mine]
+        if leg.vanished:  # nobody saw it leave: claim no more than its files hold
+            to_s = max((file.to_s for file in files), default=0.0)
+        else:
+            ends = [moment for moment in (leg.left_at, recording.ended_at) if moment is not None]
+            to_s = _seconds(min(ends, default=zero), zero)
+        present = Span(max(0.0, _seconds(leg.joined_at, zero)), to_s)
+        for gap in subtract(present, [*files, *blank]):
+            causes = [
+                segment.end_cause
+                for segment in mine
+                if _seconds(segment.started_at, zero) <= gap.from_s
+            ]
+            yield gap, (causes[-1] if causes else None) or "not-captured"
+
+
+def _span_of_file(segment: SegmentRecord, zero: datetime) -> Span:
+    from_s = _seconds(segment.started_at, zero)
+    return Span(from_s, from_s + (segment.duration_s or 0.0))
+
+
+def _length_by_clock(segment: SegmentRecord, causes: Container[str]) -> float | None:
+    """Return the seconds from a segment's start to its end, if it ended by one of these causes."""
+    if segment.ended_at is None or segment.end_cause not in causes:
         return None
-    ends = [moment for moment in (leg.left_at, recording.ended_at) if moment is not None]
-    end_s = _seconds(min(ends), zero) if ends else 0.0
-    if leg.vanished:
-        end_s = max((_end_s(segment, zero) for segment in mine), default=0.0)
-    span = (max(0.0, _seconds(leg.joined_at, zero)), end_s)
-    return span if span[1] > span[0] else None
+    return _seconds(segment.ended_at, segment.started_at)
 
 
-def _cause(mine: Sequence[SegmentRecord], zero: datetime, from_s: float) -> str:
-    """Why the last segment before the gap ended; `not-captured` where there is none."""
-    before = [segment for segment in mine if _seconds(segment.started_at, zero) <= from_s]
-    return (before[-1].end_cause if before else None) or "not-captured"
-
-
-def _end_s(segment: SegmentRecord, zero: datetime) -> float:
-    return _seconds(segment.started_at, zero) + (segment.duration_s or 0.0)
-
-
-def _seconds(moment: datetime | None, zero: datetime, default: float = 0.0) -> float:
-    return (moment - zero).total_seconds() if moment is not None else default
+def _seconds(moment: datetime, zero: datetime) -> float:
+    return (moment - zero).total_seconds()

@@ -1,4 +1,4 @@
-"""Where segments lie, and what is called a gap."""
+"""Segments on the time line: offsets, pauses, blank times and gaps."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.work.timeline import Timeline, build_timeline, subtract
+from recorder.audio import Span
+from recorder.work.timeline import Placement, Timeline, build_timeline, subtract
 from storage.records import CallRecord, Gap, LegRecord, Pause, RecordingRecord, SegmentRecord
 from tests.legs import ZERO
 from tests.legs import leg as build_leg
@@ -23,7 +24,7 @@ def leg(name: str, joined_s: float, left_s: float | None, **more: Any) -> LegRec
     return build_leg(name, joined_at=at(joined_s).isoformat(), left_at=left_at, **more)
 
 
-def segment(channel: str, from_s: float, duration_s: float, **more: Any) -> SegmentRecord:
+def segment(channel: str, from_s: float, duration_s: float | None, **more: Any) -> SegmentRecord:
     values: dict[str, Any] = {
         "id": UUID(int=int(from_s * 1000) + len(channel)),
         "recording_id": UUID(int=1),
@@ -32,7 +33,7 @@ def segment(channel: str, from_s: float, duration_s: float, **more: Any) -> Segm
         "state": "finished",
         "name": "",
         "started_at": at(from_s),
-        "ended_at": at(from_s + duration_s),
+        "ended_at": at(from_s + (duration_s or 0)),
         "end_cause": "finished",
         "duration_s": duration_s,
     }
@@ -40,7 +41,10 @@ def segment(channel: str, from_s: float, duration_s: float, **more: Any) -> Segm
 
 
 def timeline(
-    legs: list[LegRecord], segments: list[SegmentRecord], *pauses: Pause, ended_s: float = 10
+    legs: list[LegRecord],
+    segments: list[SegmentRecord],
+    *pauses: Pause,
+    ended_s: float | None = 10,
 ) -> Timeline:
     call = CallRecord("main-1.0", "main", "ended", "inbound", ZERO, channels=tuple(legs))
     recording = RecordingRecord(
@@ -53,7 +57,7 @@ def timeline(
         "opus",
         "silence",
         "inbound",
-        ended_at=at(ended_s),
+        ended_at=at(ended_s) if ended_s is not None else None,
         pauses=pauses,
     )
     return build_timeline(recording, call, segments)
@@ -64,110 +68,273 @@ PAUSE = Pause(at(4), at(6), "2001")
 
 def test_the_first_segment_is_time_zero() -> None:
     """Offsets count from the earliest segment, not from the request."""
-    line = timeline([], [segment("b", 2.5, 1), segment("a", 2.0, 1)])
+    first, second = segment("a", 2.0, 1, side="left"), segment("bb", 2.5, 1)
+    line = timeline([], [first, second])
     assert line.started_at == at(2)
-    assert [place.offset_s for place in line.placements] == [0.5, 0.0]
+    assert line.placements == (
+        Placement(first.id, "left", 0.0, 1.0),
+        Placement(second.id, "right", 0.5, 1.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "span_s"),
+    [
+        ({"end_cause": "finished"}, 2.5),
+        ({"end_cause": "stopped"}, None),
+        ({"end_cause": "unobserved"}, None),
+        ({"end_cause": "finished", "ended_at": None}, None),
+    ],
+)
+def test_only_a_finished_segment_has_a_length_by_the_clock(
+    more: dict[str, Any], span_s: float | None
+) -> None:
+    """A file is fitted to the clock only if Asterisk said when it finished the file."""
+    parts = [segment("a", 1, 2.4, **({"ended_at": at(3.5)} | more))]
+    assert [place.span_s for place in timeline([], parts).placements] == [span_s]
 
 
 def test_a_whole_capture_has_no_gap() -> None:
-    """A leg that was heard from its joining to its end misses nothing."""
+    """A leg that was captured from its joining to its end has no gap."""
     assert timeline([leg("a", 0, 10)], [segment("a", 0.04, 9.95)]).gaps == ()
 
 
 def test_a_hole_between_segments_is_a_gap() -> None:
-    """What lies between two segments of a leg that was there is missing, and the cause is told."""
+    """The time between two segments of a leg is a gap, caused by the end of the first one."""
     parts = [segment("a", 0, 4, end_cause="unobserved"), segment("a", 6, 4)]
     assert timeline([leg("a", 0, 10)], parts).gaps == (Gap(4.0, 6.0, "unobserved"),)
 
 
+def test_the_last_segment_before_a_gap_gives_its_cause() -> None:
+    """A gap takes its cause from the segment before it, even one without audio."""
+    parts = [
+        segment("a", 0, 4, end_cause="pbx-lost"),
+        segment("a", 4, None, end_cause="unobserved"),
+        segment("a", 7, 3, end_cause="stopped"),
+    ]
+    assert timeline([leg("a", 0, 10)], parts).gaps == (Gap(4.0, 7.0, "unobserved"),)
+
+
+def test_a_gap_after_a_segment_without_a_cause_is_not_captured() -> None:
+    """A segment that gives no cause explains no gap."""
+    parts = [segment("a", 0, 4, end_cause=None), segment("a", 6, 4)]
+    assert timeline([leg("a", 0, 10)], parts).gaps == (Gap(4.0, 6.0, "not-captured"),)
+
+
+@pytest.mark.parametrize(("missing_s", "gaps"), [(0.15, 1), (0.149, 0)])
+def test_a_gap_lasts_at_least_150_ms(missing_s: float, gaps: int) -> None:
+    """Asterisk needs some tens of milliseconds to start a capture; that is no gap."""
+    line = timeline([leg("a", 0, 10)], [segment("a", missing_s, 1), segment("b", 0, 10)])
+    assert len([gap for gap in line.gaps if gap.from_s == 0]) == gaps
+
+
+def test_gaps_are_in_whole_milliseconds() -> None:
+    """Two legs that miss the same time, to a millisecond, make one gap."""
+    parts = [segment("a", 0, 4.0004), segment("b", 0, 4.0001), segment("a", 6.0004, 4)]
+    parts.append(segment("b", 6.0001, 4))
+    line = timeline([leg("a", 0, 10), leg("b", 0, 10)], parts)
+    assert line.gaps == (Gap(4.0, 6.0, "finished"),)
+
+
+def test_gaps_are_in_order_of_time() -> None:
+    """The gaps of all legs and of a stalled PBX come in one order, the earliest first."""
+    parts = [
+        segment("a", 0, 10),
+        segment("b", 0, 1, end_cause="unobserved"),
+        segment("c", 0, 2, ended_at=at(5)),
+        segment("c", 6, 1, end_cause="unobserved"),
+    ]
+    legs = [leg("c", 0, 10), leg("a", 0, 10), leg("b", 0, 9)]
+    assert timeline(legs, parts, PAUSE).gaps == (
+        Gap(1.0, 4.0, "pbx-stalled"),
+        Gap(6.0, 9.0, "unobserved"),
+        Gap(7.0, 10.0, "unobserved"),
+    )
+
+
 def test_a_pause_is_no_gap() -> None:
-    """Nobody misses what was paused."""
+    """A paused time is not missing."""
     parts = [segment("a", 0, 4), segment("a", 6, 4)]
-    line = timeline([leg("a", 0, 10)], parts, Pause(at(4), at(6), "2001"))
+    line = timeline([leg("a", 0, 10)], parts, PAUSE)
     assert line.gaps == ()
-    assert line.pauses == ((4.0, 6.0),)
+    assert line.pauses == (Span(4.0, 6.0),)
 
 
 def test_a_pause_that_never_ended_lasts_to_the_end() -> None:
-    """A pause without an end protects everything that follows."""
+    """A pause without an end protects everything after it."""
     line = timeline([leg("a", 0, 10)], [segment("a", 0, 9)], Pause(at(4), None, "2001"))
-    assert line.pauses == ((4.0, 9.0),)
+    assert line.pauses == (Span(4.0, 9.0),)
 
 
-def test_a_capture_that_goes_on_into_a_pause_is_hushed_there() -> None:
-    """Where its file is as long as the clock says, the pause alone, to a file's usual accuracy."""
+@pytest.mark.parametrize(
+    ("from_s", "to_s", "pause"),
+    [(1, 5, Span(0.0, 3.0)), (0, 1.5, Span(0.0, 0.0)), (2.5, 2.75, Span(0.5, 0.75))],
+)
+def test_a_pause_does_not_begin_before_time_zero(from_s: float, to_s: float, pause: Span) -> None:
+    """A pause that began before the first segment begins at time 0."""
+    line = timeline([], [segment("a", 2, 8)], Pause(at(from_s), at(to_s), "2001"))
+    assert line.pauses == (pause,)
+    assert line.blank == (pause,)
+
+
+def test_a_capture_that_goes_on_into_a_pause_is_blank_there() -> None:
+    """The pause alone is blank if the file is as long as the clock says, to usual accuracy."""
     line = timeline([leg("a", 0, 10)], [segment("a", 0, 9.98, ended_at=at(10))], PAUSE)
-    assert line.hushed == ((pytest.approx(3.98), 6.0),)
+    assert line.blank == (Span(pytest.approx(3.98), 6.0),)
     assert line.gaps == ()
 
 
 @pytest.mark.parametrize(
-    ("more", "hushed_s", "gap_s"),
+    ("duration_s", "more", "blank_s", "gap_s"),
     [
-        ({"end_cause": "stopped"}, 1.0, 1.0),
-        ({"end_cause": "finished"}, 1.0, 1.0),
-        ({"end_cause": "unobserved"}, 4.0, 2.0),
-        ({"end_cause": "stopped", "ended_at": at(4)}, 4.0, 2.0),
+        (2, {"end_cause": "stopped"}, 1.0, 1.0),
+        (2, {"end_cause": "finished"}, 1.0, 1.0),
+        (2, {"end_cause": "unobserved"}, 4.0, 2.0),
+        (2, {"end_cause": "stopped", "ended_at": at(4)}, 4.0, 2.0),
+        (2, {"end_cause": "stopped", "ended_at": None}, 4.0, 2.0),
+        (None, {"ended_at": at(4.5)}, 0.0, 0.0),
     ],
-    ids=["stopped", "finished", "unobserved", "ended-before"],
+    ids=["stopped", "finished", "unobserved", "ended-before", "no-end", "no-audio"],
 )
-def test_a_pbx_that_stood_still_is_hushed_before_the_pause(
-    more: dict[str, Any], hushed_s: float, gap_s: float
+def test_a_stalled_pbx_makes_the_time_before_a_pause_blank(
+    duration_s: float | None, more: dict[str, Any], blank_s: float, gap_s: float
 ) -> None:
     """A file 3 s shorter than the clock may hold the pause's first words 3 s too early.
 
     Only if it went on into the pause, and only if its end was timed.
     """
-    parts = [segment("a", 0, 2, **({"ended_at": at(5)} | more)), segment("a", 6, 4)]
+    parts = [segment("a", 0, duration_s, **({"ended_at": at(5)} | more)), segment("a", 6, 4)]
     line = timeline([leg("a", 0, 10)], parts, PAUSE)
-    assert line.hushed == ((hushed_s, 6.0),)
-    assert line.pauses == ((4.0, 6.0),)
+    assert line.blank == (Span(blank_s, 6.0),)
+    assert line.pauses == (Span(4.0, 6.0),)
     assert [(gap.from_s, gap.to_s) for gap in line.gaps] == [(gap_s, 4.0)]
 
 
-def test_a_leg_that_left_is_not_missed() -> None:
-    """After a transfer, the one who left is no gap, nor the one who had not come yet."""
+@pytest.mark.parametrize("from_s", [6.0, 7.0])
+def test_a_segment_after_a_pause_leaves_the_time_before_it_audible(from_s: float) -> None:
+    """A short file that starts after the pause can hold no word of the pause."""
+    parts = [segment("a", 0, 4), segment("a", from_s, 1, ended_at=at(10))]
+    assert timeline([leg("a", 0, 4)], parts, PAUSE).blank == (Span(4.0, 6.0),)
+
+
+def test_the_longest_missing_time_of_all_legs_is_blank() -> None:
+    """Blank time is common to all legs, so the leg that misses most decides, first or not."""
+    parts = [
+        segment("a", 0, 4.5, ended_at=at(5)),
+        segment("b", 1, 2, ended_at=at(5)),
+        segment("c", 0, 4, ended_at=at(5)),
+    ]
+    line = timeline([leg("a", 0, 5), leg("b", 1, 5), leg("c", 0, 5)], parts, PAUSE)
+    assert line.blank == (Span(2.0, 6.0),)
+    assert line.gaps == (Gap(2.0, 4.0, "pbx-stalled"),)
+
+
+@pytest.mark.parametrize(("stall_s", "gaps"), [(0.15, 1), (0.149, 0)])
+def test_a_stall_is_a_gap_from_150_ms(stall_s: float, gaps: int) -> None:
+    """A shorter stall is within the usual accuracy of a file."""
+    parts = [segment("a", 0, 5 - stall_s, ended_at=at(5)), segment("a", 6, 4)]
+    pause = Pause(at(stall_s), at(6), "2001")
+    assert len(timeline([leg("a", 0, 10)], parts, pause).gaps) == gaps
+
+
+def test_blank_time_does_not_begin_before_time_zero() -> None:
+    """A file may miss more than there is before the pause."""
+    parts = [segment("a", 0, 1, ended_at=at(8))]
+    assert timeline([leg("a", 0, 8)], parts, PAUSE).blank == (Span(0.0, 6.0),)
+
+
+def test_a_leg_is_missed_only_while_it_is_in_the_conversation() -> None:
+    """After a transfer neither the leg that left nor the leg that came later has a gap."""
     legs = [leg("a", 0, 4), leg("b", 5, 10)]
     assert timeline(legs, [segment("a", 0, 4), segment("b", 5, 5)]).gaps == ()
 
 
-def test_a_crash_of_the_pbx_is_told() -> None:
-    """What the PBX had not written when it died is a gap at the end."""
+def test_a_leg_that_has_not_joined_is_not_missed() -> None:
+    """A leg that only rang has no gap; the legs after it are still searched."""
+    rang = build_leg("a", joined=False)
+    line = timeline([rang, leg("b", 1, 10)], [segment("c", 0, 10)])
+    assert line.gaps == (Gap(1.0, 10.0, "not-captured"),)
+
+
+def test_a_leg_is_missed_from_time_zero_on() -> None:
+    """A leg that joined before the first segment is missed from time 0, not from before."""
+    line = timeline([leg("a", -3, 10)], [segment("b", 0, 10)])
+    assert line.gaps == (Gap(0.0, 10.0, "not-captured"),)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "ended_s", "to_s"), [(None, 8, 8), (9, 8, 8), (7, 8, 7), (7, None, 7)]
+)
+def test_a_gap_ends_with_the_recording_or_the_leg(
+    left_s: float | None, ended_s: float | None, to_s: float
+) -> None:
+    """A leg is missed until it left or the recording ended, whichever came first."""
+    line = timeline([leg("a", 0, left_s)], [segment("a", 0, 5)], ended_s=ended_s)
+    assert line.gaps == (Gap(5.0, to_s, "finished"),)
+
+
+def test_a_leg_without_an_end_is_not_missed() -> None:
+    """If neither the end of the leg nor of the recording is known, no gap is claimed."""
+    assert timeline([leg("a", 0, None)], [segment("b", 0, 5)], ended_s=None).gaps == ()
+
+
+def test_a_crash_of_the_pbx_is_a_gap() -> None:
+    """The audio that the PBX had not written when it crashed is a gap at the end."""
     parts = [segment("a", 0, 8.19, end_cause="pbx-lost", ended_at=at(9.3))]
     line = timeline([leg("a", 0, 9.3)], parts, ended_s=9.3)
     assert line.gaps == (Gap(8.19, 9.3, "pbx-lost"),)
 
 
-def test_nothing_is_claimed_of_an_end_that_nobody_saw() -> None:
-    """Where the end of a leg went unseen, its file says how long it lasted."""
-    line = timeline([leg("a", 0, 60, vanished=True)], [segment("a", 0, 8)], ended_s=60)
+@pytest.mark.parametrize("captured", ["a", "b"])
+def test_no_gap_is_claimed_at_an_unseen_end(captured: str) -> None:
+    """If nobody saw a leg leave, its files say how long it stayed."""
+    line = timeline([leg("a", 0, 60, vanished=True)], [segment(captured, 0, 8)], ended_s=60)
     assert line.gaps == ()
 
 
 def test_a_leg_that_was_never_captured_is_a_gap() -> None:
-    """Somebody who talked and was not recorded at all is missed the whole time."""
+    """A leg that joined and was not captured at all is missed the whole time."""
     line = timeline([leg("a", 0, 10), leg("b", 1, 10)], [segment("a", 0, 10)])
     assert line.gaps == (Gap(1.0, 10.0, "not-captured"),)
 
 
-spans = st.tuples(st.floats(0, 100, allow_nan=False), st.floats(0.1, 20, allow_nan=False)).map(
-    lambda pair: (pair[0], pair[0] + pair[1])
+def test_a_segment_without_a_length_is_empty() -> None:
+    """A segment whose file was not measured covers no time."""
+    line = timeline([leg("a", 0, 1)], [segment("a", 0, None), segment("b", 0, 1)])
+    assert line.gaps == (Gap(0.0, 1.0, "finished"),)
+
+
+spans = st.builds(
+    lambda from_s, length_s: Span(from_s, from_s + length_s),
+    st.floats(0, 100, allow_nan=False),
+    st.floats(0.1, 20, allow_nan=False),
 )
 
 
 @given(spans, st.lists(spans, max_size=8), st.floats(0, 120, allow_nan=False))
 def test_subtract_leaves_exactly_the_uncovered(
-    span: tuple[float, float], covered: list[tuple[float, float]], probe: float
+    span: Span, covered: list[Span], probe: float
 ) -> None:
-    """A moment is in the rest if and only if it is in the span and in no interval."""
-    edges = [edge for one in [span, *covered] for edge in one]
+    """A moment is in the rest if and only if it is in the span and in no covered span."""
+    edges = [edge for one in [span, *covered] for edge in (one.from_s, one.to_s)]
     if any(abs(probe - edge) < 1e-9 for edge in edges):
         return
-    inside = span[0] < probe < span[1] and not any(low < probe < high for low, high in covered)
-    assert any(low < probe < high for low, high in subtract(span, covered)) is inside
+    inside = span.from_s < probe < span.to_s
+    inside = inside and not any(one.from_s < probe < one.to_s for one in covered)
+    assert any(one.from_s < probe < one.to_s for one in subtract(span, covered)) is inside
 
 
-@pytest.mark.parametrize("covered", [[(0.0, 10.0)], [(0.0, 5.0), (5.0, 10.0)]])
-def test_subtract_of_everything_is_nothing(covered: list[tuple[float, float]]) -> None:
-    """What is wholly covered leaves no rest."""
-    assert [rest for rest in subtract((0.0, 10.0), covered) if rest[1] > rest[0]] == []
+@pytest.mark.parametrize(
+    ("covered", "rest"),
+    [
+        ([], [Span(0, 10)]),
+        ([Span(0, 10)], []),
+        ([Span(5, 10), Span(0, 5)], []),
+        ([Span(0, 4)], [Span(4, 10)]),
+        ([Span(8, 12), Span(2, 4)], [Span(0, 2), Span(4, 8)]),
+        ([Span(12, 14)], [Span(0, 10)]),
+    ],
+)
+def test_subtract_returns_no_empty_part(covered: list[Span], rest: list[Span]) -> None:
+    """The parts come in order, and none is empty."""
+    assert subtract(Span(0, 10), covered) == rest
