@@ -450,7 +450,7 @@ def test_roles_outlive_their_database_and_end_in_time(
     servers.postgres.start()
     back_at = time.monotonic()
     until(lambda: set(states(url_of(roles_config)).values()) == {"connected"}, PATIENCE_S)
-    until(lambda: len(roles["watch"].lines("watch.began")) == 2, PATIENCE_S)
+    until(lambda: len(roles["watch"].lines("watch.started")) == 2, PATIENCE_S)
     assert len(roles["watch"].lines("watch.interrupted")) <= 3
     until(lambda: is_working(database, time.monotonic() - back_at), PATIENCE_S)
     headers = {"Authorization": f"Bearer {token.stdout.strip()}"}
@@ -465,10 +465,10 @@ def test_a_second_watcher_stands_by(roles_config: Path, database: Catalogue) -> 
     first = Program(roles_config, "watch", "first")
     second = None
     try:
-        first.await_line("watch.began")
+        first.await_line("watch.started")
         second = Program(roles_config, "watch", "second")
-        second.await_line("watch.stands-by")
-        assert second.lines("watch.began") == []
+        second.await_line("watch.put-on-standby")
+        assert second.lines("watch.started") == []
         first.kill()
         killed_at = time.monotonic()
         second.await_line("pbx.connected")
