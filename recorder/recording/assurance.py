@@ -1,4 +1,4 @@
-"""Whether what should have been recorded of a call was. Pure."""
+"""The completeness of recordings: the comparison of an ended call with its recordings. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,47 +19,54 @@ def assure(
     recordings: Sequence[RecordingRecord],
     segments: Iterable[SegmentRecord],
 ) -> Assurance:
-    """Hold an ended call against its recordings.
+    """Compare an ended call with its recordings.
 
-    Of a stored recording the files are believed, of another the events. Expected is from the moment
-    at which a rule, or the default, said so, as far as two people talked, until the call ended or a
-    person ended the recording; less announcements, pauses, and while a rule forbade it.
+    Expect a recording of the conversation, from the moment when a rule, or the default, first
+    wanted it. Leave out announcements, pauses, the time after a person ended the recording, and the
+    times when a rule forbade it. Trust the measured gaps of a stored recording; for any other
+    recording, the events of its segments are all we have.
     """
     expected = _expected(call, decision)
     if expected is None:
         return Assurance(0.0, 0.0, None)
+    ended_at = expected[1]
     ours = [one for one in recordings if one.trigger == "rule"]
-    forbidden = _forbidden(decision, expected[1])
-    left_out = [span for one in ours for span in _left_out(one, expected[1], forbidden)]
+    forbidden = _forbidden(decision, ended_at)
+    left_out = [span for one in ours for span in _left_out(one, ended_at, forbidden)]
     wanted = _subtract(expected, forbidden + left_out)
-    kept = {one.id for one in ours if one.state not in ("aborted", "failed")}
-    measured = [one for one in ours if one.state == "stored"]
-    heard = [span for one in measured for span in _measured(one, expected[1])]
-    heard += [
-        (one.started_at, one.ended_at or expected[1])
+    stored = [one for one in ours if one.state == "stored"]
+    unmeasured = {one.id for one in ours if one.state not in ("stored", "aborted", "failed")}
+    covered = [span for one in stored for span in _measured(one, ended_at)]
+    covered += [
+        (one.started_at, one.ended_at or ended_at)
         for one in segments
-        if one.recording_id in kept - {one.id for one in measured} and one.state != "lost"
+        if one.recording_id in unmeasured and one.state != "lost"
     ]
-    expected_s = _length(wanted)
-    covered_s = sum(_overlap(span, _union(heard)) for span in wanted)
-    short = expected_s - covered_s > TOLERANCE_S
-    return Assurance(
-        round(expected_s, 3), round(covered_s, 3), _cause(ours, kept) if short else None
-    )
+    expected_s = _length_s(wanted)
+    missing_s = _length_s(gap for span in wanted for gap in _subtract(span, covered))
+    cause = None
+    if missing_s > TOLERANCE_S:
+        if not ours:
+            cause = "never-began"
+        else:
+            cause = "has-gaps" if stored or unmeasured else ours[-1].reason or ours[-1].state
+    return Assurance(round(expected_s, 3), round(expected_s - missing_s, 3), cause)
 
 
 def is_ended_by_rule(recording: RecordingRecord, decision: DecisionRecord) -> bool:
-    """Whether it ended because a rule came to forbid it, not by a person or with its call."""
+    """Whether a rule ended the recording; not a person, nor the end of its call."""
     ended_at = recording.ended_at
     return ended_at is not None and _is_in(ended_at, _forbidden(decision, ended_at))
 
 
-def _forbidden(decision: DecisionRecord, ended: datetime) -> list[Span]:
-    """While which a rule said never."""
-    began = [datetime.fromisoformat(one["at"]) for one in decision.moments]
+def _forbidden(decision: DecisionRecord, ended_at: datetime) -> list[Span]:
+    """Return the spans in which a rule forbade recording."""
+    starts = [datetime.fromisoformat(one["at"]) for one in decision.moments]
     return [
         (from_at, to_at)
-        for one, from_at, to_at in zip(decision.moments, began, [*began[1:], ended], strict=False)
+        for one, from_at, to_at in zip(
+            decision.moments, starts, [*starts[1:], ended_at], strict=False
+        )
         if one["action"] == "never" and one["rule"] is not None
     ]
 
@@ -69,84 +76,58 @@ def _is_in(at: datetime, spans: Iterable[Span]) -> bool:
 
 
 def _expected(call: CallRecord, decision: DecisionRecord) -> Span | None:
-    said = [one for one in decision.moments if one["action"] in KEPT_ACTIONS]
-    talk = _conversation(call)
-    forbidden = decision.action == "never" and decision.rule is not None
-    if not said or talk is None or forbidden:
-        return None
-    began = max(datetime.fromisoformat(said[0]["at"]), talk[0])
-    return (began, talk[1]) if began < talk[1] else None
+    """Return the span to record; None if no rule wanted it, nobody talked, or the end is forbidden.
 
-
-def _conversation(call: CallRecord) -> Span | None:
-    """From when the second had joined until the second last had left."""
+    A conversation lasts from the second person's joining until the second-last person's leaving.
+    """
+    wanted = [one for one in decision.moments if one["action"] in KEPT_ACTIONS]
+    is_forbidden = decision.action == "never" and decision.rule is not None
     joined = [leg for leg in legs_of(call) if leg.joined_at is not None]
-    begins = sorted(leg.joined_at for leg in joined if leg.joined_at is not None)
-    ends = sorted(leg.left_at or call.ended_at or begins[-1] for leg in joined)
-    if len(begins) < 2:
+    if not wanted or is_forbidden or len(joined) < 2:
         return None
-    return begins[1], ends[-2]
+    starts = sorted(leg.joined_at for leg in joined if leg.joined_at is not None)
+    ends = sorted(leg.left_at or call.ended_at or starts[-1] for leg in joined)
+    began_at = max(datetime.fromisoformat(wanted[0]["at"]), starts[1])
+    return (began_at, ends[-2]) if began_at < ends[-2] else None
 
 
-def _left_out(recording: RecordingRecord, ended: datetime, forbidden: Sequence[Span]) -> list[Span]:
-    """The announcement, pauses, and what followed when a person ended the recording."""
-    spans = [(pause.from_at, pause.to_at or ended) for pause in recording.pauses]
-    began_at, ended_at = recording.started_at, recording.ended_at
-    if recording.announcement is not None and began_at is not None:
+def _left_out(
+    recording: RecordingRecord, ended_at: datetime, forbidden: Sequence[Span]
+) -> list[Span]:
+    """Return the spans of pauses, of the announcement, and after a person ended the recording."""
+    spans = [(pause.from_at, pause.to_at or ended_at) for pause in recording.pauses]
+    if recording.announcement is not None and recording.started_at is not None:
         earliest = datetime.min.replace(tzinfo=UTC)
-        allowed = (to_at for _, to_at in forbidden if to_at <= began_at)
-        spans.append((max(allowed, default=earliest), began_at))
-    if ended_at is not None and ended_at < ended and not _is_in(ended_at, forbidden):
-        spans.append((ended_at, ended))
+        allowed = (to_at for _, to_at in forbidden if to_at <= recording.started_at)
+        spans.append((max(allowed, default=earliest), recording.started_at))
+    stopped_at = recording.ended_at
+    if stopped_at is not None and stopped_at < ended_at and not _is_in(stopped_at, forbidden):
+        spans.append((stopped_at, ended_at))
     return spans
 
 
-def _measured(recording: RecordingRecord, ended: datetime) -> list[Span]:
-    """What the files hold: all but the gaps that were measured when they were joined."""
-    if recording.started_at is None:
+def _measured(recording: RecordingRecord, ended_at: datetime) -> list[Span]:
+    """Return the spans with audio: the whole recording without its measured gaps."""
+    start = recording.started_at
+    if start is None:
         return []
-    whole = (recording.started_at, recording.ended_at or ended)
-    gaps = [
-        (
-            whole[0] + timedelta(seconds=gap.from_s),
-            whole[0] + timedelta(seconds=gap.to_s),
-        )
+    gaps = (
+        (start + timedelta(seconds=gap.from_s), start + timedelta(seconds=gap.to_s))
         for gap in recording.gaps
-    ]
-    return _subtract(whole, gaps)
-
-
-def _cause(ours: Sequence[RecordingRecord], kept: Iterable[object]) -> str:
-    if not ours:
-        return "never-began"
-    return "has-gaps" if kept else ours[-1].reason or ours[-1].state
+    )
+    return _subtract((start, recording.ended_at or ended_at), gaps)
 
 
 def _subtract(whole: Span, parts: Iterable[Span]) -> list[Span]:
-    found, at = [], whole[0]
-    for from_at, to_at in _union(parts):
+    """Return the spans of `whole` that no part covers; parts may overlap."""
+    left, at = [], whole[0]
+    for from_at, to_at in sorted(parts):
         if from_at > at:
-            found.append((at, min(from_at, whole[1])))
+            left.append((at, min(from_at, whole[1])))
         at = max(at, to_at)
-    if at < whole[1]:
-        found.append((at, whole[1]))
-    return [span for span in found if span[0] < span[1]]
+    left.append((at, whole[1]))
+    return [span for span in left if span[0] < span[1]]
 
 
-def _union(spans: Iterable[Span]) -> list[Span]:
-    found: list[Span] = []
-    for from_at, to_at in sorted(spans):
-        if found and from_at <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], to_at))
-        else:
-            found.append((from_at, to_at))
-    return found
-
-
-def _overlap(span: Span, others: Iterable[Span]) -> float:
-    shared = (min(span[1], to_at) - max(span[0], from_at) for from_at, to_at in others)
-    return sum(one.total_seconds() for one in shared if one > timedelta())
-
-
-def _length(spans: Iterable[Span]) -> float:
+def _length_s(spans: Iterable[Span]) -> float:
     return sum((to_at - from_at).total_seconds() for from_at, to_at in spans)
