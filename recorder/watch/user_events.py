@@ -1,10 +1,10 @@
-"""Our events, told to other ARI applications on the same PBX as user events.
+"""Our events, sent as user events to other ARI applications on the same PBX.
 
-catalogue's events ──▶ POST /ari/events/user/{type}?application=… ──▶ their ChannelUserevent
+    catalogue ──▶ POST /ari/events/user/{type}?application=… ──▶ a ChannelUserevent at each
 
-Each has the `event_id` and `at` of the event, and what it tells, as text. An application that is
-not connected misses them, as it misses everything of ARI; one that is may see an event twice, with
-the same id, after a failure. Only the owner of the PBX tells.
+A user event has the `event_id`, the `at` and the data of our event, all as text. An application
+that is not connected misses the event, like every event of ARI. After a failure an application may
+get an event twice, with the same id. Only the owner of the PBX sends.
 """
 
 import json
@@ -25,72 +25,85 @@ log = structlog.get_logger()
 
 LOOK_EVERY_S = 1.0
 AT_ONCE = 1000
+JOIN_S = 5.0
+
+
+class UserEventSender:
+    """Sends the events of one PBX to these applications, beginning with the next event."""
+
+    def __init__(
+        self, catalogue: Catalogue, client: Ari, pbx: str, applications: Collection[str]
+    ) -> None:
+        self._catalogue = catalogue
+        self._ari = client
+        self._pbx = pbx
+        self._applications = tuple(applications)
+        self._last_id: str | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Send events until `stop` is set. After a failure, go on with the event that failed."""
+        with Notifications(self._catalogue) as notifications:
+            seen = 0
+            while not stop.is_set():
+                try:
+                    self.send_new()
+                except (AriError, EarwitnessError) as error:
+                    log.warning("user-event.postponed", pbx=self._pbx, error=str(error))
+                    stop.wait(LOOK_EVERY_S)
+                seen = notifications.wait(seen, timeout_s=LOOK_EVERY_S)
+
+    def send_new(self) -> None:
+        """Send the events since the last call; the first call sends none.
+
+        Raises AriError, CatalogueUnavailable.
+        """
+        with self._catalogue.begin() as tx:
+            if self._last_id is None:
+                self._last_id = events.newest_event_id(tx)
+            new = events.list_events(tx, self._last_id, AT_ONCE)
+        for event in new:
+            if event.data.get("pbx") == self._pbx:
+                variables = build_variables(event)
+                for application in self._applications:
+                    try:
+                        self._ari.post_user_event(
+                            event.type, application=application, variables=variables
+                        )
+                    except AriNotFound:  # no such application is connected
+                        log.debug("user-event.missed", pbx=self._pbx, application=application)
+            self._last_id = event.id
 
 
 @contextmanager
-def telling(
-    catalogue: Catalogue, ari: Ari, pbx: str, applications: Collection[str]
+def sending_user_events(
+    catalogue: Catalogue, client: Ari, pbx: str, applications: Collection[str]
 ) -> Iterator[None]:
-    """While this is open a thread tells the applications what happens on the PBX from now on."""
+    """Send user events in a thread for as long as this context lasts."""
     if not applications:
         yield
         return
     stop = threading.Event()
-    teller = _Teller(catalogue, ari, pbx, applications)
-    thread = threading.Thread(target=teller.run, args=(stop,), name=f"tell-{pbx}", daemon=True)
+    sender = UserEventSender(catalogue, client, pbx, applications)
+    thread = threading.Thread(
+        target=sender.run, args=(stop,), name=f"user-events-{pbx}", daemon=True
+    )
     thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join(timeout=5)
+        thread.join(timeout=JOIN_S)
 
 
-class _Teller:
-    def __init__(
-        self, catalogue: Catalogue, ari: Ari, pbx: str, applications: Collection[str]
-    ) -> None:
-        self._catalogue = catalogue
-        self._ari = ari
-        self._pbx = pbx
-        self._applications = tuple(applications)
-        self._told: str | None = None  # the newest event that was told
+def build_variables(event: EventRecord) -> Mapping[str, str]:
+    """Return the event's data as texts, without the fields that are empty.
 
-    def run(self, stop: threading.Event) -> None:
-        """Until it is told to stop; what fails is tried again with the next look."""
-        with Notifications(self._catalogue) as notifications:
-            seen = 0
-            while not stop.is_set():
-                try:
-                    self._tell_news()
-                except (AriError, EarwitnessError) as error:
-                    log.warning("user-events.postponed", pbx=self._pbx, error=str(error))
-                    stop.wait(LOOK_EVERY_S)
-                seen = notifications.wait(seen, timeout_s=LOOK_EVERY_S)
-
-    def _tell_news(self) -> None:
-        with self._catalogue.begin() as tx:
-            if self._told is None:
-                self._told = events.newest_event_id(tx)
-            news = events.list_events(tx, self._told, AT_ONCE)
-        for one in news:
-            if one.data.get("pbx") == self._pbx:
-                self._tell(one)
-            self._told = one.id
-
-    def _tell(self, one: EventRecord) -> None:
-        variables = _as_text(one)
-        for application in self._applications:
-            try:
-                self._ari.post_user_event(one.type, application=application, variables=variables)
-            except AriNotFound:  # nobody is connected as this application
-                log.debug("user-events.no-application", pbx=self._pbx, application=application)
-
-
-def _as_text(one: EventRecord) -> Mapping[str, str]:
-    """What the event tells; of its data nothing that is not known."""
-    told = {name: value for name, value in one.data.items() if value is not None}
+    Example: of the data `{"state": "live", "heard": [], "agent": None}` the variables are
+    `{"state": "live", "heard": "[]", "event_id": "…", "at": "…"}`.
+    """
     texts = {
-        name: value if isinstance(value, str) else json.dumps(value) for name, value in told.items()
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in event.data.items()
+        if value is not None
     }
-    return {**texts, "event_id": one.id, "at": one.at.isoformat()}
+    return {**texts, "event_id": event.id, "at": event.at.isoformat()}

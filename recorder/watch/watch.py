@@ -25,7 +25,7 @@ from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
 from recorder.watch.lanes import Lanes, RecordingLanes
 from recorder.watch.session import EVENTS, Session
-from recorder.watch.user_events import telling
+from recorder.watch.user_events import sending_user_events
 from storage.catalogue.engine import Catalogue, Lock
 from storage.errors import EarwitnessError
 
@@ -122,7 +122,9 @@ class Watch:
             session.restore()
             with (
                 ari.EventStream(self.client, allowed=EVENTS) as stream,
-                telling(self.catalogue, self.client, self.name, settings.user_events_to),
+                sending_user_events(
+                    self.catalogue, self.client, self.name, settings.user_events_to
+                ),
             ):
                 while not stop.is_set():
                     session.process_batch(stream)

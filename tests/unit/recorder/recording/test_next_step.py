@@ -177,6 +177,12 @@ def test_an_announcement_comes_before_the_recording(
         assert found == NextStep("announce", media="sound:told", channel_ids=expected)
 
 
+def test_an_announcement_before_the_decision_is_saved() -> None:
+    """Without a saved decision, nobody has heard the announcement."""
+    announce = NextStep("announce", media="sound:told", channel_ids=("c",))
+    assert step(decide("record", ANNOUNCED), saved=None) == announce
+
+
 def test_a_newcomer_hears_the_announcement_while_the_recording_runs() -> None:
     """A customer who joins later hears the announcement, as long as the recording is live."""
     legs = (*TALK, leg("d", party="customer"))
@@ -213,7 +219,7 @@ def test_the_default_stops_no_recording() -> None:
 @pytest.mark.parametrize(("after_s", "expected"), [(0, WAIT), (2.9, WAIT), (3, NOTHING)])
 def test_a_never_is_checked_again_for_three_seconds(after_s: float, expected: NextStep) -> None:
     """A process that saw the decision before may start a recording within three seconds."""
-    saved = kept((10, "record"), (20, "never"))
+    saved = kept((5, "record"), (10, "record"), (20, "never"))
     now = ZERO + timedelta(seconds=20 + after_s)
     assert step(decide("never"), saved=saved, now=now) == expected
 
