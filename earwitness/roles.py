@@ -46,7 +46,7 @@ def work(config: Config) -> None:
 
         wiring = Wiring(config)
         retrying(wiring.catalogue.migrate)
-        retrying(lambda: tasks.leave_foreign_events(wiring.catalogue))
+        retrying(lambda: tasks.drop_foreign_events(wiring.catalogue))
         wiring.spool.mkdir(parents=True, exist_ok=True)
         tasks.clear_spool(wiring.spool, datetime.now(UTC) - tasks.RESTS_KEPT_FOR)
         context = {

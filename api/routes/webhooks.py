@@ -15,7 +15,7 @@ from api.operation import Operations, Reply, answer, json
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE
 from api.services import services
 from api.turns import others_turn
-from recorder.work.webhooks import judge
+from recorder.work.webhooks import classify_response
 from storage.catalogue import webhooks
 from storage.errors import BadCursor, NoSuchWebhook
 from storage.records import EventRecord, WebhookRecord
@@ -86,13 +86,13 @@ def test_webhook(webhook_id: UUID) -> Response:
         f"test-{uuid7()}", "webhook.test", datetime.now(UTC), None, {"id": str(webhook_id)}
     )
     with others_turn(), services().make_sender() as sender:
-        reply = sender.send(found.url, secret, event)
-    delivered = judge(found, reply).what == "delivered"
+        response = sender.send(found.url, secret, event)
+    delivered = classify_response(found, response).kind == "delivered"
     with services().catalogue.begin() as tx:
         if delivered:
             webhooks.hurry_webhook(tx, found)
-        _note(tx, "webhook.test", found, told=reply.told)
-    return answer({"delivered": delivered, "status": reply.status, "told": reply.told})
+        _note(tx, "webhook.test", found, told=response.summary)
+    return answer({"delivered": delivered, "status": response.status, "told": response.summary})
 
 
 def _note(tx: Connection, action: str, webhook: WebhookRecord, **told: object) -> None:

@@ -1,4 +1,4 @@
-"""The jobs that workers run; each names what it is about, and is safe to run again."""
+"""The jobs of the workers. Each takes an id and is safe to repeat."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -30,33 +30,41 @@ QUEUES = {jobs.RECORDINGS: 2, jobs.SLOW: 2, jobs.CLOCK: 1, webhooks.QUEUE: 8}
 
 @jobs.app.task(name="finish", pass_context=True, retry=jobs.RetryBy(next_wait_s))
 def finish(context: jobs.JobContext, recording_id: str) -> None:
-    """A captured recording becomes stored, or, where that cannot be, failed."""
+    """Bring a captured recording to `stored`, or to `failed` if that is impossible."""
     finisher = _finisher(context)
     _attempt(context, recording_id, finisher.finish, finisher.fail)
 
 
 @jobs.app.task(name="clear", pass_context=True, retry=jobs.RetryBy(next_wait_s))
 def clear(context: jobs.JobContext, recording_id: str) -> None:
-    """The files of a discarded recording go from the PBX."""
-    _attempt(context, recording_id, _finisher(context).clear, _give_up)
+    """Delete the files of a discarded recording on the PBX."""
+
+    def give_up(recording_id: UUID, reason: str) -> None:
+        log.error("recording.not-cleared", recording=str(recording_id), reason=reason)
+
+    _attempt(context, recording_id, _finisher(context).clear, give_up)
 
 
 @jobs.app.task(name="manifest", pass_context=True, retry=jobs.RetryBy(next_wait_s))
 def manifest(context: jobs.JobContext, recording_id: str) -> None:
-    """The manifest says what people have written on the recording since."""
-    _attempt(context, recording_id, _finisher(context).renew_manifest, _give_up_manifest)
+    """Sign the manifest again, with the tags, notes and holds that were written since."""
+
+    def give_up(recording_id: UUID, reason: str) -> None:
+        log.error("manifest.not-renewed", recording=str(recording_id), reason=reason)
+
+    _attempt(context, recording_id, _finisher(context).renew_manifest, give_up)
 
 
 @jobs.app.task(name="bulk", pass_context=True, retry=jobs.RetryBy(recorder.work.bulk.next_wait_s))
 def bulk(context: jobs.JobContext, bulk_id: str) -> None:
-    """One thing is done to many recordings."""
+    """Do one action on many recordings."""
     many: Bulks = context.additional_context["bulks"]
     _attempt(context, bulk_id, many.work, many.fail, decide=recorder.work.bulk.next_wait_s)
 
 
 @jobs.app.task(name="deliver", pass_context=True, retry=jobs.RetryBy(wait_after))
 def deliver(context: jobs.JobContext, webhook_id: str) -> None:
-    """One webhook is told of what has happened."""
+    """Deliver events to one webhook."""
     deliverer: Deliverer = context.additional_context["deliverer"]
     deliverer.take_turn(UUID(webhook_id), context.should_abort)
 
@@ -66,39 +74,39 @@ def deliver(context: jobs.JobContext, webhook_id: str) -> None:
     name="drop_exports", pass_context=True, queue=jobs.SLOW, queueing_lock="drop_exports"
 )
 def drop_exports(context: jobs.JobContext, timestamp: int) -> None:
-    """The ZIPs of exports are kept for a week."""
+    """Delete the ZIPs of exports after a week."""
     many: Bulks = context.additional_context["bulks"]
     many.drop_exports(datetime.now(UTC) - EXPORTS_KEPT_FOR)
 
 
 @jobs.app.periodic(cron="* * * * * */5")  # every 5 s: the sixth field is the seconds
-@jobs.app.task(  # no lock: a worker that dies in it would keep it, and nobody would look again
+@jobs.app.task(  # no lock: a worker that dies in this job would keep the lock for ever
     name="retry_stalled", pass_context=True, queue=jobs.CLOCK, queueing_lock="retry_stalled"
 )
 async def retry_stalled(context: jobs.JobContext, timestamp: int) -> None:
-    """The jobs of workers that died are run by others."""
+    """Give the jobs of dead workers to other workers."""
     retried = await jobs.retry_stalled(context)
     if retried:
         log.warning("job.retried", count=retried, reason="its worker died")
 
 
-@jobs.app.periodic(cron="17 * * * *")  # hourly, and not when everybody else is at it
+@jobs.app.periodic(cron="17 * * * *")  # hourly, away from the full hour
 @jobs.app.task(name="drop_events", pass_context=True, queue=jobs.SLOW, queueing_lock="drop_events")
 def drop_events(context: jobs.JobContext, timestamp: int) -> None:
-    """Events are kept for three days, for those who resume."""
+    """Delete events after three days; until then a client can resume from them."""
     catalogue: Catalogue = context.additional_context["catalogue"]
-    leave_foreign_events(catalogue)
+    drop_foreign_events(catalogue)
     before = datetime.now(UTC) - EVENTS_KEPT_FOR
     with catalogue.begin() as tx:
-        waited = webhooks.note_losses(tx, before)
+        lost = webhooks.note_losses(tx, before)
         events.drop_events(tx, before)
-    _tell_losses(waited)
+    _log_losses(lost)
 
 
 @jobs.app.periodic(cron="29 * * * *")
 @jobs.app.task(name="tidy", pass_context=True, queue=jobs.SLOW, queueing_lock="tidy")
 def tidy(context: jobs.JobContext, timestamp: int) -> None:
-    """What is of use to nobody any more goes: old answers, old work, the traces of jobs."""
+    """Delete expired idempotency keys, old bulks, and the traces of old jobs."""
     catalogue: Catalogue = context.additional_context["catalogue"]
     now = datetime.now(UTC)
     with catalogue.begin() as tx:
@@ -107,21 +115,21 @@ def tidy(context: jobs.JobContext, timestamp: int) -> None:
         failed_jobs.drop_rests(tx, now - RESTS_KEPT_FOR)
 
 
-def leave_foreign_events(catalogue: Catalogue) -> None:
-    """After a dump was restored, go on with what happens now: who reads events is told of it.
+def drop_foreign_events(catalogue: Catalogue) -> None:
+    """Drop the events of a restored dump, and let webhooks start from now with `events.lost`.
 
-    The places of events are numbers of transactions, and another cluster has had others.
+    An event's place is a transaction number, and another PostgreSQL cluster numbers differently.
     """
     with catalogue.begin() as tx:
         lost = webhooks.begin_anew(tx)
         events.drop_unborn(tx)
-    _tell_losses(lost)
+    _log_losses(lost)
 
 
 def clear_spool(spool: Path, before: datetime) -> None:
-    """What was left on this disk before this time by a worker that died goes.
+    """Delete files that a dead worker left in the spool before this time.
 
-    Its jobs have been done since, maybe on another machine, or begin anew.
+    Its jobs have been done since, perhaps on another machine, or start from the beginning.
     """
     for left in (*spool.glob("*"), *spool.glob("exports/*")):
         if left.name == "exports" or left.stat().st_mtime >= before.timestamp():
@@ -141,31 +149,23 @@ def _attempt(
     *,
     decide: Callable[[BaseException, int], float | None] = next_wait_s,
 ) -> None:
-    """One attempt: what fails is left to the queue to retry, unless there is no use in that."""
+    """Work once on the job; log a failure, give up if a retry is of no use, and raise it again."""
     try:
         work(UUID(id_))
     except Exception as error:
         wait_s = decide(error, context.job.attempts)
-        told = {**context.job.task_kwargs, "attempt": context.job.attempts + 1}
+        details = {**context.job.task_kwargs, "attempt": context.job.attempts + 1}
         if wait_s is None:
-            log.exception("job.gave-up", **told)
+            log.exception("job.abandoned", **details)
             give_up(UUID(id_), reason_for(error))
         else:
-            log.warning("job.postponed", error=str(error), **told)
+            log.warning("job.postponed", error=str(error), **details)
         raise
 
 
-def _tell_losses(webhook_ids: Iterable[UUID]) -> None:
+def _log_losses(webhook_ids: Iterable[UUID]) -> None:
     for webhook_id in webhook_ids:
-        log.warning("webhook.lost-events", webhook=str(webhook_id))
-
-
-def _give_up(recording_id: UUID, reason: str) -> None:
-    log.error("recording.not-cleared", recording=str(recording_id), reason=reason)
-
-
-def _give_up_manifest(recording_id: UUID, reason: str) -> None:
-    log.error("manifest.not-renewed", recording=str(recording_id), reason=reason)
+        log.warning("webhook.events-lost", webhook=str(webhook_id))
 
 
 def _finisher(context: jobs.JobContext) -> Finisher:

@@ -1,7 +1,7 @@
-"""One event to one webhook: signed, sent, and what the answer means. Home of the libraries for it.
+"""Sign an event, send it to one webhook, and classify the response.
 
-The scheme is that of Standard Webhooks: the headers `webhook-id`, `webhook-timestamp` and
-`webhook-signature`, an HMAC-SHA256 of both and the body.
+Signatures follow Standard Webhooks: the headers `webhook-id`, `webhook-timestamp` and
+`webhook-signature`, an HMAC-SHA256 of both and the body. The libraries for this live here alone.
 """
 
 import contextlib
@@ -25,40 +25,40 @@ from storage.records import EventRecord, WebhookRecord
 
 ANSWERS_WITHIN_S = 10.0
 SHORT_BYTES = 16_384
-# An answer of 4xx is the receiver's own: the same event will hardly do better later.
+# With 4xx the receiver rejects the event itself; sending it again will hardly help.
 MOST_REJECTIONS = 5
-LATER = frozenset({408, 425, 429})
+RETRYABLE = frozenset({408, 425, 429})
 LONGEST_RETRY_AFTER_S = 3600.0
 
-# It warns of each address that it refuses; what is refused is told once, as any failure is.
+# The library warns at every refused address; we log a failing webhook once.
 logging.getLogger("requests_hardened").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back: `told` in words, and the `status`, None where there was no answer."""
+class WebhookResponse:
+    """The response to one event: `summary` in words, and `status`, None without any response."""
 
     status: int | None
-    told: str
+    summary: str
     retry_after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a reply means for the event.
+class DeliveryOutcome:
+    """The meaning of a response for the event.
 
-    `delivered`; `later`: again after `wait_s`; `rejected`: so too, but not often; `refused`: it is
-    left out; `gone`: the webhook wants no event ever again.
+    `delivered`: go on with the next event. `postponed`: send it again after `wait_s`. `rejected`:
+    the same, but only a few times. `refused`: skip this event. `gone`: send no event ever again.
     """
 
-    what: Literal["delivered", "later", "rejected", "refused", "gone"]
+    kind: Literal["delivered", "postponed", "rejected", "refused", "gone"]
     wait_s: float = 0.0
 
 
 class Sender:
-    """Sends events one after another, over one connection; use it as a context.
+    """A connection that sends one event after another; use it as a context.
 
-    Private and loopback addresses are refused unless they are allowed.
+    It refuses private and loopback addresses unless they are allowed.
     """
 
     def __init__(self, *, allow_private_addresses: bool) -> None:
@@ -77,31 +77,35 @@ class Sender:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
-    def send(self, url: str, secret: str, event: EventRecord) -> Reply:
-        """Send it once. Raises nothing: that there was no answer is a reply, too."""
+    def send(self, url: str, secret: str, event: EventRecord) -> WebhookResponse:
+        """Send an event once. Raises nothing: a missing response has the status None."""
         body = event_json(event)
         headers = {"Content-Type": "application/json", **sign(secret, event.id, body)}
         try:
             with self._session.post(url, body.encode(), headers=headers, stream=True) as response:
-                # A short body is taken so that the connection can be used again; no other matters.
+                # Read a short body, so that the connection can be used again; ignore a longer one.
                 with contextlib.suppress(HTTPError):
                     response.raw.read1(SHORT_BYTES, decode_content=False)
-                waits_s = parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
-                return Reply(response.status_code, f"HTTP {response.status_code}", waits_s)
+                return WebhookResponse(
+                    response.status_code,
+                    f"HTTP {response.status_code}",
+                    parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC)),
+                )
         except InvalidIPAddress:
-            return Reply(None, "its address is private: see webhooks.allow_private_addresses")
+            summary = "its address is private: see webhooks.allow_private_addresses"
         except exceptions.Timeout:
-            return Reply(None, f"no answer within {ANSWERS_WITHIN_S:g} s")
+            summary = f"no answer within {ANSWERS_WITHIN_S:g} s"
         except exceptions.SSLError:
-            return Reply(None, "its certificate does not hold")
+            summary = "its certificate does not hold"
         except exceptions.ConnectionError:
-            return Reply(None, "it cannot be reached")
+            summary = "it cannot be reached"
         except (exceptions.RequestException, ValueError) as error:
-            return Reply(None, f"it cannot be asked ({type(error).__name__})")
+            summary = f"it cannot be asked ({type(error).__name__})"
+        return WebhookResponse(None, summary)
 
 
 def sign(secret: str, id_: str, body: str) -> dict[str, str]:
-    """The headers by which a receiver knows that a body is ours, and new."""
+    """Return the headers that prove to a receiver that we sent this body, and when."""
     now = datetime.now(UTC)
     return {
         "webhook-id": id_,
@@ -111,61 +115,67 @@ def sign(secret: str, id_: str, body: str) -> dict[str, str]:
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float:
-    """Seconds to wait by this header, an hour at most; 0 where it says nothing."""
+    """Return the seconds that a `Retry-After` header asks for, an hour at most, or 0.
+
+    Example: `parse_retry_after("120", now)` is 120, and so is a date two minutes after `now`.
+    """
     try:
-        wait_s = float(value or 0) if value is None or value.isdecimal() else _until(value, now)
+        if value is None or value.isdecimal():
+            wait_s = float(value or 0)
+        else:
+            wait_s = (parsedate_to_datetime(value) - now).total_seconds()
     except (ValueError, TypeError):  # TypeError: a date without a zone
         return 0.0
     return min(max(0.0, wait_s), LONGEST_RETRY_AFTER_S)
 
 
-def _until(date: str, now: datetime) -> float:
-    return (parsedate_to_datetime(date) - now).total_seconds()
-
-
 def is_wanted(webhook: WebhookRecord, type_: str) -> bool:
-    """Whether a webhook wants events of this type."""
+    """Return whether a webhook wants events of this type."""
     kind = type_.partition(".")[0]
     return not webhook.types or type_ in webhook.types or f"{kind}.*" in webhook.types
 
 
-def judge(
+def classify_response(
     webhook: WebhookRecord,
-    reply: Reply,
+    response: WebhookResponse,
     uniform: Callable[[float, float], float] = random.uniform,
-) -> Verdict:
-    """What this reply to its next event means. Pure, but for the jitter."""
-    status = reply.status
+) -> DeliveryOutcome:
+    """Return the meaning of the response to a webhook's next event. Pure, except for the jitter.
+
+    Example: status 503 means `postponed`, for as long as `Retry-After` asks or our backoff says.
+    """
+    status = response.status
     if status is not None and 200 <= status < 300:
-        return Verdict("delivered")
+        return DeliveryOutcome("delivered")
     if status == 410:
-        return Verdict("gone")
-    if status is None or status >= 500 or status in LATER:
-        return Verdict("later", max(reply.retry_after_s, backoff_s(webhook.attempts, uniform)))
+        return DeliveryOutcome("gone")
+    if status is None or status >= 500 or status in RETRYABLE:
+        backoff = backoff_s(webhook.attempts, uniform)
+        return DeliveryOutcome("postponed", max(response.retry_after_s, backoff))
     if webhook.rejections + 1 >= MOST_REJECTIONS:
-        return Verdict("refused")
-    return Verdict("rejected", backoff_s(webhook.rejections, uniform, growth=4.0))
+        return DeliveryOutcome("refused")
+    return DeliveryOutcome("rejected", backoff_s(webhook.rejections, uniform, growth=4.0))
 
 
 def changes_of(
     webhook: WebhookRecord,
-    verdict: Verdict,
-    reply: Reply,
+    outcome: DeliveryOutcome,
+    response: WebhookResponse,
     now: datetime,
     passed: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The columns of the webhook that change; `passed` are those that leave the event behind."""
+    """Return the changed columns of the webhook; `passed` moves it on to the next event."""
     done = {**passed, "attempts": 0, "rejections": 0, "retry_at": None}
-    failing = {"failing_since": webhook.failing_since or now, "last_error": reply.told}
-    if verdict.what == "delivered":
+    failing = {"failing_since": webhook.failing_since or now, "last_error": response.summary}
+    if outcome.kind == "delivered":
         return {**done, "last_delivered_at": now, "failing_since": None}
-    if verdict.what == "gone":
+    if outcome.kind == "gone":
         return {**failing, "gone": True}
-    if verdict.what == "refused":
+    if outcome.kind == "refused":
         return {**failing, **done, "refused": webhook.refused + 1}
     return {
         **failing,
         "attempts": webhook.attempts + 1,
-        "rejections": webhook.rejections + (verdict.what == "rejected"),
-        "retry_at": now + timedelta(seconds=verdict.wait_s),
+        "rejections": webhook.rejections + (outcome.kind == "rejected"),
+        "retry_at": now + timedelta(seconds=outcome.wait_s),
     }

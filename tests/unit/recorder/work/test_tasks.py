@@ -1,4 +1,4 @@
-"""The jobs that come by the clock."""
+"""The periodic jobs."""
 
 import os
 from datetime import UTC, datetime
@@ -9,16 +9,16 @@ from recorder.work import tasks
 from storage import jobs
 
 
-def test_what_the_clock_brings_waits_once_and_keeps_no_recording_waiting() -> None:
-    """However long it waits there is one of it; it takes no place of a recording's."""
+def test_a_periodic_job_waits_once_and_delays_no_recording() -> None:
+    """A periodic job waits at most once in its queue, and never in the queue of recordings."""
     periodic = [one.task for one in jobs.app.periodic_registry.periodic_tasks.values()]
     assert all(one.queueing_lock == one.name for one in periodic)
     assert all(one.queue in tasks.QUEUES.keys() - {jobs.RECORDINGS} for one in periodic)
-    assert all(one.lock is None for one in periodic)  # it would outlive a worker that dies
+    assert all(one.lock is None for one in periodic)  # a lock would outlive a worker that dies
 
 
-def test_what_a_dead_worker_left_goes(tmp_path: Path) -> None:
-    """Audio of a day ago, fetched or packed; what is being worked on stays."""
+def test_files_of_a_dead_worker_are_deleted(tmp_path: Path) -> None:
+    """Fetched and packed audio from a day ago is deleted; files of running jobs stay."""
     now = datetime.now(UTC)
     for name, age_s in (("old", 90_000), ("young", 60)):
         folder, packed = tmp_path / name, tmp_path / "exports" / f"{name}.zip"
@@ -33,8 +33,8 @@ def test_what_a_dead_worker_left_goes(tmp_path: Path) -> None:
     assert left == {"young", "young/left.wav", "exports", "exports/young.zip"}
 
 
-def test_dead_workers_are_looked_for_every_five_seconds() -> None:
-    """In any minute of the hour: the sixth field of a cron is the seconds."""
+def test_dead_workers_are_found_every_five_seconds() -> None:
+    """The job runs every 5 s in every minute: the sixth field of its cron is the seconds."""
     periodic = jobs.app.periodic_registry.periodic_tasks[tasks.retry_stalled.name, ""]
     began = datetime(2026, 11, 23, 22, 36, 1, tzinfo=UTC).timestamp()
     periodic.croniter.set_current(start_time=began)
