@@ -1,36 +1,45 @@
-/** The bookmarks of the recording that the player plays: drawn, gone to, and made where it is. */
+/** The bookmarks of a recording: draw them, go to one, and write one at the present position. */
+import { allElements, findElement, getElement, getField, targetOf } from "./dom.js";
+import { hasModifier, letterOf } from "./keys.js";
 import { whenGone } from "./page.js";
-import { go, letterOf } from "./player.js";
+import { go } from "./player.js";
 
+/** @param {HTMLElement} section */
 export function mount(section) {
-  const player = document.querySelector("[data-module=player]");
-  const audio = player?.querySelector("audio");
-  if (!audio) return;
-  const layer = player.querySelector("[data-bookmarks]");
-  const places = [...section.querySelectorAll("[data-at]")];
-  layer.replaceChildren(...places.map(({ dataset }) => mark(Number(dataset.at), player)));
-  for (const place of places) {
-    place.addEventListener("click", () => go(audio, Number(place.dataset.at)));
+  const player = findElement(document, "[data-module=player]");
+  const audio = player && findElement(player, "audio", HTMLAudioElement);
+  if (!player || !audio) return;
+  const length = Number(player.dataset.length);
+  const bookmarks = allElements(section, "[data-at]");
+  const marks = bookmarks.map(({ dataset }) => markAt(Number(dataset.at), length));
+  getElement(player, "[data-bookmarks]").replaceChildren(...marks);
+  for (const bookmark of bookmarks) {
+    bookmark.addEventListener("click", () => go(audio, Number(bookmark.dataset.at)));
   }
-  const form = section.querySelector("form[data-bookmark]");
+  const form = findElement(section, "form[data-bookmark]", HTMLFormElement);
   if (!form) return;
-  // Where one began to write is what is meant, also while it goes on playing.
-  form.elements.text.addEventListener("focus", () => {
+  const text = getField(form, "text");
+  // The bookmark belongs where the person began to write, while the recording plays on.
+  text.addEventListener("focus", () => {
     const at = Math.floor(audio.currentTime * 10) / 10;
-    form.elements.at_s.value = Math.min(at, player.dataset.length); // some audio is a little longer
+    getField(form, "at_s").value = String(Math.min(at, length)); // some audio is a little longer
   });
-  const pressed = (event) => {
-    if (letterOf(event) !== "b" || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("input:not([type=range]), select, textarea")) return;
-    form.elements.text.focus();
+  const pressed = (/** @type {KeyboardEvent} */ event) => {
+    if (letterOf(event) !== "b" || hasModifier(event)) return;
+    if (targetOf(event)?.closest("input:not([type=range]), select, textarea")) return;
+    text.focus();
     event.preventDefault();
   };
   document.addEventListener("keydown", pressed);
   whenGone(section, () => document.removeEventListener("keydown", pressed));
 }
 
-function mark(at, player) {
-  const drawn = document.createElement("i");
-  drawn.style.left = `${(100 * at) / Number(player.dataset.length)}%`;
-  return drawn;
+/**
+ * @param {number} at
+ * @param {number} length
+ */
+function markAt(at, length) {
+  const mark = document.createElement("i");
+  mark.style.left = `${(100 * at) / length}%`;
+  return mark;
 }

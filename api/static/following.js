@@ -1,44 +1,51 @@
-/** The stream of events, followed for as long as it is wanted. */
-import { ask } from "./http.js";
+/** The stream of events, kept open until the page no longer needs it. */
+import { callApi } from "./http.js";
 
-export const COMES_BACK_AFTER_MS = 5000;
+export const RETRY_AFTER_MS = 5000;
 
 /**
- * Opens the stream, and opens it anew whatever ends it, until the `close` that comes back is called.
+ * Open the stream, and open it again whenever it ends. Call `close` of the result to stop.
  *
- * `take` gets every event of the `types`. `began` is called each time that the stream is there: with
- * true where something may have been missed, and what is shown is to be read anew. `broke` is called
- * when it is away.
+ * Example: `const stream = follow(["call.up"], { receive: console.log, opened: () => {} })`
+ *
+ * @param {string[]} types
+ * @param {object} handlers
+ * @param {(event: any) => void} handlers.receive called with each event of the types
+ * @param {(mayHaveGap: boolean) => void} handlers.opened called each time the stream opens; with true
+ *   if events may have been lost, so the page must read its lists again
+ * @param {() => void} [handlers.broke] called when the stream breaks
  */
-export function follow(types, { take, began, broke = () => {} }) {
-  let source = null;
-  let retry = null;
-  let closed = false;
+export function follow(types, { receive, opened, broke = () => {} }) {
+  /** @type {EventSource} */
+  let source;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let retry;
+  let isClosed = false;
 
   function open() {
-    let anew = true;
+    let isNew = true;
     source = new EventSource("/api/v1/events");
     source.onopen = () => {
-      began(anew);
-      anew = false;
+      opened(isNew);
+      isNew = false;
     };
     source.onerror = broken;
-    source.addEventListener("events.lost", () => began(true));
-    for (const type of types) source.addEventListener(type, ({ data }) => take(JSON.parse(data)));
+    source.addEventListener("events.lost", () => opened(true));
+    for (const type of types) source.addEventListener(type, ({ data }) => receive(JSON.parse(data)));
   }
 
-  /** The browser comes back by itself, but not after an answer that is no stream. */
+  /** Open a new stream if the browser has given up: it does so after an answer that is no stream. */
   function broken() {
     broke();
     if (source.readyState !== EventSource.CLOSED) return;
     retry = setTimeout(async () => {
-      await ask("GET", "/calls?limit=1").catch(() => null); // leads to the form where that is why
-      if (!closed) open();
-    }, COMES_BACK_AFTER_MS);
+      await callApi("GET", "/calls?limit=1").catch(() => null); // shows the sign-in form after a 401
+      if (!isClosed) open();
+    }, RETRY_AFTER_MS);
   }
 
   function close() {
-    closed = true;
+    isClosed = true;
     source.close();
     clearTimeout(retry);
   }

@@ -1,22 +1,54 @@
+/** Requests to the service, in the name of the person who has signed in. */
+import { getElement } from "./dom.js";
 import { wordsFor } from "./words.js";
 
-/** The API, asked as who is signed in; what it refuses is an Error that says why, with `problem`. */
-export function ask(method, path, body) {
+/** An answer that is not a success. Its message is written for a person. */
+export class Refusal extends Error {
+  /**
+   * @param {string} message
+   * @param {Api.Problem | null} problem
+   */
+  constructor(message, problem) {
+    super(message);
+    this.problem = problem;
+  }
+}
+
+/**
+ * Send a request to the API and return its JSON answer, or null if the answer has none.
+ *
+ * Throw a `Refusal` if the service refuses, and an `Error` if it does not answer.
+ *
+ * Example: `await callApi("PATCH", "/spies/1", { mode: "barge" })`
+ *
+ * @param {string} method
+ * @param {string} path below /api/v1
+ * @param {unknown} [body]
+ * @returns {Promise<any>}
+ */
+export function callApi(method, path, body) {
   return send(method, `/api/v1${path}`, body);
 }
 
-/** As `ask`, of any path of ours. */
+/**
+ * Send a request like `callApi`, to any path of the service.
+ *
+ * @param {string} method
+ * @param {string} path
+ * @param {unknown} [body]
+ * @returns {Promise<any>}
+ */
 export async function send(method, path, body) {
-  const asked = fetch(path, {
+  const sent = fetch(path, {
     method,
     headers: {
       Accept: "application/json",
-      "X-CSRF-Token": document.querySelector("meta[name=csrf]").content,
+      "X-CSRF-Token": getElement(document, "meta[name=csrf]", HTMLMetaElement).content,
       ...(body === undefined ? {} : { "Content-Type": "application/json" }),
     },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
-  const response = await asked.catch((cause) => {
+  const response = await sent.catch((cause) => {
     throw new Error(document.body.dataset.failed, { cause });
   });
   if (response.status === 401) {
@@ -25,32 +57,43 @@ export async function send(method, path, body) {
   const text = await response.text();
   const isJson = response.headers.get("Content-Type")?.includes("json");
   const answer = text && isJson ? JSON.parse(text) : null;
-  if (!response.ok) throw Object.assign(new Error(toldOf(answer)), { problem: answer });
+  if (!response.ok) throw new Refusal(describeProblem(answer), answer);
   return answer;
 }
 
-/** What a problem says, to a person. */
-function toldOf(problem) {
+/**
+ * Return the text of a problem for a person.
+ *
+ * @param {Api.Problem | null} problem
+ */
+function describeProblem(problem) {
   const faults = problem?.errors?.map(({ loc, msg }) => `${loc.slice(1).join(".")}: ${msg}`);
   return (
     faults?.join("; ") ||
     wordsFor("problem", problem?.error_id) ||
     problem?.detail ||
     problem?.title ||
-    document.body.dataset.failed
+    document.body.dataset.failed ||
+    ""
   );
 }
 
-/** Every item of a list, page by page. */
-export async function askAll(path) {
+/**
+ * Return all items of a list of the API; request one slice after the other.
+ *
+ * @param {string} path
+ * @returns {Promise<any[]>}
+ */
+export async function listAll(path) {
   const items = [];
   let cursor = null;
   do {
     const mark = path.includes("?") ? "&" : "?";
     const more = cursor ? `&cursor=${encodeURIComponent(cursor)}` : "";
-    const page = await ask("GET", `${path}${mark}limit=200${more}`);
-    items.push(...page.items);
-    cursor = page.next_cursor;
+    /** @type {{ items: unknown[], next_cursor: string | null }} */
+    const slice = await callApi("GET", `${path}${mark}limit=200${more}`);
+    items.push(...slice.items);
+    cursor = slice.next_cursor;
   } while (cursor);
   return items;
 }

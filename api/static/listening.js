@@ -1,52 +1,54 @@
-/**
- * The bar in which one listens: a spy on a call, in the browser or on one's own phone.
- *
- * It is no part of the pages, so it stays while they change.
- */
+/** Listening to a call: one spy at a time, in this page or on the person's phone. */
+import { Bar } from "./bar.js";
+import { getElement } from "./dom.js";
 import { follow } from "./following.js";
-import { ask, askAll } from "./http.js";
+import { callApi, listAll } from "./http.js";
+import { parties } from "./live-model.js";
 import { toast } from "./page.js";
+import { BROWSER, destination } from "./phone.js";
 import { Spy } from "./spy.js";
 import { wordsFor } from "./words.js";
 
-const QUIET_DB = -60;
-const PHONE = "earwitness-phone";
-const CALL = ["call.ringing", "call.up", "call.changed"];
-const SPY = ["ringing", "live", "switched", "moved", "ended"].map((one) => `spy.${one}`);
-const bar = document.getElementById("bar");
-let current = null;
-let asked = 0;
+/** @typedef {Pick<Api.Call, "id" | "caller" | "callee" | "agent">} Listened the known facts of a call */
 
-/** The spy that is heard now, or null. */
+const CALL_EVENTS = ["call.ringing", "call.up", "call.changed"];
+const SPY_EVENTS = ["spy.ringing", "spy.live", "spy.switched", "spy.moved", "spy.ended"];
+const bar = new Bar(getElement(document, "#bar"));
+/** @type {Listening | null} */
+let current = null;
+let turn = 0; // counts the clicks on Listen
+
+/**
+ * Return the spy that sounds now, or null.
+ *
+ * @returns {Api.Spy | null}
+ */
 export function heard() {
   return current?.isOver === false ? current.spy : null;
 }
 
-/** The numbers of who talk with each other; of a call to outside the caller is the agent. */
-export function parties({ direction, caller, callee, agent }) {
-  const sides = direction === "outbound" ? [callee] : [caller, callee];
-  const other = sides.find(({ number }) => number && number !== agent);
-  return [other?.number, agent].filter(Boolean);
-}
-
-/** Listen to a call; whatever was heard before ends, and of two that are asked for the last is heard. */
+/**
+ * Listen to a call. End the present spy first; after two quick clicks only the second call sounds.
+ *
+ * @param {Listened} call
+ */
 export async function listen(call) {
-  asked += 1;
-  const turn = asked;
+  turn += 1;
+  const own = turn;
   await end();
-  if (turn !== asked) return;
-  const destination = localStorage.getItem(PHONE) || "browser";
-  if (destination === "browser" && !window.isSecureContext) throw new Error(bar.dataset.insecure);
+  if (own !== turn) return;
+  const where = destination();
+  if (where === BROWSER && !window.isSecureContext) throw new Error(bar.texts.insecure);
   const path = `/calls/${encodeURIComponent(call.id)}/spies`;
-  const spy = await ask("POST", path, { mode: "listen", destination });
+  const spy = await callApi("POST", path, { mode: "listen", destination: where });
   const listening = new Listening(spy, call);
-  if (turn !== asked) {
+  if (own !== turn) {
     await listening.end();
     return;
   }
   current = listening;
   try {
-    await listening.begin();
+    await listening.start();
   } catch (error) {
     if (current === listening) current = null;
     await listening.end();
@@ -54,7 +56,7 @@ export async function listen(call) {
   }
 }
 
-/** What is heard goes on, and is shown, where it cannot be ended. */
+/** End the present spy. If the service refuses, the spy stays on the bar. */
 async function end() {
   const ending = current;
   current = null;
@@ -66,276 +68,226 @@ async function end() {
   }
 }
 
-function complain({ message }) {
+/** @param {Error} error */
+function showError({ message }) {
   toast(message, { bad: true });
 }
 
-/** A phone goes on while pages come and go: show what one hears by it. */
-async function takeUp() {
-  if (!bar.querySelector("[name=mode]")) return; // one may hear nothing
-  const mine = ({ supervisor, destination }) =>
-    supervisor === bar.dataset.person && destination !== "browser";
-  const spy = (await askAll("/spies")).find(mine);
-  if (!spy || asked) return;
+/** Show the spy on the person's phone again: it goes on while pages come and go. */
+async function resumePhone() {
+  if (!bar.hasModes) return;
+  /** @type {Api.Spy[]} */
+  const spies = await listAll("/spies");
+  const spy = spies.find((one) => one.supervisor === bar.texts.person && one.destination !== BROWSER);
+  if (!spy || turn) return;
   const unknown = { id: spy.call_id, caller: {}, callee: {}, agent: null };
   const path = `/calls/${encodeURIComponent(spy.call_id)}`;
-  const call = await ask("GET", path).catch(() => unknown);
-  if (asked) return; // there was a click meanwhile
+  const call = await callApi("GET", path).catch(() => unknown);
+  if (turn) return; // the person has clicked on Listen meanwhile
   current = new Listening(spy, call);
-  await current.begin();
+  await current.start();
 }
 
 class Listening {
-  #hasSound;
+  #isInPage;
+  #call;
+  /** @type {Spy | null} */
   #audio = null;
-  #following = null;
-  #frame = null;
-  #showSaid = () => {};
-  #abort = new AbortController();
+  /** @type {{ close(): void } | null} */
+  #stream = null;
+  #shown = new AbortController();
   #isEnding = false;
   isOver = false;
 
+  /**
+   * @param {Api.Spy} spy
+   * @param {Listened} call
+   */
   constructor(spy, call) {
     this.spy = spy;
-    this.call = call;
-    this.#hasSound = Boolean(spy.audio_url);
+    this.#call = call;
+    this.#isInPage = Boolean(spy.audio_url);
   }
 
-  async begin() {
-    this.#name(this.call);
-    bar.querySelector("[value=listen]").checked = true;
-    bar.hidden = false;
-    const { signal } = this.#abort;
-    bar.addEventListener("change", ({ target }) => this.#chosen(target), { signal });
-    bar.querySelector("[data-end]").addEventListener("click", () => end().catch(complain), { signal });
-    bar.querySelector("[data-again]").addEventListener("click", () => this.#again(), { signal });
-    this.#state("connecting");
-    if (this.#hasSound) await this.#hear();
-    else this.#told(this.spy);
+  async start() {
+    this.#setCall(this.#call);
+    bar.show(
+      {
+        choose: (mode) => this.#switch(mode),
+        end: () => end().catch(showError),
+        again: () => listen(this.#call).catch(showError),
+      },
+      this.#shown.signal,
+    );
+    this.#setState("connecting");
+    if (this.spy.audio_url) await this.#play(this.spy.audio_url);
+    else this.#update(this.spy);
     if (!this.isOver) this.#follow();
   }
 
-  /** Who is heard: after a transfer somebody else. */
-  #name(call) {
-    this.call = call;
-    bar.querySelector(".who").textContent = parties(call).join(" ⇄ ");
-  }
-
-  async #hear() {
-    this.#audio = new Spy(this.spy.audio_url, { levels: true });
-    this.#audio.addEventListener("state", ({ detail }) => this.#told(detail));
-    this.#audio.addEventListener("connection", ({ detail }) => {
-      if (detail.connected || this.isOver) return;
-      this.#state("reconnecting");
-      this.#quieten();
+  /** @param {string} url */
+  async #play(url) {
+    this.#audio = new Spy(url, { levels: true });
+    const on = (/** @type {string} */ type, /** @type {(detail: any) => void} */ act) =>
+      this.#audio?.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail));
+    on("state", (state) => this.#update(state));
+    on("connection", ({ connected }) => {
+      if (connected || this.isOver) return;
+      this.#setState("reconnecting");
+      bar.meters.clear();
     });
-    this.#audio.addEventListener("gone", ({ detail }) => this.#gone(detail));
-    this.#audio.addEventListener("microphone", ({ detail }) => {
-      if (detail.node) this.#showSaid = meter(this.#shown("say"), detail.node);
-      else toast(`${bar.dataset.microphone} ${detail.error}`, { bad: true });
+    on("gone", ({ replaced }) => this.#lost(replaced ? "replaced" : "lost"));
+    on("microphone", ({ node, error }) => {
+      if (node) bar.meters.follow("say", node);
+      else toast(`${bar.texts.microphone} ${error}`, { bad: true });
     });
-    this.#audio.addEventListener("levels", ({ detail }) => {
-      for (const [side, dbfs] of Object.entries(detail)) show(this.#shown(side), dbfs);
-    });
+    on("levels", (levels) => bar.meters.show(levels));
     await this.#audio.start();
-    if (!this.isOver) this.#draw();
   }
 
-  /** Events tell who is in the call, and how it goes: a page that is connected knows it sooner. */
+  /** Follow the call and the spy. A page with sound learns the state of its spy sooner from the sound. */
   #follow() {
-    this.#following = follow([...CALL, ...SPY], {
-      take: ({ type, data }) => {
-        if (CALL.includes(type) && data.id === this.spy.call_id) this.#name(data);
-        if (SPY.includes(type) && data.id === this.spy.id) this.#learnt(data);
+    this.#stream = follow([...CALL_EVENTS, ...SPY_EVENTS], {
+      receive: ({ type, data }) => {
+        if (CALL_EVENTS.includes(type) && data.id === this.spy.call_id) this.#setCall(data);
+        if (SPY_EVENTS.includes(type) && data.id === this.spy.id) this.#receiveSpy(data);
       },
-      began: (anew) => {
-        this.#look();
-        if (anew) this.#recall(this.spy.call_id);
+      opened: (mayHaveGap) => {
+        this.#readSpy();
+        if (mayHaveGap) this.#readCall(this.spy.call_id);
       },
     });
   }
 
-  /** What no event told: it came before the stream, or while that was away. */
-  async #look() {
+  /** Read the spy once, because an event may have come before the stream opened. */
+  async #readSpy() {
     const before = this.spy;
-    const spy = await ask("GET", `/spies/${this.spy.id}`).catch(() => null);
-    if (spy && this.spy === before) this.#learnt(spy); // else something newer is known
+    const spy = await callApi("GET", `/spies/${this.spy.id}`).catch(() => null);
+    if (spy && this.spy === before) this.#receiveSpy(spy); // else an event was newer
   }
 
-  #learnt(spy) {
-    if (!this.#hasSound || spy.state === "ended") this.#told(spy);
+  /** @param {Api.Spy} spy */
+  #receiveSpy(spy) {
+    if (!this.#isInPage || spy.state === "ended") this.#update(spy);
   }
 
-  /** It is said at once; then, where the service answers, whether there is another reason. */
-  async #gone({ replaced }) {
-    if (this.isOver) return;
-    this.#lose(replaced ? "replaced" : "lost");
-    const spy = await ask("GET", `/spies/${this.spy.id}`).catch(() => null);
-    if (spy?.state === "ended" && current === this) this.#ended(spy);
-  }
-
-  /** Who is in this call; of another that one may not see, it is not known who the agent is. */
-  async #recall(callId) {
-    const before = this.call;
+  /**
+   * Read the parties of a call. If the person may not see the call, its agent is unknown.
+   *
+   * @param {string} callId
+   */
+  async #readCall(callId) {
+    const before = this.#call;
     const known = callId === before.id ? before : { ...before, id: callId, agent: null };
-    const call = await ask("GET", `/calls/${encodeURIComponent(callId)}`).catch(() => known);
-    if (this.call === before) this.#name(call); // else something newer is known
+    const call = await callApi("GET", `/calls/${encodeURIComponent(callId)}`).catch(() => known);
+    if (this.#call === before) this.#setCall(call); // else an event was newer
   }
 
-  #told({ state, mode, cause, call_id }) {
+  /** @param {Listened} call */
+  #setCall(call) {
+    this.#call = call;
+    bar.setParties(parties(call));
+  }
+
+  /** @param {Pick<Api.Spy, "state" | "mode" | "cause"> & { call_id?: string }} spy */
+  #update({ state, mode, cause, call_id }) {
     if (this.isOver || this.#isEnding) return;
     if (state === "ended") {
-      this.#ended({ cause });
+      this.#ended(cause);
       return;
     }
-    const moved = call_id && call_id !== this.spy.call_id;
-    this.spy = { ...this.spy, state, mode, call_id: call_id ?? this.spy.call_id };
-    if (moved) this.#recall(call_id);
-    bar.querySelector(`[value=${mode}]`).checked = true;
-    this.#state(state);
+    const callId = call_id ?? this.spy.call_id;
+    const hasMoved = callId !== this.spy.call_id;
+    this.spy = { ...this.spy, state, mode, call_id: callId };
+    if (hasMoved) this.#readCall(callId);
+    bar.setMode(mode);
+    this.#setState(state);
   }
 
-  #ended({ cause }) {
+  /** @param {string} state */
+  #setState(state) {
+    bar.setState(state, { isOver: this.isOver, hasMeters: this.#isInPage });
+  }
+
+  /** @param {string} mode */
+  async #switch(mode) {
+    const before = this.spy.mode;
+    try {
+      const spy = await callApi("PATCH", `/spies/${this.spy.id}`, { mode });
+      this.spy = { ...this.spy, mode: spy.mode };
+    } catch (error) {
+      bar.setMode(before);
+      showError(/** @type {Error} */ (error));
+    }
+  }
+
+  /** End the spy. A page is silent at once; a phone sounds until the service answers, else throw. */
+  async end() {
+    const wasOver = this.isOver;
+    if (wasOver || this.#isInPage) this.#leave();
+    if (wasOver) return;
+    this.#isEnding = true;
+    try {
+      await callApi("DELETE", `/spies/${this.spy.id}`);
+      this.#leave();
+    } catch (error) {
+      this.#isEnding = false;
+      if (!this.#isInPage) throw error;
+      showError(/** @type {Error} */ (error));
+    }
+  }
+
+  /**
+   * Say at once that the sound is lost, then show the cause if the service knows a better one.
+   *
+   * @param {"lost" | "replaced"} why
+   */
+  async #lost(why) {
+    if (this.isOver) return;
+    this.#silence(why);
+    const spy = await callApi("GET", `/spies/${this.spy.id}`).catch(() => null);
+    if (spy?.state === "ended" && current === this) this.#ended(spy.cause);
+  }
+
+  /** @param {string | null} cause */
+  #ended(cause) {
     if (cause === "page-lost") {
-      this.#lose("lost");
+      this.#silence("lost");
       return;
     }
-    toast(`${bar.dataset.ended} (${wordsFor("ended", cause) || cause})`);
+    toast(`${bar.texts.ended} (${wordsFor("ended", cause) || cause})`);
     if (current === this) current = null;
     this.#leave();
   }
 
-  #state(state) {
-    for (const word of bar.querySelectorAll("[data-when]")) {
-      word.hidden = word.dataset.when !== state;
-    }
-    for (const part of bar.querySelectorAll("[data-over]")) part.hidden = !this.isOver;
-    for (const part of bar.querySelectorAll("[data-goes-on]")) part.hidden = this.isOver;
-    bar.querySelector(".meters").hidden = this.isOver || !this.#hasSound;
-  }
-
-  async #chosen(target) {
-    if (target.name !== "mode") return;
-    const before = this.spy.mode;
-    try {
-      const spy = await ask("PATCH", `/spies/${this.spy.id}`, { mode: target.value });
-      this.spy = { ...this.spy, mode: spy.mode };
-    } catch (error) {
-      bar.querySelector(`[value=${before}]`).checked = true;
-      toast(error.message, { bad: true });
-    }
-  }
-
-  #again() {
-    listen(this.call).catch(complain);
-  }
-
-  /** In a page it is silent at once; a phone goes on until it is told: then this throws. */
-  async end() {
-    const wasOver = this.isOver;
-    if (wasOver || this.#hasSound) this.#leave();
-    if (wasOver) return;
-    this.#isEnding = true;
-    try {
-      await ask("DELETE", `/spies/${this.spy.id}`);
-      this.#leave();
-    } catch (error) {
-      this.#isEnding = false;
-      if (!this.#hasSound) throw error;
-      complain(error);
-    }
-  }
-
-  /** Nothing is heard any more, and no more is to be done about it than to say so. */
-  #lose(why) {
+  /**
+   * Stop the sound, but leave the bar, which says why and offers to listen again.
+   *
+   * @param {string} why
+   */
+  #silence(why) {
     this.#stop();
-    this.#quieten();
-    this.#state(why);
+    bar.meters.clear();
+    this.#setState(why);
   }
 
   #leave() {
     this.#stop();
-    this.#abort.abort();
-    if (current === null) bar.hidden = true;
+    this.#shown.abort();
+    if (current === null) bar.hide();
   }
 
   #stop() {
+    if (this.isOver) return; // the bar may show another spy by now
     this.isOver = true;
-    cancelAnimationFrame(this.#frame);
-    this.#following?.close();
+    bar.meters.stop();
+    this.#stream?.close();
     this.#audio?.close();
   }
-
-  // Levels
-
-  #shown(name) {
-    return bar.querySelector(`meter[name=${name}]`);
-  }
-
-  #quieten() {
-    for (const one of bar.querySelectorAll("meter")) one.value = 0;
-  }
-
-  #draw() {
-    this.#showSaid();
-    this.#frame = requestAnimationFrame(() => this.#draw());
-  }
 }
 
-/** Shows how loud it is now, each time that it is called. */
-function meter(shown, node) {
-  const analyser = new AnalyserNode(node.context, { fftSize: 512 });
-  node.connect(analyser);
-  const samples = new Float32Array(analyser.fftSize);
-  return () => {
-    analyser.getFloatTimeDomainData(samples);
-    const power = samples.reduce((sum, one) => sum + one * one, 0) / samples.length;
-    show(shown, 10 * Math.log10(power + 1e-12));
-  };
-}
-
-function show(meter, dbfs) {
-  meter.value = Math.max(0, 1 - dbfs / QUIET_DB);
-}
-
-/** The microphone, seen and heard by nobody; pressed again, it is given back. */
-async function check(button) {
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
-  const giveBack = () => stream.getTracks().forEach((track) => track.stop());
-  const shown = document.querySelector("meter[name=check]");
-  if (!button.isConnected) return giveBack(); // one went on while the browser asked
-  const context = new AudioContext();
-  const draws = meter(shown, new MediaStreamAudioSourceNode(context, { mediaStream: stream }));
-  button.setAttribute("aria-pressed", "true");
-  const goesOn = () => button.isConnected && button.getAttribute("aria-pressed") === "true";
-  const draw = () => {
-    draws();
-    if (goesOn()) return requestAnimationFrame(draw);
-    giveBack();
-    context.close();
-  };
-  draw();
-}
-
-/** Where one listens: in this browser, or on this phone. */
-export function mount(element) {
-  if (element === bar) {
-    // However high it is, it covers neither the end of the page nor what is told.
-    const measure = () => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`);
-    new ResizeObserver(measure).observe(bar);
-    takeUp().catch(complain);
-    return;
-  }
-  const phone = element.querySelector("#phone");
-  phone.value = localStorage.getItem(PHONE) ?? "";
-  phone.addEventListener("change", () => localStorage.setItem(PHONE, phone.value.trim()));
-  element.querySelector("[data-check]").addEventListener("click", async ({ currentTarget }) => {
-    if (currentTarget.getAttribute("aria-pressed") === "true") {
-      currentTarget.setAttribute("aria-pressed", "false");
-      return;
-    }
-    const { microphone, insecure } = bar.dataset;
-    if (!window.isSecureContext) toast(insecure, { bad: true });
-    else await check(currentTarget).catch(({ name }) => toast(`${microphone} ${name}`, { bad: true }));
-  });
+/** Prepare the bar, and show the spy on the person's phone if there is one. */
+export function mount() {
+  bar.reserveHeight();
+  resumePhone().catch(showError);
 }

@@ -1,138 +1,186 @@
-/** What every page does: modules begin where the page asks for them, also after it was swapped. */
+/** The base of every page: start its modules, show messages, and handle swaps by htmx. */
+import { allElements, getElement } from "./dom.js";
 import { localise } from "./times.js";
 
-const begun = new WeakMap(); // what has a module, and when that is there
+/** @type {WeakMap<HTMLElement, Promise<void>>} elements with a module, from when it starts */
+const started = new WeakMap();
+/** @type {WeakSet<HTMLElement>} elements with a running module */
 const ready = new WeakSet();
 
-function begin(root) {
+/** @param {Document | HTMLElement} root */
+function start(root) {
   localise(root);
-  const wanted = [...root.querySelectorAll("[data-module]")];
-  if (root.matches?.("[data-module]")) wanted.push(root);
-  wanted.forEach(beginOnce);
+  const elements = allElements(root, "[data-module]");
+  if (root instanceof HTMLElement && root.matches("[data-module]")) elements.push(root);
+  elements.forEach(startOnce);
 }
 
-function beginOnce(element) {
-  if (!begun.has(element)) begun.set(element, mount(element));
-  return begun.get(element);
+/** @param {HTMLElement} element */
+function startOnce(element) {
+  const running = started.get(element) ?? mount(element);
+  started.set(element, running);
+  return running;
 }
 
-/** What would do nothing without its module is disabled in the page, and waits for it by its name. */
+/**
+ * Load the module of an element, then enable the controls that wait for it.
+ *
+ * @param {HTMLElement} element
+ */
 async function mount(element) {
   const name = element.dataset.module;
   try {
     const module = await import(`./${name}.js`);
     module.mount(element);
   } catch (error) {
-    failed();
+    showFailure();
     throw error;
   }
-  for (const control of element.querySelectorAll(`[data-waits-for=${name}]`)) control.disabled = false;
+  for (const control of element.querySelectorAll(`[data-waits-for=${name}]`)) {
+    control.removeAttribute("disabled");
+  }
   ready.add(element);
 }
 
-/** Tell something that needs no answer; what is wrong stays until it is closed. */
+/**
+ * Show a message. A bad one stays until the person closes it.
+ *
+ * @param {string | undefined} text
+ * @param {{ bad?: boolean }} [options]
+ */
 export function toast(text, { bad = false } = {}) {
   const note = document.createElement("div");
   note.className = bad ? "note bad row" : "note";
   note.setAttribute("role", bad ? "alert" : "status");
-  note.textContent = text;
+  note.textContent = text ?? "";
   if (bad) {
     const close = document.createElement("button");
     close.className = "plain";
-    close.textContent = document.body.dataset.close;
+    close.textContent = document.body.dataset.close ?? "";
     close.onclick = () => note.remove();
     note.append(close);
   } else {
     setTimeout(() => note.remove(), 5000);
   }
-  document.querySelector(".toasts").append(note);
+  getElement(document, ".toasts").append(note);
 }
 
-/** What is wrong, where a part of the page has a place for it; "" takes away what stood there. */
-export function tellFault(part, text) {
+/**
+ * Show an error in its part of the page if the part has room for it, else as a message.
+ *
+ * @param {HTMLElement} part
+ * @param {string | undefined} text "" removes the error
+ */
+export function showFault(part, text) {
   const place = part.querySelector("[data-fault]");
   if (place) Object.assign(place, { textContent: text, hidden: !text });
   else if (text) toast(text, { bad: true });
 }
 
 /**
- * Do this once the element is no part of the page any more; a swap may fail, or be of another part.
- * A `signal` that is aborted takes it back.
+ * Act once when an element has left the page. Abort the signal to cancel.
+ *
+ * @param {Element} element
+ * @param {() => void} act
+ * @param {{ signal?: AbortSignal }} [options]
  */
 export function whenGone(element, act, { signal } = {}) {
   const look = () => {
-    if (element.isConnected) return;
+    if (element.isConnected) return; // the swap failed, or it replaced another part
     document.removeEventListener("htmx:afterSwap", look);
     act();
   };
   document.addEventListener("htmx:afterSwap", look, { signal });
 }
 
-document.addEventListener("htmx:load", ({ detail }) => begin(detail.elt));
-
-/** A page that was swapped in is a new page to who hears it: begin at its heading. */
-function arrive() {
-  for (const link of document.querySelectorAll(".top nav a")) {
-    const here = link.getAttribute("href") === location.pathname;
-    link.toggleAttribute("aria-current", false);
-    if (here) link.setAttribute("aria-current", "page");
-  }
-  document.getElementById("page").focus({ preventScroll: true });
+/**
+ * Listen to an event of htmx.
+ *
+ * @param {string} name
+ * @param {(detail: any) => void} act
+ */
+function onHtmx(name, act) {
+  document.addEventListener(`htmx:${name}`, (event) => act(/** @type {CustomEvent} */ (event).detail));
 }
 
-/** The page before cannot be had: loading it whole says why, but would end what one listens to. */
+onHtmx("load", ({ elt }) => start(elt));
+
+/** Mark the present page in the menu, and move the focus to it: for a screen reader it is new. */
+function arrive() {
+  for (const link of document.querySelectorAll(".top nav a")) {
+    link.removeAttribute("aria-current");
+    if (link.getAttribute("href") === location.pathname) link.setAttribute("aria-current", "page");
+  }
+  getElement(document, "#page").focus({ preventScroll: true });
+}
+
+/** Reload if an earlier page cannot be read, which shows why; but not while the person listens. */
 function stay() {
   const bar = document.getElementById("bar");
   if (!bar || bar.hidden) location.reload();
-  else failed();
+  else showFailure();
 }
 
-document.addEventListener("htmx:afterSettle", ({ detail }) => {
-  if (detail.target?.id === "page") arrive();
+onHtmx("afterSettle", ({ target }) => {
+  if (target?.id === "page") arrive();
 });
 
-// Back and forward
-let goesBack = null;
-document.addEventListener("htmx:historyCacheMiss", ({ detail }) => {
-  goesBack?.abort(); // the last one counts, whichever is answered first
-  goesBack = detail.xhr;
-  goesBack.addEventListener("error", stay);
+// Back and forward: the last request counts, in whichever order the answers come.
+/** @type {XMLHttpRequest | null} */
+let goingBack = null;
+onHtmx("historyCacheMiss", ({ xhr }) => {
+  goingBack?.abort();
+  goingBack = xhr;
+  xhr.addEventListener("error", stay);
 });
-document.addEventListener("htmx:historyCacheMissLoadError", stay);
-document.addEventListener("htmx:historyRestore", arrive);
+onHtmx("historyCacheMissLoadError", stay);
+onHtmx("historyRestore", arrive);
 
-/** The parts with a module that a form is in, itself among them. */
-function* moduledAround(form) {
-  for (let one = form; one; one = one.parentElement.closest("[data-module]")) yield one;
+/**
+ * Return the elements with a module around a form, the form itself included.
+ *
+ * @param {HTMLElement} form
+ */
+function modulesAround(form) {
+  const found = [];
+  /** @type {HTMLElement | null | undefined} */
+  let element = form;
+  while (element) {
+    found.push(element);
+    element = element.parentElement?.closest("[data-module]");
+  }
+  return found;
 }
 
-// The browser itself would send a form whose module is still to come: what is in it into the address.
+// The browser would send a form before its module has started, and put its fields into the address.
 document.addEventListener(
   "submit",
   async (event) => {
-    const { target: form, submitter } = event;
-    const parts = [...moduledAround(form)];
-    if (form.dataset.module !== "act" || parts.every((one) => ready.has(one))) return;
+    const form = /** @type {HTMLFormElement} */ (event.target);
+    const elements = modulesAround(form);
+    if (form.dataset.module !== "act" || elements.every((element) => ready.has(element))) return;
     event.preventDefault();
-    await Promise.all(parts.map(beginOnce));
-    form.requestSubmit(submitter);
+    await Promise.all(elements.map(startOnce));
+    form.requestSubmit(event.submitter);
   },
   { capture: true },
 );
-// A page that says why there is nothing else is a page too.
-document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  const isOurs = detail.serverResponse.includes('<main id="page"'); // and not of a proxy
+
+// Show an error page of the service as a page, but not one of a proxy.
+onHtmx("beforeSwap", (detail) => {
+  const isOurs = detail.serverResponse.includes('<main id="page"');
   if (detail.target?.id !== "page" || !detail.isError || !isOurs) return;
   detail.shouldSwap = true;
   detail.isError = false;
 });
-document.addEventListener("htmx:responseError", failed);
-document.addEventListener("htmx:sendError", failed);
+onHtmx("responseError", showFailure);
+onHtmx("sendError", showFailure);
 
-/** Said once, however often it is tried in vain. */
-function failed() {
-  const text = document.body.dataset.failed;
-  const told = [...document.querySelectorAll(".toasts .bad")];
-  if (!told.some((note) => note.textContent.startsWith(text))) toast(text, { bad: true });
+/** Say once that the service did not answer, however many requests fail. */
+function showFailure() {
+  const text = document.body.dataset.failed ?? "";
+  const shown = [...document.querySelectorAll(".toasts .bad")];
+  if (!shown.some((note) => note.textContent?.startsWith(text))) toast(text, { bad: true });
 }
-begin(document);
+
+start(document);

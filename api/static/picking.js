@@ -1,50 +1,60 @@
-/** Recordings are picked, or all that the search finds, and one thing is done to them. */
-import { listOf, showAnew } from "./act.js";
-import { ask } from "./http.js";
-import { tellFault, whenGone } from "./page.js";
+/** Pick recordings, or all that the search has found, and do one thing to them. */
+import { refresh } from "./act.js";
+import { allElements, findElement, getElement } from "./dom.js";
+import { callApi } from "./http.js";
+import { showFault, whenGone } from "./page.js";
+import { splitList } from "./words.js";
 
+/** @param {HTMLElement} bar */
 export function mount(bar) {
-  const all = bar.querySelector("[data-all]");
-  const table = bar.nextElementSibling;
-  let sends = false;
-  const picked = () => [...table.querySelectorAll("[name=pick]:checked")].map(({ value }) => value);
+  const all = getElement(bar, "[data-all]", HTMLInputElement);
+  const table = /** @type {HTMLElement} */ (bar.nextElementSibling);
+  let isSending = false;
+  const picked = () => allElements(table, "[name=pick]:checked", HTMLInputElement);
   const draw = () => {
-    bar.querySelector("[data-count]").textContent = all.checked ? bar.dataset.everything : picked().length;
-    for (const button of bar.querySelectorAll("button")) {
-      button.disabled = sends || (!all.checked && !picked().length);
+    const count = picked().length;
+    getElement(bar, "[data-count]").textContent = all.checked
+      ? (bar.dataset.everything ?? "")
+      : String(count);
+    for (const button of allElements(bar, "button", HTMLButtonElement)) {
+      button.disabled = isSending || (!all.checked && count === 0);
     }
   };
   all.addEventListener("change", draw);
   table.addEventListener("change", draw);
   bar.addEventListener("submit", async (event) => {
     event.preventDefault();
-    tellFault(bar, "");
-    sends = true;
+    const form = /** @type {HTMLFormElement} */ (event.target);
+    showFault(bar, "");
+    isSending = true;
     draw();
-    const which = all.checked ? { search: JSON.parse(bar.dataset.search) } : { ids: picked() };
+    const which = all.checked
+      ? { search: JSON.parse(bar.dataset.search ?? "") }
+      : { ids: picked().map(({ value }) => value) };
     try {
-      await ask("POST", "/bulk", { ...which, ...told(event.target) });
-      for (const box of table.querySelectorAll("[name=pick]")) box.checked = false;
+      await callApi("POST", "/bulk", { ...which, ...actionOf(form) });
+      for (const box of picked()) box.checked = false;
       all.checked = false;
-      event.target.reset();
-      await showAnew("#bulks");
+      form.reset();
+      await refresh("#bulks");
     } catch (error) {
-      tellFault(bar, error.message);
+      showFault(bar, /** @type {Error} */ (error).message);
     } finally {
-      sends = false;
+      isSending = false;
       draw();
       if (document.activeElement === document.body) all.focus();
     }
   });
-  // More rows come as one scrolls; those picked stay.
+  // More rows come as the person scrolls; the picked rows stay picked.
   document.addEventListener("htmx:afterSwap", draw);
   whenGone(bar, () => document.removeEventListener("htmx:afterSwap", draw));
-  draw(); // some may be picked by now
+  draw(); // a browser may restore boxes that were checked
 }
 
-function told(form) {
+/** @param {HTMLFormElement} form */
+function actionOf(form) {
   const { action } = form.dataset;
-  const text = form.elements.text?.value;
-  if (action === "tag") return { action, tags: listOf(text) };
+  const text = findElement(form, "[name=text]", HTMLInputElement)?.value ?? "";
+  if (action === "tag") return { action, tags: splitList(text) };
   return action === "hold" ? { action, reason: text } : { action };
 }

@@ -1,62 +1,77 @@
 /**
- * A recording, heard: the waveform is drawn from what the service measured, so a long recording
- * begins at once; the audio comes in ranges, as it is played.
+ * The player of a recording.
+ *
+ * The waveform is drawn from the service's measurement, and the audio comes in ranges as it plays, so a
+ * long recording starts at once.
  */
 import WaveSurfer from "/static/vendor/wavesurfer.js";
+import { allElements, findElement, getElement, readJson, targetOf } from "./dom.js";
 import { send } from "./http.js";
-import { tellFault, whenGone } from "./page.js";
-import { duration } from "./times.js";
+import { hasModifier, letterOf } from "./keys.js";
+import { showFault, whenGone } from "./page.js";
+import { commonSilences, endOfSilence } from "./silences.js";
+import { formatDuration } from "./times.js";
 
-const STEP_S = 5;
-// Shorter silences are speech.
-const SILENCE_S = 1.0;
-const LEFT_IN_S = 0.2;
+/** @typedef {import("./silences.js").Span} Span */
+/** @typedef {{ from_s: number, to_s: number | null }} Missing */
 
+/** @type {Record<string, number>} seconds, by key */
+const STEPS = { ArrowLeft: -5, ArrowRight: 5 };
+
+/** @param {HTMLElement} root */
 export async function mount(root) {
-  const audio = root.querySelector("audio");
-  const player = new Player(root, audio);
+  const player = new Player(root);
   try {
-    const measured = await send("GET", root.dataset.waveform);
-    if (root.isConnected) player.draw(measured);
+    const waveform = await send("GET", root.dataset.waveform ?? "");
+    if (root.isConnected) player.draw(waveform);
   } catch (error) {
-    tellFault(root, error.message);
+    showFault(root, /** @type {Error} */ (error).message);
   }
 }
 
-/** Go to a time, in seconds; where nothing is loaded yet the element itself would tell nobody. */
+/**
+ * Go to a time. Before any audio is loaded the element sends no event of its own.
+ *
+ * @param {HTMLAudioElement} audio
+ * @param {number} at in seconds
+ */
 export function go(audio, at) {
   audio.currentTime = Math.max(0, at);
   audio.dispatchEvent(new Event("timeupdate"));
 }
 
-/** The Latin letter of a key, also where the layout has others, or capitals. */
-export function letterOf({ key, code }) {
-  return /^[a-z]$/i.test(key) ? key.toLowerCase() : code.replace(/^Key/, "").toLowerCase();
-}
-
 class Player {
   #root;
   #audio;
+  #seek;
   #length;
+  /** @type {Span[]} */
   #silences = [];
+  /** @type {AudioContext | null} */
   #context = null;
+  /** @type {GainNode[] | null} one for each side */
   #gains = null;
-  #skips = false;
+  #skipsSilence = false;
 
-  constructor(root, audio) {
+  /** @param {HTMLElement} root */
+  constructor(root) {
     this.#root = root;
-    this.#audio = audio;
+    const audio = (this.#audio = getElement(root, "audio", HTMLAudioElement));
     this.#length = Number(root.dataset.length);
-    const part = (selector) => root.querySelector(selector);
-    part("[data-play]").onclick = () => this.#toggle();
-    part("[data-skip]").onclick = () => this.#skipSilence();
-    part("#speed").onchange = ({ target }) => (audio.playbackRate = Number(target.value));
-    part("#seek").oninput = ({ target }) => go(audio, Number(target.value));
-    if (part("#solo")) part("#solo").onchange = ({ target }) => this.#solo(target.value);
-    for (const event of ["play", "pause", "ended"]) audio.addEventListener(event, () => this.#told());
+    const seek = (this.#seek = getElement(root, "#seek", HTMLInputElement));
+    const speed = getElement(root, "#speed", HTMLSelectElement);
+    const solo = findElement(root, "#solo", HTMLSelectElement);
+    getElement(root, "[data-play]").onclick = () => this.#toggle();
+    getElement(root, "[data-skip]").onclick = () => this.#toggleSkipping();
+    speed.onchange = () => (audio.playbackRate = Number(speed.value));
+    seek.oninput = () => go(audio, Number(seek.value));
+    if (solo) solo.onchange = () => this.#playSide(solo.value);
+    for (const type of ["play", "pause", "ended"]) {
+      audio.addEventListener(type, () => this.#showPlaying());
+    }
     audio.addEventListener("timeupdate", () => this.#moved());
-    audio.addEventListener("error", () => tellFault(root, root.dataset.failed));
-    const pressed = (event) => this.#pressed(event);
+    audio.addEventListener("error", () => showFault(root, root.dataset.failed));
+    const pressed = (/** @type {KeyboardEvent} */ event) => this.#pressed(event);
     document.addEventListener("keydown", pressed);
     whenGone(root, () => {
       audio.pause();
@@ -65,11 +80,15 @@ class Player {
     });
   }
 
-  /** What was measured: peaks from 0 to 255, spans of talk and silence, a list for each side; and
-   * what is not in it. */
+  /**
+   * Draw the waveform, the talk of each side, pauses and gaps.
+   *
+   * @param {{ peaks: number[][], talk: Span[][], silence: Span[][] }} waveform a list for each side;
+   *   peaks go from 0 to 255
+   */
   draw({ peaks, talk, silence }) {
     const wave = WaveSurfer.create({
-      container: this.#root.querySelector("#wave"),
+      container: getElement(this.#root, "#wave"),
       height: 72,
       barWidth: 2,
       barGap: 1,
@@ -77,7 +96,7 @@ class Player {
       media: this.#audio,
       peaks: peaks.map((side) => side.map((peak) => peak / 255)),
       duration: this.#length,
-      cspNonce: document.querySelector("meta[name=nonce]").content,
+      cspNonce: getElement(document, "meta[name=nonce]", HTMLMetaElement).content,
     });
     const scheme = matchMedia("(prefers-color-scheme: dark)");
     const paint = () => wave.setOptions(coloursOf(peaks.length));
@@ -87,54 +106,61 @@ class Player {
       wave.destroy();
     });
     talk.forEach((spans, side) => {
-      const name = talk.length > 1 && side ? "talk-right" : "talk-left";
-      for (const span of spans) this.#mark(span, name);
+      for (const span of spans) this.#mark(span, side === 0 ? "talk-left" : "talk-right");
     });
-    const missing = JSON.parse(this.#root.querySelector("[data-missing]").textContent);
+    /** @type {Record<string, Missing[]>} */
+    const missing = readJson(this.#root, "[data-missing]");
     for (const [name, spans] of Object.entries(missing)) {
       for (const { from_s, to_s } of spans) this.#mark([from_s, to_s ?? from_s], name);
     }
-    this.#silences = common(silence).filter(([from, to]) => to - from > SILENCE_S);
+    this.#silences = commonSilences(silence);
   }
 
+  /**
+   * @param {Span} span
+   * @param {string} name
+   */
   #mark([from, to], name) {
     const mark = document.createElement("i");
     mark.className = name;
     mark.style.left = `${(100 * from) / this.#length}%`;
     mark.style.width = `${(100 * (to - from)) / this.#length}%`;
-    this.#root.querySelector("[data-spans]").append(mark);
+    getElement(this.#root, "[data-spans]").append(mark);
   }
 
   #toggle() {
-    if (this.#audio.paused) this.#audio.play().catch(() => null); // its `error` tells what fails
+    if (this.#audio.paused) this.#audio.play().catch(() => null); // its "error" event shows the fault
     else this.#audio.pause();
   }
 
-  #told() {
-    const now = this.#audio.paused ? "paused" : "playing";
-    for (const face of this.#root.querySelectorAll("[data-play] [data-when]")) {
-      face.hidden = face.dataset.when !== now;
+  #showPlaying() {
+    const state = this.#audio.paused ? "paused" : "playing";
+    for (const face of allElements(this.#root, "[data-play] [data-when]")) {
+      face.hidden = face.dataset.when !== state;
     }
   }
 
   #moved() {
     const now = this.#audio.currentTime;
-    const seek = this.#root.querySelector("#seek");
-    seek.value = now;
-    seek.setAttribute("aria-valuetext", duration(now));
-    this.#root.querySelector("[data-now]").textContent = duration(now);
-    if (!this.#skips || this.#audio.paused) return;
-    const silence = this.#silences.find(([from, to]) => now >= from && now < to - LEFT_IN_S);
-    if (silence) this.#audio.currentTime = silence[1] - LEFT_IN_S;
+    this.#seek.value = String(now);
+    this.#seek.setAttribute("aria-valuetext", formatDuration(now));
+    getElement(this.#root, "[data-now]").textContent = formatDuration(now);
+    if (!this.#skipsSilence || this.#audio.paused) return;
+    const next = endOfSilence(this.#silences, now);
+    if (next !== null) this.#audio.currentTime = next;
   }
 
-  #skipSilence() {
-    this.#skips = !this.#skips;
-    this.#root.querySelector("[data-skip]").setAttribute("aria-pressed", String(this.#skips));
+  #toggleSkipping() {
+    this.#skipsSilence = !this.#skipsSilence;
+    getElement(this.#root, "[data-skip]").setAttribute("aria-pressed", String(this.#skipsSilence));
   }
 
-  /** One side, in both ears; an empty text is both sides. */
-  #solo(side) {
+  /**
+   * Play one side in both ears.
+   *
+   * @param {string} side "0" or "1"; "" plays both sides
+   */
+  #playSide(side) {
     this.#gains ??= this.#split();
     this.#gains.forEach((gain, n) => {
       gain.gain.value = side === "" || Number(side) === n ? 1 : 0;
@@ -153,42 +179,37 @@ class Player {
     });
   }
 
+  /** @param {KeyboardEvent} event */
   #pressed(event) {
-    const typing = event.target.closest("input:not([type=range]), select, textarea, button, summary, a");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    const steps = { ArrowLeft: -STEP_S, ArrowRight: STEP_S };
+    const control = "input:not([type=range]), select, textarea, button, summary, a";
+    if (targetOf(event)?.closest(control) || hasModifier(event)) return;
     if (event.key === " ") this.#toggle();
-    else if (letterOf(event) === "s") this.#skipSilence();
-    else if (event.key in steps) go(this.#audio, this.#audio.currentTime + steps[event.key]);
+    else if (letterOf(event) === "s") this.#toggleSkipping();
+    else if (event.key in STEPS) go(this.#audio, this.#audio.currentTime + STEPS[event.key]);
     else return;
     event.preventDefault();
   }
 }
 
-/** Where all sides are silent. */
-function common([first = [], ...others]) {
-  return others.reduce(
-    (left, right) =>
-      left.flatMap(([from, to]) =>
-        right
-          .map(([f, t]) => [Math.max(from, f), Math.min(to, t)])
-          .filter(([f, t]) => f < t),
-      ),
-    first,
-  );
-}
-
-/** What so many sides are drawn in, light or dark. */
+/**
+ * Return the colours of the waveform, light or dark.
+ *
+ * @param {number} sides
+ */
 function coloursOf(sides) {
-  const colours = getComputedStyle(document.documentElement);
-  const named = (name) => resolve(colours.getPropertyValue(name));
+  const style = getComputedStyle(document.documentElement);
+  const named = (/** @type {string} */ name) => canvasColour(style.getPropertyValue(name));
   const [text, quiet, ...waves] = ["--text", "--quiet", "--customer", "--agent"].map(named);
   const split = waves.slice(0, sides).map((waveColor) => ({ waveColor, progressColor: quiet }));
   return { cursorColor: text, splitChannels: split };
 }
 
-/** A colour as a canvas knows it: light-dark() is for style sheets alone. */
-function resolve(colour) {
+/**
+ * Return a colour in a form that a canvas understands: light-dark() works in style sheets only.
+ *
+ * @param {string} colour
+ */
+function canvasColour(colour) {
   const probe = document.createElement("span");
   probe.style.color = colour;
   document.body.append(probe);

@@ -1,193 +1,175 @@
 /**
- * The editor of a rule. What is typed is asked of the API as it stands, so the page knows no CEL:
- * a trial over no time at all says whether the rule can be asked, and where it cannot.
+ * The editor of a rule.
+ *
+ * The page knows no CEL. It tries the draft on a time without calls, and the service answers whether the
+ * rule is valid, or where its fault is.
  */
-import { alone, listOf } from "./act.js";
-import { ask } from "./http.js";
+import { lock } from "./act.js";
+import { confirmed } from "./confirm.js";
+import { findElement, getElement, getField, readJson } from "./dom.js";
+import { Refusal, callApi } from "./http.js";
 import { toast } from "./page.js";
-import { sure } from "./sure.js";
-import { filled } from "./words.js";
+import { completionsOf, describeTrial, markPosition, ruleOf, wordBefore } from "./rule-model.js";
 
-const ASK_AFTER_MS = 400;
+const CHECK_AFTER_MS = 400;
 const MOST_RULES = 100;
-const LISTS = ["tags", "variables", "headers"];
-const NUMBERS = ["priority", "sample_percent", "beep_every_s"];
-const TEXTS = ["name", "when", "action", "begins", "timezone", "announce_to"];
-const OR_NULL = ["layout", "format", "announcement"];
 
+/** @param {HTMLFormElement} form */
 export function mount(form) {
   new Editor(form);
-}
-
-/** Of the forms of a sentence, the one that this number takes in the page's language. */
-function byNumber(forms, number) {
-  return forms[new Intl.PluralRules(document.documentElement.lang).select(number)];
 }
 
 class Editor {
   #form;
   #when;
-  #told;
+  #message;
   #words;
-  #fields;
   #terms;
   #others;
-  #timer = null;
-  #turn = 0; // what is said now; what was asked before it is not told any more
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #turn = 0; // counts the requests; only the answer to the last one is shown
 
+  /** @param {HTMLFormElement} form */
   constructor(form) {
-    const json = (name) => JSON.parse(form.querySelector(`[data-${name}]`).textContent);
     this.#form = form;
-    this.#when = form.elements.when;
-    this.#told = form.querySelector("[data-told]");
-    this.#words = json("words");
-    this.#fields = json("fields");
-    this.#terms = json("terms");
-    this.#others = json("others");
+    this.#when = getField(form, "when", HTMLTextAreaElement);
+    this.#message = getElement(form, "[data-told]");
+    this.#words = readJson(form, "[data-words]");
+    this.#terms = readJson(form, "[data-terms]");
+    this.#others = readJson(form, "[data-others]");
+    const list = getElement(form, "[data-completions]");
+    new Completions(this.#when, list, readJson(form, "[data-fields]"));
     form.addEventListener("submit", (event) => this.#save(event));
-    form.addEventListener("input", ({ target }) => this.#typed(target));
-    form.querySelector("[data-try]").addEventListener("click", () => this.#try());
-    const remove = form.querySelector("[data-delete]");
+    form.addEventListener("input", () => {
+      this.#next();
+      this.#timer = setTimeout(() => this.#check(), CHECK_AFTER_MS);
+    });
+    getElement(form, "[data-try]").addEventListener("click", () => this.#try());
+    const remove = findElement(form, "[data-delete]");
     remove?.addEventListener("click", () => this.#delete(remove));
-    this.#when.addEventListener("keydown", (event) => this.#pressed(event));
   }
 
-  /** The rule as the API takes it, whole: what the form does not show stays as it is. */
   #rule() {
-    const data = new FormData(this.#form);
-    const rule = { ...this.#terms };
-    for (const name of TEXTS) rule[name] = data.get(name);
-    for (const name of OR_NULL) rule[name] = data.get(name) || null;
-    for (const name of NUMBERS) rule[name] = Number(data.get(name));
-    for (const name of LISTS) rule[name] = listOf(data.get(name));
-    rule.retention_days = data.get("retention_days") ? Number(data.get("retention_days")) : null;
-    rule.enabled = data.has("enabled");
-    return rule;
+    return ruleOf(new FormData(this.#form), this.#terms);
   }
 
-  #typed(target) {
-    if (target === this.#when) this.#complete();
-    this.#next();
-    this.#timer = setTimeout(() => this.#check(), ASK_AFTER_MS);
-  }
-
-  /** What comes back of an earlier one is old. */
+  /** Return the number of a new request; answers to earlier requests are ignored from now on. */
   #next() {
     clearTimeout(this.#timer);
-    return ++this.#turn;
+    this.#turn += 1;
+    return this.#turn;
   }
 
   async #check() {
     const turn = this.#next();
     const to = new Date();
-    const from = new Date(to - 1000);
+    const from = new Date(to.getTime() - 1000);
     try {
-      await ask("POST", "/rules/test", { rules: [{ ...this.#rule(), name: "draft" }], from, to });
-      if (turn === this.#turn) this.#say(this.#words.good);
+      const rules = [{ ...this.#rule(), name: "draft" }];
+      await callApi("POST", "/rules/test", { rules, from, to });
+      if (turn === this.#turn) this.#showValid();
     } catch (error) {
-      if (turn === this.#turn) this.#fault(error);
+      if (turn === this.#turn) this.#showFault(/** @type {Error} */ (error));
     }
   }
 
-  #say(text) {
-    this.#told.textContent = text;
-    this.#told.className = "quiet";
+  #showValid() {
+    this.#message.textContent = this.#words.good;
+    this.#message.className = "quiet";
     this.#when.removeAttribute("aria-invalid");
   }
 
-  /** What is wrong, and with a mark below the place where. */
-  #fault({ message, problem }) {
-    const where = this.#place(problem?.position);
-    this.#told.textContent = [where, message, problem?.hint].filter(Boolean).join(" ");
-    this.#told.className = "note bad code";
+  /**
+   * Show a fault, with a mark below its position in the expression.
+   *
+   * @param {Error} error
+   */
+  #showFault(error) {
+    const problem = error instanceof Refusal ? error.problem : null;
+    const mark = markPosition(this.#when.value, problem?.position);
+    this.#message.textContent = [mark, error.message, problem?.hint].filter(Boolean).join(" ");
+    this.#message.className = "note bad code";
     this.#when.setAttribute("aria-invalid", "true");
   }
 
-  #place(position) {
-    if (position === undefined || position === null) return "";
-    const before = this.#when.value.slice(0, position).split("\n");
-    const line = this.#when.value.split("\n")[before.length - 1] ?? "";
-    return `${line}\n${" ".repeat(before.at(-1).length)}^\n`;
-  }
-
+  /** @param {Event} event */
   #save(event) {
     event.preventDefault();
     const { id, version } = this.#form.dataset;
     this.#act(async () => {
       const rule = this.#rule();
-      const kept = id
-        ? await ask("PUT", `/rules/${id}`, { ...rule, version: Number(version) })
-        : await ask("POST", "/rules", rule);
-      Object.assign(this.#form.dataset, { id: kept.id, version: kept.version });
+      const saved = id
+        ? await callApi("PUT", `/rules/${id}`, { ...rule, version: Number(version) })
+        : await callApi("POST", "/rules", rule);
+      Object.assign(this.#form.dataset, { id: saved.id, version: saved.version });
       toast(this.#words.saved);
-      await this.#show(`/rules/${kept.id}`);
+      await showPage(`/rules/${saved.id}`);
     });
   }
 
+  /** @param {HTMLElement} button */
   async #delete(button) {
-    if (!(await sure(this.#words.delete, button))) return;
+    if (!(await confirmed(this.#words.delete, button))) return;
     this.#act(async () => {
-      await ask("DELETE", `/rules/${this.#form.dataset.id}`);
-      await this.#show("/rules");
+      await callApi("DELETE", `/rules/${this.#form.dataset.id}`);
+      await showPage("/rules");
     });
   }
 
-  #try() {
-    const shown = this.#form.querySelector("[data-trial]");
-    shown.textContent = "…";
-    shown.className = "";
-    this.#act(async () => {
+  async #try() {
+    const result = getElement(this.#form, "[data-trial]");
+    result.textContent = "…";
+    result.className = "";
+    await this.#act(async () => {
       const rules = [{ ...this.#rule(), name: "draft" }, ...this.#others].slice(0, MOST_RULES);
-      const trial = await ask("POST", "/rules/test", { rules, default: this.#form.dataset.default });
-      shown.textContent = this.#sentence(trial);
-      shown.className = "note";
-    }).finally(() => {
-      if (!shown.className) shown.textContent = "";
+      const body = { rules, default: this.#form.dataset.default };
+      const trial = await callApi("POST", "/rules/test", body);
+      result.textContent = describeTrial(trial, this.#words, document.documentElement.lang);
+      result.className = "note";
     });
+    if (!result.className) result.textContent = "";
   }
 
+  /** @param {() => Promise<void>} act */
   #act(act) {
     this.#next();
-    return alone(this.#form, act).catch((error) => this.#fault(error));
+    return lock(this.#form, act).catch((error) => this.#showFault(error));
   }
+}
 
-  /** Another page; a load of its own would end the listening. */
-  #show(path) {
-    const swap = "outerHTML show:window:top";
-    const asked = htmx.ajax("GET", path, { target: "#page", select: "#page", swap, push: path });
-    return asked.catch(() => null); // the page tells what fails
+/** The names of fields that complete the word at the cursor. */
+class Completions {
+  #field;
+  #list;
+  #names;
+
+  /**
+   * @param {HTMLTextAreaElement} field
+   * @param {HTMLElement} list
+   * @param {string[]} names
+   */
+  constructor(field, list, names) {
+    this.#field = field;
+    this.#list = list;
+    this.#names = names;
+    field.addEventListener("input", () => this.#show());
+    field.addEventListener("keydown", (event) => this.#pressed(event));
   }
-
-  /** What the rules would have done. */
-  #sentence(trial) {
-    const { tried, changed, part, month } = this.#words;
-    const more = trial.complete ? [] : [part];
-    const known = {
-      ...trial,
-      hours: (trial.audio_s_per_month / 3600).toFixed(1),
-      megabytes: Math.round(trial.bytes_per_month / 1e6),
-    };
-    const told = [byNumber(tried, trial.calls), ...more, byNumber(changed, trial.changed), month];
-    return filled(told.join(" "), known);
-  }
-
-  // Completion
 
   #word() {
-    return this.#when.value.slice(0, this.#when.selectionStart).match(/[a-z_]+$/)?.[0] ?? "";
+    return wordBefore(this.#field.value, this.#field.selectionStart);
   }
 
-  #complete() {
-    const word = this.#word();
-    const list = this.#form.querySelector("[data-completions]");
-    const found = word ? this.#fields.filter((one) => one.startsWith(word) && one !== word) : [];
-    list.hidden = found.length === 0;
-    list.replaceChildren(
-      ...found.map((name) => {
+  #show() {
+    const names = completionsOf(this.#word(), this.#names);
+    this.#list.hidden = names.length === 0;
+    this.#list.replaceChildren(
+      ...names.map((name) => {
         const button = document.createElement("button");
         button.type = "button";
         button.textContent = name;
-        button.onclick = () => this.#take(name);
+        button.onclick = () => this.#insert(name);
         const item = document.createElement("li");
         item.append(button);
         return item;
@@ -195,18 +177,30 @@ class Editor {
     );
   }
 
-  #take(name) {
-    const { selectionStart: at } = this.#when;
-    this.#when.setRangeText(name, at - this.#word().length, at, "end");
-    this.#when.focus();
-    this.#typed(this.#when);
+  /** @param {string} name */
+  #insert(name) {
+    const { selectionStart: at } = this.#field;
+    this.#field.setRangeText(name, at - this.#word().length, at, "end");
+    this.#field.focus();
+    this.#field.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
-  /** Control and space take the first completion. */
+  /** @param {KeyboardEvent} event */
   #pressed(event) {
-    const first = this.#form.querySelector("[data-completions] button");
+    const first = findElement(this.#list, "button");
     if (!(event.ctrlKey && event.key === " ") || !first) return;
     event.preventDefault();
-    this.#take(first.textContent);
+    this.#insert(first.textContent ?? "");
   }
+}
+
+/**
+ * Show another page. Loading it whole would end the sound.
+ *
+ * @param {string} path
+ */
+async function showPage(path) {
+  const swap = "outerHTML show:window:top";
+  const done = htmx.ajax("GET", path, { target: "#page", select: "#page", swap, push: path });
+  await done.catch(() => null); // the page shows the error
 }

@@ -1,20 +1,28 @@
-/** What was made and is told once, a link, a token or a secret, is shown to be copied. */
+/** Show a new link, token or secret, which the service sends only once, so that it can be copied. */
+import { getElement } from "./dom.js";
 import { toast } from "./page.js";
 
+/** @param {HTMLElement} section */
 export function mount(section) {
-  section.addEventListener("acted", ({ detail }) => {
-    const told = detail?.secret ?? detail?.token ?? detail?.url;
-    if (!told) return;
-    const made = section.querySelector("[data-made]");
-    const field = made.querySelector("input");
-    field.value = told;
-    made.hidden = false;
+  section.addEventListener("acted", (event) => {
+    const { detail } = /** @type {CustomEvent} */ (event);
+    const made = detail?.secret ?? detail?.token ?? detail?.url;
+    if (!made) return;
+    const part = getElement(section, "[data-made]");
+    const field = getElement(part, "input", HTMLInputElement);
+    field.value = made;
+    part.hidden = false;
     mark(field);
-    made.querySelector("button").onclick = () => copy(field, made.dataset);
+    getElement(part, "button").onclick = () => copy(field, part.dataset);
   });
 }
 
-/** Where the browser lets no page write there, the person does, with the keys. */
+/**
+ * Copy the text; if the browser refuses, mark it so that the person can copy it by keyboard.
+ *
+ * @param {HTMLInputElement} field
+ * @param {DOMStringMap} texts
+ */
 async function copy(field, { copied, marked }) {
   try {
     await navigator.clipboard.writeText(field.value);
@@ -25,6 +33,7 @@ async function copy(field, { copied, marked }) {
   }
 }
 
+/** @param {HTMLInputElement} field */
 function mark(field) {
   field.focus();
   field.select();

@@ -312,7 +312,7 @@ def test_a_question_that_was_answered(admin: Person, service: Service) -> None:
     page.get_by_role("button", name=f"Remove {admin.name}").click()
     answer(page, "Cancel")
     page.get_by_role("button", name="Revoke asked").click()
-    read_anew = "part => import('/static/act.js').then(({ showAnew }) => showAnew(part))"
+    read_anew = "part => import('/static/act.js').then(({ refresh }) => refresh(part))"
     page.evaluate(read_anew, "#users")
     expect(page.get_by_role("alertdialog")).to_be_visible()
     page.evaluate(read_anew, "#tokens")
