@@ -1,32 +1,37 @@
-# `make run` starts the whole product, `make test` proves it; both set up what they need.
+# `make run` starts the whole product, `make test` proves it; both install their dependencies first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NODE := $(BIN)/node
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check format lock mutants bench screenshots clean
+.PHONY: run test check format lock mutants bench screenshots clean help
 
-run: $(INSTALLED)
+run: $(INSTALLED)  ## run the whole product on this machine, with demo calls
 	@$(BIN)/python -m lab.run
 
-# Two at a time, but for the tests that listen to real calls: those want a quiet machine.
-test: $(INSTALLED)
+# Two at a time, except the tests that listen to real calls, which need a quiet machine.
+test: $(INSTALLED)  ## run all checks and tests
 	@$(BIN)/python -m lab.root & made=$$!; $(MAKE) -s check && wait $$made
+	@$(NODE) --test --test-reporter=dot 'tests/js/*.test.js'
 	@$(BIN)/pytest -n 2 --dist loadfile --ignore tests/pbx --ignore tests/web
 	@$(BIN)/pytest tests/pbx tests/web
 
-check: $(INSTALLED)
+check: $(INSTALLED)  ## check format, style and types of Python and JavaScript; takes seconds
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(NODE) node_modules/.bin/eslint .
+	@$(NODE) node_modules/.bin/tsc
 
-format: $(INSTALLED)
+format: $(INSTALLED)  ## write files in our format, and repair the style where a tool can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(NODE) node_modules/.bin/eslint --fix .
 
-# Pin every dependency, with hashes, for all Pythons and machines that we support.
-lock: $(INSTALLED)
+# With hashes, for all Pythons and machines that we support.
+lock: $(INSTALLED)  ## pin every dependency
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	    pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
@@ -34,21 +39,24 @@ lock: $(INSTALLED)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	    --extra embedded --group dev pyproject.toml -c requirements.txt -o requirements-dev.txt
 
-# Change the deciding modules piece by piece; list the changes that no unit test notices.
-mutants: $(INSTALLED)
+# MODULES names some modules instead of all.
+mutants: $(INSTALLED)  ## change the deciding modules; list the changes that no test notices
 	@$(BIN)/python tools/mutants.py $(MODULES)
 
-bench: $(INSTALLED)
+bench: $(INSTALLED)  ## run all benchmarks
 	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
-# Every page, wide and narrow, light and dark, of a real service on real calls.
-screenshots: $(INSTALLED)
+# Wide and narrow, light and dark, from a real service with real calls.
+screenshots: $(INSTALLED)  ## take pictures of every page
 	@$(BIN)/python -m tests.web.screenshots .cache/screenshots
 
-clean:
+clean:  ## remove everything that make has installed or written
 	rm -rf $(VENV) node_modules .cache var mutants
 
-# The project's own packages are found from the working directory; only dependencies are installed.
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+# Only dependencies are installed: Python finds the project's packages from the working directory.
 $(INSTALLED): requirements-dev.txt package-lock.json tools/setup $(wildcard api/translations/*/*/*.po)
 	@tools/setup $(PYTHON) $(VENV)
 	@touch $@

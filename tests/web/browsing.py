@@ -1,8 +1,6 @@
 """A person at the web page."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -104,15 +102,9 @@ class Person:
         self.name = name or f"{role}-{uuid4().hex[:6]}"
         self.page = page
         self._service = service
-        more = ["--team", team] if team else []
-        command = ["-m", "earwitness", "--config", str(service.config), "user", "create"]
-        subprocess.run(
-            [sys.executable, *command, self.name, "--role", role, *more],
-            cwd=REPOSITORY,
-            check=True,
-            input=PASSWORD,
-            text=True,
-        )
+        body = {"name": self.name, "password": PASSWORD, "role": role, "team": team}
+        answer = service.post("/users", body)
+        assert answer.status_code == 201, answer.text
         self.faults: list[str] = []
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("console", lambda told: self._heard(told.type, told.text))
@@ -123,10 +115,13 @@ class Person:
             self.faults.append(text)
 
     def sign_in(self, path: str = "/") -> None:
-        """From the page that is wanted, over the form, to it."""
+        """Open the page of this path in a new session."""
+        session = {"name": self.name, "password": PASSWORD}
+        answer = self.page.request.post(
+            f"{self._service.url}/sign-in", form=session, max_redirects=0
+        )
+        assert answer.status == 303, answer.text()
         self.page.goto(f"{self._service.url}{path}")
-        fill_in(self.page, self.name)
-        self.page.wait_for_url(f"{self._service.url}{path}")
 
     def row(self, caller: str) -> Any:
         """The line of the live call of this number."""

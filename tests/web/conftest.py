@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lab.far import SUPERVISOR_HZ
 from lab.root import ensure_program
+from lab.world import World
 from tests.pbx.conftest import start_service, telephones, world  # noqa: F401  # as fixtures
 from tests.service import Service
 from tests.web.browsing import CHROMIUM, OPTIONS
@@ -19,10 +21,14 @@ RATE = 48_000
 expect.set_options(timeout=15_000)
 
 
-@pytest.fixture(scope="module")
-def service(start_service: Callable[..., Service]) -> Service:  # noqa: F811
-    """A service that records nothing by itself."""
-    return start_service()
+@pytest.fixture(scope="package")
+def service(telephones: World) -> Iterator[Service]:  # noqa: F811
+    """Start one service for all tests of this directory; it has no rule that records."""
+    with TemporaryDirectory(prefix="earwitness-test-") as folder:
+        service = Service(Path(folder), telephones.pbx)
+        service.start()
+        yield service
+        assert service.stop() == 0
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +40,7 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(microphone: Path) -> Iterator[Browser]:
     """A headless Chromium."""
     ensure_program("chromium", "chromium")

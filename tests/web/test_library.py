@@ -435,7 +435,7 @@ def test_of_another_team(
     service: Service, page: Page, browser_page: Callable[[], Page], recorded: tuple[str, str]
 ) -> None:
     """A recording of another team is not there, by its address neither."""
-    other = Person(service, page, "supervisor", "sales")
+    other = Person(service, page, "supervisor", "nobody")
     other.sign_in("/library")
     expect(page.get_by_text("Nothing is recorded yet")).to_be_visible()
     page.goto(f"{service.url}/recordings/{recorded[0]}")
