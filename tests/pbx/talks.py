@@ -1,4 +1,4 @@
-"""Calls that are being recorded, and what must be heard of them afterwards."""
+"""Recorded calls, and assertions on their recordings."""
 
 import itertools
 import time
@@ -14,18 +14,27 @@ from tests.service import Service
 
 PRESENT_DBFS, ABSENT_DBFS = -25.0, -60.0
 DURATION_WITHIN_S = 0.3
-# To begin and to follow takes a busy machine so long; what is missing then is told.
+# A busy machine needs this long to start or continue a capture; the gap is listed then.
 FOLLOWS_WITHIN_S = 0.3
 numbers = map(str, itertools.count(12025550200))
+# Callers whose calls the shared service records sample by sample.
+lossless_numbers = map(str, itertools.count(12025559000))
+LOSSLESS_RULE = """
+[[rule]]
+name = "without loss"
+when = 'caller.startsWith("12025559")'
+action = "record"
+format = "wav"
+"""
 
 
 def on_our_clock(at: float) -> float:
-    """A time of day, in seconds since the epoch, on the monotonic clock."""
+    """Return a time of day, in seconds since the epoch, on the monotonic clock."""
     return time.monotonic() - (time.time() - at)
 
 
 class Talk:
-    """A call that is being recorded, and the clock of its conversation."""
+    """A recorded call, and the clock of its conversation."""
 
     def __init__(self, service: Service, call: Call, call_id: str) -> None:
         self.service = service
@@ -37,35 +46,35 @@ class Talk:
 
     @property
     def age_s(self) -> float:
-        """How long they have been talking."""
+        """Return the age of the conversation."""
         return time.monotonic() - self.began
 
     def talk_until(self, seconds: float) -> None:
-        """Let them talk until the conversation is this old: the one thing that takes its time."""
+        """Let the parties talk until the conversation is this old: only this cannot be faster."""
         time.sleep(max(0.0, seconds - self.age_s))
 
     def hang_up(self, by: str = "customer") -> None:
-        """The conversation is over."""
+        """Hang up, and store the length of the conversation."""
         self.talked_s = self.age_s
         self.call.hang_up(by)
 
     def end(self, by: str = "customer") -> tuple[dict[str, Any], int, Any, float]:
-        """Hang up; the stored recording, its sample rate, its sides and the talk time."""
+        """Hang up; return the stored recording, its sample rate, its sides and the talk time."""
         self.hang_up(by)
         recording = self.service.await_state(self.recording["id"], ["stored"])
         rate, sides = read_audio(self.service.fetch_audio(recording))
         return recording, rate, sides, self.talked_s
 
 
-def begin(service: Service, world: World, **how: Any) -> Talk:
-    """A customer calls, an agent answers, and they are recorded."""
-    number = next(numbers)
+def begin(service: Service, world: World, *, caller: str = "", **how: Any) -> Talk:
+    """Let a customer call and an agent answer; return when the call is recorded."""
+    number = caller or next(numbers)
     call = world.inbound(caller=number, **how)
     return Talk(service, call, service.live_call(number)["id"])
 
 
 def assert_hears(side: Any, rate: int, *hz: float) -> None:
-    """These tones are there, and no other of the lab's."""
+    """Assert that a side has these tones, and no other tone of the lab."""
     for one in hz:
         assert level_dbfs(side, rate, one) > PRESENT_DBFS, f"{one} Hz is missing"
     other, level = worst_other_tone(side, rate, hz)
@@ -73,18 +82,18 @@ def assert_hears(side: Any, rate: int, *hz: float) -> None:
 
 
 def assert_whole(talked_s: float, recording: dict[str, Any], rate: int, sides: Any) -> None:
-    """The recording lasts as long as the talk, and says so."""
+    """Assert that the recording is as long as the talk, and that its metadata agree."""
     assert abs(sides.shape[1] / rate - talked_s) < DURATION_WITHIN_S
     assert recording["duration_s"] == pytest.approx(sides.shape[1] / rate, abs=0.05)
     assert_no_gap(recording)
 
 
 def assert_no_gap(recording: dict[str, Any]) -> None:
-    """Nothing is missing but what it takes to follow."""
+    """Assert that no gap is longer than the time to start or continue a capture."""
     lengths = [gap["to_s"] - gap["from_s"] for gap in recording["gaps"]]
     assert all(length < FOLLOWS_WITHIN_S for length in lengths), recording["gaps"]
 
 
 def files_of(world: World, recording_id: str) -> list[Path]:
-    """The recording's files on the PBX's disk."""
+    """Return the recording's files on the PBX's disk."""
     return [path for path in world.pbx.recordings.rglob(f"*{recording_id}*") if path.is_file()]

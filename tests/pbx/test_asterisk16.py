@@ -1,4 +1,4 @@
-"""The oldest Asterisk that is supported: what it does with calls, recordings and spies."""
+"""Calls, recordings and spies on the oldest supported Asterisk."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ BARGE_S = 1.5
 
 @pytest.fixture(scope="module")
 def telephones() -> Iterator[World]:
-    """A PBX of version 16; the far end is the usual one."""
+    """Start a PBX of version 16; the far end is the usual one."""
     oldest = ensure_root(root_directory("bullseye"), "bullseye")
     far_root = ensure_root(root_directory())
     with World(oldest, far_root=far_root, channelvars=()) as world:
@@ -34,18 +34,18 @@ def telephones() -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def service(start_service: Callable[..., Service]) -> Service:
-    """A service that records every conversation."""
+    """Start a service that records every conversation."""
     return start_service(record_all=True)
 
 
 def test_it_is_version_16(world: World) -> None:
-    """The tests of this file are about what they say."""
+    """The PBX of this file's tests is version 16."""
     version = world.pbx.ari("GET", "/asterisk/info")["system"]["version"]
     assert version.startswith("16.")
 
 
 def test_a_call_is_recorded(service: Service, world: World) -> None:
-    """Both sides are whole, without what was said in a pause, and go on after a transfer."""
+    """Both sides are whole, continue after a transfer, and have no word of the pause."""
     talk = begin(service, world)
     talk.talk_until(2)
     path = f"/recordings/{talk.recording['id']}"
@@ -69,7 +69,10 @@ def test_a_call_is_recorded(service: Service, world: World) -> None:
 
 
 def test_a_supervisor_on_a_phone(service: Service, world: World) -> None:
-    """Who hears whom is right in every mode, on hold, after a transfer; a barge is recorded."""
+    """Every party hears the right voices in each mode, on hold and after a transfer.
+
+    A barging supervisor is in the recording.
+    """
     watched = watch(service, world)
     recording = service.await_recording(watched.call_id)
     spy = watched.spy("listen")
@@ -107,7 +110,7 @@ def test_a_supervisor_on_a_phone(service: Service, world: World) -> None:
 
 
 def test_two_supervisors(service: Service, world: World) -> None:
-    """Each goes a way of their own: one with the call, one with the agent; the watcher may die."""
+    """One supervisor follows the call and one the agent, also when the watcher dies."""
     world.far.behave("9002", "answer", 0.1, write_tone(world.far_asterisk.directory / "s2.wav", S2))
     first = watch(service, world)
     of_agent, of_call = first.spy("listen", "9002", follow="agent"), first.spy("whisper")
@@ -139,7 +142,7 @@ def test_two_supervisors(service: Service, world: World) -> None:
 
 
 def _assert_together(watched: Watched, supervisor: Leg) -> None:
-    """What was heard while there were two, and what after one had stayed behind."""
+    """Assert the voices of each part, with two supervisors and after the transfer with one."""
     customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
     for part, agent_hz in (("apart", A1), ("barge", A1), ("handed over", A3)):
         watched.assert_hears(supervisor, part, C, agent_hz)
@@ -150,7 +153,7 @@ def _assert_together(watched: Watched, supervisor: Leg) -> None:
 
 
 def _assert_modes(watched: Watched) -> None:
-    """What the customer heard, and the agent who was there at the end."""
+    """Assert the voices that the customer and the last agent heard in each part."""
     customer, agent = watched.call.leg("customer"), watched.call.leg("2003")
     for part, hz in (("listen", A1), ("whisper", A1), ("transferred", A3), ("whisper again", A3)):
         watched.assert_hears(customer, part, hz)

@@ -1,4 +1,4 @@
-"""Whatever is killed, at whatever moment: the recording ends stored, once, with all there is."""
+"""After the kill of any process, the recording is stored once, with all its audio."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ A1 = AGENT_HZ["2001"]
 
 
 def assert_stored_once(world: World, talk: Talk, *, from_s: float = 0.0) -> dict[str, Any]:
-    """The call's one recording is stored, whole, and nothing of it is left on the PBX."""
+    """Assert that the call's one recording is stored, whole, and that the PBX has no file of it."""
     recording = talk.service.await_state(talk.recording["id"], ["stored"])
     assert [one["id"] for one in talk.service.recordings(talk.call_id)] == [recording["id"]]
     rate, sides = read_audio(talk.service.fetch_audio(recording))
@@ -35,7 +35,7 @@ def assert_stored_once(world: World, talk: Talk, *, from_s: float = 0.0) -> dict
 
 
 def test_the_service_is_killed_during_a_call(service: Service, world: World) -> None:
-    """The PBX goes on recording; the next start takes the recording up as if nothing had been."""
+    """The PBX goes on recording, and the next start continues the recording without a gap."""
     talk = begin(service, world)
     talk.talk_until(2)
     service.kill()
@@ -47,7 +47,7 @@ def test_the_service_is_killed_during_a_call(service: Service, world: World) -> 
 
 
 def test_a_call_ends_while_the_service_is_dead(service: Service, world: World) -> None:
-    """What ended unseen is found at the next start, and no gap is invented."""
+    """The next start finds the ended call, and its recording has no gap."""
     talk = begin(service, world)
     talk.talk_until(3)
     service.kill()
@@ -57,7 +57,7 @@ def test_a_call_ends_while_the_service_is_dead(service: Service, world: World) -
 
 
 def test_the_watcher_is_killed_during_a_transfer(service: Service, world: World) -> None:
-    """A leg that came while nobody watched is captured once somebody does; the gap is told."""
+    """A leg that joins while nobody watches is captured by the next watcher; the gap is listed."""
     talk = begin(service, world)
     talk.talk_until(2)
     service.kill_role("watch")
@@ -74,7 +74,7 @@ def test_the_watcher_is_killed_during_a_transfer(service: Service, world: World)
 
 
 def _sides(service: Service, talk: Talk) -> set[str]:
-    """The sides of the channels of the call that are being listened to by a snoop now."""
+    """Return the sides of the call's channels that a snoop captures now."""
     live = service.get(f"/calls/{talk.call_id}")
     snoops = talk.call.world.pbx.ari("GET", "/channels")
     heard = {one["name"].removeprefix("Snoop/").rpartition("-")[0] for one in snoops}
@@ -84,7 +84,7 @@ def _sides(service: Service, talk: Talk) -> set[str]:
 
 @pytest.fixture
 def frozen() -> Iterator[Callable[[int], None]]:
-    """Stops processes; they go on at the end of the test at the latest."""
+    """Return a function that stops a process; the end of the test continues every one."""
     stopped: list[int] = []
 
     def freeze(pid: int) -> None:
@@ -104,7 +104,7 @@ def _thaw(pid: int) -> None:
 def test_the_worker_is_killed_during_fetch(
     service: Service, world: World, frozen: Callable[[int], None]
 ) -> None:
-    """While the PBX is slow to give a file, the worker dies: another one does the work."""
+    """The worker dies while it fetches a file from a slow PBX: another worker finishes."""
     talk = begin(service, world)
     talk.talk_until(2)
     (worker,) = service.pids_of("work")
@@ -124,7 +124,7 @@ def test_the_worker_is_killed_during_fetch(
 def test_the_worker_is_killed_during_upload(
     service: Service, world: World, frozen: Callable[[int], None]
 ) -> None:
-    """While the store is slow to take the object, the worker dies: another one puts it."""
+    """The worker dies while it uploads to a slow store: another worker finishes."""
     talk = begin(service, world)
     talk.talk_until(2)
     (worker,) = service.pids_of("work")
@@ -138,12 +138,12 @@ def test_the_worker_is_killed_during_upload(
 
 
 def _attempts(service: Service, talk: Talk) -> list[Path]:
-    """Where a worker is at the recording, if any is."""
+    """Return the spool folders of workers that work on the recording."""
     return [*(service.directory / "var/spool").glob(f"{talk.recording['id']}-*")]
 
 
 def _is_encoded(folder: Path) -> bool:
-    """The rendition is there and has stopped growing."""
+    """Return whether the rendition exists and no longer grows."""
     sizes = [path.stat().st_size for path in folder.glob("rendition.*")]
     if not sizes or not sizes[0]:
         return False
@@ -152,7 +152,7 @@ def _is_encoded(folder: Path) -> bool:
 
 
 def test_the_pbx_is_killed_during_a_call(service: Service, world: World) -> None:
-    """What the PBX had on its disk is stored, and the rest is told as a gap."""
+    """The audio on the PBX's disk is stored, and the rest is listed as a gap."""
     talk = begin(service, world)
     talk.talk_until(6)
     world.pbx.kill()
@@ -169,7 +169,7 @@ def test_the_pbx_is_killed_during_a_call(service: Service, world: World) -> None
 
 
 def test_a_snoop_is_hung_up_behind_our_back(service: Service, world: World) -> None:
-    """Somebody ends our capture on the PBX: it is taken up at once, on the same side."""
+    """A capture that another program ends on the PBX is started again at once, on the same side."""
     talk = begin(service, world)
     talk.talk_until(2)
     for channel in world.pbx.ari("GET", "/channels"):

@@ -1,4 +1,4 @@
-"""What must never happen: protected words that are kept, foreign voices, lost bandwidth."""
+"""Protected words are never kept, foreign voices never recorded, bandwidth never lost."""
 
 import os
 import signal
@@ -26,6 +26,7 @@ from tests.pbx.talks import (
     assert_whole,
     begin,
     files_of,
+    lossless_numbers,
     numbers,
 )
 from tests.service import Service
@@ -33,20 +34,14 @@ from tests.service import Service
 pytestmark = pytest.mark.pbx
 
 A1, A2, A3 = AGENT_HZ["2001"], AGENT_HZ["2002"], AGENT_HZ["2003"]
-SECRET_HZ = SUPERVISOR_HZ  # nobody else has it in these calls
-
-
-@pytest.fixture(scope="module")
-def service(start_service: Callable[..., Service]) -> Service:
-    """A service that records every conversation, and keeps it sample by sample."""
-    return start_service(record_all=True, format="wav")
+SECRET_HZ = SUPERVISOR_HZ  # these calls have no supervisor
 
 
 # Pauses protect
 
 
 def says(folder: Path, hz: float, secret_s: tuple[float, float] = (0, 0)) -> Path:
-    """A minute of a tone, and of the secret one for a while."""
+    """Write a minute of a tone, with the secret tone in its place for a while."""
     time_s = np.arange(60 * 8000) / 8000
     spoken_hz = np.where((time_s >= secret_s[0]) & (time_s < secret_s[1]), SECRET_HZ, hz)
     path = folder / f"{hz:g}-{secret_s[0]:g}-{secret_s[1]:g}.wav"
@@ -56,28 +51,32 @@ def says(folder: Path, hz: float, secret_s: tuple[float, float] = (0, 0)) -> Pat
 
 
 def begin_with_secret(service: Service, world: World, from_s: float, to_s: float) -> Talk:
-    """A call in which both say something for a while that nobody may keep."""
+    """Start a call, recorded without loss, in which both parties speak the secret tone."""
     folder = world.far_asterisk.directory
     customer, agent = (says(folder, hz, (from_s, to_s)) for hz in (CUSTOMER_HZ, A1))
-    return begin(service, world, customer_says=customer, agent_says=agent)
+    return begin(
+        service, world, caller=next(lossless_numbers), customer_says=customer, agent_says=agent
+    )
 
 
 def pause(talk: Talk) -> Any:
+    """Pause the recording; return the response."""
     return talk.service.post(f"/recordings/{talk.recording['id']}/pause")
 
 
 def resume(talk: Talk) -> None:
+    """Resume the recording."""
     answer = talk.service.post(f"/recordings/{talk.recording['id']}/resume")
     assert answer.json()["state"] == "recording", answer.text
 
 
 def is_listened_to(world: World) -> bool:
-    """Whether any snoop is on the PBX."""
+    """Return whether any snoop is on the PBX."""
     return any(one["name"].startswith("Snoop/") for one in world.pbx.ari("GET", "/channels"))
 
 
 def assert_protected(world: World, talk: Talk) -> None:
-    """What was said in the one pause is in no file; what was said after it is."""
+    """Assert that the file has silence in the one pause, and the voices after it."""
     recording = talk.service.await_state(talk.recording["id"], ["stored"])
     rate, sides = read_audio(talk.service.fetch_audio(recording))
     (span,) = recording["pauses"]
@@ -93,7 +92,10 @@ def assert_protected(world: World, talk: Talk) -> None:
 
 @pytest.fixture
 def freeze() -> Iterator[Callable[[World], Callable[[], None]]]:
-    """Stops the PBX; what it gives lets it go on, as the end of the test does at the latest."""
+    """Return a function that stops the PBX, and returns a function that continues it.
+
+    The end of the test continues it too.
+    """
     stopped: set[int] = set()
 
     def stop(world: World) -> Callable[[], None]:
@@ -111,7 +113,7 @@ def freeze() -> Iterator[Callable[[World], Callable[[], None]]]:
 def test_a_pause_comes_while_the_pbx_stands_still(
     service: Service, world: World, freeze: Callable[[World], Callable[[], None]]
 ) -> None:
-    """The person is told that it did not answer; when it goes on, so does the pause, by itself."""
+    """The person gets an error, and the pause takes effect when the PBX continues."""
     talk = begin_with_secret(service, world, 2.5, 10)
     talk.talk_until(1.5)
     thaw = freeze(world)
@@ -131,8 +133,10 @@ def test_a_pause_comes_while_the_pbx_stands_still(
 def test_the_service_is_killed_while_it_pauses(
     service: Service, world: World, freeze: Callable[[World], Callable[[], None]]
 ) -> None:
-    """The pause was written down and the PBX never heard of it: the next start ends the captures,
-    and what they held of the pause is kept from everybody."""
+    """A pause is stored but never reaches the PBX: the next start ends the captures.
+
+    The captured words of the pause are in no file.
+    """
     talk = begin_with_secret(service, world, 2, 60)
     talk.talk_until(1.5)
     thaw = freeze(world)
@@ -158,7 +162,7 @@ def test_the_service_is_killed_while_it_pauses(
 
 
 def test_parked_calls(service: Service, world: World) -> None:
-    """Two calls wait in the same parking lot: each goes on with whoever takes it, and no other."""
+    """Two calls in one parking lot each continue with the agent who takes them, and no other."""
     folder = world.far_asterisk.directory
     first = begin(service, world)
     first.talk_until(1)
@@ -179,7 +183,7 @@ def test_parked_calls(service: Service, world: World) -> None:
 
 
 def test_a_second_call_of_the_agent(service: Service, world: World) -> None:
-    """The agent holds, asks a colleague and comes back: two calls, and two recordings unmixed."""
+    """The agent holds, asks a colleague and comes back: two calls, two recordings, not mixed."""
     talk = begin(service, world)
     talk.talk_until(1)
     talk.call.hold("agent")
@@ -205,7 +209,7 @@ def test_a_second_call_of_the_agent(service: Service, world: World) -> None:
 
 
 def test_a_caller_in_a_menu(service: Service, world: World) -> None:
-    """Nobody talks with a machine: it is recorded if a person says so, the conversation always."""
+    """A menu is recorded only on a person's request, the conversation after it always."""
     number = next(numbers)
     call = world.inbound(did="3002", caller=number)
     live = service.live_call(number)
@@ -233,13 +237,13 @@ def test_a_caller_in_a_menu(service: Service, world: World) -> None:
 
 @pytest.fixture(scope="module")
 def wide() -> Iterator[World]:
-    """A PBX that talks G.722, and may pass RTP on as it comes."""
+    """Start a PBX with G.722 that may pass RTP on unchanged."""
     with World(ensure_root(root_directory()), codecs="g722", native_bridging=True) as world:
         yield world
 
 
 def test_a_wideband_call(wide: World) -> None:
-    """It is recorded at 16 kHz, whole, and with what narrow band does not carry."""
+    """A wideband call is recorded at 16 kHz, whole, with the high tones."""
     high_hz = 5500
     with tempfile.TemporaryDirectory(prefix="earwitness-test-") as folder:
         service = Service(Path(folder), wide.pbx, record_all=True, format="flac")

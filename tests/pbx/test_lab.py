@@ -1,4 +1,4 @@
-"""The telephone world itself: in every kind of call each party hears whom it must, and no other."""
+"""In the telephone world each party hears the right voices in every kind of call, and no other."""
 
 import signal
 import subprocess
@@ -23,7 +23,7 @@ PRESENT_DBFS, ABSENT_DBFS = -25.0, -60.0
 
 
 def assert_tones(path: Path, *allowed_hz: float, last_s: float | None = None) -> None:
-    """These tones are heard, and no other; of the whole file or of its end."""
+    """Assert that a file, or its last seconds, has these tones and no other."""
     rate, (sound,) = read_audio(path)
     end_s = len(sound) / rate
     part = cut_out(sound, rate, end_s - last_s if last_s else 0, end_s)
@@ -34,19 +34,19 @@ def assert_tones(path: Path, *allowed_hz: float, last_s: float | None = None) ->
 
 
 def spans(path: Path, hz: float) -> list[tuple[float, float]]:
-    """When a tone is heard in a file."""
+    """Return the spans of a tone in a file."""
     rate, (sound,) = read_audio(path)
     return tone_spans(sound, rate, hz)
 
 
 def extent(path: Path, hz: float) -> tuple[float, float]:
-    """When a tone is first and last heard; a late packet may leave a hole between."""
+    """Return the first and the last moment of a tone; a late packet may leave a hole between."""
     heard = spans(path, hz)
     return heard[0][0], heard[-1][1]
 
 
 def longest_pause(path: Path, hz: float) -> tuple[float, float]:
-    """The longest time between two spans of a tone."""
+    """Return the longest time between two spans of a tone."""
     heard = spans(path, hz)
     pauses = [(one[1], next_one[0]) for one, next_one in pairwise(heard)]
     return max(pauses, key=lambda pause: pause[1] - pause[0])
@@ -179,7 +179,7 @@ def test_silent_phone(world: World) -> None:
 
 
 def test_late_answer(world: World) -> None:
-    """A phone can be told to answer late."""
+    """A test can let a phone answer late."""
     placed = time.monotonic()
     call = world.inbound(answer_after_s=1.5)
     assert time.monotonic() - placed >= 1.5
@@ -232,7 +232,7 @@ def test_two_calls_at_once(world: World) -> None:
 
 
 def test_restart_keeps_files_and_ports(telephones: World) -> None:
-    """An instance that was killed starts again on its ports, with its files; stop removes them."""
+    """A killed instance starts again on its ports, with its files; `stop` removes them."""
     asterisk = Asterisk(telephones.pbx.root, "restarted")
     asterisk.start()
     kept = asterisk.recordings / "kept.wav"
@@ -259,7 +259,7 @@ sys.stdin.read()
 
 
 def test_dies_with_its_parent(telephones: World) -> None:
-    """When the process that started it is killed, Asterisk ends, and its files are swept later."""
+    """Asterisk ends when its parent is killed, and the next instance removes its files."""
     root = telephones.pbx.root
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, str(root)],
@@ -277,7 +277,7 @@ def test_dies_with_its_parent(telephones: World) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and is not yet reaped does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:

@@ -18,31 +18,31 @@ A1, A3 = AGENT_HZ["2001"], AGENT_HZ["2003"]
 
 @pytest.fixture(scope="module")
 def service(start_service: Callable[..., Service]) -> Service:
-    """A service with everything but the defaults."""
+    """Start a service with settings that are not the defaults."""
     return start_service(record_all=True, pause="skip", layout="mono", format="wav")
 
 
 def test_a_pause_is_cut_out(service: Service, world: World) -> None:
-    """The paused span takes no time in the file; its place is in the metadata."""
+    """The paused span takes no time in the file; the metadata have its place."""
     talk = begin(service, world)
     path = f"/recordings/{talk.recording['id']}"
     talk.talk_until(2)
     assert service.post(f"{path}/pause").ok
-    talk.talk_until(5)
+    talk.talk_until(4)
     assert service.post(f"{path}/resume").ok
-    talk.talk_until(7)
+    talk.talk_until(6)
     recording, rate, (mixed,), talked_s = talk.end()
-    assert len(mixed) / rate == pytest.approx(talked_s - 3, abs=0.3)
+    assert len(mixed) / rate == pytest.approx(talked_s - 2, abs=0.3)
     assert_hears(mixed, rate, CUSTOMER_HZ, A1)
     assert recording["duration_s"] == pytest.approx(len(mixed) / rate, abs=0.05)
     assert recording["media"]["channels"] == 1
     assert recording["media"]["content_type"] == "audio/wav"
     (pause,) = recording["pauses"]
-    assert (pause["from_s"], pause["to_s"]) == pytest.approx((2.0, 5.0), abs=0.3)
+    assert (pause["from_s"], pause["to_s"]) == pytest.approx((2.0, 4.0), abs=0.3)
 
 
 def test_a_pause_travels_through_a_transfer(service: Service, world: World) -> None:
-    """Whom a paused call is transferred to is not heard before the pause ends."""
+    """After the transfer of a paused call, the new agent is not recorded until the pause ends."""
     talk = begin(service, world)
     path = f"/recordings/{talk.recording['id']}"
     talk.talk_until(2)
@@ -60,7 +60,7 @@ def test_a_pause_travels_through_a_transfer(service: Service, world: World) -> N
 
 
 def test_a_call_that_ends_while_paused(service: Service, world: World) -> None:
-    """Hanging up in a pause keeps what was before it, and the pause has an end."""
+    """A hang-up during a pause keeps the audio before it, and the pause has an end."""
     talk = begin(service, world)
     talk.talk_until(2)
     assert service.post(f"/recordings/{talk.recording['id']}/pause").ok

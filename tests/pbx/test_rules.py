@@ -1,4 +1,4 @@
-"""Calls that are recorded by rules, and on demand; and what the parties hear of it."""
+"""Rules record calls, forbid it, or let agents decide; the parties hear announcements and beeps."""
 
 import time
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from tests.service import Service
 pytestmark = pytest.mark.pbx
 
 A1, C = AGENT_HZ["2001"], CUSTOMER_HZ
-SOUND_HZ = 1700  # of the sound that confirms a start
+STARTED_HZ = 1700
 PAUSED_HZ = 1850
 BEEP_HZ = 1400
-TOLD_HZ = 1550
+ANNOUNCEMENT_HZ = 1550
 
 RULES = """
 [[rule]]
@@ -33,7 +33,7 @@ when = 'caller.endsWith("99")'
 action = "never"
 
 [[rule]]
-name = "told"
+name = "announced"
 when = 'direction == "inbound" && caller.endsWith("88")'
 action = "record"
 announcement = "sound:vm-enter-num-to-call"
@@ -78,14 +78,14 @@ when = 'caller.endsWith("44")'
 action = "record"
 
 [[rule]]
-name = "all told"
+name = "announced to both"
 when = 'caller.endsWith("33")'
 action = "record"
 announcement = "sound:{announcement}"
 announce_to = "both"
 
 [[rule]]
-name = "told in vain"
+name = "announced in vain"
 when = 'caller.endsWith("29")'
 action = "record"
 announcement = "sound:earwitness/no-such-sound"
@@ -99,23 +99,23 @@ action = "on_demand"
 
 @pytest.fixture(scope="module")
 def service(start_service: Callable[..., Service], telephones: World) -> Service:
-    """A service with the rules above, whose events an application `wallboard` may have."""
+    """Start a service with the rules above; it sends events to an application `wallboard`."""
     sound = telephones.pbx.directory / "announcement.wav"
-    tone = 0.25 * np.sin(2 * np.pi * TOLD_HZ * np.arange(8000) / 8000)
+    tone = 0.25 * np.sin(2 * np.pi * ANNOUNCEMENT_HZ * np.arange(8000) / 8000)
     soundfile.write(sound, tone, 8000, subtype="PCM_16")
     rules = RULES.replace("{announcement}", telephones.pbx.inside(sound.with_suffix("")))
     return start_service(rules=rules, user_events_to=["wallboard"])
 
 
 def call_from(service: Service, world: World, ending: str, **more: Any) -> tuple[Any, str]:
-    """A customer whose number ends so calls, and an agent answers; the call, and its id."""
+    """Let a customer call whose number has this ending; return the answered call, and its id."""
     number = str(int(next(numbers)) * 100 + int(ending))
     call = world.inbound(caller=number, **more)
     return call, service.live_call(number)["id"]
 
 
 def decided(service: Service, call_id: str) -> dict[str, Any]:
-    """Why the call is recorded or not, once it was asked about after the answer."""
+    """Wait for the evaluation of the rules after the answer; return the call's decision."""
 
     def find() -> dict[str, Any] | None:
         decision = service.get(f"/calls/{call_id}")["decision"]
@@ -126,24 +126,24 @@ def decided(service: Service, call_id: str) -> dict[str, Any]:
 
 
 def hears(path: Path, hz: float) -> bool:
-    """Whether a tone was heard for a tenth of a second."""
+    """Return whether a tone sounds for a tenth of a second in a file."""
     rate, (samples,) = read_audio(path)
     return any(to_s - from_s >= 0.1 for from_s, to_s in tone_spans(samples, rate, hz))
 
 
 def sounds_s(samples: Any, rate: int, hz: float) -> float:
-    """For how long a tone sounds, in all: a packet that came late leaves 20 ms of silence."""
+    """Return the total time of a tone; a late packet leaves 20 ms of silence in it."""
     return sum(to_s - from_s for from_s, to_s in tone_spans(samples, rate, hz))
 
 
 def test_a_rule_records(service: Service, world: World) -> None:
-    """A call that matches is recorded on the rule's terms, within 300 ms, and it tells why."""
+    """A matching call is recorded on the rule's terms, and shows the reason."""
     call, call_id = call_from(service, world, "77")
     recording = service.await_recording(call_id)
     decision = decided(service, call_id)
     assert (decision["action"], decision["rule"]["name"]) == ("record", "support")
-    (asked,) = [one for one in decision["moments"][-1]["asked"] if one["name"] == "support"]
-    assert asked["answer"] == "matched"
+    (rule,) = [one for one in decision["moments"][-1]["asked"] if one["name"] == "support"]
+    assert rule["answer"] == "matched"
     assert decision["moments"][-1]["facts"]["did"] == "3000"
     call.talk_for(1.0)
     call.blind_transfer()
@@ -159,7 +159,7 @@ def test_a_rule_records(service: Service, world: World) -> None:
 
 
 def test_a_rule_forbids(service: Service, world: World) -> None:
-    """Never means never: not by itself, not by the agent's keys, not over the API."""
+    """Under `never` nothing starts a recording: no rule, no key of the agent, no request."""
     call, call_id = call_from(service, world, "99")
     assert decided(service, call_id)["action"] == "never"
     call.send_dtmf("*1")
@@ -171,7 +171,7 @@ def test_a_rule_forbids(service: Service, world: World) -> None:
 
 
 def test_on_demand(service: Service, world: World) -> None:
-    """The agent's keys start, pause and stop; the customer's do nothing; the agent hears it."""
+    """The agent's keys start, pause and stop, with a tone; the customer's keys do nothing."""
     call, call_id = call_from(service, world, "11")
     assert decided(service, call_id)["action"] == "on_demand"
     call.send_dtmf("*1", by="customer")
@@ -183,7 +183,7 @@ def test_on_demand(service: Service, world: World) -> None:
     began = time.monotonic()
     call.send_dtmf("*2")
     service.await_state(recording["id"], ["paused"])
-    call.talk_for(2.0)  # the agent has heard it by then
+    call.talk_for(2.0)  # long enough for the tone
     call.blind_transfer()
     call.talk_for(1.0)
     assert service.get(f"/recordings/{recording['id']}")["state"] == "paused"
@@ -203,38 +203,38 @@ def test_on_demand(service: Service, world: World) -> None:
         silent = cut_out(side, rate, pause["from_s"] + 0.1, pause["to_s"] - 0.1)
         assert level_dbfs(silent, rate, C) < ABSENT_DBFS
     agent, customer = call.left[0].heard(), call.heard("customer")
-    assert hears(agent, SOUND_HZ), "the agent hears that it began"
+    assert hears(agent, STARTED_HZ), "the agent hears that it began"
     assert hears(agent, PAUSED_HZ), "and that it is paused"
-    assert not hears(customer, SOUND_HZ), "the customer hears nothing of it"
+    assert not hears(customer, STARTED_HZ), "the customer hears nothing of it"
     assert not hears(customer, PAUSED_HZ)
 
 
 def test_an_announcement(service: Service, world: World) -> None:
-    """The customer hears it before the recording begins, and the parties the beeps after it."""
+    """A recording with an announcement starts after it, and both parties hear the beeps."""
     call, call_id = call_from(service, world, "88")
     recording = service.await_recording(call_id)
     assert service.get(f"/calls/{call_id}")["decision"]["announced"] != []
     call.talk_for(2.5)
     call.hang_up()
     kept = service.await_state(recording["id"], ["stored"])
-    assert kept["rule"] == "told"
+    assert kept["rule"] == "announced"
     for who in ("customer", "agent"):
         assert hears(call.heard(who), BEEP_HZ), f"the {who} hears the beeps"
 
 
 def test_an_announcement_that_the_pbx_lacks(service: Service, world: World) -> None:
-    """The call is recorded, and it is not said that anybody was told."""
+    """A call is recorded without its announcement, and the decision lists no announced party."""
     call, call_id = call_from(service, world, "29")
     recording = service.await_recording(call_id)
     call.talk_for(1.0)
     call.hang_up()
     service.await_state(recording["id"], ["stored"])
     decision = service.get(f"/calls/{call_id}")["decision"]
-    assert (decision["rule"]["name"], decision["announced"]) == ("told in vain", [])
+    assert (decision["rule"]["name"], decision["announced"]) == ("announced in vain", [])
 
 
-def test_who_joins_later_is_told(service: Service, world: World) -> None:
-    """Both parties hear the announcement, once, and so does the agent who takes the call over."""
+def test_a_party_that_joins_later_hears_the_announcement(service: Service, world: World) -> None:
+    """Both parties hear the announcement once, and so does the agent who takes the call over."""
     call, call_id = call_from(service, world, "33")
     recording = service.await_recording(call_id)
     call.talk_for(1.0)
@@ -245,11 +245,11 @@ def test_who_joins_later_is_told(service: Service, world: World) -> None:
     service.await_state(recording["id"], ["stored"])
     for who in ("customer", "2001", "2003"):
         rate, (samples,) = read_audio(call.heard(who))
-        assert 0.8 < sounds_s(samples, rate, TOLD_HZ) < 1.2, who
+        assert 0.8 < sounds_s(samples, rate, ANNOUNCEMENT_HZ) < 1.2, who
 
 
 def test_headers_and_variables(service: Service, world: World) -> None:
-    """A rule reads what came with the INVITE, and what the dialplan has set."""
+    """A rule reads headers of the INVITE and variables of the dialplan."""
     for did, tier, action in (
         (DID_VIP, "gold", "record"),
         (DID_VIP, "tin", "on_demand"),
@@ -263,7 +263,7 @@ def test_headers_and_variables(service: Service, world: World) -> None:
 
 
 def test_from_the_ring_on(service: Service, world: World) -> None:
-    """A rule that begins at ringing records who waits in a queue; nobody stops it."""
+    """A forced rule with `begins = "ringing"` records a caller in a queue; nobody can stop it."""
     with world.phone("2001", "ring"), world.phone("2002", "ring"):
         call, call_id = call_from(service, world, "66", did=DID_QUEUE, answered_by="")
         recording = service.await_recording(call_id)
@@ -278,7 +278,7 @@ def test_from_the_ring_on(service: Service, world: World) -> None:
 
 
 def test_never_in_mid_call(service: Service, world: World) -> None:
-    """Where a call comes under a `never`, its recording ends, and what there is of it is kept."""
+    """When a call comes under `never`, its recording ends and is kept."""
     call, call_id = call_from(service, world, "44")
     recording = service.await_recording(call_id)
     call.talk_for(1.0)
@@ -293,11 +293,11 @@ def test_never_in_mid_call(service: Service, world: World) -> None:
     assert all(level_dbfs(side, rate, AGENT_HZ["2003"]) < ABSENT_DBFS for side in sides)
 
 
-def test_other_applications_are_told(service: Service, world: World) -> None:
-    """An application of somebody else sees our events as user events, while it is connected."""
+def test_other_applications_get_our_events(service: Service, world: World) -> None:
+    """A connected application of another program gets our events as user events."""
     pbx = world.pbx
     client = Ari(pbx.ari_url, pbx.username, pbx.password, "wallboard")
-    told: list[ChannelUserevent] = []
+    received: list[ChannelUserevent] = []
     with client, EventStream(client, subscribe_all=False) as stream:
         assert isinstance(stream.next(5), Connected)
         call, call_id = call_from(service, world, "77")
@@ -309,24 +309,24 @@ def test_other_applications_are_told(service: Service, world: World) -> None:
         def is_stored() -> bool:
             event = stream.next(1)
             if isinstance(event, ChannelUserevent):
-                told.append(event)
-            return any(one.eventname == "recording.stored" for one in told)
+                received.append(event)
+            return any(one.eventname == "recording.stored" for one in received)
 
         until(is_stored)
-    of_calls = [one.userevent for one in told if one.eventname.startswith("call.")]
+    of_calls = [one.userevent for one in received if one.eventname.startswith("call.")]
     assert [one["state"] for one in of_calls if one["id"] == call_id][-1] == "ended"
-    of_recordings = [one.userevent for one in told if one.eventname.startswith("recording.")]
+    of_recordings = [one.userevent for one in received if one.eventname.startswith("recording.")]
     assert {one["id"] for one in of_recordings} == {recording["id"]}
     assert of_recordings[-1]["state"] == "stored"
-    places = [tuple(map(int, one.userevent["event_id"].split("-"))) for one in told]
+    places = [tuple(map(int, one.userevent["event_id"].split("-"))) for one in received]
     assert places == sorted(set(places))
 
 
 def test_a_rule_of_the_api(service: Service, world: World) -> None:
-    """A rule that was just added counts for the next call; one that was deleted no more."""
+    """A new rule applies to the next call; a deleted one does not."""
     rule = {"name": "new", "when": 'caller.endsWith("55")', "action": "record", "priority": 1}
     made = service.post("/rules", rule).json()
-    time.sleep(1.0)  # what a change may take to be known everywhere
+    time.sleep(1.0)  # every process uses a change within a second
     call, call_id = call_from(service, world, "55")
     recording = service.await_recording(call_id)
     assert recording["rule"] == "new"
@@ -339,8 +339,8 @@ def test_a_rule_of_the_api(service: Service, world: World) -> None:
     call.hang_up()
 
 
-def test_a_dialplan_asks(service: Service, world: World) -> None:
-    """`CURL()` on the PBX is answered in one line, and a user event is obeyed."""
+def test_a_dialplan(service: Service, world: World) -> None:
+    """A dialplan gets one line for `CURL()`, and its user events take effect."""
     call, call_id = call_from(service, world, "22")
     decided(service, call_id)
     (channel,) = [
@@ -360,13 +360,13 @@ def test_a_dialplan_asks(service: Service, world: World) -> None:
 
 
 def curl(world: World, url: str) -> str:
-    """What the PBX's own `CURL()` gives."""
-    told = world.pbx.cli(f"dialplan eval function CURL({url})")
-    return next(line.partition(": ")[2] for line in told.splitlines() if "Result" in line).strip()
+    """Return the result of the PBX's own `CURL()`."""
+    output = world.pbx.cli(f"dialplan eval function CURL({url})")
+    return next(line.partition(": ")[2] for line in output.splitlines() if "Result" in line).strip()
 
 
 def test_drafts_on_past_calls(service: Service, world: World, tmp_path: Path) -> None:
-    """`rules test` tells what drafts would have done with the calls above."""
+    """`rules test` counts the past calls that drafts would have recorded."""
     drafts = tmp_path / "drafts.toml"
     drafts.write_text("[[rule]]\nname = 'all'\naction = 'record'\n")
     lines = service.run("rules", "test", str(drafts)).splitlines()
@@ -378,12 +378,12 @@ def test_drafts_on_past_calls(service: Service, world: World, tmp_path: Path) ->
 
 
 def moments_of(call: dict[str, Any]) -> list[dict[str, Any]]:
-    """When the rules were asked about the call."""
+    """Return the moments at which the rules were evaluated for the call."""
     return list(call["decision"]["moments"]) if call["decision"] else []
 
 
 def test_assurance(service: Service, world: World) -> None:
-    """What somebody else ends begins again; what is missing is told, and nothing else is."""
+    """A capture that another program ends starts again; only its missing audio is reported."""
     call, call_id = call_from(service, world, "77")
     recording = service.await_recording(call_id)
     call.talk_for(1.0)
@@ -403,13 +403,13 @@ def test_assurance(service: Service, world: World) -> None:
 
 
 def snoops(world: World) -> list[str]:
-    """The channels that capture."""
+    """Return the ids of the snoops on the PBX."""
     listed = world.pbx.ari("GET", "/channels")
     return [one["id"] for one in listed if one["name"].startswith("Snoop/")]
 
 
 def test_a_variable_of_a_leg_that_left(service: Service, world: World) -> None:
-    """What forbade to record an agent's call forbids it on, once the agent has handed it over."""
+    """A variable of an agent's leg still forbids the recording after the agent's transfer."""
     number, into = "12025550999", "into agents"
     for line in ("1,Set(NOREC=1)", f"2,Dial(PJSIP/{number}@trunk,60,T)"):
         world.pbx.cli(f"dialplan add extension {number},{line} {into}")
@@ -421,7 +421,7 @@ def test_a_variable_of_a_leg_that_left(service: Service, world: World) -> None:
             {"name": "all others", "when": 'direction == "outbound"', "action": "record"},
         )
     ]
-    time.sleep(1.0)  # what a change may take to be known everywhere
+    time.sleep(1.0)  # every process uses a change within a second
     call = world.outbound(number=number)
     call_id = service.live_call("2001")["id"]
     assert decided(service, call_id)["action"] == "never"
@@ -439,7 +439,7 @@ def test_a_variable_of_a_leg_that_left(service: Service, world: World) -> None:
 
 
 def test_never_and_back(service: Service, world: World) -> None:
-    """What a rule and a person record ends at a `never`; after it the rule begins another."""
+    """`never` ends the recordings of a rule and of a person; after it the rule starts another."""
     call, call_id = call_from(service, world, "44")
     before = service.await_recording(call_id)
     by_hand = service.record(call_id)
@@ -462,5 +462,5 @@ def test_never_and_back(service: Service, world: World) -> None:
 
 
 def running(service: Service, call_id: str) -> list[dict[str, Any]]:
-    """The recordings of a call that record now."""
+    """Return the recordings of a call that record now."""
     return [one for one in service.recordings(call_id) if one["state"] == "recording"]

@@ -1,4 +1,4 @@
-"""Supervisors on calls, and who hears whom in each part of it."""
+"""Supervisors on calls, and assertions on who hears whom in each part of a call."""
 
 import itertools
 import time
@@ -16,7 +16,7 @@ from lab.world import Call, World
 from tests.pbx.talks import ABSENT_DBFS, PRESENT_DBFS, numbers, on_our_clock
 from tests.service import Service
 
-# A change has this long to take effect before its part begins.
+# A change has this long to take effect before the next part starts.
 EFFECT_S = 0.4
 MARGIN_S = 0.1
 SHORTEST_BREAK_S = 0.3
@@ -24,7 +24,7 @@ OURS = "earwitness-"
 
 
 class Watched:
-    """A call, the supervisors on it, and the parts of it that are listened to afterwards."""
+    """A call with supervisors, and the named parts of it that a test measures afterwards."""
 
     def __init__(self, service: Service, world: World, call: Call, call_id: str) -> None:
         self.service = service
@@ -34,21 +34,21 @@ class Watched:
         self._parts: dict[str, tuple[float, float]] = {}
 
     def spy(self, mode: str, phone: str = "9001", **more: Any) -> "Spy":
-        """A supervisor listens on a phone; returns once it is live."""
+        """Start a spy on a supervisor's phone; return it once it is live."""
         spy = self.ask(mode, phone, **more)
         leg = self.world.supervisor(phone)
         self.await_state(spy["id"], "live")
         return Spy(self, spy["id"], leg)
 
     def ask(self, mode: str, phone: str = "9001", **more: Any) -> Any:
-        """Ask for a spy on a phone; the answer."""
+        """Request a spy on a phone; return the API's answer."""
         body = {"mode": mode, "destination": f"PJSIP/{phone}", **more}
         answer = self.service.post(f"/calls/{self.call_id}/spies", body)
         assert answer.status_code == 201, answer.text
         return answer.json()
 
     def await_state(self, spy_id: str, state: str, timeout_s: float = 10.0) -> dict[str, Any]:
-        """The spy, once it is in this state."""
+        """Wait until the spy is in this state, and return it."""
 
         def find() -> dict[str, Any]:
             spy: dict[str, Any] = self.service.get(f"/spies/{spy_id}")
@@ -58,7 +58,7 @@ class Watched:
         return until(find, timeout_s)
 
     def part(self, name: str, seconds: float = 1.5) -> None:
-        """Let everybody talk: a part of the call that is looked at later."""
+        """Let everybody talk, and give this part of the call a name."""
         time.sleep(EFFECT_S)
         began = time.monotonic()
         time.sleep(seconds)
@@ -66,28 +66,28 @@ class Watched:
         time.sleep(MARGIN_S)
 
     def hang_up(self, by: str = "customer") -> None:
-        """The call is over."""
+        """Let one party hang up, and wait for the end of the call."""
         self.call.leg(by).hang_up()
         self.call.await_end()
 
     def assert_hears(self, leg: Leg, part: str, *hz: float) -> None:
-        """In this part, the party heard these tones and no other."""
+        """Assert that the party heard these tones in this part, and no other."""
         rate, samples = self.heard(leg, part)
         assert_tones(samples, rate, hz, f"{leg.party} in {part}")
 
     def level(self, leg: Leg, part: str, hz: float) -> float:
-        """How loud the party heard the tone in this part, in dBFS."""
+        """Return the level of the tone that the party heard in this part, in dBFS."""
         rate, samples = self.heard(leg, part)
         return level_dbfs(samples, rate, hz)
 
     def onsets(self, leg: Leg, hz: float) -> list[float]:
-        """When the party began to hear the tone, on the monotonic clock, each time."""
+        """Return the times at which the party started to hear the tone, on the monotonic clock."""
         rate, (samples,) = read_audio(leg.heard())
         spans = _joined(tone_spans(samples, rate, hz))
         return [_began(leg) + from_s for from_s, _ in spans]
 
     def breaks(self, leg: Leg, hz: float, since: float) -> list[float]:
-        """For how long, from a moment to the end, the party missed the tone, each time."""
+        """Return the lengths of the party's breaks in the tone, from a moment to the end."""
         rate, (samples,) = read_audio(leg.heard())
         end_s = samples.shape[-1] / rate
         rest = cut_out(samples, rate, since - _began(leg), end_s - 0.3)
@@ -95,14 +95,14 @@ class Watched:
         return [b[0] - a[1] for a, b in itertools.pairwise(spans)]
 
     def heard(self, leg: Leg, part: str) -> tuple[int, Any]:
-        """Sample rate and samples of what the party heard in this part."""
+        """Return the sample rate and the samples that the party heard in this part."""
         rate, (samples,) = read_audio(leg.heard())
         from_s, to_s = (at - _began(leg) for at in self._parts[part])
         return rate, cut_out(samples, rate, from_s, to_s)
 
 
 class Spy:
-    """A supervisor's session, and the leg of the phone."""
+    """A supervisor's session, and the leg of the supervisor's phone."""
 
     def __init__(self, watched: Watched, id_: str, leg: Leg) -> None:
         self.watched = watched
@@ -118,11 +118,11 @@ class Spy:
         return body
 
     def press(self, key: str) -> None:
-        """A key on the phone."""
+        """Press a key on the phone."""
         self.leg.send_dtmf(key)
 
     def press_until(self, key: str, mode: str) -> None:
-        """Press a key again and again: while nobody watches the PBX, nobody hears of it."""
+        """Press a key until the mode changes: no key works while nobody watches the PBX."""
 
         def switched() -> bool:
             self.press(key)
@@ -138,24 +138,24 @@ class Spy:
         until(lambda: self.get()["mode"] == mode)
 
     def get(self) -> dict[str, Any]:
-        """The spy as the API tells it."""
+        """Return the spy as the API shows it."""
         body: dict[str, Any] = self.watched.service.get(f"/spies/{self.id}")
         return body
 
     def await_end(self) -> dict[str, Any]:
-        """The spy, once it has ended."""
+        """Wait until the spy has ended, and return it."""
         return self.watched.await_state(self.id, "ended")
 
 
 def watch(service: Service, world: World, **how: Any) -> Watched:
-    """A customer calls, an agent answers."""
+    """Let a customer call and an agent answer; return the call."""
     number = next(numbers)
     call = world.inbound(caller=number, **how)
     return Watched(service, world, call, service.live_call(number)["id"])
 
 
 def watch_outbound(service: Service, world: World) -> Watched:
-    """An agent calls a customer."""
+    """Let an agent call a customer; return the call."""
     number = next(numbers)
     call = world.outbound(agent="2001", number=number)
 
@@ -167,7 +167,7 @@ def watch_outbound(service: Service, world: World) -> Watched:
 
 
 def assert_tones(samples: Any, rate: int, hz: Collection[float], who: str) -> None:
-    """These tones are there, and no other of the lab's."""
+    """Assert that samples have these tones, and no other tone of the lab."""
     for one in hz:
         level = level_dbfs(samples, rate, one)
         assert level > PRESENT_DBFS, f"{who}: {one} Hz is missing ({level:.0f} dBFS)"
@@ -176,21 +176,21 @@ def assert_tones(samples: Any, rate: int, hz: Collection[float], who: str) -> No
 
 
 def write_tone(path: Path, hz: float) -> Path:
-    """A minute of a tone, for a phone that is to be told apart."""
+    """Write a minute of a tone, to give a phone a voice of its own."""
     samples = 0.3 * np.sin(2 * np.pi * hz * np.arange(60 * 8000) / 8000)
     soundfile.write(path, samples.astype(np.float32), 8000, subtype="PCM_16")
     return path
 
 
 def _began(leg: Leg) -> float:
-    """When what the party heard begins, on the monotonic clock: it is written to its end."""
+    """Return the start of the party's heard file on the monotonic clock, by its end and length."""
     path = leg.heard()
     rate, samples = read_audio(path)
     return on_our_clock(path.stat().st_mtime) - samples.shape[-1] / rate
 
 
 def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The spans, without breaks too short for a switch back and forth."""
+    """Return the spans, joined over breaks that are too short for a switch back and forth."""
     joined: list[tuple[float, float]] = []
     for from_s, to_s in spans:
         if joined and from_s - joined[-1][1] < SHORTEST_BREAK_S:
@@ -201,6 +201,6 @@ def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def parts_left(world: World) -> list[str]:
-    """What there still is of ours on the PBX."""
+    """Return the ids of our channels and bridges that are still on the PBX."""
     found = [*world.pbx.ari("GET", "/channels"), *world.pbx.ari("GET", "/bridges")]
     return [one["id"] for one in found if one["id"].startswith(OURS)]

@@ -1,4 +1,4 @@
-"""The documentation lists what the code has: keys, errors, commands, files."""
+"""The documentation agrees with the code: keys, errors, commands, files."""
 
 import ast
 import re

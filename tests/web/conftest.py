@@ -12,7 +12,12 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from lab.far import SUPERVISOR_HZ
 from lab.root import ensure_program
 from lab.world import World
-from tests.pbx.conftest import start_service, telephones, world  # noqa: F401  # as fixtures
+from tests.pbx.conftest import (  # noqa: F401  # as fixtures
+    shared_service,
+    start_service,
+    telephones,
+    world,
+)
 from tests.service import Service
 from tests.web.browsing import CHROMIUM, OPTIONS
 

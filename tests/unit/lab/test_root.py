@@ -31,7 +31,7 @@ def test_ready_root_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_without_root_rights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A user who is not root gets an error of one line, and nothing is made."""
+    """A user other than root gets an error of one line, and nothing is made."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(LabError, match=r"needs root \(chroot\)$"):
         ensure_root(tmp_path / "root")
