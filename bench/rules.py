@@ -1,6 +1,6 @@
-"""A thousand rules against a call, beside the same conditions as functions of Python.
+"""The time to evaluate a thousand rules for a call, compared with functions of Python.
 
-The rules are asked in full: the last one alone matches. The bar: 5 ms.
+Only the last rule matches, so all of them are evaluated. The bar: 5 ms.
 
     python bench/rules.py [--rules 1000] [--rounds 200]
 """
@@ -30,34 +30,34 @@ FACTS = Facts(
 
 
 def main() -> int:
-    """Measure both; the exit status says whether the bar was met."""
+    """Measure both; return exit status 0 if the bar is met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rules", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=200)
-    asked = parser.parse_args()
-    dids = [str(3999 - asked.rules + 1 + number) for number in range(asked.rules)]
+    arguments = parser.parse_args()
+    dids = [str(3999 - arguments.rules + 1 + number) for number in range(arguments.rules)]
     rules = RuleSet([rule(place, did) for place, did in enumerate(dids)])
     decision = rules.decide(FACTS, "main-1.0")
     assert decision.rule is not None
-    assert len(decision.answers) == asked.rules
+    assert len(decision.answers) == arguments.rules
     functions = [as_function(did) for did in dids]
-    ours = median_s(lambda: rules.decide(FACTS, "main-1.0"), asked.rounds)
-    peer = median_s(lambda: [function(FACTS, 12) for function in functions], asked.rounds)
+    ours = median_s(lambda: rules.decide(FACTS, "main-1.0"), arguments.rounds)
+    peer = median_s(lambda: [function(FACTS, 12) for function in functions], arguments.rounds)
     print(
-        f"{asked.rules} rules: {1000 * ours:.2f} ms (bar {1000 * BAR_S:.0f}), functions of Python"
+        f"{arguments.rules} rules: {1000 * ours:.2f} ms (bar {1000 * BAR_S:.0f}), functions of Python"
         f" {1000 * peer:.2f} ms: {ours / peer:.1f} times"
     )
     return 0 if ours < BAR_S else 1
 
 
 def rule(place: int, did: str) -> RuleRecord:
-    """A rule for calls to one number, in the hours of an office."""
+    """Return a rule for calls to one number, in the hours of an office."""
     when = f'direction == "inbound" && did == "{did}" && hour >= 8 && queue in ["support", "sales"]'
     return RuleRecord(f"r{place:04}", 1, f"rule {place}", when, "record", place, "api")
 
 
 def as_function(did: str) -> Callable[[Facts, int], bool]:
-    """The same, as a function."""
+    """Return the condition of the same rule as a function."""
     return lambda facts, hour: (
         facts.direction == "inbound"
         and facts.did == did
@@ -67,7 +67,7 @@ def as_function(did: str) -> Callable[[Facts, int], bool]:
 
 
 def median_s(work: Callable[[], object], rounds: int) -> float:
-    """How long it takes, in the middle of many rounds."""
+    """Return the median duration of a round."""
     took = []
     for _ in range(rounds):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""`rules test`: draft rules of a file, tried on the catalogue's past calls."""
+"""The command `rules test`: it tries the draft rules of a file on past calls."""
 
 import tomllib
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from earwitness.config import Config, explain, read_rules
 from earwitness.wiring import Wiring, check_rules
-from recorder.rules.trial import Trial, try_rules
+from recorder.rules.trial import try_rules
 from storage.errors import ConfigurationInvalid
 
 
 def try_file(config: Config, path: Path, days: int) -> Iterator[str]:
-    """What came of it, line by line. Raises ConfigurationInvalid, CatalogueUnavailable."""
+    """Yield the result, line by line. Raises ConfigurationInvalid, CatalogueUnavailable."""
     try:
         drafts = read_rules(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
@@ -26,11 +26,6 @@ def try_file(config: Config, path: Path, days: int) -> Iterator[str]:
     catalogue = Wiring(config).catalogue
     began = now - timedelta(days=days)
     trial = try_rules(catalogue, drafts, config.default_action, from_at=began, to_at=now)
-    yield from tell(trial)
-
-
-def tell(trial: Trial) -> Iterator[str]:
-    """The trial in words."""
     yield f"{trial.calls} calls since {trial.from_at:%Y-%m-%d}"
     yield f"{trial.recorded} would have been recorded; {trial.recorded_before} were"
     yield f"a month: {trial.audio_s_per_month / 3600:.1f} h, {trial.bytes_per_month / 1e9:.2f} GB"

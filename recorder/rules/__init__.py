@@ -1,7 +1,7 @@
-"""Rules: which calls are recorded, and why. Pure.
+"""Rules: which calls are recorded, and why. Pure, except `book` and `trial`.
 
-A rule's condition is an expression of CEL over a call as `Facts` has it. `compile_rule` refuses
-what cannot be asked, `RuleSet.decide` asks every rule and says which of them wins.
+The condition of a rule is an expression in CEL over the `Facts` of a call. `compile_rule` refuses
+an invalid rule; `RuleSet.decide` evaluates all rules and chooses the winner.
 """
 
 from recorder.rules.decide import RANK, Decision, RuleAnswer, RuleSet

@@ -1,4 +1,4 @@
-"""The rules as they stand now: those of the configuration, and those of the API."""
+"""The rules in force: those of the configuration and those of the API."""
 
 import threading
 import time
@@ -13,12 +13,12 @@ from storage.records import Action, RuleRecord
 
 log = structlog.get_logger()
 
-# A change of the rules is known to every process within a second.
+# Every process must apply a change of the rules within a second.
 LOOK_EVERY_S = 0.5
 
 
 class RuleBook:
-    """The rules as they stand now: the configuration's, and those of the API."""
+    """The rules in force: those of the configuration and those of the API."""
 
     def __init__(
         self, catalogue: Catalogue, configured: Sequence[RuleRecord], default: Action
@@ -32,19 +32,17 @@ class RuleBook:
         self._rules = RuleSet(self._configured, default)
 
     def current(self) -> RuleSet:
-        """The rules, at most half a second old."""
+        """Return the rules, at most half a second old."""
         with self._lock:
             if time.monotonic() - self._looked_at > LOOK_EVERY_S:
-                self._look()
+                with self._catalogue.begin() as tx:
+                    revision = rules.rules_revision(tx)
+                    is_new = revision != self._revision
+                    active = rules.list_active_rules(tx) if is_new else ()
+                if is_new:
+                    self._rules = RuleSet([*self._configured, *active], self._default)
+                    self._revision = revision
+                    count = len(self._configured) + len(active)
+                    log.info("rules.read", rules=count, revision=revision)
                 self._looked_at = time.monotonic()
             return self._rules
-
-    def _look(self) -> None:
-        with self._catalogue.begin() as tx:
-            revision = rules.rules_revision(tx)
-            if revision == self._revision:
-                return
-            active = rules.list_active_rules(tx)
-        self._rules = RuleSet([*self._configured, *active], self._default)
-        self._revision = revision
-        log.info("rules.read", rules=len(self._configured) + len(active), revision=revision)

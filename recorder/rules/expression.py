@@ -1,7 +1,8 @@
-"""The condition of a rule: CEL, checked against the fields of a call before it is ever asked."""
+"""The condition of a rule: an expression in CEL, checked before its first evaluation."""
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -14,13 +15,13 @@ from recorder.errors import RuleInvalid
 from recorder.rules.facts import HEADER, SOUND, VARIABLE, Facts
 from storage.records import RuleRecord
 
-LONGEST = 4096  # characters
-AT_ONCE = 100  # rules
-LONGEST_S = 2**31  # of any call
+LONGEST = 4096  # characters of a condition
+AT_ONCE = 100  # rules in one batch
+LONGEST_S = 2**31  # CEL's integers end; a longer call counts as this long
 TEXTS = ("direction", "caller", "callee", "did", "queue", "agent", "team", "pbx", "context")
 NUMBERS = ("hour", "weekday", "duration_s")
 MAPS = ("variables", "headers")
-# The fields of a call, and the type of each.
+# The fields of a call with their types.
 FIELDS: Mapping[str, str] = {
     **dict.fromkeys(TEXTS, "string"),
     **dict.fromkeys(NUMBERS, "int"),
@@ -34,9 +35,9 @@ _TYPES = {
 }
 _CALL = cel.NewEnv(variables={name: _TYPES[type_] for name, type_ in FIELDS.items()})
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
-# A call of no name at all: the library plans at the first question, and that takes a while.
-NOBODY = Facts(at=datetime(2000, 1, 1, tzinfo=UTC))
-# variables["VIP"], or headers.VIP
+# Facts for a first evaluation: the library plans an expression then, and that takes a while.
+EMPTY_CALL = Facts(at=datetime(2000, 1, 1, tzinfo=UTC))
+# Matches variables["VIP"] and headers.VIP
 _READS = re.compile(
     r"""\b(variables|headers)\s*(?:\[\s*(["'])([^"']*)\2\s*\]|\.\s*(\w+)\b(?!\s*\())"""
 )
@@ -44,11 +45,11 @@ _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 
 
 class RuleFailed(Exception):
-    """The condition could not be answered for this call; the message says why."""
+    """The condition has no answer for this call; the message says why."""
 
 
 class Bindings:
-    """One call in one time zone, as conditions that name these variables and headers see it."""
+    """The values of one call for conditions in one time zone, with these variables and headers."""
 
     def __init__(
         self, facts: Facts, timezone: str, variables: Sequence[str], headers: Sequence[str]
@@ -56,27 +57,27 @@ class Bindings:
         hour, weekday = facts.in_zone(timezone)
         values: dict[str, Any] = {name: _clean(getattr(facts, name)) for name in TEXTS}
         values |= {"hour": hour, "weekday": weekday, "duration_s": min(facts.duration_s, LONGEST_S)}
-        values["variables"] = _named(facts.variables, variables)
-        values["headers"] = _named(facts.headers, headers)
+        values["variables"] = _select(facts.variables, variables)
+        values["headers"] = _select(facts.headers, headers)
         self.values: Mapping[str, Any] = values
         self.activation = _CALL.Activation(values)
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule that can be asked; `fault` is why it cannot, though it is kept, or ""."""
+    """A rule with its compiled condition; `fault` says why it has none, or is ""."""
 
     record: RuleRecord
     expression: Any
     fault: str = ""
 
-    def matches(self, asking: Bindings) -> bool:
-        """Whether the condition holds. Raises RuleFailed where that cannot be said."""
+    def matches(self, bindings: Bindings) -> bool:
+        """Whether the condition is true. Raises RuleFailed where it has no answer."""
         if self.fault:
             raise RuleFailed(self.fault)
         try:
-            answer = self.expression.eval(asking.activation).value()
-        except Exception as error:  # whatever the library raises, the call is recorded
+            answer = self.expression.eval(bindings.activation).value()
+        except Exception as error:  # the library has no error class of its own
             raise RuleFailed(str(error)) from error
         if not isinstance(answer, bool):
             raise RuleFailed(str(answer))
@@ -84,63 +85,70 @@ class CompiledRule:
 
 
 class Batch:
-    """Rules of one time zone, asked together: a list of conditions costs little more than one.
+    """Rules of one time zone, evaluated as one list: that costs little more than one condition.
 
-    One that cannot be answered leaves the whole list without an answer: then each is asked alone.
+    If one condition fails, the list has no value: then each rule is evaluated alone.
     """
 
     def __init__(self, rules: Sequence[CompiledRule]) -> None:
         self._rules = tuple(rules)
-        self._together = _compile_together(self._rules)
+        self._together: Any = None
+        if not any(rule.fault for rule in rules):
+            # The line break ends a comment in a condition.
+            conditions = (f"({rule.record.when.strip() or 'true'}\n)" for rule in rules)
+            with suppress(Exception):  # too long as one list; the library has no error class
+                self._together = _CALL.compile("[" + ",".join(conditions) + "]")
 
-    def ask(self, asking: Bindings) -> Sequence[bool | RuleFailed]:
-        """What each condition says; RuleFailed where that cannot be said."""
-        return self._ask_together(asking) or [_ask_alone(rule, asking) for rule in self._rules]
-
-    def _ask_together(self, asking: Bindings) -> Sequence[bool] | None:
-        if self._together is None:
-            return None
-        try:
-            answers = self._together.eval(asking.activation).plain_value()
-        except Exception:  # whatever the library raises, each is asked alone
-            return None
-        is_whole = isinstance(answers, list) and len(answers) == len(self._rules)
-        return answers if is_whole and all(isinstance(one, bool) for one in answers) else None
-
-
-def _compile_together(rules: Sequence[CompiledRule]) -> Any:
-    """The list of the conditions; None where it cannot be made: it has a fault, or is too long."""
-    if any(rule.fault for rule in rules):
-        return None
-    conditions = (rule.record.when.strip() or "true" for rule in rules)
-    try:  # a comment ends with its line
-        return _CALL.compile("[" + ",".join(f"({one}\n)" for one in conditions) + "]")
-    except Exception:  # the library's are of no class of its own
-        return None
-
-
-def _ask_alone(rule: CompiledRule, asking: Bindings) -> bool | RuleFailed:
-    try:
-        return rule.matches(asking)
-    except RuleFailed as error:
-        return error
+    def evaluate(self, bindings: Bindings) -> Sequence[bool | RuleFailed]:
+        """Return the answer of each condition; RuleFailed where it has none."""
+        if self._together is not None:
+            answers: Any = None
+            with suppress(Exception):  # one condition fails; the library has no error class
+                answers = self._together.eval(bindings.activation).plain_value()
+            is_whole = isinstance(answers, list) and len(answers) == len(self._rules)
+            if is_whole and all(isinstance(one, bool) for one in answers):
+                return list(answers)
+        found: list[bool | RuleFailed] = []
+        for rule in self._rules:
+            try:
+                found.append(rule.matches(bindings))
+            except RuleFailed as error:
+                found.append(error)
+        return found
 
 
 def compile_rule(record: RuleRecord) -> CompiledRule:
-    """The rule, ready to be asked. Raises RuleInvalid."""
-    _refuse_zone(record.timezone)
+    """Check a rule and compile its condition. Raises RuleInvalid."""
+    try:
+        ZoneInfo(record.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise RuleInvalid(
+            f"there is no time zone {record.timezone!r}",
+            field="timezone",
+            hint="for example Europe/Berlin",
+        ) from error
     _refuse_names("variables", record.variables, VARIABLE)
     _refuse_names("headers", record.headers, HEADER)
     _refuse_names("announcement", [record.announcement or "sound:none"], SOUND)
-    expression = _compile(record.when.strip() or "true")
-    _refuse_unnamed(record)
-    rule = CompiledRule(record, expression)
-    _try(rule)
+    rule = CompiledRule(record, _compile(record.when.strip() or "true"))
+    # Evaluation alone does not find every unnamed read: `false && headers.X` ends before it.
+    named = {"variables": record.variables, "headers": record.headers}
+    for found in _READS.finditer(record.when):
+        of, name = found[1], found[3] or found[4]
+        if name not in named[of]:
+            raise _unnamed(name, found.start(), f"add {name!r} to the rule's {of}")
+    try:
+        rule.matches(Bindings(EMPTY_CALL, record.timezone, record.variables, record.headers))
+    except RuleFailed as error:
+        missing = re.search(r'Key not found in map : "(.*)"', str(error))
+        if missing:
+            hint = f"add {missing[1]!r} to the rule's variables, or to its headers"
+            raise _unnamed(missing[1], None, hint) from error
     return rule
 
 
-def compile_kept(record: RuleRecord) -> CompiledRule:
-    """As `compile_rule`, of a rule that was good when it was kept: it fails when it is asked."""
+def compile_stored(record: RuleRecord) -> CompiledRule:
+    """Compile a rule that was valid when it was stored; if it is not any more, note its fault."""
     try:
         return compile_rule(record)
     except RuleInvalid as error:
@@ -154,65 +162,43 @@ def _compile(when: str) -> Any:
         raise RuleInvalid(f"it is longer than {LONGEST} characters", field="when", position=LONGEST)
     try:
         expression = _CALL.compile(when)
-    except Exception as error:  # the library's are of no class of its own
-        raise _invalid(when, str(error)) from error
+    except Exception as error:  # the library has no error class of its own
+        raise _explain(when, str(error)) from error
     if expression.return_type() != cel.Type.BOOL:
         raise RuleInvalid(
             f"it must be true or false, and is a {expression.return_type().name().lower()}",
             field="when",
             position=0,
-            hint='compare it with something, as in queue == "support"',
+            hint='compare it with a value, for example queue == "support"',
         )
     return expression
 
 
-def _try(rule: CompiledRule) -> None:
-    """Ask it once: that finds what can only be found so, and plans."""
-    try:
-        rule.matches(
-            Bindings(NOBODY, rule.record.timezone, rule.record.variables, rule.record.headers)
-        )
-    except RuleFailed as error:
-        missing = re.search(r'Key not found in map : "(.*)"', str(error))
-        if missing:
-            raise RuleInvalid(
-                f"it reads {missing[1]!r}, which the rule does not name",
-                field="when",
-                hint=f"add {missing[1]!r} to the rule's variables, or to its headers",
-            ) from error
-
-
-def _invalid(when: str, told: str) -> RuleInvalid:
-    found = _ERROR.search(told)
+def _explain(when: str, text: str) -> RuleInvalid:
+    """Return the error for a text of the CEL compiler, with the position and a hint."""
+    found = _ERROR.search(text)
     if found is None:
         return RuleInvalid("it cannot be read", field="when")
     line, column, message = int(found[1]), int(found[2]), found[3]
     before = when.split("\n")[: line - 1]
     position = sum(len(one) + 1 for one in before) + column - 1
-    return RuleInvalid(message, field="when", position=position, hint=_hint(message))
-
-
-def _hint(message: str) -> str:
+    hint = ""
     if undeclared := _UNDECLARED.search(message):
         near = get_close_matches(undeclared[1], FIELDS, n=1)
         known = ", ".join(FIELDS)
-        return f"did you mean {near[0]}?" if near else f"the fields of a call are {known}"
-    if "no matching overload" in message:
+        hint = f"did you mean {near[0]}?" if near else f"the fields of a call are {known}"
+    elif "no matching overload" in message:
+        hint = "the two sides are of different kinds"
         if "string" in message and "int" in message:
-            return 'a number is compared with a number, a text with a text: hour == 9, did == "9"'
-        return "the two sides are of different kinds"
-    if "token recognition error at: '= " in message or "'='" in message:
-        return "== compares"
-    return ""
+            hint = 'compare a number with a number, a text with a text: hour == 9, did == "9"'
+    elif "token recognition error at: '= " in message or "'='" in message:
+        hint = "== compares"
+    return RuleInvalid(message, field="when", position=position, hint=hint)
 
 
-def _refuse_zone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise RuleInvalid(
-            f"there is no time zone {name!r}", field="timezone", hint="such as Europe/Berlin"
-        ) from error
+def _unnamed(name: str, position: int | None, hint: str) -> RuleInvalid:
+    message = f"it reads {name!r}, which the rule does not name"
+    return RuleInvalid(message, field="when", position=position, hint=hint)
 
 
 def _refuse_names(field: str, names: Sequence[str], pattern: str) -> None:
@@ -221,24 +207,10 @@ def _refuse_names(field: str, names: Sequence[str], pattern: str) -> None:
             raise RuleInvalid(f"{name!r} cannot be named here", field=field)
 
 
-def _refuse_unnamed(record: RuleRecord) -> None:
-    """Also what the first question would not come to, as behind `false &&`."""
-    named = {"variables": record.variables, "headers": record.headers}
-    for found in _READS.finditer(record.when):
-        of, name = found[1], found[3] or found[4]
-        if name not in named[of]:
-            raise RuleInvalid(
-                f"it reads {name!r}, which the rule does not name",
-                field="when",
-                position=found.start(),
-                hint=f"add {name!r} to the rule's {of}",
-            )
-
-
-def _named(values: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+def _select(values: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     return {_clean(name): _clean(values.get(name, "")) for name in names}
 
 
 def _clean(text: str) -> str:
-    """Text that can be encoded: what comes off the wire need not be."""
+    """Replace the characters that UTF-8 cannot encode: text from the network may hold some."""
     return text.encode("utf-8", "replace").decode()

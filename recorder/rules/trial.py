@@ -1,8 +1,8 @@
-"""Draft rules, tried on past calls: what would have been recorded, and what changes."""
+"""Trials of draft rules: how past calls would have been recorded, and which of them change."""
 
 import math
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,13 +16,15 @@ MONTH = timedelta(days=30)
 MOST_CHANGES = 100
 MOST_CALLS = 100_000
 AT_ONCE = 500
-# What a second of two sides takes in Opus where nothing is stored yet that would tell.
+# The bytes of a second of dual Opus: an estimate for an empty store.
 USUAL_BYTES_PER_S = 4000.0
+
+Past = tuple[CallRecord, DecisionRecord | None, Sequence[RecordingRecord]]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A call with which something else would have been done; None is not to have recorded it."""
+    """A call that the draft rules treat differently; None means that it is not recorded."""
 
     call_id: str
     before: str | None
@@ -31,11 +33,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of it: of `calls` that ended between `from_at` and `to_at`.
+    """The result of a trial, on `calls` calls that ended between `from_at` and `to_at`.
 
-    It is not `complete` where there were more than could be looked at: then `from_at` is when the
-    oldest of them began. `changes` are the first of `changed`; audio is in seconds, storage in
-    bytes.
+    It is not `complete` if there were too many calls: then `from_at` is the start of its oldest
+    call. `changes` are the first of `changed` changes; audio is in seconds, storage in bytes.
     """
 
     from_at: datetime
@@ -51,6 +52,31 @@ class Trial:
     changes: tuple[Change, ...]
 
 
+@dataclass(slots=True)
+class _Totals:
+    """The counts of a trial so far."""
+
+    calls: int = 0
+    recorded: int = 0
+    recorded_before: int = 0
+    audio_s: float = 0.0
+    changes: list[Change] = field(default_factory=list)
+
+    def add(
+        self, call: CallRecord, recordings: Sequence[RecordingRecord], after: str | None
+    ) -> None:
+        """Add a call with its recordings; `after` is the draft rule that records it, or None."""
+        before = recordings[0].rule or recordings[0].trigger if recordings else None
+        self.calls += 1
+        self.recorded_before += before is not None
+        if after is not None:
+            self.recorded += 1
+            if call.answered_at is not None and call.ended_at is not None:
+                self.audio_s += (call.ended_at - call.answered_at).total_seconds()
+        if (before is None) != (after is None) or (after and before not in {after, "rule"}):
+            self.changes.append(Change(call.id, before, after))
+
+
 def try_rules(
     catalogue: Catalogue,
     rules: Sequence[RuleRecord],
@@ -61,67 +87,51 @@ def try_rules(
     agents: Collection[str] | None = None,
     within_s: float = math.inf,
 ) -> Trial:
-    """Ask the rules about every call of that time, as often as it was asked about then.
+    """Evaluate draft rules for the calls of a time span, at each moment of their own evaluations.
 
-    `agents` are those whose calls are asked about, None is all. A call that was never asked about
-    is asked as it was at its end. The newest come first, and no more once `within_s` are over.
-    Raises CatalogueUnavailable.
+    `agents` limits the trial to the calls of these agents; None means all calls. A call without any
+    evaluation is evaluated as it was when it was answered. The newest calls come first; stop once
+    `within_s` seconds are over. Raises CatalogueUnavailable.
     """
-    asked, found, complete = RuleSet(rules, default), _Found(), True
-    ends = time.monotonic() + within_s
-    for page, goes_on in _past(catalogue, from_at, to_at, agents):
-        for call, decision, kept in page:
-            found.add(call, kept, _decide(asked, call, decision))
-        if goes_on and (time.monotonic() > ends or found.calls >= MOST_CALLS):
+    rule_set, totals, complete = RuleSet(rules, default), _Totals(), True
+    deadline = time.monotonic() + within_s
+    for page, goes_on in _iter_past(catalogue, from_at, to_at, agents):
+        for call, decision, made in page:
+            after = None
+            for facts in past_facts(call, decision):
+                found = rule_set.decide(facts, call.id)
+                if found.action in ("force", "record"):
+                    after = found.rule.name if found.rule is not None else "default"
+                    break
+            totals.add(call, made, after)
+        if goes_on and (time.monotonic() > deadline or totals.calls >= MOST_CALLS):
             from_at, complete = page[-1][0].started_at, False
             break
-    month = found.audio_s * (MONTH / max(to_at - from_at, timedelta(seconds=1)))
+    month = totals.audio_s * (MONTH / max(to_at - from_at, timedelta(seconds=1)))
     with catalogue.begin() as tx:
         bytes_per_s = recordings.mean_bytes_per_second(tx) or USUAL_BYTES_PER_S
     return Trial(
         from_at=from_at,
         to_at=to_at,
         complete=complete,
-        calls=found.calls,
-        recorded=found.recorded,
-        recorded_before=found.recorded_before,
-        audio_s=found.audio_s,
+        calls=totals.calls,
+        recorded=totals.recorded,
+        recorded_before=totals.recorded_before,
+        audio_s=totals.audio_s,
         audio_s_per_month=month,
         bytes_per_month=round(month * bytes_per_s),
-        changed=len(found.changes),
-        changes=tuple(found.changes[:MOST_CHANGES]),
+        changed=len(totals.changes),
+        changes=tuple(totals.changes[:MOST_CHANGES]),
     )
 
 
-@dataclass(slots=True)
-class _Found:
-    """What has come of the calls so far."""
-
-    calls: int = 0
-    recorded: int = 0
-    recorded_before: int = 0
-    audio_s: float = 0.0
-    changes: list[Change] = field(default_factory=list)
-
-    def add(self, call: CallRecord, kept: Sequence[RecordingRecord], would: str | None) -> None:
-        """One more: what was kept of it, and by which rule it would have been recorded."""
-        was = kept[0].rule or kept[0].trigger if kept else None
-        self.calls += 1
-        self.recorded_before += was is not None
-        if would is not None:
-            self.recorded += 1
-            self.audio_s += _talk_s(call)
-        if (was is None) != (would is None) or (would and was not in {would, "rule"}):
-            self.changes.append(Change(call.id, was, would))
-
-
-Past = tuple[CallRecord, DecisionRecord | None, Sequence[RecordingRecord]]
-
-
-def _past(
+def _iter_past(
     catalogue: Catalogue, from_at: datetime, to_at: datetime, agents: Collection[str] | None
 ) -> Iterator[tuple[Sequence[Past], bool]]:
-    """The calls, some at a time, for there may be many; and whether more follow."""
+    """Yield the ended calls, `AT_ONCE` at a time, and whether more follow.
+
+    Each call comes with its decision and its recordings that were not aborted.
+    """
     cursor: str | None = None
     while True:
         with catalogue.begin() as tx:
@@ -135,35 +145,15 @@ def _past(
                 to_at=to_at,
             )
             ids = [call.id for call in page.items]
-            said = {one.call_id: one for one in decisions.list_decisions(tx, ids)}
-            made = _by_call(recordings.list_recordings_of_calls(tx, ids))
+            decided = {one.call_id: one for one in decisions.list_decisions(tx, ids)}
+            made: dict[str, list[RecordingRecord]] = {}
+            for one in recordings.list_recordings_of_calls(tx, ids):
+                if one.state != "aborted":
+                    made.setdefault(one.call_id, []).append(one)
         cursor = page.next_cursor
         yield (
-            [(call, said.get(call.id), made.get(call.id, ())) for call in page.items],
+            [(call, decided.get(call.id), made.get(call.id, ())) for call in page.items],
             cursor is not None,
         )
         if cursor is None:
             return
-
-
-def _by_call(made: Iterable[RecordingRecord]) -> Mapping[str, list[RecordingRecord]]:
-    found: dict[str, list[RecordingRecord]] = {}
-    for one in made:
-        if one.state != "aborted":
-            found.setdefault(one.call_id, []).append(one)
-    return found
-
-
-def _decide(rules: RuleSet, call: CallRecord, said: DecisionRecord | None) -> str | None:
-    """The rule by which the call would have been recorded; "default", or None."""
-    for facts in past_facts(call, said):
-        decision = rules.decide(facts, call.id)
-        if decision.action in ("force", "record"):
-            return decision.rule.name if decision.rule is not None else "default"
-    return None
-
-
-def _talk_s(call: CallRecord) -> float:
-    if call.answered_at is None or call.ended_at is None:
-        return 0.0
-    return (call.ended_at - call.answered_at).total_seconds()
