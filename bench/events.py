@@ -1,9 +1,8 @@
-"""200 streams of `GET /api/v1/events` on the API's two processes, while events are written.
+"""Read 200 streams of `GET /api/v1/events` on the API's two processes, while events are written.
 
-A call changes its state so many times a second, each in a transaction of its own, as the watcher
-writes it; one client process reads all streams, and another asks for the list of calls all the
-while. The bars: no stream misses an event or gets one twice, and 99 of 100 come within half a
-second; requests are answered beside them.
+A call changes its state many times a second, each time in its own transaction, as the watcher does.
+One client process reads all streams, and another requests the list of calls all the time. The bars:
+every stream gets every event exactly once, and 99 of 100 events come within half a second.
 
     python bench/events.py [--streams 200] [--rate 20] [--seconds 60]
 """
@@ -38,7 +37,7 @@ SETTLES_S = 5.0
 
 @dataclass(frozen=True)
 class Signals:
-    """How many streams are opened, whether all are, and whether they may be closed."""
+    """The number of streams to open, and the signals "all are open" and "close them"."""
 
     streams: int
     ready: Event
@@ -47,14 +46,14 @@ class Signals:
 
 @dataclass
 class Heard:
-    """What all streams together heard: how late each event was, in seconds, stream by stream."""
+    """The delay of each received event in seconds, and the ids that each stream received."""
 
     delays_s: list[float] = field(default_factory=list)
     ids: list[list[str]] = field(default_factory=list)
 
 
 def main() -> None:
-    """Open, write, compare; exit status 1 below the bars."""
+    """Open the streams, write events, compare; exit with status 1 below the bars."""
     wanted = parse_arguments()
     with TemporaryDirectory(prefix="earwitness-bench-") as directory:
         os.chmod(directory, 0o755)  # PostgreSQL's own account has to pass  # noqa: S103
@@ -66,7 +65,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """How many, how often, for how long."""
+    """Read the number of streams, the rate of events and the duration."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--rate", type=float, default=20.0, help="events a second")
@@ -75,7 +74,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure(url: str, port: int, token: str, wanted: argparse.Namespace) -> bool:
-    """Whether the bars are met; prints what was measured."""
+    """Measure and print; return whether the bars are met."""
     context = multiprocessing.get_context("spawn")
     signals = Signals(wanted.streams, context.Event(), context.Event())
     answers: multiprocessing.Queue[Heard] = context.Queue()
@@ -96,11 +95,11 @@ def measure(url: str, port: int, token: str, wanted: argparse.Namespace) -> bool
 
 
 def report(heard: Heard, written: int, asked: list[float]) -> bool:
-    """Print, and judge."""
+    """Print the figures; return whether the bars are met."""
     whole = sum(len(ids) == written == len(set(ids)) for ids in heard.ids)
     late = percentile(heard.delays_s, 99)
     print(f"{written} events, {len(heard.ids)} streams: {whole} heard each event once")
-    told = ", ".join(
+    delays = ", ".join(
         f"{name} {value * 1000:.0f} ms"
         for name, value in (
             ("median", statistics.median(heard.delays_s)),
@@ -108,7 +107,7 @@ def report(heard: Heard, written: int, asked: list[float]) -> bool:
             ("longest", max(heard.delays_s)),
         )
     )
-    print(f"from the write to the stream: {told} (bar: 99th percentile {LATE_S * 1000:.0f} ms)")
+    print(f"from the write to the stream: {delays} (bar: 99th percentile {LATE_S * 1000:.0f} ms)")
     print(
         f"{len(asked)} requests beside them: median {statistics.median(asked) * 1000:.0f} ms,"
         f" 99th percentile {percentile(asked, 99) * 1000:.0f} ms"
@@ -117,12 +116,12 @@ def report(heard: Heard, written: int, asked: list[float]) -> bool:
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """The value that so many percent of all do not exceed."""
+    """Return the value that `percent` of all values do not exceed."""
     return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
 
 
 def write(url: str, rate: float, seconds: float) -> int:
-    """Write events at this rate; how many."""
+    """Write events at this rate; return their number."""
     catalogue = Catalogue(url)
     usual = CallRecord("main-1.0", "main", "up", "inbound", datetime.now(UTC))
     began, count = time.perf_counter(), 0
@@ -137,7 +136,7 @@ def write(url: str, rate: float, seconds: float) -> int:
 
 
 def ask(port: int, token: str, stop: Event, took_s: list[float]) -> None:
-    """Ask for the list of calls, over and over, as a page that is looked at does."""
+    """Request the list of calls again and again, as an open page does."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     while not stop.wait(0.05):
         began = time.perf_counter()
@@ -151,7 +150,10 @@ def ask(port: int, token: str, stop: Event, took_s: list[float]) -> None:
 def listen(
     port: int, token: str, signals: Signals, answers: "multiprocessing.Queue[Heard]"
 ) -> None:
-    """In the listeners' process: hold all streams open until told to stop, then tell what came."""
+    """Hold all streams open until the signal `stop`, then send the received events back.
+
+    This runs in the listeners' process.
+    """
     answers.put(asyncio.run(_listen(port, token, signals)))
 
 

@@ -1,8 +1,8 @@
-"""GET /api/v1/recordings?limit=50 of 1,000,000 recordings, against a bare Flask view.
+"""Compare GET /api/v1/recordings?limit=50 of 1,000,000 recordings with a bare Flask view.
 
-Both run under gunicorn with the same settings, over the same query on an embedded PostgreSQL, and
-are loaded by the same client processes over kept connections, turn by turn. The bare view opens a
-transaction, runs the query and dumps the rows with Flask's own `jsonify`: no token, no checks.
+Both run under gunicorn with the same settings, with the same query on an embedded PostgreSQL. The
+same client processes load them in turn, over kept connections. The bare view opens a transaction,
+runs the query and dumps the rows with Flask's own `jsonify`: no token, no checks.
 The bar: the API serves at least a third of the bare view's requests per second.
 
     python bench/list.py [--rows 1000000] [--seconds 5]
@@ -63,7 +63,7 @@ FROM (
 
 
 def main() -> None:
-    """Fill, load, compare; exit status 1 below the bar."""
+    """Fill the database, load both servers, compare; exit with status 1 below the bar."""
     wanted = parse_arguments()
     with TemporaryDirectory(prefix="earwitness-bench-") as directory:
         os.chmod(directory, 0o755)  # PostgreSQL's own account has to pass  # noqa: S103
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """How much, and for how long."""
+    """Read the number of rows and the seconds of a round."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -87,7 +87,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def fill(server_url: str, rows: int) -> tuple[str, str]:
-    """A database `bench` with that many recordings; its URL, and an admin's token."""
+    """Make a database `bench` with that many recordings; return its URL and an admin's token."""
     server = make_url(server_url).set(drivername="postgresql+psycopg")
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -108,12 +108,12 @@ def fill(server_url: str, rows: int) -> tuple[str, str]:
 
 
 def build_ours(url: str) -> Flask:
-    """The API; nothing of this list asks for objects or the recorder."""
+    """Build the API; this list needs neither objects nor the recorder."""
     return build_app(Catalogue(url), None, None, None, ApiSettings())  # type: ignore[arg-type]
 
 
 def build_bare(url: str) -> Flask:
-    """A view as anyone would write it who wants the rows and nothing else."""
+    """Build a view that returns the rows and does nothing else."""
     app = Flask("bare")
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), pool_size=10)
 
@@ -127,7 +127,7 @@ def build_bare(url: str) -> Flask:
 
 @contextmanager
 def serving(build: object, url: str) -> Iterator[int]:
-    """A server in a process of its own; gives its port."""
+    """Start a server in its own process; yield its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -142,7 +142,7 @@ def serving(build: object, url: str) -> Iterator[int]:
 
 
 def run(build: object, url: str, port: int) -> None:
-    """In the server's process."""
+    """Serve; this runs in the server's process."""
     serve(lambda: build(url), "127.0.0.1", port)  # type: ignore[operator]
 
 
@@ -158,7 +158,7 @@ def wait_for(port: int) -> None:
 
 
 def measure(ports: dict[str, int], token: str, seconds: float) -> dict[str, list[float]]:
-    """Requests per second of each server, round by round; a first round warms up."""
+    """Return the requests per second of each server in each round; a first round warms up."""
     rates: dict[str, list[float]] = {name: [] for name in ports}
     with multiprocessing.get_context("spawn").Pool(CLIENTS) as clients:
         for number in range(ROUNDS + 1):
@@ -171,7 +171,7 @@ def measure(ports: dict[str, int], token: str, seconds: float) -> dict[str, list
 
 
 def ask(port: int, token: str, seconds: float) -> float:
-    """One client: ask, read, ask again."""
+    """Send requests one after the other, as one client; return their number."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     headers = {"Authorization": f"Bearer {token}"}
     answered, began = 0, time.perf_counter()

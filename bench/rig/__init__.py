@@ -1,1 +1,1 @@
-"""What the benchmarks of the pipeline share: real servers, real speech, and clocks of CPU."""
+"""Shared parts of the pipeline's benchmarks: real servers, real speech, and clocks of CPU."""
