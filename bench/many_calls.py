@@ -1,11 +1,11 @@
-"""The watcher on a PBX of ten thousand calls and two thousand events a second, decisions included.
+"""Measure the watcher on a PBX with 10,000 calls and 2,000 events a second, decisions included.
 
-One real call through a real Asterisk is traced; a simulated PBX (`bench/rig/simulated.py`) then
-tells of very many such, over a real WebSocket, with real ids and times. The role `watch` follows
-them in a process of its own, asks twenty rules, and writes to a real PostgreSQL. What is told:
-the time from an event of the newest call until what was decided of it can be read, the watcher's
-CPU and its peak memory. Then the calls are held against the PBX's. The bars: a second, one core,
-500 MB.
+The bench records the events of one real call through a real Asterisk. A simulated PBX
+(`bench/rig/simulated.py`) repeats them for very many calls, over a real WebSocket, with the ids and
+times of each call. The role `watch` follows these calls in its own process, evaluates 20 rules and
+writes to a real PostgreSQL. Measured are the time from the first event of the newest call until its
+decision can be read, the watcher's CPU and its peak memory. At the end the calls in the catalogue
+must be the calls of the PBX. The bars: 1 second, 1 core, 500 MB.
 
     python bench/many_calls.py [--calls 10000] [--rate 2000] [--seconds 60]
 """
@@ -42,7 +42,7 @@ from storage.catalogue.engine import Catalogue
 
 LAG_BAR_S, CORE_BAR, MEMORY_BAR_MB = 1.0, 1.0, 500.0
 SAMPLE_S = 0.2
-WARM_UP_S = 20.0  # until what the finding of all calls left to do is done
+WARM_UP_S = 20.0  # until the work that finding all calls left is done
 FOLLOWED_WITHIN_S = 300.0
 REPOSITORY = Path(__file__).resolve().parent.parent
 RULES = "".join(
@@ -53,7 +53,7 @@ RULES = "".join(
 
 
 def trace() -> dict[str, Any]:
-    """What a real Asterisk tells of a real call."""
+    """Return the events of a real call through a real Asterisk."""
     with World(ensure_root(root_directory())) as world:
         pbx = world.pbx
         ari = Ari(pbx.ari_url, pbx.username, pbx.password, "trace")
@@ -75,7 +75,7 @@ def trace() -> dict[str, Any]:
 
 
 def _in_time(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """When each happened, by the PBX's own clock: they were read late."""
+    """Add to each event its time by the PBX's own clock: the bench read them later."""
     at = [datetime.fromisoformat(one["timestamp"]) for one in events]
     return [
         {"after_s": (each - at[0]).total_seconds(), "event": one}
@@ -85,7 +85,7 @@ def _in_time(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @contextmanager
 def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process, ended at the end."""
+    """Run a process while this context lasts."""
     process = subprocess.Popen([sys.executable, *command], cwd=REPOSITORY)
     try:
         yield process
@@ -95,7 +95,7 @@ def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def measure(url: str, catalogue: Catalogue, pid: int, seconds: float) -> tuple[list[float], float]:
-    """The lag of decisions, in seconds, of calls that have just begun; cores that were used."""
+    """Return the lag of each decision about a new call, in seconds, and the cores in use."""
     requests.post(f"{url}/begin", timeout=5)
     time.sleep(WARM_UP_S)
     cpu_s, began, lags = process_cpu_s(pid), time.monotonic(), []
@@ -114,7 +114,7 @@ def _is_decided(catalogue: Catalogue, channel_id: str) -> bool:
 
 
 def count_decided(catalogue: Catalogue) -> int:
-    """Of how many calls it was decided whether they are recorded."""
+    """Return the number of calls with a decision."""
     with catalogue.begin() as tx:
         return int(tx.scalar(text("SELECT count(*) FROM decision")) or 0)
 
@@ -126,13 +126,13 @@ def is_connected(catalogue: Catalogue) -> bool:
 
 
 def live_calls(catalogue: Catalogue) -> set[str]:
-    """What the catalogue says."""
+    """Return the ids of the live calls in the catalogue."""
     with catalogue.begin() as tx:
         return set(tx.scalars(text("SELECT id FROM call WHERE state <> 'ended'")))
 
 
 def main() -> int:
-    """Measure; the exit status says whether all bars were met."""
+    """Measure, print the figures, and return 0 if all bars are met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=2000)
@@ -181,7 +181,7 @@ def main() -> int:
 
 
 def _agree(url: str, catalogue: Catalogue) -> bool:
-    """Whether the calls that live are the same, once all was sent."""
+    """Whether all events are sent and the catalogue has the live calls of the PBX."""
     state = requests.get(f"{url}/state", timeout=5).json()
     return state["due"] == 0 and live_calls(catalogue) == {f"main-{one}" for one in state["live"]}
 

@@ -1,13 +1,13 @@
-"""A PBX of very many calls: what a real one told of one call, told of each, over ARI.
+"""Simulate a PBX with very many calls, over ARI: the events of one real call, for each call.
 
     python bench/rig/simulated.py TRACE PORT CALLS RATE
 
-TRACE is JSON: `info`, what `/asterisk/info` answers, and `events`, each with its `after_s`. From
-its start CALLS calls are up. From `POST /begin` on calls begin and, the oldest first, end, each
-event as long after as it was in the trace: RATE events a second; `POST /pause` begins no more.
-`GET /state` tells the calls that live, the newest one's id and when it began, and how many events
-were sent. Its `channelvars` are as the documentation wants them. What no watcher asks of ARI is
-answered 404.
+TRACE is a JSON file: `info` is the answer of `/asterisk/info`, `events` are the events of the real
+call, each with its `after_s`. CALLS calls are up at the start. After `POST /begin` the oldest calls
+end and new calls start, at RATE events a second. Each event comes as long after the call's first as
+in the trace. `POST /pause` starts no more calls. `GET /state` returns the live calls, the id and
+the start of the newest one, and the number of events sent. Each channel has `channelvars`, as our
+documentation wants them. Other requests that a watcher does not send are answered with 404.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ CHANNEL = re.compile(r"/ari/channels/([^/]+)/variable")
 
 
 class Script:
-    """One call as it was, with everything that is its own replaced by a mark."""
+    """The events of one call, with a mark in place of each value that belongs to this call."""
 
     def __init__(self, trace: list[dict[str, Any]]) -> None:
         created = [one for one in trace if one["event"]["type"] == "ChannelCreated"]
@@ -77,7 +77,7 @@ def _with_marked_times(body: Any) -> Any:
 
 
 class Call:
-    """One of very many."""
+    """One simulated call."""
 
     def __init__(self, number: int, script: Script) -> None:
         self.began = _now()
@@ -94,14 +94,14 @@ class Call:
         self.bridge = self.fill(script.bridge)
 
     def fill(self, text: str) -> str:
-        """A text of the script, of this call, now."""
+        """Return a text of the script with the values of this call, at this moment."""
         for mark, own in self._own.items():
             text = text.replace(mark, own)
         return text.replace("@now@", _now())
 
 
 class Simulated:
-    """The PBX."""
+    """The simulated PBX."""
 
     def __init__(self, trace: dict[str, Any], calls: int, rate: float) -> None:
         self._info = trace["info"]
@@ -118,10 +118,10 @@ class Simulated:
         self._made += 1
         return Call(self._made, self._script)
 
-    # What goes on by itself
+    # The calls
 
-    async def go_on(self) -> None:
-        """Begin and end calls, and send what is due."""
+    async def run_calls(self) -> None:
+        """Start and end calls, and send the events that are due."""
         owed, before = 0.0, time.monotonic()
         while True:
             await asyncio.sleep(TICK_S)
@@ -149,16 +149,16 @@ class Simulated:
         for _, writer in self._writers:
             writer.write(frame)
 
-    # What is asked
+    # HTTP
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Answer the requests of one connection."""
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, target = head.decode().split(" ", 2)[:2]
                 if target.startswith("/ari/events?"):
-                    await self._tell(head, reader, writer)
+                    await self._serve_events(head, reader, writer)
                     return
                 length = re.search(rb"(?i)content-length: *(\d+)", head)
                 await reader.readexactly(int(length[1]) if length else 0)
@@ -202,10 +202,10 @@ class Simulated:
             "due": len(self._due),
         }
 
-    async def _tell(
+    async def _serve_events(
         self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """The event socket: all that comes is pings, which the protocol answers."""
+        """Serve the event socket. The client sends only pings, and the protocol answers these."""
         protocol = ServerProtocol()
         protocol.receive_data(head)
         (request,) = protocol.events_received()
@@ -228,7 +228,7 @@ class Simulated:
 
 
 def _listed(texts: Iterable[str]) -> str:
-    """JSON as it stands: a PBX does not stop telling while it lists."""
+    """Join JSON texts to a list, which is quick: a PBX sends events even while it lists."""
     return "[" + ",".join(texts) + "]"
 
 
@@ -237,9 +237,9 @@ def _now() -> str:
 
 
 async def run(pbx: Simulated, port: int) -> None:
-    """Until it is killed."""
+    """Run until the process is killed."""
     await asyncio.start_server(pbx.serve, "127.0.0.1", port)
-    await pbx.go_on()
+    await pbx.run_calls()
 
 
 def main() -> None:

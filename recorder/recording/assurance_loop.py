@@ -13,9 +13,9 @@ from storage.records import Assurance, RecordingRecord
 
 log = structlog.get_logger()
 
-# The last events of a call have arrived by then.
+# The last events of a call arrive within this time.
 SETTLED_AFTER = timedelta(seconds=2)
-# A call waits so long for a worker to measure its recordings, then it is assured without.
+# Within this time a worker measures the recordings; then the call is assured without.
 MEASURED_WITHIN = timedelta(minutes=1)
 AT_ONCE = 100
 

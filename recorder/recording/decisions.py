@@ -179,6 +179,7 @@ class Decisions:
         return step.action == "nothing"
 
     def _evaluate(self, living: Sequence[CallRecord]) -> None:
+        """Evaluate, save each new moment, and log each decision that differs from the last."""
         rules = self._book.current()
         follows_time = rules.follows_clock or rules.follows_duration
         self._facts.read_teams({call.agent for call in living if call.agent})
@@ -200,27 +201,19 @@ class Decisions:
             cause = _cause(before, facts)
             if last is None or cause != "time" or decision.answers != last.decision.answers:
                 moments[call.id] = _moment(cause, facts, decision)
-        self._save(moments)
+        if moments:
+            rows = [
+                DecisionRecord(id_, moments=(moment,), **{name: moment[name] for name in SUMMARY})
+                for id_, moment in moments.items()
+            ]
+            with self._catalogue.begin() as tx:
+                decisions.save_decisions(tx, rows)
+        for id_, moment in moments.items():
+            last, summary = self._last.get(id_), _summary(found[id_].decision)
+            if last is None or _summary(last.decision) != summary:
+                log.info("call.decided", call=id_, moment=moment["moment"], **summary)
         self._open.update(moments)
         self._last |= found
-
-    def _save(self, moments: Mapping[str, dict[str, Any]]) -> None:
-        """Save one new moment of each call, and log each decision that differs from the last."""
-        if not moments:
-            return
-        summaries = {id_: {name: one[name] for name in SUMMARY} for id_, one in moments.items()}
-        with self._catalogue.begin() as tx:
-            decisions.save_decisions(
-                tx,
-                [
-                    DecisionRecord(id_, moments=(moment,), **summaries[id_])
-                    for id_, moment in moments.items()
-                ],
-            )
-        for id_, moment in moments.items():
-            last = self._last.get(id_)
-            if last is None or _summary(last.decision) != summaries[id_]:
-                log.info("call.decided", call=id_, moment=moment["moment"], **summaries[id_])
 
     def _apply(self, living: Sequence[CallRecord], *, forbidden: bool) -> None:
         """Apply the decision of each open call: either those that forbid, or all others."""

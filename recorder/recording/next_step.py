@@ -1,4 +1,4 @@
-"""What to do next about a call for which the rules have decided. Pure.
+"""The next step for a call after the rules have decided. Pure.
 
     decision, recordings, announcements, clock → start | announce | stop | wait | nothing
 
@@ -19,7 +19,8 @@ from storage import states
 from storage.records import Action, CallRecord, DecisionRecord, RecordingRecord
 
 RECORDS: frozenset[Action] = frozenset({"force", "record"})
-# A process that saw the decision before this one has created its recording by then, or never will.
+# Another process may have seen the decision before this one; it creates its recording within this
+# time, or never.
 STARTED_WITHIN = timedelta(seconds=3)
 
 

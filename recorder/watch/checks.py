@@ -4,6 +4,7 @@ An event can be lost, and a process can die between two steps. Each check theref
 catalogue with the PBX, and submits the work that is left to the lanes.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from recorder.recording.capture import Capture
 from recorder.recording.plan import plan_capture
 from recorder.recording.voices import voice_channels
 from recorder.spy.spies import Spies
-from recorder.watch.lanes import Lanes, RecordingLanes
+from recorder.watch.lanes import Lanes
 from storage.catalogue import calls, recordings, segments, spies
 from storage.catalogue.engine import Catalogue
 from storage.records import RecordingRecord
@@ -28,7 +29,7 @@ class Checks:
         pbx: str,
         catalogue: Catalogue,
         lanes: Lanes,
-        recording_lanes: RecordingLanes,
+        key_of_recording: Callable[[UUID], str],
         capture: Capture,
         spies: Spies,
         beeps: Beeps,
@@ -37,7 +38,7 @@ class Checks:
         self._pbx = pbx
         self._catalogue = catalogue
         self._lanes = lanes
-        self._recording_lanes = recording_lanes
+        self._key_of_recording = key_of_recording
         self._capture = capture
         self._spies = spies
         self._beeps = beeps
@@ -59,7 +60,7 @@ class Checks:
             unended = segments.list_unended_segments(tx, self._pbx)
         unsettled += [segment.recording_id for segment in unended]
         for recording_id in dict.fromkeys(unsettled):
-            key = self._recording_lanes.key_of(recording_id)
+            key = self._key_of_recording(recording_id)
             self._lanes.submit(key, self._capture.settle, recording_id)
         for recording in live:
             if self._is_forgotten(recording):
@@ -73,8 +74,14 @@ class Checks:
         with self._catalogue.begin() as tx:
             has_spies = bool(spies.list_live_spies(tx, self._pbx))
         self._may_have_spies = self._may_have_spies or has_spies
-        if self._may_have_spies:
-            self._lanes.submit(self._pbx, self._check_spies, has_spies)
+        if not self._may_have_spies:
+            return
+
+        def check() -> None:
+            self._spies.check(self._pbx)
+            self._may_have_spies = has_spies
+
+        self._lanes.submit(self._pbx, check)
 
     def play_beeps(self) -> None:
         """Play the beeps that are due."""
@@ -83,10 +90,6 @@ class Checks:
     def assure_ended_calls(self) -> None:
         """Compare the calls that ended with their recordings."""
         self._lanes.submit(self._pbx, assure_ended_calls, self._catalogue, self._pbx)
-
-    def _check_spies(self, has_spies: bool) -> None:
-        self._spies.check(self._pbx)
-        self._may_have_spies = has_spies
 
     def _resume_forgotten(self, recording_id: UUID) -> None:
         """Resume the recording, unless somebody has resumed it, or paused it again, meanwhile."""

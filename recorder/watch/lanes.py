@@ -106,20 +106,19 @@ class Coalescer:
             self._work(newest)
 
 
-class RecordingLanes:
-    """The key under which a recording's work is submitted: the id of its call.
+def build_recording_keys(catalogue: Catalogue) -> Callable[[UUID], str]:
+    """Return a function that returns the key of a recording's work: the id of its call.
 
     The rules of a call are evaluated in the same lane, before its recordings are settled.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-        self.key_of = lru_cache(MOST_RECORDINGS)(self._find_key)
-
-    def _find_key(self, recording_id: UUID) -> str:
-        with self._catalogue.begin() as tx:
+    @lru_cache(MOST_RECORDINGS)
+    def key_of_recording(recording_id: UUID) -> str:
+        with catalogue.begin() as tx:
             found = recordings.find_recording(tx, recording_id)
         return found.call_id if found is not None else str(recording_id)
+
+    return key_of_recording
 
 
 class Interval:

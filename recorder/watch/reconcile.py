@@ -8,7 +8,7 @@ The id of a channel's call is its *linkedid*. Where `channelvars` of ari.conf na
 with each channel; otherwise it costs one request for each channel.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import structlog
@@ -32,25 +32,16 @@ def reconcile_calls(client: Ari, model: CallModel, lost_at: datetime | None) -> 
     """
     listed = [channel for channel in client.list_channels() if belongs_to_call(channel)]
     bridges = client.list_bridges()
-    linkedids = _list_linkedids(client, listed, bridges)
+    linkedids = {channel.id: channel.variables.get(LINKEDID, "") for channel in listed}
+    # A bridge gives all its channels one linkedid. Where two are listed in one bridge, the list of
+    # channels is older than the bridge, and the linkedids of these channels are read again.
+    bridged = [[id_ for id_ in bridge.channel_ids if id_ in linkedids] for bridge in bridges]
+    outdated = {id_ for ids in bridged if len({linkedids[id_] for id_ in ids}) > 1 for id_ in ids}
+    known = {id_: one for id_, one in linkedids.items() if one and id_ not in outdated}
+    known |= _read_linkedids(client, (id_ for id_ in linkedids if id_ not in known))
     return model.rebuild(
-        listed, linkedids, bridges, lost_at or datetime.now(UTC), vanished=lost_at is None
+        listed, known, bridges, lost_at or datetime.now(UTC), vanished=lost_at is None
     )
-
-
-def _list_linkedids(
-    client: Ari, listed: Sequence[ari.Channel], bridges: Sequence[ari.Bridge]
-) -> dict[str, str]:
-    """Return the linkedid of each listed channel.
-
-    A bridge gives all its channels one linkedid. Where the list shows two in one bridge, it is
-    older than the bridge, and the linkedids of these channels are read again.
-    """
-    listed_ids = {channel.id: channel.variables.get(LINKEDID, "") for channel in listed}
-    bridged = [[id_ for id_ in bridge.channel_ids if id_ in listed_ids] for bridge in bridges]
-    outdated = {id_ for ids in bridged if len({listed_ids[id_] for id_ in ids}) > 1 for id_ in ids}
-    known = {id_: one for id_, one in listed_ids.items() if one and id_ not in outdated}
-    return known | _read_linkedids(client, (id_ for id_ in listed_ids if id_ not in known))
 
 
 def find_linkedids(client: Ari, model: CallModel, event: ari.Event) -> dict[str, str]:

@@ -18,13 +18,11 @@ from recorder.ari import Ari, AriError
 from recorder.calls.model import HELPERS, CallModel
 from recorder.recording.capture import Capture
 from recorder.recording.decisions import Decisions
-from recorder.recording.demand import COMMANDS, Command, OnDemand
-from recorder.recording.dtmf import KeySequences
-from recorder.recording.sounds import Sounds
 from recorder.spy.plan import follows
 from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
-from recorder.watch.lanes import Coalescer, Interval, Lanes, RecordingLanes
+from recorder.watch.handlers import Handlers
+from recorder.watch.lanes import Coalescer, Interval, Lanes
 from recorder.watch.reconcile import find_linkedids, reconcile_calls, remove_orphans
 from storage import states
 from storage.catalogue import calls, pbxs, recordings, spies
@@ -63,7 +61,6 @@ EVENTS = (
 )
 
 Item = ari.Event | ari.Connected | ari.Disconnected
-SpyEvent = ari.StasisStart | ari.ChannelDestroyed | ari.DtmfReceived
 
 
 class Session:
@@ -77,13 +74,10 @@ class Session:
         catalogue: Catalogue,
         model: CallModel,
         lanes: Lanes,
-        recording_lanes: RecordingLanes,
         decisions: Decisions,
         capture: Capture,
         spies: Spies,
-        demand: OnDemand,
-        keys: KeySequences,
-        sounds: Sounds,
+        handlers: Handlers,
         checks: Checks,
     ) -> None:
         self._pbx = pbx
@@ -91,14 +85,11 @@ class Session:
         self._catalogue = catalogue
         self._model = model
         self._lanes = lanes
-        self._recording_lanes = recording_lanes
         self._decisions = decisions
         self._evaluations = Coalescer(lanes, decisions.evaluate)
         self._capture = capture
         self._spies = spies
-        self._demand = demand
-        self._keys = keys
-        self._sounds = sounds
+        self._handlers = handlers
         self._checks = checks
         self._saved: dict[str, CallRecord] = {}  # the live calls, as the catalogue has them
         self._changed: set[str] = set()  # the ids of calls to save
@@ -122,7 +113,7 @@ class Session:
         item = stream.next(TICK_S)
         applied = 0
         while item is not None:
-            self._dispatch(item)
+            self.dispatch(item)
             applied += 1
             item = stream.next(0) if applied < BATCH else None
         self._flush()
@@ -153,7 +144,11 @@ class Session:
 
     # Events
 
-    def _dispatch(self, item: Item) -> None:
+    def dispatch(self, item: Item) -> None:
+        """Apply an event to the call model, or hand it to its handler.
+
+        The changed calls are saved by the next `process_batch`.
+        """
         match item:
             case ari.Connected():
                 self._reconcile()
@@ -163,21 +158,29 @@ class Session:
                 self._lost_at = self._lost_at or at
                 self._save_pbx("unreachable", reason, "")
             case ari.RecordingStarted() | ari.RecordingFinished() | ari.RecordingFailed():
-                self._on_segment(item)
-            case ari.PlaybackFinished(playback=playback):
-                self._sounds.finished(playback)
+                self._handlers.on_segment(item)
+            case ari.PlaybackFinished():
+                self._handlers.on_playback(item)
             case (
                 ari.StasisStart(channel=channel)
                 | ari.ChannelDestroyed(channel=channel)
                 | ari.DtmfReceived(channel=channel)
             ) if part := names.parse_spy_part(channel.id):
-                self._on_spy(item, part)
-            case ari.DtmfReceived():
-                self._on_key(item)
-            case ari.ChannelUserevent(eventname="earwitness"):
-                self._on_command(item)
+                self._handlers.on_spy(item, part)
+            case ari.DtmfReceived(channel=channel):
+                self._flush()  # the party may have answered just now
+                self._handlers.on_key(item, self._model.find_call_of(channel.id))
+            case ari.ChannelUserevent(eventname="earwitness", channel=channel):
+                self._flush()  # the call may have started just now
+                call_id = self._model.find_call_of(channel.id) if channel is not None else None
+                self._handlers.on_command(item, call_id)
             case ari.StasisStart(channel=channel) if channel.technology not in HELPERS:
-                self._send_back(channel)
+                # Our application is no destination: the call goes on in the dialplan.
+                log.warning("call.sent-back", pbx=self._pbx, channel=channel.id)
+                try:
+                    self._ari.continue_in_dialplan(channel.id)
+                except AriError as error:
+                    log.warning("call.not-sent-back", channel=channel.id, error=str(error))
             case ari.Event():
                 try:
                     linkedids = find_linkedids(self._ari, self._model, item)
@@ -185,70 +188,6 @@ class Session:
                     log.warning("linkedid.not-read", pbx=self._pbx, error=str(error))
                     self._outdated, linkedids = True, {}
                 self._changed |= self._model.apply(item, linkedids)
-
-    def _on_segment(
-        self, item: ari.RecordingStarted | ari.RecordingFinished | ari.RecordingFailed
-    ) -> None:
-        """Save that Asterisk opened or closed the file of a segment; settle after a closed one."""
-        segment = names.parse_recording_name(item.recording.name)
-        if segment is None:
-            return
-        key = self._recording_lanes.key_of(segment.recording_id)
-        recording_id, segment_id = segment.recording_id, segment.segment_id
-        if isinstance(item, ari.RecordingStarted):
-            started = self._capture.segment_started
-            self._lanes.submit(key, started, recording_id, segment_id, item.at)
-            return
-        cause = "finished" if isinstance(item, ari.RecordingFinished) else "failed"
-        self._lanes.submit(key, self._capture.segment_ended, segment_id, item.at, cause)
-        self._lanes.submit(key, self._capture.settle, recording_id)
-
-    def _on_spy(self, item: SpyEvent, part: names.SpyPart) -> None:
-        """Hand the events of a supervisor's phone to its spy."""
-        if part.kind != "phone" or part.spy_id is None:
-            return
-        key, spy_id = str(part.spy_id), part.spy_id
-        match item:
-            case ari.StasisStart():
-                self._lanes.submit(key, self._spies.settle, spy_id)
-            case ari.DtmfReceived(digit=digit):
-                self._lanes.submit(key, self._spies.key_pressed, spy_id, digit)
-            case ari.ChannelDestroyed(cause=cause):
-                self._lanes.submit(key, self._spies.phone_ended, spy_id, cause)
-
-    def _on_key(self, item: ari.DtmfReceived) -> None:
-        """Carry out the function of the keys that a party has pressed."""
-        channel_id = item.channel.id
-        function = self._keys.press(channel_id, item.digit, item.at)
-        call_id = self._model.find_call_of(channel_id)
-        if function is not None and call_id is not None:
-            self._flush()  # the party may have answered just now
-            pressed = self._demand.pressed
-            self._lanes.submit(call_id, pressed, self._sounds, call_id, channel_id, function)
-
-    def _on_command(self, item: ari.ChannelUserevent) -> None:
-        """Carry out the `action` of a user event `earwitness`, from a dialplan or a program."""
-        call_id = self._model.find_call_of(item.channel.id) if item.channel is not None else None
-        command = str(item.userevent.get("action", ""))
-        if call_id is None or command not in COMMANDS:
-            log.warning("command.ignored", pbx=self._pbx, command=command, call=call_id)
-            return
-        self._flush()  # the call may have started just now
-        self._lanes.submit(call_id, self._carry_out, call_id, command)
-
-    def _carry_out(self, call_id: str, command: Command) -> None:
-        try:
-            self._demand.carry_out(call_id, command, by="dialplan", trigger="dialplan")
-        except EarwitnessError as error:
-            log.warning("command.refused", call=call_id, command=command, reason=str(error))
-
-    def _send_back(self, channel: ari.Channel) -> None:
-        """Let a call that a dialplan sent to our application continue in the dialplan."""
-        log.warning("call.sent-back", pbx=self._pbx, channel=channel.id)
-        try:
-            self._ari.continue_in_dialplan(channel.id)
-        except AriError as error:
-            log.warning("call.not-sent-back", channel=channel.id, error=str(error))
 
     # The catalogue
 
@@ -351,7 +290,7 @@ def _party_fields(record: CallRecord | None) -> Mapping[str, Any]:
 
 
 def _leg_fields(record: CallRecord | None) -> Any:
-    """Return the fields of the legs that decide who is recorded and who hears whom."""
+    """Return the fields of the legs on which captures and spies depend."""
     if record is None:
         return None
     return [

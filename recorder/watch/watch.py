@@ -23,7 +23,8 @@ from recorder.recording.sounds import Sounds
 from recorder.rules.book import RuleBook
 from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
-from recorder.watch.lanes import Lanes, RecordingLanes
+from recorder.watch.handlers import Handlers
+from recorder.watch.lanes import Lanes, build_recording_keys
 from recorder.watch.session import EVENTS, Session
 from recorder.watch.user_events import sending_user_events
 from storage.catalogue.engine import Catalogue, Lock
@@ -84,7 +85,7 @@ class Watch:
         """Follow the PBX until `stop` is set or the lock is lost."""
         settings = self.settings
         lanes = Lanes(f"watch-{self.name}")
-        recording_lanes = RecordingLanes(self.catalogue)
+        key_of_recording = build_recording_keys(self.catalogue)
         sounds = Sounds(self.client)
         decisions = Decisions(
             self.catalogue,
@@ -97,11 +98,20 @@ class Watch:
             pbx=self.name,
             catalogue=self.catalogue,
             lanes=lanes,
-            recording_lanes=recording_lanes,
+            key_of_recording=key_of_recording,
             capture=self.capture,
             spies=self.spies,
             beeps=Beeps(self.catalogue, sounds),
             resume_after_s=settings.resume_after_s,
+        )
+        handlers = Handlers(
+            lanes=lanes,
+            key_of_recording=key_of_recording,
+            capture=self.capture,
+            spies=self.spies,
+            demand=OnDemand(self.catalogue, self.capture),
+            keys=KeySequences(settings.keys),
+            sounds=sounds,
         )
         session = Session(
             pbx=self.name,
@@ -109,13 +119,10 @@ class Watch:
             catalogue=self.catalogue,
             model=CallModel(self.name, settings.trunks),
             lanes=lanes,
-            recording_lanes=recording_lanes,
             decisions=decisions,
             capture=self.capture,
             spies=self.spies,
-            demand=OnDemand(self.catalogue, self.capture),
-            keys=KeySequences(settings.keys),
-            sounds=sounds,
+            handlers=handlers,
             checks=checks,
         )
         try:

@@ -119,7 +119,7 @@ def test_an_announced_recording_starts_in_the_lane_of_its_call(scene: Scene) -> 
 
 
 def test_an_announcement_that_outlives_its_lanes_starts_the_recording(scene: Scene) -> None:
-    """When the watcher stops during an announcement, the recording starts all the same."""
+    """A watcher that stops during an announcement still starts the recording after it."""
     assert not scene.apply()
     until(lambda: scene.sounds.heard == ["1"])
     scene.lanes.close()

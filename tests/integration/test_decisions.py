@@ -78,7 +78,7 @@ class Scene:
         self.take_over()
 
     def take_over(self, sounds: Sounds | None = None) -> None:
-        """Let another process own the PBX; it knows only what the catalogue has."""
+        """Let another process own the PBX: it reads the state from the catalogue alone."""
         fakes: dict[str, Any] = {"sounds": sounds, "client": self.pbx}
         self.announcer = Announcer(self.catalogue, fakes["sounds"], at_once)
         self.decisions = Decisions(

@@ -184,7 +184,7 @@ def test_an_announcement_before_the_decision_is_saved() -> None:
 
 
 def test_a_newcomer_hears_the_announcement_while_the_recording_runs() -> None:
-    """A customer who joins later hears the announcement, as long as the recording is live."""
+    """A customer hears the announcement after joining later, if the recording is live."""
     legs = (*TALK, leg("d", party="customer"))
     saved, decision = kept((10, "record"), announced=("c",)), decide("record", ANNOUNCED)
     announce = NextStep("announce", media="sound:told", channel_ids=("d",))
@@ -212,7 +212,7 @@ def test_a_never_stops_all_live_recordings() -> None:
 
 
 def test_the_default_stops_no_recording() -> None:
-    """Where no rule matches, a recording that a person started goes on."""
+    """The default ends no recording that a person started."""
     assert step(decide("never", None), recording(trigger="manual")) == NOTHING
 
 
@@ -255,7 +255,7 @@ RECORDINGS = st.lists(
 def test_each_step_is_allowed_by_its_situation(
     situation: dict[str, Any], recordings: list[RecordingRecord]
 ) -> None:
-    """Nothing starts twice, during an announcement or against a `never`; only a rule stops."""
+    """Only a `never` stops; a start needs a `record`, no recording and no announcement."""
     decision: Decision = situation.pop("decision")
     found = step(decision, *recordings, **situation)
     forbids = decision.action == "never" and decision.rule is not None

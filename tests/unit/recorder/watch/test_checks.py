@@ -1,4 +1,4 @@
-"""The repeated checks: what they leave to the lanes, and when."""
+"""The repeated checks submit their work to the lanes for as long as it is needed."""
 
 import threading
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def test_spies_are_checked_until_a_check_succeeds(
     checks = Checks(
         pbx="main",
         lanes=lanes,
-        recording_lanes=unused,
+        key_of_recording=unused,
         capture=unused,
         beeps=unused,
         resume_after_s=0,
