@@ -1,10 +1,10 @@
-"""The pages in a browser: the library over a million recordings, and the wall of 500 live calls.
+"""Measure the pages in a browser: the library over a million recordings, and 500 live calls.
 
-The first paint of the library is measured beside that of the form to sign in, which reads nothing,
-in turns, each in a browser context of its own with nothing cached. Then 500 calls live, 50 of them
-change every second, and 20 viewers look: one is Chromium, 19 are streams that read as it does. What
-is told is the CPU of the service's workers and of the browser's page, in parts of a core. The bars:
-300 ms; 20 % of a core each.
+The first paint of the library is compared with the sign-in form, which reads nothing from the
+database. Both are opened in turns, each in a fresh browser context without a cache. Then 500 calls
+are live, 50 of them change every second, and 20 viewers look: Chromium, and 19 streams that read
+like it. The benchmark prints the CPU of the service's workers and of the browser's page, in parts
+of a core. The bars: 300 ms; 20 % of a core each.
 
     python bench/pages.py [--rows 1000000] [--seconds 30]
 """
@@ -48,7 +48,7 @@ PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime 
 
 
 def main() -> None:
-    """Fill, look, measure; exit status 1 where a bar is missed."""
+    """Fill the database and measure; exit with 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=30.0)
@@ -77,14 +77,14 @@ def main() -> None:
 
 
 def sign_in(page: Page, base: str) -> None:
-    """As a person does."""
+    """Sign in over the form."""
     page.goto(f"{base}/sign-in")
     fill_in(page, "viewer")
     page.wait_for_url(f"{base}/")
 
 
 def measure_paint(browser: Browser, base: str) -> bool:
-    """Whether the library is painted in time; prints what was seen."""
+    """Print how soon the library is painted; return whether the bar is met."""
     first = browser.new_context()
     sign_in(first.new_page(), base)
     state = first.storage_state()
@@ -118,7 +118,7 @@ def _await_paint(page: Page) -> float:
 def measure_wall(
     browser: Browser, port: int, token: str, catalogue: Catalogue, seconds: float
 ) -> bool:
-    """Whether service and browser keep below the bar; prints what was seen."""
+    """Print the CPU of service and browser; return whether the bars are met."""
     now = datetime.now(UTC)
     usual = CallRecord("main-0.0", "main", "up", "inbound", now, answered_at=now)
     live = [
@@ -148,14 +148,16 @@ def measure_wall(
 
 
 def _written(catalogue: Catalogue) -> int:
-    """How many events there are."""
+    """Return the number of events in the database."""
     with catalogue.begin() as tx:
         return int(tx.scalar(text("SELECT count(*) FROM event")) or 0)
 
 
 def _measure(page: Page, seconds: float, act: object) -> tuple[float, float, float]:
-    """Parts of a core that the service and the page take while this is done each second, and the
-    seconds that it took."""
+    """Call `act` each second; return the parts of a core that service and page took.
+
+    The third value is the measured time in seconds.
+    """
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     service, tab, began = _service_cpu_s(), _tab_cpu_s(session), time.monotonic()
@@ -169,7 +171,7 @@ def _measure(page: Page, seconds: float, act: object) -> tuple[float, float, flo
 
 
 def change(catalogue: Catalogue, live: list[CallRecord], numbers: Iterator[int]) -> None:
-    """So many calls change, spread over a second; every call in its turn, each time to another."""
+    """Change 50 calls, spread over a second, every call in its turn, each time to another queue."""
     began = time.monotonic()
     for n, number in zip(range(CHANGES_PER_S), numbers, strict=False):
         time.sleep(max(0.0, began + 0.9 * n / CHANGES_PER_S - time.monotonic()))
@@ -180,20 +182,20 @@ def change(catalogue: Catalogue, live: list[CallRecord], numbers: Iterator[int])
 
 
 def _service_cpu_s() -> float:
-    """Of the spawned server and its workers: no browser's, no database's."""
+    """Return the CPU seconds of the spawned server and its workers."""
     ours = [pid for pid, words in processes() if "multiprocessing.spawn" in " ".join(words)]
     return sum(process_cpu_s(pid) for pid in ours)
 
 
 def _tab_cpu_s(session: object) -> float:
-    """What the page's process has used: the browser's own clock of it."""
+    """Return the CPU seconds of the page's process, by the browser's own clock."""
     answer = session.send("Performance.getMetrics")  # type: ignore[attr-defined]
     return float(next(one["value"] for one in answer["metrics"] if one["name"] == "ProcessTime"))
 
 
 @contextmanager
 def viewing(port: int, token: str, count: int) -> Iterator[None]:
-    """Streams that are read to their end, as pages do."""
+    """Keep streams open that are read to their end, as pages read them."""
     stop = threading.Event()
     threads = [
         threading.Thread(target=_read, args=(port, token, stop), daemon=True) for _ in range(count)

@@ -1,10 +1,10 @@
-"""How soon a two-hour recording sounds in the player, in a real browser, from the embedded store.
+"""Measure how soon a two-hour recording sounds in a real browser, from the embedded store.
 
-The recording is finished by a worker, as in earnest. Then, in turns and each in a browser context
-of its own with nothing cached: its page is opened and Play pressed as soon as it can be; then one
-goes to the last minute of it. Beside it, a bare `<audio>` element is given the object's presigned
-URL. What is told is the time to sound: from the way to the page, from Play, and from the jump. The
-bar: a second, for each of them.
+A worker finishes the recording, as in production. Then, in turns and each in a fresh browser
+context without a cache, the benchmark opens the page, presses Play as soon as the button is
+enabled, and jumps to the last minute. For comparison a bare `<audio>` element plays the object's
+presigned URL. Three times to sound are printed: from opening the page, from Play, and from the
+jump. The bar: a second each.
 
     python bench/player.py [--length 7200] [--rounds 5]
 """
@@ -35,7 +35,7 @@ from tests.web.browsing import CHROMIUM, OPTIONS, PASSWORD, fill_in
 
 BAR_MS = 1000
 FROM_END_S = 60
-# Whether it goes on from here, and the time that it took, in milliseconds.
+# Wait until the audio plays on from a position; return the milliseconds.
 PLAYS = """
 async ([from, began]) => {
   const audio = document.querySelector("audio");
@@ -73,7 +73,7 @@ JUMP = """
 
 
 def main() -> None:
-    """Measure; exit status 1 where a bar is missed."""
+    """Measure; exit with 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--length", type=float, default=7200.0)
     parser.add_argument("--rounds", type=int, default=5)
@@ -100,7 +100,7 @@ def main() -> None:
 def measure(
     browser: Browser, state: object, shown: str, bare: str, asked: argparse.Namespace
 ) -> dict[str, list[float]]:
-    """Milliseconds of each round, by what was measured."""
+    """Return the milliseconds of each round, by the name of the measurement."""
     found: dict[str, list[float]] = {}
     jump = asked.length - FROM_END_S
     for _ in range(asked.rounds):
@@ -128,7 +128,7 @@ def measure(
 
 
 def tell(found: dict[str, list[float]]) -> bool:
-    """Print it; whether all is within the bar."""
+    """Print the results; return whether all are within the bar."""
     medians = {what: statistics.median(each) for what, each in found.items()}
     for what, each in found.items():
         print(f"{what}: median {medians[what]:.0f} ms, worst {max(each):.0f} ms (bar {BAR_MS})")
@@ -138,13 +138,13 @@ def tell(found: dict[str, list[float]]) -> bool:
 
 
 def note(found: dict[str, list[float]], what: str, ms: float) -> None:
-    """One measurement more."""
+    """Add one measurement."""
     found.setdefault(what, []).append(ms)
 
 
 @contextmanager
 def fresh(browser: Browser, state: object) -> Iterator[Page]:
-    """A page of a browser that has nothing cached."""
+    """Open a page in a browser context without a cache."""
     context: BrowserContext = browser.new_context(
         storage_state=state,  # type: ignore[arg-type]
         bypass_csp=True,  # for the bare element alone: our own page plays from us
@@ -154,7 +154,7 @@ def fresh(browser: Browser, state: object) -> Iterator[Page]:
 
 
 def sign_in(browser: Browser, base: str) -> object:
-    """The session of somebody who signed in once."""
+    """Sign in once, and return the session."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{base}/sign-in")
@@ -166,7 +166,7 @@ def sign_in(browser: Browser, base: str) -> object:
 
 
 def presigned(base: str, id_: str, token: str) -> str:
-    """Where the object is."""
+    """Return the presigned URL of the object."""
     answered = requests.get(
         f"{base}/api/v1/recordings/{id_}/audio",
         headers={"Authorization": f"Bearer {token}"},
@@ -178,7 +178,7 @@ def presigned(base: str, id_: str, token: str) -> str:
 
 @contextmanager
 def serving(works: Works) -> Iterator[str]:
-    """The role `api`; gives its address."""
+    """Start the role `api`, and return its address."""
     port = free_port()
     with (works.directory / "api.log").open("ab") as log:
         process = subprocess.Popen(

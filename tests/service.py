@@ -124,12 +124,13 @@ class Service:
             if Path(words[0]).name == program and any(str(self.directory) in word for word in words)
         ]
 
-    def run(self, *arguments: str) -> str:
-        """Run a command of the program; return its standard output."""
+    def run(self, *arguments: str, typed: str | None = None) -> str:
+        """Run a command of the program, with this input; return its standard output."""
         return subprocess.run(
             [sys.executable, "-m", "earwitness", "--config", str(self.config), *arguments],
             cwd=REPOSITORY,
             check=True,
+            input=typed,
             capture_output=True,
             text=True,
         ).stdout

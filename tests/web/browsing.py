@@ -1,4 +1,4 @@
-"""A person at the web page."""
+"""A person in front of a page, and tools to look at it."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from storage.catalogue.engine import Catalogue
 from tests.service import REPOSITORY, Service
 
 CHROMIUM = "/usr/bin/chromium"
-# An address of ours from which a page is not secure, as localhost is.
+# A name of this machine that browsers do not trust, unlike localhost.
 INSECURE_HOST = "earwitness.test"
 OPTIONS = (
     "--no-sandbox",
@@ -23,12 +23,12 @@ OPTIONS = (
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
-    # The page of some tests comes from nowhere; one that the service sends needs no leave.
+    # Some tests make up their page; only a page from the service may connect without this.
     "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
 )
 PASSWORD = "correct horse battery"
 AXE = REPOSITORY / "node_modules/axe-core/axe.min.js"
-# How loud a tone is in what `analyser` holds, in dBFS; nothing where there is none.
+# Return how loud a tone is in the samples of `analyser`, in dBFS: -120 without an analyser.
 LEVEL = """
 window.level = (hz) => {
   if (!window.analyser) return -120;
@@ -45,7 +45,7 @@ window.level = (hz) => {
   return 20 * Math.log10(Math.max(1e-6, (2 * Math.hypot(re, im)) / weight));
 };
 """
-# The microphone's tone has to come through as it is, and what sounds be measured.
+# Leave the microphone's tone as it is, and put an analyser before the speaker.
 LISTEN = """
 const media = navigator.mediaDevices;
 const ask = media.getUserMedia.bind(media);
@@ -65,14 +65,14 @@ AudioNode.prototype.connect = function (to, ...more) {
 
 
 def fill_in(page: Page, name: str) -> None:
-    """The form to sign in, and send it."""
+    """Fill in the form to sign in, and send it."""
     page.fill("#name", name)
     page.fill("#password", PASSWORD)
     page.click("button.main")
 
 
 def in_catalogue(service: Service, query: str, **values: str) -> Any:
-    """What a statement brings, in the service's own database."""
+    """Run a statement in the service's database, and return its first value."""
     catalogue = Catalogue(postgres_of(load_config(service.config)).url)
     try:
         with catalogue.begin() as tx:
@@ -83,7 +83,7 @@ def in_catalogue(service: Service, query: str, **values: str) -> Any:
 
 
 def assert_accessible(page: Page) -> None:
-    """What axe finds amiss on the page as it is: nothing."""
+    """Check that axe finds no fault in the page as it is."""
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run()")
     told = [
@@ -94,7 +94,7 @@ def assert_accessible(page: Page) -> None:
 
 
 class Person:
-    """Somebody who has an account, in a browser of their own."""
+    """A user of the service, with a page in a browser."""
 
     def __init__(
         self, service: Service, page: Page, role: str, team: str | None = None, *, name: str = ""
@@ -115,7 +115,7 @@ class Person:
             self.faults.append(text)
 
     def sign_in(self, path: str = "/") -> None:
-        """Open the page of this path in a new session."""
+        """Sign in, and open the page of this path."""
         session = {"name": self.name, "password": PASSWORD}
         answer = self.page.request.post(
             f"{self._service.url}/sign-in", form=session, max_redirects=0
@@ -124,11 +124,11 @@ class Person:
         self.page.goto(f"{self._service.url}{path}")
 
     def row(self, caller: str) -> Any:
-        """The line of the live call of this number."""
+        """Return the row of the live call with this number."""
         return self.page.locator("tbody tr", has_text=caller)
 
     def assert_sounds(self, present: tuple[float, ...], absent: tuple[float, ...] = ()) -> None:
-        """What one hears in the page now: above -35 dBFS, or below -60."""
+        """Check that tones sound in the page above -35 dBFS, and that others are below -60."""
 
         def listen() -> bool:
             levels = {hz: self.page.evaluate("hz => level(hz)", hz) for hz in (*present, *absent)}
@@ -139,18 +139,18 @@ class Person:
         until(listen)
 
     def assert_accessible(self) -> None:
-        """As the function of this name."""
+        """Check that axe finds no fault in the page as it is."""
         assert_accessible(self.page)
 
     def photograph(self, folder: Path, name: str, *, anew: bool = False) -> None:
-        """Wide and narrow, light and dark; `anew` as if opened on a screen so wide."""
+        """Take pictures, wide and narrow, light and dark; `anew` loads the page in each width."""
         for width, height in ((1280, 800), (360, 740)):
             self.page.set_viewport_size({"width": width, "height": height})
             if anew:
                 self.page.reload(wait_until="networkidle")
             for scheme in ("light", "dark"):
                 self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-                self.page.wait_for_timeout(300)  # what is drawn on a canvas is drawn anew
+                self.page.wait_for_timeout(300)  # until the canvas is drawn again
                 self.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
         self.page.set_viewport_size({"width": 1280, "height": 800})
         self.page.emulate_media(color_scheme="light")

@@ -1,4 +1,4 @@
-"""A real browser with a fake microphone, beside a real telephone world and the whole service."""
+"""A real Chromium with a fake microphone, beside real telephones and the whole service."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.service import Service
 from tests.web.browsing import CHROMIUM, OPTIONS
 
 RATE = 48_000
-# A slow machine is slow, not wrong.
+# Be patient on a slow machine.
 expect.set_options(timeout=15_000)
 
 
@@ -38,7 +38,7 @@ def service(telephones: World) -> Iterator[Service]:  # noqa: F811
 
 @pytest.fixture(scope="session")
 def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the browser takes for its microphone: the supervisor's tone."""
+    """Write the supervisor's tone as the file that the browser uses as its microphone."""
     path = tmp_path_factory.mktemp("microphone") / "tone.wav"
     tone = 0.25 * np.sin(2 * np.pi * SUPERVISOR_HZ * np.arange(10 * RATE) / RATE)
     soundfile.write(path, tone, RATE, subtype="PCM_16")
@@ -47,7 +47,7 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def browser(microphone: Path) -> Iterator[Browser]:
-    """A headless Chromium."""
+    """Start a headless Chromium."""
     ensure_program("chromium", "chromium")
     with sync_playwright() as playwright:
         microphone_file = f"--use-file-for-fake-audio-capture={microphone}"
@@ -62,7 +62,7 @@ def browser(microphone: Path) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser_page(browser: Browser) -> Iterator[Callable[[], Page]]:
-    """Opens empty pages, each as in a browser of its own; none is left."""
+    """Return a function that opens an empty page in a new browser context; close all at the end."""
     yield browser.new_page
     for context in browser.contexts:
         context.close()
@@ -70,5 +70,5 @@ def browser_page(browser: Browser) -> Iterator[Callable[[], Page]]:
 
 @pytest.fixture
 def page(browser_page: Callable[[], Page]) -> Page:
-    """An empty page."""
+    """Return an empty page."""
     return browser_page()

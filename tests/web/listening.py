@@ -1,4 +1,4 @@
-"""A page with a spy in it, and what sounds there."""
+"""A page with a spy in it, and the sound of that page."""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tests.pbx.talks import ABSENT_DBFS, PRESENT_DBFS
 from tests.pbx.watching import Watched
 from tests.web.browsing import LEVEL
 
-# The tone has to come through as it is, and its level be measured: no processing of the microphone.
+# Switch off the processing of the microphone, so that the level of its tone can be measured.
 HTML = (
     """<!doctype html><script type="module">
 import { Spy } from "/static/spy.js";
@@ -43,7 +43,7 @@ window.begin = async (url) => {
   await spy.start();
   window.analyser = new AnalyserNode(spy.context, { fftSize: 16384 });
   spy.output.connect(analyser);
-  const probe = new Float32Array(analyser.fftSize); // a shorter one gets the oldest of them
+  const probe = new Float32Array(analyser.fftSize); // a shorter array would get the oldest samples
   while (true) {
     analyser.getFloatTimeDomainData(probe);
     const sound = probe.some((sample) => Math.abs(sample) > 0.01);
@@ -59,7 +59,7 @@ window.begin = async (url) => {
 
 
 class Listening:
-    """A browser spy on a watched call."""
+    """A spy in the browser on a watched call."""
 
     def __init__(self, page: Page, watched: Watched, mode: str = "listen", **more: Any) -> None:
         self.page = page
@@ -78,11 +78,11 @@ class Listening:
         self.first_sound_s = page.evaluate("url => begin(url)", self.audio_url) / 1000
 
     def level(self, hz: float) -> float:
-        """How loud the tone is in the page now, in dBFS: over the last quarter of a second."""
+        """Return how loud the tone is in the page, in dBFS, over the last quarter of a second."""
         return float(self.page.evaluate("hz => level(hz)", hz))
 
     def assert_hears(self, *hz: float, not_hz: tuple[float, ...] = ()) -> None:
-        """These tones are loud, those are absent, within a moment."""
+        """Check that some tones become loud and others absent within a moment."""
 
         def listen() -> bool:
             levels = {one: self.level(one) for one in (*hz, *not_hz)}
@@ -93,7 +93,7 @@ class Listening:
         until(listen, 15)
 
     def switch(self, mode: str) -> None:
-        """Change the mode; returns once the page knows, and its microphone is open."""
+        """Change the mode, and wait until the page knows it and its microphone is open."""
         answer = self.watched.service.patch(f"/spies/{self.id}", {"mode": mode})
         assert answer.status_code == 200, answer.text
         self.page.wait_for_function("mode => states.at(-1)?.mode === mode", arg=mode)
@@ -101,11 +101,11 @@ class Listening:
             self.await_microphone()
 
     def await_microphone(self) -> None:
-        """Wait until what the supervisor says is taken."""
+        """Wait until the page sends the sound of its microphone."""
         self.page.wait_for_function("window.speaks")
 
     def reopened(self, token: str | None = None) -> int:
-        """The close code when the audio is opened once more, with this token or its own."""
+        """Open the audio once more, with this token or its own, and return the close code."""
         url, _, own = self.audio_url.partition("token=")
         code: int = self.page.evaluate(
             "url => new Promise((done) => { new WebSocket(url).onclose = (e) => done(e.code); })",
@@ -114,7 +114,7 @@ class Listening:
         return code
 
     def state(self) -> dict[str, Any]:
-        """What the page was told last."""
+        """Return the last state that the page has received."""
         found: dict[str, Any] = self.page.evaluate("states.at(-1)")
         return found
 
@@ -122,7 +122,7 @@ class Listening:
 def assert_heard(
     watched: Watched, leg: Leg, part: str, *hz: float, of_hz: Sequence[float] = ALL_HZ
 ) -> None:
-    """In this part of the call the party heard, of some tones, these and no other."""
+    """Check that in a part of the call the party heard exactly these tones."""
     rate, samples = watched.heard(leg, part)
     assert_sounds(samples, rate, hz, f"{leg.party} in {part}", of_hz)
 
@@ -130,10 +130,10 @@ def assert_heard(
 def assert_sounds(
     samples: Any, rate: int, hz: Sequence[float], what: str, of_hz: Sequence[float] = ALL_HZ
 ) -> None:
-    """Of some tones these are there, and no other.
+    """Check that exactly these of some tones are present.
 
-    Half of all blocks of a quarter of a second have to say so: on a busy machine the microphone of
-    a browser stumbles, which makes clicks, and a click has some of every tone.
+    Look at the median over blocks of a quarter of a second: on a busy machine the microphone of a
+    browser stumbles, and such a click contains some of every tone.
     """
     blocks = np.array_split(samples, max(1, round(4 * len(samples) / rate)))
     for one in (*hz, *(other for other in of_hz if other not in hz)):

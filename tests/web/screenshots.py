@@ -28,7 +28,7 @@ RULES = (
 
 
 def main(directory: Path) -> None:
-    """Take them all."""
+    """Take all pictures."""
     directory.mkdir(parents=True, exist_ok=True)
     ensure_program("chromium", "chromium")
     ensure_program("espeak-ng", "espeak-ng")
@@ -73,7 +73,7 @@ def _take(service: Service, world: World, directory: Path) -> None:
 
 
 def _furnish(service: Service) -> None:
-    """What an administrator has set up."""
+    """Create rules, a token and a webhook, as an administrator does."""
     for rule in RULES:
         service.post("/rules", rule)
     first = service.get("/rules")["items"][0]
@@ -85,7 +85,7 @@ def _furnish(service: Service) -> None:
 
 
 def _record(service: Service, world: World) -> str:
-    """A spoken call with a pause; the id of its recording."""
+    """Place a spoken call with a pause, and return the id of its recording."""
     said = speak_dialogue(
         INBOUND[0], VOICES["2001"], CUSTOMERS[0][2], world.far_asterisk.directory, "dana"
     )
@@ -104,7 +104,7 @@ def _record(service: Service, world: World) -> str:
 
 
 def _write_on(service: Service, recorded: str) -> None:
-    """What people have written on it."""
+    """Write bookmarks, a note, tags and a hold on the recording."""
     for at_s, text in ((3.0, "Tells the order number"), (9.0, "Card details: paused")):
         service.post(f"/recordings/{recorded}/bookmarks", {"at_s": at_s, "text": text})
     note = "Wants the refund to the same card. Call back on Friday."

@@ -1,4 +1,4 @@
-"""The bar in which one listens, whatever happens around it."""
+"""The bar of a spy, through failures and changes around it."""
 
 import pytest
 from playwright.sync_api import Page, Response, Route, expect
@@ -13,7 +13,7 @@ from tests.web.browsing import INSECURE_HOST, Person, fill_in
 pytestmark = pytest.mark.pbx
 
 C, A1 = CUSTOMER_HZ, AGENT_HZ["2001"]
-# Connections that the page makes can be cut, and those that it makes then be turned away.
+# Let a test cut the page's connection, and make its next connections fail.
 CUTTING = """
 const Socket = WebSocket;
 let away = false;
@@ -34,7 +34,7 @@ window.later = (seconds) => {
 
 @pytest.fixture
 def admin(service: Service, page: Page) -> Person:
-    """Somebody who may do all, signed in."""
+    """Return a signed-in administrator whose connections the test can cut."""
     page.add_init_script(CUTTING)
     person = Person(service, page, "admin")
     person.sign_in()
@@ -42,13 +42,13 @@ def admin(service: Service, page: Page) -> Person:
 
 
 def caller_of(watched: Watched) -> str:
-    """The number of the customer who calls."""
+    """Return the number of the customer."""
     call = watched.service.get(f"/calls/{watched.call_id}")
     return str(call["caller"]["number"])
 
 
 def listen(person: Person, watched: Watched) -> Response:
-    """Click on it; what the service answered, once the bar says that one hears."""
+    """Click on Listen, wait until the bar says Live, and return the service's answer."""
     row = person.row(caller_of(watched))
     with person.page.expect_response("**/spies") as answered:
         row.get_by_role("button", name="Listen").click()
@@ -57,12 +57,12 @@ def listen(person: Person, watched: Watched) -> Response:
 
 
 def assert_says(page: Page, text: str) -> None:
-    """The bar shows this, and does not only have it in store."""
+    """Check that the bar shows this text, not only that its HTML contains it."""
     expect(page.locator("#bar")).to_contain_text(text, use_inner_text=True)
 
 
 def stop(person: Person, world: World, *watched: Watched) -> None:
-    """Nobody listens any more, and nobody talks."""
+    """Stop listening, and hang up all calls."""
     person.page.get_by_role("button", name="Stop listening").click()
     expect(person.page.locator("#bar")).to_be_hidden()
     for one in watched:
@@ -71,14 +71,14 @@ def stop(person: Person, world: World, *watched: Watched) -> None:
 
 
 def meters(page: Page) -> list[float]:
-    """What the meters of the bar show."""
+    """Return the values of the bar's meters."""
     shown = "all => all.map((one) => one.value)"
     found: list[float] = page.locator("#bar meter").evaluate_all(shown)
     return found
 
 
 def test_of_two_clicks_the_second_counts(admin: Person, service: Service, world: World) -> None:
-    """Where the first answer is the last to come, its spy ends at once: one cannot hear two."""
+    """After two quick clicks only the second call sounds, even if its answer comes first."""
     first, second = watch(service, world), watch(service, world)
     held: list[Route] = []
 
@@ -102,7 +102,7 @@ def test_of_two_clicks_the_second_counts(admin: Person, service: Service, world:
 
 
 def test_back_and_forward(admin: Person, service: Service, world: World) -> None:
-    """The bar stays and sounds, the page is the one before; one that cannot be had is said."""
+    """The bar stays and sounds when the browser goes back and forward, or fails to."""
     watched = watch(service, world)
     page = admin.page
     listen(admin, watched)
@@ -125,7 +125,7 @@ def test_back_and_forward(admin: Person, service: Service, world: World) -> None
 
 
 def test_another_page_listens(admin: Person, service: Service, world: World) -> None:
-    """The bar says so, and shows nothing any more; the other page goes on."""
+    """When another page takes over the spy, the bar says so and goes silent; the spy lives on."""
     watched = watch(service, world)
     spy = listen(admin, watched).json()
     until(lambda: max(meters(admin.page)) > 0.3)
@@ -142,7 +142,7 @@ def test_another_page_listens(admin: Person, service: Service, world: World) -> 
 
 
 def test_lost_for_too_long(admin: Person, service: Service, world: World) -> None:
-    """The bar says that it tries, then that it has ended; one click and it sounds again."""
+    """The bar shows the attempts and then the end of a lost connection; one click listens again."""
     watched = watch(service, world)
     listen(admin, watched)
     page, bar = admin.page, admin.page.locator("#bar")
@@ -161,7 +161,7 @@ def test_lost_for_too_long(admin: Person, service: Service, world: World) -> Non
 
 
 def test_a_phone_that_ended_meanwhile(admin: Person, service: Service, world: World) -> None:
-    """Where no event came, the stream being refused, the bar finds out by itself."""
+    """The bar notices the end of a spy on a phone even if no event arrived."""
     watched = watch(service, world)
     page = admin.page
     page.evaluate("localStorage.setItem('earwitness-phone', 'PJSIP/9001')")
@@ -181,7 +181,7 @@ def test_a_phone_that_ended_meanwhile(admin: Person, service: Service, world: Wo
 
 
 def test_without_https(service: Service, world: World, page: Page) -> None:
-    """A page to which the browser gives no sound says what is needed, and starts no spy."""
+    """On an insecure page, Listen explains the need for https and starts no spy."""
     person = Person(service, page, "admin")
     page.goto(f"http://{INSECURE_HOST}:{service.port}/sign-in")
     fill_in(page, person.name)
@@ -194,7 +194,7 @@ def test_without_https(service: Service, world: World, page: Page) -> None:
 
 
 def test_a_call_to_outside(admin: Person, service: Service, world: World) -> None:
-    """The bar names the other party, and not the agent twice."""
+    """The bar names the other party of an outbound call, and the agent once."""
     watched = watch_outbound(service, world)
     number = service.get(f"/calls/{watched.call_id}")["callee"]["number"]
     admin.row(number).get_by_role("button", name="Listen").click()
@@ -203,7 +203,7 @@ def test_a_call_to_outside(admin: Person, service: Service, world: World) -> Non
 
 
 def test_on_a_narrow_screen(admin: Person, service: Service, world: World) -> None:
-    """However high the bar is, the last line of the page and what is told are above it."""
+    """The last line of the page and messages stay above the bar, even on a narrow screen."""
     watched = watch(service, world)
     page = admin.page
     page.set_viewport_size({"width": 360, "height": 740})
@@ -219,7 +219,7 @@ def test_on_a_narrow_screen(admin: Person, service: Service, world: World) -> No
 
 
 def test_a_phone_after_a_reload(admin: Person, service: Service, world: World) -> None:
-    """The bar shows the phone that goes on, in its mode, until it has been told to end."""
+    """After a reload the bar shows the spy on the phone, in its mode, until the person stops it."""
     watched = watch(service, world)
     page, bar = admin.page, admin.page.locator("#bar")
     page.evaluate("localStorage.setItem('earwitness-phone', 'PJSIP/9001')")

@@ -17,7 +17,7 @@ from tests.web.browsing import LEVEL, LISTEN, Person, assert_accessible, in_cata
 pytestmark = pytest.mark.pbx
 
 C, A1 = CUSTOMER_HZ, AGENT_HZ["2001"]
-# As the browser tells of a key.
+# Send a key event to the page.
 PRESS = """
 (told) => document.body.dispatchEvent(new KeyboardEvent("keydown", { ...told, bubbles: true }))
 """
@@ -37,7 +37,7 @@ FROM "user" WHERE name = :by
 
 @pytest.fixture(scope="module")
 def recorded(service: Service, telephones: World) -> tuple[str, str]:
-    """A stored recording of ten seconds, with a pause near its end, and its caller's number."""
+    """Return a stored recording of ten seconds with a pause, and its caller's number."""
     caller = next(numbers)
     call = telephones.inbound(caller=caller)
     call_id = service.live_call(caller)["id"]
@@ -54,14 +54,14 @@ def recorded(service: Service, telephones: World) -> tuple[str, str]:
 
 @pytest.fixture
 def officer(service: Service, page: Page) -> Person:
-    """A compliance officer, signed in."""
+    """Return a signed-in compliance officer."""
     person = Person(service, page, "compliance")
     person.sign_in("/library")
     return person
 
 
 def test_find_one(officer: Person, recorded: tuple[str, str]) -> None:
-    """By the last digits and a tag; the address holds the search; what is not there is said."""
+    """The library finds by last digits and tag, and the address keeps the search."""
     page, (recording_id, caller) = officer.page, recorded
     page.get_by_label("Number").fill(caller[-4:])
     page.get_by_label("Tag", exact=True).fill("complaint")
@@ -81,7 +81,7 @@ def test_find_one(officer: Person, recorded: tuple[str, str]) -> None:
 
 
 def test_play_it(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
-    """It plays, goes where one points, and a side is heard alone."""
+    """The recording plays, jumps to a chosen position, and plays one side alone."""
     page, (recording_id, _) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
     page.get_by_role("button", name="Play").click()
@@ -99,7 +99,7 @@ def test_play_it(officer: Person, service: Service, recorded: tuple[str, str]) -
 
 
 def test_it_says_why_and_how(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
-    """The way of the call, the reason of the recording, and the sum of its object."""
+    """The page shows the course of the call, the reason of the recording, and the object's hash."""
     page, (recording_id, caller) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
     told = page.locator("main")
@@ -116,7 +116,7 @@ def test_it_says_why_and_how(officer: Person, service: Service, recorded: tuple[
 def test_to_open_is_not_to_hear(
     service: Service, page: Page, recorded: tuple[str, str], browser_page: Callable[[], Page]
 ) -> None:
-    """Who looks at the page and moves about in it has heard nothing; who plays it has."""
+    """A person who opens a recording has not heard it; a person who plays it has."""
     looker, hearer = (
         Person(service, one, "compliance", name=f"{name}-{recorded[1]}")
         for one, name in ((page, "looker"), (browser_page(), "hearer"))
@@ -135,7 +135,7 @@ def test_to_open_is_not_to_hear(
 
 
 def test_its_journey(officer: Person, service: Service, telephones: World) -> None:
-    """Hold, and the transfer to another agent, stand beside the player in their order."""
+    """The page lists hold and transfer in their order."""
     caller = next(numbers)
     call = telephones.inbound(caller=caller)
     made = service.record(service.live_call(caller)["id"])
@@ -161,7 +161,7 @@ def test_its_journey(officer: Person, service: Service, telephones: World) -> No
 
 
 def test_the_keys(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
-    """Space plays and pauses, arrows go five seconds, letters are keys in every layout."""
+    """Space plays and pauses, arrows jump five seconds, letters work in every layout."""
     page, (recording_id, _) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
     expect(page.locator("[data-spans] i").first).to_be_attached()
@@ -195,7 +195,7 @@ def _refuse(route: Route) -> None:
 def test_an_answer_that_does_not_come(
     officer: Person, service: Service, recorded: tuple[str, str]
 ) -> None:
-    """A form says so, and no more of it once it is sent again."""
+    """A form reports that the service did not answer, until a later attempt succeeds."""
     page, (recording_id, _) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
     form = page.locator("#written form")
@@ -209,7 +209,7 @@ def test_an_answer_that_does_not_come(
 
 
 def open_without(page: Page, module: str, url: str) -> list[Route]:
-    """Open a page whose module is held back; the requests for it."""
+    """Open a page but hold back one of its modules; return the held requests."""
     held: list[Route] = []
 
     def hold(route: Route) -> None:
@@ -222,7 +222,7 @@ def open_without(page: Page, module: str, url: str) -> list[Route]:
 
 
 def test_a_form_is_sent_early(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
-    """What is sent before its module is there is sent by it, and never by the browser."""
+    """A form that is sent before its module has loaded is still sent by the module."""
     page = officer.page
     held = open_without(page, "act.js", f"{service.url}/recordings/{recorded[0]}")
     form = page.locator("#written form")
@@ -239,7 +239,7 @@ def test_a_form_is_sent_early(officer: Person, service: Service, recorded: tuple
 def test_a_side_is_chosen_early(
     officer: Person, service: Service, recorded: tuple[str, str]
 ) -> None:
-    """What would do nothing without its module waits for it; where that fails one is told."""
+    """Controls wait for their module; if it fails to load, the page says so."""
     page = officer.page
     held = open_without(page, "player.js", f"{service.url}/recordings/{recorded[0]}")
     hear = page.get_by_label("Hear", exact=True)
@@ -260,7 +260,7 @@ def test_a_side_is_chosen_early(
 def test_from_right_to_left_it_plays(
     officer: Person, service: Service, recorded: tuple[str, str]
 ) -> None:
-    """Time goes from left to right, in the slider as in the waveform."""
+    """In Arabic the slider and the waveform still run from left to right."""
     officer.page.set_extra_http_headers({"Accept-Language": "ar"})
     officer.page.goto(f"{service.url}/recordings/{recorded[0]}")
     direction = "selector => getComputedStyle(document.querySelector(selector)).direction"
@@ -269,7 +269,7 @@ def test_from_right_to_left_it_plays(
 
 
 def test_what_is_not_there(officer: Person, recorded: tuple[str, str]) -> None:
-    """A link that leads to nothing leads to a page that says so, and the page is not left."""
+    """A link to a missing recording shows an error page without leaving the app."""
     page = officer.page
     page.evaluate("""() => {
       window.stays = true;
@@ -290,7 +290,7 @@ def test_what_is_not_there(officer: Person, recorded: tuple[str, str]) -> None:
 
 
 def test_more_of_them(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
-    """What could not be had as one scrolled is had by a click."""
+    """If the next rows fail to load on scrolling, a click loads them."""
     page = officer.page
     in_catalogue(service, COPY, id=recorded[0])
     try:
@@ -308,7 +308,7 @@ def test_more_of_them(officer: Person, service: Service, recorded: tuple[str, st
 
 
 def test_work_is_followed(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
-    """A look that fails is not the last one."""
+    """The page keeps looking at a bulk job after a look has failed."""
     page = officer.page
     in_catalogue(service, BULK, id=recorded[0], by=officer.name)
     page.goto(f"{service.url}/library")
@@ -325,7 +325,7 @@ def test_bookmark_it_and_share_it(
     browser_page: Callable[[], Page],
     recorded: tuple[str, str],
 ) -> None:
-    """A place is kept with a word; who has the link hears it, and that is written down."""
+    """A bookmark keeps its position; a link plays until it is revoked."""
     page, (recording_id, caller) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
     page.get_by_label("Position").fill("4")
@@ -358,7 +358,7 @@ def test_bookmark_it_and_share_it(
 
 
 def test_export(officer: Person, recorded: tuple[str, str]) -> None:
-    """Picked, exported in the background, and downloaded: audio, manifest and index."""
+    """Picked recordings are exported in the background as a ZIP with audio, manifest and index."""
     page, (recording_id, caller) = officer.page, recorded
     page.get_by_label("Number").fill(caller)
     page.get_by_role("button", name="Find").click()
@@ -384,7 +384,7 @@ def test_export(officer: Person, recorded: tuple[str, str]) -> None:
 
 
 def test_tag_and_hold_all_that_is_found(officer: Person, recorded: tuple[str, str]) -> None:
-    """What a search finds gets a tag and a hold, in the background; the list shows both."""
+    """All results of a search get a tag and a hold in the background, and the list shows both."""
     page, (_, caller) = officer.page, recorded
     page.get_by_label("Number").fill(caller)
     page.get_by_role("button", name="Find").click()
@@ -405,7 +405,7 @@ def test_tag_and_hold_all_that_is_found(officer: Person, recorded: tuple[str, st
 
 
 def test_the_bar_stays(service: Service, world: World, page: Page) -> None:
-    """Who listens goes on listening while the pages change."""
+    """The sound continues while the person moves through the pages."""
     person = Person(service, page, "admin")
     person.sign_in()
     caller = next(numbers)
@@ -425,7 +425,7 @@ def test_the_bar_stays(service: Service, world: World, page: Page) -> None:
 
 @pytest.mark.parametrize("search", ["from=nonsense", "min_duration_s=-1", "cursor=x", "zone=Mars"])
 def test_a_search_that_cannot_be(officer: Person, service: Service, search: str) -> None:
-    """The page says what is wrong, and keeps what was asked."""
+    """The page reports an invalid search, and keeps its fields."""
     officer.page.goto(f"{service.url}/library?{search}&agent=2001")
     expect(officer.page.get_by_role("alert")).to_be_visible()
     expect(officer.page.get_by_role("textbox", name="Agent")).to_have_value("2001")
@@ -434,7 +434,7 @@ def test_a_search_that_cannot_be(officer: Person, service: Service, search: str)
 def test_of_another_team(
     service: Service, page: Page, browser_page: Callable[[], Page], recorded: tuple[str, str]
 ) -> None:
-    """A recording of another team is not there, by its address neither."""
+    """A supervisor can neither list nor open a recording of another team."""
     other = Person(service, page, "supervisor", "nobody")
     other.sign_in("/library")
     expect(page.get_by_text("Nothing is recorded yet")).to_be_visible()
@@ -446,7 +446,7 @@ def test_of_another_team(
 def test_everybody_can_find_and_play(
     officer: Person, service: Service, recorded: tuple[str, str], scheme: str
 ) -> None:
-    """axe finds nothing amiss in the library and the player, nor is anything too wide."""
+    """axe finds no fault in the library and the player, and no page is too wide."""
     page = officer.page
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
     for path in ("/library", "/library?number=00000000", f"/recordings/{recorded[0]}"):
@@ -460,11 +460,13 @@ def test_everybody_can_find_and_play(
 def test_a_bookmark_at_the_end(
     officer: Person, service: Service, recorded: tuple[str, str]
 ) -> None:
-    """The last place of all can be kept, whatever the length is in tenths of a second."""
+    """The very end can be bookmarked, whatever the length is in tenths of a second."""
     page, (recording_id, _) = officer.page, recorded
     lasts = "UPDATE recording SET duration_s = duration_s + :by WHERE id = (:id)::uuid"
     length = service.get(f"/recordings/{recording_id}")["duration_s"]
-    shorter = round(length - int(length) + 0.04, 3)  # to .96 s: the nearest tenth is beyond it
+    shorter = round(
+        length - int(length) + 0.04, 3
+    )  # ends at .96 s, so the nearest tenth is beyond the end
     in_catalogue(service, lasts, by=f"-{shorter}", id=recording_id)
     try:
         page.goto(f"{service.url}/recordings/{recording_id}")

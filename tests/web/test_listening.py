@@ -1,4 +1,4 @@
-"""Supervisors in the browser: click, hear, whisper, barge, lose the connection, and end."""
+"""A spy in the browser: listen, whisper, barge, lose the connection, and end."""
 
 import os
 import signal
@@ -21,8 +21,8 @@ from tests.web.listening import Listening, assert_heard, assert_sounds
 pytestmark = pytest.mark.pbx
 
 C, A1, A3, S = CUSTOMER_HZ, AGENT_HZ["2001"], AGENT_HZ["2003"], SUPERVISOR_HZ
-S2 = 1540  # a second supervisor's, on a phone
-# The microphone that the page got last.
+S2 = 1540  # of a second supervisor, on a phone
+# Keep the last microphone of the page in `given`.
 GIVEN = """
 const media = MediaDevices.prototype;
 const give = media.getUserMedia;
@@ -34,7 +34,7 @@ media.getUserMedia = async function (...all) {
 
 
 def test_who_hears_whom(service: Service, world: World, page: Page) -> None:
-    """The page hears both all the while; it is heard as the mode says; its end is told."""
+    """The page always hears both parties, and the mode decides who hears the page."""
     watched = watch(service, world)
     one = Listening(page, watched)
     one.assert_hears(C, A1, not_hz=(S,))
@@ -61,9 +61,9 @@ def test_who_hears_whom(service: Service, world: World, page: Page) -> None:
 
 
 def test_a_sound_card_of_another_rate(service: Service, world: World, page: Page) -> None:
-    """All is heard where it has neither the frames' rate nor the microphone's, and is the only one.
+    """The spy works if the sound card has another rate than the frames and the microphone.
 
-    As in Firefox, which lets a microphone into no context of another rate.
+    This is so in Firefox, which refuses a microphone in a context of another rate.
     """
     page.add_init_script(
         """
@@ -90,7 +90,7 @@ def test_a_sound_card_of_another_rate(service: Service, world: World, page: Page
 
 
 def test_a_microphone_that_cannot_be_used(service: Service, world: World, page: Page) -> None:
-    """It is given back, and what is heard goes on."""
+    """The page releases a microphone that it cannot use, and still hears the call."""
     page.add_init_script(GIVEN)
     page.add_init_script(
         'AudioContext.prototype.createMediaStreamSource = () => { throw new Error("no"); };'
@@ -104,7 +104,7 @@ def test_a_microphone_that_cannot_be_used(service: Service, world: World, page: 
 
 
 def test_a_lost_connection_comes_back(service: Service, world: World, page: Page) -> None:
-    """A page whose connection is cut, or whose media server dies, hears again by itself."""
+    """The page hears again by itself after its connection was cut or the media server died."""
     watched = watch(service, world)
     one = Listening(page, watched)
     one.assert_hears(C, A1)
@@ -131,7 +131,7 @@ def test_it_follows_a_transfer(service: Service, world: World, page: Page) -> No
 
 
 def test_a_wrong_token_opens_nothing(service: Service, world: World, page: Page) -> None:
-    """Without its own token the audio of a spy is not there."""
+    """The audio of a spy opens only with its own token."""
     watched = watch(service, world)
     one = Listening(page, watched)
     assert one.reopened("guess") == 1006
@@ -141,7 +141,7 @@ def test_a_wrong_token_opens_nothing(service: Service, world: World, page: Page)
 
 
 def test_outbound_and_recorded(service: Service, world: World, page: Page) -> None:
-    """Of an outbound call too: a whisper is for the agent alone and unrecorded, a barge for all."""
+    """On an outbound call a whisper reaches the agent alone, a barge all and the recording."""
     watched = watch_outbound(service, world)
     recording = service.record(watched.call_id)
     began = time.monotonic()
@@ -169,7 +169,7 @@ def test_outbound_and_recorded(service: Service, world: World, page: Page) -> No
 
 
 def test_hold_and_an_attended_transfer(service: Service, world: World, page: Page) -> None:
-    """A whispering page goes on through hold, and to the next agent, who alone hears it then."""
+    """A whisper continues through hold, and after a transfer only the next agent hears it."""
     watched = watch(service, world)
     one = Listening(page, watched, "whisper")
     one.assert_hears(C, A1)
@@ -193,7 +193,7 @@ def test_hold_and_an_attended_transfer(service: Service, world: World, page: Pag
 
 
 def test_the_agents_next_call(service: Service, world: World, page: Page) -> None:
-    """Following an agent, a page is silent between two calls; once ended, its token is void."""
+    """A page that follows an agent is silent between two calls; after the end its token is void."""
     first = watch(service, world)
     one = Listening(page, first, "whisper", follow="agent")
     one.assert_hears(C, A1)
@@ -216,7 +216,7 @@ def test_the_agents_next_call(service: Service, world: World, page: Page) -> Non
 
 
 def test_whose_right_is_gone_hears_no_more(service: Service, world: World, page: Page) -> None:
-    """With the token that was revoked the page's sound ends at once, and cannot be opened again."""
+    """When a supervisor's token is revoked, the sound ends and cannot be opened again."""
     made = service.post("/tokens", {"name": f"ear-{uuid4()}", "role": "supervisor"}).json()
     watched = watch(service, world)
     watched.service = service.as_holder_of(made["token"])
@@ -232,7 +232,7 @@ def test_whose_right_is_gone_hears_no_more(service: Service, world: World, page:
 
 
 def test_supervisors_together(service: Service, world: World, page: Page) -> None:
-    """Two pages and a phone: each its own mode; who barges, and no other, is heard by the rest."""
+    """Two pages and a phone have their own modes; only who barges is heard by the others."""
     watched = watch(service, world)
     world.far.behave("9002", "answer", 0.1, write_tone(world.far_asterisk.directory / "s2.wav", S2))
     phone = watched.spy("whisper", "9002")
@@ -276,7 +276,7 @@ def test_supervisors_together(service: Service, world: World, page: Page) -> Non
 
 @pytest.fixture
 def without_websocket(world: World) -> Iterator[None]:
-    """The PBX as one that has no chan_websocket."""
+    """Unload chan_websocket from the PBX for one test."""
     module = "chan_websocket.so"
     world.pbx.cli(f"module unload {module}")
     yield
@@ -287,7 +287,7 @@ def without_websocket(world: World) -> Iterator[None]:
 
 @pytest.mark.usefixtures("without_websocket")
 def test_over_rtp(service: Service, world: World, page: Page) -> None:
-    """Where the PBX has no chan_websocket a page hears, speaks and comes back all the same."""
+    """On a PBX without chan_websocket a page hears, speaks and reconnects in the same way."""
     watched = watch(service, world)
     one = Listening(page, watched)
     one.assert_hears(C, A1)
@@ -313,7 +313,7 @@ def test_over_rtp(service: Service, world: World, page: Page) -> None:
 
 
 def test_each_role_is_killed(service: Service, world: World, page: Page) -> None:
-    """A page that barges goes on or comes back, whatever dies, and ends as ever."""
+    """A barging page continues or comes back whichever role dies, and ends as usual."""
     watched = watch(service, world)
     one = Listening(page, watched, "barge")
     one.assert_hears(C, A1)
@@ -322,7 +322,7 @@ def test_each_role_is_killed(service: Service, world: World, page: Page) -> None
         page.wait_for_function("states.at(-1)?.state === 'live'")
         one.assert_hears(C, A1, not_hz=(S,))
     assert page.evaluate("connections") == [True]
-    _kill(service, "media")  # what the page heard before sounds on for a moment
+    _kill(service, "media")  # the page plays its buffer for a moment
     page.wait_for_function("connections.filter((connected) => connected).length === 2")
     until(lambda: [id_ for id_ in parts_left(world) if id_.startswith("earwitness-seat-")])
     one.assert_hears(C, A1, not_hz=(S,))
@@ -336,14 +336,14 @@ def test_each_role_is_killed(service: Service, world: World, page: Page) -> None
 
 
 def _kill(service: Service, role: str) -> None:
-    """SIGKILL; returns once it runs again."""
+    """Kill a role, and wait until it runs again."""
     before = set(service.pids_of(role))
     service.kill_role(role)
     until(lambda: set(service.pids_of(role)) - before, 30)
 
 
 def test_a_microphone_that_ended(service: Service, world: World, page: Page) -> None:
-    """Whatever ends its channel, another is made, and who is to hear the page hears it again."""
+    """If the channel of the microphone ends, a new one is made, and all hear the page again."""
     watched = watch(service, world)
     one = Listening(page, watched, "barge")
     one.await_microphone()
@@ -359,7 +359,7 @@ def test_a_microphone_that_ended(service: Service, world: World, page: Page) -> 
 
 
 def test_a_page_that_comes_before_it_is_missed(service: Service, world: World, page: Page) -> None:
-    """Who barges is heard by all though the connection before was still there."""
+    """All hear a barging page that connects again while its old connection still exists."""
     watched = watch(service, world)
     one = Listening(page, watched, "barge")
     one.await_microphone()
@@ -376,7 +376,7 @@ def test_a_page_that_comes_before_it_is_missed(service: Service, world: World, p
 
 
 def test_a_media_server_that_stalls(service: Service, world: World, page: Page) -> None:
-    """When nothing at all comes the page takes its connection for lost, and comes back."""
+    """The page gives up a silent connection and opens a new one."""
     watched = watch(service, world)
     one = Listening(page, watched)
     one.assert_hears(C, A1)
@@ -395,7 +395,7 @@ def test_a_media_server_that_stalls(service: Service, world: World, page: Page) 
 
 
 def test_a_headset_that_goes_away(service: Service, world: World, page: Page) -> None:
-    """The browser is asked for another microphone, and who is to hear the page hears it again."""
+    """If the microphone ends, the page opens the next one, and is heard again."""
     page.add_init_script(GIVEN)
     watched = watch(service, world)
     one = Listening(page, watched, "whisper")
@@ -404,7 +404,7 @@ def test_a_headset_that_goes_away(service: Service, world: World, page: Page) ->
         """() => {
           const [track] = given.getTracks();
           window.speaks = false;
-          track.stop(); // which tells nobody
+          track.stop(); // sends no event
           track.dispatchEvent(new Event("ended"));
         }"""
     )
@@ -417,6 +417,6 @@ def test_a_headset_that_goes_away(service: Service, world: World, page: Page) ->
 
 
 def _made_anew(world: World, channel_id: str) -> bool:
-    """Whether the channel is there, and in the bridge of its voice."""
+    """Say whether the channel exists and is in a bridge."""
     bridges = world.pbx.ari("GET", "/bridges")
     return any(channel_id in one["channels"] for one in bridges)

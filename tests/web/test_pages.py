@@ -1,4 +1,4 @@
-"""The web page in a browser, on real calls."""
+"""The live page in a browser, on real calls."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from tests.web.listening import assert_heard
 
 pytestmark = pytest.mark.pbx
 
-# As if the tab were behind another one, or before it again.
+# Hide the tab, or show it again.
 SEEN = """
 (seen) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => !seen });
@@ -33,14 +33,14 @@ C, A1, S = CUSTOMER_HZ, AGENT_HZ["2001"], SUPERVISOR_HZ
 
 @pytest.fixture
 def admin(service: Service, page: Page) -> Person:
-    """Somebody who may do all, signed in."""
+    """Return a signed-in administrator."""
     person = Person(service, page, "admin")
     person.sign_in()
     return person
 
 
 def test_a_call_comes_and_goes(admin: Person, service: Service, world: World) -> None:
-    """It appears when it rings, tells who talks with whom, and goes when it ends."""
+    """A call appears with its parties, and goes when it ends; a hidden tab follows nothing."""
     page = admin.page
     expect(page.get_by_text("Nobody is talking")).to_be_visible()
     caller = next(numbers)
@@ -52,7 +52,7 @@ def test_a_call_comes_and_goes(admin: Person, service: Service, world: World) ->
     page.evaluate(SEEN, False)
     call.hang_up()
     until(lambda: service.get("/calls")["items"] == [])
-    expect(row).to_have_count(1)  # a tab that nobody sees follows nothing
+    expect(row).to_have_count(1)  # the hidden tab follows nothing
     page.evaluate(SEEN, True)
     expect(row).to_have_count(0)
     expect(page.get_by_text("Nobody is talking")).to_be_visible()
@@ -60,7 +60,7 @@ def test_a_call_comes_and_goes(admin: Person, service: Service, world: World) ->
 
 
 def test_listening(admin: Person, service: Service, world: World) -> None:
-    """One click and the page sounds; a whisper reaches the agent alone, a barge both; then none."""
+    """One click sounds; only the agent hears a whisper, both parties hear a barge."""
     watched = watch(service, world)
     page = admin.page
     caller = service.get(f"/calls/{watched.call_id}")["caller"]["number"]
@@ -98,7 +98,7 @@ def test_listening(admin: Person, service: Service, world: World) -> None:
 def test_levels(
     admin: Person, service: Service, world: World, silent: Literal["customer", "agent"]
 ) -> None:
-    """Each side has a meter of its own: that of who is silent stays at nothing."""
+    """The meter of a silent side stays at zero while the other moves."""
     nothing = world.far_asterisk.directory / "nothing.wav"
     soundfile.write(nothing, np.zeros(60 * 8000), 8000, subtype="PCM_16")
     said = {f"{silent}_says": nothing}
@@ -123,14 +123,14 @@ def test_levels(
 
 
 def test_levels_go_along(admin: Person, service: Service, world: World) -> None:
-    """Through a transfer, and after the media server died, both meters move; nothing is left."""
+    """Both meters move after a transfer, and after the media server died."""
     watched = watch(service, world)
     caller = service.get(f"/calls/{watched.call_id}")["caller"]["number"]
     admin.row(caller).get_by_role("button", name="Listen").click()
     meters = [admin.page.locator(f"#bar meter[name={name}]") for name in ("customer", "agent")]
 
     def move() -> bool:
-        for meter in meters:  # what it showed last is no proof
+        for meter in meters:  # so that an old value proves nothing
             meter.evaluate("it => { it.value = 0; }")
         until(lambda: all(meter.evaluate("it => it.value") > 0.3 for meter in meters), 30)
         return True
@@ -148,7 +148,7 @@ def test_levels_go_along(admin: Person, service: Service, world: World) -> None:
 
 
 def test_recording(admin: Person, service: Service, world: World) -> None:
-    """Start, pause, resume and stop, on the row."""
+    """The buttons of a row start, pause, resume and stop a recording."""
     caller = next(numbers)
     call = world.inbound(caller=caller)
     call_id = service.live_call(caller)["id"]
@@ -169,7 +169,7 @@ def test_recording(admin: Person, service: Service, world: World) -> None:
 
 
 def test_what_is_refused_is_told(admin: Person, service: Service, world: World) -> None:
-    """A click that comes too late says why nothing happens."""
+    """A click that comes too late shows the reason for its refusal."""
     caller = next(numbers)
     call = world.inbound(caller=caller)
     call_id = service.live_call(caller)["id"]
@@ -188,7 +188,7 @@ def test_what_is_refused_is_told(admin: Person, service: Service, world: World) 
 
 
 def test_a_page_that_cannot_be_had(admin: Person, service: Service, world: World) -> None:
-    """It is said, and the wall that one still sees goes on."""
+    """If another page fails to load, the live page says so and keeps running."""
     page = admin.page
     page.route("**/library", lambda route: route.fulfill(status=500))
     page.get_by_role("link", name="Library").click()
@@ -201,7 +201,7 @@ def test_a_page_that_cannot_be_had(admin: Person, service: Service, world: World
 
 
 def test_the_service_is_killed(admin: Person, service: Service, world: World) -> None:
-    """The wall says that it may be old, comes back by itself, and shows what happened meanwhile."""
+    """The page says that it may be old, reconnects, and shows the calls of the meantime."""
     page = admin.page
     expect(page.get_by_text("Nobody is talking")).to_be_visible()
     service.kill_role("api")
@@ -215,7 +215,7 @@ def test_the_service_is_killed(admin: Person, service: Service, world: World) ->
 
 
 def test_a_list_that_cannot_be_had(admin: Person, service: Service, world: World) -> None:
-    """The wall says that it may be old and asks again, until it shows what there is."""
+    """The page says that it may be old, and asks again until the list arrives."""
     page = admin.page
     page.route("**/api/v1/calls?limit=200", lambda route: route.fulfill(status=503))
     page.reload()
@@ -232,7 +232,7 @@ def test_a_list_that_cannot_be_had(admin: Person, service: Service, world: World
 
 
 def test_a_wall_that_was_left_opens_no_stream(admin: Person) -> None:
-    """Who goes to another page while it looks why there is none leaves none behind."""
+    """After the person has left the page, no stream is opened for it."""
     page = admin.page
     streams: list[Route] = []
     held: list[Route] = []
@@ -253,13 +253,13 @@ def test_a_wall_that_was_left_opens_no_stream(admin: Person) -> None:
     before = len(streams)
     with page.expect_response("**/api/v1/calls?limit=1"):
         held[0].continue_()
-    for _ in range(5):  # a stream would have been asked for before these
+    for _ in range(5):  # a request for a stream would come before these
         assert page.evaluate("fetch('/health/live').then(({ ok }) => ok)")
     assert len(streams) == before
 
 
 def test_no_row_moves_under_the_pointer(admin: Person, service: Service, world: World) -> None:
-    """The newest is on top; while one points at a row none comes or goes, and later they do."""
+    """The newest call is on top, but no row comes or goes while the pointer is on one."""
     page = admin.page
     callers = [next(numbers) for _ in range(3)]
     calls = [world.inbound(caller=caller) for caller in callers[:2]]
@@ -294,7 +294,7 @@ def test_no_row_moves_under_the_pointer(admin: Person, service: Service, world: 
 def test_a_call_leaves_the_team(
     service: Service, world: World, page: Page, browser_page: Callable[[], Page]
 ) -> None:
-    """It goes from the wall; who listens sees it, and who has it now, until that ends."""
+    """A call that leaves the team disappears, except for a supervisor while listening."""
     for agent, team in (("2001", "billing"), ("2003", "sales")):
         service.run("token", "create", "--name", agent, "--role", "agent", "--team", team)
     listens = Person(service, page, "supervisor", "billing")
@@ -304,7 +304,7 @@ def test_a_call_leaves_the_team(
     for one in (listens, looks):
         one.sign_in()
         expect(one.row(caller)).to_contain_text("talking")
-    with page.expect_response(f"**/calls/{watched.call_id}"):  # the bar follows events from here on
+    with page.expect_response(f"**/calls/{watched.call_id}"):  # from here on the bar follows events
         listens.row(caller).get_by_role("button", name="Listen").click()
     listens.assert_sounds((C, A1))
     watched.call.blind_transfer("2003")
@@ -320,7 +320,7 @@ def test_a_call_leaves_the_team(
 def test_another_team_sees_nothing(
     service: Service, world: World, page: Page, browser_page: Callable[[], Page]
 ) -> None:
-    """A supervisor sees the calls of the own team, and no row of another's."""
+    """A supervisor sees only the calls of their own team."""
     service.run("token", "create", "--name", "2001", "--role", "agent", "--team", "support")
     theirs = Person(service, page, "supervisor", "support")
     others = Person(service, browser_page(), "supervisor", "sales")
@@ -335,7 +335,7 @@ def test_another_team_sees_nothing(
 
 
 def test_an_agent(service: Service, world: World, page: Page) -> None:
-    """An agent follows the own calls as they are, and has no button to hear or record them."""
+    """An agent sees only their own calls, without buttons to listen or record."""
     agent = Person(service, page, "agent", name="2001")
     agent.sign_in()
     expect(page.get_by_text("Nobody is talking")).to_be_visible()
@@ -354,7 +354,7 @@ def test_an_agent(service: Service, world: World, page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_it(service: Service, world: World, page: Page, scheme: str) -> None:
-    """axe finds nothing amiss: the form, the empty page, a call, and the bar while one listens."""
+    """axe finds no fault in the form, the empty page, a call, and the bar."""
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
     person = Person(service, page, "admin")
     page.goto(f"{service.url}/sign-in")
@@ -372,19 +372,20 @@ def test_everybody_can_use_it(service: Service, world: World, page: Page, scheme
 
 
 def test_the_keyboard_alone(service: Service, world: World, page: Page) -> None:
-    """Sign in, listen and stop, without a mouse."""
-    person = Person(service, page, "admin")
+    """A person from the command line signs in, listens and stops without a mouse."""
+    name = f"keys-{next(numbers)}"
+    service.run("user", "create", name, "--role", "admin", typed=PASSWORD)
     page.goto(f"{service.url}/")
     expect(page.locator("#name")).to_be_focused()
-    page.keyboard.type(person.name)
+    page.keyboard.type(name)
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     caller = next(numbers)
     call = world.inbound(caller=caller)
-    expect(person.row(caller)).to_contain_text("talking")
-    for name in ("Listen", "Stop listening"):
-        button = page.get_by_role("button", name=name)
+    expect(page.locator("tbody tr", has_text=caller)).to_contain_text("talking")
+    for label in ("Listen", "Stop listening"):
+        button = page.get_by_role("button", name=label)
         expect(button).to_be_visible()
         for _ in range(30):
             if button.evaluate("it => it === document.activeElement"):
@@ -396,7 +397,7 @@ def test_the_keyboard_alone(service: Service, world: World, page: Page) -> None:
 
 
 def test_the_microphone_is_checked(admin: Person) -> None:
-    """One sees it before anybody hears it, and it is given back."""
+    """A check shows the level of the microphone, and then releases it."""
     page = admin.page
     page.get_by_text("Where you listen").click()
     button = page.get_by_role("button", name="Check the microphone")
@@ -409,7 +410,7 @@ def test_the_microphone_is_checked(admin: Person) -> None:
 
 
 def test_a_microphone_that_is_granted_too_late(admin: Person) -> None:
-    """Who went on while the browser asked leaves no microphone open."""
+    """A microphone that is granted after the person left the page is released."""
     page = admin.page
     page.evaluate(
         """() => {
@@ -433,7 +434,7 @@ def test_a_microphone_that_is_granted_too_late(admin: Person) -> None:
 
 
 def test_the_phone_instead(admin: Person, service: Service, world: World) -> None:
-    """Who has named a phone is rung there, and the bar is the same."""
+    """If the person names a phone, that phone rings, and the bar works the same."""
     watched = watch(service, world)
     page = admin.page
     caller = service.get(f"/calls/{watched.call_id}")["caller"]["number"]
@@ -453,7 +454,7 @@ def test_the_phone_instead(admin: Person, service: Service, world: World) -> Non
 def test_signing_out_everywhere(
     service: Service, page: Page, browser_page: Callable[[], Page]
 ) -> None:
-    """It ends here and in the other browser, which says so at its next step."""
+    """Signing out everywhere ends the session in another browser too."""
     here = Person(service, page, "compliance")
     here.sign_in("/library")
     there = browser_page()
@@ -471,7 +472,7 @@ def test_signing_out_everywhere(
 
 
 def test_single_sign_on(start_service: Callable[..., Service], page: Page) -> None:
-    """From the page that is wanted, through the provider's form, to it; and out again."""
+    """Single sign-on leads over the provider's form to the wanted page, and out again."""
     with Provider() as provider:
         provider.people["sam"] = {"preferred_username": "Sam", "groups": ["ew-leads"]}
         told = {
@@ -500,7 +501,7 @@ def test_single_sign_on(start_service: Callable[..., Service], page: Page) -> No
 
 
 def test_from_right_to_left(service: Service, world: World, page: Page) -> None:
-    """A browser that asks for Arabic gets it, from right to left, as good as the other."""
+    """A browser that asks for Arabic gets an accessible page from right to left."""
     page.set_extra_http_headers({"Accept-Language": "ar"})
     person = Person(service, page, "admin")
     person.sign_in()

@@ -1,4 +1,4 @@
-"""Rules and the state of the system, in a browser."""
+"""The pages of rules, audit and system, in a browser."""
 
 import re
 import time
@@ -28,19 +28,19 @@ LEFT = "SELECT count(*) FROM procrastinate_jobs WHERE lock = :id"
 
 
 def give_up(service: Service, task: str, id_: str) -> None:
-    """As a worker leaves a job that it has tried too often."""
+    """Leave a job of this task as a worker leaves it after its last attempt."""
     in_catalogue(service, ASK, task=task, id=id_)
     in_catalogue(service, GIVE_UP, task=task, id=id_)
 
 
 def jobs_left(service: Service, id_: str) -> int:
-    """How many jobs on a recording there still are, failed ones too."""
+    """Return how many jobs a recording still has, failed jobs too."""
     return int(in_catalogue(service, LEFT, id=id_))
 
 
 @pytest.fixture
 def admin(service: Service, page: Page) -> Iterator[Person]:
-    """Somebody who may do all, at the rules; none is left behind."""
+    """Return a signed-in administrator on the page of rules; delete all rules at the end."""
     person = Person(service, page, "admin")
     person.sign_in("/rules")
     yield person
@@ -49,12 +49,12 @@ def admin(service: Service, page: Page) -> Iterator[Person]:
 
 
 def in_history(page: Page) -> Any:
-    """The versions that the editor tells."""
+    """Return the versions in the editor's history."""
     return page.get_by_role("heading", name="History").locator("..").get_by_role("listitem")
 
 
 def answer(page: Page, name: str) -> None:
-    """Say so to the question whether one is sure; the harmless answer has the focus."""
+    """Answer the question of the page; its harmless answer must have the focus."""
     asked = page.get_by_role("alertdialog")
     expect(asked.get_by_role("button", name="Cancel")).to_be_focused()
     asked.get_by_role("button", name=name, exact=True).click()
@@ -62,7 +62,7 @@ def answer(page: Page, name: str) -> None:
 
 
 def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world: World) -> None:
-    """A rule is written, tried, saved, changed and deleted; what matches meanwhile is recorded."""
+    """A rule is written, tried, saved, changed and deleted, and records matching calls."""
     page = admin.page
     page.get_by_role("link", name="Write the first").click()
     page.get_by_label("Name").fill("support")
@@ -79,7 +79,7 @@ def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world:
     page.wait_for_url(re.compile("/rules/(?!new)"))
     expect(in_history(page)).to_have_count(1)
     assert admin.faults == []
-    time.sleep(1.0)  # a change counts within a second
+    time.sleep(1.0)  # the service applies a change within a second
     caller = next(numbers)
     call = world.inbound(caller=caller)
     made = service.await_recording(service.live_call(caller)["id"])
@@ -95,11 +95,11 @@ def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world:
     page.get_by_role("button", name="Delete").click()
     answer(page, "Delete")
     expect(page.get_by_text("There are no rules yet")).to_be_visible()
-    assert page.evaluate("window.stays")  # else who listens would not any more
+    assert page.evaluate("window.stays")  # a full load would end the sound
 
 
 def test_what_is_wrong_is_told_in_place(admin: Person, service: Service) -> None:
-    """The editor shows where, what and how to mend it, and saves nothing."""
+    """The editor shows position, cause and remedy of a fault, and saves nothing."""
     page = admin.page
     page.goto(f"{service.url}/rules/new")
     page.get_by_label("Name").fill("wrong")
@@ -112,7 +112,7 @@ def test_what_is_wrong_is_told_in_place(admin: Person, service: Service) -> None
 
 
 def test_a_late_answer_is_not_told(admin: Person, service: Service) -> None:
-    """What was asked of an older text says nothing of the one that stands there."""
+    """The editor ignores the answer to an older text."""
     page = admin.page
     page.goto(f"{service.url}/rules/new")
     held: list[Route] = []
@@ -132,7 +132,7 @@ def test_a_late_answer_is_not_told(admin: Person, service: Service) -> None:
 
 
 def test_nothing_of_a_rule_is_lost(admin: Person, service: Service) -> None:
-    """What one does not touch in the editor stays; a press too many saves no other rule."""
+    """Untouched terms of a rule stay, and a double click saves one rule."""
     page = admin.page
     terms = {"layout": "mono", "format": "wav", "announce_to": "both", "begins": "ringing"}
     made = service.post("/rules", {"name": "kept", "action": "never", "when": "false", **terms})
@@ -157,7 +157,7 @@ def test_nothing_of_a_rule_is_lost(admin: Person, service: Service) -> None:
 
 
 def test_who_may_not(service: Service, page: Page) -> None:
-    """A compliance officer reads the rules and changes none; a supervisor sees no such page."""
+    """A compliance officer reads rules but cannot change them, and sees no system page."""
     made = service.post("/rules", {"name": "theirs", "action": "never", "when": "false"}).json()
     officer = Person(service, page, "compliance")
     officer.sign_in(f"/rules/{made['id']}")
@@ -169,7 +169,7 @@ def test_who_may_not(service: Service, page: Page) -> None:
 
 
 def test_the_system(admin: Person, service: Service) -> None:
-    """The PBX with its version, the store, who signs in, and what is missing."""
+    """The system page shows PBX, store, users and missing recordings."""
     page = admin.page
     page.get_by_role("link", name="System").click()
     told = page.locator("main")
@@ -184,7 +184,7 @@ def test_the_system(admin: Person, service: Service) -> None:
 
 
 def test_the_trail(service: Service, page: Page) -> None:
-    """A compliance officer reads what was done, narrows it, and goes from it to the recording."""
+    """A compliance officer reads the audit trail and narrows it."""
     officer = Person(service, page, "compliance")
     officer.sign_in("/audit")
     expect(officer.row("session.begin").first).to_contain_text(officer.name)
@@ -198,7 +198,7 @@ def test_the_trail(service: Service, page: Page) -> None:
 
 
 def test_a_job_is_tried_again(admin: Person, service: Service, world: World) -> None:
-    """What was given up is listed with its recording; tried again, it is done."""
+    """A job that was given up is listed with its recording, and one click retries it."""
     caller = next(numbers)
     call = world.inbound(caller=caller)
     made = service.record(service.live_call(caller)["id"])
@@ -221,7 +221,7 @@ def test_a_job_is_tried_again(admin: Person, service: Service, world: World) -> 
 
 
 def test_manage(admin: Person, service: Service, browser_page: Callable[[], Page]) -> None:
-    """Somebody is added and signs in, and is removed; a token is shown once, and revoked."""
+    """An administrator adds and removes a user, and makes and revokes a token."""
     page, name = admin.page, f"ann-{admin.name}"
     page.goto(f"{service.url}/system")
     page.get_by_text("Add somebody").click()
@@ -262,7 +262,7 @@ def test_manage(admin: Person, service: Service, browser_page: Callable[[], Page
 
 
 def test_webhooks(admin: Person, service: Service) -> None:
-    """One is added and its secret shown once; a test tells the answer; it is removed."""
+    """A webhook is added with its secret shown once, tested and removed."""
     page, url = admin.page, "http://127.0.0.1:9/hook"
     page.goto(f"{service.url}/system")
     page.get_by_text("Add a webhook").click()
@@ -291,7 +291,7 @@ def test_webhooks(admin: Person, service: Service) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_rule(admin: Person, service: Service, scheme: str) -> None:
-    """axe finds nothing amiss in list, editor, trail and system, nor is anything too wide."""
+    """axe finds no fault in rules, editor, audit and system, and no page is too wide."""
     page = admin.page
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
     made = service.post("/rules", {"name": "long", "action": "record", "when": "true"}).json()
@@ -305,7 +305,7 @@ def test_everybody_can_rule(admin: Person, service: Service, scheme: str) -> Non
 
 
 def test_a_question_that_was_answered(admin: Person, service: Service) -> None:
-    """What becomes of the place where it was asked closes no later question."""
+    """A refresh of the part where an earlier question was asked does not close a later question."""
     page = admin.page
     service.post("/tokens", {"name": "asked", "role": "agent"})
     page.goto(f"{service.url}/system")
@@ -323,7 +323,7 @@ def test_a_question_that_was_answered(admin: Person, service: Service) -> None:
 
 
 def test_the_longest_name(admin: Person, service: Service) -> None:
-    """The editor takes no name that the API refuses."""
+    """The editor accepts no longer name than the API does."""
     page = admin.page
     page.goto(f"{service.url}/rules/new")
     page.get_by_label("Name").focus()
