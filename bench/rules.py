@@ -44,8 +44,8 @@ def main() -> int:
     ours = median_s(lambda: rules.decide(FACTS, "main-1.0"), arguments.rounds)
     peer = median_s(lambda: [function(FACTS, 12) for function in functions], arguments.rounds)
     print(
-        f"{arguments.rules} rules: {1000 * ours:.2f} ms (bar {1000 * BAR_S:.0f}), functions of Python"
-        f" {1000 * peer:.2f} ms: {ours / peer:.1f} times"
+        f"{arguments.rules} rules: {1000 * ours:.2f} ms (bar {1000 * BAR_S:.0f}),"
+        f" functions of Python {1000 * peer:.2f} ms: {ours / peer:.1f} times"
     )
     return 0 if ours < BAR_S else 1
 

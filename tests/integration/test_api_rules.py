@@ -87,7 +87,7 @@ def test_two_who_change_a_rule(client: ApiClient) -> None:
         ({"when": 'did == "1" && que == "x"'}, "when", 14, "did you mean queue?"),
         ({"when": 'hour == "9"'}, "when", 5, "hour == 9"),
         ({"when": "hour =="}, "when", 7, ""),
-        ({"timezone": "Mars/Olympus"}, "timezone", None, "such as Europe/Berlin"),
+        ({"timezone": "Mars/Olympus"}, "timezone", None, "for example Europe/Berlin"),
     ],
 )
 def test_an_invalid_rule(
