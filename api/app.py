@@ -1,4 +1,4 @@
-"""The HTTP application: everything that answers, wired on one page."""
+"""Wire the HTTP application: all operations and pages, on one page."""
 
 from functools import partial
 
@@ -47,7 +47,7 @@ from storage.objects.s3 import ObjectStore
 
 __all__ = ["ApiSettings", "build_app"]
 
-# Their order is that of the tags in the API's document.
+# The OpenAPI document lists the tags in this order.
 OPERATIONS = (
     calls,
     recordings,
@@ -79,7 +79,7 @@ HEADERS = {
 
 
 class TextConverter(BaseConverter):
-    """A part of a path that is no id; PostgreSQL keeps no text with NUL in it."""
+    """A part of a path that is not an id; PostgreSQL stores no text with NUL."""
 
     regex = r"[^/\0]+"
 
@@ -97,9 +97,9 @@ def build_app(
     spies: Spies,
     settings: ApiSettings,
 ) -> Flask:
-    """The application; each process that serves builds its own."""
+    """Build the application of one process."""
     app = Flask("api", static_folder=None, template_folder="templates")
-    # Only X-Forwarded-For is believed, of as many proxies as configured.
+    # Trust only X-Forwarded-For, and of it only the configured number of proxies.
     app.wsgi_app = ProxyFix(app.wsgi_app, settings.proxies, 0, 0, 0, 0)  # type: ignore[method-assign]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     Babel(app, locale_selector=choose_language)
@@ -138,7 +138,7 @@ def build_app(
 
 
 def _protect(answered: Response) -> Response:
-    """Headers that keep answers out of caches, frames and other sites' pages."""
+    """Add the headers that keep answers out of caches, frames and pages of other sites."""
     for name, value in HEADERS.items():
         answered.headers.setdefault(name, value)
     return answered

@@ -1,4 +1,4 @@
-"""The audio of a recording, and its waveform, on their way to who hears it."""
+"""Send the audio, the waveform and the manifest of a recording."""
 
 import json
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """The rendition of a recording that has one."""
+    """The stored rendition of a recording."""
 
     recording_id: UUID
     key: str
@@ -34,40 +34,41 @@ class Audio:
 
     @classmethod
     def of(cls, record: RecordingRecord) -> Self:
-        """Raises AudioNotStoredYet where it will come, AudioNotStored where it never will."""
+        """Return the rendition. Raises AudioNotStoredYet before it is stored, or AudioNotStored."""
+        if record.state in states.LIVE or record.state == "captured":
+            raise AudioNotStoredYet(f"the recording is {record.state}: its audio is not stored yet")
         media = (record.object_key, record.size_bytes, record.sha256, record.content_type)
-        kept = record.state in ("stored", "failed") and None not in media
-        if not kept:
-            _refuse_unstored(record)
+        if record.state not in ("stored", "failed") or None in media:
+            raise AudioNotStored(f"the recording is {record.state}: there is no audio")
         key, size_bytes, sha256, content_type = media
         return cls(record.id, str(key), int(size_bytes or 0), str(sha256), str(content_type))
 
     @property
     def etag(self) -> str:
-        """A strong entity tag."""
+        """The strong entity tag of the bytes."""
         return f'"{self.sha256}"'
 
     @property
     def file_name(self) -> str:
-        """What a browser saves it as."""
+        """The name of the file for a download."""
         return self.key.rpartition("/")[2]
 
 
 def redirect_to_audio(audio: Audio, *, download: bool, by: str) -> Response:
-    """To a URL that gives the bytes to whoever has it; so HEAD, which is told it too, hears."""
+    """Redirect to a presigned URL. HEAD gets it too, so it is audited as a hearing."""
     _note_heard(audio, None, by)
     name = audio.file_name if download else None
     return redirect_to_object(audio.key, audio.content_type, name)
 
 
 def stream_audio(audio: Audio, *, download: bool, by: str) -> Response:
-    """The bytes that the request wants, heard by this one.
+    """Send the requested bytes, and audit the hearing by this caller.
 
-    Raises RangeNotSatisfiable, ObjectMismatch, and what the store raises.
+    Raises RangeNotSatisfiable, ObjectMismatch, and the errors of the store.
     """
     if request.if_none_match.contains_weak(audio.sha256):
         return _with_headers(Response(status=304), audio, download)
-    if request.method == "HEAD":  # told by the catalogue; a range is for GET alone
+    if request.method == "HEAD":  # the catalogue knows the size; only GET has ranges
         return _with_headers(_described(audio, None), audio, download)
     span = choose_span(
         request.headers.get("Range"),
@@ -84,8 +85,8 @@ def stream_audio(audio: Audio, *, download: bool, by: str) -> Response:
     return answered
 
 
-def tell_waveform(audio: Audio) -> Response:
-    """The waveform, as the manifest has it. Raises ManifestInvalid, and what the store raises."""
+def send_waveform(audio: Audio) -> Response:
+    """Send the waveform of the manifest. Raises ManifestInvalid, and the errors of the store."""
     try:
         return answer(json.loads(read_manifest(audio))["manifest"]["waveform"])
     except (ValueError, TypeError, KeyError) as error:
@@ -93,14 +94,8 @@ def tell_waveform(audio: Audio) -> Response:
 
 
 def read_manifest(audio: Audio) -> bytes:
-    """The signed manifest, as it is stored. Raises what the store raises."""
+    """Return the signed manifest, byte for byte. Raises the errors of the store."""
     return services().objects.get_bytes(str(parse_key(audio.key).manifest))
-
-
-def _refuse_unstored(record: RecordingRecord) -> None:
-    if record.state in states.LIVE or record.state == "captured":
-        raise AudioNotStoredYet(f"the recording is {record.state}: its audio is not stored yet")
-    raise AudioNotStored(f"the recording is {record.state}: there is no audio")
 
 
 def _described(audio: Audio, span: ByteSpan | None) -> Response:
@@ -120,7 +115,7 @@ def _with_headers(described: Response, audio: Audio, download: bool) -> Response
 
 
 def _note_heard(audio: Audio, span: ByteSpan | None, by: str) -> None:
-    told = {"range": span.content_range if span else None}
-    log.info("recording.heard", recording=str(audio.recording_id), token=by, **told)
+    detail = {"range": span.content_range if span else None}
+    log.info("recording.heard", recording=str(audio.recording_id), token=by, **detail)
     with services().catalogue.begin() as tx:
-        audit.note_heard(tx, audio.recording_id, actor=by, detail=told)
+        audit.note_heard(tx, audio.recording_id, actor=by, detail=detail)

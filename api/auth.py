@@ -1,9 +1,9 @@
-"""Who is asking: a bearer token, the same token as the password of HTTP Basic, or a session.
+"""Authenticate a caller by a bearer token, by HTTP Basic or by a session, and check its rights.
 
-Basic is for the address bar of a browser, which cannot send a bearer token; the user's name does
-not matter. A browser sends it by itself with every request, also with one that another site's
-page makes, so requests that change something are refused where their `Origin` is not ours. The
-same holds for a session's cookie; such requests must also bring the CSRF token.
+Basic carries the token as its password, with any user name: the address bar of a browser cannot
+send a bearer token. A browser sends it by itself with every request, also when the page of another
+site makes the request. A request that changes something is therefore refused unless its `Origin` is
+ours. The same holds for a session's cookie; such a request must also carry the CSRF token.
 """
 
 import hmac
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 Seen = TypeVar("Seen")
 
-# Who a PBX's dialplan is.
+# The token under which the dialplan of a PBX acts.
 DIALPLAN = TokenRecord(
     UUID(int=0), "dialplan", "service", None, ("calls.read", "recordings.control")
 )
@@ -43,7 +43,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking; `agents` are those whose calls and recordings it may see, None for all."""
+    """The caller; `agents` limits the calls and recordings that it may see, None is no limit."""
 
     token: TokenRecord
     permissions: frozenset[str]
@@ -51,24 +51,24 @@ class Principal:
 
     @property
     def name(self) -> str:
-        """The token's name, as it stands in logs and in what was done."""
+        """The token's name, for the log and the audit trail."""
         return self.token.name
 
     @property
     def id(self) -> UUID:
-        """The person's, in all sessions, or the token's; unlike a name it is never used again."""
+        """The id of the person, the same in all sessions, or of the token; ids are never reused."""
         return self.token.user_id or self.token.id
 
     @property
     def is_person(self) -> bool:
-        """Whether somebody has signed in."""
+        """Whether the caller is a person who signed in."""
         return self.token.user_id is not None
 
 
 def authenticate(*, may_be_pbx: bool = False) -> None:
-    """Find out who is asking; raises NotAuthenticated where no token of ours comes along.
+    """Find the caller of this request; raise NotAuthenticated without a valid token.
 
-    `may_be_pbx` says that a PBX's dialplan needs no token: its address is known.
+    With `may_be_pbx` a request from the address of a configured PBX needs no token.
     """
     if may_be_pbx and _is_from_pbx():
         g.principal = Principal(DIALPLAN, permissions_of(DIALPLAN), None)
@@ -78,26 +78,33 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
         _refuse_browsers()
     if request.method in SAFE_METHODS:
         return
-    if g.principal.is_person and not _is_of_our_page(g.principal.token.csrf or ""):
-        refuse("requests of other sites")
+    if g.principal.is_person:
+        given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
+        csrf = g.principal.token.csrf or ""
+        if is_foreign() or not hmac.compare_digest(given.encode(), csrf.encode()):
+            refuse("requests of other sites")
     if _is_basic() and is_foreign():
         refuse("requests of other sites")
 
 
 def principal_finder() -> Callable[[], Principal]:
-    """Finds out anew, at any time after the request, who asked: raises NotAuthenticated by then."""
+    """Return a function that loads this caller again, with its present rights.
+
+    Long-lived work calls it at any time after the request; it raises NotAuthenticated once the
+    token or the session has gone.
+    """
     catalogue, secret = services().catalogue, read_secret()
     return lambda: _find_principal(catalogue, secret)
 
 
 def principal() -> Principal:
-    """Who is asking, in a request that was authenticated."""
+    """Return the caller of an authenticated request."""
     found: Principal = g.principal
     return found
 
 
 def read_secret() -> str:
-    """What the request shows for who asks. Raises NotAuthenticated where it is nothing."""
+    """Return the secret of the request: a token or a session. Raises NotAuthenticated."""
     if request.authorization is None and (session := find_secret()):
         return session
     given = request.authorization or Authorization("")
@@ -117,34 +124,34 @@ def authorise(permission: str) -> None:
 def keep_secret(
     answered: Response, secret: str, cookie: str = SESSION, *, lasts: timedelta | None = None
 ) -> None:
-    """Let the browser bring the secret along from now on; None is until it is closed."""
+    """Set the cookie with this secret; without `lasts` the browser drops it when it is closed."""
     name, secure = _cookie(cookie)
     answered.set_cookie(name, secret, lasts, secure=secure, httponly=True, samesite="Lax")
 
 
 def find_secret(cookie: str = SESSION) -> str | None:
-    """What the browser brings along."""
+    """Return the secret in the cookie of the request."""
     return request.cookies.get(_cookie(cookie)[0])
 
 
 def forget_secret(answered: Response, cookie: str = SESSION) -> None:
-    """Let the browser forget it."""
+    """Delete the cookie."""
     name, secure = _cookie(cookie)
     answered.delete_cookie(name, secure=secure, httponly=True, samesite="Lax")
 
 
-def note_done(tx: Connection, action: str, subject: object, **told: object) -> None:
-    """Write to the audit trail that who asks has done this."""
-    _note(tx, action, subject, "done", told)
+def note_done(tx: Connection, action: str, subject: object, **detail: object) -> None:
+    """Write to the audit trail that the caller has done this."""
+    _note(tx, action, subject, "done", detail)
 
 
-def note_refused(tx: Connection, action: str, subject: object, **told: object) -> None:
-    """Write to the audit trail that who asks was refused this."""
-    _note(tx, action, subject, "refused", told)
+def note_refused(tx: Connection, action: str, subject: object, **detail: object) -> None:
+    """Write to the audit trail that the caller was refused this."""
+    _note(tx, action, subject, "refused", detail)
 
 
 def require_grant(wanted: TokenRecord) -> None:
-    """Refuse to make one that may more than who makes it, or sees the calls of others."""
+    """Refuse a new token or user with more rights, or more visible calls, than the caller."""
     who = principal()
     beyond = permissions_of(wanted) - who.permissions
     if beyond:
@@ -157,10 +164,10 @@ def require_grant(wanted: TokenRecord) -> None:
 
 
 def see(get: Callable[..., Seen], id_: Any) -> Seen:
-    """What `get` finds in the catalogue of this id, among what who asks may see.
+    """Return the record that `get` finds under this id, if the caller may see it.
 
-    What is another's does not exist for them, and `get` says so; that it was asked for is written
-    to the audit trail.
+    For the caller a record of other agents does not exist: `get` raises its error, such as
+    NoSuchCall. The attempt is written to the audit trail.
     """
     agents = principal().agents
     try:
@@ -168,15 +175,17 @@ def see(get: Callable[..., Seen], id_: Any) -> Seen:
             return get(tx, id_, agents=agents)
     except EarwitnessError as error:
         if agents is not None:
-            _note_unseen(get, id_, error)
+            with services().catalogue.begin() as tx, suppress(type(error)):
+                get(tx, id_)  # raises, unless the record exists
+                note_refused(tx, g.wanted, id_, method=request.method, error_id=error.error_id)
         raise
 
 
 def refuse(permission: str) -> NoReturn:
     """Raise Forbidden, log it and write it to the audit trail."""
     with services().catalogue.begin() as tx:
-        told = {"method": request.method, "error_id": Forbidden.error_id}
-        note_refused(tx, permission, request.path, **told)
+        detail = {"method": request.method, "error_id": Forbidden.error_id}
+        note_refused(tx, permission, request.path, **detail)
     log.warning(
         "request.refused",
         token=principal().name,
@@ -187,14 +196,8 @@ def refuse(permission: str) -> NoReturn:
     raise Forbidden(f"the token does not permit {permission}")
 
 
-def _note_unseen(get: Callable[..., object], id_: Any, error: EarwitnessError) -> None:
-    with services().catalogue.begin() as tx, suppress(type(error)):
-        get(tx, id_)
-        note_refused(tx, g.wanted, id_, method=request.method, error_id=error.error_id)
-
-
 def _note(
-    tx: Connection, action: str, subject: object, outcome: Outcome, told: dict[str, object]
+    tx: Connection, action: str, subject: object, outcome: Outcome, detail: dict[str, object]
 ) -> None:
     audit.add_audit(
         tx,
@@ -202,23 +205,24 @@ def _note(
         action=action,
         subject=str(subject),
         outcome=outcome,
-        detail=told,
+        detail=detail,
     )
 
 
 def _cookie(name: str) -> tuple[str, bool]:
-    """Its name, and whether it goes over TLS alone: then no other host of the domain can set it."""
+    """Return the cookie's name, and whether it is for TLS alone.
+
+    Over TLS the prefix `__Host-` keeps other hosts of the domain from setting it.
+    """
     secure = request.is_secure or services().settings.public_url.startswith("https:")
     return (f"__Host-{name}" if secure else name), secure
 
 
-def _is_of_our_page(csrf: str) -> bool:
-    given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
-    return not is_foreign() and hmac.compare_digest(given.encode(), csrf.encode())
-
-
 def _refuse_browsers() -> None:
-    """Where a link acts: anybody can send one, and a page on the PBX's own machine can hold one."""
+    """Refuse a browser where a GET acts: anybody can make it follow a link.
+
+    A browser on the PBX's own machine has the address of the PBX.
+    """
     if principal().is_person:
         refuse("requests of a dialplan")
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
@@ -226,7 +230,7 @@ def _refuse_browsers() -> None:
 
 
 def _is_from_pbx() -> bool:
-    """Whether a PBX itself asks, and no proxy that may stand beside it on the same machine."""
+    """Whether the request comes straight from a PBX, not through a proxy on its machine."""
     is_direct = "X-Forwarded-For" not in request.headers and "Forwarded" not in request.headers
     return (
         request.authorization is None
@@ -240,14 +244,14 @@ def _is_basic() -> bool:
 
 
 def is_foreign() -> bool:
-    """Whether a browser sends this for a page that is not ours; other clients send no Origin."""
+    """Whether a browser sends this for the page of another site; only browsers send `Origin`."""
     origin = request.headers.get("Origin")
     if origin is None:
         return False
     ours = {request.host, urlsplit(services().settings.public_url).netloc} - {""}
     try:
         return urlsplit(origin).netloc not in ours
-    except ValueError:  # such as http://[
+    except ValueError:  # for example http://[
         return True
 
 
@@ -255,12 +259,15 @@ def _find_principal(catalogue: Catalogue, secret: str) -> Principal:
     with catalogue.begin() as tx:
         token = tokens.find_token(tx, secret)
         if token is None:
-            raise NotAuthenticated("this token is not known")
+            raise NotAuthenticated("this token is unknown, or no longer valid")
         return Principal(token, permissions_of(token), _visible_agents(tx, token))
 
 
 def _visible_agents(tx: Connection, token: TokenRecord) -> frozenset[str] | None:
-    """An agent sees its own; who belongs to a team sees the team's; admin and others see all."""
+    """Return the agents that the token may see; None, as for an admin, is all of them.
+
+    An agent sees itself; any other member of a team sees the agents of the team.
+    """
     if token.role == "agent":
         return frozenset({token.name})
     if token.team is None or token.role == "admin":

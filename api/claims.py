@@ -1,4 +1,4 @@
-"""Who somebody is, by the claims of an identity provider."""
+"""Read the name, role and team of a person from the claims of an identity provider."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from api.errors import NotAdmitted
 from api.settings import OidcSettings
 
 Claims = Mapping[str, Any]
-# Where there are teams a supervisor without one would see all.
+# If teams are configured, a supervisor or agent without a team would see every call.
 OF_TEAMS = frozenset({"supervisor", "agent"})
 LONGEST = 100  # characters of a name or a team
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Somebody who may sign in; `subject` is the provider's own word for them."""
+    """A person who may sign in; `subject` is the provider's own id for the person."""
 
     subject: str
     name: str
@@ -24,7 +24,7 @@ class Identity:
 
 
 def parse_person(claims: Claims, settings: OidcSettings) -> Identity:
-    """Whom the claims tell of; `sub` is among them. Raises NotAdmitted."""
+    """Return the person of these claims, which include `sub`. Raises NotAdmitted."""
     subject = str(claims["sub"])
     names = _values(claims, settings.username_claim)
 
@@ -38,7 +38,7 @@ def parse_person(claims: Claims, settings: OidcSettings) -> Identity:
     if role is None:
         raise refuse(f"no role of ours in the claim {settings.role_claim}")
     teams = _values(claims, settings.team_claim)
-    if len(teams) > 1 or not all(map(_is_usable, teams)):  # who has no team may see all
+    if len(teams) > 1 or not all(map(_is_usable, teams)):  # a wrong team would show foreign calls
         raise refuse(f"expected one team in the claim {settings.team_claim}")
     if settings.team_claim and not teams and role in OF_TEAMS:
         raise refuse(f"no team in the claim {settings.team_claim}, which oidc.team_claim names")
@@ -46,13 +46,13 @@ def parse_person(claims: Claims, settings: OidcSettings) -> Identity:
 
 
 def lacks(claims: Claims, settings: OidcSettings) -> bool:
-    """Whether the claims leave out any that we look for."""
+    """Whether a configured claim is missing."""
     wanted = (settings.username_claim, settings.role_claim, settings.team_claim)
     return any(find_claim(claims, name) is None for name in wanted if name)
 
 
 def find_claim(claims: Claims, name: str) -> Any:
-    """A claim of this name, or one inside others, as in `realm_access.roles`; None without it."""
+    """Return a claim, also one inside another, such as `realm_access.roles`; None if missing."""
     if name in claims:
         return claims[name]
     outer, _, inner = name.partition(".")
@@ -61,7 +61,7 @@ def find_claim(claims: Claims, name: str) -> Any:
 
 
 def _values(claims: Claims, name: str) -> list[Any]:
-    """What a claim holds, be it one or a list; nothing where it is missing or empty."""
+    """Return the values of a claim, a single value as a list; [] if it is missing or empty."""
     found = find_claim(claims, name) if name else None
     return [one for one in (found if isinstance(found, list) else [found]) if one not in (None, "")]
 

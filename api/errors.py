@@ -1,4 +1,20 @@
-"""What a request can be refused for before it reaches a call or a recording."""
+"""The errors of the HTTP layer.
+
+EarwitnessError
+├── InternalError
+├── NotAuthenticated
+├── Forbidden
+├── SignInUnproven
+├── SignInCancelled
+├── NotAdmitted
+│   └── NameTaken
+├── ProviderUnavailable
+├── Busy
+├── RequestInvalid
+├── RangeNotSatisfiable
+└── AudioNotStored (storage.errors)
+    └── AudioNotStoredYet
+"""
 
 from collections.abc import Sequence
 from typing import Self
@@ -23,21 +39,21 @@ class Forbidden(EarwitnessError):
 
 
 class SignInUnproven(EarwitnessError):
-    """What came back from the identity provider does not prove who signs in."""
+    """The answer of the identity provider does not prove the person's identity."""
 
     error_id = "sign-in-unproven"
 
 
 class SignInCancelled(EarwitnessError):
-    """The person, or the identity provider, did not want to sign in."""
+    """The person or the identity provider cancelled the sign-in."""
 
     error_id = "sign-in-cancelled"
 
 
 class NotAdmitted(EarwitnessError):
-    """The identity provider knows the person, and says nothing that lets them in; `name` is who.
+    """The identity provider gives this person no role, or no team, of ours.
 
-    `subject` is the provider's own word for them.
+    `name` is the person's, `subject` the provider's own id for the person.
     """
 
     error_id = "not-admitted"
@@ -48,28 +64,28 @@ class NotAdmitted(EarwitnessError):
 
 
 class NameTaken(NotAdmitted):
-    """Somebody else has the name that the identity provider tells."""
+    """Another user or token already has the name that the identity provider gives."""
 
     error_id = "name-taken"
 
 
 class ProviderUnavailable(EarwitnessError):
-    """The identity provider does not answer as one should."""
+    """The identity provider does not answer, or not as the protocol demands."""
 
     error_id = "provider-unavailable"
 
 
 class Busy(EarwitnessError):
-    """As many requests or event streams as may be served at once are being served."""
+    """The service handles its maximum of requests or event streams at this moment."""
 
     error_id = "busy"
 
 
 class RequestInvalid(EarwitnessError):
-    """A parameter or the body is not what was expected; `errors` says where.
+    """A parameter or the body is not valid; `errors` lists the faults.
 
-    Each of `errors` is `{"loc": ["query" | "body" | "header", …], "msg": "…"}`; so are `faults`,
-    as pairs.
+    Each fault is `{"loc": ["query" | "body" | "header", …], "msg": "…"}`; `faults` are the same as
+    pairs.
     """
 
     error_id = "request-invalid"
@@ -79,13 +95,16 @@ class RequestInvalid(EarwitnessError):
         self.errors = [{"loc": [*loc], "msg": msg} for loc, msg in faults]
 
     @classmethod
-    def at(cls, part: str, name: str, told: str) -> Self:
-        """One thing is wrong."""
-        return cls(((part, name), told))
+    def at(cls, part: str, name: str, msg: str) -> Self:
+        """Return the error for one fault.
+
+        Example: `RequestInvalid.at("body", "from", "must be before `to`")`.
+        """
+        return cls(((part, name), msg))
 
 
 class RangeNotSatisfiable(EarwitnessError):
-    """The range begins behind the end of the audio."""
+    """The range starts behind the end of the audio."""
 
     error_id = "range-not-satisfiable"
 
@@ -95,6 +114,6 @@ class RangeNotSatisfiable(EarwitnessError):
 
 
 class AudioNotStoredYet(AudioNotStored):
-    """The recording's audio is not in the store yet: it is still being captured or encoded."""
+    """The recording's audio is not stored yet: it is still being captured or encoded."""
 
     error_id = "audio-not-stored-yet"

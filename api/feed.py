@@ -1,4 +1,4 @@
-"""The newest events, read and written out once for all the streams of a process."""
+"""Read the newest events once, and serialise them once, for all event streams of a process."""
 
 import bisect
 import contextlib
@@ -17,29 +17,29 @@ from storage.records import EventRecord
 MOST_STREAMS = 200
 KEPT = 5_000
 READ_AT_ONCE = 500
-# A notification tells of most events at once; these find the rest.
+# A notification announces most events at once; polling finds the rest.
 LOOK_EVERY_S = 1.0
 LOOK_AGAIN_S = 0.05
-# What comes sooner is read along with the next: each reading costs more than what it brings.
+# Events that arrive sooner are read together: a query costs more than the event it returns.
 AT_MOST_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An event, and how a stream tells it."""
+    """An event, and its text in a stream."""
 
     event: EventRecord
     text: str
 
     @classmethod
     def of(cls, event: EventRecord) -> "Written":
-        """Written out."""
+        """Serialise an event."""
         data = events.event_json(event)
         return cls(event, f"id: {event.id}\nevent: {event.type}\ndata: {data}\n\n")
 
 
 class Feed:
-    """The events of one process; it follows the catalogue from the first stream on."""
+    """The newest events of one process; it follows the catalogue once a stream is open."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -48,14 +48,14 @@ class Feed:
         self._started = False
         self._closed = threading.Event()
         self._changed = threading.Condition()
-        # Every event after `_floor` that is known; each with its place, by which it is found.
+        # All known events after `_floor`, and the place of each, for the binary search.
         self._events: list[Written] = []
         self._places: list[tuple[int, int]] = []
         self._floor: tuple[int, int] | None = None
 
     @property
     def is_closed(self) -> bool:
-        """Whether the process ends, and with it every stream."""
+        """Whether the process ends, and so every stream."""
         return self._closed.is_set()
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class Feed:
             self._changed.notify_all()
 
     def enter(self) -> None:
-        """Take one of the places for streams, and follow the catalogue; raises Busy."""
+        """Count one more stream, and follow the catalogue. Raises Busy above the maximum."""
         if not self._streams.acquire(blocking=False):
             raise Busy(f"{MOST_STREAMS} event streams are open in this process")
         with self._starting:
@@ -74,14 +74,14 @@ class Feed:
                 self._started = True
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Count one stream less."""
         self._streams.release()
 
     def read_after(self, event_id: str, *, timeout_s: float) -> Sequence[Written]:
-        """The events after this one, or the first of them; waits for one, but no longer than this.
+        """Return some events after this one; wait until there is one, or the timeout ends.
 
-        Raises BadCursor for what is no event's id, CatalogueUnavailable where older events than
-        those at hand are asked for and cannot be read.
+        Raises BadCursor if this is not the id of an event, and CatalogueUnavailable if older events
+        are needed and cannot be read.
         """
         place = parse_event_id(event_id)
         with self._changed:
@@ -111,7 +111,7 @@ class Feed:
                 self._closed.wait(max(0.0, read_at + AT_MOST_EVERY_S - time.monotonic()))
 
     def _read_on(self) -> bool:
-        """Take in what is new; whether there is more, still hidden by an older transaction."""
+        """Read the new events; return whether there are more, such as in an open transaction."""
         with self._catalogue.begin() as tx:
             if self._floor is None:
                 floor = parse_event_id(events.newest_event_id(tx))
@@ -122,16 +122,13 @@ class Feed:
             found = events.list_events(tx, events.build_event_id(*newest), READ_AT_ONCE)
             hidden = events.are_hidden(tx)
         if found:
-            self._take_in(found)
+            written = [Written.of(one) for one in found]
+            with self._changed:
+                self._events.extend(written)
+                self._places.extend(parse_event_id(one.id) for one in found)
+                if len(self._events) > KEPT:
+                    surplus = len(self._events) - KEPT // 2  # drop many at a time, so seldom
+                    self._floor = self._places[surplus - 1]
+                    del self._events[:surplus], self._places[:surplus]
+                self._changed.notify_all()
         return hidden or len(found) == READ_AT_ONCE
-
-    def _take_in(self, found: Sequence[EventRecord]) -> None:
-        told = [Written.of(one) for one in found]
-        with self._changed:
-            self._events.extend(told)
-            self._places.extend(parse_event_id(one.id) for one in found)
-            if len(self._events) > KEPT:
-                surplus = len(self._events) - KEPT // 2  # seldom, rather than with each event
-                self._floor = self._places[surplus - 1]
-                del self._events[:surplus], self._places[:surplus]
-            self._changed.notify_all()

@@ -1,7 +1,7 @@
-"""Whether the service can do its work: what is asked, and what anyone may be told of it.
+"""Check whether the parts of the service work.
 
-Told without a token, so no host, no URL and no message of another program is in it: the logs and
-`doctor` say more.
+The answer needs no token, so it contains no host, no URL and no message of another program; the
+log and `doctor` say more.
 """
 
 import threading
@@ -31,7 +31,7 @@ _PBX_DETAILS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One part that has to work."""
+    """The state of one part."""
 
     name: str
     ok: bool
@@ -40,10 +40,7 @@ class Check:
 
 
 class StoreProbe:
-    """Whether the object store answers: asked at most every 5 s, whoever wants to know.
-
-    One that did not is asked again after a second.
-    """
+    """A probe of the object store, at most every 5 s, and every second after a failure."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
@@ -52,7 +49,7 @@ class StoreProbe:
         self._check = Check("objects", False, "unknown", "not asked yet")
 
     def check(self) -> Check:
-        """The last answer, if it is fresh; else a new one."""
+        """Return the last result if it is fresh, else a new one."""
         with self._lock:
             fresh_s = ASKED_AGAIN_AFTER_S if self._check.ok else FAILED_ASKED_AGAIN_AFTER_S
             if time.monotonic() - self._asked_at > fresh_s:
@@ -70,7 +67,7 @@ class StoreProbe:
 
 
 def check_parts(catalogue: Catalogue, store: StoreProbe, names: Iterable[str]) -> tuple[Check, ...]:
-    """Database, store, and each PBX of these names."""
+    """Check the database, the store, and each PBX of these names."""
     database, known = _ask_database(catalogue)
     if known is None:
         telephony = [_pbx_check(name, "unknown") for name in names]
@@ -80,7 +77,7 @@ def check_parts(catalogue: Catalogue, store: StoreProbe, names: Iterable[str]) -
 
 
 def _ask_database(catalogue: Catalogue) -> tuple[Check, Sequence[PbxRecord] | None]:
-    """How the database is; and what it knows of the PBXs, if it can be used."""
+    """Check the database; return its PBXs too, None if it cannot be used."""
     try:
         if not catalogue.is_migrated():
             return Check(
@@ -94,7 +91,7 @@ def _ask_database(catalogue: Catalogue) -> tuple[Check, Sequence[PbxRecord] | No
 
 
 def pbx_state(name: str, known: Iterable[PbxRecord], now: datetime) -> str:
-    """`connected` and `unreachable` as the watcher says, `unwatched` where none says anything."""
+    """Return the state that the watcher reports, or `unwatched` if no watcher reports one."""
     record = next((record for record in known if record.name == name), None)
     if record is None or now - record.seen_at > STALE_AFTER:
         return "unwatched"

@@ -1,7 +1,7 @@
-"""POST with an `Idempotency-Key`: acted on once, answered the same every time.
+"""Act once on a POST with an `Idempotency-Key`, and give each repetition the same answer.
 
-The answer is kept for a day, without the secret that some hold: it is told once. What failed is not
-kept: the same key may be used to try again.
+The answer is stored for a day, without the secret that some answers hold. A failure is not stored:
+the client may retry under the same key.
 """
 
 import re
@@ -32,7 +32,7 @@ def answered_once(act: Callable[[], Response], *, shown_once: str = "") -> Respo
     if not KEY.fullmatch(key):
         raise RequestInvalid.at("header", HEADER, "expected 1 to 255 visible ASCII characters")
     token_id, catalogue = principal().token.id, services().catalogue
-    with catalogue.begin() as tx:  # of its own: another request must see the claim at once
+    with catalogue.begin() as tx:  # a transaction of its own: other requests must see the claim
         kept = claim_key(
             tx,
             token_id,
@@ -52,7 +52,7 @@ def _acted(act: Callable[[], Response], token_id: UUID, key: str, shown_once: st
         with catalogue.begin() as tx:
             release_key(tx, token_id, key)
         raise
-    # As text: the database would bring the fields of a JSON object into another order.
+    # Store the text: JSONB would change the order of the fields.
     text = _without(shown_once, answer.get_data(as_text=True))
     kept = {"text": text, "location": answer.headers.get("Location")}
     with catalogue.begin() as tx:

@@ -1,4 +1,4 @@
-"""How often something may be tried, counted in the catalogue: the same for all processes."""
+"""Limit the failures of sign-in, counted in the catalogue, so that all processes share a count."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -18,9 +18,9 @@ SCHEME = "catalogue"
 
 
 class CatalogueStorage(Storage):
-    """Where Flask-Limiter finds it under `catalogue://`. Raises CatalogueUnavailable."""
+    """The storage that Flask-Limiter finds under `catalogue://`. Raises CatalogueUnavailable."""
 
-    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012  # as the library has it
+    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012  # the library declares it as a list
 
     def __init__(self, uri: str, *, catalogue: Catalogue, wrap_exceptions: bool = False) -> None:
         super().__init__(uri, wrap_exceptions=wrap_exceptions)
@@ -28,49 +28,49 @@ class CatalogueStorage(Storage):
 
     @property
     def base_exceptions(self) -> type[Exception]:
-        """What the store fails with."""
+        """The error of this storage."""
         return CatalogueUnavailable
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count; how many there are, of this window of `expiry` seconds."""
+        """Add to the count of the present window of `expiry` seconds, and return it."""
         with self._catalogue.begin() as tx:
             return hits.add_hits(tx, key, amount=amount, lasts=timedelta(seconds=expiry))
 
     def get(self, key: str) -> int:
-        """How many there are."""
+        """Return the count."""
         with self._catalogue.begin() as tx:
             found = hits.find_hits(tx, key)
         return found[0] if found is not None else 0
 
     def get_expiry(self, key: str) -> float:
-        """When the window ends, in seconds since 1970; now where there is none."""
+        """Return the end of the window in seconds since 1970; now if there is no window."""
         with self._catalogue.begin() as tx:
             found = hits.find_hits(tx, key)
         return found[1].timestamp() if found is not None else time.time()
 
     def check(self) -> bool:
-        """Whether it answers."""
+        """Whether the catalogue answers."""
         self.get("")
         return True
 
     def reset(self) -> int:
-        """Forget all."""
+        """Delete all counts, and return their number."""
         with self._catalogue.begin() as tx:
             return hits.delete_hits(tx)
 
     def clear(self, key: str) -> None:
-        """Forget one."""
+        """Delete one count."""
         with self._catalogue.begin() as tx:
             hits.delete_hits(tx, key)
 
 
 def address() -> str:
-    """A key by which to count: where the request comes from."""
+    """Return the key for counting by client: the address of the request."""
     return get_remote_address()
 
 
 class Limits:
-    """The limits of one application; `answer` is given the seconds after which all is forgotten."""
+    """The limits of one application; `answer` builds the response, from the seconds to wait."""
 
     def __init__(self, app: Flask, catalogue: Catalogue, answer: Callable[[int], Response]) -> None:
         self._app = app

@@ -1,9 +1,8 @@
-"""Metrics in Prometheus' words: what this service answered, and what the catalogue knows.
+"""Export metrics for Prometheus: counters of the requests, and gauges from the catalogue.
 
-Several processes answer one port, and a scrape meets any of them. So where `MULTIPROCESS` names a
-directory, each writes its counts to a file there, and each adds up all of them when asked: that is
-prometheus-client's own way. The gauges are read from the catalogue at the scrape: they are the
-same whichever process reads them.
+Several processes answer on one port, and a scrape reaches any of them. So each process writes its
+counts to a file in the directory that `MULTIPROCESS` names, and a scrape adds up all files: the
+multiprocess mode of prometheus-client. The gauges are read from the catalogue at each scrape.
 """
 
 import os
@@ -34,17 +33,17 @@ class Metrics:
     """The metrics of one application."""
 
     def __init__(self, catalogue: Catalogue, settings: ApiSettings) -> None:
-        # The library looks for the directory once, when it is imported: before it was named.
+        # The library reads the variable at its import, which may be before we set it.
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
         self._here = CollectorRegistry()
         self._shared = MULTIPROCESS in os.environ
         labels = ("method", "route", "status")
         self._answered = Counter(
-            "earwitness_http_requests", "Requests that were answered.", labels, registry=self._here
+            "earwitness_http_requests", "Answered requests.", labels, registry=self._here
         )
         self._took = Histogram(
             "earwitness_http_request_duration_seconds",
-            "Time until an answer began.",
+            "Time until the answer started.",
             ("method", "route"),
             buckets=SECONDS,
             registry=self._here,
@@ -57,7 +56,7 @@ class Metrics:
         app.after_request(self._count)
 
     def render(self) -> bytes:
-        """All metrics, as text. Raises CatalogueUnavailable."""
+        """Return all metrics as text. Raises CatalogueUnavailable."""
         http = self._here
         if self._shared:
             http = CollectorRegistry()
@@ -71,7 +70,9 @@ class Metrics:
 
     def _count(self, answered: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "unknown"
-        method = request.method if request.method in METHODS else "other"  # a client makes them up
+        method = (
+            request.method if request.method in METHODS else "other"
+        )  # any client can invent one
         self._answered.labels(method, route, str(answered.status_code)).inc()
         self._took.labels(method, route).observe(time.perf_counter() - g.began)
         return answered
@@ -85,11 +86,11 @@ class CatalogueCollector(Collector):
         self._pbxs = settings.pbxs
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: what is there is found out at the scrape."""
+        """Return nothing, so that registering does not query the catalogue."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Recordings by state, what is missing, and whether each PBX is connected."""
+        """Read the recordings by state, the number of missing ones, and the state of each PBX."""
         with self._catalogue.begin() as tx:
             counts = recordings.count_newest_by_state(tx, NEWEST)
             known = pbxs.list_pbxs(tx)
@@ -102,13 +103,13 @@ class CatalogueCollector(Collector):
         for state, count in counts.items():
             by_state.add_metric([state], count)
         up = GaugeMetricFamily(
-            "earwitness_pbx_up", "1 where the PBX is watched and connected.", labels=["pbx"]
+            "earwitness_pbx_up", "1 if the PBX is watched and connected.", labels=["pbx"]
         )
         for name in self._pbxs:
             up.add_metric([name], pbx_state(name, known, datetime.now(UTC)) == "connected")
         missing = GaugeMetricFamily(
             "earwitness_recordings_missing",
-            "Ended calls of which a recording is missing or short.",
+            "Ended calls whose recording is missing or too short.",
             value=lacking,
         )
         return (by_state, missing, up)

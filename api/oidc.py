@@ -1,6 +1,6 @@
-"""The identity provider, by OpenID Connect: who it is that signs in, with a code and PKCE.
+"""Sign people in through an identity provider: OpenID Connect with an authorization code and PKCE.
 
-What the provider says of itself is asked for once an hour; its keys also when one is unknown.
+The provider's metadata is loaded once an hour; its keys also when a token names an unknown key.
 """
 
 import threading
@@ -23,10 +23,10 @@ from storage.records import SignInRecord
 DISCOVERY = "/.well-known/openid-configuration"
 TIMEOUT_S = 5.0  # of each request to the provider
 KNOWN_FOR_S = 3600.0
-AWAY_FOR_S = 5.0  # after a failure nobody waits for another
+AWAY_FOR_S = 5.0  # after a failure, fail at once for this long
 CLOCKS_DIFFER_S = 60
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-# A key that both sides know would let whoever has the client's secret sign.
+# No symmetric algorithm: anyone with the client's secret could sign.
 ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "Ed25519"),
@@ -37,7 +37,7 @@ UNREADABLE = (AuthlibBaseError, JoseError, LookupError, TypeError, ValueError)
 class Provider:
     """The identity provider of one process; safe to share between threads.
 
-    Raises ProviderUnavailable where it does not answer as it should.
+    Raises ProviderUnavailable if it does not answer, or not as the protocol demands.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Provider:
         self._until = 0.0
 
     def begin(self, redirect_uri: str, wanted: str) -> tuple[str, SignInRecord]:
-        """Where the browser has to go, and what to keep until it is back."""
-        told = self._known().create_authorization_url(redirect_uri)
-        record = SignInRecord(told["state"], told["nonce"], told["code_verifier"], wanted)
-        return str(told["url"]), record
+        """Return the address for the browser, and the record to keep until it comes back."""
+        made = self._known().create_authorization_url(redirect_uri)
+        record = SignInRecord(made["state"], made["nonce"], made["code_verifier"], wanted)
+        return str(made["url"]), record
 
     def finish(self, code: str, begun: SignInRecord, redirect_uri: str) -> Identity:
-        """Who has come back with this code. Raises SignInUnproven, NotAdmitted."""
+        """Return the person who came back with this code. Raises SignInUnproven, NotAdmitted."""
         client = self._known()
         with _translated(SignInUnproven):
             token = client.fetch_access_token(
@@ -69,28 +69,25 @@ class Provider:
         return parse_person(claims, self._settings)
 
     def check(self) -> str:
-        """How it signs; for `doctor`."""
+        """Return the provider's signing algorithms, for `doctor`."""
         return ", ".join(self._known().server_metadata["id_token_signing_alg_values_supported"])
 
     def _known(self) -> "_Client":
-        """The client, once it has read what the provider says of itself."""
+        """Return the client with fresh metadata of the provider."""
         with self._lock:
             if self._clock() >= self._until:
-                self._client, self._away = self._discover()
+                try:
+                    self._client, self._away = _Client(self._settings), None
+                except ProviderUnavailable as error:
+                    self._client, self._away = None, error
                 self._until = self._clock() + (KNOWN_FOR_S if self._client else AWAY_FOR_S)
             if self._client is None:
                 raise ProviderUnavailable(str(self._away)) from self._away
             return self._client
 
-    def _discover(self) -> "tuple[_Client | None, ProviderUnavailable | None]":
-        try:
-            return _Client(self._settings), None
-        except ProviderUnavailable as error:
-            return None, error
-
 
 class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # the library has no types
-    """Authlib's own client, without a framework's session."""
+    """The client of Authlib, without the session of a web framework."""
 
     client_cls = OAuth2Session
 
@@ -107,15 +104,15 @@ class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # the l
             },
         )
         with _translated(ProviderUnavailable):
-            told = super().load_server_metadata()
-        self.server_metadata = parse_metadata(told, settings)
+            document = super().load_server_metadata()
+        self.server_metadata = parse_metadata(document, settings)
 
     def load_server_metadata(self) -> dict[str, Any]:
-        """What was read at the start."""
+        """Return the metadata that was loaded at the start."""
         return self.server_metadata
 
     def verify(self, token: Mapping[str, Any], nonce: str) -> Claims:
-        """The claims of the token's id_token. Raises SignInUnproven where there is none."""
+        """Return the verified claims of the id_token. Raises SignInUnproven without one."""
         issuer, audience = self.server_metadata["issuer"], self.client_id
         claims = self.parse_id_token(
             token,
@@ -128,34 +125,36 @@ class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # the l
             leeway=CLOCKS_DIFFER_S,
         )
         if claims is None:
-            raise SignInUnproven("no id_token came along")
+            raise SignInUnproven("the provider sent no id_token")
         return dict(claims)
 
     def complete(self, claims: Claims, token: Mapping[str, Any]) -> Claims:
-        """With what the provider tells at another place, where it has one."""
+        """Add the claims of the userinfo endpoint, if the provider has one."""
         if "userinfo_endpoint" not in self.server_metadata:
             return claims
         more = self.userinfo(token=token)
         if more.get("sub") != claims["sub"]:
-            raise SignInUnproven("userinfo tells of somebody else")
+            raise SignInUnproven("userinfo has the claims of another person")
         return {**more, **claims}
 
 
-def parse_metadata(told: Mapping[str, Any], settings: OidcSettings) -> dict[str, Any]:
-    """What we use of the provider's own document, checked. Raises ProviderUnavailable."""
-    if told.get("issuer") != settings.issuer:
-        raise ProviderUnavailable(f"it calls itself {told.get('issuer')!r}: see oidc.issuer")
-    urls = {name: told.get(name) for name in ENDPOINTS}
-    if "userinfo_endpoint" in told:
-        urls["userinfo_endpoint"] = told["userinfo_endpoint"]
+def parse_metadata(document: Mapping[str, Any], settings: OidcSettings) -> dict[str, Any]:
+    """Check the provider's metadata, and keep the part that we use. Raises ProviderUnavailable."""
+    if document.get("issuer") != settings.issuer:
+        raise ProviderUnavailable(f"its issuer is {document.get('issuer')!r}: see oidc.issuer")
+    urls = {name: document.get(name) for name in ENDPOINTS}
+    if "userinfo_endpoint" in document:
+        urls["userinfo_endpoint"] = document["userinfo_endpoint"]
+    # TLS, unless the issuer itself is configured without it, as on this machine.
+    schemes = ("https://", settings.issuer.partition("//")[0] + "//")
     for name, url in urls.items():
-        if not _is_safe(url, settings.issuer):
-            raise ProviderUnavailable(f"{name}: expected a URL that begins as oidc.issuer does")
-    named = told.get("id_token_signing_alg_values_supported") or ["RS256"]
+        if not isinstance(url, str) or not url.startswith(schemes):
+            raise ProviderUnavailable(f"{name}: expected a URL with the scheme of oidc.issuer")
+    named = document.get("id_token_signing_alg_values_supported") or ["RS256"]
     signs = [one for one in named if one in ALGORITHMS]
     if not signs:
-        raise ProviderUnavailable(f"it signs by none of {', '.join(ALGORITHMS)}")
-    methods = told.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        raise ProviderUnavailable(f"it signs with none of {', '.join(ALGORITHMS)}")
+    methods = document.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
     by_post = settings.client_secret and "client_secret_basic" not in methods
     return {
         **urls,
@@ -165,17 +164,12 @@ def parse_metadata(told: Mapping[str, Any], settings: OidcSettings) -> dict[str,
     }
 
 
-def _is_safe(url: object, issuer: str) -> bool:
-    """Over TLS, unless the issuer itself is on this machine."""
-    return isinstance(url, str) and url.startswith(("https://", issuer.partition("//")[0] + "//"))
-
-
 @contextmanager
 def _translated(unreadable: type[EarwitnessError]) -> Iterator[None]:
-    """The libraries' errors as ours; `unreadable` is for an answer that says what it must not."""
+    """Raise the errors of the libraries as ours; `unreadable` is for an invalid answer."""
     try:
         yield
-    except OSError as error:  # as every error of the network is
+    except OSError as error:  # every error of the network is one
         raise ProviderUnavailable(f"{type(error).__name__}: {error}") from error
     except UNREADABLE as error:
         raise unreadable(f"{type(error).__name__}: {error}") from error

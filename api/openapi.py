@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of the operations themselves and the models they name. Pure."""
+"""Build the OpenAPI 3.1 document from the operations and their models. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -23,50 +23,51 @@ REFS = "#/components/schemas/{model}"
 DESCRIPTION = """\
 Call recording and live supervision for Asterisk.
 
-Every request needs a token but those to `/health/*`: `Authorization: Bearer TOKEN`. For the address
-bar of a browser the token may also be the password of HTTP Basic; the user's name does not matter.
+Every request needs a token, `Authorization: Bearer TOKEN`, except those to `/health/*`. In the
+address bar of a browser the token can be the password of HTTP Basic, with any user name.
 
 Errors are problem documents (RFC 9457); `error_id` and `type` never change. Times are RFC 3339 in
 UTC; in a URL write `+` as `%2B`. Lists take `limit` and `cursor`, newest first. A POST with an
-`Idempotency-Key` is acted on once and answered the same for a day; one that failed may be sent
-again under its key. What a token may not see does not exist for it: 404.
+`Idempotency-Key` acts once, and each repetition within a day gets the same answer; a POST that
+failed may be sent again under its key. A call or recording that a token may not see is answered by
+404.
 """
 
 
 class Fault(Answer):
-    """Where a request is wrong, and what was expected."""
+    """One fault of a request: its place, and the expected value."""
 
     loc: list[str | int] = Field(examples=[["query", "limit"]])
     msg: str
 
 
 class Problem(Answer):
-    """An error, as RFC 9457 says."""
+    """An error, as a problem document of RFC 9457."""
 
     type: str = Field(examples=["/problems/no-such-recording"])
     title: str
     status: int
     detail: str
     error_id: str = Field(examples=["no-such-recording"])
-    instance: str = Field(description="this one occurrence, as it stands in our log")
-    errors: list[Fault] = Field(default=[], description="with `request-invalid` alone")
+    instance: str = Field(description="the id of this occurrence, also in the log of the service")
+    errors: list[Fault] = Field(default=[], description="only with `request-invalid`")
     field: str | None = Field(None, description="with `rule-invalid`: the key of the rule")
     position: int | None = Field(
         None, description="with `rule-invalid`: the character of that key, from 0"
     )
-    hint: str | None = Field(None, description="with `rule-invalid`: how to mend it, or empty")
+    hint: str | None = Field(None, description="with `rule-invalid`: how to correct it, or empty")
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One way in which an operation can answer with a problem."""
+    """One problem document that an operation can answer with."""
 
     status: int
     error_id: str
     title: str
 
 
-# What the HTTP layer itself refuses, before an operation is asked.
+# The HTTP layer refuses these before it calls an operation.
 BODY_REFUSALS = (
     Refusal(400, "bad-request", "Bad Request"),
     Refusal(413, "request-entity-too-large", "Request Entity Too Large"),
@@ -78,7 +79,7 @@ _TYPES_IN_PATHS = {"uuid": {"type": "string", "format": "uuid"}}
 
 
 def build_document(operations: Iterable[Operation]) -> dict[str, Any]:
-    """The whole document of these operations; their tags in the order in which they come."""
+    """Build the document of these operations; the tags keep the order of the operations."""
     as_wired = list(operations)
     listed = sorted(as_wired, key=lambda operation: (operation.rule, operation.method))
     paths: dict[str, dict[str, Any]] = {}
@@ -103,7 +104,7 @@ def build_document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 def refusals_of(operation: Operation) -> tuple[Refusal, ...]:
-    """Every problem that the operation can answer with."""
+    """Return every problem that the operation can answer with."""
     errors: list[type[EarwitnessError]] = [*operation.errors, InternalError]
     http: list[Refusal] = []
     if operation.needs != OPEN:
@@ -182,7 +183,7 @@ def _query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A parameter that is not given is not there; there is no way to give null in a URL."""
+    """Return the schema without null: a parameter of a URL can be absent, but never null."""
     options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
     rest = {
         key: value
@@ -197,7 +198,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.is_answered_once:
         for described in told.values():
             described.setdefault("headers", {})[REPLAYED] = {
-                "description": "where this is the answer to the same request before",
+                "description": "present if this repeats the answer to an earlier request",
                 "schema": {"const": "true"},
             }
     for refusal in refusals_of(operation):
@@ -230,7 +231,7 @@ def _problem_headers(status: int) -> dict[str, Any]:
 
 
 def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
-    """Every model that is named, under its name."""
+    """Return the schema of every model, by its name."""
     told: set[type[BaseModel]] = {Problem}
     taken: set[type[BaseModel]] = set()
     for operation in operations:

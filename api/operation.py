@@ -1,13 +1,13 @@
-"""One operation of the API: what it needs, takes and answers, said once beside its function.
+"""Declare the operations of the API: permission, parameters, body and replies of each.
 
     operations = Operations("/api/v1", tag="recordings")
 
     @operations.get("/recordings", RECORDINGS_READ, json(RecordingList), query=RecordingQuery)
     def list_recordings(query: RecordingQuery) -> Response: …
 
-The same words check the request (permission, parameters, body), and are what the OpenAPI document
-says, so the two cannot part. The function parses nothing: it gets the path's variables, and the
-validated `query` and `body` if it takes them.
+The declaration stands beside the function. It checks the request, and it is the source of the
+OpenAPI document, so the two cannot differ. The function parses nothing: it gets the variables of
+the path, and the validated `query` and `body` if it declares them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,14 +31,14 @@ Errors = tuple[type[EarwitnessError], ...]
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-# Beside the permissions: anyone, and anyone with a token.
+# Two values of `needs` beside the permissions: anyone, and anyone with a token.
 OPEN = "nothing"
 SIGNED_IN = "a token"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one status of an operation tells: a JSON model, or media types that are not JSON."""
+    """The reply with one status: a JSON model, or media types other than JSON."""
 
     description: str
     model: type[BaseModel] | None = None
@@ -78,16 +78,16 @@ class Operation:
 
     @property
     def name(self) -> str:
-        """A name that no other operation has."""
+        """The unique name of the operation."""
         return self.handler.__name__
 
     @property
     def is_answered_once(self) -> bool:
-        """Whether it takes an Idempotency-Key; all else may be repeated as it is."""
+        """Whether it takes an Idempotency-Key; every other operation is safe to repeat."""
         return self.method == "POST" and self.body is not None
 
     def register(self, app: Flask) -> None:
-        """Serve it; the view carries the operation, for the OpenAPI document."""
+        """Serve the operation; its view carries it for the OpenAPI document."""
         view = self._view()
         view.operation = self  # type: ignore[attr-defined]  # a function takes any attribute
         app.add_url_rule(
@@ -95,7 +95,7 @@ class Operation:
             self.name,
             view,
             methods=[self.method],
-            provide_automatic_options=False,  # nothing answers without a token
+            provide_automatic_options=False,  # OPTIONS would answer without a token
         )
 
     def _view(self) -> Handler:
@@ -127,35 +127,35 @@ class Operations:
     def get(
         self, rule: str, needs: str, answers: Mapping[int, Reply], **more: Unpack[OperationOptions]
     ) -> Declare:
-        """Declare what reads, by GET and HEAD."""
+        """Declare an operation that reads, by GET and HEAD."""
         return self._declare("GET", rule, needs, answers, **more)
 
     def post(
         self, rule: str, needs: str, answers: Mapping[int, Reply], **more: Unpack[OperationOptions]
     ) -> Declare:
-        """Declare what acts, by POST; with an Idempotency-Key it acts once."""
+        """Declare an operation that acts, by POST; with an Idempotency-Key it acts once."""
         return self._declare("POST", rule, needs, answers, **more)
 
     def put(
         self, rule: str, needs: str, answers: Mapping[int, Reply], **more: Unpack[OperationOptions]
     ) -> Declare:
-        """Declare what replaces a thing as a whole; it may be repeated."""
+        """Declare an operation that replaces a whole resource, by PUT."""
         return self._declare("PUT", rule, needs, answers, **more)
 
     def patch(
         self, rule: str, needs: str, answers: Mapping[int, Reply], **more: Unpack[OperationOptions]
     ) -> Declare:
-        """Declare what changes a thing, by PATCH."""
+        """Declare an operation that changes some fields of a resource, by PATCH."""
         return self._declare("PATCH", rule, needs, answers, **more)
 
     def delete(
         self, rule: str, needs: str, answers: Mapping[int, Reply], **more: Unpack[OperationOptions]
     ) -> Declare:
-        """Declare what ends a thing, by DELETE; some want to know why."""
+        """Declare an operation that removes a resource, by DELETE; some take a reason as body."""
         return self._declare("DELETE", rule, needs, answers, **more)
 
     def register(self, app: Flask) -> None:
-        """Serve them all."""
+        """Serve every operation of this module."""
         for operation in self._operations:
             operation.register(app)
 
@@ -177,37 +177,37 @@ class Operations:
 
 
 def json(model: type[BaseModel], description: str = "") -> Mapping[int, Reply]:
-    """The answers of what tells one JSON object."""
+    """Return the replies of an operation with one JSON object; the default text is the model's."""
     return {200: Reply(description or (model.__doc__ or "").split("\n")[0], model)}
 
 
 def answer(fields: Mapping[str, Any], status: int = 200, **headers: str) -> Response:
-    """A JSON answer of plain values, datetimes and UUIDs."""
+    """Build a JSON response from plain values, datetimes and UUIDs."""
     return Response(to_json(fields), status, headers=headers, content_type=JSON)
 
 
 def require_token() -> None:
-    """Before every request: nothing but what is open, unknown paths included, goes without."""
+    """Authenticate every request, also one for an unknown path, except to an open operation."""
     operation = find_operation(current_app, request.endpoint)
     if operation is None or operation.needs != OPEN:
         authenticate(may_be_pbx=operation is not None and operation.is_for_dialplans)
 
 
 def find_operation(app: Flask, endpoint: str | None) -> Operation | None:
-    """The operation that the application knows under this name."""
+    """Return the operation behind an endpoint of Flask, if it is one."""
     return getattr(app.view_functions.get(endpoint or ""), "operation", None)
 
 
 def iter_operations(app: Flask) -> Iterator[Operation]:
-    """Every operation that the application serves."""
+    """Iterate over every operation of the application."""
     found = (find_operation(app, rule.endpoint) for rule in app.url_map.iter_rules())
     return (operation for operation in found if operation is not None)
 
 
 def parse_query(model: type[Model]) -> Model:
-    """The parameters of the URL, or of the form that a POST may bring.
+    """Parse the parameters of the URL, or of the form of a POST.
 
-    Raises RequestInvalid for one that is unknown, wrong or there twice.
+    Raises RequestInvalid for a parameter that is unknown, wrong or given twice.
     """
     repeated = [name for name, values in request.values.lists() if len(values) > 1]
     if repeated:
@@ -219,7 +219,7 @@ def parse_query(model: type[Model]) -> Model:
 
 
 def parse_body(model: type[Model]) -> Model:
-    """The JSON object that was sent; none is the same as an empty one."""
+    """Parse the JSON object of the request; no body counts as `{}`."""
     sent = request.get_data()
     if sent and not request.is_json:
         raise UnsupportedMediaType("send the body as application/json")

@@ -1,7 +1,7 @@
-"""Who may do what: every permission and every role, on one page. Pure.
+"""List every permission and every role on one page. Pure.
 
-A `service` token has the permissions that its scopes name, and no others. Any token may be made
-without some permissions of its role.
+A `service` token has only the permissions that its scopes name. Any token can be created without
+some permissions of its role.
 """
 
 from collections.abc import Collection, Mapping
@@ -37,17 +37,17 @@ PERMISSIONS: Mapping[str, str] = {
     RECORDINGS_HOLD: "put a recording under legal hold, release it, and keep it longer",
     RECORDINGS_SHARE: "make links that open a recording without signing in",
     RECORDINGS_EXPORT: "export recordings with their manifests",
-    SPIES_READ: "see who listens to which call, and who heard what",
+    SPIES_READ: "see the spies on calls, and the spans that they heard",
     SPIES_LISTEN: "listen to a live call, heard by nobody",
     SPIES_WHISPER: "talk to the agent of a live call alone",
     SPIES_BARGE: "talk to everybody on a live call",
-    EVENTS_READ: "follow what happens to the calls, recordings and spies that the token may see",
+    EVENTS_READ: "follow the events of the calls, recordings and spies that the token may see",
     RULES_READ: "see the rules and their versions, and try drafts on past calls",
     RULES_WRITE: "add, change and delete rules",
     METRICS_READ: "read the metrics",
-    SYSTEM_READ: "see how the service is, and its users, tokens and webhooks",
+    SYSTEM_READ: "see the state of the service, and its users, tokens and webhooks",
     SYSTEM_WRITE: "add and remove users, tokens and webhooks, and sign people out",
-    AUDIT_READ: "see the audit trail, and who heard a recording",
+    AUDIT_READ: "see the audit trail, and the hearings of a recording",
 }
 
 # The permission that each mode of a spy needs.
@@ -56,13 +56,13 @@ MODES: Mapping[Mode, str] = {
     "whisper": SPIES_WHISPER,
     "barge": SPIES_BARGE,
 }
-# The permissions that it takes to do this to many recordings.
+# The permissions that each action on many recordings needs.
 BULK_ACTIONS: Mapping[BulkAction, frozenset[str]] = {
     "tag": frozenset({RECORDINGS_ANNOTATE}),
     "hold": frozenset({RECORDINGS_HOLD}),
     "export": frozenset({RECORDINGS_EXPORT, RECORDINGS_HEAR}),
 }
-# The permission that shows the events of each kind.
+# The permission that each kind of event needs.
 EVENTS: Mapping[str, str] = {
     "call": CALLS_READ,
     "recording": RECORDINGS_READ,
@@ -85,7 +85,7 @@ ROLES: Mapping[str, frozenset[str]] = {
 
 
 def permissions_of(token: TokenRecord) -> frozenset[str]:
-    """What the token permits; a scope that is no permission permits nothing."""
+    """Return the permissions of a token; an unknown scope adds none."""
     if token.role == "service":
         granted = frozenset(token.scopes) & frozenset(PERMISSIONS)
     else:
@@ -94,5 +94,5 @@ def permissions_of(token: TokenRecord) -> frozenset[str]:
 
 
 def modes_of(permissions: Collection[str]) -> tuple[Mode, ...]:
-    """The modes in which one with these permissions may spy."""
+    """Return the modes of a spy that these permissions allow."""
     return tuple(mode for mode, needed in MODES.items() if needed in permissions)

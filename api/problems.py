@@ -1,10 +1,10 @@
-"""Errors as RFC 9457 problem documents: which error is which HTTP status, on one page.
+"""Answer errors by RFC 9457 problem documents; the one table of HTTP statuses.
 
     {"type": "/problems/no-such-recording", "title": "There is no recording of this id",
      "status": 404, "detail": "…", "error_id": "no-such-recording", "instance": "urn:uuid:…"}
 
-`type` and `error_id` never change. `instance` names this one occurrence; where we are to blame,
-or the other side is, the log line with the same id says more than the client is told.
+`type` and `error_id` never change. `instance` identifies this occurrence; from status 500 on the
+log line with the same id has the details that the client does not get.
 """
 
 import re
@@ -42,7 +42,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 CHALLENGE = "WWW-Authenticate"
 
-# Error class → HTTP status. From 500 on the message is for our log, not for the client.
+# Error class → HTTP status. From 500 on the message goes to our log, not to the client.
 STATUS: Mapping[type[EarwitnessError], int] = {
     SignInUnproven: 400,
     NotAuthenticated: 401,
@@ -106,7 +106,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is told to a client about an error."""
+    """The problem document of an error."""
 
     error_id: str
     title: str
@@ -118,17 +118,17 @@ class Problem:
 
 
 def status_of(error: type[EarwitnessError]) -> int:
-    """The HTTP status of an error, or of the nearest class above it."""
+    """Return the HTTP status of an error, or of its nearest base class in the table."""
     return next(STATUS[cls] for cls in error.__mro__ if cls in STATUS)
 
 
 def title_of(error: type[EarwitnessError]) -> str:
-    """What kind of error it is: the first sentence of its docstring."""
+    """Return the kind of error: the first sentence of its docstring."""
     return re.split(r"\.\s|\.$|[;:]", " ".join((error.__doc__ or "").split()))[0]
 
 
 def build_problem(error: EarwitnessError) -> Problem:
-    """What a client is told about one of our own errors."""
+    """Build the problem document of one of our own errors."""
     status, title = status_of(type(error)), title_of(type(error))
     return Problem(
         error_id=error.error_id,
@@ -141,7 +141,7 @@ def build_problem(error: EarwitnessError) -> Problem:
 
 
 def _members(error: EarwitnessError) -> Mapping[str, Any]:
-    """What programs want to know besides."""
+    """Return the extra members of the document, for programs."""
     if isinstance(error, RequestInvalid):
         return {"errors": error.errors}
     if isinstance(error, recorder_errors.RuleInvalid):
@@ -150,8 +150,8 @@ def _members(error: EarwitnessError) -> Mapping[str, Any]:
 
 
 def _headers(error: EarwitnessError, status: int) -> Sequence[tuple[str, str]]:
-    if status == 401:  # a line each: browsers read only the first challenge of a line
-        schemes = ("Bearer",) if _is_asked_by_page() else ("Bearer", "Basic")
+    if status == 401:  # a header for each: browsers read only the first challenge of a header
+        schemes = ("Bearer",) if _is_from_script() else ("Bearer", "Basic")
         return [(CHALLENGE, f'{scheme} realm="earwitness"') for scheme in schemes]
     if status == 503:
         return [("Retry-After", str(RETRY_AFTER_S))]
@@ -160,18 +160,18 @@ def _headers(error: EarwitnessError, status: int) -> Sequence[tuple[str, str]]:
     return []
 
 
-def _is_asked_by_page() -> bool:
-    """Whether a page asks, and not a program, or an address bar.
+def _is_from_script() -> bool:
+    """Whether the script of a page sends this request, not a program or an address bar.
 
-    Where Basic is offered to a page the browser asks for a password, in a window of its own that
-    stops the page; ours leads to its form itself. Every browser tells its person's languages.
+    If we offered Basic to a page, the browser would open a password window that stops the page;
+    our pages lead to their own form. Every browser sends Accept-Language.
     """
-    told = request.headers
-    return "Accept-Language" in told and "text/html" not in told.get("Accept", "")
+    sent = request.headers
+    return "Accept-Language" in sent and "text/html" not in sent.get("Accept", "")
 
 
 def answer_problem(problem: Problem) -> Response:
-    """The problem as an HTTP answer."""
+    """Build the HTTP response of a problem."""
     document = {
         "type": f"/problems/{problem.error_id}",
         "title": problem.title,
@@ -187,7 +187,7 @@ def answer_problem(problem: Problem) -> Response:
 
 
 def register_problems(app: Flask) -> None:
-    """Answer every error of the application with a problem document."""
+    """Answer every error of the application by a problem document."""
     app.register_error_handler(EarwitnessError, _answer_ours)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_unexpected)
@@ -195,16 +195,16 @@ def register_problems(app: Flask) -> None:
 
 def _answer_ours(error: EarwitnessError) -> Response:
     problem = build_problem(error)
-    told = {"error_id": problem.error_id, "instance": problem.instance, "detail": str(error)}
+    facts = {"error_id": problem.error_id, "instance": problem.instance, "detail": str(error)}
     if problem.status >= 502:
-        log.warning("request.failed", **told)
+        log.warning("request.failed", **facts)
     elif problem.status >= 500:
-        log.error("request.failed", **told, exc_info=error)
+        log.error("request.failed", **facts, exc_info=error)
     return answer_problem(problem)
 
 
 def _answer_http(error: HTTPException) -> Response:
-    """What Flask and Werkzeug refuse: an unknown path, a wrong method, a body that is too large."""
+    """Answer the refusals of Flask and Werkzeug, such as an unknown path or a wrong method."""
     name = error.name
     headers = [(key, value) for key, value in error.get_headers() if key == "Allow"]
     problem = Problem(

@@ -1,4 +1,4 @@
-"""Which bytes of the audio a request asks for (RFC 9110, section 14). Pure."""
+"""Read the Range header of a request (RFC 9110, section 14). Pure."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from api.errors import RangeNotSatisfiable
 
 @dataclass(frozen=True, slots=True)
 class ByteSpan:
-    """From byte `first` to byte `last`, both included, of an object of `size_bytes`."""
+    """The bytes from `first` to `last`, both included, of an object of `size_bytes`."""
 
     first: int
     last: int
@@ -22,18 +22,18 @@ class ByteSpan:
 
     @property
     def length(self) -> int:
-        """How many bytes it is."""
+        """The number of bytes."""
         return self.last - self.first + 1
 
 
 def choose_span(
     wanted: str | None, if_range: str | None, *, etag: str, size_bytes: int
 ) -> ByteSpan | None:
-    """The span that a GET with these headers is answered with; None for the whole.
+    """Return the span for a GET with these headers; None for the whole object.
 
-    Only one range at a time: several, a unit that is not bytes and what does not parse are answered
-    with the whole, as the RFC allows. So is a range of another version of the object (`If-Range`:
-    the very ETag, for there is no Last-Modified). Raises RangeNotSatisfiable.
+    The whole object is the answer to several ranges, to another unit than bytes and to a header
+    that does not parse, as the RFC allows; also to a range of another version of the object, which
+    `If-Range` names by its ETag. Raises RangeNotSatisfiable.
     """
     parsed = parse_range_header(wanted)
     if parsed is None or parsed.units != "bytes" or len(parsed.ranges) != 1:
@@ -41,7 +41,7 @@ def choose_span(
     if if_range is not None and if_range.strip() != etag:
         return None
     first, stop = parsed.ranges[0]
-    if first < 0:  # the last so many bytes; more than there are means all
+    if first < 0:  # the last bytes, at most all
         first = max(0, size_bytes + first)
     if first >= size_bytes:
         raise RangeNotSatisfiable(size_bytes)

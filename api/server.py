@@ -22,9 +22,9 @@ from storage.errors import ConfigurationInvalid
 
 AppFactory = Callable[[], Flask]
 
-GRACEFUL_TIMEOUT_S = 6  # the service as a whole has 10 s to end
+GRACEFUL_TIMEOUT_S = 6  # the whole service has 10 s to end
 KEEP_ALIVE_S = 15
-THREADS = MOST_STREAMS + 32  # each stream has one; audio and other requests have the rest
+THREADS = MOST_STREAMS + 32  # one for each stream, the rest for audio and other requests
 BACKLOG = 512
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -34,9 +34,9 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end within 10 s.
 
-    A thread is made when it is first needed, so many cost little.
+    A thread is created when it is first needed, so a high number of threads costs little.
 
-    Raises ConfigurationInvalid where the address cannot be listened on, and SystemExit at the end.
+    Raises ConfigurationInvalid if the address cannot be used, and SystemExit at the end.
     """
     listener = _listen(host, port)
     with tempfile.TemporaryDirectory(prefix="earwitness-metrics-") as directory:
@@ -47,10 +47,10 @@ def serve(
 
 
 def _run(server: "_Server") -> None:
-    """Run, and see to it that a worker ends here.
+    """Run the arbiter, and end each worker process here.
 
-    A worker is a fork of this very call stack: on its way out it would undo what callers hold, and
-    wait for threads that still write to clients.
+    A worker is a fork of this call stack. If it returned, it would run the cleanup of our callers,
+    and wait for threads that still write to clients.
     """
     arbiter = os.getpid()
     try:
@@ -60,12 +60,14 @@ def _run(server: "_Server") -> None:
             sys.stderr.flush()
             os._exit(int(end.code or 0))
         raise
-    except HaltServer as halt:  # what a second broken worker adds to the end of the first
+    except (
+        HaltServer
+    ) as halt:  # a second worker failed while the arbiter ended because of the first
         raise SystemExit(halt.exit_status) from halt
 
 
 class _Log(Logger):  # type: ignore[misc]  # the library has no types
-    """gunicorn's messages go where all of ours go; one line per request would be noise."""
+    """The logger of gunicorn: warnings go to our log, and there is no line per request."""
 
     def setup(self, cfg: Any) -> None:
         self.error_log.handlers.clear()
@@ -75,14 +77,14 @@ class _Log(Logger):  # type: ignore[misc]  # the library has no types
 
 
 def _end_with_arbiter(arbiter: Any, worker: Any) -> None:
-    """A worker that outlives a killed arbiter would hold the port for seconds."""
+    """Kill the worker when its arbiter dies; it would hold the port for seconds."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_streams_with_worker(worker: Any) -> None:
-    """Have SIGTERM end the event streams, for a worker waits for every request that runs.
+    """End the event streams on SIGTERM, because a worker waits for all running requests.
 
-    The handler runs in the main thread, which serves no request and so holds no lock of the feed.
+    The handler runs in the main thread, which serves no request, so it holds no lock of the feed.
     """
     services = worker.wsgi.extensions.get(EXTENSION)
     end = signal.getsignal(signal.SIGTERM)
@@ -100,13 +102,13 @@ SETTINGS = {
     "post_fork": _end_with_arbiter,
     "post_worker_init": _end_streams_with_worker,
     "worker_class": "gthread",
-    "preload_app": False,  # a connection pool must not be shared by a fork
+    "preload_app": False,  # processes must not share a connection pool
     "graceful_timeout": GRACEFUL_TIMEOUT_S,
     "keepalive": KEEP_ALIVE_S,
     "backlog": BACKLOG,
     "logger_class": _Log,
     "control_socket_disable": True,
-    # The address that clients see is `server.public_url`: nobody's headers say otherwise.
+    # `server.public_url` is the address for clients; no header of a request changes it.
     "forwarded_allow_ips": "",
     "secure_scheme_headers": {},
     "forwarder_headers": "",
@@ -124,7 +126,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # the library has no type
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """In each worker, after the fork."""
+        """Build the application, in each worker, after the fork."""
         return self._app_factory()
 
 
@@ -139,7 +141,10 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _reason(error: OSError) -> str:
-    """Without the address, which Python appends; a name that is not found has a code of its own."""
+    """Return the reason without the address, which Python appends.
+
+    The codes of an unknown host name are not those of the operating system.
+    """
     if isinstance(error, socket.gaierror) or error.errno is None:
         return str(error.strerror)
     return os.strerror(error.errno)

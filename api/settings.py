@@ -8,10 +8,10 @@ from storage.records import Action, RuleRecord
 
 @dataclass(frozen=True, slots=True)
 class OidcSettings:
-    """The identity provider at which people sign in.
+    """The identity provider for single sign-on.
 
-    `name` is what the page calls it; the claims are those that tell a person's name, role and team.
-    `roles` are the values of the role's claim that give each of our roles, the mightiest first.
+    `name` is its name on the page. The three claims hold a person's name, role and team. `roles`
+    maps each of our roles, the mightiest first, to the values of the role claim that give it.
     """
 
     issuer: str
@@ -27,16 +27,16 @@ class OidcSettings:
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """What the API is told by the configuration.
+    """The settings of the API, from the configuration.
 
-    `public_url` is what links in answers begin with, "" for the address that was asked;
-    `pbxs` are the names of the PBXs that have to be connected for the service to be ready.
-    `media_url` is where browsers reach the media server, "" for `media_port` of our own host.
-    `rules` are those of the configuration, `default_action` is for calls that none matches.
-    `pbx_addresses` are the IP addresses of the PBXs: their dialplans need no token.
-    `proxies` stand before us: the last of X-Forwarded-For are theirs, the one before the client's.
-    `allow_private_addresses` is whether webhooks may lead to such.
-    `oidc` is where people sign in, None for here alone; `passwords` says whether here, too.
+    `public_url`: the start of links in answers; "" takes the address of each request.
+    `pbxs`: the names of the PBXs that must be connected for the service to be ready.
+    `media_url`: the address of the media server for browsers; "" is `media_port` of our own host.
+    `rules`, `default_action`: the configured rules, and the action for a call that no rule matches.
+    `pbx_addresses`: the IP addresses of the PBXs, whose dialplans need no token.
+    `proxies`: the number of proxies before us, so of trusted addresses in X-Forwarded-For.
+    `allow_private_addresses`: whether a webhook may have a private address.
+    `oidc`: the identity provider, if any. `passwords`: whether people may sign in by a password.
     """
 
     public_url: str = ""

@@ -1,4 +1,4 @@
-"""What lies in the object store, on its way to a client."""
+"""Send objects of the store to a client."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +12,7 @@ PRESIGNED_FOR_S = 300
 
 
 def redirect_to_object(key: str, content_type: str, file_name: str | None) -> Response:
-    """To a URL that gives the object for a while, to whoever has it; `file_name`: to be saved."""
+    """Redirect to a presigned URL of the object; a `file_name` makes the browser save it."""
     url = services().objects.presign(
         key, expires_in_s=PRESIGNED_FOR_S, download_name=file_name, content_type=content_type
     )
@@ -23,10 +23,10 @@ def redirect_to_object(key: str, content_type: str, file_name: str | None) -> Re
 def passed_on(
     answered: Response, key: str, *, first: int = 0, last: int | None = None
 ) -> Iterator[OpenObject]:
-    """Let the store's bytes be the answer's, as they come; the block may still refuse them.
+    """Stream an object of the store as the body of a response; the block may still refuse it.
 
-    The stream is opened here, before anything is sent, so that its errors are still answered; it is
-    closed with the answer, come what may.
+    The stream is opened before anything is sent, so the client still gets its errors. It is closed
+    together with the response.
     """
     with ExitStack() as opening:
         found = opening.enter_context(services().objects.open(key, first=first, last=last))
@@ -36,5 +36,5 @@ def passed_on(
 
 
 def name_file(answered: Response, name: str) -> None:
-    """Let a browser save the answer under this name."""
+    """Make a browser save the response under this name."""
     answered.headers["Content-Disposition"] = f'attachment; filename="{name}"'

@@ -1,8 +1,9 @@
-"""How many requests a process works on at once.
+"""Limit the number of requests that a process handles at the same time.
 
-There are threads enough for every event stream, but not connections to PostgreSQL for as many
-requests. A request therefore waits for its turn, once its body is here; a stream, once it has
-begun, takes none, nor does what waits for another server, or what asks PostgreSQL nothing.
+Each event stream has a thread, but PostgreSQL has fewer connections than there are threads. So a
+request, once its body has arrived, waits for one of a few turns. A request gives its turn back
+while it waits for another server, and an event stream once it has started. A request that needs no
+PostgreSQL takes no turn.
 """
 
 import socket
@@ -15,11 +16,11 @@ from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 
 from api.errors import Busy
 
-AT_ONCE = 8  # of the pool's 20 connections; streams and probes want some, too
+AT_ONCE = 8  # of the pool's 20 connections; streams and probes need some, too
 TURN_WITHIN_S = 20.0
 BODY_WITHIN_S = 10.0
-TOO_LATE = "the body did not come whole, or not in time"
-# What these answer is at hand.
+TOO_LATE = "the body did not arrive completely, or not in time"
+# These answer without PostgreSQL.
 NEEDS_NONE = ("/health/live", "/static/")
 
 
@@ -30,7 +31,7 @@ class Turns:
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
     def register(self, app: Flask) -> None:
-        """Let every request of the application wait for its turn."""
+        """Make every request of the application wait for its turn."""
         app.before_request(self._begin)
         app.teardown_request(self._give_back)
 
@@ -50,7 +51,7 @@ class Turns:
 
     @contextmanager
     def left(self) -> Iterator[None]:
-        """Let another request have this one's turn for the length of the block."""
+        """Give the turn back for the length of the block, then wait for one again."""
         self._give_back(None)
         try:
             yield
@@ -59,17 +60,20 @@ class Turns:
 
 
 def others_turn() -> AbstractContextManager[None]:
-    """Let another request be worked on while this one waits for another server."""
+    """Give this request's turn to another one while it waits for another server.
+
+    Example: `with others_turn(): sender.send(url, secret, event)`.
+    """
     turns: Turns = g.turns
     return turns.left()
 
 
 def _receive_body() -> None:
-    """Have the whole body; a client that sends it slowly is heard no longer, and told so."""
+    """Receive the whole body; answer 408 to a client that sends it too slowly."""
     own: socket.socket | None = request.environ.get("gunicorn.socket")
     if own is None or not (request.content_length or "Transfer-Encoding" in request.headers):
         return
-    # A timeout of the socket would begin anew with each byte.
+    # A timeout of the socket would start again with each byte.
     late = threading.Timer(BODY_WITHIN_S, _end_body, [own])
     late.daemon = True
     late.start()

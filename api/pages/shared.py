@@ -3,7 +3,7 @@
 from flask import Response, request
 from flask_babel import gettext as _
 
-from api.audio import Audio, stream_audio, tell_waveform
+from api.audio import Audio, send_waveform, stream_audio
 from api.fields.recordings import recording_fields
 from api.links import base_url
 from api.operation import OPEN
@@ -49,7 +49,7 @@ def hear_shared(secret: str) -> Response:
 @pages.get("/shared/<secret>/waveform", OPEN)
 def draw_shared(secret: str) -> Response:
     """What the player draws."""
-    return tell_waveform(Audio.of(_find_shared(secret)[1]))
+    return send_waveform(Audio.of(_find_shared(secret)[1]))
 
 
 def _find_shared(secret: str) -> tuple[LinkRecord, RecordingRecord]:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from flask import Response, request
 
-from api.audio import Audio, read_manifest, redirect_to_audio, stream_audio, tell_waveform
+from api.audio import Audio, read_manifest, redirect_to_audio, send_waveform, stream_audio
 from api.auth import principal
 from api.errors import AudioNotStoredYet, RangeNotSatisfiable
 from api.fields.recordings import AudioQuery, Manifest, Waveform
@@ -75,7 +75,7 @@ def get_audio(recording_id: UUID, query: AudioQuery) -> Response:
 )
 def get_waveform(recording_id: UUID) -> Response:
     """Tell the peaks of each side, and its spans of talk and silence."""
-    return tell_waveform(Audio.of(get_visible(recording_id)))
+    return send_waveform(Audio.of(get_visible(recording_id)))
 
 
 @operations.get(

@@ -605,7 +605,7 @@ def test_doctor(provider: Provider) -> None:
     assert (found.ok, found.text) == (True, f"{provider.issuer} answers, and signs by RS256")
     (found,) = examine_oidc(configure(f"{provider.issuer}/"))
     assert not found.ok
-    assert f"it calls itself '{provider.issuer}'" in found.text
+    assert f"its issuer is '{provider.issuer}'" in found.text
     provider.stop()
     (found,) = examine_oidc(configure(provider.issuer))
     assert not found.ok

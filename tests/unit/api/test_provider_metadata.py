@@ -52,13 +52,13 @@ def test_how_the_client_proves_itself(secret: str, method: str | None) -> None:
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"issuer": "https://evil.test"}, "it calls itself 'https://evil.test'"),
-        ({"issuer": None}, "it calls itself None"),
+        ({"issuer": "https://evil.test"}, "its issuer is 'https://evil.test'"),
+        ({"issuer": None}, "its issuer is None"),
         ({"token_endpoint": None}, "token_endpoint: "),
         ({"jwks_uri": "http://login.example/keys"}, "jwks_uri: "),
         ({"authorization_endpoint": "javascript:alert()"}, "authorization_endpoint: "),
         ({"userinfo_endpoint": 7}, "userinfo_endpoint: "),
-        ({"id_token_signing_alg_values_supported": ["none", "HS256"]}, "it signs by none of"),
+        ({"id_token_signing_alg_values_supported": ["none", "HS256"]}, "it signs with none of"),
     ],
 )
 def test_a_provider_that_cannot_be_used(changed: dict[str, Any], reason: str) -> None:
