@@ -1,4 +1,4 @@
-"""What should have been recorded, and was not."""
+"""The list of missing recordings."""
 
 from flask import Response
 
@@ -18,9 +18,9 @@ operations = Operations("/api/v1", tag="assurance")
     "/assurance", RECORDINGS_READ, json(MissingList), query=ListQuery, errors=(BadCursor,)
 )
 def list_missing(query: ListQuery) -> Response:
-    """List ended calls of which a recording is missing or short, newest first.
+    """List ended calls whose recording is missing or too short, newest first.
 
-    Every call that ended is held against what was decided of it, within seconds.
+    Every ended call is compared with its decision within seconds.
     """
     with services().catalogue.begin() as tx:
         page = decisions.list_missing(

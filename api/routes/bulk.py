@@ -1,4 +1,4 @@
-"""Work on many recordings at once, in the background: tags, holds, exports; and saved searches."""
+"""Act on many recordings in the background: tags, holds, exports; and save searches."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -47,12 +47,12 @@ ZIP = "application/zip"
 @operations.post(
     "/bulk",
     RECORDINGS_READ,
-    {202: Reply("It is being done.", Bulk)},
+    {202: Reply("The work starts in the background.", Bulk)},
     body=NewBulk,
     errors=(NoSuchRecording, TooMany),
 )
 def create_bulk(body: NewBulk) -> Response:
-    """Do one thing to many recordings: to those that are found now, at most 10,000."""
+    """Apply one action to many recordings: to those that the search finds now, at most 10,000."""
     for permission in BULK_ACTIONS[body.action]:
         authorise(permission)
     found = _find(body)
@@ -71,7 +71,7 @@ def create_bulk(body: NewBulk) -> Response:
 
 @operations.get("/bulk", RECORDINGS_READ, json(BulkList), query=ListQuery, errors=(BadCursor,))
 def list_bulks(query: ListQuery) -> Response:
-    """List what you have asked for, newest first, and how far it is."""
+    """List your work on many recordings, newest first, with its progress."""
     with services().catalogue.begin() as tx:
         page = bulks.list_bulks(tx, owner_id=principal().id, **query.model_dump())
     return answer(list_fields(page, partial(bulk_fields, base_url=base_url())))
@@ -79,7 +79,7 @@ def list_bulks(query: ListQuery) -> Response:
 
 @operations.get("/bulk/<uuid:bulk_id>", RECORDINGS_READ, json(Bulk), errors=(NoSuchBulk,))
 def get_bulk(bulk_id: UUID) -> Response:
-    """Tell how far it is."""
+    """Get one piece of work on many recordings, with its progress."""
     with services().catalogue.begin() as tx:
         found = bulks.get_bulk(tx, bulk_id, owner_id=principal().id)
     return answer(bulk_fields(found, base_url()))
@@ -89,21 +89,21 @@ def get_bulk(bulk_id: UUID) -> Response:
     "/bulk/<uuid:bulk_id>/file",
     RECORDINGS_EXPORT,
     {
-        200: Reply("The ZIP itself, with `stream`.", media_types=(ZIP,)),
+        200: Reply("The bytes of the ZIP, with `stream`.", media_types=(ZIP,)),
         302: Reply(
-            "Where the ZIP is.", headers={"Location": "a presigned URL of the object store"}
+            "A redirect to the ZIP.", headers={"Location": "a presigned URL of the object store"}
         ),
     },
     query=FileQuery,
     errors=(NoSuchBulk, NoSuchObject, StoreRefused, StoreUnavailable),
 )
 def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
-    """Get the ZIP of an export: audio, manifests, and an index of them."""
+    """Get the ZIP of an export: the audio, the manifests, and an index."""
     authorise(RECORDINGS_HEAR)
     with services().catalogue.begin() as tx:
         found = bulks.get_bulk(tx, bulk_id, owner_id=principal().id)
         if found.object_key is None:
-            raise NoSuchBulk("this has no file, or not any more")
+            raise NoSuchBulk("it has no file, or no longer")
         note_done(tx, "bulk.download", bulk_id)
     name = f"recordings-{found.created_at:%Y%m%d-%H%M%S}.zip"
     if query.stream:
@@ -112,19 +112,19 @@ def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
 
 
 def _find(body: NewBulk) -> Sequence[UUID]:
-    """What is meant, as far as who asks may see it. Raises TooMany, NoSuchRecording."""
+    """Return the ids of the recordings that the caller may see. Raises TooMany, NoSuchRecording."""
     search = body.search.model_dump() if body.search is not None else {}
     narrowed = RecordingFilter(**search, agents=principal().agents)
     with services().catalogue.begin() as tx:
         found = recordings.list_ids(tx, narrowed, limit=MOST + 1, among=body.ids)
     if len(found) > MOST:
-        raise TooMany(f"these are more than {MOST} recordings: narrow the search")
+        raise TooMany(f"the search finds more than {MOST} recordings: narrow it")
     missing = set(body.ids or ()).difference(found)
     for one in missing:
-        with suppress(NoSuchRecording):  # each that is another's is audited
+        with suppress(NoSuchRecording):  # audits the attempt on a recording of other agents
             see(recordings.get_recording, one)
     if missing or not found:
-        raise NoSuchRecording("one of these recordings is not there" if found else "none found")
+        raise NoSuchRecording("one of these recordings does not exist" if found else "none found")
     return found
 
 
@@ -146,9 +146,11 @@ def list_searches(query: ListQuery) -> Response:
     return answer(list_fields(page, search_fields))
 
 
-@operations.post("/searches", RECORDINGS_READ, {201: Reply("It is saved.", Search)}, body=NewSearch)
+@operations.post(
+    "/searches", RECORDINGS_READ, {201: Reply("The saved search.", Search)}, body=NewSearch
+)
 def save_search(body: NewSearch) -> Response:
-    """Save a search under a name; your search of the same name is replaced."""
+    """Save a search under a name; it replaces your search of the same name."""
     with services().catalogue.begin() as tx:
         made = searches.save_search(tx, owner=principal().name, name=body.name, query=body.query)
     return answer(search_fields(made), 201)
@@ -157,11 +159,11 @@ def save_search(body: NewSearch) -> Response:
 @operations.delete(
     "/searches/<uuid:search_id>",
     RECORDINGS_READ,
-    {204: Reply("It is forgotten.")},
+    {204: Reply("The search is deleted.")},
     errors=(NoSuchSearch,),
 )
 def delete_search(search_id: UUID) -> Response:
-    """Forget a search of yours."""
+    """Delete one of your saved searches."""
     with services().catalogue.begin() as tx:
         searches.delete_search(tx, search_id, owner=principal().name)
     return Response(status=204)

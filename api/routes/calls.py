@@ -1,4 +1,4 @@
-"""Calls, live and past; and to start recording one."""
+"""Calls, live and past, and the start of a recording."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ LIVE = ("ringing", "up")
 
 @operations.get("/calls", CALLS_READ, json(CallList), query=CallQuery, errors=(BadCursor,))
 def list_calls(query: CallQuery) -> Response:
-    """List calls, newest first: those that live, or those in one state."""
+    """List calls, newest first: all live calls, or all calls in one state."""
     wanted = [query.state] if query.state else LIVE
     with services().catalogue.begin() as tx:
         page = calls.list_calls(
@@ -39,7 +39,7 @@ def list_calls(query: CallQuery) -> Response:
 
 @operations.get("/calls/<call_id:call_id>", CALLS_READ, json(Call), errors=(NoSuchCall,))
 def get_call(call_id: str) -> Response:
-    """Tell one call."""
+    """Get one call."""
     call = see(calls.get_call, call_id)
     with services().catalogue.begin() as tx:
         (fields,) = _fields_of(tx, [call])
@@ -49,12 +49,12 @@ def get_call(call_id: str) -> Response:
 @operations.post(
     "/calls/<call_id:call_id>/recordings",
     RECORDINGS_CONTROL,
-    {201: Reply("The recording has begun.", Recording, headers={"Location": "the recording"})},
+    {201: Reply("The recording has started.", Recording, headers={"Location": "the recording"})},
     body=NewRecording,
     errors=(NoSuchCall, CallEnded, NothingToRecord, RecordingForbidden, PbxUnavailable),
 )
 def start_recording(call_id: str, body: NewRecording) -> Response:
-    """Start to record a call."""
+    """Start recording a call."""
     see(calls.get_call, call_id)
     record = services().capture.start(
         call_id, by=principal().name, layout=body.layout, format=body.format, tags=body.tags
@@ -64,10 +64,10 @@ def start_recording(call_id: str, body: NewRecording) -> Response:
 
 
 def _fields_of(tx: Connection, found: Sequence[CallRecord]) -> list[dict[str, Any]]:
-    """The calls as they are answered.
+    """Return the fields of these calls.
 
-    A call shows what runs on it while it lives, then all that ever did. Who is listened to is not
-    told of it.
+    A live call shows its running recordings and spies, an ended call all of them. Without
+    `spies.read` the list of spies is empty: an agent must not learn of a listener.
     """
     ended = {call.id: call.state == "ended" for call in found}
     made: dict[str, list[UUID]] = {call_id: [] for call_id in ended}

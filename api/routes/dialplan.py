@@ -1,4 +1,4 @@
-"""For dialplans: `CURL()` asks, and one plain line is answered."""
+"""Control recordings from a dialplan: `CURL()` gets one plain line as the answer."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,12 +23,12 @@ from storage.records import CallRecord
 operations = Operations("/api/v1", tag="dialplan")
 
 PLAIN = ("text/plain",)
-# A dialplan may ask before its channel's events are here.
+# A dialplan may call before the events of its channel have arrived.
 KNOWN_WITHIN_S = 0.3
 ANSWERS: Mapping[int, Reply] = {
-    200: Reply("One line: what was done, or what is decided and why.", media_types=PLAIN),
+    200: Reply("One line: the result, or the decision and its reason.", media_types=PLAIN),
     404: Reply("One line: no live call has this channel.", media_types=PLAIN),
-    409: Reply("One line: why it was not done.", media_types=PLAIN),
+    409: Reply("One line: the reason of the refusal.", media_types=PLAIN),
     503: Reply("One line: the PBX does not answer.", media_types=PLAIN),
 }
 
@@ -36,11 +36,11 @@ ANSWERS: Mapping[int, Reply] = {
 @operations.get(
     "/dialplan/record", RECORDINGS_CONTROL, ANSWERS, query=DialplanQuery, is_for_dialplans=True
 )
-def ask_from_dialplan(query: DialplanQuery) -> Response:
-    """Start, stop, pause or resume the recording of a channel's call, or say what is decided.
+def get_from_dialplan(query: DialplanQuery) -> Response:
+    """Start, stop, pause or resume the recording of a channel's call, or return the decision.
 
-    `decide` says what will be done once the call is answered, and why; it does nothing. From the
-    address of a configured PBX, without a proxy between, no token is needed.
+    `decide` returns the decision for the answered call, such as `record: rule 'support'`, and
+    changes nothing. A request straight from the address of a configured PBX needs no token.
     """
     try:
         call = _await_call(query.channel)
@@ -48,16 +48,16 @@ def ask_from_dialplan(query: DialplanQuery) -> Response:
         return _plain(line)
     except EarwitnessError as error:
         status = status_of(type(error))
-        told = str(error) if status < HTTPStatus.INTERNAL_SERVER_ERROR else "try again"
-        return _plain(f"error: {error.error_id}: {told}", status)
+        detail = str(error) if status < HTTPStatus.INTERNAL_SERVER_ERROR else "try again"
+        return _plain(f"error: {error.error_id}: {detail}", status)
 
 
 @operations.post(
     "/dialplan/record", RECORDINGS_CONTROL, ANSWERS, query=DialplanQuery, is_for_dialplans=True
 )
-def tell_from_dialplan(query: DialplanQuery) -> Response:
+def post_from_dialplan(query: DialplanQuery) -> Response:
     """Do the same by POST, with the parameters in the URL or as a form: `CURL(url,form)`."""
-    return ask_from_dialplan(query)
+    return get_from_dialplan(query)
 
 
 def _decide(call: CallRecord) -> str:

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and a browser for it whose every file comes from here."""
+"""The OpenAPI document, and a browser for it without files of other hosts."""
 
 from importlib import resources
 
@@ -32,7 +32,7 @@ SwaggerUIBundle({
   validatorUrl: null,
 });
 """
-# Scripts and styles from here alone; the styles draw some arrows as data: images.
+# Scripts and styles only from this host; the styles draw some arrows as data: images.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -45,7 +45,7 @@ ASSETS = {
 }
 
 
-CACHED = {"Cache-Control": "private, no-cache"}  # kept, and asked for again by its ETag
+CACHED = {"Cache-Control": "private, no-cache"}  # the browser caches it, and checks its ETag
 
 
 class OpenApi(Answer):
@@ -58,7 +58,7 @@ class OpenApi(Answer):
 
 @operations.get("/openapi.json", SIGNED_IN, json(OpenApi))
 def get_openapi() -> Response:
-    """Tell what this API is: this document."""
+    """Get the OpenAPI document of this API."""
     return answer(build_document(iter_operations(current_app)))
 
 

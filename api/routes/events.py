@@ -1,4 +1,4 @@
-"""What happens, as it happens: server-sent events."""
+"""Stream events to clients as server-sent events."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,46 +16,46 @@ from storage.catalogue import events, spies
 from storage.errors import BadCursor, CatalogueUnavailable
 from storage.records import EventRecord
 
-Sight = Callable[[EventRecord], bool]
+Visibility = Callable[[EventRecord], bool]
 
 operations = Operations("/api/v1", tag="events")
 
-# So often who asks is found out anew: a right may have been taken away, or a team have changed.
+# The caller's rights and team are loaded again at this interval: they may have changed.
 HEARTBEAT_S = 15.0
 RETRY_MS = 2000
-# What comes sooner goes along with the next: very many wake-ups cost more than what they bring.
+# Events that arrive sooner are sent together: wake-ups cost more than the events.
 AT_MOST_EVERY_S = 0.2
-# More than anybody listens to; of the calls beyond these only new events of their spies tell.
+# Nobody has more spies at a time. Of the calls of further spies only new events show.
 MOST_OWN_SPIES = 100
-HEADERS = {"X-Accel-Buffering": "no"}  # nginx would keep events back
+HEADERS = {"X-Accel-Buffering": "no"}  # nginx would buffer events
 EVENT_STREAM = "text/event-stream"
 
 
 @operations.get(
     "/events",
     EVENTS_READ,
-    {200: Reply("Events, until the client goes.", media_types=(EVENT_STREAM,))},
+    {200: Reply("Events, until the client disconnects.", media_types=(EVENT_STREAM,))},
     errors=(BadCursor, Busy),
 )
 def follow_events() -> Response:
-    """Follow what happens, as server-sent events.
+    """Follow events as they happen, as server-sent events.
 
     `event` is the type: `call.ringing`, `call.up`, `call.changed`, `call.ended`, and `call.left`
-    where `agent` has the call no longer (who may still see it is told `call.changed` next);
+    when `agent` leaves the call (a client that still sees the call gets `call.changed` next);
     `recording.` and a recording's state; `spy.requested`, `spy.ringing`, `spy.live`, `spy.switched`
-    (its mode), `spy.moved` (to another call), `spy.ended`. `data` is `{"type", "at", "data"}`,
-    where `data` holds the thing's `id`, its `state` and little more, but of a call all that a list
-    of calls shows: ask for the rest by its id.
+    (its mode), `spy.moved` (to another call), `spy.ended`. `data` is `{"type", "at", "data"}`. For
+    a call the inner `data` has the fields of a list of calls; for anything else only `id`, `state`
+    and little more: get the rest by the id.
 
-    Only what the token may see is told: of each kind with `calls.read`, `recordings.read` and
-    `spies.read`, of the calls of its agents, of its own spies, and of the calls that these are on.
-    Events come in one order for everybody. A client that comes back with the header `Last-Event-ID`
-    misses nothing: events are kept for three days. Where that event is no longer kept the stream
-    begins with the event `events.lost`: list what you show again. Without the header it begins with
-    what happens next.
+    The stream has only events that the token may see. Each kind needs `calls.read`,
+    `recordings.read` or `spies.read`; a member of a team sees the calls of its agents, its own
+    spies, and the calls on which they are. Events have one order for everybody. They are kept for
+    three days, so a client that reconnects with the header `Last-Event-ID` loses none. If that
+    event is older, the stream starts with the event `events.lost`: list everything again. Without
+    the header the stream starts with the next event.
 
-    A line of comment comes at least every 15 s. Within that time the stream ends where the token is
-    revoked, the person signed out, or the right taken away.
+    A comment line is sent at least every 15 s. Within that time the stream ends when the token is
+    revoked, the person signs out, or the right is withdrawn.
     """
     if request.method == "HEAD":
         return Response(mimetype=EVENT_STREAM)
@@ -68,14 +68,17 @@ def follow_events() -> Response:
             tx, states=states.SPY_LIVE, limit=MOST_OWN_SPIES, agents=(), supervisor=principal().name
         )
     feed.enter()
-    find_asker, listens_to = principal_finder(), {str(spy.id): spy.call_id for spy in own.items}
-    told = _stream(feed, after, lambda: _sight_of(find_asker(), listens_to), lost=lost)
-    answered = Response(told, mimetype=EVENT_STREAM, headers=HEADERS)
+    find_principal = principal_finder()
+    listens_to = {str(spy.id): spy.call_id for spy in own.items}
+    stream = _stream(feed, after, lambda: _visibility(find_principal(), listens_to), lost=lost)
+    answered = Response(stream, mimetype=EVENT_STREAM, headers=HEADERS)
     answered.call_on_close(feed.leave)
     return answered
 
 
-def _stream(feed: Feed, after: str, look: Callable[[], Sight], *, lost: bool) -> Iterator[str]:
+def _stream(
+    feed: Feed, after: str, visibility: Callable[[], Visibility], *, lost: bool
+) -> Iterator[str]:
     yield f"retry: {RETRY_MS}\nid: {after}\n\n"
     if lost:
         yield f"id: {after}\nevent: events.lost\ndata: {{}}\n\n"
@@ -83,25 +86,25 @@ def _stream(feed: Feed, after: str, look: Callable[[], Sight], *, lost: bool) ->
     while not feed.is_closed:
         try:
             if (now := time.monotonic()) >= due_at:
-                sees, due_at = look(), now + HEARTBEAT_S
+                sees, due_at = visibility(), now + HEARTBEAT_S
             found = feed.read_after(after, timeout_s=due_at - now)
         except (CatalogueUnavailable, NotAuthenticated, Forbidden):
             return
         after = found[-1].event.id if found else after
-        shown = "".join(told.text for told in found if sees(told.event))
-        # The id goes along, so that what was not shown is not read again.
+        shown = "".join(one.text for one in found if sees(one.event))
+        # Send the id of hidden events too, so that a reconnect does not read them again.
         yield shown or f": nothing\nid: {after}\n\n"
         time.sleep(AT_MOST_EVERY_S)
 
 
-def _sight_of(who: Principal, listens_to: dict[str, str]) -> Sight:
-    """What this asker may see; to be asked of each event in turn.
+def _visibility(who: Principal, listens_to: dict[str, str]) -> Visibility:
+    """Return a test whether this caller may see an event; pass it every event in order.
 
-    `listens_to` holds the call of each of its live spies, and follows them. Raises Forbidden where
-    the right to follow events is gone.
+    The test keeps `listens_to` up to date: the call of each live spy of the caller. Raises
+    Forbidden if the caller may no longer follow events.
     """
     if EVENTS_READ not in who.permissions:
-        raise Forbidden(f"{who.name} may follow events no more")
+        raise Forbidden(f"{who.name} may no longer follow events")
     kinds = {kind for kind, needed in EVENTS.items() if needed in who.permissions}
 
     def sees(event: EventRecord) -> bool:

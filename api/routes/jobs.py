@@ -1,4 +1,4 @@
-"""Jobs that were given up: try them again, or leave them."""
+"""Failed jobs: list, retry or dismiss them."""
 
 from flask import Response
 
@@ -16,7 +16,7 @@ operations = Operations("/api/v1", tag="system")
 
 @operations.get("/jobs", SYSTEM_READ, json(FailedJobList), query=ListQuery, errors=(BadCursor,))
 def list_jobs(query: ListQuery) -> Response:
-    """List the jobs that were given up, newest first."""
+    """List the failed jobs, newest first."""
     with services().catalogue.begin() as tx:
         page = failed_jobs.list_failed_jobs(tx, **query.model_dump())
     return answer(list_fields(page, job_fields))
@@ -25,12 +25,12 @@ def list_jobs(query: ListQuery) -> Response:
 @operations.post(
     "/jobs/<int:job_id>/retry",
     SYSTEM_WRITE,
-    {204: Reply("It is tried again; a recording that had failed is `captured` once more.")},
+    {204: Reply("The job runs again; its failed recording is `captured` again.")},
     body=Nothing,
     errors=(NoSuchJob,),
 )
 def retry_job(job_id: int) -> Response:
-    """Try a job again, once what kept it from success is mended."""
+    """Retry a failed job after its cause is fixed."""
     with services().catalogue.begin() as tx:
         task, subject = failed_jobs.retry_job(tx, job_id)
         note_done(tx, "job.retry", subject, task=task)
@@ -40,11 +40,11 @@ def retry_job(job_id: int) -> Response:
 @operations.delete(
     "/jobs/<int:job_id>",
     SYSTEM_WRITE,
-    {204: Reply("It is listed no more; what had failed with it stays as it is.")},
+    {204: Reply("The job is no longer listed; its failed recording stays `failed`.")},
     errors=(NoSuchJob,),
 )
 def forget_job(job_id: int) -> Response:
-    """Leave a job: it is listed no more."""
+    """Dismiss a failed job, so that it is no longer listed."""
     with services().catalogue.begin() as tx:
         task, subject = failed_jobs.forget_job(tx, job_id)
         note_done(tx, "job.forget", subject, task=task)

@@ -1,4 +1,4 @@
-"""What people write on a recording: tags, notes, bookmarks; how long it is kept, and holds."""
+"""Annotate a recording, extend its retention, and put it under a legal hold."""
 
 from uuid import UUID
 
@@ -32,29 +32,29 @@ MOST_BOOKMARKS = 500
     errors=(NoSuchRecording, RetentionNotExtended),
 )
 def change_recording(recording_id: UUID, body: ChangedRecording) -> Response:
-    """Change tags and note; or keep the recording longer, which needs `recordings.hold`."""
+    """Change the tags and the note, or extend the retention, which needs `recordings.hold`."""
     changes = body.changes()
     if "retention_days" in changes:
         authorise(RECORDINGS_HOLD)
-    return _told(_keeper(recording_id).change(recording_id, changes))
+    return _answer(_keeper(recording_id).change(recording_id, changes))
 
 
 @operations.post(
     "/recordings/<uuid:recording_id>/bookmarks",
     RECORDINGS_ANNOTATE,
-    {201: Reply("The bookmark was made.", BookmarkPlace)},
+    {201: Reply("The new bookmark.", BookmarkPlace)},
     body=NewBookmark,
     errors=(NoSuchRecording,),
 )
 def create_bookmark(recording_id: UUID, body: NewBookmark) -> Response:
-    """Write something at a place of the recording."""
+    """Add a bookmark: a text at a place of the recording."""
     record = get_visible(recording_id)
     if record.duration_s is not None and body.at_s > record.duration_s:
-        told = f"the recording is {record.duration_s:.1f} s long"
-        raise RequestInvalid.at("body", "at_s", told)
+        fault = f"the recording is {record.duration_s:.1f} s long"
+        raise RequestInvalid.at("body", "at_s", fault)
     if len(record.bookmarks) >= MOST_BOOKMARKS:
-        told = f"a recording has at most {MOST_BOOKMARKS} bookmarks"
-        raise RequestInvalid.at("body", "text", told)
+        fault = f"a recording has at most {MOST_BOOKMARKS} bookmarks"
+        raise RequestInvalid.at("body", "text", fault)
     made = _keeper(recording_id).add_bookmark(recording_id, body.at_s, body.text).bookmarks[-1]
     return answer(fields_of(BookmarkPlace, made), 201)
 
@@ -66,8 +66,8 @@ def create_bookmark(recording_id: UUID, body: NewBookmark) -> Response:
     errors=(NoSuchRecording, NoSuchBookmark),
 )
 def delete_bookmark(recording_id: UUID, bookmark_id: UUID) -> Response:
-    """Remove a bookmark; the audit trail keeps what it said."""
-    return _told(_keeper(recording_id).remove_bookmark(recording_id, bookmark_id))
+    """Remove a bookmark; the audit trail keeps its text."""
+    return _answer(_keeper(recording_id).remove_bookmark(recording_id, bookmark_id))
 
 
 @operations.put(
@@ -78,8 +78,8 @@ def delete_bookmark(recording_id: UUID, bookmark_id: UUID) -> Response:
     errors=(NoSuchRecording,),
 )
 def hold_recording(recording_id: UUID, body: Reasoned) -> Response:
-    """Put the recording under legal hold: nothing of it is deleted, whatever its retention says."""
-    return _told(_keeper(recording_id).hold(recording_id, body.reason))
+    """Put the recording under a legal hold: it is not deleted, even when its retention ends."""
+    return _answer(_keeper(recording_id).hold(recording_id, body.reason))
 
 
 @operations.delete(
@@ -90,15 +90,15 @@ def hold_recording(recording_id: UUID, body: Reasoned) -> Response:
     errors=(NoSuchRecording,),
 )
 def release_recording(recording_id: UUID, body: Reasoned) -> Response:
-    """Release the hold; the audit trail keeps it and both reasons."""
-    return _told(_keeper(recording_id).release(recording_id, body.reason))
+    """Release the hold; the audit trail keeps both reasons."""
+    return _answer(_keeper(recording_id).release(recording_id, body.reason))
 
 
 def _keeper(recording_id: UUID) -> Keeper:
-    """What changes this one, if who asks may see it; else NoSuchRecording."""
+    """Return the keeper for this recording. Raises NoSuchRecording if the caller may not see it."""
     get_visible(recording_id)
     return Keeper(services().catalogue, principal().name, principal().agents)
 
 
-def _told(record: RecordingRecord) -> Response:
+def _answer(record: RecordingRecord) -> Response:
     return answer(recording_fields(record, base_url()))

@@ -1,4 +1,4 @@
-"""Links that open a recording without signing in; each opening is audited."""
+"""Share a recording by a link that needs no sign-in; each opening is audited."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -23,21 +23,21 @@ operations = Operations("/api/v1", tag="links")
 @operations.post(
     "/recordings/<uuid:recording_id>/links",
     RECORDINGS_SHARE,
-    {201: Reply("The link was made; its `url` is told now, and never again.", SharedLink)},
+    {201: Reply("The new link; only this answer has its `url`.", SharedLink)},
     body=NewLink,
     errors=(NoSuchRecording, AudioNotStored),
     shown_once="url",
 )
 def create_link(recording_id: UUID, body: NewLink) -> Response:
-    """Make a link that opens the recording without signing in, until it ends or is revoked."""
+    """Create a link that opens the recording without signing in, until it expires or is revoked."""
     authorise(RECORDINGS_HEAR)
     Audio.of(get_visible(recording_id))
     with services().catalogue.begin() as tx:
         made, secret = links.create_link(
             tx, recording_id, by=principal().name, expires_in=timedelta(seconds=body.expires_in_s)
         )
-        told = {"link": str(made.id), "expires_at": made.expires_at.isoformat()}
-        note_done(tx, "link.create", recording_id, **told)
+        detail = {"link": str(made.id), "expires_at": made.expires_at.isoformat()}
+        note_done(tx, "link.create", recording_id, **detail)
     return answer(link_fields(made, f"{base_url()}/shared/{secret}"), 201)
 
 
@@ -49,7 +49,7 @@ def create_link(recording_id: UUID, body: NewLink) -> Response:
     errors=(NoSuchRecording, BadCursor),
 )
 def list_links(recording_id: UUID, query: ListQuery) -> Response:
-    """List the links to the recording, how often each was opened, and when last."""
+    """List the links to the recording, with the number and the last time of their openings."""
     get_visible(recording_id)
     with services().catalogue.begin() as tx:
         page = links.list_links(tx, recording_id, **query.model_dump())
@@ -59,11 +59,11 @@ def list_links(recording_id: UUID, query: ListQuery) -> Response:
 @operations.delete(
     "/recordings/<uuid:recording_id>/links/<uuid:link_id>",
     RECORDINGS_SHARE,
-    {204: Reply("It opens nothing any more.")},
+    {204: Reply("The link is revoked.")},
     errors=(NoSuchRecording, NoSuchLink),
 )
 def revoke_link(recording_id: UUID, link_id: UUID) -> Response:
-    """Revoke a link; harmless to repeat."""
+    """Revoke a link; revoking it again changes nothing."""
     get_visible(recording_id)
     with services().catalogue.begin() as tx:
         links.revoke_link(tx, recording_id, link_id)

@@ -1,4 +1,4 @@
-"""What was recorded: the audio, its waveform, the manifest."""
+"""The stored parts of a recording: the audio, the waveform, the manifest."""
 
 import hashlib
 from uuid import UUID
@@ -48,10 +48,10 @@ STORE_ERRORS = (
         206: Reply(
             "The bytes of the range.",
             media_types=AUDIO_TYPES,
-            headers={**AUDIO_HEADERS, "Content-Range": "which bytes, of how many"},
+            headers={**AUDIO_HEADERS, "Content-Range": "the range, and the size of the audio"},
         ),
         302: Reply(
-            "Where the bytes are, for five minutes, without a token.",
+            "A redirect to the bytes, for five minutes, without a token.",
             headers={"Location": "a presigned URL of the object store"},
         ),
         304: Reply("`If-None-Match` names the audio: it has not changed.", headers=AUDIO_HEADERS),
@@ -60,7 +60,7 @@ STORE_ERRORS = (
     errors=(*STORE_ERRORS, RangeNotSatisfiable, ObjectMismatch),
 )
 def get_audio(recording_id: UUID, query: AudioQuery) -> Response:
-    """Hear a recording: a redirect to the object store, or with `stream` the bytes from here."""
+    """Get the audio: a redirect to the object store, or with `stream` the bytes."""
     audio, by = Audio.of(get_visible(recording_id)), principal().name
     if query.stream:
         return stream_audio(audio, download=query.download, by=by)
@@ -74,7 +74,7 @@ def get_audio(recording_id: UUID, query: AudioQuery) -> Response:
     errors=(*STORE_ERRORS, ManifestInvalid),
 )
 def get_waveform(recording_id: UUID) -> Response:
-    """Tell the peaks of each side, and its spans of talk and silence."""
+    """Get the peaks of each side, and its spans of talk and silence."""
     return send_waveform(Audio.of(get_visible(recording_id)))
 
 
@@ -88,7 +88,7 @@ def get_waveform(recording_id: UUID) -> Response:
     errors=STORE_ERRORS,
 )
 def get_manifest(recording_id: UUID) -> Response:
-    """Tell the signed manifest: all that is known of the recording, as it was when stored."""
+    """Get the signed manifest: the recording's data at the time of its storing."""
     document = read_manifest(Audio.of(get_visible(recording_id)))
     found = Response(document, content_type=JSON)
     found.set_etag(hashlib.sha256(document).hexdigest())

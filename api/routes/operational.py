@@ -1,4 +1,4 @@
-"""For those who run the service: is it alive, is it ready, and its metrics."""
+"""Health checks and metrics, for operators."""
 
 from typing import Literal
 
@@ -22,7 +22,7 @@ class Alive(Answer):
 
 
 class Checked(Answer):
-    """One part that has to work."""
+    """The state of one part."""
 
     name: str = Field(examples=["database", "objects", "pbx.main"])
     ok: bool
@@ -31,7 +31,7 @@ class Checked(Answer):
 
 
 class Readiness(Answer):
-    """Whether every part works."""
+    """The state of the service, and of each part."""
 
     status: Literal["ready", "not-ready"]
     checks: list[Checked]
@@ -39,7 +39,7 @@ class Readiness(Answer):
 
 @operations.get("/health/live", OPEN, json(Alive))
 def get_alive() -> Response:
-    """Tell that the process answers."""
+    """Check that the process answers."""
     return answer({"status": "alive"})
 
 
@@ -49,7 +49,7 @@ def get_alive() -> Response:
     {200: Reply("Every part works.", Readiness), 503: Reply("A part does not work.", Readiness)},
 )
 def get_ready() -> Response:
-    """Tell whether database, object store and every PBX can be worked with."""
+    """Check the database, the object store and every PBX."""
     checks = check_parts(services().catalogue, services().store_probe, services().settings.pbxs)
     ready = all(check.ok for check in checks)
     fields = {"status": "ready" if ready else "not-ready", "checks": checks}
@@ -60,5 +60,5 @@ def get_ready() -> Response:
     "/metrics", METRICS_READ, {200: Reply("Prometheus' text format.", media_types=(MEDIA_TYPE,))}
 )
 def get_metrics() -> Response:
-    """Tell the metrics of all processes that answer this port."""
+    """Get the metrics of all processes behind this port."""
     return Response(services().metrics.render(), mimetype=MEDIA_TYPE)

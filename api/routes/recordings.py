@@ -1,4 +1,4 @@
-"""Recordings: found, told, and controlled while their call lives."""
+"""Find recordings, and control them while their call lives."""
 
 from collections.abc import Callable
 from functools import partial
@@ -39,7 +39,7 @@ def list_recordings(query: RecordingQuery) -> Response:
     "/recordings/<uuid:recording_id>", RECORDINGS_READ, json(Recording), errors=(NoSuchRecording,)
 )
 def get_recording(recording_id: UUID) -> Response:
-    """Tell one recording."""
+    """Get one recording."""
     return answer(recording_fields(get_visible(recording_id), base_url()))
 
 
@@ -55,30 +55,30 @@ def _controlling(verb: str) -> Declare:
 
 @_controlling("pause")
 def pause_recording(recording_id: UUID) -> Response:
-    """Pause: nothing is recorded until it is resumed."""
+    """Pause a recording: nothing is recorded until it is resumed."""
     return _control(recording_id, services().capture.pause)
 
 
 @_controlling("resume")
 def resume_recording(recording_id: UUID) -> Response:
-    """Resume after a pause."""
+    """Resume a recording after a pause."""
     return _control(recording_id, services().capture.resume)
 
 
 @_controlling("stop")
 def stop_recording(recording_id: UUID) -> Response:
-    """Stop, and keep what was recorded."""
+    """Stop a recording, and keep its audio."""
     return _control(recording_id, services().capture.stop)
 
 
 @_controlling("discard")
 def discard_recording(recording_id: UUID) -> Response:
-    """Stop, and keep nothing."""
+    """Stop a recording, and keep nothing of it."""
     return _control(recording_id, services().capture.discard)
 
 
 def get_visible(recording_id: UUID) -> RecordingRecord:
-    """The recording, if who asks may see it; else NoSuchRecording."""
+    """Return the recording. Raises NoSuchRecording if the caller may not see it."""
     return see(recordings.get_recording, recording_id)
 
 

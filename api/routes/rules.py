@@ -1,4 +1,4 @@
-"""Rules: which calls are recorded, and how; every version of them, and a trial of drafts."""
+"""The rules, their versions, and trials of draft rules on past calls."""
 
 import threading
 from collections.abc import Iterator
@@ -40,14 +40,14 @@ operations = Operations("/api/v1", tag="rules")
 
 TRIED_BY_DEFAULT = timedelta(days=30)
 TRIAL_TAKES_S = 10.0
-# Whoever comes second waits for the first; more than that would make a queue.
+# A second trial waits for the first to end; a third would wait too long.
 TRIAL_WITHIN_S = 12.0
 _trying = threading.Lock()
 
 
 @operations.get("/rules", RULES_READ, json(RuleList), query=ListQuery, errors=(BadCursor,))
 def list_rules(query: ListQuery) -> Response:
-    """List the rules in the order in which they are asked: the configuration's and the API's."""
+    """List the rules of the configuration and of the API, in the order of their evaluation."""
     found = list_all()
     if query.cursor is not None:
         after = decode_cursor(query.cursor, int, str)
@@ -62,12 +62,12 @@ def list_rules(query: ListQuery) -> Response:
 @operations.post(
     "/rules",
     RULES_WRITE,
-    {201: Reply("The rule counts from now on.", Rule, headers={"Location": "the rule"})},
+    {201: Reply("The new rule, in force.", Rule, headers={"Location": "the rule"})},
     body=NewRule,
     errors=(RuleInvalid,),
 )
 def create_rule(body: NewRule) -> Response:
-    """Add a rule. Every process asks it within a second; no recording in progress is touched."""
+    """Add a rule. Every process uses it within a second; running recordings do not change."""
     record = _record(body)
     compile_rule(record)
     with services().catalogue.begin() as tx:
@@ -79,7 +79,7 @@ def create_rule(body: NewRule) -> Response:
     "/rules/<rule_id>", RULES_READ, json(Rule), query=VersionQuery, errors=(NoSuchRule,)
 )
 def get_rule(rule_id: str, query: VersionQuery) -> Response:
-    """Tell a rule as it is, or as it was in one version."""
+    """Get a rule: its newest version, or the given one."""
     configured = find_configured(rule_id)
     if configured is not None and query.version in (None, configured.version):
         return answer(rule_fields(configured))
@@ -95,7 +95,7 @@ def get_rule(rule_id: str, query: VersionQuery) -> Response:
     errors=(NoSuchRule, BadCursor),
 )
 def list_rule_versions(rule_id: str, query: ListQuery) -> Response:
-    """List the versions of a rule, the newest first; of one that was deleted too."""
+    """List the versions of a rule, newest first, also of a deleted one."""
     configured = find_configured(rule_id)
     if configured is not None:
         return answer(list_fields(Slice((configured,), None), rule_fields))
@@ -114,7 +114,7 @@ def list_rule_versions(rule_id: str, query: ListQuery) -> Response:
     errors=(NoSuchRule, RuleInvalid, RuleReadOnly, RuleChanged),
 )
 def replace_rule(rule_id: str, body: ChangedRule) -> Response:
-    """Replace a rule by its next version; `version` is the one that was changed."""
+    """Replace a rule by its next version; `version` is the version on which the change is based."""
     _refuse_configured(rule_id)
     record = _record(body, id_=rule_id, version=body.version)
     compile_rule(record)
@@ -125,11 +125,11 @@ def replace_rule(rule_id: str, body: ChangedRule) -> Response:
 @operations.delete(
     "/rules/<rule_id>",
     RULES_WRITE,
-    json(Rule, "The rule, which counts no more."),
+    json(Rule, "The rule, no longer in force."),
     errors=(NoSuchRule, RuleReadOnly, RuleChanged),
 )
 def delete_rule(rule_id: str) -> Response:
-    """Delete a rule; its versions stay."""
+    """Delete a rule; its versions are kept."""
     _refuse_configured(rule_id)
     with services().catalogue.begin() as tx:
         return answer(rule_fields(rules.delete_rule(tx, rule_id, by=principal().name)))
@@ -137,9 +137,10 @@ def delete_rule(rule_id: str) -> Response:
 
 @operations.post("/rules/test", RULES_READ, json(RuleTrial), body=RuleTest, errors=(RuleInvalid,))
 def try_draft_rules(body: RuleTest) -> Response:
-    """Try draft rules on past calls: what would have been recorded, and which calls change.
+    """Try draft rules on past calls: count the recordings, and list the calls that differ.
 
-    It takes 10 s at most: of very many calls the newest are looked at, and `complete` is false.
+    A trial takes at most 10 s. If there are too many calls, it examines the newest, and `complete`
+    is false.
     """
     drafts = [_record(rule, id_=f"draft-{place}") for place, rule in enumerate(body.rules, 1)]
     for draft in drafts:
@@ -163,11 +164,11 @@ def try_draft_rules(body: RuleTest) -> Response:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One trial at a time in a process: it takes all that one may. Raises Busy."""
+    """Run one trial at a time in a process, because a trial needs a whole core. Raises Busy."""
     with ExitStack() as held:
         with others_turn():
             if not _trying.acquire(timeout=TRIAL_WITHIN_S):
-                raise Busy("other rules are being tried")
+                raise Busy("another trial of rules is running")
             held.callback(_trying.release)
         yield
 
@@ -178,20 +179,20 @@ def _record(terms: Terms, *, id_: str = "", version: int = 1) -> RuleRecord:
 
 
 def list_all() -> list[RuleRecord]:
-    """The rules in the order in which they are asked: the configuration's and the API's."""
+    """Return the rules of the configuration and of the API, in the order of their evaluation."""
     with services().catalogue.begin() as tx:
         kept = rules.list_active_rules(tx)
     return sorted([*services().settings.rules, *kept], key=_place)
 
 
 def find_configured(rule_id: str) -> RuleRecord | None:
-    """The rule of the configuration that has this id, or None."""
+    """Return the rule with this id from the configuration, if any."""
     return next((one for one in services().settings.rules if one.id == rule_id), None)
 
 
 def _refuse_configured(rule_id: str) -> None:
     if find_configured(rule_id) is not None:
-        raise RuleReadOnly(f"rule {rule_id} stands in the configuration")
+        raise RuleReadOnly(f"rule {rule_id} belongs to the configuration")
 
 
 def _place(rule: RuleRecord) -> tuple[int, str]:

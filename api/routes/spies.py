@@ -1,4 +1,4 @@
-"""Spies: a supervisor listens to a live call, and may talk."""
+"""Spies: a supervisor listens to a live call, whispers to its agent, or barges in."""
 
 import secrets
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ REFUSALS = (Forbidden, ModeNotPermitted, NoSuchCall, NoSuchSpy)
 
 @operations.get("/spies", SPIES_READ, json(SpyList), query=SpyQuery, errors=(BadCursor,))
 def list_spies(query: SpyQuery) -> Response:
-    """List spies, newest first: those that have not ended, or those in one state."""
+    """List spies, newest first: all that have not ended, or all in one state."""
     wanted = [query.state] if query.state else states.SPY_LIVE
     with services().catalogue.begin() as tx:
         page = spies.list_spies(
@@ -47,14 +47,14 @@ def list_spies(query: SpyQuery) -> Response:
 
 @operations.get("/spies/<uuid:spy_id>", SPIES_READ, json(Spy), errors=(NoSuchSpy,))
 def get_spy(spy_id: UUID) -> Response:
-    """Tell one spy."""
+    """Get one spy."""
     return answer(spy_fields(see(partial(spies.get_spy, supervisor=principal().name), spy_id)))
 
 
 @operations.post(
     "/calls/<call_id:call_id>/spies",
     SPIES_READ,
-    {201: Reply("The phone rings, or the page is awaited.", Spy, headers={"Location": "the spy"})},
+    {201: Reply("The phone rings, or the page can connect.", Spy, headers={"Location": "the spy"})},
     body=NewSpy,
     errors=(NoSuchCall, CallEnded, BadDestination, ModeNotPermitted, PbxUnavailable),
     shown_once="audio_url",
@@ -62,15 +62,15 @@ def get_spy(spy_id: UUID) -> Response:
 def start_spy(call_id: str, body: NewSpy) -> Response:
     """Listen to a call, whisper to its agent, or barge in.
 
-    Needs besides `spies.listen`, `spies.whisper` or `spies.barge`, as the mode is. On a phone, once
-    it is answered, the keys 4, 5 and 6 switch to listen, whisper and barge, and 0 ends.
+    It also needs the permission of the mode: `spies.listen`, `spies.whisper` or `spies.barge`. On a
+    phone the keys 4, 5 and 6 switch to listen, whisper and barge, and 0 ends the spy.
 
-    With the destination `browser` the answer carries `audio_url`, a WebSocket; `/static/spy.js`
-    plays it. Every binary message, both ways, is one frame: 20 ms of signed 16-bit little-endian
-    PCM, one channel, 16 kHz: 640 bytes, without a header. What comes is the call; what is sent is
-    the microphone, and is heard in `whisper` and `barge` alone. Text messages are JSON objects. The
-    URL is good for 60 s, and as long as the spy lives once it was opened; a page that was lost has
-    30 s to open it again.
+    For the destination `browser` the answer has `audio_url`, a WebSocket; `/static/spy.js` plays
+    it. Each binary message, in both directions, is one frame: 20 ms of signed 16-bit little-endian
+    PCM, one channel, 16 kHz, so 640 bytes without a header. The server sends the call. The client
+    sends the microphone, which is heard only in `whisper` and `barge`. Text messages are JSON
+    objects. The URL must be opened within 60 s; after that it is valid until the spy ends, and a
+    page that loses the connection has 30 s to open it again.
     """
     token = secrets.token_urlsafe(32) if body.destination == BROWSER else None
     with _audited("spy.start", call_id, mode=body.mode, destination=body.destination):
@@ -98,10 +98,10 @@ def start_spy(call_id: str, body: NewSpy) -> Response:
     errors=(NoSuchSpy, SpyEnded, ModeNotPermitted, PbxUnavailable),
 )
 def switch_spy(spy_id: UUID, body: ChangedSpy) -> Response:
-    """Switch to another mode, without dropping the supervisor.
+    """Switch to another mode without dropping the supervisor.
 
-    Needs besides the mode's permission. Only who started a spy may switch it, and an admin back to
-    `listen`: nobody opens the microphone of another.
+    It also needs the permission of the mode. Only the spy's own supervisor may switch it. An admin
+    may switch it back to `listen`, but nobody opens the microphone of another person.
     """
     with _audited("spy.switch", str(spy_id), mode=body.mode):
         _require_own(_get_visible(spy_id), admin_may=body.mode == "listen")
@@ -117,7 +117,7 @@ def switch_spy(spy_id: UUID, body: ChangedSpy) -> Response:
     errors=(NoSuchSpy, PbxUnavailable),
 )
 def end_spy(spy_id: UUID) -> Response:
-    """End a spy; one that has ended stays as it is. Only who started it, or an admin, may."""
+    """End a spy; only its own supervisor or an admin may. An ended spy does not change."""
     with _audited("spy.end", str(spy_id)):
         _require_own(_get_visible(spy_id))
         record = services().spies.end(spy_id, by=principal().name)
@@ -125,7 +125,7 @@ def end_spy(spy_id: UUID) -> Response:
 
 
 def _get_visible(spy_id: UUID) -> SpyRecord:
-    """A spy on a call that the asker may see, or its own."""
+    """Return a spy of the caller, or one on a call that the caller may see."""
     with services().catalogue.begin() as tx:
         return spies.get_spy(tx, spy_id, agents=principal().agents, supervisor=principal().name)
 
@@ -133,20 +133,20 @@ def _get_visible(spy_id: UUID) -> SpyRecord:
 def _require_own(record: SpyRecord, *, admin_may: bool = True) -> None:
     is_admin = admin_may and principal().token.role == "admin"
     if record.supervisor != principal().name and not is_admin:
-        raise Forbidden("this spy is another supervisor's")
+        raise Forbidden("this spy belongs to another supervisor")
 
 
 def _require_mode(mode: Mode) -> tuple[Mode, ...]:
-    """The modes that the asker may use, this one among them."""
+    """Return the modes that the caller may use. Raises ModeNotPermitted unless this is one."""
     may = modes_of(principal().permissions)
     if mode not in may:
-        raise ModeNotPermitted(f"the token does not permit to {mode}")
+        raise ModeNotPermitted(f"the token does not permit the mode {mode}")
     return may
 
 
 @contextmanager
 def _audited(action: str, subject: str, **detail: Any) -> Iterator[None]:
-    """Write down that the asker was refused this; what is done the recorder writes down."""
+    """Audit a refusal of the block; the recorder audits the success."""
     try:
         yield
     except EarwitnessError as error:

@@ -1,7 +1,7 @@
-"""What the pages are made of: our ES modules, style and icons, and the libraries that npm brings.
+"""The static files of the pages: our ES modules, style and icons, and libraries from npm.
 
-They are the same for everybody and hold no secret, so they need no token, and pages of other sites
-may import them, to hear a call there.
+They are the same for everybody and hold no secret, so they need no token. Pages of other sites may
+import them, for example to play a call there.
 """
 
 import mimetypes
@@ -16,7 +16,7 @@ operations = Operations("/static", tag="documentation")
 
 DIRECTORY = resources.files("api") / "static"
 KINDS = ("text/javascript", "text/css", "image/svg+xml")
-# The names under which pages ask for them, in `node_modules` beside the package.
+# Name in the address → file in `node_modules` beside the package.
 VENDOR = {
     "htmx.js": "htmx.org/dist/htmx.min.js",
     "wavesurfer.js": "wavesurfer.js/dist/wavesurfer.esm.js",
@@ -24,7 +24,7 @@ VENDOR = {
 NODE_MODULES = Path(__file__).resolve().parents[2] / "node_modules"
 HEADERS = {
     "Access-Control-Allow-Origin": "*",
-    "Cache-Control": "public, no-cache",  # kept, and asked for again by its ETag
+    "Cache-Control": "public, no-cache",  # the browser caches it, and checks its ETag
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
 

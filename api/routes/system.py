@@ -1,4 +1,4 @@
-"""Who may use the service: tokens and users; and the audit trail."""
+"""Tokens, users, and the audit trail."""
 
 from uuid import UUID
 
@@ -33,7 +33,7 @@ operations = Operations("/api/v1", tag="system")
 
 @operations.get("/tokens", SYSTEM_READ, json(TokenList), query=ListQuery, errors=(BadCursor,))
 def list_tokens(query: ListQuery) -> Response:
-    """List the bearer tokens; sessions of people are none."""
+    """List the bearer tokens, without the sessions of people."""
     with services().catalogue.begin() as tx:
         page = tokens.list_tokens(tx, **query.model_dump())
     return answer(list_fields(page, token_fields))
@@ -42,13 +42,13 @@ def list_tokens(query: ListQuery) -> Response:
 @operations.post(
     "/tokens",
     SYSTEM_WRITE,
-    {201: Reply("It was made; its `token` is told now, and never again.", Token)},
+    {201: Reply("The new token; only this answer has its `token`.", Token)},
     body=NewToken,
     errors=(TokenInvalid,),
     shown_once="token",
 )
 def create_token(body: NewToken) -> Response:
-    """Make a bearer token."""
+    """Create a bearer token."""
     wanted = body.model_dump()
     require_grant(TokenRecord(UUID(int=0), **wanted))
     with services().catalogue.begin() as tx:
@@ -60,7 +60,7 @@ def create_token(body: NewToken) -> Response:
 @operations.delete(
     "/tokens/<uuid:token_id>",
     SYSTEM_WRITE,
-    {204: Reply("It opens nothing any more, and its spies have ended.")},
+    {204: Reply("The token is revoked, and its spies have ended.")},
     errors=(NoSuchToken,),
 )
 def revoke_token(token_id: UUID) -> Response:
@@ -84,29 +84,29 @@ def list_users(query: ListQuery) -> Response:
 @operations.post(
     "/users",
     SYSTEM_WRITE,
-    {201: Reply("They can sign in.", User)},
+    {201: Reply("The new user.", User)},
     body=NewUser,
     errors=(UserInvalid,),
 )
 def create_user(body: NewUser) -> Response:
-    """Let a person sign in on the web page."""
-    told = body.model_dump(exclude={"password"})
-    require_grant(TokenRecord(UUID(int=0), **told))
+    """Create a user, who signs in on the web page by a password."""
+    wanted = body.model_dump(exclude={"password"})
+    require_grant(TokenRecord(UUID(int=0), **wanted))
     hashed = hash_password(body.password)
     with services().catalogue.begin() as tx:
-        made = users.create_user(tx, **told, password_hash=hashed)
-        note_done(tx, "user.create", made.id, **told)
+        made = users.create_user(tx, **wanted, password_hash=hashed)
+        note_done(tx, "user.create", made.id, **wanted)
     return answer(user_fields(made), 201)
 
 
 @operations.delete(
     "/users/<uuid:user_id>",
     SYSTEM_WRITE,
-    {204: Reply("They can sign in no more, and all their sessions and spies have ended.")},
+    {204: Reply("The user is deleted, and all its sessions and spies have ended.")},
     errors=(NoSuchUser, LastAdmin),
 )
 def delete_user(user_id: UUID) -> Response:
-    """Let a person sign in no more."""
+    """Delete a user."""
     with services().catalogue.begin() as tx:
         name = users.delete_user(tx, user_id).name
         note_done(tx, "user.delete", user_id, name=name)
@@ -118,12 +118,12 @@ def delete_user(user_id: UUID) -> Response:
 @operations.post(
     "/users/<uuid:user_id>/sign-out",
     SYSTEM_WRITE,
-    {204: Reply("All their sessions and spies have ended.")},
+    {204: Reply("All sessions and spies of the user have ended.")},
     body=Nothing,
     errors=(NoSuchUser,),
 )
 def sign_user_out(user_id: UUID) -> Response:
-    """End all sessions of a person, and what the person listens to."""
+    """End all sessions and all spies of a user."""
     with services().catalogue.begin() as tx:
         found = users.get_user(tx, user_id)
         users.end_sessions(tx, user_id)
@@ -135,7 +135,7 @@ def sign_user_out(user_id: UUID) -> Response:
 
 @operations.get("/audit", AUDIT_READ, json(AuditList), query=AuditQuery, errors=(BadCursor,))
 def list_audit(query: AuditQuery) -> Response:
-    """List who did what, newest first."""
+    """List the entries of the audit trail, newest first."""
     with services().catalogue.begin() as tx:
         page = audit.list_audit(tx, **query.model_dump())
     return answer(list_fields(page, audit_fields))

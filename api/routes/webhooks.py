@@ -1,4 +1,4 @@
-"""Servers that are told of events: by whom, of what, and how that goes."""
+"""Webhooks: the servers to which events are delivered."""
 
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ operations = Operations("/api/v1", tag="webhooks")
 
 @operations.get("/webhooks", SYSTEM_READ, json(WebhookList), query=ListQuery, errors=(BadCursor,))
 def list_webhooks(query: ListQuery) -> Response:
-    """List the webhooks, and how delivery goes."""
+    """List the webhooks, with the state of their delivery."""
     with services().catalogue.begin() as tx:
         page = webhooks.list_webhooks(tx, **query.model_dump())
     return answer(list_fields(page, webhook_fields))
@@ -34,17 +34,17 @@ def list_webhooks(query: ListQuery) -> Response:
 @operations.post(
     "/webhooks",
     SYSTEM_WRITE,
-    {201: Reply("It was made; its `secret` is told now, and never again.", Webhook)},
+    {201: Reply("The new webhook; only this answer has its `secret`.", Webhook)},
     body=NewWebhook,
     shown_once="secret",
 )
 def create_webhook(body: NewWebhook) -> Response:
-    """Tell a server of events, from now on.
+    """Deliver events to a server from now on.
 
-    Each event of `GET /events` is sent to it by POST, in their order, as `{"type", "at", "data"}`,
-    signed as Standard Webhooks with the secret `whsec_…`. An answer of 2xx says that
-    it has arrived. It comes at least once, each time with the same `webhook-id`. 410 ends the
-    webhook. Where events were dropped before they could be delivered, `events.lost` comes.
+    Each event of `GET /events` is sent by POST, in order, as `{"type", "at", "data"}`, signed as
+    Standard Webhooks define, with the secret `whsec_…`. The server confirms it by a 2xx answer. An
+    event may arrive more than once, each time with the same `webhook-id`. The answer 410 ends the
+    webhook. If events were dropped before their delivery, the server gets `events.lost`.
     """
     with services().catalogue.begin() as tx:
         made, secret = webhooks.create_webhook(
@@ -57,11 +57,11 @@ def create_webhook(body: NewWebhook) -> Response:
 @operations.delete(
     "/webhooks/<uuid:webhook_id>",
     SYSTEM_WRITE,
-    {204: Reply("It is told nothing any more.")},
+    {204: Reply("The webhook is deleted.")},
     errors=(NoSuchWebhook,),
 )
 def delete_webhook(webhook_id: UUID) -> Response:
-    """Tell this server nothing any more."""
+    """Delete a webhook: no event is delivered to its server any more."""
     with services().catalogue.begin() as tx:
         _note(tx, "webhook.delete", webhooks.delete_webhook(tx, webhook_id))
     return Response(status=204)
@@ -75,9 +75,9 @@ def delete_webhook(webhook_id: UUID) -> Response:
     errors=(NoSuchWebhook,),
 )
 def test_webhook(webhook_id: UUID) -> Response:
-    """Send it the event `webhook.test` now, and tell what came back.
+    """Send the event `webhook.test` now, and return the server's answer.
 
-    If that went well, what it still has to be told is sent at once.
+    If it is delivered, all waiting events are sent at once.
     """
     with services().catalogue.begin() as tx:
         found = webhooks.get_webhook(tx, webhook_id)
@@ -96,5 +96,5 @@ def test_webhook(webhook_id: UUID) -> Response:
 
 
 def _note(tx: Connection, action: str, webhook: WebhookRecord, **told: object) -> None:
-    """In the trail; of the address only the host, for the rest may hold what opens it."""
+    """Write to the audit trail, with only the host of the URL: its path may be a secret."""
     note_done(tx, action, webhook.id, host=urlsplit(webhook.url).hostname, **told)
