@@ -26,7 +26,8 @@ from recorder import names
 from recorder.ari import Ari, AriBadRequest, AriConflict, AriUnavailable, Connected, EventStream
 from recorder.media.channels import MediaChannel, MediaChannels
 from recorder.media.pacing import FRAME_S
-from recorder.recording.voices import BROWSER, voice_channel
+from recorder.recording.voices import BROWSER
+from recorder.spy.listeners import listener_of
 from recorder.spy.rig import Rig
 from storage.records import Mode, SpyRecord
 
@@ -192,26 +193,23 @@ def _connect(ari: Ari) -> None:
 
 
 def _switch(rig: Rig, spy: SpyRecord) -> None:
-    is_phone = spy.destination == PHONE
-    rig.listen(AGENT, _ear_id(spy), audible=spy.mode == "barge", is_phone=is_phone)
-    rig.speak(spy, voice_channel(spy), SAYS[spy.mode])
-
-
-def _ear_id(spy: SpyRecord) -> str:
-    is_phone = spy.destination == PHONE
-    return names.build_phone_id(spy.id) if is_phone else names.build_listening_channel_id(AGENT)
+    listener = listener_of(spy)
+    rig.listen(AGENT, listener)
+    rig.speak(listener, SAYS[spy.mode])
 
 
 @asynccontextmanager
 async def _supervisor(ari: Ari, channels: MediaChannels, spy: SpyRecord) -> AsyncIterator[Voice]:
-    """Who spies: a phone's one channel, or a page's two; the one that hears."""
-    async with _voice(channels, voice_channel(spy), "supervisor") as mouth:
-        if _ear_id(spy) == voice_channel(spy):
-            yield mouth
+    """Open the one channel of a phone, or the two of a page; yield the channel that hears."""
+    listener = listener_of(spy)
+    hearing = listener.listening_channel(AGENT)
+    async with _voice(channels, listener.voice_channel, "supervisor") as voice:
+        if hearing == listener.voice_channel:
+            yield voice
         else:
-            async with _voice(channels, _ear_id(spy), "supervisor") as ear:
+            async with _voice(channels, hearing, "supervisor") as ear:
                 yield ear
-        await asyncio.to_thread(Rig(ari).silence, spy)
+        await asyncio.to_thread(Rig(ari).silence, listener)
 
 
 @asynccontextmanager

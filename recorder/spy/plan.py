@@ -1,9 +1,9 @@
-"""Whom a spy hears, and who hears it. Pure.
+"""The plan of a spy: the channel that it listens to, and the legs that hear the supervisor. Pure.
 
-The *target* is the leg that is listened to: both what it says and what it hears. That is the
-agent's, so that the spy stays with the call through hold and transfer; where no agent is in the
-conversation, the customer's. A whisper is heard by an agent alone: where the target is a customer,
-it is heard by nobody.
+The *target* is the leg listened to: its voice, and the audio sent to it. The target is the agent's
+leg, so that the spy stays with the call through hold and transfer. Without an agent in the
+conversation it is the customer's leg. A whisper reaches an agent alone: while the target is a
+customer, nobody hears it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,14 +18,15 @@ from recorder.calls.legs import (
     legs_to_capture,
     live_legs,
 )
-from recorder.recording.voices import BROWSER, hears_call, voice_channel
+from recorder.recording.voices import hears_call
+from recorder.spy.listeners import listener_of
 from storage.records import CallRecord, LegRecord, Mode, SpyRecord
 
-# The keys of a supervisor's phone, as ChanSpy has them with its option d.
+# The keys of a supervisor's phone; ChanSpy with its option d has the same.
 KEYS: dict[str, Mode] = {"4": "listen", "5": "whisper", "6": "barge"}
 END_KEY = "0"
 
-# Q.850's causes for a phone that was never answered; what is not here was not answered in time.
+# The cause of a spy for each Q.850 cause of a phone that was never answered; others: no-answer.
 _CAUSES = {
     1: "no-such-destination",
     2: "no-such-destination",
@@ -48,58 +49,80 @@ _CAUSES = {
 
 @dataclass(frozen=True, slots=True)
 class SpyPlan:
-    """What a spy needs now: the channel `target` is listened to, `says` hear the supervisor.
+    """The present needs of a spy.
 
-    `party` is whose the target is, `company` are the channels with which it is in a bridge. Without
-    a target nothing is heard; `cause` is why the spy is over, None while it is not. `call_id` is
-    the call it is on.
+    call_id     the call that the spy is on
+    target      the channel to listen to; without one the supervisor hears nothing
+    company     the channels that share a bridge with the target
+    heard_by    the legs that hear the supervisor
+    cause       why the spy is over; None while it goes on
+    party       the party of the target
     """
 
     call_id: str
     target: str | None = None
     company: tuple[str, ...] = ()
-    says: tuple[str, ...] = ()
+    heard_by: tuple[str, ...] = ()
     cause: str | None = None
     party: str | None = None
 
 
 def plan_spy(spy: SpyRecord, call: CallRecord, others: Iterable[CallRecord]) -> SpyPlan:
-    """What the spy needs; `others` are the live calls of the PBX that it may move on to."""
+    """Return the present needs of a spy; it may move to one of the other live calls of its PBX.
+
+    Example: an agent `a` and a customer `c` talk. A whisper has the target `a` and is heard by
+    `a`; a barge has the same target and is heard by `a` and `c`.
+    """
     present = _find_call(spy, call, tuple(others))
     if present is None:
         cause = "channel-gone" if spy.follow == "channel" else "call-ended"
         waits = spy.follow == "agent" and spy.agent is not None
         return SpyPlan(call.id, cause=None if waits else cause)
-    target = _find_target(spy, present)
+    if spy.follow == "channel":
+        target = next((leg for leg in live_legs(present) if leg.id == spy.channel_id), None)
+    elif spy.follow == "agent" and spy.agent is not None:
+        target = _find_agents_leg(present, spy.agent)
+    else:
+        target = find_target(present)
     if target is None:
         return SpyPlan(present.id)
-    company, says = _company(target, present), _says(spy.mode, target, present)
-    return SpyPlan(present.id, target.id, company, says, party=target.party)
+    # Halves of Local channels count as company too.
+    together = [leg.id for leg in present.channels if leg.bridge_id == target.bridge_id]
+    company = tuple(id_ for id_ in together if target.bridge_id and id_ != target.id)
+    heard_by: tuple[str, ...] = ()
+    if spy.mode == "barge":
+        heard_by = tuple(dict.fromkeys([target.id, *(leg.id for leg in joined_legs(present))]))
+    elif spy.mode == "whisper" and target.party == "agent":
+        heard_by = (target.id,)
+    return SpyPlan(present.id, target.id, company, heard_by, party=target.party)
 
 
 def is_settled(spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[str]]) -> bool:
-    """Whether all is as planned; `bridges` are those on the PBX, and which channels are in each."""
+    """Whether the PBX is as planned; `bridges` maps each of its bridges to the channels inside."""
     if plan.cause is not None or plan.call_id != spy.call_id or spy.state != "live":
         return False
+    listener = listener_of(spy)
     talking = bridges.get(names.build_talking_bridge_id(spy.id), frozenset())
-    says = {id_ for id_ in talking if id_.startswith(names.build_talking_snoop_id(spy.id, ""))}
-    if says != {names.build_talking_snoop_id(spy.id, leg) for leg in plan.says}:
+    parts = [names.parse_spy_part(id_) for id_ in talking]
+    heard_by = {one.channel_id for one in parts if one is not None and one.kind == "talking-snoop"}
+    if heard_by != set(plan.heard_by):
         return False
-    if says and _voice(spy) not in talking:
+    if heard_by and listener.talking_channel not in talking:
         return False
     if plan.target is None:
         return not hears_call(spy)
-    listen = names.build_listening_bridge_id(plan.target)
-    wanted = {names.build_listening_snoop_id(plan.target, plan.company)}
-    if spy.destination == BROWSER:
-        wanted.add(names.build_listening_channel_id(plan.target))
-    if spy.destination != BROWSER or takes_seat(spy):
-        wanted.add(place(spy))
-    return hears_call(spy) and wanted <= bridges.get(listen, frozenset())
+    wanted = {
+        names.build_listening_snoop_id(plan.target, plan.company),
+        listener.listening_channel(plan.target),
+    }
+    if listener.joins_listeners():
+        wanted.add(listener.supervisor_channel)
+    listening = bridges.get(names.build_listening_bridge_id(plan.target), frozenset())
+    return hears_call(spy) and wanted <= listening
 
 
 def may_need_others(spy: SpyRecord, call: CallRecord) -> bool:
-    """Whether the spy may have to look for another call than the one it is on."""
+    """Whether the spy must look for another call, because its own has no place for it."""
     return _find_call(spy, call, ()) is None
 
 
@@ -111,7 +134,7 @@ def follows(spy: SpyRecord, call: CallRecord) -> bool:
 
 
 def find_target(call: CallRecord) -> LegRecord | None:
-    """The leg through which a call is heard best: see above; None while nobody can be heard."""
+    """Return the leg to listen to; None while no leg can be heard."""
     agents = [leg for leg in joined_legs(call) if leg.party == "agent"]
     if agents:
         return max(agents, key=joined_or_created_at)
@@ -121,60 +144,36 @@ def find_target(call: CallRecord) -> LegRecord | None:
 
 
 def end_cause(state: str, q850: int) -> str:
-    """Why the spy of a supervisor's phone is over that hung up while the spy was in `state`."""
+    """Return why a spy is over whose phone ended while the spy was in `state`.
+
+    Example: a phone that was ringing and ended with Q.850 cause 17 gives `busy`.
+    """
     if state == "live":
         return "hung-up"
     return _CAUSES.get(q850, "no-answer")
 
 
-def _voice(spy: SpyRecord) -> str:
-    """The channel that brings the voice into its bridge: the microphone, or what taps the phone."""
-    return voice_channel(spy) if spy.destination == BROWSER else names.build_phone_snoop_id(spy.id)
-
-
-def place(spy: SpyRecord) -> str:
-    """The supervisor's own channel among the listeners: the phone, or the seat of a page."""
-    is_page = spy.destination == BROWSER
-    return names.build_barge_channel_id(spy.id) if is_page else names.build_phone_id(spy.id)
-
-
-def takes_seat(spy: SpyRecord) -> bool:
-    """Whether a page is heard by the other listeners.
-
-    All pages share one ear; on its seat this one hears the same, but for itself.
-    """
-    return spy.destination == BROWSER and spy.mode == "barge"
-
-
 def _find_call(spy: SpyRecord, call: CallRecord, others: Sequence[CallRecord]) -> CallRecord | None:
-    """The call that the spy is on now.
+    """Return the call that the spy is on now.
 
-    When calls are joined, one of them ends and its channels live on in the other: then so does the
+    When calls are joined, one of them ends and its channels live on in the other, and so does the
     spy.
     """
     candidates = [call, *(other for other in others if other.id != call.id)]
-    live = [one for one in candidates if one.state != "ended" and _present(one)]
+    live = [one for one in candidates if one.state != "ended" and _live_ids(one)]
     if spy.follow == "channel":
-        return next((one for one in live if spy.channel_id in _present(one)), None)
+        return next((one for one in live if spy.channel_id in _live_ids(one)), None)
     if spy.follow == "agent" and spy.agent is not None:
-        mine = (one for one in live if _agents_leg(one, spy.agent) is not None)
+        mine = (one for one in live if _find_agents_leg(one, spy.agent) is not None)
         return next(mine, None)
     if call in live:
         return call
     known = {leg.id for leg in legs_of(call)}
-    return next((one for one in live if known & _present(one)), None)
+    return next((one for one in live if known & _live_ids(one)), None)
 
 
-def _find_target(spy: SpyRecord, call: CallRecord) -> LegRecord | None:
-    if spy.follow == "channel":
-        return next((leg for leg in live_legs(call) if leg.id == spy.channel_id), None)
-    if spy.follow == "agent" and spy.agent is not None:
-        return _agents_leg(call, spy.agent)
-    return find_target(call)
-
-
-def _agents_leg(call: CallRecord, agent: str) -> LegRecord | None:
-    """The leg on which this agent talks, or talks next."""
+def _find_agents_leg(call: CallRecord, agent: str) -> LegRecord | None:
+    """Return the leg on which this agent talks, or will talk next."""
     mine = [
         leg
         for leg in live_legs(call)
@@ -185,19 +184,5 @@ def _agents_leg(call: CallRecord, agent: str) -> LegRecord | None:
     return next(iter(mine), None)
 
 
-def _company(target: LegRecord, call: CallRecord) -> tuple[str, ...]:
-    """Who is in the target's bridge, halves of Local channels too."""
-    together = [leg.id for leg in call.channels if leg.bridge_id == target.bridge_id]
-    return tuple(id_ for id_ in together if target.bridge_id and id_ != target.id)
-
-
-def _says(mode: Mode, target: LegRecord, call: CallRecord) -> tuple[str, ...]:
-    if mode == "whisper":
-        return (target.id,) if target.party == "agent" else ()
-    if mode == "barge":
-        return tuple(dict.fromkeys([target.id, *(leg.id for leg in joined_legs(call))]))
-    return ()
-
-
-def _present(call: CallRecord) -> set[str]:
+def _live_ids(call: CallRecord) -> set[str]:
     return {leg.id for leg in live_legs(call)}

@@ -1,22 +1,25 @@
-"""What a spy is made of on a PBX; every step is harmless to repeat.
+"""The bridges and snoops of spies on one PBX; every step is harmless to repeat.
 
-    target ──snoop (hear)──▶ listen bridge ──▶ phones, ear, seats  one for all who listen
-    target ──snoop (probe)──▶ gauging bridge ──▶ gauge   what it says, and what it hears, each alone
-    phone ──snoop (tap)──▶ voice bridge ──snoop (say)──▶ each leg  one for each who talks
+    target ──listening snoop──▶ listening bridge ──▶ phones, the channel of all pages, barging pages
+    phone ──phone snoop──▶ talking bridge ──talking snoop──▶ each leg that hears the supervisor
+    microphone of a page ─▶
+    target ──meter snoop──▶ meter bridge ──▶ meter channel      once for each way
 
-To listen costs the call nothing, and a switch leaves it as it is: only the snoops that say change.
-Whoever listens is silent there: a phone's own voice is turned down to nothing where it comes in.
-A bridge's own `mute` would not do: it takes the voice from the tap too (measured on 22.10), which
-this does not, since spying audiohooks come before the one that turns down. Who barges is turned up
-again, for the other supervisors to hear; a page that barges takes a seat among them, by which it is
-heard, and hears all but itself.
+All supervisors who listen to a channel share its listening bridge; each has a talking bridge. To
+listen costs the call nothing. A switch of mode changes talking snoops alone.
 
-When the target comes into other company it is heard through a new snoop: the audiohooks of some
-builds (Debian's 22.10.1) drop the frames of a party who comes later, for up to minutes. They do so
-until the last of them is gone, so those that say are made anew too. That of a recording stays, and
-so does the fault, where the target is recorded.
+Listeners are silent in the listening bridge: the volume of a phone is turned down where its audio
+enters Asterisk. The bridge's own `mute` does not serve: it takes the voice from the phone snoop too
+(measured on 22.10). Turning down does not, because the hooks of snoops run before it. When a
+supervisor barges, the phone is turned up for the other supervisors. A barging page joins the
+bridge with a channel of its own, where others hear it and it hears all but itself.
 
-A leg that is sent nothing by the PBX (its other side is mute, or it holds) hears no whisper on
+When the target gets into other company it needs a new listening snoop: the audiohooks of some
+builds (Debian's 22.10.1) drop the frames of a party who joins later, for up to minutes. They do so
+until the last hook on the target is gone, so the talking snoops on it are made anew too. The snoop
+of a recording stays, and the fault with it, where the target is recorded.
+
+A leg to which the PBX sends nothing (its other side is muted, or it is on hold) hears no whisper on
 Asterisk up to 22.10.1.
 """
 
@@ -29,166 +32,158 @@ from recorder.ari.client import Direction
 from recorder.ari.model import Bridge
 from recorder.ari.stasis import in_stasis
 from recorder.names import PartKind
-from storage.records import SpyRecord
+from recorder.spy.listeners import Listener
 
-# How long a snoop takes at most to see that it was hung up, a frame or two; and a bridge to go.
+# A snoop needs a frame or two to notice its hangup, and a bridge takes as long to go.
 GONE_WITHIN_S = 0.2
-SILENT, AS_IT_IS = "-32767", "0"
+SILENT, UNCHANGED = "-32767", "0"
 LOUDNESS = "VOLUME(RX)"
 
 
 class Rig:
-    """One PBX, for spies. Raises AriError; AriNotFound where a channel that is needed is gone."""
+    """The parts of spies on one PBX. Raises AriError; AriNotFound if a needed channel is gone."""
 
     def __init__(self, ari: Ari) -> None:
         self._ari = ari
 
-    def listen(
-        self,
-        target: str,
-        listener: str,
-        *,
-        company: Collection[str] = (),
-        audible: bool,
-        is_phone: bool,
-    ) -> bool:
-        """Let a phone, or the ear of the pages, hear what the target says and hears.
+    def listen(self, target: str, listener: Listener, *, company: Collection[str] = ()) -> bool:
+        """Let the supervisor hear the voice of the target and the audio sent to it.
 
-        `company` are the channels that it talks with; `audible` says whether the other listeners
-        hear the phone. Whether the listener or the snoop is new: then who speaks has to `speak`.
+        `company` are the channels that share a bridge with the target. Return whether the
+        supervisor or the listening snoop is new: then the caller must `speak` again.
         """
         bridge_id = names.build_listening_bridge_id(target)
-        bridge = self._bridge(bridge_id)
-        hear_id = names.build_listening_snoop_id(target, company)
-        is_deaf = hear_id not in bridge.channel_ids
-        if is_deaf:
+        bridge = self._find_or_create_bridge(bridge_id)
+        snoop_id = names.build_listening_snoop_id(target, company)
+        needs_snoop = snoop_id not in bridge.channel_ids
+        if needs_snoop:
             if bridge.channel_ids:
-                self._clear(target)
-            self._join(bridge_id, self._snoop(hear_id, target, spy="both"))
-        if is_phone:
-            self.set_audible(listener, audible)
-        is_new = listener not in bridge.channel_ids
+                self._remove_all_snoops(target)
+            self._join(bridge_id, self._snoop(snoop_id, target, spy="both"))
+        if listener.is_loud:
+            loudness = UNCHANGED if listener.spy.mode == "barge" else SILENT
+            phone = listener.supervisor_channel
+            in_stasis(lambda: self._ari.set_variable(phone, LOUDNESS, loudness))
+        channel_id = listener.listening_channel(target)
+        is_new = channel_id not in bridge.channel_ids
         if is_new:
-            self._join(bridge_id, listener)
-        return is_new or is_deaf
+            self._join(bridge_id, channel_id)
+        return is_new or needs_snoop
 
-    def gauge(self, target: str) -> None:
-        """Bring what the target says, and what it hears, to the gauges, where there are any."""
-        for way in names.WAYS:
-            gauge, bridge_id = (
-                names.build_meter_channel_id(way, target),
-                names.build_meter_bridge_id(way, target),
-            )
-            if self._ari.find_channel(gauge) is None:
-                self._end_gauging(target, way)
-                continue
-            there = self._bridge(bridge_id).channel_ids
-            if gauge not in there:
-                self._join(bridge_id, gauge)
-            probe = names.build_meter_snoop_id(way, target)
-            if probe not in there:
-                self._join(bridge_id, self._snoop(probe, target, spy=way))
-
-    def ungauge(self, target: str) -> None:
-        """Measure nothing of the target any more."""
-        for way in names.WAYS:
-            self._ari.hang_up(names.build_meter_channel_id(way, target))
-            self._end_gauging(target, way)
-
-    def _end_gauging(self, target: str, way: names.Way) -> None:
-        bridge = self._ari.find_bridge(names.build_meter_bridge_id(way, target))
-        if bridge is not None:
-            self._remove("meter-snoop", bridge, keep=())
-            self._destroy(bridge.id)
-
-    def seat(self, target: str, seat: str) -> None:
-        """Let a page that barges be heard by the others who listen to the target."""
-        bridge = self._bridge(names.build_listening_bridge_id(target))
-        if seat not in bridge.channel_ids:
-            self._join(bridge.id, seat)
-
-    def set_audible(self, phone: str, audible: bool) -> None:
-        """Whether what the phone says is heard in the bridge that it is in."""
-        value = AS_IT_IS if audible else SILENT
-        in_stasis(lambda: self._ari.set_variable(phone, LOUDNESS, value))
+    def join_listeners(self, target: str, channel_id: str) -> None:
+        """Add the channel of a barging page to the listening bridge, so that all hear it there."""
+        bridge = self._find_or_create_bridge(names.build_listening_bridge_id(target))
+        if channel_id not in bridge.channel_ids:
+            self._join(bridge.id, channel_id)
 
     def deafen(self, target: str) -> None:
-        """Take the snoop of the target away: until the next `listen` nobody hears it."""
+        """Remove the listening snoop of the target: nobody hears it until the next `listen`."""
         bridge = self._ari.find_bridge(names.build_listening_bridge_id(target))
         if bridge is not None:
             self._remove("listening-snoop", bridge, keep=())
 
     def drop(self, target: str) -> None:
-        """Take down all by which the target is listened to."""
+        """Remove the listening bridge of the target with all its channels, and its meters."""
         self.deafen(target)
-        self.ungauge(target)
+        for way in names.WAYS:
+            self._ari.hang_up(names.build_meter_channel_id(way, target))
+            self._drop_meter(target, way)
         self._ari.hang_up(names.build_listening_channel_id(target))
         self._destroy(names.build_listening_bridge_id(target))
 
-    def leave(self, listener: str, *, keep: str | None = None) -> None:
-        """Take a listener out of every listen bridge but that of the channel `keep`."""
+    def leave(self, channel_id: str, *, keep: str | None = None) -> None:
+        """Take a channel out of every listening bridge but that of the target `keep`."""
         for bridge in self._ari.list_bridges():
             part = names.parse_spy_part(bridge.id)
-            listens = (
-                part is not None and part.kind == "listening-bridge" and part.channel_id != keep
-            )
-            if listens and listener in bridge.channel_ids:
-                self._leave(bridge.id, listener)
+            if part is None or part.kind != "listening-bridge" or part.channel_id == keep:
+                continue
+            if channel_id in bridge.channel_ids:
+                self._leave(bridge.id, channel_id)
 
-    def speak(self, spy: SpyRecord, carrier: str, says: Collection[str]) -> None:
+    def connect_meters(self, target: str) -> None:
+        """Bring each way of the target to its meter channel, where a page has opened one."""
+        for way in names.WAYS:
+            meter_id = names.build_meter_channel_id(way, target)
+            if self._ari.find_channel(meter_id) is None:
+                self._drop_meter(target, way)
+                continue
+            bridge = self._find_or_create_bridge(names.build_meter_bridge_id(way, target))
+            if meter_id not in bridge.channel_ids:
+                self._join(bridge.id, meter_id)
+            snoop_id = names.build_meter_snoop_id(way, target)
+            if snoop_id not in bridge.channel_ids:
+                self._join(bridge.id, self._snoop(snoop_id, target, spy=way))
+
+    def speak(self, listener: Listener, legs: Collection[str]) -> None:
         """Let these legs, and no others, hear the supervisor.
 
-        For nobody the voice is brought as far as its bridge: then a switch takes half the time.
+        Without legs the voice still enters its talking bridge: a later switch then takes half the
+        time.
         """
-        bridge_id = names.build_talking_bridge_id(spy.id)
-        bridge = self._bridge(bridge_id)
-        wanted = {names.build_talking_snoop_id(spy.id, one): one for one in says}
+        spy_id, talking = listener.spy.id, listener.talking_channel
+        bridge_id = names.build_talking_bridge_id(spy_id)
+        bridge = self._find_or_create_bridge(bridge_id)
+        wanted = {names.build_talking_snoop_id(spy_id, leg): leg for leg in legs}
         self._remove("talking-snoop", bridge, keep=wanted)
-        voice = self._voice(spy, carrier)
-        if voice not in bridge.channel_ids:
-            self._join(bridge_id, voice)
-        for say_id, leg in wanted.items():
-            if say_id not in bridge.channel_ids:
-                self._join(bridge_id, self._snoop(say_id, leg, whisper="out"))
+        if talking == listener.voice_channel:
+            self._ari.get_channel(talking)
+        else:
+            self._snoop(talking, listener.voice_channel, spy="in")
+        if talking not in bridge.channel_ids:
+            self._join(bridge_id, talking)
+        for snoop_id, leg in wanted.items():
+            if snoop_id not in bridge.channel_ids:
+                self._join(bridge_id, self._snoop(snoop_id, leg, whisper="out"))
 
-    def hush(self, spy: SpyRecord, *, keep: Collection[str]) -> None:
-        """Take the supervisor's voice away from all but these legs."""
-        bridge = self._ari.find_bridge(names.build_talking_bridge_id(spy.id))
+    def hush(self, listener: Listener, *, keep: Collection[str]) -> None:
+        """Take the supervisor's voice from every leg but these."""
+        spy_id = listener.spy.id
+        bridge = self._ari.find_bridge(names.build_talking_bridge_id(spy_id))
         if bridge is not None:
-            self._remove(
-                "talking-snoop",
-                bridge,
-                keep={names.build_talking_snoop_id(spy.id, one) for one in keep},
-            )
+            kept = {names.build_talking_snoop_id(spy_id, leg) for leg in keep}
+            self._remove("talking-snoop", bridge, keep=kept)
 
-    def silence(self, spy: SpyRecord) -> None:
-        """Take the supervisor's voice away from everybody; the microphone of a page stays."""
-        bridge = self._ari.find_bridge(names.build_talking_bridge_id(spy.id))
+    def silence(self, listener: Listener) -> None:
+        """Remove the talking bridge and its snoops; the microphone channel of a page stays."""
+        bridge = self._ari.find_bridge(names.build_talking_bridge_id(listener.spy.id))
         if bridge is None:
             return
         self._remove("talking-snoop", bridge, keep=())
-        self._ari.hang_up(names.build_phone_snoop_id(spy.id))
+        if listener.talking_channel != listener.voice_channel:
+            self._ari.hang_up(listener.talking_channel)
         self._destroy(bridge.id)
 
-    def _clear(self, target: str) -> None:
-        """Take all snoops of spies off the target, and see them gone.
+    def _remove_all_snoops(self, target: str) -> None:
+        """Remove all snoops of spies from the target, and wait until they are gone.
 
-        What the builds above remember of the sequence lasts as long as any audiohook is left.
+        The faulty builds remember the first hook as long as any audiohook is left.
         """
-        there = [(one.id, id_) for one in self._ari.list_bridges() for id_ in one.channel_ids]
-        snoops = [(bridge_id, id_) for bridge_id, id_ in there if _is_snoop_of(target, id_)]
+        snoops = [
+            (bridge.id, id_)
+            for bridge in self._ari.list_bridges()
+            for id_ in bridge.channel_ids
+            if (part := names.parse_spy_part(id_)) is not None
+            and part.kind in ("listening-snoop", "talking-snoop", "meter-snoop")
+            and part.channel_id == target
+        ]
         for bridge_id, id_ in snoops:
             self._leave(bridge_id, id_)
             self._ari.hang_up(id_)
-        _see_gone(self._ari.find_channel, [id_ for _, id_ in snoops])
+        _await_gone(self._ari.find_channel, [id_ for _, id_ in snoops])
+
+    def _drop_meter(self, target: str, way: names.Way) -> None:
+        bridge = self._ari.find_bridge(names.build_meter_bridge_id(way, target))
+        if bridge is not None:
+            self._remove("meter-snoop", bridge, keep=())
+            self._destroy(bridge.id)
 
     def _destroy(self, bridge_id: str) -> None:
-        """And see it gone: while its channels leave it is still found, but takes none."""
+        """Destroy a bridge and wait until it is gone: until then no channel can join it."""
         self._ari.destroy_bridge(bridge_id)
-        _see_gone(self._ari.find_bridge, [bridge_id])
+        _await_gone(self._ari.find_bridge, [bridge_id])
 
     def _remove(self, kind: PartKind, bridge: Bridge, keep: Collection[str]) -> None:
-        """Out of the bridge first: a snoop of a channel without frames lingers."""
+        """Hang up the snoops of a kind, after they left: a snoop on a silent channel lingers."""
         for id_ in bridge.channel_ids:
             part = names.parse_spy_part(id_)
             if part is not None and part.kind == kind and id_ not in keep:
@@ -199,42 +194,26 @@ class Rig:
         try:
             self._ari.remove_from_bridge(bridge_id, channel_id)
         except (AriBadRequest, AriConflict, AriNotFound):
-            return  # it went by itself
-
-    def _voice(self, spy: SpyRecord, carrier: str) -> str:
-        """The channel that brings the supervisor's voice into the bridge."""
-        if carrier == names.build_microphone_id(spy.id):
-            self._ari.get_channel(carrier)
-            return carrier
-        return self._snoop(names.build_phone_snoop_id(spy.id), carrier, spy="in")
+            return  # it left by itself
 
     def _snoop(
         self, id_: str, channel_id: str, *, spy: Direction = "none", whisper: Direction = "none"
     ) -> str:
-        """The snoop of this id; looked for first, for a refused id costs Asterisk dearly."""
+        """Return the snoop with this id; look first, because a refused id costs Asterisk dearly."""
         if self._ari.find_channel(id_) is None:
             self._ari.snoop(channel_id, snoop_id=id_, spy=spy, whisper=whisper)
         return id_
 
-    def _bridge(self, bridge_id: str) -> Bridge:
+    def _find_or_create_bridge(self, bridge_id: str) -> Bridge:
         return self._ari.find_bridge(bridge_id) or self._ari.create_bridge(bridge_id=bridge_id)
 
     def _join(self, bridge_id: str, channel_id: str) -> None:
         in_stasis(lambda: self._ari.add_to_bridge(bridge_id, channel_id, absorb_dtmf=True))
 
 
-def _see_gone(find: Callable[[str], object | None], ids: Collection[str]) -> None:
+def _await_gone(find: Callable[[str], object | None], ids: Collection[str]) -> None:
     deadline = time.monotonic() + GONE_WITHIN_S
     while any(find(id_) is not None for id_ in ids):
         if time.monotonic() > deadline:
-            return  # a snoop without frames lingers, and there is nothing to be heard
+            return  # a snoop on a silent channel lingers, and does no harm
         time.sleep(GONE_WITHIN_S / 40)
-
-
-def _is_snoop_of(target: str, id_: str) -> bool:
-    part = names.parse_spy_part(id_)
-    return (
-        part is not None
-        and part.kind in ("listening-snoop", "talking-snoop", "meter-snoop")
-        and part.channel_id == target
-    )

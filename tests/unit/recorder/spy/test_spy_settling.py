@@ -1,21 +1,20 @@
-"""What the PBX is brought to, in which order, on a PBX that is none."""
+"""The steps that connect a supervisor to a call, in their order, on a PBX in memory."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any
 from uuid import UUID
 
+import pytest
+
 from recorder import names
-from recorder.ari import AriNotFound, Bridge
-from recorder.ari.pbxs import Pbxs
-from recorder.errors import PbxUnavailable
+from recorder.spy.leftovers import Leftovers
+from recorder.spy.listeners import listener_of
 from recorder.spy.plan import SpyPlan
 from recorder.spy.rig import Rig
-from recorder.spy.spies import Spies
-from storage.records import Heard, SpyRecord
+from recorder.spy.settling import Settler
+from storage.records import Heard, Mode, SpyRecord
+from tests.fake_pbx import FakePbx
 from tests.legs import ZERO
 
 SPY = SpyRecord(
@@ -33,191 +32,167 @@ SPY = SpyRecord(
     heard=(Heard(ZERO, None, "main-1.0"),),
 )
 MIC, PHONE = names.build_microphone_id(SPY.id), names.build_phone_id(SPY.id)
-VOICE = names.build_talking_bridge_id(SPY.id)
+BARGE = names.build_barge_channel_id(SPY.id)
+EAR = names.build_listening_channel_id("agent")
+LISTENING = names.build_listening_bridge_id("agent")
 
 
-class Pbx:
-    """Channels, and bridges with what is in them; a snoop needs its channel."""
-
-    application = "earwitness"
+class Bench:
+    """A settler for one spy on a PBX in memory; something may happen before its lock is taken."""
 
     def __init__(self, *channels: str) -> None:
-        self.channels = set(channels)
-        self.bridges: dict[str, list[str]] = {}
-
-    def find_channel(self, id_: str) -> Any:
-        plan = SimpleNamespace(app_name="Stasis", app_data=self.application)
-        up = SimpleNamespace(id=id_, state="Up", dialplan=plan)
-        return up if id_ in self.channels else None
-
-    def get_channel(self, id_: str) -> Any:
-        if id_ not in self.channels:
-            raise AriNotFound(f"no channel {id_}")
-        return self.find_channel(id_)
-
-    def snoop(self, channel_id: str, *, snoop_id: str, **_: str) -> None:
-        self.get_channel(channel_id)
-        self.channels.add(snoop_id)
-
-    def hang_up(self, id_: str) -> None:
-        self.channels.discard(id_)
-        for there in self.bridges.values():
-            there[:] = [one for one in there if one != id_]
-
-    def set_variable(self, id_: str, *_: str) -> None:
-        self.get_channel(id_)
-
-    def find_bridge(self, id_: str) -> Bridge | None:
-        there = self.bridges.get(id_)
-        return Bridge(id_, "mixing", "", tuple(there)) if there is not None else None
-
-    def list_bridges(self) -> list[Bridge]:
-        return [Bridge(id_, "mixing", "", tuple(there)) for id_, there in self.bridges.items()]
-
-    def create_bridge(self, *, bridge_id: str) -> Bridge:
-        return Bridge(bridge_id, "mixing", "", tuple(self.bridges.setdefault(bridge_id, [])))
-
-    def destroy_bridge(self, id_: str) -> None:
-        self.bridges.pop(id_, None)
-
-    def add_to_bridge(self, id_: str, *channel_ids: str, **_: bool) -> None:
-        for one in channel_ids:
-            self.get_channel(one)
-            for there in self.bridges.values():
-                there[:] = [other for other in there if other != one]
-            self.bridges[id_].append(one)
-
-    def remove_from_bridge(self, id_: str, channel_id: str) -> None:
-        if channel_id not in self.bridges.get(id_, ()):
-            raise AriNotFound(f"{channel_id} is not in {id_}")
-        self.bridges[id_].remove(channel_id)
-
-    def hears(self, *, of: SpyRecord = SPY) -> set[str]:
-        """The legs that hear the supervisor."""
-        says = names.build_talking_snoop_id(of.id, "")
-        there = self.bridges.get(names.build_talking_bridge_id(of.id), ())
-        return {id_.removeprefix(says) for id_ in there if id_.startswith(says)}
-
-
-class Locks:
-    """A catalogue that knows locks; something may happen before one is had."""
-
-    def __init__(self) -> None:
-        self.before: dict[str, Callable[[], object]] = {}
+        self.pbx = FakePbx(*channels)
+        self.before_lock: Callable[[], None] = lambda: None
+        self.target: str | None = None
+        leftovers = Leftovers(self.pbx, self.lock, self.find_needed)  # type: ignore[arg-type]
+        self.settler = Settler(self.pbx, self.lock, leftovers)  # type: ignore[arg-type]
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        self.before.pop(name, lambda: None)()
+    def lock(self) -> Iterator[None]:
+        before, self.before_lock = self.before_lock, lambda: None
+        before()
         yield
 
+    def find_needed(self) -> frozenset[str]:
+        return frozenset(filter(None, [str(SPY.id), self.target]))
 
-class Bench(Spies):
-    """Spies whose one spy and plan are given."""
+    def connect(self, spy: SpyRecord, plan: SpyPlan) -> bool:
+        """Connect the spy as planned; return whether the supervisor hears the target."""
+        self.target = plan.target
+        return self.settler.connect(listener_of(spy), plan)
 
-    def __init__(self, pbx: Pbx, spy: SpyRecord, plan: SpyPlan) -> None:
-        self.locks = Locks()
-        super().__init__(self.locks, Pbxs({"main": pbx}), {})  # type: ignore[arg-type,dict-item]
-        self.spy, self.plan = spy, plan
 
-    def read(self, _: UUID) -> tuple[SpyRecord, SpyPlan]:
-        return self.spy, self.plan
-
-    def _note_live(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def _settle_recordings(self, _: SpyRecord) -> None:
-        pass
-
-    def _needed(self, _: str) -> frozenset[str]:
-        return frozenset(filter(None, [str(self.spy.id), self.plan.target]))
+def plan_for(target: str | None, *heard_by: str, company: str = "customer") -> SpyPlan:
+    """Return the plan of a spy that listens to this target."""
+    return SpyPlan("main-1.0", target, (company,), heard_by, party="agent")
 
 
 def test_another_listener_takes_the_snoops_away() -> None:
-    """Who whispers is heard though another spy's new snoop, meanwhile, cleared the target."""
-    pbx = Pbx("agent", MIC, names.build_listening_channel_id("agent"))
-    plan = SpyPlan("main-1.0", "agent", ("customer",), ("agent",), party="agent")
-    spies = Bench(pbx, SPY, plan)
-    spies.settle(SPY.id)
-    assert pbx.hears() == {"agent"}
+    """A whisper is heard again after another spy's new snoop has cleared the target."""
+    bench = Bench("agent", MIC, EAR)
+    assert bench.connect(SPY, plan_for("agent", "agent"))
+    assert bench.pbx.heard_by(SPY.id) == {"agent"}
 
     def listen_in_new_company() -> None:
-        ear = names.build_listening_channel_id("agent")
-        rig = Rig(pbx)  # type: ignore[arg-type]
-        rig.listen("agent", ear, company=("other",), audible=False, is_phone=False)
-        assert pbx.hears() == set()
+        rig = Rig(bench.pbx)  # type: ignore[arg-type]
+        rig.listen("agent", listener_of(replace(SPY, mode="listen")), company=("other",))
+        assert bench.pbx.heard_by(SPY.id) == set()
 
-    spies.plan = SpyPlan("main-1.0", "agent", ("other",), ("agent",), party="agent")
-    spies.locks.before["listen main"] = listen_in_new_company
-    spies.settle(SPY.id)
-    assert pbx.hears() == {"agent"}
+    bench.before_lock = listen_in_new_company
+    assert bench.connect(SPY, plan_for("agent", "agent", company="other"))
+    assert bench.pbx.heard_by(SPY.id) == {"agent"}
 
 
-def test_a_voice_waits_for_no_ear() -> None:
-    """Who no longer barges is heard by no customer, though what is to be heard cannot be had."""
-    pbx = Pbx(
-        "agent",
-        "customer",
-        MIC,
-        names.build_listening_channel_id("agent"),
-        names.build_barge_channel_id(SPY.id),
-    )
-    both = SpyPlan("main-1.0", "agent", ("customer",), ("agent", "customer"), party="agent")
-    spies = Bench(pbx, replace(SPY, mode="barge"), both)
-    spies.settle(SPY.id)
-    assert pbx.hears() == {"agent", "customer"}
-    assert (
-        names.build_barge_channel_id(SPY.id)
-        in pbx.bridges[names.build_listening_bridge_id("agent")]
-    )
-    spies.spy = SPY
-    spies.plan = SpyPlan("main-1.0", "next", ("customer",), ("next",), party="agent")
-    pbx.channels.add("next")
-    spies.settle(SPY.id)  # no page has made its ear yet
-    assert pbx.hears() == set()
-    assert (
-        names.build_barge_channel_id(SPY.id)
-        not in pbx.bridges[names.build_listening_bridge_id("agent")]
-    )
+def test_the_voice_is_taken_away_before_anything_else() -> None:
+    """After a barge the customer loses the voice even while the next target cannot be heard yet."""
+    bench = Bench("agent", "customer", MIC, EAR, BARGE)
+    assert bench.connect(replace(SPY, mode="barge"), plan_for("agent", "agent", "customer"))
+    assert bench.pbx.heard_by(SPY.id) == {"agent", "customer"}
+    assert BARGE in bench.pbx.bridges[LISTENING]
+    bench.pbx.channels.add("next")
+    assert not bench.connect(SPY, plan_for("next", "next"))  # no page has opened its channel yet
+    assert bench.pbx.heard_by(SPY.id) == set()
+    assert BARGE not in bench.pbx.bridges[LISTENING]
 
 
-def test_a_phone_is_left_at_nobody_else() -> None:
-    """Where the next agent cannot be heard, the one before is not heard any more either."""
-    pbx = Pbx("agent", "customer", PHONE)
+def test_a_phone_stays_with_no_other_target() -> None:
+    """When the next agent cannot be heard, the supervisor does not hear the one before either."""
+    bench = Bench("agent", "customer", PHONE)
     barging = replace(SPY, mode="barge", destination="PJSIP/9001")
-    both = SpyPlan("main-1.0", "agent", ("customer",), ("agent", "customer"), party="agent")
-    spies = Bench(pbx, barging, both)
-    spies.settle(SPY.id)
-    assert PHONE in pbx.bridges[names.build_listening_bridge_id("agent")]
-    spies.spy = replace(barging, mode="whisper", heard=())
-    spies.plan = SpyPlan("main-1.0", "gone", ("customer",), ("gone",), party="agent")
-    spies.settle(SPY.id)
-    assert pbx.hears() == set()
-    assert PHONE not in pbx.bridges[names.build_listening_bridge_id("agent")]
+    assert bench.connect(barging, plan_for("agent", "agent", "customer"))
+    assert PHONE in bench.pbx.bridges[LISTENING]
+    assert bench.pbx.variables[PHONE, "VOLUME(RX)"] == "0"
+    whispering = replace(barging, mode="whisper", heard=())
+    assert not bench.connect(whispering, plan_for("gone", "gone"))
+    assert bench.pbx.heard_by(SPY.id) == set()
+    assert PHONE not in bench.pbx.bridges[LISTENING]
 
 
-class Checked(Bench):
-    """Two spies that are not as they should be; the first cannot be brought to it."""
-
-    def __init__(self) -> None:
-        here = replace(SPY, seen_at=datetime.now(UTC))
-        super().__init__(Pbx(), here, SpyPlan("main-1.0", "agent"))
-        self.done: list[object] = []
-
-    def _live(self, _: str) -> tuple[SpyRecord, ...]:
-        return self.spy, replace(self.spy, id=UUID(int=8))
-
-    def settle(self, spy_id: UUID) -> SpyRecord:
-        if spy_id == self.spy.id:
-            raise PbxUnavailable("no answer")
-        self.done.append(spy_id)
-        return self.spy
-
-    def sweep(self, pbx: str) -> None:
-        self.done.append(pbx)
+@pytest.mark.parametrize("mode", ["listen", "whisper"])
+def test_a_phone_is_silent_among_the_listeners(mode: Mode) -> None:
+    """Other supervisors hear a phone only while it barges."""
+    bench = Bench("agent", PHONE)
+    phone = replace(SPY, mode=mode, destination="PJSIP/9001")
+    assert bench.connect(phone, plan_for("agent"))
+    assert bench.pbx.variables[PHONE, "VOLUME(RX)"] == "-32767"
 
 
-def test_a_spy_that_fails_hinders_no_other() -> None:
-    """The check goes on to the next one, and to what nobody needs any more."""
-    spies = Checked()
-    spies.check("main")
-    assert spies.done == [UUID(int=8), "main"]
+def test_without_a_target_nothing_is_left() -> None:
+    """While an agent has no call, the supervisor hears nothing and is heard by nobody."""
+    bench = Bench("agent", MIC, EAR)
+    assert bench.connect(SPY, plan_for("agent", "agent"))
+    assert not bench.connect(SPY, plan_for(None))
+    assert bench.pbx.bridges == {}
+    assert MIC in bench.pbx.channels, "until the page goes"
+
+
+def test_disconnecting_leaves_nothing_of_the_spy() -> None:
+    """An ended spy has no channel and no bridge on the PBX; the call keeps its own."""
+    bench = Bench("agent", "customer", PHONE)
+    barging = replace(SPY, mode="barge", destination="PJSIP/9001")
+    assert bench.connect(barging, plan_for("agent", "agent", "customer"))
+    bench.target = None
+    bench.settler.disconnect(listener_of(barging))
+    assert bench.pbx.bridges == {}
+    assert bench.pbx.channels == {"agent", "customer"}
+
+
+def test_meters_follow_the_channels_of_the_pages() -> None:
+    """A way is measured while its meter channel is open; without it the meter is removed."""
+    ways = [names.build_meter_channel_id(way, "agent") for way in names.WAYS]
+    bench = Bench("agent", *ways)
+    listener = listener_of(SPY)
+    bench.settler.measure(listener, "agent")
+    for way, channel in zip(names.WAYS, ways, strict=True):
+        inside = bench.pbx.bridges[names.build_meter_bridge_id(way, "agent")]
+        assert inside == [channel, names.build_meter_snoop_id(way, "agent")]
+    bench.pbx.hang_up(ways[0])
+    bench.settler.measure(listener, "agent")
+    assert list(bench.pbx.bridges) == [names.build_meter_bridge_id("out", "agent")]
+    assert names.build_meter_snoop_id("in", "agent") not in bench.pbx.channels
+    bench.pbx.channels.discard("agent")
+    bench.pbx.channels.add(ways[0])
+    bench.settler.measure(listener, "agent")  # the target is gone: that costs the levels alone
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+def test_a_sweep_spares_needed_and_foreign_parts(foreign: bool) -> None:
+    """Parts of ended spies go; parts of live spies, of other programs and of calls stay."""
+    over = UUID(int=9)
+    left = {
+        names.build_phone_id(over),
+        names.build_talking_snoop_id(over, "agent"),
+        names.build_listening_channel_id("nobody"),
+    }
+    kept = {"agent", MIC, EAR, names.build_snoop_id(UUID(int=3))}
+    bench = Bench(*left, *kept)
+    bench.target = "agent"
+    bench.pbx.bridges = {
+        names.build_talking_bridge_id(over): [names.build_talking_snoop_id(over, "agent")],
+        LISTENING: [EAR],
+        "call": ["agent"],
+    }
+    if foreign:
+        bench.pbx.application_of = dict.fromkeys(left, "another")
+    leftovers = Leftovers(bench.pbx, bench.lock, bench.find_needed)  # type: ignore[arg-type]
+    leftovers.sweep()
+    assert bench.pbx.channels == (kept | left if foreign else kept)
+    assert (names.build_talking_bridge_id(over) in bench.pbx.bridges) is foreign
+    assert {LISTENING, "call"} <= set(bench.pbx.bridges)
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+def test_an_unheard_bridge_is_dropped(foreign: bool) -> None:
+    """A listening bridge without a live spy goes with its channels, unless another program's."""
+    bench = Bench("agent", EAR)
+    bench.pbx.bridges = {LISTENING: [EAR]}
+    if foreign:
+        bench.pbx.application_of = {EAR: "another"}
+    leftovers = Leftovers(bench.pbx, bench.lock, bench.find_needed)  # type: ignore[arg-type]
+    bench.target = "agent"
+    leftovers.drop_unheard()
+    assert bench.pbx.bridges == {LISTENING: [EAR]}
+    bench.target = None
+    leftovers.drop_unheard()
+    assert (LISTENING in bench.pbx.bridges) is foreign
+    assert (EAR in bench.pbx.channels) is foreign

@@ -1,0 +1,92 @@
+"""Settling: connect a supervisor to a call as the plan of the spy says, step by step.
+
+The order of the steps protects the call. First the voice is taken from every leg that must not hear
+it any more: this must work even where a later step fails.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import structlog
+
+from recorder.ari import Ari, AriBadRequest, AriConflict, AriNotFound
+from recorder.recording.voices import hears_call
+from recorder.spy.leftovers import Leftovers
+from recorder.spy.listeners import Listener
+from recorder.spy.plan import SpyPlan
+from recorder.spy.rig import Rig
+
+log = structlog.get_logger()
+
+# A channel or bridge that vanished while we worked on it.
+VANISHED = (AriNotFound, AriBadRequest, AriConflict)
+
+
+class Settler:
+    """The connections of spies on one PBX. Raises AriError.
+
+    `lock` keeps other processes from changing listening bridges at the same time.
+    """
+
+    def __init__(
+        self, ari: Ari, lock: Callable[[], AbstractContextManager[object]], leftovers: Leftovers
+    ) -> None:
+        self._ari = ari
+        self._rig = Rig(ari)
+        self._lock = lock
+        self._leftovers = leftovers
+
+    def connect(self, listener: Listener, plan: SpyPlan) -> bool:
+        """Connect the supervisor as planned; return whether the supervisor hears the target."""
+        try:
+            heard = self._connect_audio(listener, plan)
+        except VANISHED as error:
+            log.info("spy.postponed", spy=str(listener.spy.id), error=str(error))
+            heard = False
+        if not heard and plan.target is not None:
+            self._rig.leave(listener.supervisor_channel, keep=plan.target)
+        return heard
+
+    def measure(self, listener: Listener, target: str) -> None:
+        """Connect the meters that pages have opened; a failure costs the levels, not the audio."""
+        try:
+            with self._lock():
+                self._rig.connect_meters(target)
+        except VANISHED as error:
+            log.info("meter.postponed", spy=str(listener.spy.id), error=str(error))
+
+    def disconnect(self, listener: Listener) -> None:
+        """Take away the voice and the channels of an ended spy."""
+        self._rig.silence(listener)
+        for channel_id in dict.fromkeys((listener.supervisor_channel, listener.voice_channel)):
+            self._ari.hang_up(channel_id)
+        self._leftovers.drop_unheard()
+
+    def _connect_audio(self, listener: Listener, plan: SpyPlan) -> bool:
+        rig, spy = self._rig, listener.spy
+        rig.hush(listener, keep=plan.heard_by)
+        if plan.target is None:
+            rig.silence(listener)
+            rig.leave(listener.supervisor_channel)
+            self._leftovers.drop_unheard()
+            return False
+        own, listening = listener.supervisor_channel, listener.listening_channel(plan.target)
+        if listening != own and self._ari.find_channel(listening) is None:
+            return False  # the page has not opened it yet
+        if hears_call(spy):  # this is a switch, and a switch must be quick
+            self._speak(listener, plan)
+        with self._lock():
+            changed = rig.listen(plan.target, listener, company=plan.company)
+            is_joining = listening != own and listener.joins_listeners()
+            if is_joining and self._ari.find_channel(own) is not None:
+                rig.join_listeners(plan.target, own)
+        # A new listening snoop, even of another spy, removed the talking snoops on the target.
+        if changed or plan.heard_by or not hears_call(spy):
+            self._speak(listener, plan)
+        if changed and hears_call(spy):  # the spy has moved, and may have left an unused bridge
+            self._leftovers.drop_unheard()
+        return True
+
+    def _speak(self, listener: Listener, plan: SpyPlan) -> None:
+        if listener.may_speak(self._ari.find_channel):
+            self._rig.speak(listener, plan.heard_by)

@@ -1,0 +1,82 @@
+"""A PBX in memory, for tests of the steps that supervisors need on it."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+from recorder import names
+from recorder.ari import AriNotFound, Bridge
+
+
+class FakePbx:
+    """A PBX with channels, and bridges with channels inside; a snoop needs its channel."""
+
+    application = "earwitness"
+
+    def __init__(self, *channels: str) -> None:
+        self.channels = set(channels)
+        self.variables: dict[tuple[str, str], str] = {}
+        self.application_of: dict[str, str] = {}
+        self.look: Callable[[str], None] = lambda _: None
+        self.bridges: dict[str, list[str]] = {}
+
+    def find_channel(self, id_: str) -> Any:
+        self.look(id_)
+        application = self.application_of.get(id_, self.application)
+        plan = SimpleNamespace(app_name="Stasis", app_data=application)
+        up = SimpleNamespace(id=id_, state="Up", dialplan=plan)
+        return up if id_ in self.channels else None
+
+    def get_channel(self, id_: str) -> Any:
+        if id_ not in self.channels:
+            raise AriNotFound(f"no channel {id_}")
+        return self.find_channel(id_)
+
+    def list_channels(self, *, prefix: str) -> list[Any]:
+        return [self.find_channel(id_) for id_ in sorted(self.channels) if id_.startswith(prefix)]
+
+    def snoop(self, channel_id: str, *, snoop_id: str, **_: str) -> None:
+        self.get_channel(channel_id)
+        self.channels.add(snoop_id)
+
+    def hang_up(self, id_: str) -> None:
+        self.channels.discard(id_)
+        for there in self.bridges.values():
+            there[:] = [one for one in there if one != id_]
+
+    def set_variable(self, id_: str, name: str, value: str) -> None:
+        self.get_channel(id_)
+        self.variables[id_, name] = value
+
+    def find_bridge(self, id_: str) -> Bridge | None:
+        there = self.bridges.get(id_)
+        return Bridge(id_, "mixing", "", tuple(there)) if there is not None else None
+
+    def list_bridges(self) -> list[Bridge]:
+        return [Bridge(id_, "mixing", "", tuple(there)) for id_, there in self.bridges.items()]
+
+    def create_bridge(self, *, bridge_id: str) -> Bridge:
+        return Bridge(bridge_id, "mixing", "", tuple(self.bridges.setdefault(bridge_id, [])))
+
+    def destroy_bridge(self, id_: str) -> None:
+        self.bridges.pop(id_, None)
+
+    def add_to_bridge(self, id_: str, *channel_ids: str, **_: bool) -> None:
+        for one in channel_ids:
+            self.get_channel(one)
+            for there in self.bridges.values():
+                there[:] = [other for other in there if other != one]
+            self.bridges[id_].append(one)
+
+    def remove_from_bridge(self, id_: str, channel_id: str) -> None:
+        if channel_id not in self.bridges.get(id_, ()):
+            raise AriNotFound(f"{channel_id} is not in {id_}")
+        self.bridges[id_].remove(channel_id)
+
+    def heard_by(self, spy_id: UUID) -> set[str]:
+        """Return the legs that hear the supervisor."""
+        parts = map(
+            names.parse_spy_part, self.bridges.get(names.build_talking_bridge_id(spy_id), ())
+        )
+        return {str(one.channel_id) for one in parts if one and one.kind == "talking-snoop"}
