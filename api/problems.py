@@ -91,7 +91,6 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.ManifestInvalid: 500,
     recorder_errors.AudioUnusable: 500,
     recorder_errors.NoAudioOnPbx: 500,
-    recorder_errors.NeverBegan: 500,
     recorder_errors.SpoolFull: 500,
     errors.StoreRefused: 502,
     recorder_errors.PbxUnavailable: 503,

@@ -85,12 +85,6 @@ class NoAudioOnPbx(AudioUnusable):
     error_id = "no-audio-on-pbx"
 
 
-class NeverBegan(AudioUnusable):
-    """The recording never began."""
-
-    error_id = "never-began"
-
-
 class SpoolFull(EarwitnessError):
     """The worker's disk has no room for this."""
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.errors import AudioUnusable, NeverBegan, NoAudioOnPbx, PbxUnavailable
+from recorder.errors import AudioUnusable, NoAudioOnPbx, PbxUnavailable
 from recorder.work import bulk
 from recorder.work.retry import next_wait_s, reason_for
 from storage.errors import CatalogueUnavailable, ObjectMismatch, StoreRefused, StoreUnavailable
@@ -71,7 +71,6 @@ def test_waits_grow_and_differ() -> None:
         (OSError("/var/lib/secret"), "internal-error"),
         (AudioUnusable("the header is cut off"), "audio-unusable"),
         (NoAudioOnPbx("nothing"), "no-audio-on-pbx"),
-        (NeverBegan("nothing"), "never-began"),
         (ObjectMismatch("main/2026/11/23/1.opus has other bytes"), "object-mismatch"),
     ],
 )
