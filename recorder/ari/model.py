@@ -1,8 +1,10 @@
-"""ARI's values and events, frozen, and the pure functions that read them from JSON.
+"""ARI's values and events as frozen classes, and pure functions that read them from JSON.
 
-Source: the REST description that Asterisk ships (`rest-api/*.json`). Unknown fields pass, unknown
-events become `OtherEvent`; a needed field that is missing or of another type raises
-`AriProtocolError`, which names the value and the field.
+Part of a public client: it also has events that this product does not use. Each was captured from
+a real Asterisk. Source: the REST description that Asterisk ships (`rest-api/*.json`).
+
+Unknown fields are ignored, unknown events become `OtherEvent`. If a needed field is missing or has
+another type, `AriProtocolError` names the value and the field.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +29,7 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Dialplan:
-    """Where in the dialplan a channel is; `app_name` and `app_data` are "" between applications."""
+    """A channel's place in the dialplan; `app_name` and `app_data` are "" between applications."""
 
     context: str
     exten: str
@@ -37,7 +39,7 @@ class Dialplan:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel as it was when Asterisk wrote this; `variables` are `channelvars` of ari.conf."""
+    """A channel at the time of the message; `variables` are the `channelvars` of ari.conf."""
 
     id: str
     name: str
@@ -50,7 +52,7 @@ class Channel:
 
     @property
     def endpoint(self) -> str:
-        """The name without its serial number: `PJSIP/trunk-00000001` is of `PJSIP/trunk`."""
+        """The name without its serial number: `PJSIP/trunk` for `PJSIP/trunk-00000001`."""
         return self.name.rpartition("-")[0] or self.name
 
     @property
@@ -61,7 +63,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A bridge and who is in it; `type` is `mixing` or `holding`."""
+    """A bridge and its channels; `type` is `mixing` or `holding`."""
 
     id: str
     type: str
@@ -71,10 +73,10 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class LiveRecording:
-    """A recording under way, or the last word about one that ended.
+    """A recording that runs or has just ended.
 
-    `state` is queued, recording, paused, done, failed or canceled; `duration_s` is whole seconds,
-    only told at the end, and assumes 8 kHz: believe the file instead.
+    `state` is queued, recording, paused, done, failed or canceled. `duration_s` comes at the end,
+    in whole seconds, and assumes 8 kHz: measure the file instead.
     """
 
     name: str
@@ -87,7 +89,7 @@ class LiveRecording:
 
 @dataclass(frozen=True, slots=True)
 class StoredRecording:
-    """A recording that lies on the PBX's disk; Asterisk knows nothing more about it."""
+    """A recording on the PBX's disk; Asterisk keeps nothing else about it."""
 
     name: str
     format: str
@@ -95,7 +97,7 @@ class StoredRecording:
 
 @dataclass(frozen=True, slots=True)
 class Playback:
-    """`state` is queued, playing, continuing, done or failed; `target_uri` is `channel:ID`."""
+    """A playback; `state` is queued, playing, continuing, done or failed."""
 
     id: str
     state: str
@@ -105,7 +107,7 @@ class Playback:
 
 @dataclass(frozen=True, slots=True)
 class AsteriskInfo:
-    """Which Asterisk answers, and since when it runs."""
+    """The version of an Asterisk, its entity id, and its start and last reload."""
 
     version: str
     entity_id: str
@@ -115,7 +117,7 @@ class AsteriskInfo:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A loaded module; `status` is `Running` where it works."""
+    """A loaded module; `status` is `Running` if it works."""
 
     name: str
     description: str
@@ -128,7 +130,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened on the PBX, at its own clock, told to our application."""
+    """An event on the PBX; `at` is by the PBX's clock, `application` is ours."""
 
     at: datetime
     application: str
@@ -136,14 +138,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ChannelCreated(Event):
-    """A channel came to be."""
+    """A new channel exists."""
 
     channel: Channel
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelDestroyed(Event):
-    """A channel is gone; `cause` is a Q.850 hang-up cause, 0 where there is none."""
+    """A channel is gone; `cause` is a Q.850 hang-up cause, or 0."""
 
     channel: Channel
     cause: int
@@ -152,21 +154,21 @@ class ChannelDestroyed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ChannelStateChange(Event):
-    """A channel began to ring, was answered, …: see `channel.state`."""
+    """A channel has a new state, such as `Ringing` or `Up`: see `channel.state`."""
 
     channel: Channel
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelCallerId(Event):
-    """The caller of a channel is known, or another."""
+    """The caller of a channel became known or changed."""
 
     channel: Channel
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelConnectedLine(Event):
-    """The other side of a channel is known, or another."""
+    """The connected party of a channel became known or changed."""
 
     channel: Channel
 
@@ -182,7 +184,7 @@ class ChannelDialplan(Event):
 
 @dataclass(frozen=True, slots=True)
 class ChannelVarset(Event):
-    """A variable was set; a global one where `channel` is None."""
+    """A variable was set; it is a global one if `channel` is None."""
 
     channel: Channel | None
     variable: str
@@ -205,14 +207,14 @@ class ChannelUnhold(Event):
 
 @dataclass(frozen=True, slots=True)
 class ChannelHangupRequest(Event):
-    """Somebody asked for a channel to end; it still lives."""
+    """Somebody asked to hang up a channel, which is still alive."""
 
     channel: Channel
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelEnteredBridge(Event):
-    """A channel joined; `bridge.channel_ids` already has it."""
+    """A channel joined a bridge; `bridge.channel_ids` already holds it."""
 
     bridge: Bridge
     channel: Channel
@@ -220,7 +222,7 @@ class ChannelEnteredBridge(Event):
 
 @dataclass(frozen=True, slots=True)
 class ChannelLeftBridge(Event):
-    """A channel left; `bridge.channel_ids` no longer has it."""
+    """A channel left a bridge; `bridge.channel_ids` no longer holds it."""
 
     bridge: Bridge
     channel: Channel
@@ -228,7 +230,7 @@ class ChannelLeftBridge(Event):
 
 @dataclass(frozen=True, slots=True)
 class BridgeCreated(Event):
-    """A bridge came to be."""
+    """A new bridge exists."""
 
     bridge: Bridge
 
@@ -263,9 +265,10 @@ class BridgeBlindTransfer(Event):
 
 @dataclass(frozen=True, slots=True)
 class BridgeAttendedTransfer(Event):
-    """A party joined its two calls and left; `destination_type` says which fields below count.
+    """A party joined its two calls and left.
 
-    That is `bridge`, `application`, `link`, `threeway` or `fail`; text fields are "" where absent.
+    `destination_type` is `bridge`, `application`, `link`, `threeway` or `fail`, and selects the
+    fields `destination_…` that have a value; the others are "" or None.
     """
 
     transferer_first_leg: Channel
@@ -287,7 +290,7 @@ class BridgeAttendedTransfer(Event):
 
 @dataclass(frozen=True, slots=True)
 class Dial(Event):
-    """`caller` (None for an originate) dials `peer`; "" as `dialstatus` means it begins."""
+    """`caller` (None for an originate) dials `peer`; `dialstatus` is "" at the start."""
 
     caller: Channel | None
     peer: Channel
@@ -306,42 +309,42 @@ class DtmfReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class RecordingStarted(Event):
-    """Asterisk began to write the file."""
+    """Asterisk started to write the file."""
 
     recording: LiveRecording
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingFinished(Event):
-    """The file is closed; no proof that it holds anything."""
+    """The file is closed; it may still be empty."""
 
     recording: LiveRecording
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingFailed(Event):
-    """The recording never began; see `recording.cause`."""
+    """The recording never started: see `recording.cause`."""
 
     recording: LiveRecording
 
 
 @dataclass(frozen=True, slots=True)
 class PlaybackStarted(Event):
-    """The channel hears it."""
+    """The channel hears the playback."""
 
     playback: Playback
 
 
 @dataclass(frozen=True, slots=True)
 class PlaybackFinished(Event):
-    """It ended, was stopped, or could not be played: see `playback.state`."""
+    """The playback ended, was stopped or failed: see `playback.state`."""
 
     playback: Playback
 
 
 @dataclass(frozen=True, slots=True)
 class StasisStart(Event):
-    """A channel is ours now; `args` are those of `Stasis()` or of the request that made it."""
+    """A channel is ours now; `args` are from `Stasis()` or from the request that made it."""
 
     channel: Channel
     args: tuple[str, ...]
@@ -370,7 +373,7 @@ class ApplicationReplaced(Event):
 
 @dataclass(frozen=True, slots=True)
 class OtherEvent(Event):
-    """An event that this module has no class for, as it came."""
+    """An event without a class in this module, unchanged."""
 
     type: str
     body: Mapping[str, object] = field(hash=False)
@@ -380,7 +383,7 @@ class OtherEvent(Event):
 
 
 class _Fields:
-    """One JSON object being read: each method takes a field, or raises naming the one amiss."""
+    """A JSON object; each method returns a field, or raises AriProtocolError with its name."""
 
     __slots__ = ("_body", "_kind")
 
@@ -390,7 +393,7 @@ class _Fields:
         self._body = body
         self._kind = kind
 
-    def amiss(self, name: str, expected: str) -> AriProtocolError:
+    def error(self, name: str, expected: str) -> AriProtocolError:
         problem = f"is not {expected}" if name in self._body else "is missing"
         return AriProtocolError(self._kind, name, problem)
 
@@ -398,7 +401,7 @@ class _Fields:
         value = self._body.get(name)
         if isinstance(value, str):
             return value
-        raise self.amiss(name, "text")
+        raise self.error(name, "text")
 
     def text_or_empty(self, name: str) -> str:
         return "" if self._body.get(name) is None else self.text(name)
@@ -407,7 +410,7 @@ class _Fields:
         value = self._body.get(name)
         if isinstance(value, int):
             return value
-        raise self.amiss(name, "a whole number")
+        raise self.error(name, "a whole number")
 
     def integer_or_none(self, name: str) -> int | None:
         return None if self._body.get(name) is None else self.integer(name)
@@ -416,36 +419,36 @@ class _Fields:
         value = self._body.get(name)
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
             return tuple(value)
-        raise self.amiss(name, "a list of texts")
+        raise self.error(name, "a list of texts")
 
     def moment(self, name: str) -> datetime:
-        """A time in ARI's form, `2026-11-23T18:26:33.037+0000`, of any offset, as UTC."""
+        """Return a time such as `2026-11-23T18:26:33.037+0000`, in UTC."""
         try:
             at = datetime.fromisoformat(self.text(name))
             if at.tzinfo is not None:
                 return at.astimezone(UTC)
         except (ValueError, OverflowError) as error:
-            raise self.amiss(name, "a time") from error
-        raise self.amiss(name, "a time with an offset")
+            raise self.error(name, "a time") from error
+        raise self.error(name, "a time with an offset")
 
     def texts_by_name(self, name: str) -> Mapping[str, str]:
         value = self._body.get(name)
         if value is None:
             return {}
-        # Asked of every channel of every event: a dict is seen at once.
+        # Every channel of every event has it, so check the usual dict fast.
         if isinstance(value, dict) and {*map(type, value.values())} <= {str}:
             return value
-        raise self.amiss(name, "an object of texts")
+        raise self.error(name, "an object of texts")
 
     def anything_by_name(self, name: str) -> Mapping[str, object]:
         value = self._body.get(name)
         if isinstance(value, Mapping):
             return value
-        raise self.amiss(name, "an object")
+        raise self.error(name, "an object")
 
     def part(self, name: str, parse: Callable[[object, str], _Value]) -> _Value:
         if name not in self._body:
-            raise self.amiss(name, "an object")
+            raise self.error(name, "an object")
         return parse(self._body[name], f"{self._kind}.{name}")
 
     def part_or_none(self, name: str, parse: Callable[[object, str], _Value]) -> _Value | None:
@@ -468,7 +471,7 @@ def _parse_dialplan(body: object, kind: str) -> Dialplan:
 
 
 def parse_channel(body: object, kind: str = "Channel") -> Channel:
-    """Read a `Channel`; raises AriProtocolError, as all of these do."""
+    """Read a `Channel`. Raises AriProtocolError, like every function here."""
     fields = _Fields(body, kind)
     return Channel(
         id=fields.text("id"),
@@ -527,19 +530,14 @@ def parse_playback(body: object, kind: str = "Playback") -> Playback:
 def parse_info(body: object, kind: str = "AsteriskInfo") -> AsteriskInfo:
     """Read an `AsteriskInfo`."""
     fields = _Fields(body, kind)
-    version, entity_id = fields.part("system", _parse_system)
-    startup_at, last_reload_at = fields.part("status", _parse_status)
-    return AsteriskInfo(version, entity_id, startup_at, last_reload_at)
-
-
-def _parse_system(body: object, kind: str) -> tuple[str, str]:
-    fields = _Fields(body, kind)
-    return fields.text("version"), fields.text("entity_id")
-
-
-def _parse_status(body: object, kind: str) -> tuple[datetime, datetime]:
-    fields = _Fields(body, kind)
-    return fields.moment("startup_time"), fields.moment("last_reload_time")
+    system = fields.part("system", _Fields)
+    status = fields.part("status", _Fields)
+    return AsteriskInfo(
+        version=system.text("version"),
+        entity_id=system.text("entity_id"),
+        startup_at=status.moment("startup_time"),
+        last_reload_at=status.moment("last_reload_time"),
+    )
 
 
 def parse_module(body: object, kind: str = "Module") -> Module:
@@ -560,202 +558,149 @@ def parse_variable(body: object, kind: str = "Variable") -> str:
 
 # ----------------------------------------------------------------------------- reading events
 
-_Reader = Callable[[_Fields, datetime, str], Event]
-
 
 def parse_event(body: Mapping[str, object]) -> Event:
-    """Read any message of the event socket; one without a class here becomes `OtherEvent`."""
-    message = _Fields(body, "Event")
-    kind = message.text("type")
+    """Read one message of the event socket; a type without a class here becomes `OtherEvent`."""
+    kind = _Fields(body, "Event").text("type")
     event = _Fields(body, kind)
     at, application = event.moment("timestamp"), event.text("application")
-    read = _READERS.get(kind)
-    return read(event, at, application) if read else OtherEvent(at, application, kind, body)
+    if kind not in _EVENTS:
+        return OtherEvent(at, application, kind, body)
+    build, fields = _EVENTS[kind]
+    return build(at, application, **{name: read(event) for name, read in fields.items()})
 
 
-def _of_channel(build: Callable[[datetime, str, Channel], Event]) -> _Reader:
-    return lambda event, at, application: build(
-        at, application, event.part("channel", parse_channel)
-    )
+_Read = Callable[[_Fields], object]
 
 
-def _of_bridge(build: Callable[[datetime, str, Bridge], Event]) -> _Reader:
-    return lambda event, at, application: build(at, application, event.part("bridge", parse_bridge))
+def _channel(name: str) -> _Read:
+    return lambda event: event.part(name, parse_channel)
 
 
-def _of_both(build: Callable[[datetime, str, Bridge, Channel], Event]) -> _Reader:
-    return lambda event, at, application: build(
-        at,
-        application,
-        event.part("bridge", parse_bridge),
-        event.part("channel", parse_channel),
-    )
+def _channel_or_none(name: str) -> _Read:
+    return lambda event: event.part_or_none(name, parse_channel)
 
 
-def _of_recording(build: Callable[[datetime, str, LiveRecording], Event]) -> _Reader:
-    return lambda event, at, application: build(
-        at, application, event.part("recording", parse_live_recording)
-    )
+def _bridge(name: str) -> _Read:
+    return lambda event: event.part(name, parse_bridge)
 
 
-def _of_playback(build: Callable[[datetime, str, Playback], Event]) -> _Reader:
-    return lambda event, at, application: build(
-        at, application, event.part("playback", parse_playback)
-    )
+def _bridge_or_none(name: str) -> _Read:
+    return lambda event: event.part_or_none(name, parse_bridge)
 
 
-def _channel_destroyed(event: _Fields, at: datetime, application: str) -> ChannelDestroyed:
-    return ChannelDestroyed(
-        at,
-        application,
-        channel=event.part("channel", parse_channel),
-        cause=event.integer("cause"),
-        cause_text=event.text("cause_txt"),
-    )
+def _text(name: str) -> _Read:
+    return lambda event: event.text(name)
 
 
-def _channel_dialplan(event: _Fields, at: datetime, application: str) -> ChannelDialplan:
-    return ChannelDialplan(
-        at,
-        application,
-        channel=event.part("channel", parse_channel),
-        app_name=event.text("dialplan_app"),
-        app_data=event.text("dialplan_app_data"),
-    )
+def _text_or_empty(name: str) -> _Read:
+    return lambda event: event.text_or_empty(name)
 
 
-def _channel_varset(event: _Fields, at: datetime, application: str) -> ChannelVarset:
-    return ChannelVarset(
-        at,
-        application,
-        channel=event.part_or_none("channel", parse_channel),
-        variable=event.text("variable"),
-        value=event.text("value"),
-    )
+def _integer(name: str) -> _Read:
+    return lambda event: event.integer(name)
 
 
-def _channel_userevent(event: _Fields, at: datetime, application: str) -> ChannelUserevent:
-    return ChannelUserevent(
-        at,
-        application,
-        eventname=event.text("eventname"),
-        channel=event.part_or_none("channel", parse_channel),
-        userevent=event.anything_by_name("userevent"),
-    )
+_OF_CHANNEL = {"channel": _channel("channel")}
+_OF_BRIDGE = {"bridge": _bridge("bridge")}
+_OF_RECORDING: dict[str, _Read] = {
+    "recording": lambda event: event.part("recording", parse_live_recording)
+}
+_OF_PLAYBACK: dict[str, _Read] = {"playback": lambda event: event.part("playback", parse_playback)}
 
-
-def _bridge_merged(event: _Fields, at: datetime, application: str) -> BridgeMerged:
-    return BridgeMerged(
-        at,
-        application,
-        bridge=event.part("bridge", parse_bridge),
-        bridge_from=event.part("bridge_from", parse_bridge),
-    )
-
-
-def _blind_transfer(event: _Fields, at: datetime, application: str) -> BridgeBlindTransfer:
-    return BridgeBlindTransfer(
-        at,
-        application,
-        channel=event.part("channel", parse_channel),
-        transferee=event.part_or_none("transferee", parse_channel),
-        replace_channel=event.part_or_none("replace_channel", parse_channel),
-        exten=event.text("exten"),
-        context=event.text("context"),
-        result=event.text("result"),
-        bridge=event.part_or_none("bridge", parse_bridge),
-    )
-
-
-def _attended_transfer(event: _Fields, at: datetime, application: str) -> BridgeAttendedTransfer:
-    def channel(name: str) -> Channel | None:
-        return event.part_or_none(name, parse_channel)
-
-    def bridge(name: str) -> Bridge | None:
-        return event.part_or_none(name, parse_bridge)
-
-    return BridgeAttendedTransfer(
-        at,
-        application,
-        transferer_first_leg=event.part("transferer_first_leg", parse_channel),
-        transferer_second_leg=event.part("transferer_second_leg", parse_channel),
-        result=event.text("result"),
-        destination_type=event.text("destination_type"),
-        transferee=channel("transferee"),
-        transfer_target=channel("transfer_target"),
-        replace_channel=channel("replace_channel"),
-        transferer_first_leg_bridge=bridge("transferer_first_leg_bridge"),
-        transferer_second_leg_bridge=bridge("transferer_second_leg_bridge"),
-        destination_bridge=event.text_or_empty("destination_bridge"),
-        destination_application=event.text_or_empty("destination_application"),
-        destination_link_first_leg=channel("destination_link_first_leg"),
-        destination_link_second_leg=channel("destination_link_second_leg"),
-        destination_threeway_channel=channel("destination_threeway_channel"),
-        destination_threeway_bridge=bridge("destination_threeway_bridge"),
-    )
-
-
-def _dial(event: _Fields, at: datetime, application: str) -> Dial:
-    return Dial(
-        at,
-        application,
-        caller=event.part_or_none("caller", parse_channel),
-        peer=event.part("peer", parse_channel),
-        dialstring=event.text_or_empty("dialstring"),
-        dialstatus=event.text("dialstatus"),
-    )
-
-
-def _dtmf_received(event: _Fields, at: datetime, application: str) -> DtmfReceived:
-    return DtmfReceived(
-        at,
-        application,
-        channel=event.part("channel", parse_channel),
-        digit=event.text("digit"),
-        duration_ms=event.integer("duration_ms"),
-    )
-
-
-def _stasis_start(event: _Fields, at: datetime, application: str) -> StasisStart:
-    return StasisStart(
-        at,
-        application,
-        channel=event.part("channel", parse_channel),
-        args=event.texts("args"),
-    )
-
-
-def _application_replaced(event: _Fields, at: datetime, application: str) -> ApplicationReplaced:
-    return ApplicationReplaced(at, application)
-
-
-_READERS: Mapping[str, _Reader] = {
-    "ApplicationReplaced": _application_replaced,
-    "BridgeAttendedTransfer": _attended_transfer,
-    "BridgeBlindTransfer": _blind_transfer,
-    "BridgeCreated": _of_bridge(BridgeCreated),
-    "BridgeDestroyed": _of_bridge(BridgeDestroyed),
-    "BridgeMerged": _bridge_merged,
-    "ChannelCallerId": _of_channel(ChannelCallerId),
-    "ChannelConnectedLine": _of_channel(ChannelConnectedLine),
-    "ChannelCreated": _of_channel(ChannelCreated),
-    "ChannelDestroyed": _channel_destroyed,
-    "ChannelDialplan": _channel_dialplan,
-    "ChannelDtmfReceived": _dtmf_received,
-    "ChannelEnteredBridge": _of_both(ChannelEnteredBridge),
-    "ChannelHangupRequest": _of_channel(ChannelHangupRequest),
-    "ChannelHold": _of_channel(ChannelHold),
-    "ChannelLeftBridge": _of_both(ChannelLeftBridge),
-    "ChannelStateChange": _of_channel(ChannelStateChange),
-    "ChannelUnhold": _of_channel(ChannelUnhold),
-    "ChannelUserevent": _channel_userevent,
-    "ChannelVarset": _channel_varset,
-    "Dial": _dial,
-    "PlaybackFinished": _of_playback(PlaybackFinished),
-    "PlaybackStarted": _of_playback(PlaybackStarted),
-    "RecordingFailed": _of_recording(RecordingFailed),
-    "RecordingFinished": _of_recording(RecordingFinished),
-    "RecordingStarted": _of_recording(RecordingStarted),
-    "StasisEnd": _of_channel(StasisEnd),
-    "StasisStart": _stasis_start,
+# For each type of event its class, and how each field of the class is read.
+_EVENTS: Mapping[str, tuple[Callable[..., Event], Mapping[str, _Read]]] = {
+    "ApplicationReplaced": (ApplicationReplaced, {}),
+    "BridgeAttendedTransfer": (
+        BridgeAttendedTransfer,
+        {
+            "transferer_first_leg": _channel("transferer_first_leg"),
+            "transferer_second_leg": _channel("transferer_second_leg"),
+            "result": _text("result"),
+            "destination_type": _text("destination_type"),
+            "transferee": _channel_or_none("transferee"),
+            "transfer_target": _channel_or_none("transfer_target"),
+            "replace_channel": _channel_or_none("replace_channel"),
+            "transferer_first_leg_bridge": _bridge_or_none("transferer_first_leg_bridge"),
+            "transferer_second_leg_bridge": _bridge_or_none("transferer_second_leg_bridge"),
+            "destination_bridge": _text_or_empty("destination_bridge"),
+            "destination_application": _text_or_empty("destination_application"),
+            "destination_link_first_leg": _channel_or_none("destination_link_first_leg"),
+            "destination_link_second_leg": _channel_or_none("destination_link_second_leg"),
+            "destination_threeway_channel": _channel_or_none("destination_threeway_channel"),
+            "destination_threeway_bridge": _bridge_or_none("destination_threeway_bridge"),
+        },
+    ),
+    "BridgeBlindTransfer": (
+        BridgeBlindTransfer,
+        {
+            "channel": _channel("channel"),
+            "transferee": _channel_or_none("transferee"),
+            "replace_channel": _channel_or_none("replace_channel"),
+            "exten": _text("exten"),
+            "context": _text("context"),
+            "result": _text("result"),
+            "bridge": _bridge_or_none("bridge"),
+        },
+    ),
+    "BridgeCreated": (BridgeCreated, _OF_BRIDGE),
+    "BridgeDestroyed": (BridgeDestroyed, _OF_BRIDGE),
+    "BridgeMerged": (BridgeMerged, {**_OF_BRIDGE, "bridge_from": _bridge("bridge_from")}),
+    "ChannelCallerId": (ChannelCallerId, _OF_CHANNEL),
+    "ChannelConnectedLine": (ChannelConnectedLine, _OF_CHANNEL),
+    "ChannelCreated": (ChannelCreated, _OF_CHANNEL),
+    "ChannelDestroyed": (
+        ChannelDestroyed,
+        {**_OF_CHANNEL, "cause": _integer("cause"), "cause_text": _text("cause_txt")},
+    ),
+    "ChannelDialplan": (
+        ChannelDialplan,
+        {
+            **_OF_CHANNEL,
+            "app_name": _text("dialplan_app"),
+            "app_data": _text("dialplan_app_data"),
+        },
+    ),
+    "ChannelDtmfReceived": (
+        DtmfReceived,
+        {**_OF_CHANNEL, "digit": _text("digit"), "duration_ms": _integer("duration_ms")},
+    ),
+    "ChannelEnteredBridge": (ChannelEnteredBridge, {**_OF_BRIDGE, **_OF_CHANNEL}),
+    "ChannelHangupRequest": (ChannelHangupRequest, _OF_CHANNEL),
+    "ChannelHold": (ChannelHold, _OF_CHANNEL),
+    "ChannelLeftBridge": (ChannelLeftBridge, {**_OF_BRIDGE, **_OF_CHANNEL}),
+    "ChannelStateChange": (ChannelStateChange, _OF_CHANNEL),
+    "ChannelUnhold": (ChannelUnhold, _OF_CHANNEL),
+    "ChannelUserevent": (
+        ChannelUserevent,
+        {
+            "eventname": _text("eventname"),
+            "channel": _channel_or_none("channel"),
+            "userevent": lambda event: event.anything_by_name("userevent"),
+        },
+    ),
+    "ChannelVarset": (
+        ChannelVarset,
+        {
+            "channel": _channel_or_none("channel"),
+            "variable": _text("variable"),
+            "value": _text("value"),
+        },
+    ),
+    "Dial": (
+        Dial,
+        {
+            "caller": _channel_or_none("caller"),
+            "peer": _channel("peer"),
+            "dialstring": _text_or_empty("dialstring"),
+            "dialstatus": _text("dialstatus"),
+        },
+    ),
+    "PlaybackFinished": (PlaybackFinished, _OF_PLAYBACK),
+    "PlaybackStarted": (PlaybackStarted, _OF_PLAYBACK),
+    "RecordingFailed": (RecordingFailed, _OF_RECORDING),
+    "RecordingFinished": (RecordingFinished, _OF_RECORDING),
+    "RecordingStarted": (RecordingStarted, _OF_RECORDING),
+    "StasisEnd": (StasisEnd, _OF_CHANNEL),
+    "StasisStart": (StasisStart, {**_OF_CHANNEL, "args": lambda event: event.texts("args")}),
 }
