@@ -3,7 +3,7 @@
 import time
 from uuid import UUID
 
-from recorder.calls.legs import legs_of
+from recorder.calls.legs import joined_legs
 from recorder.recording.sounds import BEEP, Sounds
 from storage.catalogue import calls, recordings
 from storage.catalogue.engine import Catalogue
@@ -31,5 +31,4 @@ class Beeps:
             self._next_at[recording_id] = now + recording.beep_every_s
             with self._catalogue.begin() as tx:
                 call = calls.get_call(tx, recording.call_id)
-            joined = (leg for leg in legs_of(call) if leg.alive and leg.joined_at is not None)
-            self._sounds.play_soon([leg.id for leg in joined], BEEP)
+            self._sounds.play_soon([leg.id for leg in joined_legs(call)], BEEP)

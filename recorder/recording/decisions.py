@@ -155,7 +155,7 @@ class Decisions:
     def apply_decision(self, call: CallRecord, decision: Decision) -> bool:
         """Take the next step for a call. Return True if nothing is left to do.
 
-        Raises NoSuchCall, CatalogueUnavailable.
+        Raises CatalogueUnavailable.
         """
         if not is_binding(decision):  # this spares a query for most calls
             return True

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from recorder.calls.legs import is_conversation, legs_of, legs_to_capture
+from recorder.calls.legs import is_conversation, joined_legs, legs_to_capture
 from recorder.recording.assurance import is_ended_by_rule
 from recorder.rules import Decision
 from storage import states
@@ -70,9 +70,8 @@ def next_step(
         announced = kept.announced if kept is not None else ()
         unannounced = tuple(
             leg.id
-            for leg in legs_of(call)
-            if leg.alive and leg.joined_at is not None and leg.id not in announced
-            if rule.announce_to == "both" or leg.party == "customer"
+            for leg in joined_legs(call)
+            if leg.id not in announced and (rule.announce_to == "both" or leg.party == "customer")
         )
         if unannounced:
             return NextStep("announce", media=rule.announcement, channel_ids=unannounced)

@@ -98,7 +98,7 @@ class Session:
         self._lost_at: datetime | None = None
         self._each_second = Interval(TICK_S)
         self._each_check = Interval(CHECK_S)
-        self._each_reconsidering = Interval(CHECK_S)
+        self._each_retry = Interval(CHECK_S)
         self._evaluated_at = datetime.now(UTC)
 
     def restore(self) -> None:
@@ -123,7 +123,7 @@ class Session:
         now = datetime.now(UTC)
         if self._connected and self._each_second.is_due():
             all_calls = self._decisions.follows_time(self._evaluated_at, now)
-            open_calls = self._each_reconsidering.is_due()
+            open_calls = self._each_retry.is_due()
             self._evaluated_at = now
             if all_calls or open_calls:
                 is_open = self._decisions.is_open

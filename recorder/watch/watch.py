@@ -83,54 +83,14 @@ class Watch:
 
     def _follow(self, lock: Lock, stop: threading.Event) -> None:
         """Follow the PBX until `stop` is set or the lock is lost."""
-        settings = self.settings
-        lanes = Lanes(f"watch-{self.name}")
-        key_of_recording = build_recording_keys(self.catalogue)
-        sounds = Sounds(self.client)
-        decisions = Decisions(
-            self.catalogue,
-            FactReader(self.catalogue, self.client),
-            self.book,
-            Announcer(self.catalogue, sounds, lanes.submit),
-            self.capture,
-        )
-        checks = Checks(
-            pbx=self.name,
-            catalogue=self.catalogue,
-            lanes=lanes,
-            key_of_recording=key_of_recording,
-            capture=self.capture,
-            spies=self.spies,
-            beeps=Beeps(self.catalogue, sounds),
-            resume_after_s=settings.resume_after_s,
-        )
-        handlers = Handlers(
-            lanes=lanes,
-            key_of_recording=key_of_recording,
-            capture=self.capture,
-            spies=self.spies,
-            demand=OnDemand(self.catalogue, self.capture),
-            keys=KeySequences(settings.keys),
-            sounds=sounds,
-        )
-        session = Session(
-            pbx=self.name,
-            client=self.client,
-            catalogue=self.catalogue,
-            model=CallModel(self.name, settings.trunks),
-            lanes=lanes,
-            decisions=decisions,
-            capture=self.capture,
-            spies=self.spies,
-            handlers=handlers,
-            checks=checks,
-        )
+        lanes, sounds = Lanes(f"watch-{self.name}"), Sounds(self.client)
         try:
+            session = self.build_session(lanes, sounds)
             session.restore()
             with (
                 ari.EventStream(self.client, allowed=EVENTS) as stream,
                 sending_user_events(
-                    self.catalogue, self.client, self.name, settings.user_events_to
+                    self.catalogue, self.client, self.name, self.settings.user_events_to
                 ),
             ):
                 while not stop.is_set():
@@ -139,3 +99,42 @@ class Watch:
         finally:
             lanes.close()
             sounds.close()
+
+    def build_session(self, lanes: Lanes, sounds: Sounds) -> Session:
+        """Build a session and all its parts."""
+        key_of_recording = build_recording_keys(self.catalogue)
+        return Session(
+            pbx=self.name,
+            client=self.client,
+            catalogue=self.catalogue,
+            model=CallModel(self.name, self.settings.trunks),
+            lanes=lanes,
+            decisions=Decisions(
+                self.catalogue,
+                FactReader(self.catalogue, self.client),
+                self.book,
+                Announcer(self.catalogue, sounds, lanes.submit),
+                self.capture,
+            ),
+            capture=self.capture,
+            spies=self.spies,
+            handlers=Handlers(
+                lanes=lanes,
+                key_of_recording=key_of_recording,
+                capture=self.capture,
+                spies=self.spies,
+                demand=OnDemand(self.catalogue, self.capture),
+                keys=KeySequences(self.settings.keys),
+                sounds=sounds,
+            ),
+            checks=Checks(
+                pbx=self.name,
+                catalogue=self.catalogue,
+                lanes=lanes,
+                key_of_recording=key_of_recording,
+                capture=self.capture,
+                spies=self.spies,
+                beeps=Beeps(self.catalogue, sounds),
+                resume_after_s=self.settings.resume_after_s,
+            ),
+        )
