@@ -43,7 +43,7 @@ from recorder.rules.book import RuleBook
 from recorder.spy.spies import Spies
 from recorder.work.webhooks import Sender
 from storage.catalogue.engine import Catalogue
-from storage.objects.s3 import ObjectStore
+from storage.objects.store import ObjectStore
 
 __all__ = ["ApiSettings", "build_app"]
 

@@ -15,7 +15,8 @@ from api.services import services
 from api.stored import name_file, passed_on, redirect_to_object
 from storage import states
 from storage.catalogue import audit
-from storage.errors import AudioNotStored, ManifestInvalid, ObjectMismatch
+from storage.errors import AudioNotStored, ManifestInvalid
+from storage.objects.errors import ObjectMismatch
 from storage.objects.keys import parse_key
 from storage.records import RecordingRecord
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from storage.catalogue import pbxs
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable, EarwitnessError
-from storage.objects.s3 import ObjectStore
+from storage.objects.store import ObjectStore
 from storage.records import PbxRecord
 
 ASKED_AGAIN_AFTER_S = 5.0

@@ -35,6 +35,7 @@ from api.errors import (
 from recorder import errors as recorder_errors
 from storage import errors
 from storage.errors import EarwitnessError
+from storage.objects import errors as store_errors
 
 log = structlog.get_logger()
 
@@ -86,15 +87,15 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.TokenInvalid: 422,
     errors.UserInvalid: 422,
     errors.ConfigurationInvalid: 500,
-    errors.NoSuchObject: 500,
-    errors.ObjectMismatch: 500,
+    store_errors.NoSuchObject: 500,
+    store_errors.ObjectMismatch: 500,
     errors.ManifestInvalid: 500,
     recorder_errors.AudioUnusable: 500,
     recorder_errors.NoAudioOnPbx: 500,
     recorder_errors.SpoolFull: 500,
-    errors.StoreRefused: 502,
+    store_errors.StoreRefused: 502,
     recorder_errors.PbxUnavailable: 503,
-    errors.StoreUnavailable: 503,
+    store_errors.StoreUnavailable: 503,
     errors.CatalogueUnavailable: 503,
     ProviderUnavailable: 503,
     Busy: 503,

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from flask import Response
 
 from api.services import services
-from storage.objects.s3 import OpenObject
+from storage.objects.store import OpenObject
 
 PRESIGNED_FOR_S = 300
 

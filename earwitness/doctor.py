@@ -17,7 +17,7 @@ from earwitness.wiring import Wiring, oidc_settings
 from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable, EarwitnessError
-from storage.objects.s3 import ObjectStore
+from storage.objects.store import ObjectStore
 from storage.records import Format, Mode
 
 if TYPE_CHECKING:

@@ -79,7 +79,7 @@ class Wiring:
             raise ConfigurationInvalid(
                 'objects.kind: this command needs "s3"; only `serve` brings a store of its own'
             )
-        return S3ObjectStore(server.settings)
+        return server.open_store()
 
     @cached_property
     def pbxs(self) -> "Pbxs":

@@ -15,15 +15,11 @@
     ├── TooMany                     more recordings than are worked on at once
     ├── NoSuchLink
     ├── NoSuchWebhook
-    ├── NoSuchObject                the store holds nothing under this key
     ├── RuleReadOnly                the rule stands in the configuration, and is changed there
     ├── RuleChanged                 somebody else has changed the rule meanwhile
     ├── TokenInvalid                a token cannot be kept so: its name is taken
     ├── UserInvalid                 a person cannot be kept so; the message says what is wrong
     ├── AudioNotStored              the recording has no rendition (yet, or any more)
-    ├── StoreUnavailable            the object store does not answer
-    ├── StoreRefused                the object store answers, and says no
-    ├── ObjectMismatch              what was read back is not what was written
     ├── ManifestInvalid             a manifest's signature or form does not hold
     ├── CatalogueUnavailable        PostgreSQL does not answer
     ├── BadCursor                   a list was continued with a cursor that is not ours
@@ -126,12 +122,6 @@ class NoSuchWebhook(EarwitnessError):
     error_id = "no-such-webhook"
 
 
-class NoSuchObject(EarwitnessError):
-    """The object store holds nothing under this key."""
-
-    error_id = "no-such-object"
-
-
 class RuleReadOnly(EarwitnessError):
     """The rule stands in the configuration and is changed there."""
 
@@ -160,24 +150,6 @@ class AudioNotStored(EarwitnessError):
     """The recording's audio is not in the store."""
 
     error_id = "audio-not-stored"
-
-
-class StoreUnavailable(EarwitnessError):
-    """The object store does not answer."""
-
-    error_id = "store-unavailable"
-
-
-class StoreRefused(EarwitnessError):
-    """The object store refuses the request: rights, bucket or keys are wrong."""
-
-    error_id = "store-refused"
-
-
-class ObjectMismatch(EarwitnessError):
-    """The object that was read back is not the one that was written."""
-
-    error_id = "object-mismatch"
 
 
 class ManifestInvalid(EarwitnessError):

@@ -27,16 +27,8 @@ from api.services import services
 from api.stored import name_file, passed_on, redirect_to_object
 from storage.catalogue import bulks, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
-from storage.errors import (
-    BadCursor,
-    NoSuchBulk,
-    NoSuchObject,
-    NoSuchRecording,
-    NoSuchSearch,
-    StoreRefused,
-    StoreUnavailable,
-    TooMany,
-)
+from storage.errors import BadCursor, NoSuchBulk, NoSuchRecording, NoSuchSearch, TooMany
+from storage.objects.errors import NoSuchObject, StoreRefused, StoreUnavailable
 
 operations = Operations("/api/v1", tag="bulk")
 

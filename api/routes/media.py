@@ -12,15 +12,8 @@ from api.fields.recordings import AudioQuery, Manifest, Waveform
 from api.operation import JSON, Operations, Reply, json
 from api.permissions import RECORDINGS_HEAR, RECORDINGS_READ
 from api.routes.recordings import get_visible
-from storage.errors import (
-    AudioNotStored,
-    ManifestInvalid,
-    NoSuchObject,
-    NoSuchRecording,
-    ObjectMismatch,
-    StoreRefused,
-    StoreUnavailable,
-)
+from storage.errors import AudioNotStored, ManifestInvalid, NoSuchRecording
+from storage.objects.errors import NoSuchObject, ObjectMismatch, StoreRefused, StoreUnavailable
 
 operations = Operations("/api/v1", tag="recordings")
 

@@ -32,7 +32,7 @@ from recorder.calls.model import CallModel
 from storage import jobs
 from storage.catalogue import calls, recordings, segments
 from storage.catalogue.engine import Catalogue
-from storage.objects.s3 import ObjectStoreSettings
+from storage.objects.store import ObjectStoreSettings
 from storage.records import CallRecord, Format, RecordingRecord, SegmentRecord, Side
 
 REPOSITORY = Path(__file__).resolve().parents[2]

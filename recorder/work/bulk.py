@@ -24,9 +24,10 @@ from recorder.work import retry
 from recorder.work.keeping import Keeper
 from storage.catalogue import audit, bulks, recordings
 from storage.catalogue.engine import Catalogue
-from storage.errors import NoSuchObject, NoSuchRecording, StoreRefused
+from storage.errors import NoSuchRecording
+from storage.objects.errors import NoSuchObject, StoreRefused
 from storage.objects.keys import build_export_key, parse_key
-from storage.objects.s3 import ObjectStore
+from storage.objects.store import ObjectStore
 from storage.records import BulkRecord, RecordingRecord
 
 log = structlog.get_logger()

@@ -26,10 +26,11 @@ from recorder.work.timeline import Timeline, build_timeline
 from storage import states
 from storage.catalogue import calls, recordings, segments, signing
 from storage.catalogue.engine import Catalogue
-from storage.errors import ManifestInvalid, ObjectMismatch
+from storage.errors import ManifestInvalid
 from storage.manifest import build_manifest, sign_manifest
+from storage.objects.errors import ObjectMismatch
 from storage.objects.keys import ObjectKey, parse_key
-from storage.objects.s3 import ObjectStore
+from storage.objects.store import ObjectStore
 from storage.records import GapCause, RecordingRecord, SegmentRecord
 
 CLOSED_WITHIN_S = 5.0

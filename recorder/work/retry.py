@@ -10,7 +10,8 @@ import random
 from collections.abc import Callable
 
 from recorder.errors import AudioUnusable, PbxUnavailable
-from storage.errors import CatalogueUnavailable, EarwitnessError, StoreRefused, StoreUnavailable
+from storage.errors import CatalogueUnavailable, EarwitnessError
+from storage.objects.errors import StoreRefused, StoreUnavailable
 
 # Somebody will make room on a full disk, so it counts as the other side's fault.
 FULL = (errno.ENOSPC, errno.EDQUOT)

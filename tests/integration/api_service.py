@@ -19,7 +19,8 @@ from earwitness.config import Config
 from earwitness.wiring import oidc_settings
 from storage.catalogue.engine import Catalogue
 from storage.errors import ConfigurationInvalid
-from storage.objects.s3 import ObjectStoreSettings, S3ObjectStore
+from storage.objects.s3 import S3ObjectStore
+from storage.objects.store import ObjectStoreSettings
 
 
 def main(port: str, told: str, ended: str) -> None:

@@ -82,13 +82,13 @@ def objects_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
 @pytest.fixture(scope="session")
 def objects(objects_server: EmbeddedObjects) -> S3ObjectStore:
     """The object store in it."""
-    return S3ObjectStore(objects_server.settings)
+    return objects_server.open_store()
 
 
 @pytest.fixture(scope="module")
 def told(database_url: str, objects_server: EmbeddedObjects, catalogue: Catalogue) -> str:
     """What a service is told, as JSON."""
-    objects = {**asdict(objects_server.settings), "journals": None}
+    objects = asdict(objects_server.settings)
     return json.dumps({"database_url": database_url, "objects": objects})
 
 

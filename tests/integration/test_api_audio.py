@@ -17,10 +17,11 @@ from api.app import ApiSettings, build_app
 from recorder.audio.waveform import Waveform
 from storage.catalogue import recordings
 from storage.catalogue.engine import Catalogue
-from storage.errors import StoreUnavailable
 from storage.manifest import SigningKey, build_manifest, sign_manifest
+from storage.objects.errors import StoreUnavailable
 from storage.objects.keys import ObjectKey
-from storage.objects.s3 import OpenObject, S3ObjectStore
+from storage.objects.s3 import S3ObjectStore
+from storage.objects.store import OpenObject
 from storage.records import RecordingRecord
 
 AUDIO = os.urandom(700_000)

@@ -14,7 +14,7 @@ from api.app import ApiSettings, build_app
 from api.services import EXTENSION
 from storage.catalogue import pbxs, recordings
 from storage.catalogue.engine import NEWEST, Catalogue
-from storage.errors import StoreUnavailable
+from storage.objects.errors import StoreUnavailable
 from storage.objects.s3 import S3ObjectStore
 from storage.records import PbxRecord
 

@@ -34,8 +34,8 @@ from earwitness.embedded import (
 from earwitness.embedded.objects import LOOPBACK, _syncs
 from earwitness.embedded.postgres import _our_name
 from earwitness.embedded.processes import running_in
-from storage.errors import CatalogueUnavailable, ConfigurationInvalid, StoreUnavailable
-from storage.objects.s3 import S3ObjectStore
+from storage.errors import CatalogueUnavailable, ConfigurationInvalid
+from storage.objects.errors import StoreUnavailable
 
 # Starts both servers in a process of its own, leaves a mark, and stays until it is killed.
 HOLDER = """
@@ -239,14 +239,14 @@ def test_both_die_with_the_service_and_start_again(directory: Path) -> None:
     try:
         assert until((directory / "started").exists)
         execute(postgres.url, "CREATE TABLE kept AS SELECT 42 AS answer")
-        S3ObjectStore(objects.settings).put_bytes("a/b", b"kept", content_type="text/plain")
+        objects.open_store().put_bytes("a/b", b"kept", content_type="text/plain")
     finally:
         holder.kill()
         holder.wait()
     assert until(lambda: not postgres.is_running)
     with postgres, objects:
         assert query(postgres.url, "SELECT answer FROM kept") == 42
-        assert S3ObjectStore(objects.settings).get_bytes("a/b") == b"kept"
+        assert objects.open_store().get_bytes("a/b") == b"kept"
 
 
 def test_a_command_beside_the_service_uses_what_runs(
@@ -270,7 +270,7 @@ def test_the_store_keeps_its_address_as_long_as_it_can(directory: Path) -> None:
     """A stop takes no 5 s. Presigned URLs outlive it; a port that was taken since is replaced."""
     server = EmbeddedObjects(directory / "objects")
     with server:
-        store = S3ObjectStore(server.settings)
+        store = server.open_store()
         store.put_bytes("a/b", b"kept", content_type="text/plain")
         url = store.presign("a/b", expires_in_s=60, download_name=None, content_type="text/plain")
         began = time.monotonic()
@@ -281,7 +281,7 @@ def test_the_store_keeps_its_address_as_long_as_it_can(directory: Path) -> None:
     ports = json.loads((directory / "objects" / "place.json").read_text())["ports"]
     with listen(ports["s3"]), listen(ports["master"]), server:
         assert server.address not in url
-        store = S3ObjectStore(server.settings)
+        store = server.open_store()
         for number in range(3):
             store.put_bytes(f"new/{number}", b"new", content_type="text/plain")
         assert store.get_bytes("a/b") == b"kept"
@@ -384,7 +384,7 @@ def test_keys_of_the_environment_open_nothing(running: EmbeddedObjects) -> None:
 
 def test_unsigned_requests_open_nothing(running: EmbeddedObjects) -> None:
     """Nobody hears a second without a signature."""
-    S3ObjectStore(running.settings).put_bytes("a/b", b"audio", content_type="text/plain")
+    running.open_store().put_bytes("a/b", b"audio", content_type="text/plain")
     for path in ("", "/recordings", "/recordings/a/b"):
         answer = requests.get(f"{running.settings.endpoint_url}{path}", timeout=5)
         assert answer.status_code == 403

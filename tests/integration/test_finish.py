@@ -38,8 +38,8 @@ from recorder.work.retry import next_wait_s, reason_for
 from storage import jobs
 from storage.catalogue import calls, decisions, events, recordings, segments, signing
 from storage.catalogue.engine import Catalogue
-from storage.errors import ObjectMismatch, StoreUnavailable
 from storage.manifest import verify_manifest
+from storage.objects.errors import ObjectMismatch, StoreUnavailable
 from storage.objects.s3 import S3ObjectStore
 from storage.records import (
     Assurance,
@@ -604,7 +604,7 @@ def test_a_store_that_is_away_only_costs_time(
     """The job stays and is tried again, however often; then the recording is stored."""
     scene.capture_both()
     defer(scene, tasks.finish)
-    nowhere = S3ObjectStore(replace(objects._settings, endpoint_url="http://127.0.0.1:9"))
+    nowhere = S3ObjectStore(replace(objects.settings, endpoint_url="http://127.0.0.1:9"))
     for attempt in (1, 2):
         run_jobs(scene, database_url, scene.finisher(nowhere))
         assert jobs_of(scene) == [

@@ -36,7 +36,7 @@ HOMES = {
     "authlib": ("api/oidc.py",),
     "av": ("recorder/audio/",),
     "boto3": ("storage/objects/s3.py",),
-    "botocore": ("storage/objects/s3.py", "storage/models.py"),
+    "botocore": ("storage/objects/s3.py", "storage/objects/models.py"),
     "cel_expr_python": ("recorder/rules/",),
     "cryptography": ("storage/manifest.py", "earwitness/embedded/"),
     "flask": ("api/",),

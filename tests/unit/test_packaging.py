@@ -18,7 +18,7 @@ import yaml  # type: ignore[import-untyped]
 
 from earwitness import cli
 from earwitness.config import load_config
-from earwitness.embedded.objects import PORTS, EmbeddedObjects, Place
+from earwitness.embedded.objects import PORTS, StoreAccess, build_server_options
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = {"Dockerfile": ROOT, "deploy/asterisk/Dockerfile": ROOT / "deploy/asterisk"}
@@ -212,8 +212,8 @@ def test_the_store_runs_as_the_embedded_one(tmp_path: Path) -> None:
     """compose.yaml and the embedded store pass the same options, except for paths and ports."""
     command = services()["seaweedfs"]["entrypoint"]
     given = dict(one[1:].split("=", 1) for one in command if "=" in one)
-    place = Place(dict.fromkeys(PORTS, 1), "", "")
-    embedded = EmbeddedObjects(tmp_path)._server_options(place)
+    access = StoreAccess(dict.fromkeys(PORTS, 1), "", "")
+    embedded = build_server_options(tmp_path, access)
     shared = given.keys() & embedded.keys() - {"dir", "s3.config"}
     assert {name: given[name] for name in shared} == {name: str(embedded[name]) for name in shared}
     assert "volume.max" in shared

@@ -6,7 +6,7 @@ import pytest
 
 from earwitness import serve
 from earwitness.serve import LONGEST_REST_S, Kept
-from storage.errors import StoreUnavailable
+from storage.objects.errors import StoreUnavailable
 
 
 class Part:

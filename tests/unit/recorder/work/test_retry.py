@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from recorder.errors import AudioUnusable, NoAudioOnPbx, PbxUnavailable
 from recorder.work import bulk
 from recorder.work.retry import next_wait_s, reason_for
-from storage.errors import CatalogueUnavailable, ObjectMismatch, StoreRefused, StoreUnavailable
+from storage.errors import CatalogueUnavailable
+from storage.objects.errors import ObjectMismatch, StoreRefused, StoreUnavailable
 
 # The tenth attempt at our own fault is the last.
 LAST = 9
