@@ -22,6 +22,7 @@
     ├── AudioNotStored              the recording has no rendition (yet, or any more)
     ├── ManifestInvalid             a manifest's signature or form does not hold
     ├── CatalogueUnavailable        PostgreSQL does not answer
+    │   └── LockTimeout             another process kept a lock for longer than the caller waits
     ├── BadCursor                   a list was continued with a cursor that is not ours
     └── IdempotencyKeyReused        one Idempotency-Key for two different requests
 
@@ -162,6 +163,15 @@ class CatalogueUnavailable(EarwitnessError):
     """PostgreSQL does not answer."""
 
     error_id = "catalogue-unavailable"
+
+
+class LockTimeout(CatalogueUnavailable):
+    """Another process holds the lock, and the caller waited as long as it may.
+
+    Retry like any CatalogueUnavailable: the work is done by the next check at the latest.
+    """
+
+    error_id = "lock-timeout"
 
 
 class BadCursor(EarwitnessError):

@@ -52,6 +52,9 @@ from storage.records import (
 
 log = structlog.get_logger()
 
+# Longer than a settling process needs with a PBX that answers late. Then the next check settles.
+LOCK_WITHIN_S = 30.0
+
 # Codecs at 16 kHz or more, as they stand in CHANNEL(audionativeformat).
 WIDEBAND = ("g722", "opus", "slin16", "slin24", "slin32", "slin48", "silk", "speex16", "siren")
 
@@ -191,7 +194,7 @@ class Capture:
 
     def settle(self, recording_id: UUID) -> RecordingRecord:
         """Bring the PBX in line with the recording's state. A repeat changes nothing."""
-        with self._catalogue.lock(f"recording {recording_id}"):
+        with self._catalogue.lock(f"recording {recording_id}", wait_s=LOCK_WITHIN_S):
             recording, call, present, voices = self._read(recording_id)
             is_running = any(segment.state in segments.RUNNING for segment in present)
             if recording.state not in states.LIVE and not is_running:

@@ -31,6 +31,7 @@ from storage.records import CallRecord, DecisionRecord, RecordingRecord, RuleRec
 log = structlog.get_logger()
 
 BY = "rules"
+LOCK_WITHIN_S = 30.0
 TEAMS_FOR_S = 5.0
 SUMMARY = ("action", "rule", "reason")
 # Time zones differ by multiples of 15 minutes: `hour` and `weekday` change on a quarter hour only.
@@ -235,7 +236,7 @@ class Decisions:
         The lock is against an earlier owner of the PBX, whose announcement may end only now.
         """
         try:
-            with self._catalogue.lock(f"begin {call_id}"):
+            with self._catalogue.lock(f"begin {call_id}", wait_s=LOCK_WITHIN_S):
                 made, kept = self._read(call_id)
                 if not has_recording(made, kept):
                     self._capture.start(call_id, by=BY, trigger="rule", rule=rule)

@@ -46,6 +46,10 @@ from storage.records import Follow, Mode, SpyRecord
 log = structlog.get_logger()
 
 RINGS_S = 30
+# A settling spy waits for the listening bridges while others wait for the spy: so the spy's lock
+# has the longer deadline. The next check settles a spy whose lock was not free in time.
+SPY_LOCK_WITHIN_S = 20.0
+LISTEN_LOCK_WITHIN_S = 10.0
 
 
 class Spies:
@@ -114,7 +118,7 @@ class Spies:
         log.info("spy.requested", spy=str(spy.id), call=call_id, mode=mode, by=by)
         if destination == BROWSER:
             return spy
-        with self._catalogue.lock(f"spy {spy.id}"):
+        with self._catalogue.lock(f"spy {spy.id}", wait_s=SPY_LOCK_WITHIN_S):
             return self._ring(spy)
 
     def switch(self, spy_id: UUID, mode: Mode, *, by: str) -> SpyRecord:
@@ -224,7 +228,7 @@ class Spies:
 
         If the mode changed meanwhile, settle again: the PBX is at the mode that is returned.
         """
-        with self._catalogue.lock(f"spy {spy_id}"):
+        with self._catalogue.lock(f"spy {spy_id}", wait_s=SPY_LOCK_WITHIN_S):
             while True:
                 settled = self._settle_once(spy_id)
                 spy = self.read(spy_id)[0]
@@ -323,7 +327,7 @@ class Spies:
 
     def _lock_listening(self, pbx: str) -> AbstractContextManager[None]:
         """Keep other processes from changing the listening bridges of a PBX."""
-        return self._catalogue.lock(f"listen {pbx}")
+        return self._catalogue.lock(f"listen {pbx}", wait_s=LISTEN_LOCK_WITHIN_S)
 
     def _leftovers(self, ari: Ari, pbx: str) -> Leftovers:
         lock, find_needed = partial(self._lock_listening, pbx), partial(self._find_needed, pbx)

@@ -1,17 +1,19 @@
 """Connections to PostgreSQL, and bringing a database to the schema of this version."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoneFree
 
-from storage.errors import CatalogueUnavailable
+from storage.errors import CatalogueUnavailable, LockTimeout
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 # A revision is a number, and the name of its file begins with it.
@@ -42,6 +44,13 @@ SET tcp_user_timeout = 15000;
 """
 
 
+# The timeout counts for this statement alone: nothing of it is left on the connection.
+_LOCK = text(
+    "WITH deadline AS MATERIALIZED (SELECT set_config('lock_timeout', :wait, true))"
+    " SELECT pg_advisory_lock(hashtextextended(:name, 0)) FROM deadline"
+)
+
+
 class Catalogue:
     """The way into PostgreSQL; safe to share between threads.
 
@@ -70,18 +79,26 @@ class Catalogue:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A transaction: committed at the end of the block, rolled back by an error."""
-        with _told_if_away(), self._engine.begin() as tx:
+        with _unavailable(), self._engine.begin() as tx:
             yield tx
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold a name for the length of the block: one holder among all processes.
+    def lock(self, name: str, *, wait_s: float) -> Iterator[None]:
+        """Hold a lock for the length of the block: one holder among all processes.
 
-        The lock goes with its connection, so a process that dies holds nothing.
+        Raises LockTimeout where another holder keeps it for longer than `wait_s`. PostgreSQL
+        releases the lock with its connection, so a process that dies holds nothing.
+
+        Example: `with catalogue.lock("listen main", wait_s=10):`
         """
         key = {"name": f"earwitness {name}"}
-        with _told_if_away(), self._locks.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), key)
+        with _unavailable(), self._locks.connect() as connection:
+            try:
+                connection.execute(_LOCK, key | {"wait": f"{math.ceil(wait_s * 1000)}ms"})
+            except OperationalError as error:
+                if isinstance(error.orig, LockNotAvailable):
+                    raise LockTimeout(f"the lock {name!r} is held for over {wait_s:g} s") from error
+                raise
             try:
                 yield
             finally:
@@ -91,9 +108,9 @@ class Catalogue:
 
     @contextmanager
     def try_lock(self, name: str) -> Iterator["Lock | None"]:
-        """As `lock`, but without waiting: None where another process holds the name."""
+        """Hold a lock like `lock`, without waiting: yield None if another process holds it."""
         key = {"name": f"earwitness {name}"}
-        with _told_if_away(), self._locks.connect() as connection:
+        with _unavailable(), self._locks.connect() as connection:
             query = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
             if not connection.scalar(query, key):
                 yield None
@@ -101,7 +118,7 @@ class Catalogue:
             try:
                 yield Lock(connection)
             finally:
-                connection.invalidate()  # closing the connection gives the lock back, come what may
+                connection.invalidate()  # closing the connection always releases the lock
 
     @property
     def url(self) -> str:
@@ -163,7 +180,7 @@ class Lock:
 
     def verify(self) -> None:
         """Raises CatalogueUnavailable once the connection, and with it the lock, is lost."""
-        with _told_if_away():
+        with _unavailable():
             self._connection.execute(text("SELECT 1"))
 
 
@@ -174,7 +191,7 @@ def _set_up(connection: psycopg.Connection[Any], _: object = None) -> None:
 
 
 @contextmanager
-def _told_if_away() -> Iterator[None]:
+def _unavailable() -> Iterator[None]:
     """What the library raises where PostgreSQL is away, or has no connection for us, is ours."""
     try:
         yield

@@ -4,6 +4,7 @@ import os
 import random
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -42,7 +43,7 @@ from storage.catalogue import (
 )
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import PEOPLE, RecordingFilter
-from storage.errors import CatalogueUnavailable, IdempotencyKeyReused
+from storage.errors import CatalogueUnavailable, IdempotencyKeyReused, LockTimeout
 from storage.records import CallRecord, Pause, RecordingRecord, SegmentRecord
 from storage.schema import metadata
 from tests.legs import leg
@@ -716,13 +717,49 @@ def test_who_holds_locks_is_never_short_of_connections(database_url: str) -> Non
     holding = threading.Barrier(threads, timeout=20)
 
     def settle(number: int) -> int:
-        with small.lock(f"one of many {number}"):
+        with small.lock(f"one of many {number}", wait_s=20):
             holding.wait()
-            with small.lock("the same for all"), small.begin() as tx:
+            with small.lock("the same for all", wait_s=20), small.begin() as tx:
                 return int(tx.scalar(text("SELECT 1")))
 
     with closing(small), ThreadPoolExecutor(threads) as pool:
         assert list(pool.map(settle, range(threads))) == [1] * threads
+
+
+def test_a_lock_is_awaited_for_a_limited_time(catalogue: Catalogue, database_url: str) -> None:
+    """A lock of another session is given up in time, by name; other locks are free meanwhile."""
+    began = time.monotonic()
+    with closing(Catalogue(database_url)) as other, other.lock("listen main", wait_s=1):
+        vain = pytest.raises(LockTimeout, match="'listen main'")
+        with vain, catalogue.lock("listen main", wait_s=0.2):
+            pytest.fail("two sessions held one lock")
+        assert 0.2 <= time.monotonic() - began < 5
+        with catalogue.lock("listen other", wait_s=0.2):
+            pass
+    with catalogue.lock("listen main", wait_s=0.2):
+        pass
+
+
+def test_a_lock_comes_within_its_deadline(catalogue: Catalogue, database_url: str) -> None:
+    """A timeout of one wait does not shorten the next one, which gets the lock once it is free."""
+    with closing(Catalogue(database_url)) as other:
+        held, freed = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with other.lock("handed on", wait_s=1):
+                held.set()
+                freed.wait(20)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        assert held.wait(20)
+        with pytest.raises(LockTimeout), catalogue.lock("handed on", wait_s=0.05):
+            pytest.fail("two sessions held one lock")
+        timer = threading.Timer(0.5, freed.set)
+        timer.start()
+        with catalogue.lock("handed on", wait_s=20):
+            assert freed.is_set()
+        thread.join()
 
 
 def test_a_pool_that_stays_empty_is_named(
