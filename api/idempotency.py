@@ -14,7 +14,13 @@ from pydantic_core import from_json, to_json
 from api.auth import principal, read_secret
 from api.errors import RequestInvalid
 from api.services import services
-from storage.catalogue.idempotency import Answer, claim_key, fingerprint, keep_answer, release_key
+from storage.catalogue.idempotency import (
+    StoredAnswer,
+    claim_key,
+    fingerprint,
+    keep_answer,
+    release_key,
+)
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -56,7 +62,7 @@ def _acted(act: Callable[[], Response], token_id: UUID, key: str, shown_once: st
     text = _without(shown_once, answer.get_data(as_text=True))
     kept = {"text": text, "location": answer.headers.get("Location")}
     with catalogue.begin() as tx:
-        keep_answer(tx, token_id, key, Answer(answer.status_code, kept))
+        keep_answer(tx, token_id, key, StoredAnswer(answer.status_code, kept))
     return answer
 
 
@@ -64,7 +70,7 @@ def _without(shown_once: str, text: str) -> str:
     return to_json(from_json(text) | {shown_once: None}).decode() if shown_once else text
 
 
-def _replayed(kept: Answer) -> Response:
+def _replayed(kept: StoredAnswer) -> Response:
     answer = Response(kept.body["text"], kept.status, content_type="application/json")
     answer.headers[REPLAYED] = "true"
     if kept.body["location"]:

@@ -19,7 +19,7 @@ import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from earwitness.config import Config
-from earwitness.embedded import Server, objects_of, postgres_of
+from earwitness.embedded import EmbeddedServer, objects_of, postgres_of
 from earwitness.roles import ROLES
 from earwitness.signals import until_signal
 from earwitness.wiring import Wiring, check_rules
@@ -60,9 +60,9 @@ def serve(path: Path, config: Config) -> None:
     log.info("serve.ended")
 
 
-def _servers(config: Config) -> list[Server]:
+def _servers(config: Config) -> list[EmbeddedServer]:
     """What the configuration leaves to us; the store, which takes longest to start, first."""
-    servers: list[Server] = []
+    servers: list[EmbeddedServer] = []
     if config.objects.kind == "embedded":
         servers.append(objects_of(config))
     if not config.database.url.get_secret_value():
@@ -142,7 +142,7 @@ class Kept:
             log.info("serve.started-again", name=self._part.name)
 
 
-def _keep_running(servers: Sequence[Server], children: Sequence[Child]) -> None:
+def _keep_running(servers: Sequence[EmbeddedServer], children: Sequence[Child]) -> None:
     """Look after all, for ever; roles retry while a server is away."""
     kept = [
         *(Kept(server, "serve.server-ended") for server in servers),

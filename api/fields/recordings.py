@@ -68,7 +68,7 @@ class Retention(Answer):
     hold: Held | None = Field(description="null: not under a legal hold")
 
 
-class BookmarkPlace(Answer):
+class RecordingBookmark(Answer):
     """A note at a place of a recording."""
 
     id: UUID
@@ -114,7 +114,7 @@ class Recording(Answer):
     gaps: list[GapSpan]
     tags: list[str]
     note: str | None
-    bookmarks: list[BookmarkPlace] = Field(description="in the order of their places")
+    bookmarks: list[RecordingBookmark] = Field(description="in the order of their places")
     media: Media
     retention: Retention
     links: Links
@@ -228,7 +228,7 @@ def recording_fields(record: RecordingRecord, base_url: str) -> dict[str, Any]:
             for pause in record.pauses
         ],
         gaps=[fields_of(GapSpan, gap) for gap in record.gaps],
-        bookmarks=[fields_of(BookmarkPlace, mark) for mark in marks],
+        bookmarks=[fields_of(RecordingBookmark, mark) for mark in marks],
         media=fields_of(Media, record, key=record.object_key),
         retention={
             "expires_at": expires_at,

@@ -8,7 +8,7 @@ from api.auth import authorise, principal
 from api.errors import RequestInvalid
 from api.fields.base import fields_of
 from api.fields.keeping import ChangedRecording, NewBookmark, Reasoned
-from api.fields.recordings import BookmarkPlace, Recording, recording_fields
+from api.fields.recordings import Recording, RecordingBookmark, recording_fields
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
 from api.permissions import RECORDINGS_ANNOTATE, RECORDINGS_HOLD
@@ -42,7 +42,7 @@ def change_recording(recording_id: UUID, body: ChangedRecording) -> Response:
 @operations.post(
     "/recordings/<uuid:recording_id>/bookmarks",
     RECORDINGS_ANNOTATE,
-    {201: Reply("The new bookmark.", BookmarkPlace)},
+    {201: Reply("The new bookmark.", RecordingBookmark)},
     body=NewBookmark,
     errors=(NoSuchRecording,),
 )
@@ -56,7 +56,7 @@ def create_bookmark(recording_id: UUID, body: NewBookmark) -> Response:
         fault = f"a recording has at most {MOST_BOOKMARKS} bookmarks"
         raise RequestInvalid.at("body", "text", fault)
     made = _keeper(recording_id).add_bookmark(recording_id, body.at_s, body.text).bookmarks[-1]
-    return answer(fields_of(BookmarkPlace, made), 201)
+    return answer(fields_of(RecordingBookmark, made), 201)
 
 
 @operations.delete(

@@ -14,12 +14,12 @@ from earwitness.embedded.configured import (
 )
 from earwitness.embedded.objects import EmbeddedObjects
 from earwitness.embedded.postgres import EmbeddedPostgres
-from earwitness.embedded.server import Server
+from earwitness.embedded.server import EmbeddedServer
 
 __all__ = [
     "EmbeddedObjects",
     "EmbeddedPostgres",
-    "Server",
+    "EmbeddedServer",
     "embedded_database",
     "embedded_objects",
     "object_store_settings",

@@ -23,7 +23,7 @@ from earwitness.embedded.processes import (
     tail,
     until,
 )
-from earwitness.embedded.server import Server
+from earwitness.embedded.server import EmbeddedServer
 from storage.errors import ConfigurationInvalid
 from storage.objects.errors import StoreUnavailable
 
@@ -66,7 +66,7 @@ class StoreAccess:
     secret_access_key: str = field(repr=False)
 
 
-class EmbeddedObjects(Server):
+class EmbeddedObjects(EmbeddedServer):
     """A SeaweedFS on loopback, with one bucket.
 
     Its parts talk to each other over mutual TLS, with new certificates at each start; the filer's

@@ -25,7 +25,7 @@ from earwitness.embedded.processes import (
     tail,
     until,
 )
-from earwitness.embedded.server import Server
+from earwitness.embedded.server import EmbeddedServer
 from storage.errors import CatalogueUnavailable, ConfigurationInvalid
 
 log = structlog.get_logger()
@@ -64,7 +64,7 @@ CLUSTER_OPTIONS = (
 )
 
 
-class EmbeddedPostgres(Server):
+class EmbeddedPostgres(EmbeddedServer):
     """A PostgreSQL server without a port.
 
     Connections are by peer authentication: whoever the kernel says is the user that made the

@@ -12,7 +12,7 @@ from earwitness.embedded.processes import Process, Steps, end_child, end_leftove
 from storage.errors import ConfigurationInvalid
 
 
-class Server(ABC):
+class EmbeddedServer(ABC):
     """A server in a child process, on a directory that one Earwitness uses at a time.
 
     `launch` and `await_ready`, in this order, are `start`: several servers can get ready side by

@@ -14,7 +14,7 @@ from recorder.audio.mix import Mix, iter_blocks
 from recorder.audio.probe import NotAudio, probe_wav
 from recorder.audio.source import Piece, Source
 from recorder.audio.timespan import Span, to_runs
-from recorder.audio.waveform import FRAME_S, Meter, Waveform
+from recorder.audio.waveform import FRAME_S, Waveform, WaveformBuilder
 from storage.records import Format, Layout
 
 __all__ = ["Piece", "Rendition", "Span", "Waveform", "render"]
@@ -83,12 +83,12 @@ def _nothing(layout: Layout, rate: int) -> Mix:
 
 
 def _encode(sources: Sequence[Source], mix: Mix, codec: Codec, target: Path) -> Waveform:
-    meter = Meter(mix.channels, mix.rate, mix.frames_left)
+    builder = WaveformBuilder(mix.channels, mix.rate, mix.frames_left)
     with codec.open(target, mix.rate, mix.channels) as write:
         for block in iter_blocks(sources, mix):
-            meter.show(block)
+            builder.show(block)
             write(block)
-    return meter.waveform()
+    return builder.waveform()
 
 
 def _sha256(path: Path) -> str:

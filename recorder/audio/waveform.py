@@ -54,7 +54,7 @@ class Waveform:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-class Meter:
+class WaveformBuilder:
     """Is shown all samples, block by block, and then tells the waveform.
 
     Its memory is taken at once: small pieces kept between large ones would tear the heap apart.

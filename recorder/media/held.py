@@ -32,7 +32,7 @@ SILENT_S = 0.1
 LEVELS_EVERY_S = 0.1
 
 
-class Listener(Protocol):
+class AudioReceiver(Protocol):
     """A page, from the side of the channels that feed it."""
 
     spy: SpyRecord
@@ -119,7 +119,7 @@ class ListeningChannel(HeldChannel):
     ) -> None:
         super().__init__(channels, names.build_listening_channel_id(target), on_end=self._wake)
         self.target = target
-        self.pages: set[Listener] = set()
+        self.pages: set[AudioReceiver] = set()
         self._renew = renew
         self._meters: dict[names.Way, Meter] = {}
         self._showing: asyncio.Task[None] | None = None
@@ -179,7 +179,7 @@ class ListeningChannels:
         self._renew = renew
         self._held: dict[tuple[str, str], ListeningChannel] = {}
 
-    def join(self, pbx: str, target: str, page: Listener) -> ListeningChannel:
+    def join(self, pbx: str, target: str, page: AudioReceiver) -> ListeningChannel:
         """Return the listening channel of `target`, with this page among its listeners."""
         held = self._held.get((pbx, target))
         if held is None or held.is_over:
@@ -188,7 +188,7 @@ class ListeningChannels:
         held.pages.add(page)
         return held
 
-    async def leave(self, pbx: str, held: ListeningChannel, page: Listener) -> None:
+    async def leave(self, pbx: str, held: ListeningChannel, page: AudioReceiver) -> None:
         """Remove the page, and hang up after the last one."""
         held.pages.discard(page)
         if not held.pages:

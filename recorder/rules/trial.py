@@ -23,7 +23,7 @@ Past = tuple[CallRecord, DecisionRecord | None, Sequence[RecordingRecord]]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TrialChange:
     """A call that the draft rules treat differently; None means that it is not recorded."""
 
     call_id: str
@@ -49,7 +49,7 @@ class Trial:
     audio_s_per_month: float
     bytes_per_month: int
     changed: int
-    changes: tuple[Change, ...]
+    changes: tuple[TrialChange, ...]
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class _Totals:
     recorded: int = 0
     recorded_before: int = 0
     audio_s: float = 0.0
-    changes: list[Change] = field(default_factory=list)
+    changes: list[TrialChange] = field(default_factory=list)
 
     def add(
         self, call: CallRecord, recordings: Sequence[RecordingRecord], after: str | None
@@ -74,7 +74,7 @@ class _Totals:
             if call.answered_at is not None and call.ended_at is not None:
                 self.audio_s += (call.ended_at - call.answered_at).total_seconds()
         if (before is None) != (after is None) or (after and before not in {after, "rule"}):
-            self.changes.append(Change(call.id, before, after))
+            self.changes.append(TrialChange(call.id, before, after))
 
 
 def try_rules(

@@ -18,7 +18,7 @@ ABANDONED_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredAnswer:
     """What a request was answered: HTTP status and JSON body."""
 
     status: int
@@ -34,8 +34,11 @@ def fingerprint(secret: str, method: str, path: str, body: bytes) -> bytes:
     return hmac.digest(secret.encode(), told, "sha256")
 
 
-def claim_key(tx: Connection, token_id: UUID, key: str, request: bytes) -> Answer | None:
-    """None: the key is new and now ours, act. An Answer: it was acted on before, say it again.
+def claim_key(tx: Connection, token_id: UUID, key: str, request: bytes) -> StoredAnswer | None:
+    """Claim a key for a request. Return None when it is new: act on the request now.
+
+    Return the stored answer of an earlier request with this key: send it again.
+    Example: two equal POSTs with `Idempotency-Key: 42` get one recording and two equal answers.
 
     Raises IdempotencyKeyReused if the key belongs to another request, or to one still running.
     """
@@ -57,10 +60,10 @@ def claim_key(tx: Connection, token_id: UUID, key: str, request: bytes) -> Answe
         raise IdempotencyKeyReused("this Idempotency-Key was used for a different request")
     if row.status is None:
         raise IdempotencyKeyReused("the request with this Idempotency-Key is still running")
-    return Answer(row.status, row.body)
+    return StoredAnswer(row.status, row.body)
 
 
-def keep_answer(tx: Connection, token_id: UUID, key: str, answer: Answer) -> None:
+def keep_answer(tx: Connection, token_id: UUID, key: str, answer: StoredAnswer) -> None:
     """Remember what the request was answered."""
     tx.execute(
         update(idempotency)

@@ -493,7 +493,7 @@ OTHER = idempotency.fingerprint("ew_x", "POST", "/x", b"{}")
 
 def test_a_request_is_acted_on_once(catalogue: Catalogue, token_id: UUID) -> None:
     """The same key gives the same answer; another request, or token, does not get it."""
-    answer = idempotency.Answer(201, {"id": "one"})
+    answer = idempotency.StoredAnswer(201, {"id": "one"})
     with catalogue.begin() as tx:
         assert idempotency.claim_key(tx, token_id, "k", REQUEST) is None
         with pytest.raises(IdempotencyKeyReused):
@@ -552,7 +552,7 @@ def test_a_key_is_free_again(
     with catalogue.begin() as tx:
         idempotency.claim_key(tx, token_id, "old", REQUEST)
         if answered:
-            idempotency.keep_answer(tx, token_id, "old", idempotency.Answer(200, None))
+            idempotency.keep_answer(tx, token_id, "old", idempotency.StoredAnswer(200, None))
         tx.execute(
             text("UPDATE idempotency SET created_at = now() - CAST(:age AS interval)"),
             {"age": age + timedelta(seconds=1)},

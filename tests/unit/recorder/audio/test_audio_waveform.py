@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from sounds import LEFT_HZ, RIGHT_HZ, TONE_DBFS, Pcm, piece, silence, tone
 
 from recorder.audio import Span, Waveform, render
-from recorder.audio.waveform import MOST_PEAKS, MOST_SPANS, Meter, find_talk
+from recorder.audio.waveform import MOST_PEAKS, MOST_SPANS, WaveformBuilder, find_talk
 
 
 def _meter(channel: Pcm, rate: int = 8_000, block: int = 10_001) -> Waveform:
-    meter = Meter(1, rate, len(channel))
+    builder = WaveformBuilder(1, rate, len(channel))
     for start in range(0, len(channel), block):
-        meter.show(channel[np.newaxis, start : start + block])
-    return meter.waveform()
+        builder.show(channel[np.newaxis, start : start + block])
+    return builder.waveform()
 
 
 def _noise(duration_s: float, dbfs: float) -> Pcm:
