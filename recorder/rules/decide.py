@@ -117,8 +117,8 @@ class RuleSet:
 
 def is_sampled(rule: RuleRecord, call_id: str) -> bool:
     """Whether the call is in the rule's sample: the same in every process and every replay."""
-    digest = hashlib.sha256(f"{rule.id} {call_id}".encode("utf-8", "replace")).digest()
-    return int.from_bytes(digest[:8], "big") < rule.sample_percent / 100 * 2**64
+    digest = hashlib.sha256(f"{rule.id} {call_id}".encode(errors="replace")).digest()
+    return int.from_bytes(digest[:8]) < rule.sample_percent / 100 * 2**64
 
 
 def _build_batches(rules: Sequence[RuleRecord]) -> dict[int, tuple[str, Sequence[int], Batch]]:

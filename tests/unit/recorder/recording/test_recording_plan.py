@@ -1,4 +1,4 @@
-"""What has to change at the PBX, for every state of a recording and whoever is in the call."""
+"""The steps at the PBX, for every state of a recording and every company in the call."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.calls.legs import side_of
 from recorder.recording.plan import CapturePlan, plan_capture
 from storage import states
 from storage.catalogue.segments import RUNNING
@@ -43,7 +42,7 @@ CONVERSATION = call(leg("a", party="customer", side="left"), leg("b"))
 
 @pytest.mark.parametrize("state", ["requested", "recording"])
 def test_every_leg_of_the_conversation_is_captured(state: str) -> None:
-    """A recording that runs wants each leg that joined and is there, and no leg twice."""
+    """A live recording captures each leg that has joined and not left, and no leg twice."""
     steps = plan_capture(CONVERSATION, recording(state), [segment("b")])
     assert attached(steps) == ["a"]
     assert steps.detach == ()
@@ -51,8 +50,8 @@ def test_every_leg_of_the_conversation_is_captured(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["requested", "recording"])
-def test_who_barges_is_captured(state: str) -> None:
-    """A supervisor whom all hear is captured once, and no longer when that is over."""
+def test_a_barging_supervisor_is_captured(state: str) -> None:
+    """A barging supervisor is captured once, until the barging ends."""
     legs = [segment("a"), segment("b")]
     assert plan_capture(CONVERSATION, recording(state), legs, ["phone"]).voices == ("phone",)
     voice = segment("phone")
@@ -62,14 +61,14 @@ def test_who_barges_is_captured(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["paused", *NOT_LIVE])
-def test_who_barges_is_not_captured_in_any_other_state(state: str) -> None:
-    """A pause is a pause for the supervisor too."""
+def test_a_barging_supervisor_is_not_captured_in_any_other_state(state: str) -> None:
+    """A pause, or the end of the recording, holds for the supervisor too."""
     assert plan_capture(CONVERSATION, recording(state), [], ["phone"]).voices == ()
 
 
 @pytest.mark.parametrize("state", ["paused", *NOT_LIVE])
 def test_nothing_is_captured_in_any_other_state(state: str) -> None:
-    """Paused or ended, whatever still runs is ended and nothing is begun."""
+    """While a recording is paused or has ended, every running segment ends and none starts."""
     running = [segment("a"), segment("b", "requested")]
     steps = plan_capture(CONVERSATION, recording(state), running)
     assert attached(steps) == []
@@ -90,8 +89,8 @@ def test_nothing_is_captured_in_any_other_state(state: str) -> None:
     ],
     ids=["menu", "not-up", "ringing", "not-joined", "left", "local"],
 )
-def test_who_is_captured(legs: list[LegRecord], wanted: list[str], state: str) -> None:
-    """Only persons who are there: those who joined, or, before anybody has, those who are up."""
+def test_the_captured_persons(legs: list[LegRecord], wanted: list[str], state: str) -> None:
+    """Persons who joined are captured; before anybody has joined, persons who are up."""
     assert attached(plan_capture(call(*legs), recording(state), [])) == wanted
 
 
@@ -102,22 +101,31 @@ def test_who_is_captured(legs: list[LegRecord], wanted: list[str], state: str) -
     ids=["ended", "empty"],
 )
 def test_a_call_that_is_over_ends_its_recording(ended: CallRecord, state: str) -> None:
-    """Whatever the state, paused too; what still runs is ended."""
-    steps = plan_capture(ended, recording(state), [segment("a")])
+    """The end of a call ends a live recording in every state, with its segments and its voices."""
+    running = [segment("a"), segment("phone")]
+    steps = plan_capture(ended, recording(state), running, ["phone", "other"])
     assert steps.over
-    assert [one.channel_id for one in steps.detach] == ["a"]
+    assert steps.detach == tuple(running)
+    assert (steps.attach, steps.voices) == ((), ())
+
+
+@pytest.mark.parametrize("state", sorted(states.LIVE))
+def test_an_ended_call_is_captured_no_more(state: str) -> None:
+    """A call that has ended gets no capture, even where its record still has a live leg."""
+    steps = plan_capture(call(leg("a"), state="ended"), recording(state), [segment("b")])
+    assert (attached(steps), steps.over) == ([], True)
 
 
 @pytest.mark.parametrize("state", NOT_LIVE)
 def test_an_ended_recording_does_not_end_again(state: str) -> None:
-    """Once it has come to its end there is nothing to do."""
+    """A recording that has ended needs no further step."""
     assert plan_capture(
         call(state="ended"), recording(state), [segment("a", "finished")]
     ).is_settled
 
 
-def test_a_leg_that_left_is_let_go() -> None:
-    """After a transfer the segment of the leg that left is ended, and the new leg begun."""
+def test_the_segment_of_a_leg_that_left_ends() -> None:
+    """After a transfer the segment of the old leg ends, and a segment of the new leg starts."""
     transferred = call(leg("a"), leg("b", left=True), leg("c"))
     steps = plan_capture(transferred, recording("recording"), [segment("a"), segment("b")])
     assert attached(steps) == ["c"]
@@ -126,54 +134,40 @@ def test_a_leg_that_left_is_let_go() -> None:
 
 @pytest.mark.parametrize("state", ["finished", "lost", "deleted"])
 def test_a_leg_whose_segment_ended_is_captured_again(state: str) -> None:
-    """A capture that somebody ended behind our back is taken up."""
+    """A leg gets a new segment when its segment ended behind our back."""
     steps = plan_capture(CONVERSATION, recording("recording"), [segment("a", state), segment("b")])
     assert attached(steps) == ["a"]
 
 
-def test_a_segment_of_unknown_outcome_is_asked_for() -> None:
-    """A process died, or got no answer: nothing is settled before the PBX was asked."""
-    asked = segment("a", "requested")
-    steps = plan_capture(CONVERSATION, recording("recording"), [asked, segment("b")])
-    assert steps.check == (asked,)
+def test_a_segment_of_unknown_outcome_is_checked() -> None:
+    """A segment whose start was never confirmed is checked, and not captured a second time."""
+    unknown = segment("a", "requested")
+    steps = plan_capture(CONVERSATION, recording("recording"), [unknown, segment("b")])
+    assert steps.check == (unknown,)
     assert steps.attach == ()
     assert not steps.is_settled
 
 
 def test_a_recording_whose_segment_began_has_begun() -> None:
-    """It is never taken for one that has no audio: it began with its first segment."""
-    present = [segment("a", "lost", 1), segment("a", "finished", 2), segment("b", from_s=3)]
-    steps = plan_capture(CONVERSATION, recording("requested"), present)
-    assert steps.started_at == ZERO + timedelta(seconds=2)
+    """A requested recording starts at the start of its first segment that has begun."""
+    lost, unknown = segment("a", "lost", 1), segment("b", "requested", 1.5)
+    for first, then in (("finished", "recording"), ("recording", "finished")):
+        present = [lost, unknown, segment("a", then, 3), segment("c", first, 2)]
+        steps = plan_capture(CONVERSATION, recording("requested"), present)
+        assert steps.started_at == ZERO + timedelta(seconds=2)
+    assert plan_capture(CONVERSATION, recording("requested"), [lost]).started_at is None
     assert plan_capture(CONVERSATION, recording("recording"), present).started_at is None
 
 
-@pytest.mark.parametrize(
-    ("party", "side", "heard"),
-    [
-        ("customer", None, "left"),
-        ("agent", None, "right"),
-        ("agent", "left", "left"),
-        ("customer", "right", "right"),
-    ],
-)
-def test_sides(party: str, side: str | None, heard: str) -> None:
-    """A leg keeps the side that it got on joining; before, customers are on the left."""
-    (one,) = plan_capture(
-        call(leg("a", joined=side is not None, party=party, side=side)), recording("recording"), []
-    ).attach
-    assert side_of(one) == heard
-
-
 def answered(steps: CapturePlan, present: list[SegmentRecord], state: str) -> list[SegmentRecord]:
-    """The segments once the PBX has said what became of those that it was asked for."""
+    """Return the segments after the PBX has given this state for the checked segments."""
     return [replace(one, state=state) if one in steps.check else one for one in present]
 
 
 def carried_out(
     steps: CapturePlan, now: RecordingRecord, present: list[SegmentRecord]
 ) -> tuple[RecordingRecord, list[SegmentRecord]]:
-    """What `Capture.settle` leaves."""
+    """Return the recording and its segments after `Capture.settle` has carried out the steps."""
     after = [replace(one, state="finished") if one in steps.detach else one for one in present]
     if steps.started_at is not None:
         now = replace(now, state="recording")
@@ -213,7 +207,7 @@ segments_strategy = st.lists(
 def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
     legs: list[LegRecord], present: list[SegmentRecord], state: str, said: str
 ) -> None:
-    """From any mess, asking first and then acting once brings recording and PBX together."""
+    """From any state, one check and then one run of the steps leave no further step."""
     mess = call(*legs)
     present = answered(plan_capture(mess, recording(state), present), present, said)
     now, present = carried_out(

@@ -8,7 +8,6 @@ from uuid import UUID
 import pytest
 
 from recorder import names
-from recorder.recording.voices import voice_channels
 from recorder.spy.plan import (
     SpyPlan,
     end_cause,
@@ -192,19 +191,6 @@ def test_what_is_settled_of_a_page() -> None:
 def test_why_a_phone_ends_a_spy(state: str, q850: int, cause: str) -> None:
     """An answered phone hung up; of any other the network says why it was not answered."""
     assert end_cause(state, q850) == cause
-
-
-def test_whose_voice_is_recorded() -> None:
-    """That of who barges and is attached to the call; from a page, its microphone."""
-    heard = (Heard(ZERO, None, "main-1.0"),)
-    barging = spy(mode="barge", heard=heard)
-    page = spy(id=UUID(int=8), mode="barge", heard=heard, destination="browser")
-    silent = [spy(mode="whisper", heard=heard), spy(mode="barge"), spy(mode="barge", state="ended")]
-    over = spy(mode="barge", heard=(Heard(ZERO, ZERO, "main-1.0"),))
-    assert voice_channels([barging, page, over, *silent]) == (
-        names.build_phone_id(barging.id),
-        names.build_microphone_id(page.id),
-    )
 
 
 @pytest.mark.parametrize("destination", ["browser", "PJSIP/9001"])
