@@ -143,7 +143,7 @@ def test_many_rules(size: int) -> None:
     rules = [
         rule(
             "on_demand",
-            conditions[place % (3 + place // 60)],
+            conditions[place % min(3 + place // 60, len(conditions))],
             id=f"{place:03}",
             timezone=("UTC", "Asia/Kolkata")[place % 3 == 2],
         )
