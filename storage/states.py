@@ -1,11 +1,11 @@
-"""The states of recordings and spies, and the only ways between them. Pure.
+"""The states of recordings and spies, and the only moves between them. Pure.
 
     recording: requested → recording ⇄ paused → captured → stored → purged
     spy:       requested → ringing → live → ended
 
-A recording's ends that keep no audio: `aborted` (never began), `discarded` (a person said so),
-`failed` (says why; whatever audio exists is kept). States never go back, but for a recording that a
-person has tried again after its job was given up. A browser does not ring.
+Three ends of a recording keep no rendition: `aborted` (it never started), `discarded` (a person
+ordered it) and `failed` (with a reason; audio that exists is kept). A state never goes back, except
+when a person retries a recording whose job was given up. A spy in a browser skips `ringing`.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from storage.records import RecordingState, SpyState
 
 LIVE: frozenset[RecordingState] = frozenset({"requested", "recording", "paused"})
-# Nothing is left of the audio; no hold lets a recording come here.
+# The audio is deleted. A recording under a legal hold never gets here.
 DELETED: frozenset[RecordingState] = frozenset({"discarded", "purged"})
 ENDS: frozenset[RecordingState] = frozenset({"stored", "purged", "aborted", "discarded", "failed"})
 
