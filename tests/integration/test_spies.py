@@ -1,0 +1,191 @@
+"""Spies with real rows, on a PBX in memory."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from api_client import build_call, build_spy
+from uuid_utils.compat import uuid7
+
+from recorder import names
+from recorder.ari import AriUnavailable
+from recorder.ari.pbxs import Pbxs
+from recorder.spy.spies import Spies
+from storage.catalogue import calls, spies
+from storage.catalogue.engine import Catalogue
+from storage.records import Mode, SpyRecord
+from tests.fake_pbx import FakePbx
+from tests.legs import leg
+
+EVERYBODY = {"agent", "customer"}
+
+
+class World:
+    """A PBX in memory with one call, and the spies on it."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.name = f"p{uuid7().hex[-12:]}"
+        self.pbx = FakePbx("agent", "customer", names.build_listening_channel_id("agent"))
+        pbxs = Pbxs({self.name: self.pbx})  # type: ignore[dict-item]
+        self.spies = Spies(catalogue, pbxs, {})
+        self.call_id = f"{self.name}-1.0"
+        legs = (leg("customer", party="customer", name="PJSIP/trunk-1"), leg("agent"))
+        self.save_call(channels=legs, agent="2001")
+
+    def save_call(self, **fields: Any) -> None:
+        with self.catalogue.begin() as tx:
+            calls.save_calls(tx, [build_call(id=self.call_id, pbx=self.name, **fields)])
+
+    def add_spy(self, **fields: Any) -> SpyRecord:
+        """Write the row of a live spy, with the channels of its supervisor on the PBX."""
+        usual: dict[str, Any] = {
+            "call_id": self.call_id,
+            "pbx": self.name,
+            "state": "live",
+            "started_at": datetime.now(UTC) - timedelta(minutes=1),
+            "seen_at": datetime.now(UTC) if fields.get("destination") == "browser" else None,
+        }
+        record = build_spy(**usual | fields)
+        with self.catalogue.begin() as tx:
+            spies.create_spy(tx, record)
+        for build in (
+            names.build_phone_id,
+            names.build_microphone_id,
+            names.build_barge_channel_id,
+        ):
+            self.pbx.channels.add(build(record.id))
+        return record
+
+    def set_mode(self, spy_id: UUID, mode: Mode) -> None:
+        """Write a mode as another process does, which has not settled it yet."""
+        with self.catalogue.begin() as tx:
+            spies.set_mode(tx, spy_id, mode)
+
+
+@pytest.fixture
+def world(catalogue: Catalogue) -> World:
+    """A PBX with a call."""
+    return World(catalogue)
+
+
+def once(act: Callable[[], None]) -> Callable[[str], None]:
+    """Return a hook that acts at its first call."""
+    left = [act]
+
+    def hook(_: str) -> None:
+        if left:
+            left.pop()()
+
+    return hook
+
+
+def test_a_switch_moves_the_voice(world: World) -> None:
+    """Each mode is heard by the legs that it names, and the spans of hearing go on."""
+    spy = world.add_spy()
+    assert world.spies.settle(spy.id).heard[-1].to_at is None
+    assert world.pbx.heard_by(spy.id) == set()
+    for mode, legs in (("whisper", {"agent"}), ("barge", EVERYBODY), ("listen", set[str]())):
+        world.spies.switch(spy.id, mode, by="sue")  # type: ignore[arg-type]
+        assert world.pbx.heard_by(spy.id) == legs
+    ended = world.spies.end(spy.id, by="sue")
+    assert (len(ended.heard), ended.heard[0].to_at) == (1, ended.ended_at)
+    assert not any(names.parse_spy_part(id_) for id_ in world.pbx.bridges)
+
+
+def test_the_pbx_is_at_the_mode_that_settle_returns(world: World) -> None:
+    """A mode written while another was settled is settled too, before the page may speak for it."""
+    spy = world.add_spy(destination="browser", mode="barge")
+
+    def whisper_again() -> None:
+        world.set_mode(spy.id, "whisper")
+
+    world.pbx.look = once(whisper_again)
+    joined = world.spies.page_joined(spy.id)
+    assert joined.mode == "whisper"
+    assert world.pbx.heard_by(spy.id) == {"agent"}
+
+
+def test_a_spy_that_fails_delays_no_other(world: World) -> None:
+    """The check goes on to the next spy, and removes leftovers, when one spy cannot be settled."""
+    failing, waiting = world.add_spy(), world.add_spy()
+    leftover = names.build_phone_id(UUID(int=99))
+    world.pbx.channels.add(leftover)
+
+    def fail(id_: str) -> None:
+        if id_ == names.build_phone_id(failing.id):
+            raise AriUnavailable("no answer")
+
+    world.pbx.look = fail
+    with pytest.MonkeyPatch.context() as patch:
+        listed = world.pbx.list_channels
+
+        def list_channels(*, prefix: str) -> list[Any]:
+            world.pbx.look = lambda _: None
+            return listed(prefix=prefix)
+
+        patch.setattr(world.pbx, "list_channels", list_channels)
+        world.spies.check(world.name)
+    bridge = world.pbx.bridges[names.build_listening_bridge_id("agent")]
+    assert names.build_phone_id(waiting.id) in bridge
+    assert names.build_phone_id(failing.id) not in bridge
+    assert leftover not in world.pbx.channels
+
+
+def test_a_check_ends_spies_whose_supervisor_is_gone(world: World) -> None:
+    """A phone without a channel has hung up; a page that stays away is lost, since last seen."""
+    long_ago = datetime.now(UTC) - timedelta(minutes=5)
+    phone = world.add_spy()
+    page = world.add_spy(destination="browser", seen_at=long_ago)
+    world.pbx.hang_up(names.build_phone_id(phone.id))
+    world.spies.check(world.name)
+    assert world.spies.read(phone.id)[0].cause == "hung-up"
+    lost = world.spies.read(page.id)[0]
+    assert (lost.cause, lost.ended_at) == ("page-lost", long_ago)
+
+
+def test_a_spy_meets_its_agent(world: World) -> None:
+    """A spy that follows the agent of a call learns who that is once somebody has answered."""
+    spy = world.add_spy(follow="agent", mode="whisper")
+    assert world.spies.settle(spy.id).agent == "2001"
+
+
+def test_the_end_of_the_call_ends_its_spy(world: World) -> None:
+    """The spy says why it ended, and its channels are hung up."""
+    spy = world.add_spy(mode="barge")
+    world.spies.settle(spy.id)
+    world.save_call(state="ended", channels=(replace(leg("agent"), left_at=datetime.now(UTC)),))
+    ended = world.spies.settle(spy.id)
+    assert (ended.state, ended.cause) == ("ended", "call-ended")
+    assert world.pbx.heard_by(spy.id) == set()
+    assert names.build_phone_id(spy.id) not in world.pbx.channels
+
+
+def test_a_new_snoop_for_one_is_settled_for_all(world: World) -> None:
+    """Another supervisor who whispers to the target is heard again after the snoop was renewed."""
+    one, other = world.add_spy(), world.add_spy(mode="whisper")
+    for spy in (one, other):
+        world.spies.settle(spy.id)
+    world.spies.renew(one.id)
+    assert world.pbx.heard_by(other.id) == {"agent"}
+    assert names.build_listening_snoop_id("agent", ()) in world.pbx.channels
+
+
+@pytest.mark.parametrize(("key", "mode"), [("5", "whisper"), ("6", "barge"), ("9", "listen")])
+def test_keys_switch_the_mode(world: World, key: str, mode: str) -> None:
+    """Keys 4, 5 and 6 switch, and other keys do nothing."""
+    spy = world.add_spy()
+    world.spies.key_pressed(spy.id, key)
+    assert world.spies.read(spy.id)[0].mode == mode
+
+
+def test_a_key_gives_no_right(world: World) -> None:
+    """A supervisor who may only listen stays silent, whatever the key; key 0 ends the spy."""
+    spy = world.add_spy(may=("listen",))
+    world.spies.key_pressed(spy.id, "6")
+    assert world.spies.read(spy.id)[0].mode == "listen"
+    world.spies.key_pressed(spy.id, "0")
+    assert world.spies.read(spy.id)[0].cause == "ended"
