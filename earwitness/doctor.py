@@ -197,16 +197,16 @@ def examine_media(pbx: Pbx) -> list[Finding]:
     client = Ari(pbx.url, pbx.username, password, f"{pbx.application}-doctor")
     with closing(client):
         try:
-            verdicts = prove(client)
+            results = prove(client)
         except AriError as error:
             return [Finding(f"pbx {pbx.name} media", False, f"no synthetic call: {error}")]
     return [
         Finding(
-            f"pbx {pbx.name} {verdict.mode}",
-            not verdict.faults,
-            "; ".join(verdict.faults) or MEANINGS[verdict.mode],
+            f"pbx {pbx.name} {result.mode}",
+            not result.faults,
+            "; ".join(result.faults) or MEANINGS[result.mode],
         )
-        for verdict in verdicts
+        for result in results
     ]
 
 

@@ -21,7 +21,7 @@ from tenacity import (
     wait_fixed,
 )
 
-from earwitness.proof import HEARS, Who, build_frames, judge
+from earwitness.proof import HEARS, Who, build_frames, find_faults
 from recorder import names
 from recorder.ari import Ari, AriBadRequest, AriConflict, AriUnavailable, Connected, EventStream
 from recorder.media.channels import MediaChannel, MediaChannels
@@ -60,14 +60,14 @@ LISTENS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProofResult:
     """How it went in a mode: what was wrong, each fault in words; () when all was well."""
 
     mode: Mode
     faults: tuple[str, ...]
 
 
-def prove(ari: Ari) -> tuple[Verdict, ...]:
+def prove(ari: Ari) -> tuple[ProofResult, ...]:
     """Spy on a synthetic call in every mode, on a phone and in a browser; takes some ten seconds.
 
     `ari` has an application that nobody else uses. Nothing stays on the PBX, not even what an
@@ -153,7 +153,7 @@ class Voice:
             self.heard += frame
 
 
-async def _prove(ari: Ari) -> tuple[Verdict, ...]:
+async def _prove(ari: Ari) -> tuple[ProofResult, ...]:
     """Let customer and agent talk, and spy on them by phone, then from a page."""
     faults: dict[Mode, list[str]] = {mode: [] for mode in HEARS}
     channels = MediaChannels(ari)
@@ -168,17 +168,17 @@ async def _prove(ari: Ari) -> tuple[Verdict, ...]:
                 for mode in HEARS:
                     found = await _try(ari, replace(spy, mode=mode), (customer, agent, ear))
                     faults[mode] += [f"with a supervisor's {destination} {one}" for one in found]
-    return tuple(Verdict(mode, tuple(found)) for mode, found in faults.items())
+    return tuple(ProofResult(mode, tuple(found)) for mode, found in faults.items())
 
 
 async def _try(ari: Ari, spy: SpyRecord, voices: tuple[Voice, ...]) -> tuple[str, ...]:
-    """Switch to a mode, listen at every ear, and judge."""
+    """Switch to a mode, listen to every party, and return the faults."""
     await asyncio.to_thread(_switch, Rig(ari), spy)
     await asyncio.sleep(SETTLES_S)
     for voice in voices:
         voice.heard.clear()
     await asyncio.sleep(LISTENS_S)
-    return judge(spy.mode, {voice.who: bytes(voice.heard) for voice in voices})
+    return find_faults(spy.mode, {voice.who: bytes(voice.heard) for voice in voices})
 
 
 def _connect(ari: Ari) -> None:

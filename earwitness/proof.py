@@ -48,7 +48,7 @@ def build_frames(who: Who) -> tuple[bytes, ...]:
     return tuple(sound[at : at + FRAME_BYTES] for at in range(0, len(sound), FRAME_BYTES))
 
 
-def judge(mode: Mode, heard: Mapping[Who, bytes]) -> tuple[str, ...]:
+def find_faults(mode: Mode, heard: Mapping[Who, bytes]) -> tuple[str, ...]:
     """What is wrong with what each party heard in a mode, each fault in words; () when all is well.
 
     A tone between present and absent is wrong either way.

@@ -14,7 +14,7 @@ from earwitness.proof import (
     TONES_HZ,
     Who,
     build_frames,
-    judge,
+    find_faults,
     level_dbfs,
 )
 from recorder.media.pacing import FRAME_BYTES
@@ -72,7 +72,7 @@ def test_a_lost_frame_is_no_other_tone() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_right_has_no_fault(mode: Mode) -> None:
     """When everybody hears whom the mode says, all is well."""
-    assert judge(mode, heard_in(mode)) == ()
+    assert find_faults(mode, heard_in(mode)) == ()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -81,7 +81,7 @@ def test_what_is_right_has_no_fault(mode: Mode) -> None:
 def test_every_wrong_hearing_is_a_fault(mode: Mode, who: Who, speaker: Who) -> None:
     """Whoever is missing, or is heard where it must not be, is named with who hears it."""
     wrong = sound_of(*(HEARS[mode][who] ^ {speaker}))
-    (fault,) = judge(mode, heard_in(mode, **{who: wrong}))
+    (fault,) = find_faults(mode, heard_in(mode, **{who: wrong}))
     assert fault.startswith(f"the {who} ")
     assert ("does not hear" in fault) == (speaker in HEARS[mode][who])
     assert speaker in fault or "an echo" in fault
@@ -90,9 +90,11 @@ def test_every_wrong_hearing_is_a_fault(mode: Mode, who: Who, speaker: Who) -> N
 def test_what_is_faint_is_wrong_either_way() -> None:
     """A voice of -40 dBFS is neither heard well nor silent."""
     faint = sound_of("supervisor", turned_down_db=28)
-    (fault,) = judge("listen", heard_in("listen", supervisor=_mixed(faint, "customer", "agent")))
+    (fault,) = find_faults(
+        "listen", heard_in("listen", supervisor=_mixed(faint, "customer", "agent"))
+    )
     assert fault == "the supervisor hears an echo (-40 dBFS)"
-    faults = judge("barge", heard_in("barge", customer=_mixed(faint, "agent")))
+    faults = find_faults("barge", heard_in("barge", customer=_mixed(faint, "agent")))
     assert faults == ("the customer does not hear the supervisor (-40 dBFS)",)
 
 
