@@ -14,8 +14,9 @@ from tests.service import Service
 
 PRESENT_DBFS, ABSENT_DBFS = -25.0, -60.0
 DURATION_WITHIN_S = 0.3
-# A busy machine needs this long to start or continue a capture; the gap is listed then.
-FOLLOWS_WITHIN_S = 0.3
+# A busy machine needs this long to start or continue a capture (0.36 s were seen at load 12); the
+# gap is listed then.
+FOLLOWS_WITHIN_S = 0.5
 numbers = map(str, itertools.count(12025550200))
 # Callers whose calls the shared service records sample by sample.
 lossless_numbers = map(str, itertools.count(12025559000))
