@@ -1,4 +1,4 @@
-"""A client of the Asterisk REST Interface: typed requests, and events that tell their gaps."""
+"""A client of the Asterisk REST Interface: typed requests, and a queue of events with its gaps."""
 
 from recorder.ari.client import Ari
 from recorder.ari.errors import (

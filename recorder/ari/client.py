@@ -1,9 +1,12 @@
 """ARI's requests as typed methods.
 
-Names and meanings are ARI's own. `get_x` raises AriNotFound where `find_x` returns None; a method
-that ends something returns True when it did and False when the thing was already gone. Every
-request has time-outs, and none is sent twice, but for one whose kept-alive connection the server
-closed just then, where repeating is safe. An `Ari` may be used by any number of threads.
+A public client: it also has methods that this product does not call, all tested on a real Asterisk.
+Names and meanings are ARI's own. `get_x` raises AriNotFound where `find_x` returns None. A method
+that ends a thing returns True if it did, and False if the thing was already gone.
+
+Every request has time-outs. None is sent twice, with one exception: a request that is safe to
+repeat and whose kept-alive connection the server has just closed. Any number of threads may use
+one `Ari`.
 """
 
 import time
@@ -11,6 +14,7 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import BinaryIO, Literal, Self, TypeVar
@@ -24,6 +28,7 @@ from recorder.ari.errors import (
     AriProtocolError,
     AriUnavailable,
     error_for,
+    parse_message,
 )
 from recorder.ari.model import (
     AsteriskInfo,
@@ -51,16 +56,18 @@ _Value = TypeVar("_Value")
 
 _SAFE_TO_REPEAT = frozenset({"GET", "PUT", "DELETE"})
 
-# Asterisk closes a connection that was idle for 15 s (http.conf: session_keep_alive). Ours is
-# given up before that, so that a POST, which is never repeated, does not meet that moment.
+# Asterisk closes a connection after 15 idle seconds (http.conf: session_keep_alive). We close ours
+# earlier, because a POST that meets this moment is never repeated.
 _IDLE_S = 10.0
 
 
 class Ari:
-    """One Asterisk's REST interface, as one user.
+    """The REST interface of one Asterisk, as one user.
 
     `url` is Asterisk's HTTP server (`http://pbx:8088`, with the `prefix` of http.conf if it has
-    one); `application` is the Stasis application that channels are brought into.
+    one); `application` is the Stasis application for our channels.
+
+    Example: `with Ari("http://pbx:8088", "me", "secret", "app") as ari: ari.list_channels()`.
     """
 
     def __init__(
@@ -97,7 +104,7 @@ class Ari:
         self.close()
 
     def close(self) -> None:
-        """Close the connections that nobody uses now; the next request opens a new one."""
+        """Close the idle connections; the next request opens a new one."""
         while self._idle:
             session, _ = self._idle.pop()
             session.close()
@@ -105,46 +112,50 @@ class Ari:
     # ---------------------------------------------------------------------------- Asterisk
 
     def get_info(self) -> AsteriskInfo:
-        """Which Asterisk this is; also the cheapest proof that it is there and we may ask."""
+        """Return version and start of this Asterisk; also a cheap test of address and password."""
         query = {"only": "system,status"}
         return self._one(parse_info, "GET", _path("asterisk", "info"), query)
 
     def list_modules(self) -> list[Module]:
-        """All modules that are loaded."""
+        """Return all loaded modules."""
         return self._many(parse_module, "GET", _path("asterisk", "modules"))
 
     # ---------------------------------------------------------------------------- channels
 
     def list_channels(self, *, prefix: str = "") -> list[Channel]:
-        """All channels there are whose ids begin so, ours or not.
+        """Return all channels, ours or not, whose ids begin with `prefix`.
 
-        Asterisk sends all of them in any case; to read a channel takes longest.
+        Asterisk sends all channels in any case, but only these are parsed, which takes longest.
         """
 
+        def is_wanted(body: object) -> bool:
+            id_ = body.get("id") if isinstance(body, dict) else None
+            return not isinstance(id_, str) or id_.startswith(prefix)  # the parser refuses no-text
+
         def parse(body: object) -> list[Channel]:
-            return [parse_channel(one) for one in _items(body) if _begins(one, prefix)]
+            return [parse_channel(one) for one in _items(body) if is_wanted(one)]
 
         return self._one(parse, "GET", _path("channels"))
 
     def get_channel(self, channel_id: str) -> Channel:
-        """One channel."""
+        """Return one channel."""
         return self._one(parse_channel, "GET", _path("channels", channel_id))
 
     def find_channel(self, channel_id: str) -> Channel | None:
-        """One channel; None when it is gone."""
+        """Return one channel, or None if it is gone."""
         return _or_none(lambda: self.get_channel(channel_id))
 
     def get_variable(self, channel_id: str, name: str) -> str:
-        """A channel variable or function, such as `CHANNEL(linkedid)`, of any channel.
+        """Return a variable or function, such as `CHANNEL(linkedid)`, of any channel.
 
-        Raises AriNotFound for a variable that is not set, too, and AriServerError for a function
-        that does not exist.
+        Raises AriNotFound for a variable that is not set, and AriServerError for a function that
+        does not exist.
         """
         path = _path("channels", channel_id, "variable")
         return self._one(parse_variable, "GET", path, {"variable": name})
 
     def find_variable(self, channel_id: str, name: str) -> str | None:
-        """As `get_variable`; None when the channel is gone or the variable is not set."""
+        """Return a variable, or None if the channel is gone or the variable is not set."""
         return _or_none(lambda: self.get_variable(channel_id, name))
 
     def set_variable(self, channel_id: str, name: str, value: str) -> None:
@@ -164,10 +175,10 @@ class Ari:
         timeout_s: int = 30,
         variables: Mapping[str, str] | None = None,
     ) -> Channel:
-        """Dial `endpoint`; once answered, into our application, or the dialplan at `context`.
+        """Dial `endpoint`, and bring it into our application, or the dialplan at `context`.
 
-        `timeout_s` is how long it may ring, -1 for ever. Raises AriConflict when the id is taken;
-        Asterisk says the same of a technology that it does not have.
+        It may ring for `timeout_s`, or for ever at -1. Raises AriConflict if the id is taken, or
+        if this Asterisk does not have the technology.
         """
         target = (
             {"context": context, "extension": exten}
@@ -190,15 +201,15 @@ class Ari:
     def continue_in_dialplan(
         self, channel_id: str, *, context: str = "", exten: str = "", priority: int | None = None
     ) -> None:
-        """Give a channel back: after its `Stasis()`, or to the place named."""
-        place = {"context": context, "extension": exten}
-        query = {name: value for name, value in place.items() if value}
+        """Return a channel to the dialplan: behind its `Stasis()`, or to a named extension."""
+        target = {"context": context, "extension": exten}
+        query = {name: value for name, value in target.items() if value}
         if priority is not None:
             query["priority"] = str(priority)
         self._do("POST", _path("channels", channel_id, "continue"), query)
 
     def mute(self, channel_id: str, direction: MuteDirection = "both") -> None:
-        """Silence what comes `in` from the party, goes `out` to it, or both."""
+        """Silence the audio `in` from the party, `out` to the party, or both."""
         self._do("POST", _path("channels", channel_id, "mute"), {"direction": direction})
 
     def unmute(self, channel_id: str, direction: MuteDirection = "both") -> None:
@@ -210,17 +221,17 @@ class Ari:
         self._do("POST", _path("channels", channel_id, "dtmf"), {"dtmf": digits})
 
     def play(self, channel_id: str, media: str, *, playback_id: str) -> Playback:
-        """Play `sound:NAME`, `digits:12`, `tone:ring`, … after whatever plays already."""
+        """Play `sound:NAME`, `digits:12`, `tone:ring`, … after the present playbacks."""
         path = _path("channels", channel_id, "play", playback_id)
         return self._one(parse_playback, "POST", path, {"media": media})
 
     def find_playback(self, playback_id: str) -> Playback | None:
-        """What plays or waits to; None once it is over."""
+        """Return a playback that plays or waits, or None once it is over."""
         path = _path("playbacks", playback_id)
         return _or_none(lambda: self._one(parse_playback, "GET", path))
 
     def stop_playback(self, playback_id: str) -> bool:
-        """Stop what plays."""
+        """Stop a playback."""
         return self._end("DELETE", _path("playbacks", playback_id))
 
     def snoop(
@@ -232,10 +243,10 @@ class Ari:
         whisper: Direction = "none",
         app_args: str = "",
     ) -> Channel:
-        """Make a channel that hears (`spy`) or talks into (`whisper`) another, in any state.
+        """Create a channel that hears (`spy`) or talks into (`whisper`) another, in any state.
 
-        It comes into our application with `app_args`. Raises AriNotFound when the channel is
-        gone and AriServerError when `snoop_id` is taken. Look before trying an id again: an
+        The new channel enters our application with `app_args`. Raises AriNotFound if the channel
+        is gone and AriServerError if `snoop_id` is taken. Look before you use an id again: an
         Asterisk that refused one takes 16 s to end on SIGTERM (measured on 22.10; `originate` too).
         """
         path = _path("channels", channel_id, "snoop", snoop_id)
@@ -252,10 +263,10 @@ class Ari:
         encapsulation: str = "",
         connection_type: str = "",
     ) -> Channel:
-        """Make a channel that carries sound to and from a program; what is "" is left out.
+        """Create a channel that carries audio to and from a program; "" omits an option.
 
-        Its `variables` tell where: `UNICASTRTP_LOCAL_PORT`, or `MEDIA_WEBSOCKET_CONNECTION_ID`.
-        Raises AriConflict where the id is taken.
+        Its `variables` have the address: `UNICASTRTP_LOCAL_PORT`, or
+        `MEDIA_WEBSOCKET_CONNECTION_ID`. Raises AriConflict if the id is taken.
         """
         options = {
             "transport": transport,
@@ -280,9 +291,9 @@ class Ari:
         format: str = "wav",
         if_exists: Literal["fail", "overwrite", "append"] = "fail",
     ) -> LiveRecording:
-        """Record what a channel of ours sends to a file under Asterisk's `recording` directory.
+        """Record one of our channels to a file under Asterisk's `recording` directory.
 
-        `name` may hold directories. Raises AriConflict when the name is taken, or the channel is
+        `name` may hold directories. Raises AriConflict if the name is taken, or if the channel is
         in a bridge or not (yet) in our application, and AriBadRequest for an unknown format.
         """
         _path(name)
@@ -291,18 +302,18 @@ class Ari:
         return self._one(parse_live_recording, "POST", path, query)
 
     def record_bridge(self, bridge_id: str, *, name: str, format: str = "wav") -> LiveRecording:
-        """Record what is heard in a bridge. Raises AriServerError where no file can be written."""
+        """Record the mix of a bridge. Raises AriServerError if no file can be written."""
         _path(name)
         query = {"name": name, "format": format, "ifExists": "fail"}
         path = _path("bridges", bridge_id, "record")
         return self._one(parse_live_recording, "POST", path, query)
 
     def get_live_recording(self, name: str) -> LiveRecording:
-        """One recording that is under way."""
+        """Return one running recording."""
         return self._one(parse_live_recording, "GET", _path("recordings", "live", name))
 
     def find_live_recording(self, name: str) -> LiveRecording | None:
-        """One recording that is under way; None when it ended or never was."""
+        """Return one running recording, or None if there is none of this name."""
         return _or_none(lambda: self.get_live_recording(name))
 
     def stop_live_recording(self, name: str) -> bool:
@@ -314,7 +325,7 @@ class Ari:
         return self._end("DELETE", _path("recordings", "live", name))
 
     def pause_live_recording(self, name: str) -> None:
-        """Write nothing from now on: the time of the pause is missing from the file."""
+        """Stop writing for a while: the pause is missing from the file."""
         self._do("POST", _path("recordings", "live", name, "pause"))
 
     def resume_live_recording(self, name: str) -> None:
@@ -322,7 +333,7 @@ class Ari:
         self._do("DELETE", _path("recordings", "live", name, "pause"))
 
     def mute_live_recording(self, name: str) -> None:
-        """Write silence from now on: the file keeps its time."""
+        """Write silence from now on: the file keeps its length."""
         self._do("POST", _path("recordings", "live", name, "mute"))
 
     def unmute_live_recording(self, name: str) -> None:
@@ -330,15 +341,15 @@ class Ari:
         self._do("DELETE", _path("recordings", "live", name, "mute"))
 
     def list_stored_recordings(self) -> list[StoredRecording]:
-        """All files under Asterisk's `recording` directory, those still being written too."""
+        """Return all files under Asterisk's `recording` directory, unfinished files too."""
         return self._many(parse_stored_recording, "GET", _path("recordings", "stored"))
 
     def get_stored_recording(self, name: str) -> StoredRecording:
-        """One file under Asterisk's `recording` directory."""
+        """Return one file under Asterisk's `recording` directory."""
         return self._one(parse_stored_recording, "GET", _path("recordings", "stored", name))
 
     def find_stored_recording(self, name: str) -> StoredRecording | None:
-        """One file under Asterisk's `recording` directory; None when there is none."""
+        """Return one file under Asterisk's `recording` directory, or None."""
         return _or_none(lambda: self.get_stored_recording(name))
 
     def delete_stored_recording(self, name: str) -> bool:
@@ -346,42 +357,44 @@ class Ari:
         return self._end("DELETE", _path("recordings", "stored", name))
 
     def fetch_stored_recording(self, name: str, target: BinaryIO, *, chunk: int = 1 << 16) -> int:
-        """Copy a file from the PBX into `target`, `chunk` bytes at a time; returns its length.
+        """Copy a file from the PBX into `target`, `chunk` bytes at a time; return its length.
 
-        Raises AriUnavailable when fewer bytes come than were announced; what came until then is
-        in `target`. Of a recording under way it is the part written so far.
+        Raises AriUnavailable if the connection ends early; `target` then holds the first bytes. A
+        running recording gives the part that is written so far.
         """
         path = _path("recordings", "stored", name, "file")
         with self._answer("GET", path, stream=True) as response:
-            announced = _announced_bytes(response)
+            announced = response.headers.get("Content-Length", "")
+            if not announced.isdecimal():  # Asterisk announces a negative length above 2 GiB
+                raise AriProtocolError("the file", "Content-Length", "is not a length")
             received = sum(target.write(block) for block in response.iter_content(chunk))
-        if received != announced:
+        if received != int(announced):
             raise AriUnavailable(f"{received} of {announced} bytes came", method="GET", path=path)
         return received
 
     # ----------------------------------------------------------------------------- bridges
 
     def list_bridges(self) -> list[Bridge]:
-        """All bridges there are, ours or not."""
+        """Return all bridges, ours or not."""
         return self._many(parse_bridge, "GET", _path("bridges"))
 
     def get_bridge(self, bridge_id: str) -> Bridge:
-        """One bridge."""
+        """Return one bridge."""
         return self._one(parse_bridge, "GET", _path("bridges", bridge_id))
 
     def find_bridge(self, bridge_id: str) -> Bridge | None:
-        """One bridge; None when it is gone."""
+        """Return one bridge, or None if it is gone."""
         return _or_none(lambda: self.get_bridge(bridge_id))
 
     def create_bridge(self, *, bridge_id: str, type: str = "mixing") -> Bridge:
-        """Make a bridge; `type` is `mixing` or `holding`, more of ARI's words after commas."""
+        """Create a bridge; `type` is `mixing` or `holding`, or with attributes after commas."""
         return self._one(parse_bridge, "POST", _path("bridges", bridge_id), {"type": type})
 
     def add_to_bridge(self, bridge_id: str, *channel_ids: str, absorb_dtmf: bool = False) -> None:
-        """Bring channels of ours into a bridge of ours, out of the one that they are in.
+        """Move channels of ours into a bridge of ours, out of their present one.
 
-        With `absorb_dtmf` nobody in the bridge hears the keys that they press. Raises AriBadRequest
-        for a channel that is gone, or not (yet) in our application.
+        With `absorb_dtmf` nobody in the bridge hears their keys. Raises AriBadRequest for a channel
+        that is gone, or not (yet) in our application.
         """
         query = {"channel": ",".join(channel_ids)}
         if absorb_dtmf:
@@ -389,7 +402,7 @@ class Ari:
         self._do("POST", _path("bridges", bridge_id, "addChannel"), query)
 
     def remove_from_bridge(self, bridge_id: str, *channel_ids: str) -> None:
-        """Take channels out of a bridge; AriBadRequest for one that is not in it."""
+        """Take channels out of a bridge. Raises AriBadRequest if one is not in it."""
         query = {"channel": ",".join(channel_ids)}
         self._do("POST", _path("bridges", bridge_id, "removeChannel"), query)
 
@@ -400,7 +413,7 @@ class Ari:
     # ------------------------------------------------------------------------------ events
 
     def set_event_filter(self, allowed: Collection[str] | None) -> None:
-        """Tell Asterisk to send our application these types of events alone; None: all of them.
+        """Let Asterisk send our application only these types of events; None allows all.
 
         Raises AriNotFound while nobody is connected as the application.
         """
@@ -416,10 +429,10 @@ class Ari:
         source: str = "",
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Send an application, or our own, a ChannelUserevent.
+        """Send a ChannelUserevent to an application, by default our own.
 
-        `source` is `channel:ID`, `bridge:ID` or "". Raises AriNotFound where nobody is connected as
-        the application, or the source is not there.
+        `source` is `channel:ID`, `bridge:ID` or "". Raises AriNotFound if nobody is connected as
+        the application, or if the source does not exist.
         """
         query = {"application": application or self.application}
         query |= {"source": source} if source else {}
@@ -427,7 +440,7 @@ class Ari:
         self._do("POST", _path("events", "user", name), query, body)
 
     def subscribe(self, *sources: str) -> None:
-        """Send our application the events of `channel:ID`, `bridge:ID`, …; without ID: of all.
+        """Subscribe our application to `channel:ID`, `bridge:ID`, …; without an ID to all of them.
 
         Raises AriNotFound while nobody is connected as the application.
         """
@@ -435,12 +448,12 @@ class Ari:
         self._do("POST", path, {"eventSource": ",".join(sources)})
 
     def events_url(self) -> str:
-        """The address of the event socket, without credentials."""
+        """Return the address of the event socket, without credentials."""
         query = urlencode({"app": self.application})
         return f"ws{self.url.removeprefix('http')}/ari/events?{query}"
 
     def authorization(self) -> str:
-        """The value of an HTTP `Authorization` header: a secret."""
+        """Return the value of the HTTP header `Authorization`: a secret."""
         return "Basic " + b64encode(f"{self.username}:{self._password}".encode()).decode()
 
     # ---------------------------------------------------------------- how requests are made
@@ -454,7 +467,11 @@ class Ari:
         body: Mapping[str, object] | None = None,
     ) -> _Value:
         with self._answer(method, path, query, body) as response:
-            return parse(_json(response))
+            try:
+                found: object = response.json()
+            except requests.JSONDecodeError as error:
+                raise AriProtocolError("the answer", "its body", "is not JSON") from error
+            return parse(found)
 
     def _many(self, parse: Callable[[object], _Value], method: Method, path: str) -> list[_Value]:
         return self._one(lambda body: [parse(item) for item in _items(body)], method, path)
@@ -486,37 +503,43 @@ class Ari:
         *,
         stream: bool = False,
     ) -> Iterator[requests.Response]:
-        """Send, and hold the successful answer; all of requests' errors become ours here."""
+        """Send a request and yield its successful response; raise our errors for requests' own."""
         request = requests.Request(method, self.url + "/ari" + path, params=query, json=body)
         try:
-            with self._session() as session, self._send(session, request, stream) as response:
-                _raise_unless_ok(response, method, path)
-                yield response
+            with self._session() as session:
+                send = partial(
+                    session.send,
+                    session.prepare_request(request),
+                    stream=stream,
+                    timeout=self.timeout_s,
+                    allow_redirects=False,
+                )
+                try:
+                    response = send()
+                except requests.ConnectionError as error:
+                    hung_up = _is_within(error, urllib3.exceptions.ProtocolError)
+                    if not hung_up or method not in _SAFE_TO_REPEAT:
+                        raise
+                    response = send()
+                with response:
+                    if not HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
+                        message = parse_message(response.content)
+                        raise error_for(response.status_code, message, method=method, path=path)
+                    yield response
         except requests.RequestException as error:
-            raise AriUnavailable(self._reason(error), method=method, path=path) from error
-
-    def _send(
-        self, session: requests.Session, request: requests.Request, stream: bool
-    ) -> requests.Response:
-        prepared = session.prepare_request(request)
-
-        def send() -> requests.Response:
-            return session.send(
-                prepared, stream=stream, timeout=self.timeout_s, allow_redirects=False
-            )
-
-        try:
-            return send()
-        except requests.ConnectionError as error:
-            hung_up = _is_within(error, urllib3.exceptions.ProtocolError)
-            if hung_up and request.method in _SAFE_TO_REPEAT:
-                return send()
-            raise
+            reason = _describe(error, self.timeout_s)
+            raise AriUnavailable(reason, method=method, path=path) from error
 
     @contextmanager
     def _session(self) -> Iterator[requests.Session]:
-        """A session of the caller's own for a while: requests' are not made for two threads."""
-        session, since = self._idle.pop() if self._idle else (self._new_session(), time.monotonic())
+        """Lend the caller a session of its own: requests' sessions are not for two threads."""
+        if self._idle:
+            session, since = self._idle.pop()
+        else:
+            session, since = requests.Session(), time.monotonic()
+            session.trust_env = False  # a proxy or .netrc of the environment is not for a PBX
+            session.headers["Authorization"] = self.authorization()
+            session.headers["Accept-Encoding"] = "identity"  # else Content-Length has no meaning
         if time.monotonic() - since > _IDLE_S:
             session.close()
         try:
@@ -524,34 +547,12 @@ class Ari:
         finally:
             self._idle.append((session, time.monotonic()))
 
-    def _new_session(self) -> requests.Session:
-        session = requests.Session()
-        session.trust_env = False  # a proxy or .netrc of the environment is not meant for a PBX
-        session.headers["Authorization"] = self.authorization()
-        session.headers["Accept-Encoding"] = "identity"  # or Content-Length says nothing
-        return session
-
-    def _reason(self, error: requests.RequestException) -> str:
-        if isinstance(error, requests.Timeout) or _is_within(
-            error, urllib3.exceptions.TimeoutError
-        ):
-            return f"no answer within {self.timeout_s:g} s"
-        if _is_within(error, urllib3.exceptions.ProtocolError):
-            return "the connection was closed before the whole answer came"
-        return _words_of_system(error)
-
-
-def _begins(body: object, prefix: str) -> bool:
-    """Whether the id does; what is no channel is left for the parser to refuse."""
-    id_ = body.get("id") if isinstance(body, dict) else None
-    return not isinstance(id_, str) or id_.startswith(prefix)
-
 
 def _path(*names: str) -> str:
-    """Join names to a path, each one segment of it: `/` within a name becomes `%2F`.
+    """Join names to a path; a `/` within a name becomes `%2F`.
 
-    Refuses a name with an empty, `.` or `..` part: it would lead to another thing than it says
-    (for a recording: to another directory of the PBX).
+    Raises ValueError for a name with an empty, `.` or `..` part, which would reach another thing:
+    for a recording, a file outside of Asterisk's directory.
     """
     for name in names:
         if not {"", ".", ".."}.isdisjoint(name.split("/")):
@@ -566,50 +567,23 @@ def _or_none(get: Callable[[], _Value]) -> _Value | None:
         return None
 
 
-def _json(response: requests.Response) -> object:
-    try:
-        body: object = response.json()
-    except requests.JSONDecodeError as error:
-        raise AriProtocolError("the answer", "its body", "is not JSON") from error
-    return body
-
-
 def _items(body: object) -> list[object]:
     if isinstance(body, list):
         return body
     raise AriProtocolError("the answer", "its body", "is not a list")
 
 
-def _raise_unless_ok(response: requests.Response, method: str, path: str) -> None:
-    if not HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
-        raise error_for(response.status_code, _message(response), method=method, path=path)
-
-
-def _message(response: requests.Response) -> str | None:
-    """ARI's own sentence about what went wrong; None when the answer is not ARI's."""
-    try:
-        body = response.json()
-    except requests.JSONDecodeError:
-        return None
-    message = body.get("message") if isinstance(body, dict) else None
-    return message if isinstance(message, str) else None
-
-
-def _announced_bytes(response: requests.Response) -> int:
-    """The length of a file; Asterisk announces a negative one above 2 GiB."""
-    announced = response.headers.get("Content-Length", "")
-    if not announced.isdecimal():
-        raise AriProtocolError("the file", "Content-Length", "is not a length")
-    return int(announced)
-
-
 def _is_within(error: requests.RequestException, kind: type[Exception]) -> bool:
-    """Whether requests made this error of one of urllib3's."""
+    """Return whether this error of requests wraps such an error of urllib3."""
     return bool(error.args) and isinstance(error.args[0], kind)
 
 
-def _words_of_system(error: BaseException) -> str:
-    """The operating system's reason: the words around it repeat the address and the query."""
+def _describe(error: requests.RequestException, timeout_s: float) -> str:
+    """Return the reason of a failed request in words, without its address and query."""
+    if isinstance(error, requests.Timeout) or _is_within(error, urllib3.exceptions.TimeoutError):
+        return f"no answer within {timeout_s:g} s"
+    if _is_within(error, urllib3.exceptions.ProtocolError):
+        return "the connection was closed before the whole answer came"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:

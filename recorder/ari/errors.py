@@ -1,23 +1,24 @@
-"""Everything that can go wrong between us and an Asterisk.
+"""The errors of the ARI client.
 
 AriError
-├── AriUnavailable     no connection, no answer in time, or ARI is not (yet) there
-├── AriUnauthorized    401, 403: the user, its password, or its rights
-├── AriNotFound        404 by ARI itself: the thing is gone, or never was
+├── AriUnavailable     no connection, no answer in time, or ARI is not (yet) loaded
+├── AriUnauthorized    401, 403: the user, its password, or its rights are wrong
+├── AriNotFound        404 by ARI itself: the thing is gone or never existed
 ├── AriConflict        409, 412: the thing is in another state than the request needs
-├── AriBadRequest      400, 422 and other 4xx: the request makes no sense to this Asterisk
+├── AriBadRequest      400, 422 and other 4xx: this Asterisk does not understand the request
 ├── AriServerError     500: Asterisk tried and failed
-└── AriProtocolError   the answer or event is not what ARI's description promises
+└── AriProtocolError   the answer or event differs from ARI's description
 """
 
+import json
 from http import HTTPStatus
 
 
 class AriError(Exception):
-    """A request to ARI, or an event from it, failed.
+    """A failed request to ARI, or an unreadable event.
 
-    `path` is the path under `/ari`, without query and without credentials; `status` is None
-    where there was no HTTP answer; `message` is one sentence, Asterisk's own where it gave one.
+    `path` is the path under `/ari`, without query and credentials. `status` is None without an
+    HTTP answer. `message` is one sentence, Asterisk's own if it sent one.
     """
 
     def __init__(
@@ -32,11 +33,11 @@ class AriError(Exception):
 
 
 class AriUnavailable(AriError):
-    """Nobody answers, or ARI is not loaded (yet): worth another try later."""
+    """Nobody answers, or ARI is not loaded (yet). Retry later."""
 
 
 class AriUnauthorized(AriError):
-    """Unknown user, wrong password, or a user that may only read: a person must mend it."""
+    """Unknown user, wrong password, or a read-only user. A person must correct it."""
 
 
 class AriNotFound(AriError):
@@ -44,7 +45,7 @@ class AriNotFound(AriError):
 
 
 class AriConflict(AriError):
-    """The name is taken, or the thing is in a state that does not allow this."""
+    """The name is taken, or the state of the thing does not allow the request."""
 
 
 class AriBadRequest(AriError):
@@ -52,11 +53,11 @@ class AriBadRequest(AriError):
 
 
 class AriServerError(AriError):
-    """Asterisk understood and failed; `message` is what it says about that."""
+    """Asterisk understood the request and failed; `message` is its own sentence."""
 
 
 class AriProtocolError(AriError):
-    """`field` of `kind` is missing or of another type than ARI's description says."""
+    """A missing `field` of `kind`, or one of another type than in ARI's description."""
 
     def __init__(self, kind: str, field: str, problem: str) -> None:
         super().__init__(f"{kind}: {field} {problem}")
@@ -79,14 +80,23 @@ _BY_STATUS: dict[int, type[AriError]] = {
 
 
 def error_for(status: int, message: str | None, *, method: str, path: str) -> AriError:
-    """Build the error for an HTTP answer that is not a success.
+    """Return the error for an HTTP answer that is not a success.
 
-    `message` is ARI's own sentence, None where the body was not ARI's. A 404 without one, or one
-    about the resource instead of a thing, comes from an Asterisk whose ARI modules are not loaded
-    (for 70 ms of every start: measured on 22.10); taken as "gone" it would lose what still lives.
+    `message` is ARI's own sentence, or None if the body is not ARI's. While its ARI modules load,
+    for 70 ms of every start (measured on 22.10), Asterisk answers 404 without a message, or with
+    one about the resource. Read as "gone", that answer would lose live channels.
     """
     if status == HTTPStatus.NOT_FOUND and message in (None, "Resource not found"):
         return AriUnavailable("ARI is not loaded there", method=method, path=path, status=status)
     fallback = AriBadRequest if 400 <= status < 500 else AriServerError
     error = _BY_STATUS.get(status, fallback)
     return error(message or "no reason given", method=method, path=path, status=status)
+
+
+def parse_message(body: bytes | None) -> str | None:
+    """Return ARI's own sentence from the body of a failed answer, or None if there is none."""
+    try:
+        message = json.loads(body or b"")["message"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return message if isinstance(message, str) else None

@@ -1,4 +1,4 @@
-"""A channel that we made can be used once it is in our application, a few milliseconds later."""
+"""Wait until our new channels are in our application, which takes a few milliseconds."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -15,18 +15,19 @@ TOO_EARLY = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 def in_stasis(act: Callable[[], T]) -> T:
-    """Do what can only be done with channels that are in our application, as soon as they are.
+    """Repeat a request until its channels are in our application; return the result.
 
-    Raises the AriError of the last attempt.
+    Example: `in_stasis(lambda: ari.add_to_bridge(bridge_id, channel_id))`. Raises the AriError of
+    the last attempt.
     """
+
+    def is_too_early(error: BaseException) -> bool:
+        return isinstance(error, AriError) and error.status in TOO_EARLY
+
     attempts = Retrying(
-        retry=retry_if_exception(_is_too_early),
+        retry=retry_if_exception(is_too_early),
         stop=stop_after_delay(DEADLINE_S),
         wait=wait_fixed(0.003),
         reraise=True,
     )
     return attempts(act)
-
-
-def _is_too_early(error: BaseException) -> bool:
-    return isinstance(error, AriError) and error.status in TOO_EARLY

@@ -1,8 +1,8 @@
-"""ARI's events as a queue that says when something may be missing.
+"""ARI's events as a queue that marks every gap.
 
-A thread of its own reads the socket, answers and sends pings, parses, and does nothing else. The
-consumer takes `Connected`, then the events of that connection, then `Disconnected`, in this
-order: after every `Connected` it must ask Asterisk what there is, for nothing is replayed.
+A thread of its own reads the socket, sends and answers pings, parses events, and does nothing
+else. The consumer gets `Connected`, then the events of that connection, then `Disconnected`.
+Asterisk repeats no event, so after every `Connected` the consumer must list channels and bridges.
 """
 
 import json
@@ -28,6 +28,7 @@ from recorder.ari.errors import (
     AriUnauthorized,
     AriUnavailable,
     error_for,
+    parse_message,
 )
 from recorder.ari.model import ApplicationReplaced, Event, OtherEvent, parse_event
 
@@ -35,25 +36,25 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_DELAY_S = 10.0
 
-# Not the socket's own `subscribeAll=true`: that adds device states, and an Asterisk that tells one
-# while such a socket closes may lock up its ARI until it is restarted (asterisk issue 2170; on
-# 22.10.1 it took a few calls and a few closed sockets).
+# The socket's own `subscribeAll=true` adds device states. An Asterisk that sends one while such a
+# socket closes may lock up its ARI until a restart (asterisk issue 2170; on 22.10.1 a few calls
+# and a few closed sockets were enough).
 _EVERYTHING = ("channel:", "bridge:")
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The socket is open: what is asked of Asterisk from now on is not older than its events."""
+    """An open socket: an answer to a request from now on is not older than the events."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The socket is gone, or could not be opened; told once per reason, not per attempt.
+    """A lost or refused socket; it comes once for each reason, not for each attempt.
 
-    `fatal` means that trying again will not help until a person mends something: the password,
-    or a second program that uses our application's name. It is tried again all the same, slowly.
+    `fatal` means that a person must correct something: the password, or a second program with our
+    application's name. The stream goes on to reconnect, but slowly.
     """
 
     at: datetime
@@ -66,9 +67,9 @@ def backoff(
     longest_s: float = _LONGEST_DELAY_S,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> Iterator[float]:
-    """Yield delays for ever: anything from 0 to a limit that doubles from `first_s` on.
+    """Yield random delays for ever, from 0 to a limit that doubles, starting at `first_s`.
 
-    "Full jitter": after a restart of the PBX its clients come back spread out, not together.
+    With this "full jitter" the clients of a restarted PBX do not reconnect all at once.
     """
     limit_s = first_s
     while True:
@@ -77,7 +78,7 @@ def backoff(
 
 
 class Pulse:
-    """When to ping and when to give up; it only computes, `now` is any clock in seconds."""
+    """The times to ping and to give up. Pure: `now` is any clock in seconds."""
 
     def __init__(self, interval_s: float, timeout_s: float, now: float) -> None:
         self._interval_s = interval_s
@@ -86,26 +87,26 @@ class Pulse:
         self._lost_at: float | None = None
 
     def pinged(self, now: float) -> None:
-        """A ping was sent: something must be heard in time."""
+        """Note a sent ping: a frame must arrive in time."""
         self._ping_at = now + self._interval_s
         if self._lost_at is None:
             self._lost_at = now + self._timeout_s
 
     def heard(self) -> None:
-        """Any frame proves life: a pong may wait behind a crowd of events."""
+        """Note a frame of any kind: a pong may wait behind many events."""
         self._lost_at = None
 
     def is_due(self, now: float) -> bool:
-        """Whether to ping now."""
+        """Return whether to ping now."""
         return now >= self._ping_at
 
     def is_lost(self, now: float) -> bool:
-        """Whether the other side has been silent for too long."""
+        """Return whether the other side has been silent for too long."""
         return self._lost_at is not None and now >= self._lost_at
 
 
 class _Gap(Exception):
-    """This connection is over, and events may be missing from now on."""
+    """The end of a connection, from which on events may be missing."""
 
     def __init__(self, reason: str, *, fatal: bool = False) -> None:
         super().__init__(reason)
@@ -114,12 +115,13 @@ class _Gap(Exception):
 
 
 class EventStream:
-    """Events of an application, connected for ever until `close`.
+    """The events of an application, with a connection that is renewed until `close`.
 
-    `subscribe_all` asks for the events of every channel and bridge, not of the application's own
-    alone. `allowed` names the types of events wanted, as ARI spells them (None: all). When the
-    consumer lets `queue_size` events pile up, the connection is given up, which is told, and made
-    again once it has caught up.
+    `subscribe_all` adds the events of all channels and bridges, not only the application's own.
+    `allowed` lists the wanted types of events in ARI's spelling (None: all). If `queue_size` events
+    wait unread, the stream disconnects, and reconnects once the consumer has caught up.
+
+    Example: `with EventStream(ari) as stream: print(stream.next(timeout_s=1))`.
     """
 
     def __init__(
@@ -138,10 +140,10 @@ class EventStream:
         self._queue_size = queue_size
         self._ping_interval_s = ping_interval_s
         self._pong_timeout_s = pong_timeout_s
-        # Only the reader puts events, so it keeps the bound itself, and can always tell a gap.
+        # Only the reader puts events. It checks the size itself, so it can always put a gap.
         self._queue: queue.SimpleQueue[Event | Connected | Disconnected | None]
         self._queue = queue.SimpleQueue()
-        self._told: str | None = None
+        self._last_reason: str | None = None
         self._socket: Any = None
         self._closing = threading.Event()
         self._reader = threading.Thread(target=self._run, name="ari-events", daemon=True)
@@ -159,13 +161,13 @@ class EventStream:
         self.close()
 
     def start(self) -> None:
-        """Begin to connect; once only."""
+        """Start to connect. Call it only once."""
         self._reader.start()
 
     def close(self) -> None:
-        """End the connection and wake a waiting `next`; what is queued can still be taken.
+        """End the connection and wake a waiting `next`; queued events can still be read.
 
-        Waits at most a second: an attempt to connect that is under way ends by its own time-out.
+        Wait for at most a second: a running attempt to connect ends by its own time-out.
         """
         self._closing.set()
         if self._socket is not None:
@@ -176,7 +178,7 @@ class EventStream:
         self._queue.put(None)
 
     def next(self, timeout_s: float) -> Event | Connected | Disconnected | None:
-        """Take what came next; None when nothing came in time, or the stream was closed."""
+        """Return the next event, or None if none came in time or the stream was closed."""
         try:
             return self._queue.get(timeout=timeout_s)
         except queue.Empty:
@@ -188,16 +190,20 @@ class EventStream:
         delays = backoff()
         while not self._closing.is_set():
             began = time.monotonic()
-            gap = self._live()
+            gap = self._hold_connection()
             if self._closing.is_set():
                 return
-            self._tell(gap)
+            if gap.reason != self._last_reason:
+                self._last_reason = gap.reason
+                self._queue.put(Disconnected(_now(), gap.reason, gap.fatal))
             if time.monotonic() - began > _LONGEST_DELAY_S:
-                delays = backoff()  # only a connection that held says that all is well again
-            self._rest(_LONGEST_DELAY_S if gap.fatal else next(delays))
+                delays = backoff()  # only a connection that lasted shows that all is well again
+            self._closing.wait(_LONGEST_DELAY_S if gap.fatal else next(delays))
+            while self._queue.qsize() > self._queue_size // 2 and not self._closing.wait(0.1):
+                pass
 
-    def _live(self) -> _Gap:
-        """Connect, hand on events until the connection ends, and say why it did."""
+    def _hold_connection(self) -> _Gap:
+        """Connect, queue the events until the connection ends, and return the reason of its end."""
         try:
             self._connect()
             self._read()
@@ -218,20 +224,17 @@ class EventStream:
     def _connect(self) -> None:
         self._socket = _open_socket(self._ari)
         if self._allowed is not None:
-            self._ask_for_allowed()
+            try:
+                self._ari.set_event_filter(self._allowed)
+            except AriNotFound:
+                _log.info("Asterisk has no event filter for this application: we filter here")
         if self._subscribe_all:
             self._ari.subscribe(*_EVERYTHING)
-        self._told = None
+        self._last_reason = None
         self._queue.put(Connected(_now()))
 
-    def _ask_for_allowed(self) -> None:
-        try:
-            self._ari.set_event_filter(self._allowed)
-        except AriNotFound:
-            _log.info("no such application for an event filter: filtering here alone")
-
     def _read(self) -> NoReturn:
-        # How late a missing pong may be noticed; setting it per frame costs more than parsing.
+        # A missing pong is noticed so much late. A time-out for each frame costs more than parsing.
         self._socket.settimeout(min(self._ping_interval_s, self._pong_timeout_s) / 4)
         pulse = Pulse(self._ping_interval_s, self._pong_timeout_s, time.monotonic())
         while not self._closing.is_set():
@@ -241,50 +244,39 @@ class EventStream:
             if pulse.is_due(now):
                 self._socket.ping()
                 pulse.pinged(now)
-            if self._read_frame():
-                pulse.heard()
+            try:
+                opcode, frame = self._socket.recv_data_frame(control_frame=True)
+            except websocket.WebSocketTimeoutException:
+                continue
+            pulse.heard()
+            if opcode == websocket.ABNF.OPCODE_TEXT:
+                self._queue_event(json.loads(frame.data))
+            elif opcode == websocket.ABNF.OPCODE_CLOSE:
+                raise _Gap("closed by Asterisk")
         raise _Gap("closed by us")
 
-    def _read_frame(self) -> bool:
-        """Wait a little for one frame and hand it on; False when none came."""
-        try:
-            opcode, frame = self._socket.recv_data_frame(control_frame=True)
-        except websocket.WebSocketTimeoutException:
-            return False
-        if opcode == websocket.ABNF.OPCODE_TEXT:
-            self._take(json.loads(frame.data))
-        elif opcode == websocket.ABNF.OPCODE_CLOSE:
-            raise _Gap("closed by Asterisk")
-        return True
-
-    def _take(self, body: object) -> None:
+    def _queue_event(self, body: object) -> None:
         if not isinstance(body, dict):
-            raise _Gap("what came is no event: this is not ARI")
+            raise _Gap("the frame holds no event: this is not ARI")
         if self._allowed is not None and body.get("type") not in self._allowed:
-            return  # the filter was set a moment after the first events
+            return  # the first events come before the filter is set
         if self._queue.qsize() >= self._queue_size:
             raise _Gap(f"{self._queue_size} events wait unread")
-        event = _event_of(body)
+        try:
+            event = parse_event(body)
+        except AriProtocolError as error:  # do not drop it
+            _log.warning("an event differs from ARI's description: %s", error)
+            application, kind = str(body.get("application", "")), str(body.get("type", ""))
+            event = OtherEvent(_now(), application, kind, body)
         self._queue.put(event)
         if isinstance(event, ApplicationReplaced):
             raise _Gap("another client took the application's name", fatal=True)
 
-    def _tell(self, gap: _Gap) -> None:
-        if gap.reason != self._told:
-            self._told = gap.reason
-            self._queue.put(Disconnected(_now(), gap.reason, gap.fatal))
-
-    def _rest(self, delay_s: float) -> None:
-        self._closing.wait(delay_s)
-        while self._queue.qsize() > self._queue_size // 2:
-            if self._closing.wait(0.1):
-                return
-
 
 class _BufferedWebSocket(websocket.WebSocket):
-    """Reads ahead: plain websocket-client asks the system three times for every frame.
+    """A socket that reads ahead: plain websocket-client asks the system three times for a frame.
 
-    Halves the whole cost of an event (measured: 112 to 55 µs).
+    This halves the whole cost of an event (measured: 112 to 55 µs).
     """
 
     _ahead = memoryview(b"")
@@ -297,7 +289,7 @@ class _BufferedWebSocket(websocket.WebSocket):
 
 
 def _open_socket(ari: Ari) -> Any:
-    """A connected websocket-client socket; raises AriUnavailable, AriUnauthorized, …"""
+    """Return a connected socket. Raises AriUnavailable, AriUnauthorized, …"""
     try:
         return websocket.create_connection(
             ari.events_url(),
@@ -305,12 +297,12 @@ def _open_socket(ari: Ari) -> Any:
             class_=_BufferedWebSocket,
             header=[f"Authorization: {ari.authorization()}"],
             suppress_origin=True,
-            redirect_limit=0,  # the password goes nowhere else
+            redirect_limit=0,  # send the password to nobody else
             http_no_proxy=["*"],
             skip_utf8_validation=True,  # json does it, in C
         )
     except websocket.WebSocketBadStatusException as error:
-        message = _message(error.resp_body)
+        message = parse_message(error.resp_body)
         raise error_for(error.status_code, message, method="GET", path="/events") from error
     except (websocket.WebSocketException, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -318,26 +310,9 @@ def _open_socket(ari: Ari) -> Any:
 
 
 def _say_goodbye(socket: Any) -> None:
-    """Send a close frame if that is still possible: Asterisk logs a warning where none comes."""
+    """Send a close frame if the socket still works, because Asterisk warns without one."""
     with suppress(websocket.WebSocketException, OSError):
         socket.send(websocket.STATUS_NORMAL.to_bytes(2, "big"), websocket.ABNF.OPCODE_CLOSE)
-
-
-def _message(body: bytes | None) -> str | None:
-    try:
-        message = json.loads(body or b"")["message"]
-    except (ValueError, LookupError, TypeError):
-        return None
-    return message if isinstance(message, str) else None
-
-
-def _event_of(body: dict[str, object]) -> Event:
-    """Parse; an event that cannot be is handed on as it came rather than dropped."""
-    try:
-        return parse_event(body)
-    except AriProtocolError as error:
-        _log.warning("an event is not as ARI describes it: %s", error)
-        return OtherEvent(_now(), str(body.get("application", "")), str(body.get("type", "")), body)
 
 
 def _now() -> datetime:

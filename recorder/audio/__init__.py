@@ -1,4 +1,4 @@
-"""The recorded sound: what a file from the PBX holds, and the one file that is kept of a call."""
+"""Measure the WAV files of a PBX, and render them into the one file of a recording."""
 
 from recorder.audio.probe import NotAudio, Wav, probe_wav
 from recorder.audio.render import Piece, Rendition, Span, Waveform, render

@@ -1,10 +1,10 @@
-"""A file that came out a little longer or shorter than the clock says is brought to its length.
+"""Fit a file to its length by the clock, if it is a little longer or shorter.
 
-Asterisk's recordings miss a frame here and there, and two clocks never agree: over a long call one
-side slides against the other. What is too much is dropped, what is missing is said twice, in
-stretches of at most 10 ms, spread evenly over the file, each at the quietest place within a second
-of where it is due, each joint blended over 5 ms. The end then lies right to the sample, and in
-between a steady drift is never off by more than a stretch and the search.
+Asterisk's recordings miss a frame here and there, and two clocks never agree, so over a long call
+one side slides against the other. Stretches of at most 10 ms are dropped or repeated, evenly over
+the file. Each is put at the quietest place within a second, and each joint is blended over 5 ms.
+The end then is right to the sample. In between, a steady drift is off by at most one stretch and
+the search.
 """
 
 import math
@@ -17,9 +17,10 @@ import numpy.typing as npt
 Samples = npt.NDArray[np.int16]
 Read = Callable[[int, int], Samples]  # first frame, how many
 
-WORTH_S = 0.02  # what nobody hears is left alone
-MOST = 0.02  # of the length; and beside it
-MOST_S = 0.1  # what starting and stopping costs. More than both is missing sound, no drift
+WORTH_S = 0.02  # nobody hears less
+# More than this share of the length, and the time to start and stop, is missing audio, not drift.
+MOST = 0.02
+MOST_S = 0.1
 STRETCH_S = 0.01
 FADE_S = 0.005
 SEARCH_S = 1.0
@@ -27,57 +28,48 @@ SEARCH_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """At frame `at` the reading goes on `by` frames further on, or back where `by` is negative."""
+    """At frame `at` reading goes on `by` frames later, or earlier if `by` is negative."""
 
     at: int
     by: int
 
 
 def plan_jumps(read: Read, frames: int, rate: int, span_s: float | None) -> list[Jump]:
-    """The jumps that bring `frames` to `span_s` seconds; none where it is no drift."""
+    """Return the jumps that fit `frames` to `span_s` seconds, or none if it is no drift."""
     if span_s is None:
         return []
     surplus = frames - round(span_s * rate)
-    if not _is_drift(surplus, frames, rate, span_s):
+    is_drift = WORTH_S < abs(surplus) / rate < MOST * span_s + MOST_S
+    has_room = frames >= 8 * abs(surplus)  # each stretch with its fade needs its own place
+    if not (is_drift and has_room):
         return []
     count = math.ceil(abs(surplus) / (STRETCH_S * rate))
     shares = np.diff(np.rint(np.linspace(0, surplus, count + 1)).astype(int)).tolist()
     return [
-        _jump(read, frames * i // count, frames * (i + 1) // count, rate, by)
+        _find_jump(read, frames * i // count, frames * (i + 1) // count, rate, by)
         for i, by in enumerate(shares)
     ]
 
 
 def blend(before: Samples, after: Samples) -> Samples:
-    """From one sound to the other, by a straight cross-fade over all their length."""
+    """Return a linear cross-fade from one sound to the other, over their whole length."""
     ramp = (np.arange(len(before)) + 1) / (len(before) + 1)
     return np.rint(before * (1 - ramp) + after * ramp).astype(np.int16)
 
 
 def fade_frames(rate: int) -> int:
-    """The length of a fade in frames."""
+    """Return the length of a fade in frames."""
     return round(FADE_S * rate)
 
 
-def _is_drift(surplus: int, frames: int, rate: int, span_s: float) -> bool:
-    off_s = abs(surplus) / rate
-    room = frames >= 8 * abs(surplus)  # a stretch and its fade need a place of their own
-    return WORTH_S < off_s < MOST * span_s + MOST_S and room
-
-
-def _jump(read: Read, start: int, end: int, rate: int, by: int) -> Jump:
-    """The jump within start to end, as near to the middle as quiet allows."""
+def _find_jump(read: Read, start: int, end: int, rate: int, by: int) -> Jump:
+    """Return the jump at the quietest place near the middle between start and end."""
     length = abs(by) + fade_frames(rate)
     middle, reach = (start + end) // 2, round(SEARCH_S * rate)
     first = max(start, middle - reach)
     sound = read(first, min(end, middle + reach) - first)
-    quietest = first + _quietest(sound, length)
-    return Jump(quietest, by) if by > 0 else Jump(quietest - by, by)
-
-
-def _quietest(sound: Samples, length: int) -> int:
-    """Where the `length` frames of least energy begin; of equals the one nearest the middle."""
     energy = np.concatenate(([0], np.cumsum(sound.astype(np.int64) ** 2)))
     windows = energy[length:] - energy[:-length]
     least = np.flatnonzero(windows == windows.min())
-    return int(least[np.argmin(np.abs(least - len(windows) // 2))])
+    quietest = first + int(least[np.argmin(np.abs(least - len(windows) // 2))])
+    return Jump(quietest, by) if by > 0 else Jump(quietest - by, by)

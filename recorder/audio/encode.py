@@ -1,17 +1,17 @@
-"""The encoders: samples in, a file out, in bounded memory and the same bytes every time.
+"""The encoders: they turn samples into a file, in bounded memory, with the same bytes every time.
 
-Each loads its library when it is first used: a worker that only writes Opus carries no LAME.
+Each encoder loads its library at its first use: a worker that only writes Opus loads no LAME.
 
-The settings, chosen by measurement on speech at 8 kHz (`bench/codec.py` repeats the CPU side):
+The settings were measured on speech at 8 kHz (`bench/codec.py` repeats the CPU part):
 
-- Opus codes the two sides as two streams that share nothing. Coupled stereo at 32 kbit/s lets each
-  side be heard in the other at -40 to -60 dBFS when both talk, and speech then scores PESQ 2.9;
-  apart it is below -80 dBFS and 4.42. A side that is digitally silent costs next to nothing, so a
-  clean conversation takes 26 kbit/s in all, as before; faint noise on both lines takes the full 64.
-  The header says channel mapping family 1 (left, right), which Chromium and Firefox play.
-- 32 kbit/s a side at complexity 1 scores within 0.06 of complexity 10 and costs a third of its CPU;
-  above 8 kHz complexity 1 is poor: there it is 40 kbit/s and 4. Frames of 60 ms cost less than
-  those of 20 ms and sound the same.
+- Opus codes the two sides as two separate streams. Coupled stereo at 32 kbit/s leaks each side
+  into the other at -40 to -60 dBFS when both talk, and speech then scores PESQ 2.9. Separate
+  streams leak less than -80 dBFS and score 4.42. A digitally silent side costs almost nothing, so
+  a clean conversation takes 26 kbit/s in all; faint noise on both lines takes the full 64.
+  The header has channel mapping family 1 (left, right), which Chromium and Firefox play.
+- 32 kbit/s a side at complexity 1 scores within 0.06 of complexity 10, for a third of its CPU.
+  Above 8 kHz complexity 1 is poor, so it is 40 kbit/s and 4 there. Frames of 60 ms cost less than
+  frames of 20 ms and sound the same.
 - MP3 at 8 kHz needs 32 kbit/s a side, and scores best at LAME's quality 7.
 """
 
@@ -44,14 +44,14 @@ _FAMILY_BYTE = 18  # of the Opus header
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How a format is told and written; `rates` are those it takes, in Hz, empty for all."""
+    """The content type and writer of a format; `rates` are in Hz, or empty for any rate."""
 
     content_type: str
     rates: tuple[int, ...]
     open: Callable[[Path, int, int], AbstractContextManager[Write]]
 
     def rate_for(self, rate: int) -> int:
-        """The lowest rate that loses nothing of sound at `rate`, or the highest there is."""
+        """Return the lowest rate that keeps all of the sound at `rate`, or the highest one."""
         return min(
             (one for one in self.rates if one >= rate), default=max(self.rates, default=rate)
         )
@@ -70,7 +70,7 @@ def _opus(target: Path, rate: int, channels: int) -> Iterator[Write]:
     if channels == 2:
         options["mapping_family"] = str(_SEPARATE_STREAMS)
     layout = "stereo" if channels == 2 else "mono"
-    # Bit-exact: no random serial number, no version of the muxer in the tags.
+    # Bit-exact: without a random serial number and the version of the muxer.
     with av.open(str(target), "w", format="ogg", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libopus", rate=rate, options=options)
         context = stream.codec_context
@@ -78,7 +78,10 @@ def _opus(target: Path, rate: int, channels: int) -> Iterator[Write]:
         context.bit_rate = OPUS_SIDE_BITS_S[band] * channels
         context.open()
         if channels == 2:
-            context.extradata = _say_left_and_right(context.extradata)
+            # Mark the two separate streams as left and right, not as unnamed channels.
+            header = bytearray(context.extradata or b"")
+            header[_FAMILY_BYTE] = _LEFT_AND_RIGHT
+            context.extradata = bytes(header)
         samples = 0
 
         def write(block: Samples) -> None:
@@ -86,19 +89,12 @@ def _opus(target: Path, rate: int, channels: int) -> Iterator[Write]:
             packed = _interleave(block).reshape(1, -1)
             frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
             frame.sample_rate = rate
-            frame.pts = samples  # left out, the file says that it is longer by the pre-skip
+            frame.pts = samples  # without it the file claims to be longer by the pre-skip
             samples += block.shape[1]
             container.mux(stream.encode(frame))
 
         yield write
         container.mux(stream.encode(None))
-
-
-def _say_left_and_right(header: bytes | None) -> bytes:
-    """The two streams are the left and the right one, and no unnamed channels."""
-    told = bytearray(header or b"")
-    told[_FAMILY_BYTE] = _LEFT_AND_RIGHT
-    return bytes(told)
 
 
 @contextmanager
@@ -142,7 +138,7 @@ def _by_soundfile(container: str, target: Path, rate: int, channels: int) -> Ite
 
 
 def _interleave(block: Samples) -> Samples:
-    """From [channels, n] to [n, channels]."""
+    """Turn [channels, n] into [n, channels]."""
     return np.ascontiguousarray(block.T)
 
 

@@ -1,8 +1,8 @@
-"""The first frame of an MP3 file, in which an encoder tells its delay; LAME's binding omits it.
+"""Build the first frame of an MP3 file, with the encoder's delay; LAME's binding omits it.
 
-Without it every player puts 138 ms of silence before an 8 kHz recording. The frame is an ordinary
-one of silence that carries Xing's tag "Info" (constant bit rate) and LAME's extension of it; both
-are read by FFmpeg, mpg123 and the browsers. Layout: the "mp3 info tag" specification, revision 1.
+Without this frame every player puts 138 ms of silence before an 8 kHz recording. It is a frame of
+silence with Xing's tag "Info" (constant bit rate) and LAME's extension. FFmpeg, mpg123 and the
+browsers read both. Layout: the "mp3 info tag" specification, revision 1.
 """
 
 import struct
@@ -17,9 +17,9 @@ _CONSTANT_BIT_RATE = 1
 
 
 def build_info_frame(first_frame: bytes, channels: int, frames: int, samples: int) -> bytes:
-    """The frame that goes before `frames` frames of the size of `first_frame`.
+    """Return the frame to put before `frames` frames of the size of `first_frame`.
 
-    `samples` is how many a channel were given to the encoder.
+    `samples` is the number of samples in each channel before encoding.
     """
     padding = frames * FRAME_SAMPLES - ENCODER_DELAY - samples
     tag = struct.pack(

@@ -1,6 +1,6 @@
-"""What a WAV file really holds: its bytes are believed, not the lengths its header claims.
+"""Measure a WAV file by its bytes, not by the lengths in its header.
 
-A crash of the PBX leaves a header that says 0, or less than there is (RIFF, PCM of 16 bits).
+A crash of the PBX leaves a header with the length 0, or with less than the file holds.
 """
 
 import struct
@@ -16,7 +16,7 @@ _FORMAT = struct.Struct("<HHIIHH")
 
 
 class NotAudio(ValueError):
-    """The file holds no PCM audio in WAV; the message says why, and names no path."""
+    """The file is no WAV with PCM audio; the message gives the reason, without a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,36 +40,36 @@ class _Chunk:
 
 
 def probe_wav(path: Path) -> Wav:
-    """Measure the file. An odd trailing byte is no frame; a header alone is 0 frames.
+    """Measure a file. An odd last byte is no frame; a header alone has 0 frames.
 
-    Raises NotAudio for all but 16-bit PCM of one or two channels; OSError if it cannot be read.
+    Raises NotAudio for anything else than 16-bit PCM of one or two channels, and OSError if the
+    file cannot be read.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        _check_riff(file.read(12))
+        head = file.read(12)
+        if not head:
+            raise NotAudio("the file is empty")
+        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            raise NotAudio("the file is no WAV")
         sample_rate = channels = 0
         for chunk in _iter_chunks(file, 12, size):
             if chunk.name == b"fmt ":
                 sample_rate, channels = _parse_format(file.read(_FORMAT.size))
             if chunk.name == b"data" and channels:
-                length, complete = _measure(file, chunk, size)
+                complete = _is_complete(file, chunk, size)
+                length = chunk.claimed if complete else size - chunk.offset
                 frames = length // (_SAMPLE_BYTES * channels)
                 duration_s = frames / sample_rate
                 return Wav(path, sample_rate, frames, duration_s, chunk.offset, complete, channels)
     raise NotAudio("there is no audio behind the WAV header")
 
 
-def _measure(file: BinaryIO, data: _Chunk, size: int) -> tuple[int, bool]:
-    """How many bytes of audio there are, and whether the header told so."""
-    there = size - data.offset
-    if data.claimed == there or _leads_to_the_end(file, data, size):
-        return data.claimed, True
-    return there, False
-
-
-def _leads_to_the_end(file: BinaryIO, data: _Chunk, size: int) -> bool:
-    """Whether the claimed length is followed by whole chunks, or a padding byte, up to the end."""
+def _is_complete(file: BinaryIO, data: _Chunk, size: int) -> bool:
+    """Return whether the claimed audio and whole chunks, or a padding byte, fill the file."""
     end = data.offset + data.claimed
+    if end == size:
+        return True
     for chunk in _iter_chunks(file, end + end % 2, size):
         if not chunk.name.isascii() or not chunk.name.strip().isalnum():
             return False
@@ -77,15 +77,8 @@ def _leads_to_the_end(file: BinaryIO, data: _Chunk, size: int) -> bool:
     return data.claimed > 0 and end + end % 2 == size
 
 
-def _check_riff(head: bytes) -> None:
-    if not head:
-        raise NotAudio("the file is empty")
-    if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-        raise NotAudio("the file is no WAV")
-
-
 def _iter_chunks(file: BinaryIO, offset: int, size: int) -> Iterator[_Chunk]:
-    """The chunks from `offset` on; the file stands at each one's first byte."""
+    """Yield the chunks from `offset` on, with the file at the first byte of each."""
     while offset + _CHUNK_HEADER.size <= size:
         file.seek(offset)
         name, claimed = _CHUNK_HEADER.unpack(file.read(_CHUNK_HEADER.size))
@@ -95,7 +88,7 @@ def _iter_chunks(file: BinaryIO, offset: int, size: int) -> Iterator[_Chunk]:
 
 
 def _parse_format(body: bytes) -> tuple[int, int]:
-    """Sample rate in Hz and number of channels."""
+    """Return the sample rate in Hz and the number of channels."""
     if len(body) < _FORMAT.size:
         raise NotAudio("the WAV header is cut off")
     kind, channels, sample_rate, _, _, bits = _FORMAT.unpack(body)

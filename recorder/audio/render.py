@@ -1,7 +1,7 @@
-"""From the files captured on a PBX to the one file that is kept, and what is known of it.
+"""Render the captured files of a recording into one encoded file, and measure it.
 
-Everything streams in blocks of 4 s: a call of 2 hours takes the memory of one of 10 s. The same
-input gives the same bytes.
+Everything streams in blocks of 4 s: a call of 2 hours takes no more memory than one of 10 s. The
+same input gives the same bytes.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recorder.audio.encode import CODECS, Codec
+from recorder.audio.encode import CODECS
 from recorder.audio.mix import Mix, iter_blocks
 from recorder.audio.probe import NotAudio, probe_wav
 from recorder.audio.source import Piece, Source
@@ -22,7 +22,7 @@ __all__ = ["Piece", "Rendition", "Span", "Waveform", "render"]
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """The encoded file; `sha256` is hexadecimal, `sample_rate` that of the sound put in."""
+    """An encoded file; `sha256` is hexadecimal, `sample_rate` is the rate before encoding."""
 
     path: Path
     format: Format
@@ -45,12 +45,12 @@ def render(
     blank: Sequence[Span] = (),
     cut: Sequence[Span] = (),
 ) -> Rendition:
-    """Join the pieces, silence `blank` on every channel, take `cut` out, encode into `target`.
+    """Join the pieces, silence `blank` on every channel, cut out `cut`, encode into `target`.
 
-    The recording ends with its last piece; where no piece lies there is silence. Its sample rate
-    is the highest of the pieces that the format knows. Where nothing is left, it is 20 ms of
-    silence: not every format and player knows a file without sound. Raises NotAudio if there is
-    no piece, or one of them is no WAV; OSError if a file cannot be read or written.
+    The recording ends with its last piece, and is silent between pieces. Its sample rate is the
+    highest of the pieces that the format supports. If the cuts leave nothing, it is 20 ms of
+    silence, because some formats and players reject an empty file. Raises NotAudio if there is no
+    piece, or one of them is no WAV, and OSError if a file cannot be read or written.
     """
     if not pieces:
         raise NotAudio("there is nothing to render")
@@ -61,8 +61,16 @@ def render(
     frames = max(source.end for source in sources)
     mix = Mix(layout, rate, frames, to_runs(blank, rate, frames), to_runs(cut, rate, frames))
     if not mix.frames_left:
-        mix = _nothing(layout, rate)
-    waveform = _encode(sources, mix, codec, target)
+        frames = round(FRAME_S * rate)
+        mix = Mix(layout, rate, frames, blank=[(0, frames)], cut=[])
+    builder = WaveformBuilder(mix.channels, mix.rate, mix.frames_left)
+    with codec.open(target, mix.rate, mix.channels) as write:
+        for block in iter_blocks(sources, mix):
+            builder.add_block(block)
+            write(block)
+    # Hash the finished file: MP3, FLAC and WAV complete their first bytes last.
+    with target.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Rendition(
         path=target,
         format=format,
@@ -72,26 +80,6 @@ def render(
         sample_rate=rate,
         duration_s=mix.frames_left / rate,
         size_bytes=target.stat().st_size,
-        sha256=_sha256(target),
-        waveform=waveform,
+        sha256=sha256,
+        waveform=builder.waveform(),
     )
-
-
-def _nothing(layout: Layout, rate: int) -> Mix:
-    frames = round(FRAME_S * rate)
-    return Mix(layout, rate, frames, blank=[(0, frames)], cut=[])
-
-
-def _encode(sources: Sequence[Source], mix: Mix, codec: Codec, target: Path) -> Waveform:
-    builder = WaveformBuilder(mix.channels, mix.rate, mix.frames_left)
-    with codec.open(target, mix.rate, mix.channels) as write:
-        for block in iter_blocks(sources, mix):
-            builder.show(block)
-            write(block)
-    return builder.waveform()
-
-
-def _sha256(path: Path) -> str:
-    # Over the finished file: MP3, FLAC and WAV complete their first bytes last.
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

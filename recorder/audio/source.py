@@ -1,4 +1,4 @@
-"""One piece of a recording as a stream of samples: read, brought to its length and rate."""
+"""Read one piece of a recording as samples, fitted to its length by the clock and its rate."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ _CHUNK_FRAMES = 32_000
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A WAV file and its place: its first sample lies `offset_s` after the recording's start.
+    """A WAV file whose first sample lies `offset_s` after the start of the recording.
 
-    `span_s` is its length by the PBX's clock, where that is known.
+    `span_s` is its length by the PBX's clock, or None.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class Piece:
 
 
 class Source:
-    """A piece at `rate`, from frame `start` to `end` of the time line; read once, in order."""
+    """A piece at `rate`, from frame `start` to `end` of the time line, to be read once in order."""
 
     def __init__(self, piece: Piece, wav: Wav, rate: int) -> None:
         self.side = piece.side
@@ -43,8 +43,8 @@ class Source:
         self._chunks = _resample(self._iter_chunks(), wav.sample_rate, rate)
         self._rest = np.zeros(0, np.int16)
 
-    def take(self, count: int) -> Samples:
-        """The next `count` samples; silence where the file has no more."""
+    def read_samples(self, count: int) -> Samples:
+        """Return the next `count` samples, with silence after the end of the file."""
         taken: list[Samples] = []
         missing = count
         while missing:
@@ -56,7 +56,7 @@ class Source:
         return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
     def _iter_chunks(self) -> Iterator[Samples]:
-        """The file's samples at its own rate, its jumps made."""
+        """Yield the samples of the file at its own rate, with all jumps done."""
         first, fade = 0, fade_frames(self._wav.sample_rate)
         for jump in self._jumps:
             yield from self._iter_run(first, jump.at)
@@ -69,7 +69,7 @@ class Source:
             yield self._read(start, min(_CHUNK_FRAMES, end - start))
 
     def _read(self, first: int, count: int) -> Samples:
-        """Frames of the file, as one channel. Opened each time: a call may have many pieces."""
+        """Return frames as one channel. Open the file each time: a call may have many pieces."""
         wav = self._wav
         offset = wav.data_offset + 2 * wav.channels * first
         samples: Samples = np.fromfile(wav.path, "<i2", count * wav.channels, offset=offset)
@@ -80,11 +80,11 @@ class Source:
 
 
 def _resample(chunks: Iterator[Samples], rate: int, wanted: int) -> Iterator[Samples]:
-    """The same sound at another rate, by FFmpeg's resampler; time 0 stays at 0."""
+    """Yield the sound at another rate, by FFmpeg's resampler; time 0 stays at 0."""
     if rate == wanted:
         yield from chunks
         return
-    from av import AudioFrame, AudioResampler  # noqa: PLC0415  seldom needed, 15 MB
+    from av import AudioFrame, AudioResampler  # noqa: PLC0415  rarely needed, 15 MB
 
     resampler = AudioResampler(format="s16", layout="mono", rate=wanted)
     for chunk in chunks:

@@ -1,13 +1,13 @@
-"""What a player draws and a search asks: peaks, talk and silence, level; from one pass.
+"""Measure peaks, talk and silence, and level of a recording, in one pass.
 
-The sound is looked at in frames of 20 ms. Of each one its peak and its level are kept, one byte
-each, so that a side costs 0.7 MB in 2 hours.
+The sound is measured in frames of 20 ms. The peak and the level of each frame take one byte each,
+so a side takes 0.7 MB for 2 hours.
 
-Talk, for each channel by itself: the noise floor is the level that a tenth of the frames stay under
-(digital silence apart), talk begins 12 dB above it, but at no less than -50 and no more than
--35 dBFS, and ends 5 dB below where it begins. Breaks of up to 0.5 s belong to the talk (hangover),
-talk of less than 0.1 s is a click. If more than 2,000 spans are left, longer breaks are bridged
-until they are not. Silence is all the rest.
+Talk is found for each channel alone. The noise floor is the level of the quietest tenth of the
+frames, without digital silence. Talk begins 12 dB above the floor, but between -50 and -35 dBFS,
+and ends 5 dB below its beginning. Breaks of up to 0.5 s belong to the talk (hangover); talk of
+less than 0.1 s is a click. While more than 2,000 spans are left, longer breaks are bridged.
+Everything else is silence.
 """
 
 import math
@@ -36,11 +36,11 @@ Seconds = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Waveform:
-    """Each list has one entry a channel: left, right, or the one of mono.
+    """The measured sound, with one entry for each channel: left and right, or mono.
 
-    `peaks` are 0 to 255 (full scale), one for every `seconds_per_peak`, 2,000 a channel at most.
-    `talk` and `silence` are spans (from_s, to_s). `level_dbfs` is the RMS level over all the time,
-    -120 for nothing.
+    `peaks` are 0 to 255 (full scale), one for every `seconds_per_peak`, at most 2,000 a channel.
+    `talk` and `silence` are spans (from_s, to_s). `level_dbfs` is the RMS level over the whole
+    time, -120 for silence.
     """
 
     seconds_per_peak: float
@@ -50,14 +50,14 @@ class Waveform:
     level_dbfs: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As the manifest keeps it. Not by `asdict`: that copies peak by peak."""
+        """Return the fields for the manifest. Not by `asdict`, which copies every single peak."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 class WaveformBuilder:
-    """Is shown all samples, block by block, and then tells the waveform.
+    """A builder that measures samples block by block, and then returns the waveform.
 
-    Its memory is taken at once: small pieces kept between large ones would tear the heap apart.
+    It allocates its memory at the start: small pieces between large blocks would fragment the heap.
     """
 
     def __init__(self, channels: int, rate: int, samples: int) -> None:
@@ -72,28 +72,31 @@ class WaveformBuilder:
         self._levels = np.zeros((frames, channels), np.int8)
         self._measured = 0
 
-    def show(self, block: Samples) -> None:
-        """The next samples, as [channels, n]."""
+    def add_block(self, block: Samples) -> None:
+        """Measure the next samples, given as [channels, n]."""
         block = np.concatenate((self._rest, block), axis=1) if self._rest.size else block
         whole = block.shape[1] - block.shape[1] % self._frame
-        self._measure(block[:, :whole])
+        self._measure_frames(block[:, :whole])
         self._rest = block[:, whole:].copy()
 
     def waveform(self) -> Waveform:
-        """What was shown, once all samples were."""
-        self._measure(np.pad(self._rest, ((0, 0), (0, -self._rest.shape[1] % self._frame))))
+        """Return the waveform, after the last block."""
+        self._measure_frames(np.pad(self._rest, ((0, 0), (0, -self._rest.shape[1] % self._frame))))
         talk = [find_talk(levels) for levels in self._levels.T]
         silence = [invert_runs(runs, 0, len(self._levels)) for runs in talk]
         each = max(1, math.ceil(len(self._peaks) / MOST_PEAKS))
+        padded = np.pad(self._peaks, ((0, -len(self._peaks) % each), (0, 0)))
+        highest = padded.reshape(-1, each, self._channels).max(axis=1)
+        level_dbfs = _dbfs(self._energy / max(1, self._samples))
         return Waveform(
             seconds_per_peak=round(each * FRAME_S, 3),
-            peaks=_coarser(self._peaks, each),
+            peaks=tuple(tuple(channel) for channel in highest.T.tolist()),
             talk=tuple(self._seconds(runs) for runs in talk),
             silence=tuple(self._seconds(runs) for runs in silence),
-            level_dbfs=tuple(round(level, 1) for level in self._total_dbfs()),
+            level_dbfs=tuple(round(float(level), 1) for level in level_dbfs),
         )
 
-    def _measure(self, block: Samples) -> None:
+    def _measure_frames(self, block: Samples) -> None:
         frames = block.reshape(self._channels, -1, self._frame)
         sound = frames.astype(np.float32)
         power = np.einsum("cfs,cfs->fc", sound, sound)
@@ -104,9 +107,6 @@ class WaveformBuilder:
         self._energy += power.sum(axis=0, dtype=np.float64)
         self._measured = now.stop
 
-    def _total_dbfs(self) -> list[float]:
-        return [float(level) for level in _dbfs(self._energy / max(1, self._samples))]
-
     def _seconds(self, runs: Sequence[Run]) -> tuple[Seconds, ...]:
         end_s = round(self._samples / self._rate, 3)
         return tuple(
@@ -116,11 +116,15 @@ class WaveformBuilder:
 
 
 def find_talk(levels: Levels) -> list[Run]:
-    """Runs of frames in which somebody talks; `levels` are in dBFS, one for each 20 ms."""
-    begin = _talk_begins_at(levels)
-    loud = _runs(levels >= begin - _HYSTERESIS_DB)
+    """Return the runs of frames with talk; `levels` are in dBFS, one for each 20 ms."""
+    audible = levels[levels > SILENCE_DBFS]
+    floor = float(np.percentile(audible, _FLOOR_SHARE)) if len(audible) else SILENCE_DBFS
+    begin = float(np.clip(floor + _OVER_FLOOR_DB, *_BEGIN_DBFS))
+    is_loud = np.concatenate(([False], levels >= begin - _HYSTERESIS_DB, [False]))
+    edges = np.flatnonzero(np.diff(is_loud.astype(np.int8))).tolist()
     begun = np.zeros(len(levels) + 1, np.int32)
     np.cumsum(levels >= begin, out=begun[1:])
+    loud = zip(edges[::2], edges[1::2], strict=True)
     talk = [(first, last) for first, last in loud if begun[last] > begun[first]]
     talk = merge_runs(talk, gap=_HANGOVER_FRAMES)
     talk = [(first, last) for first, last in talk if last - first >= _SHORTEST_FRAMES]
@@ -131,25 +135,7 @@ def find_talk(levels: Levels) -> list[Run]:
     return talk
 
 
-def _talk_begins_at(levels: Levels) -> float:
-    audible = levels[levels > SILENCE_DBFS]
-    floor = float(np.percentile(audible, _FLOOR_SHARE)) if len(audible) else SILENCE_DBFS
-    return float(np.clip(floor + _OVER_FLOOR_DB, *_BEGIN_DBFS))
-
-
-def _runs(mask: npt.NDArray[np.bool_]) -> list[Run]:
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
-def _coarser(peaks: npt.NDArray[np.uint8], each: int) -> tuple[tuple[int, ...], ...]:
-    """The highest of every `each` peaks, by channel; `peaks` is [frames, channels]."""
-    padded = np.pad(peaks, ((0, -len(peaks) % each), (0, 0)))
-    highest = padded.reshape(-1, each, peaks.shape[1]).max(axis=1)
-    return tuple(tuple(channel) for channel in highest.T.tolist())
-
-
 def _dbfs(power: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Mean square of 16-bit samples to dBFS, where a full-scale square wave is 0."""
+    """Turn the mean square of 16-bit samples into dBFS; a full-scale square wave is 0."""
     least = 10.0 ** (SILENCE_DBFS / 10)
     return np.asarray(10 * np.log10(np.maximum(power / 32_768.0**2, least)), np.float64)

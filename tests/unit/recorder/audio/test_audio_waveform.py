@@ -16,7 +16,7 @@ from recorder.audio.waveform import MOST_PEAKS, MOST_SPANS, WaveformBuilder, fin
 def _meter(channel: Pcm, rate: int = 8_000, block: int = 10_001) -> Waveform:
     builder = WaveformBuilder(1, rate, len(channel))
     for start in range(0, len(channel), block):
-        builder.show(channel[np.newaxis, start : start + block])
+        builder.add_block(channel[np.newaxis, start : start + block])
     return builder.waveform()
 
 
