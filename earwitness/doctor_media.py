@@ -1,8 +1,8 @@
-"""`doctor --media`: a synthetic call through a PBX, in which every party's ear is measured.
+"""`doctor --media`: a synthetic call through a PBX that measures the audio each party receives.
 
-Customer, agent and supervisor are media channels that speak a tone each. They have a Stasis
-application of their own, so that a service that runs is not disturbed, and ids that are known, so
-that what a `doctor` left that was killed is found by the next one.
+Customer, agent and supervisor are media channels, and each speaks a tone. They enter a Stasis
+application of their own, so that they do not disturb a running service. Their ids are fixed: after
+a killed `doctor` the next one finds and removes its channels.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from storage.records import Mode, SpyRecord
 
 PHONE = "phone"
 CUSTOMER, AGENT, CALL = (f"earwitness-doctor-{part}" for part in ("customer", "agent", "call"))
-# Nobody else's: it says whose the parts are that are called after a spy.
+# A fixed id marks the parts of the proof; no real spy has it.
 SPY = SpyRecord(
     id=UUID("d0c70000-0000-4000-8000-000000000000"),
     call_id=CALL,
@@ -54,24 +54,27 @@ SAYS: Mapping[Mode, tuple[str, ...]] = {
 CONNECTS_WITHIN_S = 5.0
 ENTERS_WITHIN_S = 2.0
 CLEARS_WITHIN_S = 5.0
-# What was said before a switch is still on its way for a while after it.
+# Audio from before a switch still arrives for a while.
 SETTLES_S = 0.5
 LISTENS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProofResult:
-    """How it went in a mode: what was wrong, each fault in words; () when all was well."""
+    """The faults found in one mode, each as a sentence; () means that the mode works."""
 
     mode: Mode
     faults: tuple[str, ...]
 
 
 def prove(ari: Ari) -> tuple[ProofResult, ...]:
-    """Spy on a synthetic call in every mode, on a phone and in a browser; takes some ten seconds.
+    """Spy on a synthetic call in every mode, on a phone and in a browser, in about ten seconds.
 
-    `ari` has an application that nobody else uses. Nothing stays on the PBX, not even what an
-    earlier proof left. Raises AriError.
+    `ari` has an application that no other program uses. Channels and bridges of this proof and of
+    earlier ones are removed. Raises AriError.
+
+    Example: `prove(ari)[1].faults == ("with a supervisor's phone the customer hears the supervisor
+    (-12 dBFS)",)` when a whisper reaches the customer.
     """
     with EventStream(ari, subscribe_all=False) as events:
         _await_connection(events)
@@ -81,7 +84,7 @@ def prove(ari: Ari) -> tuple[ProofResult, ...]:
 
 
 def clear(ari: Ari) -> None:
-    """Remove all that a proof makes. Raises AriError; AriUnavailable where something stays."""
+    """Remove the channels and bridges of a proof. Raises AriError; AriUnavailable if one stays."""
     attempts = Retrying(
         retry=retry_if_result(bool),
         stop=stop_after_delay(CLEARS_WITHIN_S),
@@ -93,7 +96,7 @@ def clear(ari: Ari) -> None:
 
 
 def is_of_proof(id_: str) -> bool:
-    """Whether a proof makes a channel or bridge of this id."""
+    """Whether this is the id of a channel or bridge of a proof."""
     part = names.parse_spy_part(id_)
     if part is None:
         return id_ in {CUSTOMER, AGENT, CALL}
@@ -101,13 +104,13 @@ def is_of_proof(id_: str) -> bool:
 
 
 def _clear_once(ari: Ari) -> list[str]:
-    """Ask all that is there to go; what it was."""
+    """Ask for the removal of every channel and bridge of a proof; return their ids."""
     channels = [one.id for one in ari.list_channels() if is_of_proof(one.id)]
     for channel_id in channels:
         ari.hang_up(channel_id)
     bridges = [one.id for one in ari.list_bridges() if is_of_proof(one.id)]
     for bridge_id in bridges:
-        with suppress(AriConflict):  # it is being destroyed: see it gone the next time
+        with suppress(AriConflict):  # it is going already
             ari.destroy_bridge(bridge_id)
     return channels + bridges
 
@@ -121,7 +124,7 @@ def _cleared(ari: Ari) -> Iterator[None]:
 
 
 def _await_connection(events: EventStream) -> None:
-    """Channels can enter an application only while somebody reads its events."""
+    """Wait for the event stream: channels enter an application only while it has a reader."""
     first = events.next(CONNECTS_WITHIN_S)
     if not isinstance(first, Connected):
         raise AriUnavailable(f"no events: {getattr(first, 'reason', 'nothing came in time')}")
@@ -131,15 +134,15 @@ def _await_connection(events: EventStream) -> None:
 
 
 @dataclass
-class Voice:
-    """A media channel and its party."""
+class Participant:
+    """A party of the call with its media channel, and the audio that it has received."""
 
     who: Who
     channel: MediaChannel
     heard: bytearray = field(default_factory=bytearray)
 
     async def speak(self) -> None:
-        """Say the party's tone, each frame when it is due."""
+        """Send the party's tone without end, each frame when it is due."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         for frame in cycle(build_frames(self.who)):
@@ -148,7 +151,7 @@ class Voice:
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def hear(self) -> None:
-        """Keep what is heard, until the channel ends."""
+        """Keep the received audio until the channel ends."""
         async for frame in self.channel:
             self.heard += frame
 
@@ -158,8 +161,8 @@ async def _prove(ari: Ari) -> tuple[ProofResult, ...]:
     faults: dict[Mode, list[str]] = {mode: [] for mode in HEARS}
     channels = MediaChannels(ari)
     async with (
-        _voice(channels, CUSTOMER, "customer") as customer,
-        _voice(channels, AGENT, "agent") as agent,
+        _participant(channels, CUSTOMER, "customer") as customer,
+        _participant(channels, AGENT, "agent") as agent,
     ):
         await asyncio.to_thread(_connect, ari)
         for destination in (PHONE, BROWSER):
@@ -171,14 +174,14 @@ async def _prove(ari: Ari) -> tuple[ProofResult, ...]:
     return tuple(ProofResult(mode, tuple(found)) for mode, found in faults.items())
 
 
-async def _try(ari: Ari, spy: SpyRecord, voices: tuple[Voice, ...]) -> tuple[str, ...]:
-    """Switch to a mode, listen to every party, and return the faults."""
+async def _try(ari: Ari, spy: SpyRecord, participants: tuple[Participant, ...]) -> tuple[str, ...]:
+    """Switch to a mode, record the audio of every party, and return the faults."""
     await asyncio.to_thread(_switch, Rig(ari), spy)
     await asyncio.sleep(SETTLES_S)
-    for voice in voices:
-        voice.heard.clear()
+    for participant in participants:
+        participant.heard.clear()
     await asyncio.sleep(LISTENS_S)
-    return find_faults(spy.mode, {voice.who: bytes(voice.heard) for voice in voices})
+    return find_faults(spy.mode, {one.who: bytes(one.heard) for one in participants})
 
 
 def _connect(ari: Ari) -> None:
@@ -199,26 +202,30 @@ def _switch(rig: Rig, spy: SpyRecord) -> None:
 
 
 @asynccontextmanager
-async def _supervisor(ari: Ari, channels: MediaChannels, spy: SpyRecord) -> AsyncIterator[Voice]:
+async def _supervisor(
+    ari: Ari, channels: MediaChannels, spy: SpyRecord
+) -> AsyncIterator[Participant]:
     """Open the one channel of a phone, or the two of a page; yield the channel that hears."""
     listener = listener_of(spy)
     hearing = listener.listening_channel(AGENT)
-    async with _voice(channels, listener.voice_channel, "supervisor") as voice:
+    async with _participant(channels, listener.voice_channel, "supervisor") as talking:
         if hearing == listener.voice_channel:
-            yield voice
+            yield talking
         else:
-            async with _voice(channels, hearing, "supervisor") as ear:
+            async with _participant(channels, hearing, "supervisor") as ear:
                 yield ear
         await asyncio.to_thread(Rig(ari).silence, listener)
 
 
 @asynccontextmanager
-async def _voice(channels: MediaChannels, channel_id: str, who: Who) -> AsyncIterator[Voice]:
+async def _participant(
+    channels: MediaChannels, channel_id: str, who: Who
+) -> AsyncIterator[Participant]:
     async with channels.open(channel_id) as channel:
-        voice = Voice(who, channel)
-        running = asyncio.gather(voice.speak(), voice.hear())
+        participant = Participant(who, channel)
+        running = asyncio.gather(participant.speak(), participant.hear())
         try:
-            yield voice
+            yield participant
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

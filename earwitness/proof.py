@@ -1,4 +1,4 @@
-"""A proof by ear of who hears whom: the tones that parties speak, and what must be heard. Pure.
+"""The proof by ear: each party speaks a tone, and each mode says which tones it must hear. Pure.
 
 Sound is 16-bit little-endian PCM, mono, 16 kHz.
 """
@@ -22,7 +22,7 @@ SILENCE_DBFS = -120.0
 
 _RATE = 16_000
 _AMPLITUDE = 0.25
-# Ten periods of a tone's distance from the next: a window of this length keeps them apart.
+# Ten periods of the distance between two tones: a window of this length separates them.
 _BLOCK = 1600
 _AMONG_THEMSELVES: Mapping[Who, frozenset[Who]] = {
     "customer": frozenset({"agent"}),
@@ -41,7 +41,7 @@ HEARS: Mapping[Mode, Mapping[Who, frozenset[Who]]] = {
 
 
 def build_frames(who: Who) -> tuple[bytes, ...]:
-    """A second of a party's tone in frames of 20 ms, which can be repeated without a click."""
+    """Return a second of a party's tone in frames of 20 ms, which repeat without a click."""
     turn = 2 * math.pi * TONES_HZ[who] / _RATE
     samples = array("h", (round(32767 * _AMPLITUDE * math.sin(turn * n)) for n in range(_RATE)))
     sound = samples.tobytes()
@@ -49,9 +49,11 @@ def build_frames(who: Who) -> tuple[bytes, ...]:
 
 
 def find_faults(mode: Mode, heard: Mapping[Who, bytes]) -> tuple[str, ...]:
-    """What is wrong with what each party heard in a mode, each fault in words; () when all is well.
+    """Return the faults in the audio that each party heard in a mode, as sentences; () for none.
 
-    A tone between present and absent is wrong either way.
+    A tone between the two limits, present and absent, is a fault either way.
+
+    Example: `find_faults("listen", heard) == ("the customer hears the supervisor (-12 dBFS)",)`.
     """
     return tuple(
         fault
@@ -62,10 +64,10 @@ def find_faults(mode: Mode, heard: Mapping[Who, bytes]) -> tuple[str, ...]:
 
 
 def level_dbfs(sound: bytes, hz: float) -> float:
-    """How loud a tone is; a full-scale sine is 0 dBFS, nothing is -120.
+    """Return the level of a tone in dBFS: 0 for a full-scale sine, -120 for silence.
 
-    The median of blocks of a tenth of a second: a frame that was lost makes a click, which has some
-    of every tone, and spoils no more than its own block.
+    It is the median over blocks of a tenth of a second. A lost frame makes a click with some of
+    every tone, and the click spoils one block alone.
     """
     samples = array("h", sound[: len(sound) & ~1])
     ends = range(_BLOCK, len(samples) + 1, _BLOCK)
@@ -76,16 +78,16 @@ def level_dbfs(sound: bytes, hz: float) -> float:
 
 def _fault(who: Who, speaker: Who, is_due: bool, sound: bytes) -> str:
     level = level_dbfs(sound, TONES_HZ[speaker])
-    told = f"the {who} hears the {speaker}" if who != speaker else f"the {who} hears an echo"
+    sentence = f"the {who} hears the {speaker}" if who != speaker else f"the {who} hears an echo"
     if is_due and level <= PRESENT_DBFS:
-        return f"{told.replace('hears', 'does not hear')} ({level:.0f} dBFS)"
+        return f"{sentence.replace('hears', 'does not hear')} ({level:.0f} dBFS)"
     if not is_due and level >= ABSENT_DBFS:
-        return f"{told} ({level:.0f} dBFS)"
+        return f"{sentence} ({level:.0f} dBFS)"
     return ""
 
 
 def _power(block: Sequence[int], hz: float) -> float:
-    """The squared amplitude of one tone in a block, by Goertzel's algorithm."""
+    """Return the squared amplitude of one tone in a block, by Goertzel's algorithm."""
     coefficient = 2 * math.cos(2 * math.pi * hz / _RATE)
     before, last = 0.0, 0.0
     for sample, weight in zip(block, _window(), strict=True):
@@ -95,6 +97,6 @@ def _power(block: Sequence[int], hz: float) -> float:
 
 @cache
 def _window() -> tuple[float, ...]:
-    """Hann's, scaled so that a full-scale sine has half its amplitude in the sum."""
+    """Return a Hann window, scaled so that a full-scale sine sums to half its amplitude."""
     weights = [0.5 - 0.5 * math.cos(2 * math.pi * (n + 0.5) / _BLOCK) for n in range(_BLOCK)]
     return tuple(weight / sum(weights) / 32768 for weight in weights)

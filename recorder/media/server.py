@@ -208,15 +208,16 @@ class MediaServer:
 
     async def touch_spies(self) -> None:
         """Write into the spies' rows, every few seconds, that their pages are connected."""
+
+        def touch(spy_ids: tuple[UUID, ...]) -> None:
+            with self._catalogue.begin() as tx:
+                for spy_id in spy_ids:
+                    rows.touch_spy(tx, spy_id, datetime.now(UTC))
+
         while True:
             await asyncio.sleep(SEEN_EVERY_S)
             if self.pages:
-                await _log_failure(asyncio.to_thread(self._touch, tuple(self.pages)))
-
-    def _touch(self, spy_ids: tuple[UUID, ...]) -> None:
-        with self._catalogue.begin() as tx:
-            for spy_id in spy_ids:
-                rows.touch_spy(tx, spy_id, datetime.now(UTC))
+                await _log_failure(asyncio.to_thread(touch, tuple(self.pages)))
 
 
 def concerns(spy: SpyRecord, changed: Iterable[EventRecord]) -> bool:

@@ -1,7 +1,7 @@
-"""Where a supervisor may listen: on a phone of the house, or in the browser. Pure.
+"""The destinations of a spy: a phone of the house, or the browser. Pure.
 
-What is heard leaves the house by no trunk and to no address of a stranger's: a spy rings phones
-that the PBX knows by name.
+The audio of a call must not leave the house: a spy rings no trunk and no foreign address, but
+phones that the PBX knows by name.
 """
 
 import re
@@ -11,15 +11,15 @@ from fnmatch import fnmatchcase
 from recorder.errors import BadDestination
 from recorder.recording.voices import BROWSER
 
-# Where a dial string names an endpoint: NAME, NUMBER@NAME, NAME/NUMBER.
+# The forms of a dial string that name an endpoint: NAME, NUMBER@NAME, NAME/NUMBER.
 _JOINTS = re.compile("[/@]")
 
 
 def refuse_destination(destination: str) -> None:
-    """Raise BadDestination unless it is the browser, or a phone: TECH/resource.
+    """Raise BadDestination unless the destination is `browser` or a phone, TECH/resource.
 
-    Local/ is refused: it leads anywhere in the dialplan. So is an address, as in
-    `PJSIP/9001/sip:me@example.com`: it leads anywhere at all.
+    Local/ is refused, because it leads anywhere in the dialplan, and so is an address, for example
+    `PJSIP/9001/sip:me@example.com`.
     """
     technology, _, resource = destination.partition("/")
     named = technology.isalnum() and resource and ":" not in resource and destination.isprintable()
@@ -28,10 +28,10 @@ def refuse_destination(destination: str) -> None:
 
 
 def refuse_trunk(destination: str, trunks: Iterable[str]) -> None:
-    """Raise BadDestination where the phone is behind one of the PBX's trunks, or is one.
+    """Raise BadDestination if the phone is a trunk of the PBX, or is behind one.
 
-    `trunks` are patterns such as `PJSIP/trunk*`. Asterisk takes a technology in any case, and some
-    of its data bases an endpoint too.
+    `trunks` are patterns such as `PJSIP/trunk*`. Case is ignored: Asterisk ignores it in a
+    technology, and some of its databases ignore it in an endpoint.
     """
     if destination == BROWSER:
         return

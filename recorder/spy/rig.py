@@ -1,4 +1,4 @@
-"""The bridges and snoops of spies on one PBX; every step is harmless to repeat.
+"""Bridges and snoops of spies on one PBX; every step is harmless to repeat.
 
     target ──listening snoop──▶ listening bridge ──▶ phones, the channel of all pages, barging pages
     phone ──phone snoop──▶ talking bridge ──talking snoop──▶ each leg that hears the supervisor

@@ -1,4 +1,4 @@
-"""What is written down of spies, whatever becomes of it at the PBX."""
+"""The audit trail of spies, and the end of a supervisor's spies when the right is withdrawn."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,15 +17,15 @@ log = structlog.get_logger()
 def note(
     tx: Connection, by: str, action: str, spy: SpyRecord, outcome: Any = "done", **detail: str
 ) -> None:
-    """In the audit trail: who did this with the spy, or was refused it."""
+    """Write into the audit trail who did this to the spy, or was refused."""
     facts = {"call_id": spy.call_id, "mode": spy.mode, "destination": spy.destination} | detail
     audit.add_audit(tx, actor=by, action=action, subject=str(spy.id), outcome=outcome, detail=facts)
 
 
 def dismiss(tx: Connection, supervisor: str, *, by: str) -> Sequence[UUID]:
-    """End every spy of one from whom the right is taken, in the transaction that takes it.
+    """End all spies of a supervisor in the transaction that withdraws the right; return their ids.
 
-    The PBX has to be brought to it afterwards: by `Spies.take_down`, or by the watcher.
+    Afterwards `Spies.take_down` settles the PBX; without it the watcher does.
     """
     cause, dismissed = "not-permitted", []
     for one in spies.list_live_spies_of(tx, supervisor):

@@ -1,4 +1,4 @@
-"""The proof by ear: tones are told apart, and every wrong hearing is a fault in words."""
+"""The proof by ear distinguishes the tones, and names every wrong hearing."""
 
 import math
 import struct
@@ -24,7 +24,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 def sound_of(*speakers: Who, turned_down_db: float = 0.0) -> bytes:
-    """A second in which these parties speak at once."""
+    """Return a second in which these parties speak at once."""
     factor = 10 ** (-turned_down_db / 20)
     spoken = [struct.unpack("<16000h", b"".join(build_frames(who))) for who in speakers]
     mixed = [round(sum(at) * factor) for at in zip(*spoken, strict=True)] or [0] * 16000
@@ -32,13 +32,13 @@ def sound_of(*speakers: Who, turned_down_db: float = 0.0) -> bytes:
 
 
 def heard_in(mode: Mode, **otherwise: bytes) -> Mapping[Who, bytes]:
-    """What each party must hear in a mode, but for some."""
+    """Return the right audio of each party in a mode, except where given otherwise."""
     right = {who: sound_of(*HEARS[mode][who]) for who in PARTIES}
     return cast("Mapping[Who, bytes]", right | otherwise)
 
 
 def test_a_tone_is_measured() -> None:
-    """A quarter of full scale is -12 dBFS, alone or among others; what is not there is silent."""
+    """A quarter of full scale is -12 dBFS, alone or among others; an absent tone is silent."""
     sound = sound_of("customer", "agent")
     assert level_dbfs(sound, TONES_HZ["customer"]) == pytest.approx(-12.04, abs=0.1)
     assert level_dbfs(sound, TONES_HZ["agent"]) == pytest.approx(-12.04, abs=0.1)
@@ -47,13 +47,13 @@ def test_a_tone_is_measured() -> None:
 
 
 def test_full_scale_is_zero() -> None:
-    """Levels are told against a full-scale sine."""
+    """A full-scale sine has the level 0 dBFS."""
     sine = [round(32767 * math.sin(2 * math.pi * 440 * n / 16000)) for n in range(16000)]
     assert level_dbfs(struct.pack("<16000h", *sine), 440) == pytest.approx(0.0, abs=0.05)
 
 
 def test_frames_repeat_without_a_click() -> None:
-    """A second of frames of 20 ms, the last of which leads into the first."""
+    """The last of the 50 frames leads into the first."""
     frames = build_frames("agent")
     assert len(frames) == 50
     assert {len(frame) for frame in frames} == {FRAME_BYTES}
@@ -62,7 +62,7 @@ def test_frames_repeat_without_a_click() -> None:
 
 
 def test_a_lost_frame_is_no_other_tone() -> None:
-    """The click where a frame is missing is not taken for a party's voice."""
+    """The click of a missing frame is not taken for a party's voice."""
     frames = build_frames("agent")
     sound = b"".join(frames[:13] + frames[14:31] + frames[33:])
     assert level_dbfs(sound, TONES_HZ["agent"]) == pytest.approx(-12.04, abs=0.5)
@@ -71,7 +71,7 @@ def test_a_lost_frame_is_no_other_tone() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_right_has_no_fault(mode: Mode) -> None:
-    """When everybody hears whom the mode says, all is well."""
+    """Audio as the mode wants it has no fault."""
     assert find_faults(mode, heard_in(mode)) == ()
 
 
@@ -79,7 +79,7 @@ def test_what_is_right_has_no_fault(mode: Mode) -> None:
 @pytest.mark.parametrize("who", PARTIES)
 @pytest.mark.parametrize("speaker", PARTIES)
 def test_every_wrong_hearing_is_a_fault(mode: Mode, who: Who, speaker: Who) -> None:
-    """Whoever is missing, or is heard where it must not be, is named with who hears it."""
+    """A missing or a wrong tone gives one fault, which names both parties."""
     wrong = sound_of(*(HEARS[mode][who] ^ {speaker}))
     (fault,) = find_faults(mode, heard_in(mode, **{who: wrong}))
     assert fault.startswith(f"the {who} ")
