@@ -1,9 +1,9 @@
 """Every name that we give to something on a PBX, built and parsed here alone. Pure.
 
-A recording on the PBX is called `earwitness/2026-11-23/{recording}.{segment}`: a directory a day,
-since Asterisk scans the directory at every fetch. The id of the snoop that captures a segment is
-`earwitness-{segment}`. The
-channels and bridges of spies are named after the spy, or after the channel spied on:
+A recording on the PBX has the name `earwitness/2026-11-23/{recording}.{segment}`: one directory a
+day, because Asterisk scans the directory at every fetch. The snoop that captures a segment has the
+id `earwitness-{segment}`. The channels and bridges of spies carry the id of the spy, or of the
+channel spied on:
 
     earwitness-phone-{spy}               the supervisor's phone
 
@@ -35,7 +35,7 @@ from typing import Literal
 from uuid import UUID
 from zlib import crc32
 
-# The ids of all channels and bridges that we make begin so.
+# The ids of all our channels and bridges begin with this.
 OURS = "earwitness-"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _RECORDING_NAME = re.compile(rf"earwitness/\d{{4}}-\d\d-\d\d/({_UUID})\.({_UUID})")
@@ -51,7 +51,7 @@ _CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)")
 
 @dataclass(frozen=True, slots=True)
 class SegmentName:
-    """Which segment of which recording a file on the PBX is."""
+    """The recording and the segment of a file on the PBX."""
 
     recording_id: UUID
     segment_id: UUID
@@ -100,23 +100,23 @@ class SpyPart:
 
 
 def build_recording_name(recording_id: UUID, segment_id: UUID, at: datetime) -> str:
-    """The name under which Asterisk keeps a segment; `at` is an aware UTC datetime."""
+    """Return the name of a segment on the PBX; `at` is an aware UTC datetime."""
     return f"earwitness/{at:%Y-%m-%d}/{recording_id}.{segment_id}"
 
 
 def parse_recording_name(name: str) -> SegmentName | None:
-    """The segment that the name stands for; None if it is not a name of ours."""
+    """Return the segment with this name; None if the name is not ours."""
     match = _RECORDING_NAME.fullmatch(name)
     return SegmentName(UUID(match[1]), UUID(match[2])) if match else None
 
 
 def build_snoop_id(segment_id: UUID) -> str:
-    """The id of the snoop channel that captures a segment."""
+    """Return the id of the snoop channel that captures a segment."""
     return f"earwitness-{segment_id}"
 
 
 def parse_snoop_id(channel_id: str) -> UUID | None:
-    """The segment that the snoop channel captures; None if the channel is not one of ours."""
+    """Return the segment that a snoop channel captures; None if the channel is no such snoop."""
     match = _SNOOP_ID.fullmatch(channel_id)
     return UUID(match[1]) if match else None
 
@@ -183,12 +183,12 @@ def build_meter_channel_id(way: Way, channel_id: str) -> str:
 
 
 def build_sound_id(sound_id: UUID, channel_id: str) -> str:
-    """The snoop through which a leg hears a sound."""
+    """Return the id of the snoop through which a leg hears a sound."""
     return f"earwitness-sound-{sound_id}-{channel_id}"
 
 
 def is_sound(channel_id: str) -> bool:
-    """Whether a sound is played through the channel."""
+    """Whether the channel is a snoop for a sound."""
     return _SOUND.fullmatch(channel_id) is not None
 
 
@@ -204,17 +204,17 @@ def parse_spy_part(id_: str) -> SpyPart | None:
 
 
 def is_ours(channel_id: str) -> bool:
-    """Whether we made the channel: it is then no part of any call."""
+    """Whether the channel is ours, so that it belongs to no call."""
     return channel_id.startswith(OURS)
 
 
 def build_call_id(pbx: str, linkedid: str) -> str:
-    """A call's id: Asterisk's linkedid behind the PBX's name."""
+    """Return a call's id: `main-1795424777.0` for a linkedid on the PBX `main`."""
     return f"{pbx}-{linkedid}"
 
 
 def parse_call_id(call_id: str) -> tuple[str, str]:
-    """The PBX's name and the linkedid. Raises ValueError for what is no call id."""
+    """Return the PBX's name and the linkedid. Raises ValueError for any other text."""
     match = _CALL_ID.fullmatch(call_id)
     if not match:
         raise ValueError(f"{call_id!r} is no call id")

@@ -149,7 +149,7 @@ class CallModel:
         *,
         vanished: bool,
     ) -> frozenset[str]:
-        """Update the model from the lists of the PBX and return the ids of the changed calls.
+        """Update the model from full lists of the PBX and return the ids of the changed calls.
 
         A channel that is missing from `channels` ended at `at`; `vanished` marks that this is the
         time of the notice, not of the event. A person who is found in a bridge may have talked

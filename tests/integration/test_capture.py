@@ -1,4 +1,4 @@
-"""Recordings at a PBX that fails in ways, and at moments, that a real one cannot be made to.
+"""Recordings at a PBX that fails at chosen moments, which no real PBX does on request.
 
 The catalogue is a real PostgreSQL. `Pbx` stands for the client of one Asterisk: it does what
 Asterisk does with a channel, its snoops and their files, raises the same errors, and lets a test
@@ -30,19 +30,19 @@ from tests.legs import leg
 
 @dataclass
 class Pbx:
-    """An Asterisk with these channels. `before` and `after` act once, in the next such request."""
+    """An Asterisk with these channels. `before` and `after` run once, in the next such request."""
 
     channels: set[str]
-    snoops: dict[str, str] = field(default_factory=dict)  # snoop → whom it listens to
+    snoops: dict[str, str] = field(default_factory=dict)  # snoop → the channel that it listens to
     live: dict[str, str] = field(default_factory=dict)  # name of a recording → its snoop
     stored: set[str] = field(default_factory=set)
-    made: list[str] = field(default_factory=list)  # whom a snoop was ever made of
+    made: list[str] = field(default_factory=list)  # every channel that ever got a snoop
     before: dict[str, Callable[[], None]] = field(default_factory=dict)
     after: dict[str, Callable[[], None]] = field(default_factory=dict)
     reachable: bool = True
 
     def snoop(self, channel_id: str, *, snoop_id: str, **_: Any) -> None:
-        """As ARI's: 404 for a channel that is gone, 500 for an id that is taken."""
+        """Like ARI, raise 404 for a missing channel and 500 for a used id."""
         with self._request("snoop"):
             if channel_id not in self.channels:
                 raise AriNotFound("Channel not found")
@@ -52,7 +52,7 @@ class Pbx:
             self.made.append(channel_id)
 
     def record_channel(self, channel_id: str, *, name: str, **_: Any) -> None:
-        """As ARI's: 404 for a channel that is gone, 409 for a name that is taken."""
+        """Like ARI, raise 404 for a missing channel and 409 for a used name."""
         with self._request("record"):
             if channel_id not in self.snoops:
                 raise AriNotFound("Channel not found")
@@ -61,33 +61,33 @@ class Pbx:
             self.live[name] = channel_id
 
     def find_variable(self, _channel_id: str, _name: str) -> str | None:
-        """The format of every leg."""
+        """Return the same format for every leg."""
         with self._request("variable"):
             return "(ulaw)"
 
     def find_live_recording(self, name: str) -> str | None:
-        """The name, while it is being recorded."""
+        """Return the name while a recording under it runs."""
         with self._request("find-live"):
             return name if name in self.live else None
 
     def find_stored_recording(self, name: str) -> str | None:
-        """The name, where there is such a file."""
+        """Return the name where a file has it."""
         with self._request("find-stored"):
             return name if name in self.live or name in self.stored else None
 
     def stop_live_recording(self, name: str) -> bool:
-        """The file is closed."""
+        """Close the file."""
         with self._request("stop"):
             self.stored |= {name} & set(self.live)
             return self.live.pop(name, None) is not None
 
     def hang_up(self, channel_id: str) -> bool:
-        """A channel or a snoop ends, and with it what hears or records it."""
+        """End a channel or a snoop, and with it its snoops and its recordings."""
         with self._request("hang-up"):
             return self.end(channel_id)
 
     def end(self, channel_id: str) -> bool:
-        """As `hang_up`, but by the party, whoever can be reached."""
+        """End a channel as its party does: it needs no request to the PBX."""
         for snoop_id in [one for one, of in self.snoops.items() if of == channel_id]:
             self.end(snoop_id)
         for name in [one for one, snoop_id in self.live.items() if snoop_id == channel_id]:
@@ -99,7 +99,7 @@ class Pbx:
         return known
 
     def heard(self) -> list[str]:
-        """Whom it records now."""
+        """Return the channels that are recorded now."""
         return sorted(self.snoops[snoop_id] for snoop_id in self.live.values())
 
     def _request(self, kind: str) -> "_Request":
@@ -122,13 +122,13 @@ class _Request:
 
 
 def no_answer() -> None:
-    """The request came, or did not; nobody knows."""
+    """Fail as if the request, or only its answer, was lost."""
     raise AriUnavailable("the connection was closed before the whole answer came")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A conversation on a PBX between a customer and an agent, and a process that records it."""
+    """A conversation between a customer and an agent on a PBX, and a process that records it."""
 
     catalogue: Catalogue
     pbx: Pbx
@@ -136,44 +136,44 @@ class Scene:
     capture: Capture
 
     def save(self, *legs: LegRecord, state: str = "up") -> None:
-        """The watcher writes the call down."""
+        """Save the call as the watcher does."""
         with self.catalogue.begin() as tx:
             calls.save_calls(tx, [build_call(id=self.call.id, state=state, channels=legs)])
 
     def end(self) -> None:
-        """Everybody hangs up, and the watcher has seen it."""
+        """End every channel and save the ended call."""
         for channel_id in list(self.pbx.channels):
             self.pbx.end(channel_id)
         gone = (replace(one, left_at=one.created_at) for one in self.call.channels)
         self.save(*gone, state="ended")
 
     def start(self) -> RecordingRecord:
-        """Record the call."""
+        """Start a recording of the call."""
         return self.capture.start(self.call.id, by="ann")
 
     def another_process(self) -> Capture:
-        """One that does the same."""
+        """Return the capture of another process on the same PBX."""
         return Capture(self.catalogue, Pbxs({"main": self.pbx}))  # type: ignore[dict-item]
 
     def recording(self) -> RecordingRecord:
-        """The call's one recording."""
+        """Return the only recording of the call."""
         with self.catalogue.begin() as tx:
             (found,) = recordings.list_recordings_of_calls(tx, [self.call.id])
         return found
 
     def parts(self) -> tuple[SegmentRecord, ...]:
-        """Its segments."""
+        """Return its segments."""
         with self.catalogue.begin() as tx:
             return segments.list_segments(tx, self.recording().id)
 
     def jobs(self) -> list[str]:
-        """What was asked for of workers."""
+        """Return the jobs that wait for a worker."""
         query = text("SELECT task_name FROM procrastinate_jobs WHERE args->>'recording_id' = :id")
         with self.catalogue.begin() as tx:
             return list(tx.execute(query, {"id": str(self.recording().id)}).scalars())
 
     def assert_captures(self, *legs: str) -> None:
-        """Each leg is heard by one snoop, and catalogue and PBX agree on it."""
+        """Assert that one snoop captures each leg, and that catalogue and PBX agree."""
         assert self.recording().state == "recording"
         running = [one for one in self.parts() if one.state in segments.RUNNING]
         assert {one.state for one in running} == {"recording"}
@@ -182,13 +182,13 @@ class Scene:
         assert self.pbx.heard() == sorted(legs)
 
     def assert_captures_nothing(self) -> bool:
-        """Neither the PBX nor the catalogue knows of a capture."""
+        """Assert that neither the PBX nor the catalogue has a capture."""
         assert self.pbx.live == self.pbx.snoops == {}
         assert not [one for one in self.parts() if one.state in segments.RUNNING]
         return True
 
     def assert_paused(self) -> None:
-        """Soon nothing is captured, the pause stands and is open."""
+        """Assert that every capture ends soon and the pause is open."""
         until(self.assert_captures_nothing)
         paused = self.recording()
         assert paused.state == "paused"
@@ -206,7 +206,7 @@ def scene(catalogue: Catalogue) -> Scene:
 
 
 def test_both_legs_are_captured(scene: Scene) -> None:
-    """Where nothing fails, one snoop for each leg records, and to settle again does nothing."""
+    """One snoop records each leg, and another settle changes nothing."""
     recording = scene.start()
     assert recording.state == "recording"
     scene.capture.settle(recording.id)
@@ -214,11 +214,11 @@ def test_both_legs_are_captured(scene: Scene) -> None:
     assert sorted(scene.pbx.made) == ["agent", "customer"]
 
 
-# A leg that is gone
+# A leg that has hung up
 
 
-def test_a_call_of_which_nothing_could_be_captured(scene: Scene) -> None:
-    """Everybody hung up under our hands: still `requested`, and at the call's end `aborted`."""
+def test_a_call_whose_legs_have_hung_up(scene: Scene) -> None:
+    """A recording without any leg stays `requested`, and is `aborted` at the end of the call."""
     scene.pbx.channels.clear()
     recording = scene.start()
     assert recording.state == "requested"
@@ -231,7 +231,7 @@ def test_a_call_of_which_nothing_could_be_captured(scene: Scene) -> None:
 
 
 def test_one_leg_is_gone(scene: Scene) -> None:
-    """The other one is recorded all the same, and kept."""
+    """The other leg is recorded and kept."""
     scene.pbx.channels.discard("customer")
     recording = scene.start()
     assert recording.state == "recording"
@@ -242,7 +242,7 @@ def test_one_leg_is_gone(scene: Scene) -> None:
 
 
 def test_one_leg_is_refused(scene: Scene) -> None:
-    """The other one is heard at once, and both are once the PBX is able to."""
+    """The other leg is captured at once, and both legs are once the PBX has recovered."""
 
     def fail() -> None:
         raise AriServerError("Failed to create")
@@ -257,7 +257,7 @@ def test_one_leg_is_refused(scene: Scene) -> None:
 def test_a_snoop_that_cannot_be_recorded_does_not_stay(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A snoop that never comes into our application is ended: nothing listens for nothing."""
+    """A snoop that never enters our application is hung up."""
 
     def conflict() -> None:
         scene.pbx.before["record"] = conflict
@@ -279,7 +279,7 @@ def test_a_snoop_that_cannot_be_recorded_does_not_stay(
 )
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_request_without_an_answer(scene: Scene, request_: str, moment: str) -> None:
-    """Done or not, nobody knows: the next settle asks, and adopts or replaces; never two a leg."""
+    """The next settle checks the segment, and adopts or replaces it: a leg never has two."""
     getattr(scene.pbx, moment)[request_] = no_answer
     recording = scene.start()
     assert recording.state == "requested"
@@ -291,8 +291,8 @@ def test_a_request_without_an_answer(scene: Scene, request_: str, moment: str) -
     assert len(lost) == (0 if adopted else 1)
 
 
-def test_what_began_unseen_is_kept(scene: Scene) -> None:
-    """The answer was lost, and the call is over before anybody asks: there is audio, it is kept."""
+def test_audio_that_began_unseen_is_kept(scene: Scene) -> None:
+    """Audio is kept where the answer was lost and the call ended before the next check."""
     scene.pbx.after["record"] = no_answer
     recording = scene.start()
     scene.end()
@@ -304,8 +304,8 @@ def test_what_began_unseen_is_kept(scene: Scene) -> None:
     assert scene.jobs() == ["finish"]
 
 
-def test_stopped_before_anybody_knew_whether_it_began(scene: Scene) -> None:
-    """A stop keeps what may be there; the worker finds out."""
+def test_a_stop_before_the_start_is_confirmed(scene: Scene) -> None:
+    """A stop keeps a segment of unknown outcome, and the worker checks it."""
     scene.pbx.after["record"] = no_answer
     recording = scene.start()
     assert scene.capture.stop(recording.id, by="ann").state == "captured"
@@ -316,8 +316,8 @@ def test_stopped_before_anybody_knew_whether_it_began(scene: Scene) -> None:
     assert scene.jobs() == ["finish"]
 
 
-def test_the_event_knows_what_the_answer_did_not_say(scene: Scene) -> None:
-    """RecordingStarted makes segment and recording true, with the PBX's own time."""
+def test_the_event_confirms_a_start(scene: Scene) -> None:
+    """RecordingStarted starts segment and recording, at the PBX's own time."""
     scene.pbx.after["record"] = no_answer
     recording = scene.start()
     (part,) = scene.parts()
@@ -328,7 +328,7 @@ def test_the_event_knows_what_the_answer_did_not_say(scene: Scene) -> None:
 
 
 def test_an_unreachable_pbx_postpones(scene: Scene) -> None:
-    """A promise is written down even while nobody answers, and kept when somebody does."""
+    """A recording is requested while the PBX is away, and starts once it is back."""
     scene.pbx.reachable = False
     recording = scene.start()
     assert recording.state == "requested"
@@ -340,7 +340,7 @@ def test_an_unreachable_pbx_postpones(scene: Scene) -> None:
 
 
 def test_a_pbx_of_another_process(scene: Scene) -> None:
-    """A process that does not know the PBX writes the promise down for one that does."""
+    """A process that does not know the PBX leaves the start to one that does."""
     recording = Capture(scene.catalogue, Pbxs({})).start(scene.call.id, by="ann")
     assert recording.state == "requested"
     assert scene.recording().state == "requested"
@@ -358,7 +358,7 @@ def test_a_pbx_of_another_process(scene: Scene) -> None:
 def test_a_call_that_cannot_be_recorded(
     scene: Scene, state: str, only_leg: LegRecord, error: type[Exception]
 ) -> None:
-    """No promise is written down that cannot be kept."""
+    """A call without anybody to record is refused, and no recording is created."""
     scene.save(only_leg, state=state)
     with pytest.raises(error):
         scene.start()
@@ -366,11 +366,11 @@ def test_a_call_that_cannot_be_recorded(
         assert recordings.list_recordings_of_calls(tx, [scene.call.id]) == ()
 
 
-# Side by side
+# Several processes
 
 
 def test_two_processes_settle_at_once(scene: Scene) -> None:
-    """API, watcher and worker may look at a recording at the same moment: one snoop for a leg."""
+    """Four processes that settle a recording at once open one snoop for each leg."""
     scene.pbx.reachable = False
     recording = scene.start()
     scene.pbx.reachable = True
@@ -387,8 +387,8 @@ def test_two_processes_settle_at_once(scene: Scene) -> None:
     assert sorted(scene.pbx.made) == ["agent", "customer"]
 
 
-def test_a_check_leaves_alone_what_is_just_beginning(scene: Scene) -> None:
-    """The watcher reconnects between a snoop and its recording: the leg is not captured twice."""
+def test_a_check_skips_a_starting_segment(scene: Scene) -> None:
+    """A check between a snoop and its recording does not capture the leg twice."""
     scene.pbx.before["record"] = lambda: scene.capture.check_running("main", None)
     recording = scene.start()
     scene.capture.settle(recording.id)
@@ -398,7 +398,7 @@ def test_a_check_leaves_alone_what_is_just_beginning(scene: Scene) -> None:
 
 @dataclass
 class PauseMeanwhile:
-    """Lets another process pause the recording, and goes on once that is written down."""
+    """A request of another process to pause the recording; it returns once the state is saved."""
 
     scene: Scene
     pool: ThreadPoolExecutor
@@ -410,7 +410,7 @@ class PauseMeanwhile:
         until(lambda: self.scene.recording().state == "paused")
 
     def assert_answered(self) -> None:
-        """The other process was told that it is paused."""
+        """Assert that the other process got a paused recording."""
         assert [one.result(timeout=20).state for one in self.asked] == ["paused"]
 
 
@@ -425,7 +425,7 @@ def pause_meanwhile(scene: Scene) -> Iterator[PauseMeanwhile]:
 def test_a_pause_comes_while_a_leg_is_attached(
     scene: Scene, pause_meanwhile: PauseMeanwhile, request_: str, moment: str
 ) -> None:
-    """The watcher attaches a transferred call's new leg, the agent pauses: nothing is captured."""
+    """A pause during the capture of a new leg ends all captures."""
     recording = scene.start()
     scene.pbx.channels.add("colleague")
     scene.save(*scene.call.channels, leg("colleague"))
@@ -440,7 +440,7 @@ def test_a_pause_comes_while_a_leg_is_attached(
 def test_a_pause_comes_between_the_first_two_legs(
     scene: Scene, pause_meanwhile: PauseMeanwhile
 ) -> None:
-    """The recording has begun with one leg; the other one must not undo the pause."""
+    """The capture of the second leg does not undo a pause that came after the first."""
 
     def before_the_second() -> None:
         scene.pbx.before["snoop"] = pause_meanwhile
@@ -451,11 +451,11 @@ def test_a_pause_comes_between_the_first_two_legs(
     pause_meanwhile.assert_answered()
 
 
-# What a person asks for while the PBX is away
+# Requests while the PBX is away
 
 
 def test_a_pause_while_the_pbx_is_away(scene: Scene) -> None:
-    """The person is told that the PBX did not answer; the pause stands, and is made true later."""
+    """A pause raises PbxUnavailable, stays in the catalogue, and ends the captures later."""
     recording = scene.start()
     scene.pbx.reachable = False
     with pytest.raises(PbxUnavailable):
@@ -471,7 +471,7 @@ def test_a_pause_while_the_pbx_is_away(scene: Scene) -> None:
     ("action", "state", "task"), [("stop", "captured", "finish"), ("discard", "discarded", "clear")]
 )
 def test_an_end_while_the_pbx_is_away(scene: Scene, action: str, state: str, task: str) -> None:
-    """It has ended for good, its job is asked for once, and its captures end later."""
+    """The recording ends for good, with one job, and its captures end later."""
     recording = scene.start()
     scene.pbx.reachable = False
     with pytest.raises(PbxUnavailable):
@@ -486,7 +486,7 @@ def test_an_end_while_the_pbx_is_away(scene: Scene, action: str, state: str, tas
 
 
 def test_a_call_that_ends_in_a_pause_closes_it(scene: Scene) -> None:
-    """Captured, with the pause's end written down."""
+    """The end of a call captures a paused recording and closes its pause."""
     recording = scene.start()
     scene.capture.pause(recording.id, by="sue")
     scene.end()

@@ -1,4 +1,4 @@
-"""Names on the PBX are built and parsed in one place."""
+"""The names that we give on a PBX, built and parsed."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -15,7 +15,7 @@ moments = st.datetimes(min_value=datetime(2000, 1, 1), timezones=st.just(UTC))  
 
 @given(ids, ids, moments)
 def test_recording_names_round_trip(recording: UUID, segment: UUID, at: datetime) -> None:
-    """A name gives back the recording and the segment that it was made of."""
+    """A name gives back its recording and its segment."""
     name = names.build_recording_name(recording, segment, at)
     assert names.parse_recording_name(name) == names.SegmentName(recording, segment)
 
@@ -72,8 +72,8 @@ def test_the_parts_of_spies_round_trip(spy: UUID, channel: str) -> None:
 
 
 @given(ids)
-def test_what_captures_is_no_part_of_a_spy(segment: UUID) -> None:
-    """The snoops of recordings are ours, and left alone when spies are cleaned up."""
+def test_the_snoop_of_a_segment_is_no_part_of_a_spy(segment: UUID) -> None:
+    """The snoops of recordings are ours, but the cleaning up of spies leaves them."""
     assert names.is_ours(names.build_snoop_id(segment))
     assert names.parse_spy_part(names.build_snoop_id(segment)) is None
 
@@ -82,14 +82,14 @@ def test_what_captures_is_no_part_of_a_spy(segment: UUID) -> None:
     "name", ["", "vm/2001/1", "earwitness/../x", "earwitness/2026-11-23/a.b", "1795424777.0"]
 )
 def test_names_of_others_are_not_ours(name: str) -> None:
-    """What we did not name is left alone."""
+    """A name that we did not build is parsed as none of ours."""
     assert names.parse_recording_name(name) is None
     assert names.parse_snoop_id(name) is None
     assert names.parse_spy_part(name) is None
 
 
 def test_a_recording_lies_in_a_directory_of_its_day() -> None:
-    """Asterisk scans one directory for a fetch: a day's worth at most."""
+    """Each day has its own directory, because Asterisk scans a directory for each fetch."""
     name = names.build_recording_name(UUID(int=1), UUID(int=2), datetime(2026, 11, 23, tzinfo=UTC))
     assert name.startswith("earwitness/2026-11-23/")
     assert name.count("/") == 2

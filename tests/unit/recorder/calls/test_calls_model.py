@@ -1,4 +1,4 @@
-"""Channels and bridges become calls."""
+"""Calls from the channels and bridges of a PBX."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ OTHER = channel("1.3", "PJSIP/2002-00000003", number="2002", state="Down")
 
 
 class Pbx:
-    """Plays events into a model, a second apart, with linkedids as Asterisk would tell them."""
+    """A model that gets events a second apart, with linkedids as Asterisk gives them."""
 
     def __init__(self) -> None:
         self.model = CallModel("main", ["PJSIP/trunk*"])
@@ -87,7 +87,7 @@ def inbound() -> Pbx:
 
 
 def test_an_inbound_call_from_ring_to_end() -> None:
-    """A call rings, is up, and ends with its last channel; each at its moment."""
+    """A call rings, is up, and ends with its last channel, each with its time."""
     pbx = Pbx()
     pbx.create(CUSTOMER)
     pbx.create(AGENT)
@@ -102,7 +102,7 @@ def test_an_inbound_call_from_ring_to_end() -> None:
 
 
 def test_calls_that_wait_in_one_place_are_not_joined() -> None:
-    """In a parking lot all wait in one bridge, each for himself: nothing is read too early."""
+    """Calls that share the bridge of a parking lot stay separate, and nobody talks."""
     pbx, other = inbound(), replace(CUSTOMER, id="2.0")
     pbx.leave(CUSTOMER)
     pbx.destroy(AGENT)
@@ -118,7 +118,7 @@ def test_calls_that_wait_in_one_place_are_not_joined() -> None:
 
 
 def test_hold_and_transfer() -> None:
-    """Who keeps the others waiting, how long, and where the call is sent: known once, and kept."""
+    """A leg has its holds and its transfer, also after a restore; a repeated event adds none."""
     pbx = inbound()
     for kind in (ari.ChannelHold, ari.ChannelHold, ari.ChannelUnhold, ari.ChannelUnhold):
         pbx.tell(kind(pbx._at(), "", AGENT))
@@ -137,22 +137,22 @@ def test_hold_and_transfer() -> None:
     assert legs_of(again.record("main-1.0"))[1].holds == agent.holds
 
 
-def test_who_is_asked_has_the_call() -> None:
-    """An attended transfer goes to who was asked, by its number or by what the asker saw of it."""
+def test_an_attended_transfer_names_its_target() -> None:
+    """The target's number counts, or else the number that the transferring agent saw."""
     for target, number in ((replace(OTHER, state="Up"), "2002"), (None, "2003")):
         pbx = inbound()
-        asking = replace(AGENT, id="1.2", connected=ari.Party("2003", ""))
+        consulting = replace(AGENT, id="1.2", connected=ari.Party("2003", ""))
         pbx.tell(
             ari.BridgeAttendedTransfer(
-                pbx._at(), "", AGENT, asking, "Success", "bridge", CUSTOMER, target, None,
+                pbx._at(), "", AGENT, consulting, "Success", "bridge", CUSTOMER, target, None,
                 None, None, "b", "", None, None, None, None,
             )
         )  # fmt: skip
         assert legs_of(pbx.call())[1].transferred_to == number
 
 
-def test_who_talks_with_whom() -> None:
-    """An inbound call knows customer, dialled number, and the agent who answered."""
+def test_the_parties_of_an_inbound_call() -> None:
+    """An inbound call has its customer, the dialled number, and the agent who answered."""
     call = inbound().call()
     assert (call.caller_number, call.did, call.agent) == ("12025550100", "3000", "2001")
     assert call.callee_number == "2001"
@@ -199,7 +199,7 @@ def test_a_queue_is_known_and_its_callers_are_not_yet_talking() -> None:
 
 
 def test_helpers_and_local_halves_are_no_legs() -> None:
-    """Snoops belong to no call; Local halves keep a call alive, but are nobody."""
+    """A snoop belongs to no call; a Local half keeps a call alive, but belongs to no person."""
     pbx = inbound()
     snoop = channel("s", "Snoop/1.0-00000000")
     pbx.create(snoop)
@@ -212,7 +212,7 @@ def test_helpers_and_local_halves_are_no_legs() -> None:
 
 
 def test_a_blind_transfer_keeps_the_call() -> None:
-    """The customer waits alone, then talks with another; the first agent is gone."""
+    """The customer waits alone, and then talks with another agent in the same call."""
     pbx = inbound()
     pbx.leave(CUSTOMER)
     pbx.leave(AGENT)
@@ -253,7 +253,7 @@ def test_an_attended_transfer_joins_two_calls() -> None:
 
 
 def test_a_forgotten_consultation_leaves_the_call_alone() -> None:
-    """The channel that moved on still ends with its new call."""
+    """A channel that moved to another call ends with that call."""
     pbx = inbound()
     pbx.create(OTHER, "1.3")
     pbx.enter(OTHER, "c")
@@ -266,8 +266,8 @@ def test_a_forgotten_consultation_leaves_the_call_alone() -> None:
     assert pbx.call().state == "ended"
 
 
-def test_a_bridge_of_two_calls_is_noticed() -> None:
-    """While Asterisk has not joined the linkedids yet, the model knows that it must ask again."""
+def test_a_bridge_joins_two_calls() -> None:
+    """The model is split while the linkedids of a bridge still differ."""
     pbx = inbound()
     pbx.create(OTHER, "1.3")
     assert not pbx.model.is_split()
@@ -285,16 +285,16 @@ def test_a_second_customer_is_on_the_right() -> None:
     assert {leg.id: leg.side for leg in legs_of(pbx.call())}["1.5"] == "right"
 
 
-def test_a_call_is_taken_up_where_it_was_kept() -> None:
-    """A model that was restored from its records says the same as before."""
+def test_a_call_is_restored_from_its_record() -> None:
+    """A restored model gives the same record as before."""
     call = inbound().call()
     model = CallModel("main", ["PJSIP/trunk*"])
     model.restore(call)
     assert model.record(call.id) == call
 
 
-def test_a_rebuild_ends_what_is_gone_and_finds_what_is_new() -> None:
-    """After a time without events the list of the PBX is the truth."""
+def test_a_rebuild_ends_missing_calls_and_adds_new_calls() -> None:
+    """After a time without events the lists of the PBX replace the model's state."""
     pbx = inbound()
     later = ZERO + timedelta(minutes=1)
     new = channel("9.0", "PJSIP/trunk-00000010", number="12025550111", exten="3000", state="Up")
@@ -306,7 +306,7 @@ def test_a_rebuild_ends_what_is_gone_and_finds_what_is_new() -> None:
 
 
 def test_a_rebuild_with_nothing_new_changes_nothing() -> None:
-    """Listing again what is known leaves the records as they were."""
+    """A rebuild from the same lists leaves the records unchanged."""
     pbx = inbound()
     before = pbx.call()
     up = [replace(CUSTOMER, state="Up"), replace(AGENT, state="Up")]
@@ -316,7 +316,7 @@ def test_a_rebuild_with_nothing_new_changes_nothing() -> None:
 
 
 def test_an_ended_call_can_be_forgotten() -> None:
-    """What is kept elsewhere takes no memory here."""
+    """A forgotten call leaves nothing in the model; a live call is never forgotten."""
     pbx = inbound()
     pbx.model.forget("main-1.0")
     assert pbx.call().state == "up"
@@ -340,7 +340,7 @@ steps = st.lists(
 
 @given(steps)
 def test_no_order_of_events_breaks_the_model(order: list[tuple[str, ari.Channel, str]]) -> None:
-    """Whatever comes, in whatever order, every call has a record, and ends with its channels."""
+    """Every order of events leaves each call with a record, and ends it with its channels."""
     pbx = Pbx()
     for verb, one, linkedid in order:
         if verb == "create":

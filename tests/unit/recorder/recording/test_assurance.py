@@ -1,4 +1,4 @@
-"""Ended calls, held against what should have been recorded of them."""
+"""Ended calls, compared with their recordings."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ def at(seconds: float) -> datetime:
 
 
 def call(*, talk: bool = True) -> CallRecord:
-    """A call of a minute; the agent joined after ten seconds."""
+    """Return a call of a minute, whose agent joined after ten seconds."""
     ends = {"left_at": at(60).isoformat()}
     legs = [leg("c", party="customer", **ends)]
     if talk:
@@ -38,7 +38,7 @@ def call(*, talk: bool = True) -> CallRecord:
 
 
 def said(action: str = "record", second: float = 10, now: str | None = None) -> DecisionRecord:
-    """What the rules said at this second; `now` is what they say at the end."""
+    """Return a decision with one evaluation at this second; `now` is the action at the end."""
     moment = {"at": at(second).isoformat(), "action": action}
     rule = {"id": "r", "version": 1, "name": "r"}
     return DecisionRecord("main-1.0", now or action, rule, "", (moment,))  # type: ignore[arg-type]
@@ -122,18 +122,18 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
         "announced",
     ],
 )
-def test_what_is_missing(
+def test_the_missing_time(
     decision: DecisionRecord,
     made: list[RecordingRecord],
     parts: list[SegmentRecord],
     found: Assurance,
 ) -> None:
-    """What was decided, where two people talked, less what a person left out."""
+    """The expected time is the conversation, from the decision on, less pauses and stops."""
     assert assure(call(), decision, made, parts) == found
 
 
 def test_nobody_talked() -> None:
-    """A call that no one else joined had nothing to record."""
+    """A call that only one person joined needs no recording."""
     assert assure(call(talk=False), said(), [], []) == Assurance(0, 0, None)
 
 
@@ -165,7 +165,7 @@ def moment(second: float, action: str) -> dict[str, Any]:
 def test_while_it_was_forbidden(
     made: list[RecordingRecord], parts: list[tuple[int, float, float]], found: Assurance
 ) -> None:
-    """For ten seconds a rule said never: neither these, nor what it ended, excuse what follows."""
+    """Ten forbidden seconds are not expected; the conversation after them is."""
     moments = (moment(10, "record"), moment(30, "never"), moment(40, "record"))
     decision = replace(said(), moments=moments)
     kept = [

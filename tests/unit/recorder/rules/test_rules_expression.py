@@ -1,4 +1,4 @@
-"""Conditions of rules: the refused ones with position and hint, and the accepted ones."""
+"""Conditions of rules: refusals with their position and hint, and accepted conditions."""
 
 import pytest
 
@@ -133,7 +133,7 @@ def test_a_stored_rule_keeps_its_fault() -> None:
 
 
 def test_bindings_hold_the_named_values_only() -> None:
-    """Conditions see each named variable and header, missing ones as "", and no others."""
+    """Conditions see exactly the named variables and headers; a missing value is ""."""
     facts = Facts(ZERO, variables={"VIP": "1", "SECRET": "x"}, headers={"X-Team": "\ud800"})
     values = Bindings(facts, "UTC", ["VIP", "TEAM"], ["X-Team"]).values
     assert values["variables"] == {"VIP": "1", "TEAM": ""}
