@@ -124,7 +124,7 @@ def defer_once(tx: Connection, task: str, *, lock: str, queue: str, **arguments:
         defer(tx, task, lock=lock, queue=queue, **arguments)
 
 
-def hurry(tx: Connection, lock: str) -> None:
+def run_now(tx: Connection, lock: str) -> None:
     """The jobs of this lock that wait for their time wait no longer."""
     due = "UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE lock = :lock AND status = 'todo'"
     tx.execute(text(due), {"lock": lock})

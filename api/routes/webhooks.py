@@ -90,7 +90,7 @@ def test_webhook(webhook_id: UUID) -> Response:
     delivered = classify_response(found, response).kind == "delivered"
     with services().catalogue.begin() as tx:
         if delivered:
-            webhooks.hurry_webhook(tx, found)
+            webhooks.deliver_now(tx, found)
         _note(tx, "webhook.test", found, told=response.summary)
     return answer({"delivered": delivered, "status": response.status, "told": response.summary})
 

@@ -1,4 +1,4 @@
-"""The audit trail: who did what to what, and what was refused."""
+"""The audit trail: every action of a person or a token, and every refusal."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.records import AuditRecord, Outcome, Slice
 from storage.schema import audit
 
-# Spelt out, not bound: only so does PostgreSQL see that the index of refusals serves.
+# A literal, not a parameter: else PostgreSQL does not use the index of refusals.
 _REFUSED = audit.c.outcome == literal_column("'refused'")
 HEARD = "recording.heard"
 ONE_HEARING = timedelta(minutes=15)
@@ -27,10 +27,10 @@ def add_audit(
     outcome: Outcome,
     detail: Mapping[str, Any],
 ) -> None:
-    """Write down that `actor` did `action` (`spy.start`) to `subject`, or was refused it.
+    """Add an entry: `actor` did `action` (`spy.start`) to `subject`, or was refused.
 
-    `subject` is an id, or what somebody made up: then without what PostgreSQL keeps in no text.
-    `detail` is JSON-able.
+    `subject` is an id or a text from outside; NUL characters are removed, because PostgreSQL
+    refuses them. `detail` is JSON-able.
     """
     tx.execute(
         insert(audit).values(
@@ -48,7 +48,7 @@ def add_audit(
 def add_audits(
     tx: Connection, actor: str, action: str, subjects: Iterable[str], *, detail: Mapping[str, Any]
 ) -> None:
-    """Write down that `actor` did `action` to each of `subjects`."""
+    """Add an entry for each of `subjects`: `actor` did `action` to it."""
     shared = {"actor": actor, "action": action, "outcome": "done", "detail": dict(detail)}
     now = datetime.now(UTC)
     rows = [{**shared, "id": uuid7(), "at": now, "subject": one} for one in subjects]
@@ -59,9 +59,10 @@ def add_audits(
 def note_heard(
     tx: Connection, recording_id: UUID, *, actor: str, detail: Mapping[str, Any]
 ) -> None:
-    """Write down that `actor` heard the recording; what a player asks for in parts is one hearing.
+    """Add an entry: `actor` heard the recording.
 
-    Asked for again within `ONE_HEARING`, it is the same hearing.
+    A player reads audio in parts, so further requests within `ONE_HEARING` belong to the same
+    hearing.
     """
     query = select(audit.c.id).where(
         audit.c.subject == str(recording_id),
@@ -75,7 +76,7 @@ def note_heard(
 
 
 def list_heard(tx: Connection, recording_id: UUID, *, limit: int) -> tuple[AuditRecord, ...]:
-    """Who heard the recording, newest first."""
+    """Return the entries of everyone who heard the recording, newest first."""
     query = select(audit).where(audit.c.subject == str(recording_id), audit.c.action == HEARD)
     rows = tx.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings()
     return tuple(AuditRecord(**row) for row in rows)
@@ -84,7 +85,8 @@ def list_heard(tx: Connection, recording_id: UUID, *, limit: int) -> tuple[Audit
 def list_audit(
     tx: Connection, *, limit: int, cursor: str | None = None, **narrowed: str | None
 ) -> Slice[AuditRecord]:
-    """A page of the trail, newest first; `narrowed` to an actor, action, subject or outcome.
+    """Return a slice of the trail, newest first, `narrowed` to an actor, action, subject or
+    outcome.
 
     Raises BadCursor.
     """

@@ -1,4 +1,4 @@
-"""Things done to many recordings at once, and how far they are."""
+"""Bulks: one action on many recordings, and its progress."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields
@@ -16,15 +16,15 @@ from storage.errors import NoSuchBulk
 from storage.records import BulkAction, BulkRecord, Slice
 from storage.schema import bulk
 
-# So many of those refused are told; how many there are is counted where they are kept.
+# A record holds the first 100 refusals; the database counts them all.
 _FIRST = "$[0 to 99]"
-_TOLD = {
+_COMPUTED = {
     "total": func.cardinality(bulk.c.recordings),
     "refused": func.jsonb_path_query_array(bulk.c.refused, text(f"'{_FIRST}'")),
     "refused_total": func.jsonb_array_length(bulk.c.refused),
 }
 _COLUMNS = [
-    _TOLD[field.name].label(field.name) if field.name in _TOLD else bulk.c[field.name]
+    _COMPUTED[field.name].label(field.name) if field.name in _COMPUTED else bulk.c[field.name]
     for field in fields(BulkRecord)
 ]
 
@@ -38,7 +38,7 @@ def create_bulk(
     by: str,
     owner_id: UUID,
 ) -> BulkRecord:
-    """Write down what is to be done, and have a worker do it."""
+    """Create a bulk and ask a worker to run it."""
     made = BulkRecord(
         uuid7(),
         action,
@@ -57,7 +57,8 @@ def create_bulk(
 
 
 def get_bulk(tx: Connection, bulk_id: UUID, *, owner_id: UUID | None = None) -> BulkRecord:
-    """The one of this id, if it belongs to this one (None: to anybody). Raises NoSuchBulk."""
+    """Return the bulk of this id if it belongs to this owner (None: to anybody). Raises
+    NoSuchBulk."""
     query = select(*_COLUMNS).where(bulk.c.id == bulk_id)
     if owner_id is not None:
         query = query.where(bulk.c.owner_id == owner_id)
@@ -68,14 +69,14 @@ def get_bulk(tx: Connection, bulk_id: UUID, *, owner_id: UUID | None = None) -> 
 
 
 def get_recordings(tx: Connection, bulk_id: UUID) -> tuple[UUID, ...]:
-    """The ids of those that it is done to."""
+    """Return the ids of the recordings of a bulk."""
     return tuple(tx.scalar(select(bulk.c.recordings).where(bulk.c.id == bulk_id)) or ())
 
 
 def list_bulks(
     tx: Connection, *, owner_id: UUID, limit: int, cursor: str | None = None
 ) -> Slice[BulkRecord]:
-    """A page of what this one has asked for, newest first."""
+    """Return a slice of the bulks of this owner, newest first."""
     query = select(*_COLUMNS).where(bulk.c.owner_id == owner_id)
     if cursor is not None:
         (before,) = decode_cursor(cursor, UUID)
@@ -86,27 +87,27 @@ def list_bulks(
 
 
 def list_exports_before(tx: Connection, at: datetime) -> tuple[BulkRecord, ...]:
-    """The exports that ended before this time, and are still kept."""
+    """Return the exports that ended before this time and still have their ZIP."""
     query = select(*_COLUMNS).where(bulk.c.object_key.is_not(None), bulk.c.ended_at < at)
     return tuple(_record(row) for row in tx.execute(query).mappings())
 
 
 def drop_bulks(tx: Connection, before: datetime) -> None:
-    """Forget what ended before this time; not what can be tried again, or still has its ZIP."""
+    """Forget the bulks that ended before this time, except those with a ZIP or a job to retry."""
     has_no_job = text("NOT EXISTS (SELECT FROM procrastinate_jobs WHERE lock = bulk.id::text)")
     is_over = (bulk.c.ended_at < before, bulk.c.object_key.is_(None), has_no_job)
     tx.execute(delete(bulk).where(*is_over))
 
 
 def set_bulk(tx: Connection, bulk_id: UUID, **columns: Any) -> None:
-    """Say how far it is."""
+    """Change columns of a bulk."""
     tx.execute(update(bulk).where(bulk.c.id == bulk_id).values(columns))
 
 
 def note_progress(
     tx: Connection, bulk_id: UUID, *, done: int, refused: Collection[Mapping[str, str]]
 ) -> None:
-    """So many were worked on by now; with these it could not be done."""
+    """Save how many recordings are done, and add those that were refused."""
     more = bulk.c.refused.op("||")(cast(list(refused), JSONB))
     set_bulk(tx, bulk_id, state="running", done=done, refused=more)
 

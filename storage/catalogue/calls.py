@@ -14,9 +14,9 @@ from storage.errors import NoSuchCall
 from storage.records import CallRecord, LegRecord, Slice, shallow
 from storage.schema import call
 
-# Spelt out, not bound: only so does PostgreSQL see that the index of live calls serves.
+# A literal, not a parameter: else PostgreSQL does not use the index of live calls.
 _LIVES = call.c.state != literal_column("'ended'")
-_TOLD = (
+_EVENT_FIELDS = (
     *("id", "pbx", "state", "direction", "did", "queue", "agent"),
     *("started_at", "answered_at", "ended_at"),
 )
@@ -30,9 +30,9 @@ def save_calls(
     *,
     before: Mapping[str, CallRecord] | None = None,
 ) -> None:
-    """Write calls as they are now. In the order of their ids, so two writers cannot deadlock.
+    """Save calls as they are now, in the order of their ids, so that two writers cannot deadlock.
 
-    `before` is how they stand in the catalogue, for who knows that: then nothing is read.
+    `before` holds the same calls as the catalogue has them; with it nothing is read.
     """
     wanted = sorted(records, key=lambda record: record.id)
     if not wanted:
@@ -52,13 +52,13 @@ def save_calls(
 
 
 def find_call(tx: Connection, call_id: str) -> CallRecord | None:
-    """The call of this id, or None."""
+    """Return the call of this id, or None."""
     row = tx.execute(select(call).where(call.c.id == call_id)).mappings().one_or_none()
     return parse_call(row) if row is not None else None
 
 
 def get_call(tx: Connection, call_id: str, *, agents: Collection[str] | None = None) -> CallRecord:
-    """The call of this id; NoSuchCall also where it is not one of `agents`."""
+    """Return the call of this id. Raises NoSuchCall, also if its agent is not one of `agents`."""
     record = find_call(tx, call_id)
     if record is None or (agents is not None and record.agent not in agents):
         raise NoSuchCall(f"there is no call {call_id}")
@@ -68,7 +68,7 @@ def get_call(tx: Connection, call_id: str, *, agents: Collection[str] | None = N
 def list_live_calls(
     tx: Connection, *, pbx: str | None = None, agents: Collection[str] | None = None
 ) -> tuple[CallRecord, ...]:
-    """Every call that has not ended, newest first."""
+    """Return every call that has not ended, newest first."""
     query = select(call).where(_LIVES)
     if pbx is not None:
         query = query.where(call.c.pbx == pbx)
@@ -88,7 +88,8 @@ def list_calls(
     from_at: datetime | None = None,
     to_at: datetime | None = None,
 ) -> Slice[CallRecord]:
-    """A page of calls in these states, begun from `from_at` on and before `to_at`, newest first."""
+    """Return a slice of the calls in these states that started in [`from_at`, `to_at`), newest
+    first."""
     position = tuple_(call.c.started_at, call.c.id)
     query = select(call).where(call.c.state.in_(states))
     if "ended" not in states:
@@ -108,28 +109,28 @@ def list_calls(
 
 
 def find_live_call_of(tx: Connection, channel_name: str) -> CallRecord | None:
-    """The live call that has a channel of this name, such as PJSIP/2001-00000001; or None."""
+    """Return the live call with a channel of this name (`PJSIP/2001-00000001`), or None."""
     query = select(call).where(_LIVES, call.c.channels.contains([{"name": channel_name}]))
     row = tx.execute(query.order_by(call.c.started_at.desc()).limit(1)).mappings().first()
     return parse_call(row) if row is not None else None
 
 
 def find_calls(tx: Connection, call_ids: Collection[str]) -> dict[str, CallRecord]:
-    """The calls of these ids, by their ids, as far as there are any."""
+    """Return the calls of these ids that exist, by id."""
     rows = tx.execute(select(call).where(call.c.id.in_(call_ids))).mappings()
     return {row["id"]: parse_call(row) for row in rows}
 
 
 def _events(record: CallRecord, before: CallRecord | None) -> Iterator[NewEvent]:
-    """What to tell of a call that is new or changed: all that a list of calls shows.
+    """Yield the events of a new or changed call, with every field that a list of calls shows.
 
-    Who saw it by its agent before is told that it left, and not where it went.
+    A client that saw the call through its former agent gets `call.left`, without the new agent.
     """
     if before is not None and before.agent not in (None, record.agent):
         left = {name: getattr(record, name) for name in ("id", "pbx", "state")}
         yield NewEvent("call.left", {**left, "agent": before.agent}, before.agent)
     moved = before is None or before.state != record.state
-    facts: dict[str, Any] = {name: getattr(record, name) for name in _TOLD}
+    facts: dict[str, Any] = {name: getattr(record, name) for name in _EVENT_FIELDS}
     for who in ("caller", "callee"):
         facts[who] = {name: getattr(record, f"{who}_{name}") for name in ("number", "name")}
     yield NewEvent(f"call.{record.state if moved else 'changed'}", facts, record.agent)

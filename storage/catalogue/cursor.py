@@ -1,4 +1,4 @@
-"""Cursors of lists: where the next page begins, opaque to a client. Pure."""
+"""Cursors of lists: the position where a list continues, opaque to clients. Pure."""
 
 import base64
 import binascii
@@ -13,16 +13,18 @@ T = TypeVar("T")
 
 
 def encode_cursor(*position: str) -> str:
-    """Make a cursor of the last item's sort key."""
+    """Build a cursor from the sort key of the last item."""
     return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, *parsers: Callable[[str], Any]) -> tuple[Any, ...]:
-    """The sort key in a cursor, each part read by its parser; BadCursor if it is not ours."""
+    """Read the sort key from a cursor, each part by its parser. Raises BadCursor."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        if any(b"\0" in part.encode() for part in position):  # nor half a surrogate pair
+        if any(
+            b"\0" in part.encode() for part in position
+        ):  # encode() refuses half a surrogate pair
             raise ValueError("PostgreSQL keeps no NUL")
         return tuple(parse(part) for parse, part in zip(parsers, position, strict=True))
     except (binascii.Error, ValueError, TypeError, AttributeError) as error:
@@ -32,12 +34,13 @@ def decode_cursor(cursor: str, *parsers: Callable[[str], Any]) -> tuple[Any, ...
 def slice_of(
     found: Sequence[T], limit: int | None, position: Callable[[T], tuple[str, ...]]
 ) -> Slice[T]:
-    """The page of so many (None: of all), where one more was looked for, to know if it goes on."""
+    """Build a slice of `limit` items (None: all) from `found`, which holds one more if the list
+    goes on."""
     if limit is None or len(found) <= limit:
         return Slice(tuple(found), None)
     return Slice(tuple(found[:limit]), encode_cursor(*position(found[limit - 1])))
 
 
 def one_more(limit: int | None) -> int | None:
-    """How many rows to look for, for `slice_of`."""
+    """Return the number of rows to read for `slice_of`."""
     return None if limit is None else limit + 1

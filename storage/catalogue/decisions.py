@@ -1,4 +1,4 @@
-"""What the rules said of each call, and why."""
+"""The decisions of the rules about each call, with their reasons."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
@@ -26,7 +26,7 @@ from storage.catalogue.rows import excluded, insert_rows
 from storage.records import Assurance, CallRecord, DecisionRecord, Slice, shallow
 from storage.schema import call, decision
 
-# What a call may be asked about for ever is kept with it only so often.
+# A long call can be evaluated for ever: keep only so many moments.
 MOST_MOMENTS = 100
 _REPLACED = ("action", "rule", "reason")
 _COLUMNS = [column for column in decision.columns if column is not decision.c.assurance]
@@ -34,8 +34,10 @@ _CAUSE = decision.c.assurance["cause"].astext
 
 
 def save_decisions(tx: Connection, records: Iterable[DecisionRecord]) -> None:
-    """Keep what was said of calls, its moments behind those that are kept: the oldest of too many
-    go. In the order of the ids, so two writers cannot deadlock."""
+    """Save decisions; add their moments to the saved ones, and drop the oldest of too many.
+
+    Write in the order of the ids, so that two writers cannot deadlock.
+    """
     rows = [_row(record) for record in sorted(records, key=lambda record: record.call_id)]
     if not rows:
         return
@@ -50,24 +52,24 @@ def save_decisions(tx: Connection, records: Iterable[DecisionRecord]) -> None:
 
 
 def _with_room() -> ColumnElement[Any]:
-    """The moments that are kept, without the first where there are as many as may be."""
+    """Return the saved moments, without the oldest one if there is no room for another."""
     full = func.jsonb_array_length(decision.c.moments) >= MOST_MOMENTS
     return case((full, decision.c.moments.op("-")(0)), else_=decision.c.moments)
 
 
 def add_announced(tx: Connection, call_id: str, channel_ids: Iterable[str]) -> None:
-    """The parties on these channels have heard that they are recorded."""
+    """Note that the parties on these channels heard the announcement."""
     told = func.array_cat(decision.c.announced, cast(list(channel_ids), ARRAY(Text)))
     tx.execute(update(decision).where(decision.c.call_id == call_id).values(announced=told))
 
 
 def find_decision(tx: Connection, call_id: str) -> DecisionRecord | None:
-    """What was said of this call; None where the rules were never asked."""
+    """Return the decision about this call, or None if the rules were never evaluated."""
     return next(iter(list_decisions(tx, [call_id])), None)
 
 
 def list_decisions(tx: Connection, call_ids: Iterable[str]) -> tuple[DecisionRecord, ...]:
-    """What was said of these calls."""
+    """Return the decisions about these calls."""
     query = select(*_COLUMNS).where(decision.c.call_id.in_(list(call_ids)))
     return tuple(_record(row) for row in tx.execute(query).mappings())
 
@@ -75,7 +77,7 @@ def list_decisions(tx: Connection, call_ids: Iterable[str]) -> tuple[DecisionRec
 def list_unassured(
     tx: Connection, pbx: str, *, ended_before: datetime, limit: int
 ) -> tuple[str, ...]:
-    """The ended calls of the PBX that nobody has held against their recordings yet."""
+    """Return the ended calls of the PBX that were not compared with their recordings yet."""
     query = (
         select(call.c.id)
         .join(decision, decision.c.call_id == call.c.id)
@@ -87,12 +89,12 @@ def list_unassured(
 
 
 def forget_assurance(tx: Connection, call_id: str) -> None:
-    """Let the call be held against its recordings anew."""
+    """Let the call be compared with its recordings again."""
     tx.execute(update(decision).where(decision.c.call_id == call_id).values(assurance=None))
 
 
 def save_assurances(tx: Connection, found: Mapping[str, Assurance]) -> None:
-    """Keep what was found of calls, and tell of what is missing."""
+    """Save the results of the comparisons, and add an event for each missing recording."""
     if not found:
         return
     statement = update(decision).where(decision.c.call_id == bindparam("id"))
@@ -114,7 +116,7 @@ def list_missing(
     cursor: str | None = None,
     agents: Collection[str] | None = None,
 ) -> Slice[tuple[CallRecord, Assurance]]:
-    """A page of ended calls of which a recording is missing or short, newest first."""
+    """Return a slice of the ended calls whose recording is missing or short, newest first."""
     query = select(call, decision.c.assurance).join(decision, decision.c.call_id == call.c.id)
     query = query.where(_CAUSE.is_not(None))
     if agents is not None:
@@ -130,7 +132,7 @@ def list_missing(
 
 
 def count_missing(tx: Connection) -> int:
-    """How many ended calls lack a recording, or a part of one."""
+    """Count the ended calls whose recording is missing or short."""
     query = select(func.count()).select_from(decision).where(_CAUSE.is_not(None))
     return tx.scalar(query) or 0
 

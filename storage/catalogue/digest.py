@@ -1,8 +1,8 @@
-"""What is kept of a secret, or of what people type, to know it again: never the text itself."""
+"""Digests that recognise a secret, or a text that a person typed, without storing it."""
 
 import hashlib
 
 
 def digest_of(text: str) -> bytes:
-    """Its SHA-256."""
+    """Return the SHA-256 of the text."""
     return hashlib.sha256(text.encode()).digest()

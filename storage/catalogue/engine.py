@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and bringing a database to the schema of this version."""
+"""Connections to PostgreSQL, locks, and the migration of a database to this version."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -20,12 +20,12 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 NEWEST = max(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 # Any constant will do, as long as every process uses the same one.
 MIGRATION_LOCK = 0x6561727769746E73
-# A thread waits so long for a connection of the pool.
+# A thread waits this long for a connection of the pool.
 FREE_WITHIN_S = 30.0
-# So many of those for locks are kept; more are made as they are needed.
+# The pool of locks keeps this many connections, and opens more when it needs them.
 LOCKS_KEPT = 4
-# Either side takes the other for dead in seconds, not in the hours that are usual: what a machine
-# held that has died is free then. We give up first, before PostgreSQL gives our locks to others.
+# Each side notices within seconds, not hours, that the other has died; then the locks of a dead
+# machine are free. We notice first, before PostgreSQL gives our locks to others.
 CONNECT_ARGS: Mapping[str, Any] = {
     "connect_timeout": 5,
     "application_name": "earwitness",
@@ -34,7 +34,7 @@ CONNECT_ARGS: Mapping[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-# Said so that PgBouncer passes it on; what is about TCP means nothing on a socket of this machine.
+# SET statements, because PgBouncer passes them on. A Unix socket ignores those about TCP.
 _SETTINGS = """
 SET TIME ZONE 'UTC';
 SET tcp_keepalives_idle = 5;
@@ -44,7 +44,7 @@ SET tcp_user_timeout = 15000;
 """
 
 
-# The timeout counts for this statement alone: nothing of it is left on the connection.
+# The timeout holds for this statement alone: the connection keeps nothing of it.
 _LOCK = text(
     "WITH deadline AS MATERIALIZED (SELECT set_config('lock_timeout', :wait, true))"
     " SELECT pg_advisory_lock(hashtextextended(:name, 0)) FROM deadline"
@@ -52,23 +52,23 @@ _LOCK = text(
 
 
 class Catalogue:
-    """The way into PostgreSQL; safe to share between threads.
+    """The connections to PostgreSQL; safe to share between threads.
 
-    Raises CatalogueUnavailable where the database cannot be reached. `pool_size` connections are
-    kept for transactions, and as many more are made when these are taken.
+    Every method raises CatalogueUnavailable if PostgreSQL cannot be reached. The pool keeps
+    `pool_size` connections for transactions, and opens as many more while these are in use.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self._url = make_url(url).set(drivername="postgresql+psycopg")
         self._engine = self._pool(pool_size, max_overflow=pool_size, pool_timeout=FREE_WITHIN_S)
-        # Who holds a lock asks for another, and for transactions. Of a pool that can be empty all
-        # would hold one and wait for a second: this one never is, and has no others in it.
+        # A thread with a lock takes a second lock, and transactions. In a pool with a limit all
+        # threads could hold one connection and wait for another: this pool has no limit.
         self._locks = self._pool(LOCKS_KEPT, max_overflow=-1, isolation_level="AUTOCOMMIT")
         self._is_migrated = False
 
     def _pool(self, size: int, **options: Any) -> Engine:
         kept = {"pool_size": size, "pool_pre_ping": True, "connect_args": dict(CONNECT_ARGS)}
-        # What is written, names and secrets, has no business in the log with a traceback.
+        # Names and secrets in a statement must not get into the log with a traceback.
         pool = create_engine(self._url, hide_parameters=True, **kept, **options)
         event.listen(pool, "connect", _set_up)
         return pool
@@ -78,7 +78,7 @@ class Catalogue:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction: committed at the end of the block, rolled back by an error."""
+        """Open a transaction: committed at the end of the block, rolled back by an error."""
         with _unavailable(), self._engine.begin() as tx:
             yield tx
 
@@ -122,11 +122,11 @@ class Catalogue:
 
     @property
     def url(self) -> str:
-        """Where PostgreSQL is, password and all, as libpq reads it."""
+        """The address of PostgreSQL for libpq, with the password."""
         return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     def connect_alone(self) -> psycopg.Connection[Any]:
-        """A connection outside the pool, on which every statement stands alone; to be closed.
+        """Open a connection outside the pool, in autocommit; the caller closes it.
 
         Raises psycopg.Error.
         """
@@ -138,7 +138,7 @@ class Catalogue:
         """Bring the schema to this version; processes that start together take turns."""
         if self.is_migrated():
             return
-        from alembic import command  # noqa: PLC0415  8 MB that a migrated database spares
+        from alembic import command  # noqa: PLC0415  8 MB that a migrated database does not need
         from alembic.config import Config  # noqa: PLC0415
 
         config = Config()
@@ -150,9 +150,9 @@ class Catalogue:
             command.upgrade(config, "head")
 
     def is_migrated(self) -> bool:
-        """Whether the schema is of this version, or of a newer one, which keeps what we know.
+        """Return whether the schema has this version, or a newer one, which keeps all that we use.
 
-        Once it is, the database is not asked again.
+        Remember a positive answer, and then do not ask the database again.
         """
         if not self._is_migrated:
             present, needed = self.schema_versions()
@@ -160,7 +160,7 @@ class Catalogue:
         return self._is_migrated
 
     def schema_versions(self) -> tuple[str | None, str]:
-        """The database's schema version and the one that this program needs."""
+        """Return the schema version of the database and the version that this program needs."""
         with self.begin() as tx:
             migrated = tx.scalar(text("SELECT to_regclass('alembic_version')")) is not None
             present = migrated and tx.scalar(text("SELECT version_num FROM alembic_version"))
@@ -173,26 +173,27 @@ class Catalogue:
 
 
 class Lock:
-    """A name that this process holds, as long as PostgreSQL says so."""
+    """A lock that this process holds as long as its connection lives."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def verify(self) -> None:
-        """Raises CatalogueUnavailable once the connection, and with it the lock, is lost."""
+        """Raise CatalogueUnavailable if the connection, and the lock with it, is lost."""
         with _unavailable():
             self._connection.execute(text("SELECT 1"))
 
 
 def _set_up(connection: psycopg.Connection[Any], _: object = None) -> None:
-    """Times come in UTC, whatever the zone of the database; and a dead client is missed."""
+    """Use UTC in this session, and let PostgreSQL notice within seconds when this client has
+    died."""
     connection.execute(_SETTINGS)
     connection.commit()
 
 
 @contextmanager
 def _unavailable() -> Iterator[None]:
-    """What the library raises where PostgreSQL is away, or has no connection for us, is ours."""
+    """Raise CatalogueUnavailable if PostgreSQL is away, or if the pool has no free connection."""
     try:
         yield
     except (OperationalError, InterfaceError, NoneFree) as error:
@@ -200,6 +201,6 @@ def _unavailable() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what PostgreSQL's library said, whichever other has wrapped it."""
+    """Return the first line of PostgreSQL's own error, whichever library has wrapped it."""
     cause = error.__cause__ or error
     return str(cause).strip().partition("\n")[0] or type(cause).__name__

@@ -1,10 +1,10 @@
-"""What happened, in the order in which every reader sees it; kept for a while.
+"""Events, in an order that is the same for every reader; kept for a while.
 
-An event is written in the transaction of the change that it tells of. Transactions commit in
-another order than they begin, so a reader who remembers the newest event it saw could miss an
-older one that is committed later. Therefore an event's place is the number of its transaction,
-then its own; and a reader sees only events of transactions older than every one that still runs:
-before these no event can appear any more.
+An event is written in the transaction of the change that it reports. Transactions commit in another
+order than they start. So a reader who remembers the newest event that it saw could miss an older
+event that is committed later. Therefore the position of an event is the number of its transaction,
+then its own number. A reader sees only the events of transactions that are older than every running
+one: no event can appear before these any more.
 """
 
 import contextlib
@@ -39,8 +39,8 @@ CHANNEL = "earwitness"
 # Before every event.
 BEGINNING = "0-0"
 
-# A transaction of this number has not ended yet: besides our own, whatever can be seen of it or of
-# a later one was brought by a dump, from a cluster that had got further.
+# The number of the first transaction that has not ended yet. Visible rows with this number or a
+# higher one, except our own, came with a dump of another cluster.
 UNBORN: ColumnElement[int] = literal_column(
     "pg_snapshot_xmax(pg_current_snapshot())::text::int8", BigInteger
 )
@@ -54,7 +54,7 @@ _ID = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event that is about to be written; `agent` is whose call it concerns."""
+    """An event to write; `agent` is the agent of its call."""
 
     type: str
     data: Mapping[str, Any]
@@ -64,12 +64,12 @@ class NewEvent:
 def add_event(
     tx: Connection, type_: str, data: Mapping[str, Any], *, agent: str | None = None
 ) -> None:
-    """Tell of a change, in its own transaction; the readers are woken when it commits."""
+    """Add an event in the transaction of its change; the commit wakes the readers."""
     add_events(tx, [NewEvent(type_, data, agent)])
 
 
 def add_events(tx: Connection, added: Iterable[NewEvent]) -> None:
-    """As `add_event`, for several at once."""
+    """Add several events, like `add_event`."""
     rows = [{"type": one.type, "data": dict(one.data), "agent": one.agent} for one in added]
     if rows:
         tx.execute(insert_rows(event, rows))
@@ -77,9 +77,9 @@ def add_events(tx: Connection, added: Iterable[NewEvent]) -> None:
 
 
 def list_events(tx: Connection, after: str | None, limit: int) -> tuple[EventRecord, ...]:
-    """The events after this one (None: from the oldest that is kept), oldest first.
+    """Return the events after this one (None: from the oldest one on), oldest first.
 
-    Raises BadCursor where `after` is not the id of an event.
+    Raises BadCursor if `after` is not the id of an event.
     """
     query = select(event).where(_SETTLED)
     if after is not None:
@@ -89,27 +89,27 @@ def list_events(tx: Connection, after: str | None, limit: int) -> tuple[EventRec
 
 
 def newest_event_id(tx: Connection) -> str:
-    """The id of the newest event that a reader sees; BEGINNING where there is none."""
+    """Return the id of the newest event that a reader sees, or BEGINNING."""
     query = select(event.c.xid, event.c.n).where(_SETTLED)
     row = tx.execute(query.order_by(event.c.xid.desc(), event.c.n.desc()).limit(1)).one_or_none()
     return build_event_id(row.xid, row.n) if row is not None else BEGINNING
 
 
 def drop_events(tx: Connection, before: datetime) -> int:
-    """Forget the events of before this time; how many there were."""
+    """Delete the events before this time, and return their number."""
     return tx.execute(delete(event).where(event.c.at < before)).rowcount
 
 
 def drop_unborn(tx: Connection) -> None:
-    """Forget the events that a dump of another cluster left in times to come.
+    """Delete the events with transaction numbers of the future, left by a dump of another cluster.
 
-    For a transaction that writes none.
+    Use it in a transaction that writes no event.
     """
     tx.execute(delete(event).where(event.c.xid >= UNBORN))
 
 
 def has_event(tx: Connection, event_id: str) -> bool:
-    """Whether this event is still kept: if so, a reader who saw it last has missed nothing.
+    """Return whether this event is still kept: then a reader who saw it last has missed nothing.
 
     Raises BadCursor.
     """
@@ -119,7 +119,7 @@ def has_event(tx: Connection, event_id: str) -> bool:
 
 
 def are_hidden(tx: Connection) -> bool:
-    """Whether there are committed events that no reader sees yet: look again soon.
+    """Return whether there are committed events that no reader sees yet: then look again soon.
 
     Nothing wakes a reader when the older transaction that hides them ends.
     """
@@ -127,17 +127,17 @@ def are_hidden(tx: Connection) -> bool:
 
 
 def event_json(told: EventRecord) -> str:
-    """An event as its readers get it, wherever they read it."""
+    """Return an event as its readers get it, on the stream and by webhook."""
     return to_json({"type": told.type, "at": told.at, "data": told.data}).decode()
 
 
 def build_event_id(xid: int, n: int) -> str:
-    """The id of the event in this place."""
+    """Build the id of the event at this position."""
     return f"{xid}-{n}"
 
 
 def parse_event_id(event_id: str) -> tuple[int, int]:
-    """An event's place: ids sort by it. Raises BadCursor."""
+    """Parse the position of an event, by which ids sort. Raises BadCursor."""
     matched = _ID.fullmatch(event_id)
     if matched is None:
         raise BadCursor("this is not the id of an event")
@@ -149,10 +149,10 @@ def _record(row: Row[Any]) -> EventRecord:
 
 
 class Notifications:
-    """Wakes the threads of a process when events were written; one for each process.
+    """A thread that wakes the threads of this process when events were written.
 
-    It has a connection of its own and makes it anew when it is lost; who waits is woken then, for
-    something may have been missed. Close it, or use it as a context.
+    It has a connection of its own. If the connection is lost, it opens another one and wakes
+    everyone, because events may have been missed. Close it, or use it as a context.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -170,16 +170,17 @@ class Notifications:
         self.close()
 
     def wait(self, seen: int, *, timeout_s: float) -> int:
-        """Wait until there were more than `seen` notifications, or for so long; how many.
+        """Wait until there are more than `seen` notifications, or `timeout_s` is over; return their
+        number.
 
-        Begin with 0, and hand in the last answer each time. Read the events after each wait.
+        Start with 0 and pass the last answer each time. Read the events after each wait.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._count > seen or self._closed.is_set(), timeout_s)
             return self._count
 
     def close(self) -> None:
-        """Wake everybody and stop listening."""
+        """Wake everyone and stop listening."""
         self._closed.set()
         self._wake()
         self._thread.join(timeout=5)
@@ -194,7 +195,7 @@ class Notifications:
 
     def _hear(self, connection: psycopg.Connection[Any]) -> None:
         while not self._closed.is_set():
-            # A short wait, only so that `close` is seen.
+            # A short wait, so that the thread notices `close`.
             for _ in connection.notifies(timeout=0.5, stop_after=1):
                 self._wake()
 

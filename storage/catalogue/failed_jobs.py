@@ -1,7 +1,7 @@
-"""Jobs that were given up, and what a person does about them: try again, or leave it.
+"""Jobs that were given up, and the two choices of a person: retry, or leave it.
 
-A job that works is deleted from the queue, one that was given up stays. The jobs that the clock
-brings are not here: they come again by themselves.
+A job that succeeds is deleted from the queue, a job that was given up stays. Periodic jobs are not
+here: they run again by themselves.
 """
 
 from datetime import datetime
@@ -16,10 +16,10 @@ from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.errors import NoSuchJob
 from storage.records import FailedJob, Slice
 
-# Before it are all: the largest bigint.
+# The largest bigint: every id is below it.
 _END = 2**63 - 1
 
-# What a job is about.
+# The recording or bulk of a job.
 _SUBJECT = "coalesce(args ->> 'recording_id', args ->> 'bulk_id')"
 _LIST = f"""
     SELECT job.id, task_name AS task, {_SUBJECT} AS subject, attempts, failed_at,
@@ -34,7 +34,7 @@ _LIST = f"""
     WHERE status = 'failed' AND {_SUBJECT} IS NOT NULL AND job.id < :before
     ORDER BY job.id DESC
     LIMIT :limit
-"""  # noqa: S608  # nothing of it comes from outside
+"""  # noqa: S608  # no part comes from outside
 _TAKE = f"""
     DELETE FROM procrastinate_jobs
     WHERE id = :id AND status = 'failed' AND {_SUBJECT} IS NOT NULL
@@ -47,7 +47,7 @@ _DROP_JOBS = f"""
             SELECT FROM procrastinate_events WHERE job_id = job.id AND at >= :before
         )
 """  # noqa: S608
-# A store that is away for days costs each job hundreds of them.
+# A store that is away for days leaves hundreds of them for each job.
 _DROP_EVENTS = """
     DELETE FROM procrastinate_events AS told USING procrastinate_jobs AS job
     WHERE job.id = told.job_id AND job.status IN ('todo', 'doing') AND told.at < :before
@@ -55,16 +55,17 @@ _DROP_EVENTS = """
 
 
 def list_failed_jobs(tx: Connection, *, limit: int, cursor: str | None = None) -> Slice[FailedJob]:
-    """A page of them, newest first."""
+    """Return a slice of the failed jobs, newest first."""
     before = decode_cursor(cursor, int)[0] if cursor is not None else _END
     rows = tx.execute(text(_LIST), {"limit": limit + 1, "before": before}).mappings()
     return slice_of([FailedJob(**row) for row in rows], limit, lambda one: (str(one.id),))
 
 
 def retry_job(tx: Connection, job_id: int) -> tuple[str, str]:
-    """Ask for the job anew; its task and subject. What had failed with it is under way again.
+    """Run a failed job again, and return its task and subject.
 
-    Raises NoSuchJob for one that did not fail, or was taken by somebody else.
+    Set the recording or bulk that failed with it to work again. Raises NoSuchJob for a job that did
+    not fail, or that another person took.
     """
     job = _take(tx, job_id)
     if job["task"] == "finish":
@@ -79,14 +80,14 @@ def retry_job(tx: Connection, job_id: int) -> tuple[str, str]:
 
 
 def forget_job(tx: Connection, job_id: int) -> tuple[str, str]:
-    """Leave it; its task and subject. Raises NoSuchJob."""
+    """Delete a failed job, and return its task and subject. Raises NoSuchJob."""
     job = _take(tx, job_id)
     return job["task"], job["subject"]
 
 
 def drop_rests(tx: Connection, before: datetime) -> None:
-    """Forget, if of before this time, how often jobs were tried that are not over; and those that
-    are over and that nobody can try again."""
+    """Delete the traces of jobs before this time: the attempts of unfinished jobs, and finished
+    jobs that nobody can retry."""
     tx.execute(text(_DROP_JOBS), {"before": before})
     tx.execute(text(_DROP_EVENTS), {"before": before})
 

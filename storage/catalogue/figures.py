@@ -1,4 +1,4 @@
-"""How much is kept, and how much still comes: figures for people, cheap among millions."""
+"""Figures about all recordings, cheap even among millions."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,13 +7,13 @@ from sqlalchemy import Connection, func, literal_column, select, text
 from storage.records import StorageFigures
 from storage.schema import recording
 
-# More are estimated: to count a million takes half a second.
+# Estimate a higher number: to count a million takes half a second.
 COUNTED = 10_000
 DAY = timedelta(days=1)
 
 
 def read_figures(tx: Connection) -> StorageFigures:
-    """As they are now."""
+    """Read the figures of now."""
     columns = recording.c
     some = select(columns.id).limit(COUNTED + 1).subquery()
     counted = tx.scalar(select(func.count()).select_from(some)) or 0

@@ -1,6 +1,6 @@
-"""How often something was tried, counted for all processes: by a key, until it expires.
+"""Counters of attempts, shared by all processes; each has a key and an expiry.
 
-A key may hold what people type, so it is kept as its SHA-256.
+A key may hold a text that a person typed, so only its SHA-256 is stored.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from storage.schema import hits
 
 
 def add_hits(tx: Connection, key: str, *, amount: int, lasts: timedelta) -> int:
-    """Count them, and say how many there are; the first one says when all expire."""
+    """Add to a counter, and return its value; the first hit sets when the counter expires."""
     row = {"sha256": digest_of(key), "counted": amount, "expires_at": datetime.now(UTC) + lasts}
     added = insert(hits).values(row)
     is_over = hits.c.expires_at <= func.now()
@@ -28,20 +28,20 @@ def add_hits(tx: Connection, key: str, *, amount: int, lasts: timedelta) -> int:
 
 
 def find_hits(tx: Connection, key: str) -> tuple[int, datetime] | None:
-    """How many there are, and until when; None where there are none."""
+    """Return the value of a counter and its expiry, or None."""
     mine = (hits.c.sha256 == digest_of(key), hits.c.expires_at > func.now())
     row = tx.execute(select(hits.c.counted, hits.c.expires_at).where(*mine)).one_or_none()
     return (row.counted, row.expires_at) if row is not None else None
 
 
 def delete_hits(tx: Connection, key: str | None = None) -> int:
-    """Forget those of a key, or all; how many keys that were."""
+    """Delete the counter of a key, or all; return their number."""
     mine = [] if key is None else [hits.c.sha256 == digest_of(key)]
     return tx.execute(delete(hits).where(*mine)).rowcount
 
 
 def _delete_expired(tx: Connection) -> None:
-    """What another process deletes at this moment is left to it: nobody waits for anybody."""
+    """Delete the expired counters, except those that another process deletes now: do not wait."""
     over = select(hits.c.sha256).where(hits.c.expires_at <= func.now())
     locked = over.with_for_update(skip_locked=True)
     tx.execute(delete(hits).where(hits.c.sha256.in_(locked)))

@@ -1,4 +1,4 @@
-"""Answers that were given to requests with an Idempotency-Key, to be given again."""
+"""Answers to requests with an Idempotency-Key, kept so that a repeat gets the same one."""
 
 import hmac
 from dataclasses import dataclass
@@ -13,22 +13,23 @@ from storage.errors import IdempotencyKeyReused
 from storage.schema import idempotency
 
 KEPT_FOR = timedelta(hours=24)
-# A request that claimed its key this long ago and has no answer died on the way.
+# A request without an answer after this time has died.
 ABANDONED_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """What a request was answered: HTTP status and JSON body."""
+    """The answer to a request: HTTP status and JSON body."""
 
     status: int
     body: Any
 
 
 def fingerprint(secret: str, method: str, path: str, body: bytes) -> bytes:
-    """What makes two requests of one asker the same.
+    """Return a digest that is equal for equal requests of one principal.
 
-    A body may hold a password: without the asker's secret nobody can try which one it was.
+    A body may hold a password. The digest is keyed with the principal's secret, so nobody else can
+    test guesses.
     """
     told = b"\0".join((method.encode(), path.encode(), body))
     return hmac.digest(secret.encode(), told, "sha256")
@@ -54,7 +55,7 @@ def claim_key(tx: Connection, token_id: UUID, key: str, request: bytes) -> Store
     if claimed is not None:
         return None
     row = tx.execute(select(idempotency).where(mine)).one_or_none()
-    if row is None:  # its request failed just now, and released it
+    if row is None:  # its request has just failed and released it
         return claim_key(tx, token_id, key, request)
     if row.fingerprint != request:
         raise IdempotencyKeyReused("this Idempotency-Key was used for a different request")
@@ -64,7 +65,7 @@ def claim_key(tx: Connection, token_id: UUID, key: str, request: bytes) -> Store
 
 
 def keep_answer(tx: Connection, token_id: UUID, key: str, answer: StoredAnswer) -> None:
-    """Remember what the request was answered."""
+    """Save the answer to a request."""
     tx.execute(
         update(idempotency)
         .where(idempotency.c.token_id == token_id, idempotency.c.key == key)
@@ -73,19 +74,19 @@ def keep_answer(tx: Connection, token_id: UUID, key: str, answer: StoredAnswer) 
 
 
 def release_key(tx: Connection, token_id: UUID, key: str) -> None:
-    """The request failed: the key may be used to try again."""
+    """Free the key of a request that failed, so that a retry may use it."""
     tx.execute(
         delete(idempotency).where(idempotency.c.token_id == token_id, idempotency.c.key == key)
     )
 
 
 def drop_expired(tx: Connection) -> None:
-    """Forget what no repeated request could be answered with any more."""
+    """Delete the answers that are too old for a repeat."""
     tx.execute(delete(idempotency).where(_expired(datetime.now(UTC))))
 
 
 def _expired(now: datetime) -> ColumnElement[bool]:
-    """The answer is no longer kept, or there will be none."""
+    """Return the condition for an answer that is too old, or will never come."""
     created_at = idempotency.c.created_at
     abandoned = idempotency.c.status.is_(None) & (created_at < now - ABANDONED_AFTER)
     return (created_at < now - KEPT_FOR) | abandoned

@@ -1,4 +1,5 @@
-"""Links that open a recording without signing in: 256 random bits, kept as their SHA-256 alone."""
+"""Links that open a recording without signing in: 256 random bits, stored as their SHA-256
+alone."""
 
 import secrets
 from dataclasses import fields
@@ -21,7 +22,7 @@ _LIVES = (link.c.revoked_at.is_(None), link.c.expires_at > func.now())
 def create_link(
     tx: Connection, recording_id: UUID, *, by: str, expires_in: timedelta
 ) -> tuple[LinkRecord, str]:
-    """A new link and its secret: the only time that it can be seen."""
+    """Create a link, and return it with its secret, which nobody can read again."""
     secret = secrets.token_urlsafe(32)
     now = datetime.now(UTC)
     made = LinkRecord(uuid7(), recording_id, now, by, now + expires_in, None, 0, None)
@@ -32,7 +33,8 @@ def create_link(
 def list_links(
     tx: Connection, recording_id: UUID, *, limit: int | None = None, cursor: str | None = None
 ) -> Slice[LinkRecord]:
-    """A page of the links of a recording, newest first, the ended ones too; all without a limit."""
+    """Return a slice of the links of a recording, newest first, ended ones too; all without a
+    limit."""
     query = select(*_COLUMNS).where(link.c.recording_id == recording_id)
     if cursor is not None:
         (before,) = decode_cursor(cursor, UUID)
@@ -42,7 +44,7 @@ def list_links(
 
 
 def revoke_link(tx: Connection, recording_id: UUID, link_id: UUID) -> None:
-    """It opens nothing any more; a repeat is harmless. Raises NoSuchLink."""
+    """End a link; harmless to repeat. Raises NoSuchLink."""
     revoked_at = func.coalesce(link.c.revoked_at, func.now())
     where = (link.c.id == link_id, link.c.recording_id == recording_id)
     if not tx.execute(update(link).where(*where).values(revoked_at=revoked_at)).rowcount:
@@ -50,7 +52,7 @@ def revoke_link(tx: Connection, recording_id: UUID, link_id: UUID) -> None:
 
 
 def get_link(tx: Connection, secret: str) -> LinkRecord:
-    """The link of this secret; NoSuchLink where there is none, or it opens nothing any more."""
+    """Return the link of this secret. Raises NoSuchLink, also if the link has ended."""
     query = select(*_COLUMNS).where(link.c.sha256 == digest_of(secret), *_LIVES)
     row = tx.execute(query).mappings().one_or_none()
     if row is None:
@@ -59,6 +61,6 @@ def get_link(tx: Connection, secret: str) -> LinkRecord:
 
 
 def note_opened(tx: Connection, link_id: UUID) -> None:
-    """Somebody has opened it."""
+    """Count an opening of the link."""
     counted = {"opened": link.c.opened + 1, "opened_at": func.now()}
     tx.execute(update(link).where(link.c.id == link_id).values(counted))

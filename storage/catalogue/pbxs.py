@@ -1,4 +1,4 @@
-"""What `watch` last knew of each PBX, for every process to see."""
+"""The last known state of each PBX, shared by all processes."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from storage.schema import pbx
 
 
 def save_pbx(tx: Connection, record: PbxRecord) -> None:
-    """Remember the PBX's state; the version stays known while the PBX is away."""
+    """Save the PBX's state; keep the known version while the PBX is away."""
     values = {
         "name": record.name,
         "state": record.state,
@@ -25,10 +25,10 @@ def save_pbx(tx: Connection, record: PbxRecord) -> None:
 
 
 def touch_pbx(tx: Connection, name: str, seen_at: datetime) -> None:
-    """The watcher is alive, whatever the PBX's state is."""
+    """Note that the watcher of the PBX is alive, whatever the state of the PBX."""
     tx.execute(pbx.update().where(pbx.c.name == name).values(seen_at=seen_at))
 
 
 def list_pbxs(tx: Connection) -> tuple[PbxRecord, ...]:
-    """Every PBX that was ever watched, by name."""
+    """Return every PBX that was ever watched, by name."""
     return tuple(PbxRecord(**row._mapping) for row in tx.execute(select(pbx).order_by(pbx.c.name)))

@@ -1,4 +1,4 @@
-"""Recordings: their rows, their states, and finding one among millions."""
+"""Recordings: their rows, their states, and the search among millions."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -29,16 +29,16 @@ from storage.records import Bookmark, Gap, Hold, Pause, RecordingRecord, Recordi
 from storage.schema import SEARCHED_WORDS, Instant, people, recording
 
 PEOPLE = tuple(column.name for column in people())
-# What people write on a recording, whatever its state.
+# The columns that people change, in any state of the recording.
 ANNOTATIONS = ("tags", "note", "bookmarks", "retention_days", "hold")
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingFilter:
-    """What a list of recordings is narrowed to; None means not narrowed.
+    """The conditions of a list of recordings; None means no condition.
 
-    `number` are the last digits of either party's number; `words` must all occur in note or
-    names; `agents` are those whose recordings the asker may see.
+    `number` is the end of the number of either party; `words` must all occur in the note or the
+    names; `agents` are the agents whose recordings the caller may see.
     """
 
     call_id: str | None = None
@@ -59,13 +59,13 @@ class RecordingFilter:
 
 
 def create_recording(tx: Connection, record: RecordingRecord) -> None:
-    """Write the promise down; its state is `requested`."""
+    """Create a recording in the state `requested`."""
     tx.execute(insert(recording).values(_row(record)))
     _tell(tx, record)
 
 
 def find_recording(tx: Connection, recording_id: UUID) -> RecordingRecord | None:
-    """The recording of this id, or None."""
+    """Return the recording of this id, or None."""
     query = select(recording).where(recording.c.id == recording_id)
     row = tx.execute(query).mappings().one_or_none()
     return _record(row) if row is not None else None
@@ -74,7 +74,8 @@ def find_recording(tx: Connection, recording_id: UUID) -> RecordingRecord | None
 def get_recording(
     tx: Connection, recording_id: UUID, *, agents: Collection[str] | None = None
 ) -> RecordingRecord:
-    """The recording of this id; NoSuchRecording also where it is not one of `agents`."""
+    """Return the recording of this id. Raises NoSuchRecording, also if its agent is not one of
+    `agents`."""
     record = find_recording(tx, recording_id)
     if record is None or (agents is not None and record.agent not in agents):
         raise NoSuchRecording(f"there is no recording {recording_id}")
@@ -84,7 +85,7 @@ def get_recording(
 def list_recordings(
     tx: Connection, narrowed: RecordingFilter, *, limit: int, cursor: str | None = None
 ) -> Slice[RecordingRecord]:
-    """A page of recordings, newest first."""
+    """Return a slice of the recordings, newest first."""
     query = select(recording).where(*_conditions(narrowed))
     if cursor is not None:
         (before,) = decode_cursor(cursor, UUID)
@@ -95,7 +96,7 @@ def list_recordings(
 
 
 def list_of_ids(tx: Connection, ids: Collection[UUID]) -> dict[UUID, RecordingRecord]:
-    """The recordings of these ids that there are, by id."""
+    """Return the recordings of these ids that exist, by id."""
     rows = tx.execute(select(recording).where(recording.c.id.in_(ids))).mappings()
     return {row["id"]: _record(row) for row in rows}
 
@@ -103,7 +104,8 @@ def list_of_ids(tx: Connection, ids: Collection[UUID]) -> dict[UUID, RecordingRe
 def list_ids(
     tx: Connection, narrowed: RecordingFilter, *, limit: int, among: Collection[UUID] | None = None
 ) -> tuple[UUID, ...]:
-    """The ids of the recordings found, newest first, or of those `among` these; at most so many."""
+    """Return the ids of at most `limit` recordings, newest first; `among` restricts the search to
+    these ids."""
     query = select(recording.c.id).where(*_conditions(narrowed))
     if among is not None:
         query = query.where(recording.c.id.in_(among))
@@ -113,7 +115,7 @@ def list_ids(
 def list_recordings_of_calls(
     tx: Connection, call_ids: Collection[str], *, in_states: Collection[str] | None = None
 ) -> tuple[RecordingRecord, ...]:
-    """The recordings of these calls, oldest first."""
+    """Return the recordings of these calls, oldest first."""
     query = select(recording).where(recording.c.call_id.in_(call_ids))
     if in_states is not None:
         query = query.where(recording.c.state.in_(in_states))
@@ -122,13 +124,13 @@ def list_recordings_of_calls(
 
 
 def list_live_recordings(tx: Connection, pbx: str) -> tuple[RecordingRecord, ...]:
-    """Every recording of this PBX that has not come to its end at the PBX, oldest first."""
+    """Return every recording of this PBX that is still live, oldest first."""
     query = select(recording).where(recording.c.pbx == pbx, recording.c.state.in_(states.LIVE))
     return tuple(_record(row) for row in tx.execute(query.order_by(recording.c.id)).mappings())
 
 
 def count_newest_by_state(tx: Connection, newest: int) -> dict[str, int]:
-    """How many of the newest recordings are in each state; to count them all takes too long."""
+    """Count the newest recordings by state; to count all of them takes too long."""
     states_of_newest = (
         select(recording.c.state).order_by(recording.c.id.desc()).limit(newest).subquery()
     )
@@ -140,7 +142,7 @@ def count_newest_by_state(tx: Connection, newest: int) -> dict[str, int]:
 def move(
     tx: Connection, recording_id: UUID, *, to: RecordingState, **columns: Any
 ) -> RecordingRecord | None:
-    """Move to a state if it may be reached from the present one; None if it may not (any more).
+    """Move a recording to a state, if its present state leads there; else return None.
 
     Compare-and-set: of two callers who move the same recording, one gets None.
     """
@@ -148,7 +150,8 @@ def move(
 
 
 def begin(tx: Connection, recording_id: UUID, *, at: datetime) -> bool:
-    """requested → recording; False if it was not `requested` (a pause is not undone by this)."""
+    """Move requested → recording. Return False in any other state, so that this never ends a
+    pause."""
     changed = _change(tx, recording_id, ["requested"], state="recording", started_at=at)
     return changed is not None
 
@@ -156,7 +159,7 @@ def begin(tx: Connection, recording_id: UUID, *, at: datetime) -> bool:
 def open_pause(
     tx: Connection, recording_id: UUID, *, at: datetime, by: str
 ) -> RecordingRecord | None:
-    """recording → paused, and the pause begins; None if it is not recording."""
+    """Move recording → paused and open a pause. Return None in any other state."""
     pause = [{"from_at": at.isoformat(), "to_at": None, "by": by}]
     return move(
         tx, recording_id, to="paused", pauses=recording.c.pauses.op("||")(cast(pause, JSONB))
@@ -164,25 +167,25 @@ def open_pause(
 
 
 def close_pause(tx: Connection, recording_id: UUID, *, at: datetime) -> RecordingRecord | None:
-    """paused → recording, and the pause ends; None if it is not paused."""
+    """Move paused → recording and close the pause. Return None in any other state."""
     return _change(tx, recording_id, ["paused"], state="recording", pauses=_closed_pauses(at))
 
 
 def revive(tx: Connection, recording_id: UUID) -> RecordingRecord | None:
-    """failed → captured, for a person has its job tried again; None if it has not failed."""
+    """Move failed → captured, because a person retries its job. Return None in any other state."""
     return _change(tx, recording_id, ["failed"], state="captured", reason=None)
 
 
 def lock_recording(
     tx: Connection, recording_id: UUID, *, agents: Collection[str] | None = None
 ) -> RecordingRecord:
-    """As `get_recording`; nobody else changes the row before the transaction ends."""
+    """Return the recording like `get_recording`, and lock its row until the transaction ends."""
     tx.execute(select(recording.c.id).where(recording.c.id == recording_id).with_for_update())
     return get_recording(tx, recording_id, agents=agents)
 
 
 def annotate(tx: Connection, record: RecordingRecord) -> None:
-    """Keep what people have written: tags, note, bookmarks, retention and hold; nothing else.
+    """Save the tags, note, bookmarks, retention and hold that people wrote, and nothing else.
 
     Lock the recording first.
     """
@@ -193,9 +196,9 @@ def annotate(tx: Connection, record: RecordingRecord) -> None:
 
 
 def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> None:
-    """Bring what is known of the call's parties to its recordings that still run.
+    """Copy the parties of the call to its running recordings.
 
-    Who sees them by their agent is told of those that come to another.
+    A client that sees recordings by agent gets an event for each one that moves to another agent.
     """
     runs = (recording.c.call_id == call_id, recording.c.state.in_(states.LIVE))
     before = select(recording.c.id, recording.c.agent).where(*runs).with_for_update().cte("before")
@@ -212,7 +215,8 @@ def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> No
 
 
 def mean_bytes_per_second(tx: Connection) -> float | None:
-    """What a second takes in the store, over the newest thousand; None while there are none."""
+    """Return the mean size of a second in the store, over the newest thousand; None if there are
+    none."""
     newest = (
         select(recording.c.size_bytes, recording.c.duration_s)
         .where(recording.c.state == "stored", recording.c.duration_s > 0)
@@ -226,7 +230,8 @@ def mean_bytes_per_second(tx: Connection) -> float | None:
 def _change(
     tx: Connection, recording_id: UUID, sources: Collection[str], *, state: str, **columns: Any
 ) -> RecordingRecord | None:
-    """Change the recording's state if it is one of `sources`, and no hold forbids it; else None."""
+    """Change the recording if it is in one of `sources` and no hold forbids the change; else return
+    None."""
     may_be_gone = [recording.c.hold.is_(None)] if state in states.DELETED else []
     statement = (
         update(recording)
@@ -249,7 +254,7 @@ def _tell(tx: Connection, record: RecordingRecord, what: str | None = None) -> N
 
 
 def _closed_pauses(at: datetime) -> ColumnElement[Any]:
-    """The list of pauses with its last one ended at `at`; none ends before it began."""
+    """Build the list of pauses with the last one closed at `at`, but not before its start."""
     from_at = recording.c.pauses.op("#>>")(text("'{-1,from_at}'"))
     to_at = func.greatest(cast(from_at, Instant), at, type_=Instant)
     return func.jsonb_set(recording.c.pauses, text("'{-1,to_at}'"), func.to_jsonb(to_at))
@@ -290,7 +295,7 @@ def _ranges(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:
 
 
 def _number_ends_with(digits: str) -> ColumnElement[bool]:
-    """Served by the indexes on the reversed numbers."""
+    """Build the condition that the indexes on reversed numbers serve."""
     pattern = digits[::-1].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     return or_(
         func.reverse(recording.c.caller_number).like(pattern),

@@ -1,4 +1,4 @@
-"""Many rows in one statement."""
+"""Inserts of many rows in one statement."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -21,14 +21,16 @@ from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 
 @cache
 def excluded(table: Table) -> Any:
-    """The row that a conflict kept out; a statement's own is made anew each time."""
+    """Return the columns of the row that conflicted; cached, because SQLAlchemy builds its own each
+    time."""
     return table.alias("excluded").c
 
 
 def insert_rows(table: Table, rows: Sequence[Mapping[str, Any]]) -> Insert:
-    """An insert of rows that all have the same columns, at least one, in their order.
+    """Build an insert of at least one row; all rows have the same columns in the same order.
 
-    They go as one parameter: of very many short rows, to bind each value takes longest.
+    Pass the rows as one JSON parameter: for many short rows, binding each value takes most of the
+    time.
     """
     names = list(rows[0])
     shape: ColumnElement[Any] = literal_column(f'NULL::"{table.name}"')

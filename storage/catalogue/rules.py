@@ -1,4 +1,4 @@
-"""Rules that the API keeps: every version of each, the highest of which counts."""
+"""The rules of the API, with every version; the highest version of a rule is in force."""
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -18,25 +18,25 @@ _LISTS = ("variables", "headers", "tags")
 
 
 def create_rule(tx: Connection, record: RuleRecord, *, by: str) -> RuleRecord:
-    """Keep a new rule; its id and version are given here."""
+    """Create a rule; assign its id, and version 1."""
     return _keep(tx, replace(record, id=str(uuid7()), version=1), by, "rule.create")
 
 
 def replace_rule(tx: Connection, record: RuleRecord, *, by: str) -> RuleRecord:
-    """Keep the next version of the rule; `record.version` is the one that the change was made on.
+    """Add the next version of a rule; `record.version` is the version that the change is based on.
 
-    Raises NoSuchRule, and RuleChanged where that version is not the newest.
+    Raises NoSuchRule, and RuleChanged if there is a newer version.
     """
     return _succeed(tx, record, by, "rule.replace")
 
 
 def delete_rule(tx: Connection, rule_id: str, *, by: str) -> RuleRecord:
-    """Let the rule count no more; its versions stay. Raises NoSuchRule."""
+    """Delete a rule; its versions stay. Raises NoSuchRule."""
     return _succeed(tx, replace(get_rule(tx, rule_id), deleted=True), by, "rule.delete")
 
 
 def get_rule(tx: Connection, rule_id: str, *, version: int | None = None) -> RuleRecord:
-    """A rule as it is, or as it was in that version, deleted or not. Raises NoSuchRule."""
+    """Return a rule as it is, or in this version, deleted or not. Raises NoSuchRule."""
     found = [one for one in list_versions(tx, rule_id).items if version in (None, one.version)]
     if not found or (version is None and found[0].deleted):
         raise NoSuchRule(f"there is no rule {rule_id}" + (f" {version}" if version else ""))
@@ -46,7 +46,7 @@ def get_rule(tx: Connection, rule_id: str, *, version: int | None = None) -> Rul
 def list_versions(
     tx: Connection, rule_id: str, *, limit: int | None = None, cursor: str | None = None
 ) -> Slice[RuleRecord]:
-    """A page of the versions of a rule, newest first; none where there never was such a rule."""
+    """Return a slice of the versions of a rule, newest first; empty if there was no such rule."""
     query = select(rule).where(rule.c.id == rule_id)
     if cursor is not None:
         (before,) = decode_cursor(cursor, int)
@@ -56,7 +56,7 @@ def list_versions(
 
 
 def list_active_rules(tx: Connection) -> tuple[RuleRecord, ...]:
-    """Every rule as it is, in the order in which they are asked; the disabled ones too."""
+    """Return every rule in the order of evaluation, disabled rules too."""
     highest = select(rule).ext(distinct_on(rule.c.id)).order_by(rule.c.id, rule.c.version.desc())
     newest = highest.subquery()
     query = select(newest).where(~newest.c.deleted).order_by(newest.c.priority, newest.c.id)
@@ -64,7 +64,7 @@ def list_active_rules(tx: Connection) -> tuple[RuleRecord, ...]:
 
 
 def rules_revision(tx: Connection) -> int:
-    """A number that grows with every change: versions are only ever added."""
+    """Return a number that grows with every change, because versions are only ever added."""
     return tx.scalar(select(func.count()).select_from(rule)) or 0
 
 
@@ -82,7 +82,7 @@ def _keep(tx: Connection, record: RuleRecord, by: str, action: str) -> RuleRecor
     try:
         with tx.begin_nested():
             tx.execute(insert(rule).values({name: _column(values[name]) for name in values}))
-    except IntegrityError as error:  # another was quicker
+    except IntegrityError as error:  # another process was quicker
         raise RuleChanged(f"rule {record.id} has just been changed") from error
     named = {"name": kept.name, "version": kept.version}
     audit.add_audit(tx, actor=by, action=action, subject=kept.id, outcome="done", detail=named)

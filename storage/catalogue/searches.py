@@ -1,4 +1,4 @@
-"""Searches of the library that somebody has given a name; everybody sees their own."""
+"""Saved searches of the library; each person has their own."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ _COLUMNS = [saved_search.c[name] for name in ("id", "owner", "name", "query")]
 
 
 def save_search(tx: Connection, *, owner: str, name: str, query: Mapping[str, str]) -> SearchRecord:
-    """Keep the search under this name; one of the same name is replaced."""
+    """Save a search under this name; replace an older one of the same name."""
     values = {"id": uuid7(), "owner": owner, "name": name, "query": dict(query)}
     statement = insert(saved_search).values(values | {"created_at": datetime.now(UTC)})
     changed = statement.on_conflict_do_update(
@@ -29,7 +29,7 @@ def save_search(tx: Connection, *, owner: str, name: str, query: Mapping[str, st
 def list_searches(
     tx: Connection, owner: str, *, limit: int | None = None, cursor: str | None = None
 ) -> Slice[SearchRecord]:
-    """A page of the searches of this one, by name; all of them where there is no limit."""
+    """Return a slice of the searches of this owner, by name; all without a limit."""
     query = select(*_COLUMNS).where(saved_search.c.owner == owner).order_by(saved_search.c.name)
     if cursor is not None:
         (after,) = decode_cursor(cursor, str)
@@ -39,7 +39,7 @@ def list_searches(
 
 
 def delete_search(tx: Connection, search_id: UUID, *, owner: str) -> None:
-    """Forget a search. Raises NoSuchSearch, also for one of somebody else."""
+    """Delete a search. Raises NoSuchSearch, also for another owner's."""
     mine = (saved_search.c.id == search_id, saved_search.c.owner == owner)
     if not tx.execute(delete(saved_search).where(*mine)).rowcount:
         raise NoSuchSearch(f"you have no search {search_id}")

@@ -1,4 +1,4 @@
-"""Segments: the files on the PBX that a recording is made of."""
+"""Segments: the files on the PBX that make up a recording."""
 
 from collections.abc import Collection
 from dataclasses import asdict
@@ -17,24 +17,24 @@ RUNNING = ("requested", "recording")
 
 
 def claim_segment(tx: Connection, record: SegmentRecord) -> bool:
-    """Write a segment down before Asterisk is asked for it.
+    """Create a segment before we request it from Asterisk.
 
-    False if this leg already has a running one: somebody else was quicker.
+    Return False if this leg already has a running segment from another process.
     """
     statement = insert(segment).values(asdict(record)).on_conflict_do_nothing()
-    # Asked for by RETURNING: of an INSERT the driver's count of rows is not handed through.
+    # RETURNING, because the driver does not report the count of rows of an INSERT.
     return tx.execute(statement.returning(segment.c.id)).one_or_none() is not None
 
 
 def list_segments(tx: Connection, recording_id: UUID) -> tuple[SegmentRecord, ...]:
-    """The segments of a recording in the order in which they began."""
+    """Return the segments of a recording in the order of their start."""
     query = select(segment).where(segment.c.recording_id == recording_id)
     rows = tx.execute(query.order_by(segment.c.started_at, segment.c.id))
     return tuple(SegmentRecord(**row._mapping) for row in rows)
 
 
 def list_running_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]:
-    """Every segment that should be growing on this PBX now."""
+    """Return every segment whose file should be growing on this PBX now."""
     query = (
         select(segment).join(recording).where(recording.c.pbx == pbx, segment.c.state.in_(RUNNING))
     )
@@ -42,7 +42,7 @@ def list_running_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]
 
 
 def list_unended_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]:
-    """Running segments whose recording is over: a process died between the two."""
+    """Return the running segments of ended recordings: a process died between the two changes."""
     query = (
         select(segment)
         .join(recording)
@@ -58,7 +58,7 @@ def list_unended_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]
 def move_segment(
     tx: Connection, segment_id: UUID, *, to: str, sources: Collection[str], **columns: Any
 ) -> bool:
-    """Compare-and-set of a segment's state; False if it was not in one of `sources`."""
+    """Set the state of a segment, if it is in one of `sources`; else return False."""
     statement = (
         update(segment)
         .where(segment.c.id == segment_id, segment.c.state.in_(sources))
@@ -68,12 +68,12 @@ def move_segment(
 
 
 def update_segment(tx: Connection, segment_id: UUID, **columns: Any) -> None:
-    """Note what was measured of a segment's file."""
+    """Save measurements of a segment's file."""
     tx.execute(update(segment).where(segment.c.id == segment_id).values(**columns))
 
 
 def end_segment(tx: Connection, segment_id: UUID, *, at: datetime, cause: str) -> bool:
-    """The file has stopped growing; the first to say so is believed."""
+    """Note that the file has stopped growing; only the first note counts."""
     return move_segment(
         tx,
         segment_id,

@@ -1,4 +1,4 @@
-"""Sign-ins that an identity provider is asked about: each can be taken once, for some minutes."""
+"""Sign-ins at an identity provider that are under way; each works once, for some minutes."""
 
 import secrets
 from dataclasses import fields
@@ -15,7 +15,7 @@ _COLUMNS = [sign_in.c[field.name] for field in fields(SignInRecord)]
 
 
 def keep_sign_in(tx: Connection, record: SignInRecord) -> str:
-    """The secret by which it can be taken. Those that are over go."""
+    """Save a sign-in and return its secret. Delete those that have expired."""
     tx.execute(delete(sign_in).where(sign_in.c.expires_at <= func.now()))
     secret = secrets.token_urlsafe(32)
     row = {"sha256": digest_of(secret), "expires_at": datetime.now(UTC) + LASTS}
@@ -24,7 +24,7 @@ def keep_sign_in(tx: Connection, record: SignInRecord) -> str:
 
 
 def take_sign_in(tx: Connection, secret: str) -> SignInRecord | None:
-    """What was kept under this secret, once; None where it is over, or never was."""
+    """Delete and return the sign-in of this secret; None if it has expired, or never existed."""
     mine = (sign_in.c.sha256 == digest_of(secret), sign_in.c.expires_at > func.now())
     row = tx.execute(delete(sign_in).where(*mine).returning(*_COLUMNS)).mappings().one_or_none()
     return SignInRecord(**row) if row is not None else None

@@ -1,4 +1,4 @@
-"""The key that signs manifests: made once, and the same for every worker."""
+"""The key that signs manifests: one for all workers of an installation."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ from storage.schema import signing_key
 
 
 def get_signing_key(tx: Connection) -> SigningKey:
-    """The installation's key; the first who asks makes it, all others get the same."""
+    """Return the installation's key; the first caller creates it."""
     query = select(signing_key.c.private_pem).order_by(signing_key.c.created_at).limit(1)
     pem = tx.scalar(query)
     if pem is None:
@@ -20,5 +20,5 @@ def get_signing_key(tx: Connection) -> SigningKey:
         if tx.scalar(query) is None:
             tx.execute(insert(signing_key).values(values))
         pem = tx.scalar(query)
-    assert pem is not None  # noqa: S101  # it was read, or written just above
+    assert pem is not None  # noqa: S101  # read or written just above
     return SigningKey.from_pem(pem)

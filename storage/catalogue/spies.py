@@ -1,4 +1,4 @@
-"""Spies: their rows, their states, and who heard which seconds of which call."""
+"""Spies: their rows, their states, and the seconds of calls that each supervisor heard."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
@@ -25,15 +25,15 @@ from storage.errors import NoSuchSpy
 from storage.records import Heard, Mode, Slice, SpyRecord, SpyState
 from storage.schema import call, spy
 
-# Spelt out, not bound: only so does PostgreSQL see that the index of live spies serves.
+# A literal, not a parameter: else PostgreSQL does not use the index of live spies.
 _LIVES = spy.c.state != literal_column("'ended'")
 _COLUMNS = [column for column in spy.columns if column is not spy.c.audio_token_sha256]
 
 
 def create_spy(tx: Connection, record: SpyRecord, *, audio_token: str | None = None) -> None:
-    """Write the spy down before the PBX is asked for anything; its state is `requested`.
+    """Create a spy in the state `requested`, before we send any request to the PBX.
 
-    Of the token that opens its audio only the SHA-256 is kept.
+    Store only the SHA-256 of the token that opens its audio.
     """
     digest = digest_of(audio_token) if audio_token is not None else None
     tx.execute(insert(spy).values(**_row(record), audio_token_sha256=digest))
@@ -41,7 +41,7 @@ def create_spy(tx: Connection, record: SpyRecord, *, audio_token: str | None = N
 
 
 def find_spy(tx: Connection, spy_id: UUID) -> SpyRecord | None:
-    """The spy of this id, or None."""
+    """Return the spy of this id, or None."""
     return _find(tx, spy.c.id == spy_id)
 
 
@@ -52,9 +52,9 @@ def get_spy(
     agents: Collection[str] | None = None,
     supervisor: str | None = None,
 ) -> SpyRecord:
-    """The spy of this id.
+    """Return the spy of this id.
 
-    NoSuchSpy also where it is neither on a call of one of `agents` nor `supervisor`'s own.
+    Raises NoSuchSpy, also if its call has none of `agents` and it is not one of `supervisor`.
     """
     record = _find(tx, spy.c.id == spy_id, *_seen_by(agents, supervisor))
     if record is None:
@@ -63,7 +63,7 @@ def get_spy(
 
 
 def find_spy_by_token(tx: Connection, token: str) -> SpyRecord | None:
-    """The spy whose audio this token opens; None if there is none, or it has ended."""
+    """Return the spy whose audio this token opens; None if there is none, or it has ended."""
     return _find(tx, spy.c.audio_token_sha256 == digest_of(token), _LIVES)
 
 
@@ -76,7 +76,7 @@ def list_spies(
     agents: Collection[str] | None = None,
     supervisor: str | None = None,
 ) -> Slice[SpyRecord]:
-    """A page of spies in these states, newest first; narrowed as by `get_spy`."""
+    """Return a slice of the spies in these states, newest first, restricted like `get_spy`."""
     query = select(*_COLUMNS).where(spy.c.state.in_(states), *_seen_by(agents, supervisor))
     if "ended" not in states:
         query = query.where(_LIVES)
@@ -89,13 +89,13 @@ def list_spies(
 
 
 def list_live_spies(tx: Connection, pbx: str) -> tuple[SpyRecord, ...]:
-    """Every spy of this PBX that has not ended, oldest first."""
+    """Return every live spy of this PBX, oldest first."""
     query = select(*_COLUMNS).where(spy.c.pbx == pbx, _LIVES).order_by(spy.c.id)
     return tuple(_record(row) for row in tx.execute(query).mappings())
 
 
 def list_live_spies_of(tx: Connection, supervisor: str) -> tuple[SpyRecord, ...]:
-    """Every spy of this supervisor that has not ended, oldest first."""
+    """Return every live spy of this supervisor, oldest first."""
     query = select(*_COLUMNS).where(spy.c.supervisor == supervisor, _LIVES).order_by(spy.c.id)
     return tuple(_record(row) for row in tx.execute(query).mappings())
 
@@ -103,7 +103,7 @@ def list_live_spies_of(tx: Connection, supervisor: str) -> tuple[SpyRecord, ...]
 def list_spies_of_calls(
     tx: Connection, call_ids: Collection[str], *, live_only: bool = True
 ) -> tuple[SpyRecord, ...]:
-    """The spies on these calls, oldest first."""
+    """Return the spies on these calls, oldest first."""
     query = select(*_COLUMNS).where(spy.c.call_id.in_(call_ids)).order_by(spy.c.id)
     if live_only:
         query = query.where(_LIVES)
@@ -111,10 +111,10 @@ def list_spies_of_calls(
 
 
 def move_spy(tx: Connection, spy_id: UUID, *, to: SpyState, **columns: Any) -> SpyRecord | None:
-    """Move to a state if it may be reached from the present one; None if it may not (any more).
+    """Move a spy to a state, if its present state leads there; else return None.
 
-    Compare-and-set: of two callers who move the same spy, one gets None. With `to="ended"` come
-    `ended_at` and `cause`, and nothing is heard after it.
+    Compare-and-set: of two callers who move the same spy, one gets None. `to="ended"` needs
+    `ended_at` and `cause`, and closes the span that is heard.
     """
     in_sources = spy.c.state.in_(states.spy_sources(to))
     record = _change(tx, spy_id, in_sources, state=to, **columns)
@@ -127,7 +127,7 @@ def move_spy(tx: Connection, spy_id: UUID, *, to: SpyState, **columns: Any) -> S
 
 
 def set_mode(tx: Connection, spy_id: UUID, mode: Mode) -> SpyRecord | None:
-    """The mode that its supervisor wants from now on; None if the spy has ended."""
+    """Set the mode that the supervisor wants. Return None if the spy has ended."""
     changed = _change(tx, spy_id, _LIVES & (spy.c.mode != mode), mode=mode)
     if changed is None:
         return _find(tx, spy.c.id == spy_id, _LIVES)
@@ -136,7 +136,7 @@ def set_mode(tx: Connection, spy_id: UUID, mode: Mode) -> SpyRecord | None:
 
 
 def set_call(tx: Connection, spy_id: UUID, call_id: str) -> SpyRecord | None:
-    """The call that the spy is on from now on; None if the spy has ended."""
+    """Set the call that the spy is on. Return None if the spy has ended."""
     changed = _change(tx, spy_id, _LIVES & (spy.c.call_id != call_id), call_id=call_id)
     if changed is None:
         return _find(tx, spy.c.id == spy_id, _LIVES)
@@ -145,12 +145,13 @@ def set_call(tx: Connection, spy_id: UUID, call_id: str) -> SpyRecord | None:
 
 
 def set_agent(tx: Connection, spy_id: UUID, agent: str) -> SpyRecord | None:
-    """The agent whom the spy follows from now on; None if it has one, or has ended."""
+    """Set the agent that the spy follows. Return None if it has an agent already, or has ended."""
     return _change(tx, spy_id, _LIVES & spy.c.agent.is_(None), agent=agent)
 
 
 def open_heard(tx: Connection, spy_id: UUID, *, at: datetime, call_id: str) -> SpyRecord | None:
-    """The supervisor hears this call from now on; harmless to repeat. None if the spy has ended."""
+    """Open a span in which the supervisor hears this call; harmless to repeat. Return None if the
+    spy has ended."""
     record = _find(tx, spy.c.id == spy_id, _LIVES, lock=True)
     if record is None:
         return None
@@ -161,16 +162,16 @@ def open_heard(tx: Connection, spy_id: UUID, *, at: datetime, call_id: str) -> S
 
 
 def close_heard(tx: Connection, spy_id: UUID, *, at: datetime) -> SpyRecord | None:
-    """The supervisor hears nothing from now on; harmless to repeat. None if there is no such spy.
+    """Close the open span, but not before its start; harmless to repeat.
 
-    Nothing ends before it began.
+    Return None if there is no such spy.
     """
     record = _find(tx, spy.c.id == spy_id, lock=True)
     return _set_heard(tx, record, _closed(record.heard, at)) if record is not None else None
 
 
 def touch_spy(tx: Connection, spy_id: UUID, at: datetime) -> None:
-    """Its page is connected."""
+    """Note that the page of the spy is connected."""
     tx.execute(update(spy).where(spy.c.id == spy_id).values(seen_at=at))
 
 
@@ -190,7 +191,7 @@ def _set_heard(tx: Connection, record: SpyRecord, heard: tuple[Heard, ...]) -> S
 def _change(
     tx: Connection, spy_id: UUID, condition: ColumnElement[bool], **columns: Any
 ) -> SpyRecord | None:
-    """Change the spy if the condition holds; None if it does not."""
+    """Change the spy if the condition holds; else return None."""
     statement = update(spy).where(spy.c.id == spy_id, condition).values(**columns)
     row = tx.execute(statement.returning(*_COLUMNS)).mappings().one_or_none()
     return _record(row) if row is not None else None
@@ -207,10 +208,11 @@ def _find(tx: Connection, *conditions: ColumnElement[bool], lock: bool = False) 
 def _seen_by(
     agents: Collection[str] | None, supervisor: str | None
 ) -> tuple[ColumnElement[bool], ...]:
-    """Whose calls, or whose own spies, are asked for; nothing where every spy is."""
+    """Build the conditions for spies on calls of these agents, and for the own spies of the
+    supervisor."""
     if agents is None:
         return ()
-    # A value, for which each spy's call is looked up: of a set all the agents' calls would be read.
+    # Looks up the call of each spy; IN (SELECT …) would read all calls of the agents.
     agent = select(call.c.agent).where(call.c.id == spy.c.call_id).scalar_subquery()
     return (or_(agent.in_(agents), spy.c.supervisor == supervisor),)
 
@@ -221,7 +223,7 @@ def _tell(tx: Connection, type_: str, record: SpyRecord) -> None:
 
 
 def _facts(record: SpyRecord) -> dict[str, Any]:
-    """What an event says of a spy."""
+    """Build the data of an event about a spy."""
     names = ("call_id", "pbx", "state", "mode", "destination", "follow", "supervisor", "cause")
     return {"id": str(record.id)} | {name: getattr(record, name) for name in names}
 

@@ -1,4 +1,4 @@
-"""Bearer tokens: 256 random bits, kept as their SHA-256 alone."""
+"""Bearer tokens: 256 random bits, stored as their SHA-256 alone."""
 
 import secrets
 from collections.abc import Collection, Sequence
@@ -31,7 +31,7 @@ from storage.records import Role, Slice, TokenRecord, shallow
 from storage.schema import token, user
 
 PREFIX = "ew_"
-# What a person may is the user's: a session is as old as it is.
+# The permissions of a session are those of its user now, not those of its start.
 _OF_USER = {"name", "role", "team", "without"}
 _COLUMNS = [
     case((token.c.user_id.is_(None), token.c[name]), else_=user.c[name]).label(name)
@@ -50,10 +50,10 @@ def create_token(
     scopes: Sequence[str] = (),
     without: Sequence[str] = (),
 ) -> tuple[TokenRecord, str]:
-    """A new bearer token and its secret: the only time that it can be seen.
+    """Create a bearer token, and return it with its secret, which nobody can read again.
 
-    `without` are permissions of its role that it does not have. Raises TokenInvalid where the name
-    is taken.
+    `without` lists permissions that this token lacks although its role has them. Raises
+    TokenInvalid if the name is taken.
     """
     if is_tokens_name(tx, name, role) or _has_another(tx, user, name, role):
         raise TokenInvalid(f"there is a token or a user {name!r} already")
@@ -62,7 +62,7 @@ def create_token(
 
 
 def keep_secret(tx: Connection, prefix: str, **values: Any) -> str:
-    """A row with a new secret that begins so; the secret itself is not kept."""
+    """Insert a token with a new secret that starts with `prefix`, and return the secret."""
     secret = prefix + secrets.token_urlsafe(32)
     row = {"id": uuid7(), "sha256": digest_of(secret), "created_at": datetime.now(UTC)}
     tx.execute(insert(token).values(row | values))
@@ -70,7 +70,7 @@ def keep_secret(tx: Connection, prefix: str, **values: Any) -> str:
 
 
 def find_token(tx: Connection, secret: str) -> TokenRecord | None:
-    """Whom this bearer token stands for; None if it is not one of ours, or expired."""
+    """Return the token of this secret, or None if it is unknown or has expired."""
     query = select(*_COLUMNS).select_from(token.outerjoin(user))
     lives = or_(token.c.expires_at.is_(None), token.c.expires_at > func.now())
     row = tx.execute(query.where(token.c.sha256 == digest_of(secret), lives)).one_or_none()
@@ -78,9 +78,9 @@ def find_token(tx: Connection, secret: str) -> TokenRecord | None:
 
 
 def is_tokens_name(tx: Connection, name: str, role: str) -> bool:
-    """Whether a token has the name, by which spies, searches and the trail know somebody.
+    """Return whether a token has this name, which names its owner in spies, searches and the trail.
 
-    Of an agent there may be many: all of them are the one at the endpoint of this name.
+    Several tokens of one agent may share a name: they all belong to the endpoint of this name.
     """
     return _has_another(tx, token, name, role, token.c.user_id.is_(None))
 
@@ -88,7 +88,7 @@ def is_tokens_name(tx: Connection, name: str, role: str) -> bool:
 def list_tokens(
     tx: Connection, *, limit: int | None = None, cursor: str | None = None
 ) -> Slice[TokenRecord]:
-    """A page of the tokens that are no sessions, by name; all of them where there is no limit."""
+    """Return a slice of the tokens, without sessions, by name; all without a limit."""
     query = select(*_COLUMNS).select_from(token.outerjoin(user)).where(token.c.user_id.is_(None))
     if cursor is not None:
         after = decode_cursor(cursor, str, UUID)
@@ -98,7 +98,7 @@ def list_tokens(
 
 
 def revoke_token(tx: Connection, token_id: UUID) -> str:
-    """It opens nothing any more; its name. Raises NoSuchToken, also for a session."""
+    """Delete a token and return its name. Raises NoSuchToken, also for a session."""
     where = (token.c.id == token_id, token.c.user_id.is_(None))
     name = tx.scalar(delete(token).where(*where).returning(token.c.name))
     if name is None:
@@ -107,19 +107,20 @@ def revoke_token(tx: Connection, token_id: UUID) -> str:
 
 
 def list_agents_of_team(tx: Connection, team: str) -> frozenset[str]:
-    """The names of the agents who belong to `team`."""
+    """Return the names of the agents of `team`."""
     return frozenset(list_teams(tx, team=team))
 
 
 def find_teams(tx: Connection, agents: Collection[str]) -> dict[str, str]:
-    """The teams of the agents of these names that have one."""
+    """Return the team of each of these agents that has one."""
     known = _agents()
     query = select(known.c.name, known.c.team).where(known.c.name.in_(agents))
     return {name: team for name, team in tx.execute(query.order_by(known.c.created_at)) if team}
 
 
 def list_teams(tx: Connection, *, team: str | None = None) -> dict[str, str]:
-    """The team of every agent who has one, or who belongs to this one, by the agent's name."""
+    """Return the team of every agent with a team, or of the agents of this team, by the agent's
+    name."""
     known = _agents()
     query = select(known.c.name, known.c.team).where(known.c.team.is_not(None))
     if team is not None:
@@ -135,7 +136,7 @@ def _has_another(
 
 
 def _agents() -> Subquery:
-    """Agents by token, and agents who sign in."""
+    """Select the agents with a token, and the agents who sign in."""
     columns = [(one.c.name, one.c.team, one.c.created_at) for one in (token, user)]
     by_token = select(*columns[0]).where(token.c.role == "agent", token.c.user_id.is_(None))
     return union(by_token, select(*columns[1]).where(user.c.role == "agent")).subquery()

@@ -1,4 +1,4 @@
-"""People who sign in, and their sessions: a session is a token that ends by itself."""
+"""People who sign in, and their sessions: a session is a token that expires."""
 
 import secrets
 from dataclasses import fields
@@ -24,7 +24,7 @@ _COLUMNS = [user.c[field.name] for field in fields(UserRecord)]
 def create_user(
     tx: Connection, *, name: str, role: PersonRole, team: str | None, password_hash: str
 ) -> UserRecord:
-    """Keep a new person. Raises UserInvalid where the name is taken."""
+    """Create a user. Raises UserInvalid if the name is taken."""
     if is_tokens_name(tx, name, role):
         raise UserInvalid(f"there is a token {name!r} already")
     made = UserRecord(uuid7(), name, role, team, (), password_hash)
@@ -39,9 +39,9 @@ def create_user(
 def bring_user(
     tx: Connection, *, issuer: str, subject: str, name: str, role: str, team: str | None
 ) -> UserRecord:
-    """Whom an identity provider knows as `subject`, as it says that they are now.
+    """Create or update the user that an identity provider knows as `subject`.
 
-    Raises UserInvalid where somebody else, or a token, has the name.
+    Raises UserInvalid if another user, or a token, has the name.
     """
     before = find_subject(tx, issuer, subject)
     if (before is None or before.name != name) and is_tokens_name(tx, name, role):
@@ -57,14 +57,14 @@ def bring_user(
 
 
 def find_subject(tx: Connection, issuer: str, subject: str) -> UserRecord | None:
-    """Whom an identity provider knows as `subject`, or None."""
+    """Return the user that an identity provider knows as `subject`, or None."""
     query = select(*_COLUMNS).where(user.c.issuer == issuer, user.c.subject == subject)
     row = tx.execute(query).mappings().one_or_none()
     return _record(row) if row is not None else None
 
 
 def find_user(tx: Connection, name: str) -> UserRecord | None:
-    """The person of this name, or None."""
+    """Return the user of this name, or None."""
     row = tx.execute(select(*_COLUMNS).where(user.c.name == name)).one_or_none()
     return _record(row._mapping) if row is not None else None
 
@@ -72,7 +72,7 @@ def find_user(tx: Connection, name: str) -> UserRecord | None:
 def list_users(
     tx: Connection, *, limit: int | None = None, cursor: str | None = None
 ) -> Slice[UserRecord]:
-    """A page of those who can sign in, by name; everybody where there is no limit."""
+    """Return a slice of the users, by name; all without a limit."""
     query = select(*_COLUMNS).order_by(user.c.name)
     if cursor is not None:
         (after,) = decode_cursor(cursor, str)
@@ -82,7 +82,7 @@ def list_users(
 
 
 def get_user(tx: Connection, user_id: UUID) -> UserRecord:
-    """The person of this id. Raises NoSuchUser."""
+    """Return the user of this id. Raises NoSuchUser."""
     row = tx.execute(select(*_COLUMNS).where(user.c.id == user_id)).one_or_none()
     if row is None:
         raise NoSuchUser(f"there is no user {user_id}")
@@ -90,7 +90,7 @@ def get_user(tx: Connection, user_id: UUID) -> UserRecord:
 
 
 def delete_user(tx: Connection, user_id: UUID) -> UserRecord:
-    """Let the person sign in no more; all sessions end. Raises NoSuchUser, LastAdmin."""
+    """Delete a user and end all their sessions. Raises NoSuchUser, LastAdmin."""
     admins = tx.scalars(select(user.c.id).where(user.c.role == "admin").with_for_update()).all()
     found = get_user(tx, user_id)
     if list(admins) == [user_id]:
@@ -100,18 +100,19 @@ def delete_user(tx: Connection, user_id: UUID) -> UserRecord:
 
 
 def set_password(tx: Connection, user_id: UUID, password_hash: str) -> None:
-    """Another password; all the person's sessions end."""
+    """Set another password, and end all sessions of the user."""
     keep_hash(tx, user_id, password_hash)
     end_sessions(tx, user_id)
 
 
 def keep_hash(tx: Connection, user_id: UUID, password_hash: str) -> None:
-    """Another hash of the same password."""
+    """Save another hash of the same password."""
     tx.execute(update(user).where(user.c.id == user_id).values(password_hash=password_hash))
 
 
 def begin_session(tx: Connection, who: UserRecord) -> str:
-    """A new session's secret: the only time that it can be seen. Sessions that are over go."""
+    """Start a session, and return its secret, which nobody can read again. Delete expired
+    sessions."""
     tx.execute(delete(token).where(token.c.expires_at <= func.now()))
     return keep_secret(
         tx,
@@ -126,12 +127,12 @@ def begin_session(tx: Connection, who: UserRecord) -> str:
 
 
 def end_session(tx: Connection, token_id: UUID) -> None:
-    """This session is over."""
+    """End this session."""
     tx.execute(delete(token).where(token.c.id == token_id, token.c.user_id.is_not(None)))
 
 
 def end_sessions(tx: Connection, user_id: UUID) -> None:
-    """All sessions of the person are over."""
+    """End all sessions of the user."""
     tx.execute(delete(token).where(token.c.user_id == user_id))
 
 

@@ -1,4 +1,4 @@
-"""Webhooks: servers that are told of events, and how far each has been told."""
+"""Webhooks: the servers that get our events, and the progress of each delivery."""
 
 import base64
 import secrets
@@ -30,7 +30,7 @@ from storage.records import Slice, WebhookRecord, shallow
 from storage.schema import webhook
 
 PREFIX = "whsec_"
-# Jobs that wait for receivers have a queue of their own, and keep no others waiting.
+# A queue of its own: jobs that wait for a receiver delay no others.
 QUEUE = "webhooks"
 _COLUMNS = [webhook.c[field.name] for field in fields(WebhookRecord)]
 
@@ -38,7 +38,7 @@ _COLUMNS = [webhook.c[field.name] for field in fields(WebhookRecord)]
 def create_webhook(
     tx: Connection, *, url: str, types: Sequence[str], by: str
 ) -> tuple[WebhookRecord, str]:
-    """A new webhook, which is told what happens from now on, and its secret."""
+    """Create a webhook for the events from now on, and return it with its secret."""
     after = events.newest_event_id(tx)
     made = WebhookRecord(uuid7(), url, tuple(types), datetime.now(UTC), by, after)
     secret = PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -47,7 +47,7 @@ def create_webhook(
 
 
 def get_secret(tx: Connection, webhook_id: UUID) -> str:
-    """What signs its events. Raises NoSuchWebhook."""
+    """Return the secret that signs the events of a webhook. Raises NoSuchWebhook."""
     secret = tx.scalar(select(webhook.c.secret).where(webhook.c.id == webhook_id))
     if secret is None:
         raise NoSuchWebhook(f"there is no webhook {webhook_id}")
@@ -57,7 +57,7 @@ def get_secret(tx: Connection, webhook_id: UUID) -> str:
 def list_webhooks(
     tx: Connection, *, limit: int | None = None, cursor: str | None = None
 ) -> Slice[WebhookRecord]:
-    """A page of the webhooks, oldest first; every one where there is no limit."""
+    """Return a slice of the webhooks, oldest first; all without a limit."""
     query = select(*_COLUMNS).order_by(webhook.c.id)
     if cursor is not None:
         (after,) = decode_cursor(cursor, UUID)
@@ -67,7 +67,7 @@ def list_webhooks(
 
 
 def get_webhook(tx: Connection, webhook_id: UUID) -> WebhookRecord:
-    """The one of this id. Raises NoSuchWebhook."""
+    """Return the webhook of this id. Raises NoSuchWebhook."""
     row = tx.execute(select(*_COLUMNS).where(webhook.c.id == webhook_id)).mappings().one_or_none()
     if row is None:
         raise NoSuchWebhook(f"there is no webhook {webhook_id}")
@@ -75,14 +75,15 @@ def get_webhook(tx: Connection, webhook_id: UUID) -> WebhookRecord:
 
 
 def delete_webhook(tx: Connection, webhook_id: UUID) -> WebhookRecord:
-    """It is told nothing more. Raises NoSuchWebhook."""
+    """Delete a webhook, and return it. Raises NoSuchWebhook."""
     found = get_webhook(tx, webhook_id)
     tx.execute(delete(webhook).where(webhook.c.id == webhook_id))
     return found
 
 
 def list_due(tx: Connection, now: datetime) -> tuple[WebhookRecord, ...]:
-    """Those for which there is something that may be sent now; who waited longest comes first."""
+    """Return the webhooks with an event that may be sent now; the one that waited longest comes
+    first."""
     newest = events.parse_event_id(events.newest_event_id(tx))
     may = or_(webhook.c.retry_at.is_(None), webhook.c.retry_at <= now)
     query = select(*_COLUMNS).where(~webhook.c.gone, may)
@@ -92,22 +93,23 @@ def list_due(tx: Connection, now: datetime) -> tuple[WebhookRecord, ...]:
 
 
 def defer_due(tx: Connection, now: datetime) -> None:
-    """Ask for a turn with each that is due, unless one is coming anyway."""
+    """Defer a delivery for each webhook that is due, unless one is waiting already."""
     for one in list_due(tx, now):
         id_ = str(one.id)
         jobs.defer_once(tx, "deliver", lock=id_, queue=QUEUE, webhook_id=id_)
 
 
-def hurry_webhook(tx: Connection, known: WebhookRecord) -> None:
-    """What it still has to be told waits no longer."""
+def deliver_now(tx: Connection, known: WebhookRecord) -> None:
+    """Deliver the events that wait for a retry now."""
     change_webhook(tx, known, {"retry_at": None})
-    jobs.hurry(tx, str(known.id))
+    jobs.run_now(tx, str(known.id))
 
 
 def change_webhook(
     tx: Connection, known: WebhookRecord, columns: Mapping[str, Any]
 ) -> WebhookRecord | None:
-    """Write down how it went; None where another was faster, or the webhook was removed."""
+    """Save the result of a delivery. Return None if another process was faster, or deleted the
+    webhook."""
     where = (webhook.c.id == known.id, webhook.c.after == known.after)
     changed = update(webhook).where(*where).values(columns).returning(*_COLUMNS)
     row = tx.execute(changed).mappings().one_or_none()
@@ -115,7 +117,8 @@ def change_webhook(
 
 
 def note_losses(tx: Connection, before: datetime) -> Sequence[UUID]:
-    """The events of before this time are about to be dropped: the webhooks that wait for one."""
+    """Mark the webhooks that still need an event from before this time: it is about to be
+    dropped."""
     known = list_webhooks(tx).items
     nexts = {one.id: events.list_events(tx, one.after, limit=1) for one in known}
     waiting = [id_ for id_, found in nexts.items() if found and found[0].at < before]
@@ -125,10 +128,10 @@ def note_losses(tx: Connection, before: datetime) -> Sequence[UUID]:
 
 
 def begin_anew(tx: Connection) -> Sequence[UUID]:
-    """Those that have got to a place where nothing has happened yet, by a dump of another cluster.
+    """Reset the webhooks whose position lies in the future, and return their ids.
 
-    They are told from the oldest event on, and that some are lost. For a transaction that writes
-    no events.
+    A dump of another cluster leaves such positions. These webhooks get every event from the oldest
+    one on, and a note that some are lost. Use it in a transaction that writes no event.
     """
     place = cast(func.split_part(webhook.c.after, "-", 1), BigInteger)
     where = (place >= events.UNBORN, ~webhook.c.gone)
