@@ -23,7 +23,12 @@ def live_legs(call: CallRecord) -> tuple[LegRecord, ...]:
 
 def joined_legs(call: CallRecord) -> tuple[LegRecord, ...]:
     """Return the live legs that have joined the conversation, in the same order."""
-    return tuple(leg for leg in live_legs(call) if leg.joined_at is not None)
+    return tuple(leg for leg in ever_joined_legs(call) if leg.alive)
+
+
+def ever_joined_legs(call: CallRecord) -> tuple[LegRecord, ...]:
+    """Return the legs that have joined the conversation, also those that have left since."""
+    return tuple(leg for leg in legs_of(call) if leg.joined_at is not None)
 
 
 def legs_to_capture(call: CallRecord) -> tuple[LegRecord, ...]:
@@ -46,7 +51,7 @@ def is_conversation(call: CallRecord) -> bool:
 
 def have_talked(call: CallRecord) -> bool:
     """Whether two people have joined, even if one of them has left since, as in a transfer."""
-    return sum(leg.joined_at is not None for leg in legs_of(call)) > 1
+    return len(ever_joined_legs(call)) > 1
 
 
 def is_over(call: CallRecord) -> bool:

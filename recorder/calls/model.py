@@ -72,10 +72,6 @@ class CallModel:
         """Return the present record of a call. Raises KeyError for a forgotten call."""
         return _build_record(self._pbx, self._calls[call_id.removeprefix(f"{self._pbx}-")])
 
-    def live_call_ids(self) -> tuple[str, ...]:
-        """Every call that has not ended."""
-        return tuple(self._id(call) for call in self._calls.values() if call.ended_at is None)
-
     def find_call_of(self, channel_id: str) -> str | None:
         """Return the id of the call of a live channel, or None where it belongs to no call."""
         linkedid = self._call_of.get(channel_id)

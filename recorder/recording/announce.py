@@ -42,7 +42,7 @@ class Announcer:
         `then` runs after a failure too: a missing sound file must not cost the recording.
         """
         self._announcing.add(call_id)
-        self._sounds.do(self._play, call_id, media, channel_ids, then)
+        self._sounds.submit(self._play, call_id, media, channel_ids, then)
 
     def _play(
         self, call_id: str, media: str, channel_ids: Sequence[str], then: Callable[[], object]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from recorder.calls.legs import legs_of
+from recorder.calls.legs import ever_joined_legs, joined_or_created_at
 from storage.records import Assurance, CallRecord, DecisionRecord, RecordingRecord, SegmentRecord
 
 KEPT_ACTIONS = ("force", "record")
@@ -82,10 +82,10 @@ def _expected(call: CallRecord, decision: DecisionRecord) -> Span | None:
     """
     wanted = [one for one in decision.moments if one["action"] in KEPT_ACTIONS]
     is_forbidden = decision.action == "never" and decision.rule is not None
-    joined = [leg for leg in legs_of(call) if leg.joined_at is not None]
+    joined = ever_joined_legs(call)
     if not wanted or is_forbidden or len(joined) < 2:
         return None
-    starts = sorted(leg.joined_at for leg in joined if leg.joined_at is not None)
+    starts = sorted(joined_or_created_at(leg) for leg in joined)
     ends = sorted(leg.left_at or call.ended_at or starts[-1] for leg in joined)
     began_at = max(datetime.fromisoformat(wanted[0]["at"]), starts[1])
     return (began_at, ends[-2]) if began_at < ends[-2] else None

@@ -76,9 +76,9 @@ class Sounds:
             except AriError as error:
                 log.warning("sound.failed", sound=sound.media, error=str(error))
 
-        self.do(play)
+        self.submit(play)
 
-    def do(self, work: Callable[..., None], *arguments: object) -> None:
+    def submit(self, work: Callable[..., None], *arguments: object) -> None:
         """Run work that lasts as long as a sound, in the background."""
         self._threads.submit(work, *arguments)
 

@@ -35,7 +35,7 @@ class Sounds:
         self.heard.extend(channel_ids)
         return self.may_end.wait(10)
 
-    def do(self, work: Callable[..., None], *arguments: object) -> None:
+    def submit(self, work: Callable[..., None], *arguments: object) -> None:
         threading.Thread(target=work, args=arguments, daemon=True).start()
 
 

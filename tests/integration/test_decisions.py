@@ -53,7 +53,7 @@ class Sounds:
         """Play until the test ends it."""
         return self.may_end.wait(10) and bool(channel_ids)
 
-    def do(self, work: Callable[..., None], *arguments: object) -> None:
+    def submit(self, work: Callable[..., None], *arguments: object) -> None:
         """Run the work in a thread of its own."""
         threading.Thread(target=work, args=arguments, daemon=True).start()
 

@@ -6,6 +6,7 @@ import pytest
 
 from recorder.calls.legs import (
     endpoint_of,
+    ever_joined_legs,
     extension_of,
     have_talked,
     is_conversation,
@@ -34,6 +35,7 @@ def test_legs_are_persons() -> None:
     mixed = call(LOCAL, GONE, WAITING, JOINED)
     assert legs_of(mixed) == (GONE, WAITING, JOINED)
     assert live_legs(mixed) == (WAITING, JOINED)
+    assert ever_joined_legs(mixed) == (GONE, JOINED)
     assert joined_legs(mixed) == (JOINED,)
 
 

@@ -104,7 +104,7 @@ def test_calls_stay_when_the_pbx_answers_in_part(model: CallModel) -> None:
     reconcile(Pbx((channel("1", "1"),)), model)
     with pytest.raises(AriUnavailable):
         reconcile(Pbx((channel("2"),), answers=False), model)
-    assert model.live_call_ids() == ("main-1",)
+    assert (model.find_call_of("1"), model.find_call_of("2")) == ("main-1", None)
 
 
 @pytest.mark.parametrize("lost_at", [None, LOST_AT])
