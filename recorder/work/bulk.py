@@ -1,17 +1,18 @@
-"""One thing done to many recordings, in the background: what workers do, safe to repeat.
+"""Do one action on many recordings, in the background and safe to repeat.
 
-Tags and holds go recording by recording, and a worker goes on where another was killed. An export
-is one ZIP: of each recording the audio and its manifest, and `index.csv`, which says what is what.
-Its bytes go from the store through a file of the spool to the store, a bounded number at a time; a
-worker that comes after a killed one begins it anew.
+Tags and holds go recording by recording; after a killed worker another one continues. An export is
+one ZIP with the audio and the manifest of each recording, and `index.csv`, which lists them. Its
+bytes go from the store through a file of the spool back to the store, a few at a time; after a
+killed worker another one starts again.
 """
 
 import csv
 import hashlib
 import io
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -32,22 +33,47 @@ from storage.records import BulkRecord, RecordingRecord
 
 log = structlog.get_logger()
 
-TOLD_EVERY = 20
-# While it is written the ZIP is on the spool, and is then put whole.
+PROGRESS_EVERY = 20
+# The whole ZIP lies on the spool before it is put; so much room must remain beside it.
 SPARE_BYTES = 256 * 1024 * 1024
 INDEX = (
     "file", "id", "call_id", "started_at", "duration_s", "direction", "caller_number",
     "callee_number", "queue", "agent", "tags", "sha256",
 )  # fmt: skip
 
-Refusal = dict[str, str]
+
+@dataclass(slots=True)
+class _Progress:
+    """The progress of a bulk, written to the catalogue after every 20 recordings."""
+
+    catalogue: Catalogue
+    bulk_id: UUID
+    done: int
+    refused: list[dict[str, str]] = field(default_factory=list)
+
+    @contextmanager
+    def count(self, recording_id: UUID) -> Iterator[None]:
+        """Count one recording, as refused if the block finds that it, or its audio, is gone."""
+        try:
+            yield
+        except (NoSuchObject, NoSuchRecording) as error:
+            self.refused.append({"id": str(recording_id), "reason": error.error_id})
+        self.done += 1
+        if self.done % PROGRESS_EVERY == 0:
+            self.write()
+
+    def write(self) -> None:
+        """Write the count, and the new refusals."""
+        with self.catalogue.begin() as tx:
+            bulks.note_progress(tx, self.bulk_id, done=self.done, refused=self.refused)
+        self.refused = []
 
 
 @dataclass(frozen=True, slots=True)
 class Bulks:
-    """Works on many recordings. `spool` is a directory of this machine for files on the way.
+    """The work on many recordings. `spool` is a directory of this machine for unfinished ZIPs.
 
-    Raises StoreUnavailable, CatalogueUnavailable (try again), StoreRefused, SpoolFull.
+    Every method raises StoreUnavailable or CatalogueUnavailable (retry), StoreRefused or SpoolFull.
     """
 
     catalogue: Catalogue
@@ -55,7 +81,7 @@ class Bulks:
     spool: Path
 
     def work(self, bulk_id: UUID) -> None:
-        """Bring it to its end, from where it is."""
+        """Bring a bulk to its end, from its present progress."""
         with self.catalogue.begin() as tx:
             wanted = bulks.get_bulk(tx, bulk_id)
             ids = bulks.get_recordings(tx, bulk_id)
@@ -64,11 +90,11 @@ class Bulks:
         if wanted.action == "export":
             self._export(wanted, ids)
         else:
-            self._each(wanted, ids)
-        log.info("bulk.done", bulk=str(bulk_id), action=wanted.action)
+            self._annotate(wanted, ids)
+        log.info("bulk.finished", bulk=str(bulk_id), action=wanted.action)
 
     def fail(self, bulk_id: UUID, reason: str) -> None:
-        """It cannot be brought to its end: say why."""
+        """Mark a bulk as failed, with the reason."""
         with self.catalogue.begin() as tx:
             bulks.set_bulk(tx, bulk_id, state="failed", reason=reason, ended_at=datetime.now(UTC))
         log.error("bulk.failed", bulk=str(bulk_id), reason=reason)
@@ -82,106 +108,56 @@ class Bulks:
             with self.catalogue.begin() as tx:
                 bulks.set_bulk(tx, one.id, object_key=None)
 
-    def _each(self, wanted: BulkRecord, ids: Sequence[UUID]) -> None:
-        act = self._act(wanted)
-        refused: list[Refusal] = []
-        for done, recording_id in enumerate(ids[wanted.done :], wanted.done + 1):
-            try:
-                act(recording_id)
-            except NoSuchRecording as error:
-                refused.append({"id": str(recording_id), "reason": error.error_id})
-            if done % TOLD_EVERY == 0:
-                self._tell(wanted, done, refused)
-                refused = []
-        self._tell(wanted, len(ids), refused)
+    def _annotate(self, wanted: BulkRecord, ids: Sequence[UUID]) -> None:
+        """Tag or hold each recording."""
+        keeper = Keeper(self.catalogue, wanted.created_by, None)
+        given = wanted.arguments
+        progress = _Progress(self.catalogue, wanted.id, wanted.done)
+        for recording_id in ids[wanted.done :]:
+            with progress.count(recording_id):
+                if wanted.action == "tag":
+                    keeper.tag(recording_id, given["tags"], given["remove_tags"])
+                else:
+                    keeper.hold(recording_id, given["reason"], replace_hold=False)
+        progress.write()
         with self.catalogue.begin() as tx:
             bulks.set_bulk(tx, wanted.id, state="done", ended_at=datetime.now(UTC))
 
-    def _act(self, wanted: BulkRecord) -> Callable[[UUID], None]:
-        keeper = Keeper(self.catalogue, wanted.created_by, None)
-        told = wanted.arguments
-        if wanted.action == "tag":
-            return lambda id_: keeper.tag(id_, told["tags"], told["remove_tags"])
-        return lambda id_: keeper.hold_too(id_, told["reason"])
-
-    def _tell(self, wanted: BulkRecord, done: int, refused: list[Refusal]) -> None:
-        with self.catalogue.begin() as tx:
-            bulks.note_progress(tx, wanted.id, done=done, refused=refused)
-
-    # Exports
-
     def _export(self, wanted: BulkRecord, ids: Sequence[UUID]) -> None:
+        """Pack the recordings into one ZIP on the spool, put it, and audit every export."""
         with self.catalogue.begin() as tx:
             bulks.set_bulk(tx, wanted.id, done=0, refused=[])
             found = recordings.list_of_ids(tx, ids)
-        self._require_space(sum(one.size_bytes or 0 for one in found.values()))
         self.spool.mkdir(parents=True, exist_ok=True)
-        path = self.spool / f"{wanted.id}.zip"
-        try:
-            exported = self._pack(wanted, {one: found.get(one) for one in ids}, path)
-            self._put(wanted, path, exported)
-        finally:
-            path.unlink(missing_ok=True)
-
-    def _require_space(self, needed_bytes: int) -> None:
-        place = next(one for one in (self.spool, *self.spool.parents) if one.exists())
-        free_bytes = shutil.disk_usage(place).free
+        needed_bytes = sum(one.size_bytes or 0 for one in found.values())
+        free_bytes = shutil.disk_usage(self.spool).free
         if free_bytes < needed_bytes + SPARE_BYTES:
             raise SpoolFull(
                 f"the export needs {needed_bytes} bytes of the spool, and {free_bytes} are free"
             )
-
-    def _pack(
-        self, wanted: BulkRecord, found: Mapping[UUID, RecordingRecord | None], path: Path
-    ) -> list[UUID]:
-        """Write the ZIP; the ids of the recordings that are in it."""
-        index = io.StringIO()
-        rows = csv.writer(index)
-        rows.writerow(INDEX)
-        exported: list[UUID] = []
-        refused: list[Refusal] = []
-        with ZipFile(path, "w", ZIP_STORED) as target:
-            for done, (recording_id, record) in enumerate(found.items(), 1):
-                try:
-                    rows.writerow(self._add(target, recording_id, record))
-                    exported.append(recording_id)
-                except (NoSuchObject, NoSuchRecording) as error:
-                    refused.append({"id": str(recording_id), "reason": error.error_id})
-                if done % TOLD_EVERY == 0:
-                    self._tell(wanted, done, refused)
-                    refused = []
-            target.writestr("index.csv", index.getvalue())
-        self._tell(wanted, len(found), refused)
-        return exported
-
-    def _add(self, target: ZipFile, id_: UUID, record: RecordingRecord | None) -> list[object]:
-        """The audio and its manifest; its row of the index."""
-        if record is None or record.object_key is None:
-            raise NoSuchRecording(f"the recording {id_} has no audio")
-        key = parse_key(record.object_key)
-        name = record.object_key.rpartition("/")[2]
-        manifest = self.objects.get_bytes(str(key.manifest))
-        with (
-            self.objects.open(record.object_key) as audio,
-            target.open(name, "w", force_zip64=True) as entry,
-        ):
-            for chunk in audio.chunks():
-                entry.write(chunk)
-        target.writestr(str(key.manifest).rpartition("/")[2], manifest)
-        return [name, *_cells(record)]
-
-    def _put(self, wanted: BulkRecord, path: Path, exported: list[UUID]) -> None:
-        """Keep the ZIP, and write down whose audio went out with it."""
-        key = build_export_key(wanted.id)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        self.objects.put_file(
-            key, path, content_type="application/zip", metadata={"sha256": sha256}, sha256=sha256
-        )
-        told = {"bulk": str(wanted.id)}
+        path = self.spool / f"{wanted.id}.zip"
+        try:
+            exported = self._pack(wanted, {one: found.get(one) for one in ids}, path)
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            key = build_export_key(wanted.id)
+            self.objects.put_file(
+                key,
+                path,
+                content_type="application/zip",
+                metadata={"sha256": sha256},
+                sha256=sha256,
+            )
+            size_bytes = path.stat().st_size
+        finally:
+            path.unlink(missing_ok=True)
         with self.catalogue.begin() as tx:
             audit.add_audits(
-                tx, wanted.created_by, "recording.exported", map(str, exported), detail=told
+                tx,
+                wanted.created_by,
+                "recording.exported",
+                map(str, exported),
+                detail={"bulk": str(wanted.id)},
             )
             bulks.set_bulk(
                 tx,
@@ -189,20 +165,51 @@ class Bulks:
                 state="done",
                 ended_at=datetime.now(UTC),
                 object_key=key,
-                size_bytes=path.stat().st_size,
+                size_bytes=size_bytes,
             )
+
+    def _pack(
+        self, wanted: BulkRecord, found: Mapping[UUID, RecordingRecord | None], path: Path
+    ) -> list[UUID]:
+        """Write the ZIP; return the ids of the recordings in it."""
+        index = io.StringIO()
+        rows = csv.writer(index)
+        rows.writerow(INDEX)
+        exported: list[UUID] = []
+        progress = _Progress(self.catalogue, wanted.id, 0)
+        with ZipFile(path, "w", ZIP_STORED) as target:
+            for recording_id, record in found.items():
+                with progress.count(recording_id):
+                    if record is None or record.object_key is None:
+                        raise NoSuchRecording(f"the recording {recording_id} has no audio")
+                    key = parse_key(record.object_key)
+                    manifest = self.objects.get_bytes(str(key.manifest))
+                    name = str(key).rpartition("/")[2]
+                    with (
+                        self.objects.open(str(key)) as audio,
+                        target.open(name, "w", force_zip64=True) as entry,
+                    ):
+                        for chunk in audio.chunks():
+                            entry.write(chunk)
+                    target.writestr(str(key.manifest).rpartition("/")[2], manifest)
+                    rows.writerow([name, *_cells(record)])
+                    exported.append(recording_id)
+            target.writestr("index.csv", index.getvalue())
+        progress.write()
+        return exported
 
 
 def next_wait_s(error: BaseException, attempts: int) -> float | None:
-    """As for a recording; but a store that says no is not asked for ever, for somebody waits."""
+    """Decide like `retry.next_wait_s`, but give up when the store refuses: a person waits."""
     if isinstance(error, StoreRefused) and attempts + 1 >= retry.ATTEMPTS_OF_OURS:
         return None
     return retry.next_wait_s(error, attempts)
 
 
-def _cells(record: RecordingRecord) -> Iterator[object]:
+def _cells(record: RecordingRecord) -> Iterator[str]:
+    """Yield the cells of a recording's row, with a quote before everything like a formula."""
     for name in INDEX[1:]:
         value = getattr(record, name)
         cell = ",".join(value) if name == "tags" else "" if value is None else str(value)
-        # What a spreadsheet would take for a formula is text; a number begins with + too.
+        # A spreadsheet reads a number that begins with + as a formula, too.
         yield f"'{cell}" if cell[:1] in "=@-+\t\r" and cell else cell

@@ -1,7 +1,7 @@
-"""What people write on a recording: tags, notes, bookmarks; how long it is kept, and holds.
+"""Change the tags, note, bookmarks, retention and hold of a recording.
 
-Each change is one transaction: the row, the audit trail, and a job that signs the manifest anew,
-so that a rebuild from the store knows it too.
+Each change is one transaction: the row, the audit trail, and a job that signs the manifest again,
+so that a rebuild from the store keeps the change.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -19,18 +19,18 @@ from storage.catalogue import audit, recordings
 from storage.catalogue.engine import Catalogue
 from storage.records import Bookmark, Hold, RecordingRecord
 
-# The manifests of the others are yet to be written, or never will be.
+# In every other state there is no manifest yet, or never will be.
 _HAS_MANIFEST = frozenset({"captured", "stored", "failed"})
-# A bulk leaves thousands of manifests. None goes before the next bulk, or the end of its recording,
-# however often these have been tried.
+# A bulk defers thousands of manifests. The next bulk and the end of its recording come first, even
+# after many attempts, each of which lowers their priority.
 _CAN_WAIT = jobs.LOWEST - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """Changes recordings for one who may see those of `agents` (None: all).
+    """The changes of one person, on the recordings of `agents` (None: on all).
 
-    Every method raises NoSuchRecording, and returns the recording as it is then.
+    Every method raises NoSuchRecording, and returns the changed recording.
     """
 
     catalogue: Catalogue
@@ -38,40 +38,45 @@ class Keeper:
     agents: Collection[str] | None
 
     def change(self, recording_id: UUID, changes: Mapping[str, Any]) -> RecordingRecord:
-        """Other `tags`, `note` or `retention_days` (None is for ever).
+        """Set `tags`, `note` or `retention_days` (None is for ever).
 
-        Raises RetentionNotExtended for fewer days than before.
+        Example: `change(id_, {"note": "angry", "tags": ("vip",)})`. Raises RetentionNotExtended
+        for fewer days than before.
         """
 
         def changed(record: RecordingRecord) -> RecordingRecord:
-            if "retention_days" in changes:
-                _refuse_shorter(record.retention_days, changes["retention_days"])
+            before, after = record.retention_days, changes.get("retention_days")
+            if "retention_days" in changes and after is not None:
+                if before is None:
+                    raise RetentionNotExtended("the recording is kept for ever")
+                if after < before:
+                    raise RetentionNotExtended(f"the recording is kept for {before} days")
             return replace(record, **changes)
 
         return self._change(recording_id, "recording.change", changed, changes)
 
     def tag(self, recording_id: UUID, add: Collection[str], remove: Collection[str]) -> None:
-        """These tags more, those less."""
+        """Add some tags and remove others."""
 
         def changed(record: RecordingRecord) -> RecordingRecord:
             kept = [tag for tag in (*record.tags, *add) if tag not in remove]
             return replace(record, tags=tuple(dict.fromkeys(kept)))
 
-        told = {"add": list(add), "remove": list(remove)}
-        self._change(recording_id, "recording.tag", changed, told)
+        detail = {"add": list(add), "remove": list(remove)}
+        self._change(recording_id, "recording.tag", changed, detail)
 
     def add_bookmark(self, recording_id: UUID, at_s: float, text: str) -> RecordingRecord:
-        """A bookmark more; the last one of the answer, whose bookmarks are in order of making."""
+        """Add a bookmark, which is the last one of the returned recording."""
         made = Bookmark(uuid7(), at_s, text, self.by)
 
         def changed(record: RecordingRecord) -> RecordingRecord:
             return replace(record, bookmarks=(*record.bookmarks, made))
 
-        told = {"bookmark": str(made.id), "at_s": at_s, "text": text}
-        return self._change(recording_id, "recording.bookmark", changed, told)
+        detail = {"bookmark": str(made.id), "at_s": at_s, "text": text}
+        return self._change(recording_id, "recording.bookmark", changed, detail)
 
     def remove_bookmark(self, recording_id: UUID, bookmark_id: UUID) -> RecordingRecord:
-        """Without this bookmark. Raises NoSuchBookmark."""
+        """Remove a bookmark. Raises NoSuchBookmark."""
 
         def changed(record: RecordingRecord) -> RecordingRecord:
             left = tuple(one for one in record.bookmarks if one.id != bookmark_id)
@@ -79,30 +84,30 @@ class Keeper:
                 raise NoSuchBookmark(f"there is no bookmark {bookmark_id} in this recording")
             return replace(record, bookmarks=left)
 
-        told = {"bookmark": str(bookmark_id)}
-        return self._change(recording_id, "recording.unbookmark", changed, told)
+        detail = {"bookmark": str(bookmark_id)}
+        return self._change(recording_id, "recording.unbookmark", changed, detail)
 
-    def hold(self, recording_id: UUID, reason: str) -> RecordingRecord:
-        """Under legal hold: nothing of it is deleted until the hold is released."""
-        hold = Hold(reason, self.by, datetime.now(UTC))
-        told = {"reason": reason}
-        return self._change(
-            recording_id, "recording.hold", lambda one: replace(one, hold=hold), told
-        )
+    def hold(
+        self, recording_id: UUID, reason: str, *, replace_hold: bool = True
+    ) -> RecordingRecord:
+        """Put a recording under legal hold: nothing of it is deleted until the hold is released.
 
-    def hold_too(self, recording_id: UUID, reason: str) -> None:
-        """As `hold`; a hold that is there stays as it is."""
+        A present hold is replaced, or stays if `replace_hold` is false.
+        """
         hold = Hold(reason, self.by, datetime.now(UTC))
-        told = {"reason": reason}
-        self._change(
-            recording_id, "recording.hold", lambda one: replace(one, hold=one.hold or hold), told
-        )
+
+        def changed(record: RecordingRecord) -> RecordingRecord:
+            return replace(record, hold=hold if replace_hold else record.hold or hold)
+
+        return self._change(recording_id, "recording.hold", changed, {"reason": reason})
 
     def release(self, recording_id: UUID, reason: str) -> RecordingRecord:
-        """No hold any more; harmless where there is none."""
-        told = {"reason": reason}
+        """Release the hold of a recording, if there is one."""
         return self._change(
-            recording_id, "recording.release", lambda one: replace(one, hold=None), told
+            recording_id,
+            "recording.release",
+            lambda record: replace(record, hold=None),
+            {"reason": reason},
         )
 
     def _change(
@@ -110,7 +115,7 @@ class Keeper:
         recording_id: UUID,
         action: str,
         changed: Callable[[RecordingRecord], RecordingRecord],
-        told: Mapping[str, Any],
+        detail: Mapping[str, Any],
     ) -> RecordingRecord:
         with self.catalogue.begin() as tx:
             before = recordings.lock_recording(tx, recording_id, agents=self.agents)
@@ -124,21 +129,14 @@ class Keeper:
                 action=action,
                 subject=str(recording_id),
                 outcome="done",
-                detail=told,
+                detail=detail,
             )
             renew_manifest(tx, after)
         return after
 
 
 def renew_manifest(tx: Connection, record: RecordingRecord) -> None:
-    """Have the manifest of a recording that has one signed anew, as the recording is by then."""
+    """Defer a job that signs the recording's manifest again, if there is one."""
     if record.state in _HAS_MANIFEST:
         id_ = str(record.id)
         jobs.defer(tx, "manifest", lock=id_, queue=jobs.SLOW, priority=_CAN_WAIT, recording_id=id_)
-
-
-def _refuse_shorter(before: int | None, after: int | None) -> None:
-    if before is None and after is not None:
-        raise RetentionNotExtended("the recording is kept for ever")
-    if before is not None and after is not None and after < before:
-        raise RetentionNotExtended(f"the recording is kept for {before} days")
