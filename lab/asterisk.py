@@ -82,7 +82,11 @@ class Asterisk:
         self.username, self.password = "recorder", secrets.token_urlsafe(12)
         self._process: subprocess.Popen[bytes] | None = None
         _sweep(root / "lab")
-        self._make_directory()
+        # Debian's package makes no `recording` directory; without it every ARI recording fails.
+        for part in ("etc", "run", "log", "db", "spool/recording", "spool/monitor", "spool/tmp"):
+            (self.directory / part).mkdir(parents=True)
+        self._owner = (self.directory / "owner").open("w")
+        fcntl.flock(self._owner, fcntl.LOCK_EX)
         self.configure(self._base_files(channelvars, without))
 
     @property
@@ -121,8 +125,17 @@ class Asterisk:
                 cwd="/",
                 start_new_session=True,
             )
+
+        def answers() -> bool:
+            if self.pid is None:
+                raise LabError(f"Asterisk {self.name} ended while starting: {self.log_tail()}")
+            try:
+                return self.ari_response("GET", "/asterisk/info").ok
+            except requests.ConnectionError:
+                return False
+
         try:
-            until(self._answers, BOOT_TIMEOUT_S)
+            until(answers, BOOT_TIMEOUT_S)
             self.cli("core waitfullybooted")
         except TimeoutError as error:
             self.kill()
@@ -206,29 +219,18 @@ class Asterisk:
             process.kill()
             process.wait()
 
-    def _answers(self) -> bool:
-        if self.pid is None:
-            raise LabError(f"Asterisk {self.name} ended while starting: {self.log_tail()}")
-        try:
-            return self.ari_response("GET", "/asterisk/info").ok
-        except requests.ConnectionError:
-            return False
-
     def _command(self, *arguments: str) -> list[str]:
         configuration = self.inside(self.directory / "etc/asterisk.conf")
         asterisk = ["chroot", str(self.root), "asterisk", "-C", configuration, *arguments]
         return ["setpriv", "--pdeathsig", "KILL", *asterisk]
 
-    def _make_directory(self) -> None:
-        # Debian's package makes no `recording` directory; without it every ARI recording fails.
-        for part in ("etc", "run", "log", "db", "spool/recording", "spool/monitor", "spool/tmp"):
-            (self.directory / part).mkdir(parents=True)
-        self._owner = (self.directory / "owner").open("w")
-        fcntl.flock(self._owner, fcntl.LOCK_EX)
-
     def _base_files(self, channelvars: Sequence[str], without: Collection[str]) -> dict[str, str]:
         here = self.inside(self.directory)
-        modules = [module for module in _modules_of(self.root) if module not in without]
+        # Debian keeps modules under `lib/x86_64-linux-gnu/asterisk` from 20 on, before that under
+        # `lib/asterisk`.
+        homes = ("asterisk/modules/*.so", "*/asterisk/modules/*.so")
+        there = {file.stem for home in homes for file in (self.root / "usr/lib").glob(home)}
+        modules = [module for module in MODULES.split() if module in there.difference(without)]
         return {
             "asterisk.conf": _ASTERISK_CONF.format(here=here),
             "modules.conf": "[modules]\nautoload=no\n" + "".join(f"load={m}\n" for m in modules),
@@ -282,16 +284,6 @@ _EMPTY_FILES = (
     "udptl.conf",
     "websocket_client.conf",
 )
-
-
-def _modules_of(root: Path) -> list[str]:
-    """Return the MODULES that the Asterisk in this root has, in the order of loading.
-
-    Debian keeps them under `lib/x86_64-linux-gnu/asterisk` from 20 on, under `lib/asterisk` before.
-    """
-    homes = ("asterisk/modules/*.so", "*/asterisk/modules/*.so")
-    there = {file.stem for home in homes for file in (root / "usr/lib").glob(home)}
-    return [module for module in MODULES.split() if module in there]
 
 
 def _sweep(lab: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lab.dialogues import INBOUND, OUTBOUND
@@ -53,29 +54,25 @@ def main() -> int:
     try:
         ensure_program("espeak-ng", "espeak-ng")
         with World(ensure_root(root_directory())) as world:
-            _run(world, stopping)
+            speech = world.far_asterisk.directory / "speech"
+            speech.mkdir()
+            pbx = world.pbx
+            access = {"ari_url": pbx.ari_url, "username": pbx.username, "password": pbx.password}
+            print(json.dumps(access), flush=True)
+            lines = [
+                threading.Thread(target=_keep_calling, args=(world, scenes, stopping), daemon=True)
+                for scenes in (_inbound_scenes(speech), _outbound_scenes(speech))
+            ]
+            for line in lines:
+                line.start()
+            stopping.wait()
+            world.hang_up_all()
+            for line in lines:
+                line.join(LEAVE_WITHIN_S)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _run(world: World, stopping: threading.Event) -> None:
-    speech = world.far_asterisk.directory / "speech"
-    speech.mkdir()
-    pbx = world.pbx
-    access = {"ari_url": pbx.ari_url, "username": pbx.username, "password": pbx.password}
-    print(json.dumps(access), flush=True)
-    lines = [
-        threading.Thread(target=_keep_calling, args=(world, scenes, stopping), daemon=True)
-        for scenes in (_inbound_scenes(speech), _outbound_scenes(speech))
-    ]
-    for line in lines:
-        line.start()
-    stopping.wait()
-    world.hang_up_all()
-    for line in lines:
-        line.join(LEAVE_WITHIN_S)
 
 
 def _keep_calling(world: World, scenes: Iterator[Scene], stopping: threading.Event) -> None:
@@ -99,7 +96,17 @@ def _inbound_scenes(directory: Path) -> Iterator[Scene]:
         number, name, voice = customer
         did, agent = way
         parts = speak_dialogue(dialogue, VOICES[agent], voice, directory, f"{number}-{agent}")
-        yield Scene(_inbound(did, number, name, agent, parts), parts)
+        place = partial(
+            World.inbound,
+            did=did,
+            caller=number,
+            name=name,
+            answered_by=agent,
+            answer_after_s=RING_S,
+            customer_says=parts.customer,
+            agent_says=parts.agent,
+        )
+        yield Scene(place, parts)
 
 
 def _outbound_scenes(directory: Path) -> Iterator[Scene]:
@@ -107,29 +114,15 @@ def _outbound_scenes(directory: Path) -> Iterator[Scene]:
     number, _, voice = CUSTOMERS[3]
     for dialogue in itertools.cycle(OUTBOUND):
         parts = speak_dialogue(dialogue, VOICES["2003"], voice, directory, number)
-        yield Scene(_outbound(number, parts), parts)
-
-
-def _inbound(did: str, number: str, name: str, agent: str, parts: Parts) -> Callable[[World], Call]:
-    return lambda world: world.inbound(
-        did,
-        number,
-        name,
-        answered_by=agent,
-        answer_after_s=RING_S,
-        customer_says=parts.customer,
-        agent_says=parts.agent,
-    )
-
-
-def _outbound(number: str, parts: Parts) -> Callable[[World], Call]:
-    return lambda world: world.outbound(
-        "2003",
-        number,
-        answer_after_s=RING_S,
-        customer_says=parts.customer,
-        agent_says=parts.agent,
-    )
+        place = partial(
+            World.outbound,
+            agent="2003",
+            number=number,
+            answer_after_s=RING_S,
+            customer_says=parts.customer,
+            agent_says=parts.agent,
+        )
+        yield Scene(place, parts)
 
 
 if __name__ == "__main__":

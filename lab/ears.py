@@ -22,10 +22,15 @@ _OPUS_SUFFIXES = {".opus", ".ogg"}
 
 def read_audio(path: Path) -> tuple[int, Samples]:
     """Read WAV, FLAC, MP3 or Ogg: the rate in Hz, and samples as [channels, n] within -1 to 1."""
-    if path.suffix in _OPUS_SUFFIXES:
-        return _read_by_av(path)
-    samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
-    return int(rate), samples.T
+    if path.suffix not in _OPUS_SUFFIXES:
+        samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
+        return int(rate), samples.T
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        convert = av.AudioResampler(format="fltp")
+        frames = [part for frame in container.decode(stream) for part in convert.resample(frame)]
+        joined = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
+        return stream.rate, joined.astype(np.float64)
 
 
 def level_dbfs(samples: Samples, rate: int, hz: float) -> float:
@@ -46,7 +51,11 @@ def tone_spans(
     the window lies over the edge. A span shorter than the window is no tone, but the click of
     another tone that starts or stops.
     """
-    strength, hop = _strength(samples, rate, hz, window_s)
+    size = round(window_s * rate)
+    hop = max(1, size // 20)
+    padded = np.pad(samples, (size // 2, size))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[: len(samples) + hop : hop]
+    strength = 2 * np.abs(frames @ _kernel(size, rate, hz))
     spans = []
     for start, end in _runs(strength > 10 ** (threshold_db / 20)):
         half = np.median(strength[start:end]) / 2
@@ -78,17 +87,6 @@ def cut_out(samples: Samples, rate: int, from_s: float, to_s: float) -> Samples:
     return samples[..., round(from_s * rate) : round(to_s * rate)]
 
 
-def _strength(
-    samples: Samples, rate: int, hz: float, window_s: float
-) -> tuple[npt.NDArray[np.float64], int]:
-    """Return the tone's amplitude in windows centred at 0, hop, 2·hop, … samples; and the hop."""
-    size = round(window_s * rate)
-    hop = max(1, size // 20)
-    padded = np.pad(samples, (size // 2, size))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[: len(samples) + hop : hop]
-    return 2 * np.abs(frames @ _kernel(size, rate, hz)), hop
-
-
 def _powers(samples: Samples, rate: int, hz: float, block_s: float) -> npt.NDArray[np.float64]:
     """Return the tone's squared amplitude in blocks that overlap by half; one block at least."""
     size = max(1, min(len(samples), round(block_s * rate)))
@@ -113,12 +111,3 @@ def _runs(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return the stretches of True as (first, one past the last)."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
-def _read_by_av(path: Path) -> tuple[int, Samples]:
-    with av.open(str(path)) as container:
-        stream = container.streams.audio[0]
-        convert = av.AudioResampler(format="fltp")
-        frames = [part for frame in container.decode(stream) for part in convert.resample(frame)]
-        samples = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
-        return stream.rate, samples.astype(np.float64)

@@ -79,23 +79,20 @@ dial = 350
 def far_files(sip_port: int, pbx_port: int, codecs: str) -> dict[str, str]:
     """Return the configuration files of the far end: name to text."""
     tones = "".join(f"TONE_{number} = {hz}\n" for number, hz in TONES_HZ.items())
+    contact = f"sip:127.0.0.1:{pbx_port}"
+    options = {"moh_passthrough": "yes", "trust_id_inbound": "yes"}
+    # `pbx` takes the PBX's calls; each other endpoint places the calls of one party.
+    taking = endpoint("pbx", contact, "phones", codecs, **options)
+    taking += "[pbx]\ntype = identify\nendpoint = pbx\nmatch = 127.0.0.1\n"
+    placing = "".join(
+        endpoint(name, contact, "phones", codecs, from_user=name, **options)
+        for name in (TRUNK, *AGENTS, *SUPERVISORS)
+    )
     return {
         "extensions.conf": f"[globals]\n{tones}\n{DIALPLAN}",
         "indications.conf": INDICATIONS,
-        "pjsip.conf": transport(sip_port, "ip,username") + _endpoints(pbx_port, codecs),
+        "pjsip.conf": transport(sip_port, "ip,username") + taking + placing,
     }
-
-
-def _endpoints(pbx_port: int, codecs: str) -> str:
-    """Return the endpoints: `pbx` takes the PBX's calls, each other one places a party's calls."""
-    contact = f"sip:127.0.0.1:{pbx_port}"
-    options = {"moh_passthrough": "yes", "trust_id_inbound": "yes"}
-    names = [TRUNK, *AGENTS, *SUPERVISORS]
-    placing = (
-        endpoint(name, contact, "phones", codecs, from_user=name, **options) for name in names
-    )
-    taking = endpoint("pbx", contact, "phones", codecs, **options)
-    return taking + "[pbx]\ntype = identify\nendpoint = pbx\nmatch = 127.0.0.1\n" + "".join(placing)
 
 
 class FarEnd:
@@ -163,7 +160,17 @@ class FarEnd:
 
     def await_leg(self, party: str, timeout_s: float = 10.0) -> "Leg":
         """Wait for a newly answered leg at the phone `party`, and return it."""
-        return until(lambda: self._claim(party), timeout_s)
+
+        def claim() -> Leg | None:
+            with self._claiming:
+                for channel in self.channels():
+                    is_party = channel["channelvars"]["LAB_PARTY"] == party
+                    if is_party and channel["id"] not in self._claimed and _talks(channel):
+                        self._claimed.add(channel["id"])
+                        return Leg(self, channel["id"], party)
+            return None
+
+        return until(claim, timeout_s)
 
     def channels(self) -> list[dict[str, Any]]:
         """Return the channels of the far end, as ARI lists them."""
@@ -179,15 +186,6 @@ class FarEnd:
     def contact(self, number: str) -> str:
         """Return the SIP address of a number at the PBX."""
         return f"sip:{number}@127.0.0.1:{self._pbx_port}"
-
-    def _claim(self, party: str) -> "Leg | None":
-        with self._claiming:
-            for channel in self.channels():
-                is_party = channel["channelvars"]["LAB_PARTY"] == party
-                if is_party and channel["id"] not in self._claimed and _talks(channel):
-                    self._claimed.add(channel["id"])
-                    return Leg(self, channel["id"], party)
-        return None
 
     def _set_global(self, name: str, value: str) -> None:
         self.asterisk.ari("POST", "/asterisk/variable", variable=name, value=value)
@@ -275,8 +273,9 @@ class Leg:
 
     def dialog(self) -> str:
         """Return this leg's SIP dialog as a Replaces header (RFC 3891), seen from the PBX."""
+        path = f"/channels/{self.channel_id}/variable"
         parts = {
-            part: self._variable(f"CHANNEL(pjsip,{part})")
+            part: self.far.asterisk.ari("GET", path, variable=f"CHANNEL(pjsip,{part})")["value"]
             for part in ("call-id", "local_tag", "remote_tag")
         }
         return "{call-id};to-tag={remote_tag};from-tag={local_tag}".format_map(parts)
@@ -320,11 +319,6 @@ class Leg:
             return _talks(channel) and channel["channelvars"]["LAB_DOES"] == activity
 
         until(does)
-
-    def _variable(self, name: str) -> str:
-        path = f"/channels/{self.channel_id}/variable"
-        value: str = self.far.asterisk.ari("GET", path, variable=name)["value"]
-        return value
 
     def _command(self, method: str, action: str, **query: object) -> None:
         """Send an ARI command to this channel; retry while it enters Stasis (409)."""

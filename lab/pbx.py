@@ -65,6 +65,20 @@ blindxfer => #1
 atxfer => *3
 """
 
+INDICATIONS = f"""\
+[general]
+country = lab
+[lab]
+description = Lab
+ringcadence = 1000,3000
+dial = {RING_HZ}
+ring = {RING_HZ}/1000,0/3000
+busy = {RING_HZ}/500,0/500
+congestion = {RING_HZ}/250,0/250
+callwaiting = {RING_HZ}/1000,0/3000
+dialrecall = {RING_HZ}
+"""
+
 PARKING_LOT = """\
 [default]
 parkext => 700
@@ -76,14 +90,26 @@ parkingtime => 300
 
 def pbx_files(sip_port: int, far_port: int, music: str, codecs: str) -> dict[str, str]:
     """Return the PBX's configuration files; `music` is the music directory inside the root."""
+    trunk = endpoint(TRUNK, f"sip:127.0.0.1:{far_port}", "dids", codecs, trust_id_inbound="yes")
+    phones = "".join(
+        endpoint(
+            number,
+            f"sip:{number}@127.0.0.1:{far_port}",
+            "agents",
+            codecs,
+            device_state_busy_at="1",
+            callerid=f'"{name}" <{number}>',
+        )
+        for number, name in (AGENTS | SUPERVISORS).items()
+    )
     return {
         "extensions.conf": DIALPLAN,
         "queues.conf": QUEUES,
         "features.conf": FEATURES,
         "res_parking.conf": PARKING_LOT,
-        "indications.conf": _indications(),
+        "indications.conf": INDICATIONS,
         "musiconhold.conf": f"[default]\nmode = files\ndirectory = {music}\n",
-        "pjsip.conf": transport(sip_port, "username") + _endpoints(far_port, codecs),
+        "pjsip.conf": transport(sip_port, "username") + trunk + phones,
     }
 
 
@@ -121,28 +147,3 @@ def write_music(directory: Path, seconds: int = 60, rate: int = 8000) -> None:
     directory.mkdir()
     tone = 0.25 * np.sin(2 * np.pi * MUSIC_HZ * np.arange(seconds * rate) / rate)
     soundfile.write(directory / "music.wav", tone, rate, subtype="PCM_16")
-
-
-def _endpoints(far_port: int, codecs: str) -> str:
-    trunk = endpoint(TRUNK, f"sip:127.0.0.1:{far_port}", "dids", codecs, trust_id_inbound="yes")
-    phones = (
-        endpoint(
-            number,
-            f"sip:{number}@127.0.0.1:{far_port}",
-            "agents",
-            codecs,
-            device_state_busy_at="1",
-            callerid=f'"{name}" <{number}>',
-        )
-        for number, name in (AGENTS | SUPERVISORS).items()
-    )
-    return trunk + "".join(phones)
-
-
-def _indications() -> str:
-    ring = f"{RING_HZ}/1000,0/3000"
-    return (
-        "[general]\ncountry = lab\n[lab]\ndescription = Lab\nringcadence = 1000,3000\n"
-        f"dial = {RING_HZ}\nring = {ring}\nbusy = {RING_HZ}/500,0/500\n"
-        f"congestion = {RING_HZ}/250,0/250\ncallwaiting = {ring}\ndialrecall = {RING_HZ}\n"
-    )

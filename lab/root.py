@@ -9,8 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -41,7 +39,8 @@ def ensure_root(directory: Path, suite: str = "sid") -> Path:
     if os.geteuid() != 0:
         raise LabError(f"making and entering the Asterisk root {directory} needs root (chroot)")
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(directory.with_name(f"{directory.name}.lock")):
+    with directory.with_name(f"{directory.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_ready(directory):
             _build(directory, suite)
     return directory
@@ -67,35 +66,21 @@ def _is_ready(directory: Path) -> bool:
     return (directory / "usr/sbin/asterisk").exists()
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _build(directory: Path, suite: str) -> None:
     ensure_program("mmdebstrap", "mmdebstrap")
     print(f"making {directory} with Asterisk from Debian {suite} (once)", file=sys.stderr)
     unfinished = directory.with_name(f"{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)
-    _run(_mmdebstrap(suite, unfinished))
-    unfinished.rename(directory)
-
-
-def _mmdebstrap(suite: str, target: Path) -> list[str]:
-    return [
-        "mmdebstrap",
+    options = [
         "--quiet",
         "--variant=minbase",
         '--aptopt=Acquire::Check-Valid-Until "false"',
         '--aptopt=APT::Install-Recommends "false"',
         f"--include={PACKAGES}",
-        suite,
-        str(target),
-        f"deb {_mirror()} {suite} main",
     ]
+    _run(["mmdebstrap", *options, suite, str(unfinished), f"deb {_mirror()} {suite} main"])
+    unfinished.rename(directory)
 
 
 def _mirror() -> str:

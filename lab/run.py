@@ -32,7 +32,9 @@ def run() -> int:
         service = stack.enter_context(_process("-m", "earwitness", "serve", env=environment))
         if _is_up(service, config):
             _welcome(config, environment)
-        _until_signal_or_end(service)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: service.terminate())
+        service.wait()
     return service.returncode or 0
 
 
@@ -85,7 +87,10 @@ def _welcome(config: Config, environment: Mapping[str, str]) -> None:
     url = config.server.public_url or f"http://{config.server.host}:{config.server.port}"
     name = f"demo-{secrets.token_hex(3)}"
     token = _command(environment, "token", "create", "--name", name, "--role", "admin")
-    password = _sign_up(environment)
+    password = secrets.token_urlsafe(12)
+    changed = _command(environment, "user", "password", "demo", stdin=password, check=False)
+    if changed.returncode:
+        _command(environment, "user", "create", "demo", "--role", "admin", stdin=password)
     print(
         f"""
 Earwitness runs at {url}
@@ -102,15 +107,6 @@ Ctrl-C stops it.
     )
 
 
-def _sign_up(environment: Mapping[str, str]) -> str:
-    """Set a new password for the user `demo`, and return it."""
-    password = secrets.token_urlsafe(12)
-    changed = _command(environment, "user", "password", "demo", stdin=password, check=False)
-    if changed.returncode:
-        _command(environment, "user", "create", "demo", "--role", "admin", stdin=password)
-    return password
-
-
 def _command(
     environment: Mapping[str, str], *words: str, stdin: str = "", check: bool = True
 ) -> subprocess.CompletedProcess[str]:
@@ -118,13 +114,6 @@ def _command(
     return subprocess.run(
         command, env=environment, input=stdin, check=check, capture_output=True, text=True
     )
-
-
-def _until_signal_or_end(service: subprocess.Popen[bytes]) -> None:
-    """Wait for the service; pass a Ctrl-C or SIGTERM on to it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: service.terminate())
-    service.wait()
 
 
 if __name__ == "__main__":

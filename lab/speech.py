@@ -57,12 +57,8 @@ def speak_dialogue(
         sides[speaker].append(said)
         sides[other].append(np.zeros_like(said))
         speaker, other = other, speaker
-    return _write(sides, directory / f"{dialogue.name}-{tag}")
-
-
-def _write(sides: dict[str, list[Samples]], stem: Path) -> Parts:
     tracks = {side: np.concatenate(parts) for side, parts in sides.items()}
-    paths = {side: stem.with_name(f"{stem.name}-{side}.wav") for side in tracks}
+    paths = {side: directory / f"{dialogue.name}-{tag}-{side}.wav" for side in tracks}
     for side, samples in tracks.items():
         soundfile.write(paths[side], samples, RATE, subtype="PCM_16")
     return Parts(paths["customer"], paths["agent"], len(tracks["agent"]) / RATE)
@@ -74,11 +70,8 @@ def _speak(text: str, voice: Voice) -> Samples:
         options = ["-v", voice.name, "-s", str(voice.speed), "-p", str(voice.pitch)]
         command = ["espeak-ng", *options, "-w", wav.name, "--", text]
         subprocess.run(command, check=True, timeout=SPEAK_TIMEOUT_S)
-        return _resampled(wav.name)
-
-
-def _resampled(wav: str) -> Samples:
-    convert = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-    with av.open(wav) as container:
-        parts = [part for frame in container.decode(audio=0) for part in convert.resample(frame)]
+        convert = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+        with av.open(wav.name) as container:
+            frames = container.decode(audio=0)
+            parts = [part for frame in frames for part in convert.resample(frame)]
     return np.concatenate([part.to_ndarray()[0] for part in [*parts, *convert.resample(None)]])

@@ -58,8 +58,9 @@ class Wire:
         Several streams carry the tone; take the earliest one: it comes from the speaker's phone.
         """
         streams: dict[int, list[Packet]] = {}
-        for packet in self._packets():
-            streams.setdefault(packet.port, []).append(packet)
+        for passed_s, frame in self._raw:
+            if packet := _parse(passed_s, frame):
+                streams.setdefault(packet.port, []).append(packet)
         heard = [_onsets(packets, hz, rest_s) for packets in streams.values()]
         return min((one for one in heard if one), key=lambda one: one[0])
 
@@ -71,10 +72,6 @@ class Wire:
                 continue
             if address[2] != socket.PACKET_OUTGOING:  # loopback shows each packet twice
                 self._raw.append((time.monotonic(), frame))
-
-    def _packets(self) -> list[Packet]:
-        parsed = (_parse(passed_s, frame) for passed_s, frame in self._raw)
-        return [packet for packet in parsed if packet is not None]
 
 
 def _parse(passed_s: float, frame: bytes) -> Packet | None:

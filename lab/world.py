@@ -60,7 +60,11 @@ class World:
         without = () if native_bridging else ("bridge_native_rtp",)
         self.pbx = Asterisk(root, "pbx", channelvars=channelvars, without=without)
         self.far_asterisk = Asterisk(far_root or root, "far", channelvars=CHANNELVARS)
-        self._configure(codecs)
+        pbx, far = self.pbx, self.far_asterisk
+        music = pbx.directory / "music"
+        write_music(music)
+        pbx.configure(pbx_files(pbx.sip_port, far.sip_port, pbx.inside(music), codecs))
+        far.configure(far_files(far.sip_port, pbx.sip_port, codecs))
 
     def start(self) -> None:
         """Start both instances; return when calls can be placed."""
@@ -171,13 +175,6 @@ class World:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-
-    def _configure(self, codecs: str) -> None:
-        pbx, far = self.pbx, self.far_asterisk
-        music = pbx.directory / "music"
-        write_music(music)
-        pbx.configure(pbx_files(pbx.sip_port, far.sip_port, pbx.inside(music), codecs))
-        far.configure(far_files(far.sip_port, pbx.sip_port, codecs))
 
 
 @dataclass
