@@ -42,8 +42,8 @@ __all__ = [
     "app",
     "defer",
     "defer_once",
-    "hurry",
     "retry_stalled",
+    "run_now",
     "run_worker",
 ]
 
