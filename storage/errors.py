@@ -1,46 +1,49 @@
-"""Every error that storage raises, and those of the whole program, on one page.
+"""The errors of the whole program and of the catalogue, on one page.
 
     EarwitnessError
-    ├── ConfigurationInvalid        the configuration does not start; names file, key, expectation
+    ├── ConfigurationInvalid        the configuration is wrong; names file, key, expectation
     ├── NoSuchCall
     ├── NoSuchRecording
     ├── NoSuchSpy
     ├── NoSuchRule
     ├── NoSuchToken
     ├── NoSuchUser
-    ├── NoSuchJob                   no job of this id was given up
-    ├── LastAdmin                   without this one nobody could manage the service
+    ├── NoSuchJob                   there is no failed job of this id
+    ├── LastAdmin                   without this user nobody could manage the service
     ├── NoSuchSearch
-    ├── NoSuchBulk                  one thing done to many recordings
-    ├── TooMany                     more recordings than are worked on at once
+    ├── NoSuchBulk
+    ├── TooMany                     more recordings than one request may change
     ├── NoSuchLink
     ├── NoSuchWebhook
-    ├── RuleReadOnly                the rule stands in the configuration, and is changed there
-    ├── RuleChanged                 somebody else has changed the rule meanwhile
-    ├── TokenInvalid                a token cannot be kept so: its name is taken
-    ├── UserInvalid                 a person cannot be kept so; the message says what is wrong
-    ├── AudioNotStored              the recording has no rendition (yet, or any more)
-    ├── ManifestInvalid             a manifest's signature or form does not hold
+    ├── RuleReadOnly                a rule of the configuration changes only there
+    ├── RuleChanged                 another person has changed the rule meanwhile
+    ├── TokenInvalid                the name of the token is taken
+    ├── UserInvalid                 the name is taken, or the password breaks a rule
+    ├── AudioNotStored              the recording has no rendition
+    ├── ManifestInvalid             a manifest has a wrong signature or form
     ├── CatalogueUnavailable        PostgreSQL does not answer
-    │   └── LockTimeout             another process kept a lock for longer than the caller waits
-    ├── BadCursor                   a list was continued with a cursor that is not ours
+    │   └── LockTimeout             another process holds a lock for longer than the caller waits
+    ├── BadCursor                   a cursor of a list is not ours
     └── IdempotencyKeyReused        one Idempotency-Key for two different requests
 
-An error's message is a sentence for a person and never holds a secret, a path or a traceback;
-`error_id` is for programs and never changes.
+The errors of the object store are in `storage/objects/errors.py`, those of the call side in
+`recorder/errors.py`.
+
+A message is a sentence for a person and holds no secret, no path and no traceback. `error_id` is
+for programs and never changes.
 """
 
 from typing import ClassVar
 
 
 class EarwitnessError(Exception):
-    """Something went wrong that Earwitness knows by name."""
+    """An error that Earwitness knows by name."""
 
     error_id: ClassVar[str] = "internal-error"
 
 
 class ConfigurationInvalid(EarwitnessError):
-    """The configuration cannot be used; the message names file, key and what was expected."""
+    """The configuration is wrong; the message names file, key and expectation."""
 
     error_id = "configuration-invalid"
 
@@ -82,7 +85,7 @@ class NoSuchUser(EarwitnessError):
 
 
 class NoSuchJob(EarwitnessError):
-    """No job of this id was given up."""
+    """There is no failed job of this id."""
 
     error_id = "no-such-job"
 
@@ -100,13 +103,13 @@ class NoSuchSearch(EarwitnessError):
 
 
 class NoSuchBulk(EarwitnessError):
-    """There is no work on many recordings of this id."""
+    """There is no bulk of this id."""
 
     error_id = "no-such-bulk"
 
 
 class TooMany(EarwitnessError):
-    """These are more recordings than are worked on at once."""
+    """These are more recordings than one request may change."""
 
     error_id = "too-many"
 
@@ -124,25 +127,25 @@ class NoSuchWebhook(EarwitnessError):
 
 
 class RuleReadOnly(EarwitnessError):
-    """The rule stands in the configuration and is changed there."""
+    """The rule belongs to the configuration, and changes only there."""
 
     error_id = "rule-read-only"
 
 
 class RuleChanged(EarwitnessError):
-    """Somebody else has changed the rule meanwhile."""
+    """Another person has changed the rule meanwhile."""
 
     error_id = "rule-changed"
 
 
 class TokenInvalid(EarwitnessError):
-    """The token cannot be kept so: the name is taken."""
+    """The name of the token is taken."""
 
     error_id = "token-invalid"
 
 
 class UserInvalid(EarwitnessError):
-    """The person cannot be kept so: the name is taken, or the password will not do."""
+    """The user is invalid: the name is taken, or the password breaks a rule."""
 
     error_id = "user-invalid"
 
@@ -166,21 +169,21 @@ class CatalogueUnavailable(EarwitnessError):
 
 
 class LockTimeout(CatalogueUnavailable):
-    """Another process holds the lock, and the caller waited as long as it may.
+    """Another process holds the lock for longer than the caller waits.
 
-    Retry like any CatalogueUnavailable: the work is done by the next check at the latest.
+    Retry like any CatalogueUnavailable: the next check does the work at the latest.
     """
 
     error_id = "lock-timeout"
 
 
 class BadCursor(EarwitnessError):
-    """The cursor is not one that this list gave out."""
+    """The cursor does not belong to this list."""
 
     error_id = "bad-cursor"
 
 
 class IdempotencyKeyReused(EarwitnessError):
-    """The Idempotency-Key was used before for a different request, or that request still runs."""
+    """The Idempotency-Key belongs to a different request, or to one that still runs."""
 
     error_id = "idempotency-key-reused"

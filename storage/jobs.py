@@ -1,7 +1,6 @@
 """The job queue: Procrastinate, in the same PostgreSQL as the catalogue. Its only home.
 
-A job is deferred on the connection of a running transaction, so it exists exactly if the state
-change that asks for it does.
+A job is deferred in the transaction of the change that needs it: both happen, or neither.
 """
 
 import asyncio
@@ -47,8 +46,8 @@ __all__ = [
     "run_worker",
 ]
 
-# Each queue has workers of its own, so none keeps another waiting: recordings that are to be
-# finished or cleared; what takes long, or comes in thousands; what frees the jobs of the dead.
+# Each queue has workers of its own, so no queue delays another: recordings to finish or clear;
+# long or many jobs; the periodic job that frees the jobs of dead workers.
 RECORDINGS = "default"
 SLOW = "slow"
 CLOCK = "clock"
@@ -56,35 +55,36 @@ CLOCK = "clock"
 HEARTBEAT_S = 3.0
 STALLED_AFTER_S = 12.0
 CONNECTED_WITHIN_S = 10.0
-# Nothing wakes a worker when the time of a job has come that is tried again.
+# Workers poll, because nothing wakes them when a retry is due.
 LOOK_EVERY_S = 2.0
-# Then a job is told, which ends if it can.
+# After a signal, a job is asked to end after this time.
 ASKED_TO_END_AFTER_S = 0.5
 END_WITHIN_S = 6.0
-# What is tried again gives way to what was tried less often, by its priority, down to this one:
-# those that wait in vain for one PBX leave the workers to the others.
+# Each retry lowers the priority of a job, down to this one: jobs that wait in vain for one PBX
+# leave the workers to the jobs of the others.
 LOWEST = -100
-# For what the libraries look up in threads.
+# For lookups that the libraries do in threads.
 SPARE_THREADS = 2
 
 # Tasks register here.
 app = App(connector=SyncPsycopgConnector())
-# Jobs are only ever deferred on a connection that is handed over, by a worker's own threads, too:
-# `app` has the worker's connections then, which are no use in a thread.
+# Every job is deferred on the caller's connection. A worker's threads cannot use `app` for this:
+# it has the worker's own connections then.
 _deferring = App(connector=SyncPsycopgConnector())
 
 
 class RetryBy(BaseRetryStrategy):
-    """Retry as a pure function of error and count decides: seconds to wait, or None to give up.
+    """A retry strategy that a pure function decides from the error and the number of attempts.
 
-    Each attempt lowers the priority of the job.
+    The function returns the seconds to wait, or None to give up. Each attempt lowers the priority
+    of the job.
     """
 
     def __init__(self, decide: Callable[[BaseException, int], float | None]) -> None:
         self._decide = decide
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        """What Procrastinate asks after a task has raised."""
+        """Return the decision; Procrastinate calls this after a task has raised."""
         wait_s = self._decide(exception, job.attempts)
         if wait_s is None:
             return None
@@ -103,9 +103,9 @@ def defer(
     priority: int = 0,
     **arguments: Any,
 ) -> None:
-    """Ask for a job as part of the transaction; jobs of one `lock` never run side by side.
+    """Defer a job in this transaction; two jobs of one `lock` never run at the same time.
 
-    Of those that wait, in a queue or for a lock, the one of the highest priority is next.
+    Among waiting jobs, in a queue or for a lock, the one of the highest priority is next.
     """
     connection = tx.connection.driver_connection
     configured = _deferring.configure_task(
@@ -115,33 +115,35 @@ def defer(
 
 
 def defer_once(tx: Connection, task: str, *, lock: str, queue: str, **arguments: Any) -> None:
-    """As `defer`, unless a job of this lock waits or runs already."""
-    # Whoever else asks now waits for the end of our transaction, and then sees the job.
+    """Defer a job like `defer`, unless a job of this lock waits or runs already."""
+    # Another caller waits here for the end of our transaction, and then sees the job.
     mutex = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
     tx.execute(mutex, {"name": f"earwitness defer {task}"})
     jobs = "FROM procrastinate_jobs WHERE lock = :lock AND status IN ('todo', 'doing')"
-    if not tx.scalar(text(f"SELECT EXISTS (SELECT {jobs})"), {"lock": lock}):  # all ours
+    if not tx.scalar(
+        text(f"SELECT EXISTS (SELECT {jobs})"), {"lock": lock}
+    ):  # no text from outside
         defer(tx, task, lock=lock, queue=queue, **arguments)
 
 
 def run_now(tx: Connection, lock: str) -> None:
-    """The jobs of this lock that wait for their time wait no longer."""
+    """Let the jobs of this lock that wait for a retry run now."""
     due = "UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE lock = :lock AND status = 'todo'"
     tx.execute(text(due), {"lock": lock})
 
 
 def run_worker(url: str, context: Mapping[str, Any], queues: Mapping[str, int]) -> None:
-    """Run jobs until SIGTERM; raises CatalogueUnavailable once PostgreSQL goes away.
+    """Run jobs until SIGTERM. Raises CatalogueUnavailable once PostgreSQL goes away.
 
-    `queues` says how many jobs of each queue run side by side: none takes the place of another's.
-    A job cannot be interrupted: the process ends, with status 0, where one is still running 6 s
-    after the signal, and the job is left to another worker.
+    `queues` gives the number of jobs of each queue that run at the same time. A job cannot be
+    interrupted: if one still runs 6 s after the signal, the process exits with status 0, and
+    another worker runs the job again.
     """
-    _tell_lost_connections_once()
+    _silence_lost_connections()
 
     async def run() -> None:
-        # Jobs run in the loop's threads, of which there are too few by default. A thread is made
-        # when a job wants one and none is idle.
+        # Jobs run in threads of the loop, which has too few by default. The executor starts a
+        # thread when a job needs one and none is idle.
         threads = ThreadPoolExecutor(sum(queues.values()) + SPARE_THREADS, "jobs")
         asyncio.get_running_loop().set_default_executor(threads)
         connector = PsycopgConnector(
@@ -174,8 +176,9 @@ def run_worker(url: str, context: Mapping[str, Any], queues: Mapping[str, int]) 
         raise CatalogueUnavailable(f"PostgreSQL: the job queue: {first_line(error)}") from error
 
 
-def _tell_lost_connections_once() -> None:
-    """The libraries log every sign of one, with tracebacks; `run_worker` raises it besides."""
+def _silence_lost_connections() -> None:
+    """Silence the tracebacks of lost connections in the libraries; `run_worker` raises the error
+    too."""
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     for name in ("procrastinate.worker", "procrastinate.worker.worker", "procrastinate.utils"):
@@ -187,7 +190,7 @@ def _is_no_lost_connection(record: logging.LogRecord) -> bool:
 
 
 async def _until_signal(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run workers until a signal comes; one that ends before has lost its connection."""
+    """Run workers until a signal comes; a worker that ends earlier has lost its connection."""
     workers = [asyncio.ensure_future(one) for one in work]
     ending = asyncio.Event()
     with _signals_call(ending.set):
@@ -208,7 +211,7 @@ async def _until_signal(work: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 @contextmanager
 def _signals_call(callback: Callable[[], None]) -> Iterator[None]:
-    """Have SIGTERM and SIGINT call `callback` in the running loop, for the length of the block."""
+    """Let SIGTERM and SIGINT call `callback` in the running loop, for the length of the block."""
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
@@ -222,10 +225,10 @@ def _signals_call(callback: Callable[[], None]) -> Iterator[None]:
 
 
 async def retry_stalled(context: JobContext) -> int:
-    """Put the jobs of workers that died back in the queue; the number of them.
+    """Put the jobs of dead workers back in the queue, and return their number.
 
-    A job that the clock brings goes instead: the next of its kind comes, or waits already, and two
-    of one queueing lock may not wait.
+    Delete a periodic job instead: the next one of its kind comes or waits already, and two jobs of
+    one queueing lock must not wait.
     """
     manager = context.additional_context["job_manager"]
     stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER_S)

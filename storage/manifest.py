@@ -33,41 +33,42 @@ ALGORITHM = "Ed25519"
 
 
 def key_id(key: Ed25519PublicKey) -> str:
-    """The name of a public key: the first 16 hex digits of the SHA-256 of its 32 raw bytes."""
+    """Return the name of a public key: the first 16 hex digits of the SHA-256 of its 32 raw
+    bytes."""
     return sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """An installation's private Ed25519 key."""
+    """The private Ed25519 key of an installation."""
 
     private: Ed25519PrivateKey = field(repr=False)
 
     @classmethod
     def generate(cls) -> Self:
-        """A new random key."""
+        """Generate a random key."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
     def from_pem(cls, pem: bytes) -> Self:
-        """The key that `to_pem` wrote; raises ValueError for anything else."""
+        """Read the key that `to_pem` wrote. Raises ValueError for any other text."""
         private = load_pem_private_key(pem, password=None)
         if not isinstance(private, Ed25519PrivateKey):
             raise ValueError("the signing key is not an Ed25519 key")
         return cls(private)
 
     def to_pem(self) -> bytes:
-        """The key as PKCS #8 in PEM, not encrypted: keep it where only the service reads."""
+        """Return the key as PKCS #8 in PEM, unencrypted: keep it where only the service reads."""
         return self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     @property
     def public(self) -> Ed25519PublicKey:
-        """What others verify with."""
+        """The public key, which verifies the signatures."""
         return self.private.public_key()
 
     @property
     def key_id(self) -> str:
-        """The name of the public key, as it stands in signatures."""
+        """The name of the public key in the signatures."""
         return key_id(self.public)
 
 
@@ -76,9 +77,9 @@ def build_manifest(
     segments: Sequence[Mapping[str, Any]],
     waveform: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The body of a manifest, ready to sign, from the fields of a recording and what it is made of.
+    """Build the body of a manifest, ready to sign, from a recording, its segments and its waveform.
 
-    Aware datetimes become RFC 3339 in UTC, UUIDs their text; the rest must be JSON already.
+    Aware datetimes become RFC 3339 in UTC, UUIDs become text; the rest must be JSON already.
     """
     body = {
         "version": VERSION,
@@ -91,7 +92,7 @@ def build_manifest(
 
 
 def sign_manifest(body: Mapping[str, Any], key: SigningKey) -> bytes:
-    """The document to store: `body`, and the signature of `key` over it."""
+    """Return the document to store: `body`, and the signature of `key` over it."""
     signature = {
         "algorithm": ALGORITHM,
         "key_id": key.key_id,
@@ -101,10 +102,10 @@ def sign_manifest(body: Mapping[str, Any], key: SigningKey) -> bytes:
 
 
 def verify_manifest(document: bytes, public_keys: Mapping[str, Ed25519PublicKey]) -> dict[str, Any]:
-    """The body of a signed manifest, once its signature was found to hold.
+    """Verify the signature of a manifest and return its body.
 
-    `public_keys` are the keys that are trusted, by key id. Raises ManifestInvalid for a form that
-    is not ours, an unknown key, and any change since the manifest was signed.
+    `public_keys` are the trusted keys, by key id. Raises ManifestInvalid for an unknown form, an
+    unknown key, and any change after the signature.
     """
     parsed = _parse_canonical(document)
     body, signature = parsed.get("manifest"), parsed.get("signature")
@@ -122,7 +123,8 @@ def verify_manifest(document: bytes, public_keys: Mapping[str, Ed25519PublicKey]
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one form in which a value is signed. Raises ValueError for what JSON cannot say."""
+    """Return the one form in which a value is signed. Raises ValueError for a value outside
+    JSON."""
     text = json.dumps(
         value,
         sort_keys=True,

@@ -1,4 +1,4 @@
-"""Passwords: which may be used, and their argon2 hashes, which say how they were made."""
+"""Passwords: the rules for new ones, and their argon2 hashes, which contain their parameters."""
 
 import unicodedata
 from functools import cache
@@ -15,16 +15,17 @@ _hasher = PasswordHasher()
 
 
 def hash_password(password: str) -> str:
-    """What is kept of a password. Raises UserInvalid for one that may not be used."""
+    """Return the hash of a password. Raises UserInvalid for a password that breaks a rule."""
     return _hasher.hash(_require_usable(password))
 
 
 def is_password(password: str, kept: str | None) -> bool:
-    """Whether this is the password of which `kept` is the hash.
+    """Return whether `kept` is the hash of this password.
 
-    None stands for a user whom nobody knows: False, after the same time as for a wrong password.
+    `kept` is None for an unknown user: then return False, after the time that a wrong password
+    takes.
     """
-    against = _nobodys()  # made before it is needed, so that who needs it waits no longer
+    against = _nobodys()  # first, so that an unknown user takes no longer
     try:
         given = _require_usable(password)
     except UserInvalid:
@@ -37,7 +38,7 @@ def is_password(password: str, kept: str | None) -> bool:
 
 
 def is_outdated(kept: str) -> bool:
-    """Whether a hash was made with other parameters than hashes are made with now."""
+    """Return whether a hash has other parameters than new hashes have."""
     return _hasher.check_needs_rehash(kept)
 
 
@@ -47,7 +48,8 @@ def _nobodys() -> str:
 
 
 def _require_usable(password: str) -> bytes:
-    """The bytes that are hashed: keyboards differ in how they compose the same character."""
+    """Return the bytes to hash, in NFC, because keyboards compose the same character
+    differently."""
     composed = unicodedata.normalize("NFC", password)
     try:
         given = composed.encode()

@@ -67,7 +67,7 @@ def _one_of(column: str, words: Any) -> CheckConstraint:
 
 
 def people() -> list[Column[str]]:
-    """Who talks with whom: the same words on a call and on the recordings made of it."""
+    """Return the columns of the parties, which calls and recordings share."""
     return [
         Column("direction", Text, nullable=False),
         Column("caller_number", Text),
@@ -159,7 +159,7 @@ recording = Table(
     Index("recording_tags_idx", "tags", postgresql_using="gin"),
     Index("recording_unusual_idx", "state", "id", postgresql_where=text("state <> 'stored'")),
 )
-# A number is looked for by its last digits: read backwards, that is a prefix.
+# People search for the last digits of a number: reversed, they are a prefix.
 for end in ("caller", "callee"):
     Index(
         f"recording_{end}_number_idx",
@@ -189,7 +189,7 @@ segment = Table(
     Column("size_bytes", BigInteger),
     _one_of("side", Side),
     _one_of("state", SegmentState),
-    # One running tap for each leg, whoever starts it.
+    # At most one running segment for each leg, whichever process starts it.
     Index(
         "segment_running_idx",
         "recording_id",
@@ -228,9 +228,8 @@ spy = Table(
     Index("spy_live_idx", "pbx", postgresql_where=text("state <> 'ended'")),
 )
 
-# Numbers are given out in one order and committed in another. With the number of the transaction
-# that wrote it, an event has a place that no slower transaction can take before it: see
-# `storage/catalogue/events.py`.
+# Numbers are assigned in one order and committed in another. The number of the transaction gives
+# an event a position that no slower transaction can precede: see `storage/catalogue/events.py`.
 event = Table(
     "event",
     metadata,
@@ -244,7 +243,7 @@ event = Table(
     Column("data", JSONB, nullable=False),
 )
 
-# Every version of every rule; the highest is the one that counts.
+# Every version of every rule; the highest version is in force.
 rule = Table(
     "rule",
     metadata,
@@ -275,7 +274,7 @@ rule = Table(
     _one_of("announce_to", AnnounceTo),
 )
 
-# Beside the call, not in it: calls are written often, and by the call model alone.
+# A table of its own, because calls are written often, and by the call model alone.
 decision = Table(
     "decision",
     metadata,
@@ -311,7 +310,7 @@ audit = Table(
     Index("audit_refused_idx", "id", postgresql_where=text("outcome = 'refused'")),
 )
 
-# A person who signs in: by a password, or as whom an identity provider knows.
+# A person who signs in, with a password or at an identity provider.
 user = Table(
     "user",
     metadata,
@@ -330,7 +329,7 @@ user = Table(
     CheckConstraint("(issuer IS NULL) = (subject IS NULL)", name="subject"),
 )
 
-# A token with a user is a session: it ends by itself, and what it may is read from the user.
+# A token with a user is a session: it expires, and its permissions are those of the user.
 token = Table(
     "token",
     metadata,
@@ -348,7 +347,7 @@ token = Table(
     _one_of("role", Role),
 )
 
-# Who has been sent to the identity provider and is not back yet.
+# A sign-in at the identity provider that is under way.
 sign_in = Table(
     "sign_in",
     metadata,
@@ -360,7 +359,7 @@ sign_in = Table(
     Column("expires_at", Instant, nullable=False, index=True),
 )
 
-# How often something was tried that may be tried only so often; the key is kept as its SHA-256.
+# Counters of attempts that have a limit; a key is stored as its SHA-256.
 hits = Table(
     "hits",
     metadata,
@@ -388,7 +387,7 @@ signing_key = Table(
     Column("created_at", Instant, nullable=False),
 )
 
-# Whoever has the secret of a link hears the recording, until it ends or is revoked.
+# The secret of a link opens the recording until the link expires or is revoked.
 link = Table(
     "link",
     metadata,
@@ -414,7 +413,7 @@ saved_search = Table(
     Index(None, "owner", "name", unique=True),
 )
 
-# One thing done to many recordings, in the background; `done` says how far it is.
+# One action on many recordings, in the background; `done` counts its progress.
 bulk = Table(
     "bulk",
     metadata,
@@ -437,14 +436,14 @@ bulk = Table(
     Index(None, "owner_id", "id"),
 )
 
-# A server that is told of events. `after` is the id of the last event that it need not be sent any
-# more; `attempts` and `rejections` are those of the next one, which is sent again at `retry_at`.
+# A server that gets our events. `after` is the id of the last event that is delivered or given up;
+# `attempts` and `rejections` count the deliveries of the next one, which is due at `retry_at`.
 webhook = Table(
     "webhook",
     metadata,
     Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
     Column("url", Text, nullable=False),
-    Column("secret", Text, nullable=False),  # as it is: without it nothing can be signed
+    Column("secret", Text, nullable=False),  # in clear text, because it signs the events
     Column("types", ARRAY(Text), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("created_by", Text, nullable=False),

@@ -1,8 +1,8 @@
-"""Keys of the object store: built and parsed here and nowhere else.
+"""Keys of the object store. Only this module builds and parses them.
 
     {pbx}/{yyyy}/{mm}/{dd}/{recording_id}.{extension}    the rendition
     {pbx}/{yyyy}/{mm}/{dd}/{recording_id}.json           its manifest
-    exports/{bulk_id}.zip                                many, for who has asked for them
+    exports/{bulk_id}.zip                                an export of many recordings
 
 The date is the UTC date of the recording's `started_at`. Source: the contract, "Object store
 layout".
@@ -25,9 +25,9 @@ _KEY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ObjectKey:
-    """Where one recording's object lies; `str()` of it is the key itself.
+    """The key of one recording's object; `str()` of it is the text of the key.
 
-    Raises ValueError for a part that cannot stand in a key.
+    Raises ValueError for a part that cannot be in a key.
     """
 
     pbx: str
@@ -43,7 +43,7 @@ class ObjectKey:
 
     @classmethod
     def of(cls, pbx: str, started_at: datetime, recording_id: UUID, extension: str) -> Self:
-        """The key of a recording that began at `started_at` (aware)."""
+        """Return the key of a recording that started at `started_at` (aware)."""
         if started_at.tzinfo is None:
             raise ValueError("started_at must be an aware datetime")
         return cls(pbx, started_at.astimezone(UTC).date(), recording_id, extension)
@@ -59,17 +59,18 @@ class ObjectKey:
 
     @property
     def is_manifest(self) -> bool:
-        """Whether a manifest lies here, not a rendition."""
+        """Whether this is the key of a manifest, not of a rendition."""
         return self.extension == MANIFEST_EXTENSION
 
 
 def build_export_key(bulk_id: UUID) -> str:
-    """Where the ZIP of an export lies: no key of a recording, which `parse_key` would take."""
+    """Return the key of the ZIP of an export; `parse_key` never accepts it as a recording."""
     return f"exports/{bulk_id}.zip"
 
 
 def parse_key(text: str) -> ObjectKey:
-    """The inverse of `str(ObjectKey)`; raises ValueError for a key that is none of ours."""
+    """Parse a key, the inverse of `str(ObjectKey)`. Raises ValueError for a key that is not
+    ours."""
     match = _KEY.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not the key of a recording")

@@ -1,4 +1,4 @@
-"""The descriptions of services that boto3 works from, without their documentation."""
+"""The descriptions of AWS services for boto3, without their documentation."""
 
 import gzip
 import json
@@ -10,7 +10,8 @@ from botocore.loaders import JSONFileLoader
 
 
 def open_session() -> botocore.session.Session:
-    """A session of botocore whose clients take 6 MB less: no program reads documentation."""
+    """Return a session of botocore whose clients take 6 MB less, because nobody reads
+    documentation."""
     session = botocore.session.get_session()
     session.get_component("data_loader").file_loader = _Undocumented()
     return session
@@ -18,7 +19,7 @@ def open_session() -> botocore.session.Session:
 
 class _Undocumented(JSONFileLoader):
     def load_file(self, file_path: str) -> Any:
-        """The description, as a mapping; None where there is none."""
+        """Return the description, or None if there is none."""
         for suffix, open_file in ((".json", open), (".json.gz", gzip.open)):
             path = Path(file_path + suffix)
             if path.is_file():
@@ -28,7 +29,8 @@ class _Undocumented(JSONFileLoader):
 
 
 def _without_documentation(entry: dict[str, Any]) -> dict[str, Any]:
-    """It is a text everywhere; a shape's member that is called so is a mapping, and stays."""
+    """Drop the text `documentation`; keep a member of a shape with this name, which is a
+    mapping."""
     if isinstance(entry.get("documentation"), str):
         entry["documentation"] = ""
     return entry
