@@ -10,6 +10,7 @@
     ├── RetentionNotExtended    the retention of a recording never becomes shorter
     ├── NoSuchBookmark          the recording has no bookmark with this id
     ├── AudioUnusable           the captured files hold no usable audio
+    │   └── NoAudioOnPbx        the PBX has no file of this recording
     ├── SpoolFull               the disk of this worker has no room left
     ├── SpyEnded                the spy is over: its mode cannot change any more
     ├── BadDestination          a spy needs a phone (`PJSIP/9001`) or the browser

@@ -54,23 +54,23 @@ class Pbx:
 
     def create(self, one: ari.Channel, linkedid: str = "1.0") -> None:
         self.linkedids[one.id] = linkedid
-        self.tell(ari.ChannelCreated(self._at(), "", one))
+        self.tell(ari.ChannelCreated(self.tick(), "", one))
 
     def answer(self, one: ari.Channel) -> None:
-        self.tell(ari.ChannelStateChange(self._at(), "", replace(one, state="Up")))
+        self.tell(ari.ChannelStateChange(self.tick(), "", replace(one, state="Up")))
 
     def enter(self, one: ari.Channel, bridge: str = "b", type_: str = "mixing") -> None:
         self.bridges.setdefault(bridge, []).append(one.id)
         there = ari.Bridge(bridge, type_, "", tuple(self.bridges[bridge]))
-        self.tell(ari.ChannelEnteredBridge(self._at(), "", there, replace(one, state="Up")))
+        self.tell(ari.ChannelEnteredBridge(self.tick(), "", there, replace(one, state="Up")))
 
     def leave(self, one: ari.Channel, bridge: str = "b") -> None:
         self.bridges[bridge].remove(one.id)
         there = ari.Bridge(bridge, "mixing", "simple_bridge", tuple(self.bridges[bridge]))
-        self.tell(ari.ChannelLeftBridge(self._at(), "", there, replace(one, state="Up")))
+        self.tell(ari.ChannelLeftBridge(self.tick(), "", there, replace(one, state="Up")))
 
     def destroy(self, one: ari.Channel) -> None:
-        self.tell(ari.ChannelDestroyed(self._at(), "", one, 16, "Normal Clearing"))
+        self.tell(ari.ChannelDestroyed(self.tick(), "", one, 16, "Normal Clearing"))
 
     def call(self, linkedid: str = "1.0") -> CallRecord:
         return self.model.record(f"main-{linkedid}")
@@ -122,10 +122,10 @@ def test_hold_and_transfer() -> None:
     """A leg has its holds and its transfer, also after a restore; a repeated event adds none."""
     pbx = inbound()
     for kind in (ari.ChannelHold, ari.ChannelHold, ari.ChannelUnhold, ari.ChannelUnhold):
-        pbx.tell(kind(pbx._at(), "", AGENT))
-    pbx.tell(ari.ChannelHold(pbx._at(), "", AGENT))
+        pbx.tell(kind(pbx.tick(), "", AGENT))
+    pbx.tell(ari.ChannelHold(pbx.tick(), "", AGENT))
     held = pbx.now
-    sent = ari.BridgeBlindTransfer(pbx._at(), "", AGENT, None, None, "2002", "in", "Success", None)
+    sent = ari.BridgeBlindTransfer(pbx.tick(), "", AGENT, None, None, "2002", "in", "Success", None)
     pbx.tell(sent)
     pbx.tell(replace(sent, result="Fail", exten="2009"))
     _, agent = legs_of(pbx.call())
@@ -145,7 +145,7 @@ def test_an_attended_transfer_names_its_target() -> None:
         consulting = replace(AGENT, id="1.2", connected=ari.Party("2003", ""))
         pbx.tell(
             ari.BridgeAttendedTransfer(
-                pbx._at(), "", AGENT, consulting, "Success", "bridge", CUSTOMER, target, None,
+                pbx.tick(), "", AGENT, consulting, "Success", "bridge", CUSTOMER, target, None,
                 None, None, "b", "", None, None, None, None,
             )
         )  # fmt: skip
