@@ -1,4 +1,4 @@
-"""Webhooks: who is told what, in which order, and what happens when the receiver is not well."""
+"""Deliver events to webhooks: order, failing receivers, lost events and killed workers."""
 
 import json
 import os
@@ -33,26 +33,26 @@ from storage.catalogue.engine import Catalogue
 from tests.service import REPOSITORY
 
 PATIENCE_S = 20.0
-# A worker is taken for dead after 12 s; every 5 s somebody looks.
+# A worker counts as dead after 12 s, and a job looks for dead workers every 5 s.
 PUT_BACK_WITHIN_S = 40.0
 Answer = tuple[int, dict[str, str]]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What came in."""
+    """A request to the receiver."""
 
     headers: dict[str, str]
     body: bytes
 
     @property
     def id(self) -> str:
-        """The event's id."""
+        """The id of the event."""
         return self.headers["webhook-id"]
 
 
 class Receiver:
-    """A server of somebody else; `answers` says what it answers to the n-th request."""
+    """A customer's server; `answers` returns its answer to the n-th request."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -61,7 +61,7 @@ class Receiver:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"  # which keeps connections
+            protocol_version = "HTTP/1.1"  # keeps connections
 
             def setup(self) -> None:
                 super().setup()
@@ -83,25 +83,25 @@ class Receiver:
                 self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None:
-                """Nothing on standard error."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook?key=opens-it"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self._server.shutdown()
         self._server.server_close()
 
     def verified(self, secret: str) -> list[Any]:
-        """Every body that came; a signature that does not hold is an error."""
+        """Return the body of every request; raise an error for a wrong signature."""
         return [Webhook(secret).verify(one.body, one.headers) for one in list(self.requests)]
 
 
 @contextmanager
 def listening() -> Iterator[Receiver]:
-    """A receiver that listens."""
+    """Yield a running receiver."""
     receiver = Receiver()
     try:
         yield receiver
@@ -111,14 +111,14 @@ def listening() -> Iterator[Receiver]:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver that takes all."""
+    """Return a receiver that accepts every event."""
     with listening() as receiver:
         yield receiver
 
 
 @dataclass(frozen=True)
 class Made:
-    """A webhook as it was made."""
+    """A new webhook."""
 
     client: ApiClient
     id: str
@@ -126,18 +126,18 @@ class Made:
 
     @property
     def listed(self) -> dict[str, Any]:
-        """What the list says of it now."""
+        """The webhook as the API lists it now."""
         items = self.client.get("/api/v1/webhooks").json["items"]
         return next(one for one in items if one["id"] == self.id)
 
     def is_up_to_date(self, catalogue: Catalogue) -> bool:
-        """Whether nothing is left that it has not been told."""
+        """Return whether the webhook has received every event."""
         with catalogue.begin() as tx:
             found = webhooks.get_webhook(tx, UUID(self.id))
             return not events.list_events(tx, found.after, 1)
 
     def list_jobs(self, catalogue: Catalogue) -> list[str]:
-        """The states of its jobs."""
+        """Return the states of the webhook's jobs."""
         query = text("SELECT status::text FROM procrastinate_jobs WHERE lock = :id")
         with catalogue.begin() as tx:
             return list(tx.scalars(query, {"id": self.id}))
@@ -148,7 +148,7 @@ Make = Callable[..., Made]
 
 @pytest.fixture
 def make(client: ApiClient) -> Iterator[Make]:
-    """Makes webhooks over the API, and removes them at the end."""
+    """Return a function that creates webhooks, which are deleted at the end."""
     made: list[Made] = []
 
     def create(receiver: Receiver, *types: str) -> Made:
@@ -162,7 +162,7 @@ def make(client: ApiClient) -> Iterator[Make]:
         client.delete(f"/api/v1/webhooks/{one.id}")
 
 
-# A worker that does not wait before it tries again; one address brings a defect to light.
+# A worker that retries without a wait; at one address its sender has a defect.
 WORKER = """
 import json, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until it works
@@ -191,7 +191,7 @@ with deliveries.looking(catalogue):
 
 @contextmanager
 def working(url: str, *, to_private: bool = True, broken: str = "") -> Iterator[None]:
-    """A worker, until it is told to end."""
+    """Run a worker for the length of the block."""
     command = [sys.executable, "-c", WORKER, json.dumps([url, to_private, broken])]
     worker = subprocess.Popen(command, cwd=REPOSITORY)
     try:
@@ -205,13 +205,13 @@ def working(url: str, *, to_private: bool = True, broken: str = "") -> Iterator[
 
 @pytest.fixture
 def worker(database_url: str) -> Iterator[None]:
-    """One that is there for the length of a test."""
+    """Run a worker for the length of the test."""
     with working(database_url):
         yield
 
 
 def happen(catalogue: Catalogue, *types: str) -> list[str]:
-    """Events of these types, each in a transaction of its own; what each is about."""
+    """Add events of these types, each in its own transaction; return their subjects."""
     names = [str(uuid4()) for _ in types]
     for type_, name in zip(types, names, strict=True):
         with catalogue.begin() as tx:
@@ -219,24 +219,24 @@ def happen(catalogue: Catalogue, *types: str) -> list[str]:
     return names
 
 
-def names_of(told: list[Any]) -> list[str]:
-    """What each event is about."""
-    return [one["data"]["id"] for one in told]
+def names_of(received: list[Any]) -> list[str]:
+    """Return the subject of each event."""
+    return [one["data"]["id"] for one in received]
 
 
 def allow_private(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the API send to private addresses."""
+    """Let the API send to private addresses."""
     extensions = client.application.extensions
     make_sender = partial(Sender, allow_private_addresses=True)
     changed = replace(extensions[EXTENSION], make_sender=make_sender)
     monkeypatch.setitem(extensions, EXTENSION, changed)
 
 
-# Managing them
+# Managing webhooks
 
 
 def test_a_webhook(client: ApiClient, receiver: Receiver) -> None:
-    """Its secret is told once and never again; neither that nor its address is in the trail."""
+    """The secret is shown once; neither the secret nor the whole address is in the audit trail."""
     made = client.post("/api/v1/webhooks", json={"url": receiver.url, "types": ["call.*"]})
     assert made.status_code == 201
     assert made.json["secret"].startswith("whsec_")
@@ -255,7 +255,7 @@ def test_a_webhook(client: ApiClient, receiver: Receiver) -> None:
 
 
 def test_a_secret_is_in_no_repr(catalogue: Catalogue, make: Make, receiver: Receiver) -> None:
-    """What is listed of a webhook within the program does not hold it."""
+    """The records of webhooks do not hold their secrets."""
     made = make(receiver)
     with catalogue.begin() as tx:
         assert webhooks.get_secret(tx, UUID(made.id)) == made.secret
@@ -263,7 +263,7 @@ def test_a_secret_is_in_no_repr(catalogue: Catalogue, make: Make, receiver: Rece
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ({}, "Field required"),
         ({"url": "ftp://example.com"}, "expected a URL such as https://example.com/hook"),
@@ -282,16 +282,18 @@ def test_a_secret_is_in_no_repr(catalogue: Catalogue, make: Make, receiver: Rece
         ({"url": "https://example.com", "secret": "mine"}, "unknown"),
     ],
 )
-def test_what_cannot_be(client: ApiClient, body: dict[str, Any], told: str) -> None:
-    """What is wrong is said, and not what was sent."""
+def test_a_bad_webhook_is_refused(client: ApiClient, body: dict[str, Any], message: str) -> None:
+    """The error names the mistake, and does not repeat a password from the request."""
     refused = client.post("/api/v1/webhooks", json=body)
     assert refused.status_code == 422
-    assert refused.json["errors"][0]["msg"].startswith(told)
+    assert refused.json["errors"][0]["msg"].startswith(message)
     assert "me:secret" not in refused.text
 
 
-def test_who_may(client: ApiClient, make_token: TokenMaker, make: Make, receiver: Receiver) -> None:
-    """An administrator alone; a service whose scope is to read lists them, and no more."""
+def test_only_an_administrator_manages_webhooks(
+    client: ApiClient, make_token: TokenMaker, make: Make, receiver: Receiver
+) -> None:
+    """A service with the scope `system.read` may list webhooks, and nothing else."""
     path = f"/api/v1/webhooks/{make(receiver).id}"
     boss = client.as_holder_of(make_token(name=f"boss-{uuid4()}", role="supervisor"))
     reader = client.as_holder_of(
@@ -299,24 +301,24 @@ def test_who_may(client: ApiClient, make_token: TokenMaker, make: Make, receiver
     )
     assert boss.get("/api/v1/webhooks").status_code == 403
     assert reader.get("/api/v1/webhooks").status_code == 200
-    for asker in (boss, reader):
+    for other in (boss, reader):
         body = {"url": "https://example.com"}
-        assert asker.post("/api/v1/webhooks", json=body).status_code == 403
-        assert asker.post(f"{path}/test").status_code == 403
-        assert asker.delete(path).status_code == 403
+        assert other.post("/api/v1/webhooks", json=body).status_code == 403
+        assert other.post(f"{path}/test").status_code == 403
+        assert other.delete(path).status_code == 403
     assert receiver.requests == []
 
 
-def test_a_test(
+def test_a_webhook_can_be_tested(
     client: ApiClient, make: Make, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is sent at once, signed; what came back is told and audited."""
+    """The test event is sent at once and signed; the response is returned and audited."""
     allow_private(client, monkeypatch)
     made = make(receiver, "spy.live")
     path = f"/api/v1/webhooks/{made.id}/test"
     assert client.post(path).json == {"delivered": True, "status": 204, "told": "HTTP 204"}
-    (told,) = receiver.verified(made.secret)
-    assert (told["type"], told["data"]) == ("webhook.test", {"id": made.id})
+    (event,) = receiver.verified(made.secret)
+    assert (event["type"], event["data"]) == ("webhook.test", {"id": made.id})
     receiver.answers = lambda request, n: (500, {})
     assert client.post(path).json == {"delivered": False, "status": 500, "told": "HTTP 500"}
     receiver.close()
@@ -325,13 +327,13 @@ def test_a_test(
     assert [one["detail"]["told"] for one in trail][-1] == "HTTP 204"
 
 
-# Where they may lead
+# Allowed addresses
 
 
 def test_a_private_address_is_refused(
     client: ApiClient, catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
 ) -> None:
-    """Neither a test nor an event goes to our own machine, unless that is configured."""
+    """Neither a test nor an event goes to our own machine, unless the configuration allows it."""
     made = make(receiver)
     tested = client.post(f"/api/v1/webhooks/{made.id}/test").json
     assert (tested["delivered"], tested["status"]) == (False, None)
@@ -346,7 +348,7 @@ def test_a_private_address_is_refused(
 def test_a_redirect_is_not_followed(
     catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
 ) -> None:
-    """Where a receiver sends us on to is not asked."""
+    """The target of a redirect gets no request."""
     with listening() as other:
         receiver.answers = lambda request, n: (307, {"Location": other.url})
         made = make(receiver)
@@ -359,20 +361,20 @@ def test_a_redirect_is_not_followed(
 # Delivery
 
 
-def test_what_happens_is_told_in_order(
+def test_events_are_delivered_in_order(
     catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
-    """Of the types that are wanted, each once, as the event stream has them, signed."""
+    """Each event of a wanted type comes once, signed, with the fields of the event stream."""
     happen(catalogue, "call.up")  # before there was a webhook
     made = make(receiver, "recording.*", "call.ended")
     types = ["recording.stored", "call.up", "call.ended", "spy.live", "recording.failed"] * 50
     names = happen(catalogue, *types)
     wanted = [name for name, one in zip(names, types, strict=True) if one not in SKIPPED]
     until(lambda: len(receiver.requests) == len(wanted), PATIENCE_S)
-    told = receiver.verified(made.secret)
-    assert names_of(told) == wanted
-    assert {one["type"] for one in told} == set(types) - SKIPPED
-    assert all(one.keys() == {"type", "at", "data"} for one in told)
+    received = receiver.verified(made.secret)
+    assert names_of(received) == wanted
+    assert {one["type"] for one in received} == set(types) - SKIPPED
+    assert all(one.keys() == {"type", "at", "data"} for one in received)
     assert len({one.id for one in receiver.requests}) == len(wanted)
     assert receiver.requests[0].headers["content-type"] == "application/json"
     happen(catalogue, *["spy.live"] * 150)
@@ -387,7 +389,7 @@ SKIPPED = {"call.up", "spy.live"}
 def test_a_connection_is_used_again(
     catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
 ) -> None:
-    """Many events that wait go over one, whatever a receiver says besides."""
+    """Many waiting events use one connection, with or without a body in the response."""
     receiver.answers = lambda request, n: (200 if n % 2 else 204, {})
     made = make(receiver)
     names = happen(catalogue, *["call.up"] * 50)
@@ -400,7 +402,7 @@ def test_a_connection_is_used_again(
 def test_a_body_that_breaks_off_does_not_matter(
     catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
 ) -> None:
-    """What counts is the status."""
+    """Only the status of a response counts."""
     promised = {"Content-Length": "100", "Content-Encoding": "gzip", "Connection": "close"}
     receiver.answers = lambda request, n: (200, promised)
     made = make(receiver)
@@ -410,7 +412,7 @@ def test_a_body_that_breaks_off_does_not_matter(
     assert names_of(receiver.verified(made.secret)) == names
 
 
-def test_many_workers_tell_it_once(
+def test_many_workers_deliver_an_event_once(
     catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
 ) -> None:
     """Workers take turns: no event comes twice or out of order."""
@@ -423,10 +425,10 @@ def test_many_workers_tell_it_once(
     assert names_of(receiver.verified(made.secret)) == names
 
 
-def test_a_receiver_that_fails_is_told_later(
+def test_a_failing_receiver_gets_its_events_later(
     catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
-    """What it cannot take now it gets later, in order; the list says since when, and why."""
+    """The events come later and in order; meanwhile the API lists the first failure and why."""
     ill = threading.Event()
     ill.set()
     receiver.answers = lambda request, n: (500 if ill.is_set() else 200, {})
@@ -442,15 +444,15 @@ def test_a_receiver_that_fails_is_told_later(
     ill.clear()
     until(lambda: made.listed["failing_since"] is None, PATIENCE_S)
     until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
-    told = receiver.verified(made.secret)
-    assert names_of(told)[-len(names) :] == names
-    assert len(told) >= failures + len(names)
+    received = receiver.verified(made.secret)
+    assert names_of(received)[-len(names) :] == names
+    assert len(received) >= failures + len(names)
 
 
-def test_one_does_not_wait_for_another(
+def test_no_webhook_waits_for_another(
     catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
-    """While one receiver does not answer at all, the other is told."""
+    """While one receiver does not answer at all, another one gets its events."""
     answer = threading.Event()
     with listening() as silent:
         silent.answers = lambda request, n: (200 if answer.wait(PATIENCE_S) else 500, {})
@@ -464,10 +466,10 @@ def test_one_does_not_wait_for_another(
         assert names_of(silent.verified(slow.secret)) == names
 
 
-def test_receivers_that_do_not_answer_keep_no_job_waiting(
+def test_silent_receivers_delay_no_other_job(
     catalogue: Catalogue, worker: None, make: Make, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """As many as are told side by side hang, and recordings are finished all the same."""
+    """Recordings are finished even while every delivery of a worker hangs."""
     answer = threading.Event()
     receiver.answers = lambda request, n: (200 if answer.wait(PATIENCE_S) else 500, {})
     silent = [make(receiver) for _ in range(8)]
@@ -483,10 +485,10 @@ def test_receivers_that_do_not_answer_keep_no_job_waiting(
     until(lambda: all(one.is_up_to_date(catalogue) for one in silent), PATIENCE_S)
 
 
-def test_a_defect_is_no_end(
+def test_a_defect_ends_no_delivery(
     catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
 ) -> None:
-    """What breaks the delivery to one holds up no other."""
+    """A defect at one webhook delays no other, and its own events come after the repair."""
     with listening() as other:
         broken, made = make(receiver), make(other)
         with working(database_url, broken=receiver.url):
@@ -500,25 +502,25 @@ def test_a_defect_is_no_end(
         assert len(receiver.requests) == 3
 
 
-def test_what_is_refused_is_left_out(
+def test_a_refused_event_is_skipped(
     catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
-    """An event that is refused five times is counted; the next ones come."""
+    """An event that is rejected five times is counted and skipped; the next events come."""
     made = make(receiver)
     receiver.answers = lambda request, n: (400 if b"recording.failed" in request.body else 200, {})
     names = happen(catalogue, "call.up", "recording.failed", "call.ended")
     until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
-    told = names_of(receiver.verified(made.secret))
-    assert told == [names[0], *[names[1]] * 5, names[2]]
+    received = names_of(receiver.verified(made.secret))
+    assert received == [names[0], *[names[1]] * 5, names[2]]
     listed = made.listed
     assert (listed["refused"], listed["last_error"]) == (1, "HTTP 400")
     assert (listed["failing_since"], listed["attempts"]) == (None, 0)
 
 
-def test_a_receiver_that_has_gone(
+def test_410_stops_a_webhook(
     catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
-    """After 410 nothing more is sent to it; others are told on."""
+    """After 410 a webhook gets no more events; other webhooks do."""
     gone = make(receiver)
     receiver.answers = lambda request, n: (410, {})
     happen(catalogue, "call.up")
@@ -531,14 +533,14 @@ def test_a_receiver_that_has_gone(
     assert len(receiver.requests) == 1
 
 
-def test_a_test_that_arrives_ends_the_wait(
+def test_a_successful_test_ends_the_wait(
     catalogue: Catalogue,
     worker: None,
     make: Make,
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Who has mended a receiver need not wait for the next attempt."""
+    """After the repair of a receiver, a test delivers the waiting events at once."""
     receiver.answers = lambda request, n: (503, {"Retry-After": "3000"} if n == 1 else {})
     made = make(receiver)
     allow_private(made.client, monkeypatch)
@@ -552,14 +554,14 @@ def test_a_test_that_arrives_ends_the_wait(
     until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
 
 
-def test_what_was_lost_is_said(
+def test_lost_events_are_announced(
     catalogue: Catalogue,
     database_url: str,
     make: Make,
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Who could not be told before the events were dropped is told that, and goes on after."""
+    """A webhook whose events were dropped gets `events.lost`, and then the next events."""
     made = make(receiver, "call.*")
     with listening() as healthy:
         fine = make(healthy, "call.*")
@@ -576,9 +578,9 @@ def test_what_was_lost_is_said(
         with working(database_url):
             until(lambda: len(receiver.requests) == 3, PATIENCE_S)
             until(lambda: len(healthy.requests) == 3, PATIENCE_S)
-        told = receiver.verified(made.secret)
-        assert [one["type"] for one in told] == ["events.lost", "call.up", "call.ended"]
-        assert names_of(told[1:]) == names
+        received = receiver.verified(made.secret)
+        assert [one["type"] for one in received] == ["events.lost", "call.up", "call.ended"]
+        assert names_of(received[1:]) == names
         assert "events.lost" not in [one["type"] for one in healthy.verified(fine.secret)]
 
 
@@ -589,31 +591,31 @@ VALUES (:xid, 1, 'spy.switched', CAST('{"id": "foreign"}' AS jsonb))
 MOVE = "UPDATE webhook SET after = :after, retry_at = now() + interval '1 day' WHERE id = :id"
 
 
-def test_what_a_dump_of_another_cluster_brings(
+def test_a_dump_of_another_cluster_loses_no_new_event(
     catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
 ) -> None:
-    """Its transactions had other numbers: who was ahead of ours is told of a loss, and goes on."""
+    """A webhook with a place of another cluster gets `events.lost`, and then the next events."""
     made, xid = make(receiver, "spy.switched"), 1 << 40
     with catalogue.begin() as tx:
         tx.execute(text(PUT), {"xid": xid})
         tx.execute(text(MOVE), {"after": f"{xid}-1", "id": made.id})
     with catalogue.begin() as tx:
-        assert not events.has_event(tx, f"{xid}-1")  # or a stream would wait for what is after it
+        assert not events.has_event(tx, f"{xid}-1")  # else a stream would wait for later events
     tasks.drop_events.func(SimpleNamespace(additional_context={"catalogue": catalogue}), 0)
     with catalogue.begin() as tx:
         assert not tx.scalar(text("SELECT count(*) FROM event WHERE xid = :xid"), {"xid": xid})
     names = happen(catalogue, "spy.switched")
     with working(database_url):
         until(lambda: len(receiver.requests) >= 2, PATIENCE_S)
-    told = receiver.verified(made.secret)
-    assert [one["type"] for one in told] == ["events.lost", "spy.switched"]
-    assert names_of(told[1:]) == names
+    received = receiver.verified(made.secret)
+    assert [one["type"] for one in received] == ["events.lost", "spy.switched"]
+    assert names_of(received[1:]) == names
 
 
-def test_a_webhook_that_is_removed_meanwhile(
+def test_a_deleted_webhook_gets_no_more_events(
     catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
 ) -> None:
-    """What was being sent is sent, and nothing after."""
+    """If a webhook is deleted during a request, this request is its last one."""
     sending, removed = threading.Event(), threading.Event()
 
     def answer(request: Request, n: int) -> Answer:
@@ -634,10 +636,10 @@ def test_a_webhook_that_is_removed_meanwhile(
     assert len(receiver.requests) == 1
 
 
-def test_a_worker_that_is_told_to_end(
+def test_a_worker_ends_after_its_present_event(
     catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
 ) -> None:
-    """It sends what it is sending, and no more; another goes on, and nothing comes twice."""
+    """Another worker continues, and no event comes twice."""
     ended = threading.Event()
     receiver.answers = lambda request, n: (200 if ended.wait(0.1) else 204, {})  # slowly at first
     made = make(receiver)
@@ -659,7 +661,7 @@ def test_a_worker_that_is_told_to_end(
 def start_work(
     database_url: str, tmp_path: Path
 ) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts the role `work`, as a user runs it."""
+    """Return a function that starts the role `work`, as a user does."""
     config = tmp_path / "config.toml"
     config.write_text(
         f'[data]\ndirectory = "{tmp_path / "var"}"\n[database]\nurl = "{database_url}"\n'
@@ -688,7 +690,7 @@ def test_a_worker_is_killed(
     receiver: Receiver,
     start_work: Callable[[], subprocess.Popen[bytes]],
 ) -> None:
-    """Another goes on: what was being sent comes again under its id, and nothing is lost."""
+    """Another worker repeats the unfinished event with the same id, and loses no event."""
     reached, killed = threading.Event(), threading.Event()
 
     def answer(request: Request, n: int) -> Answer:

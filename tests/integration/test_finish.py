@@ -1,7 +1,7 @@
-"""What workers do with captured files: on a real Asterisk, PostgreSQL and SeaweedFS.
+"""Finish captured recordings on a real Asterisk, PostgreSQL and SeaweedFS.
 
-The files are put on the PBX's disk by the test, as Asterisk would have left them. Where a store
-fails, or a worker dies, that is one more thing which the real store does at that moment.
+The test puts the files on the PBX's disk, as Asterisk leaves them. A failing store or a dying
+worker is an action that happens right after a method of the real store.
 """
 
 import asyncio
@@ -49,6 +49,7 @@ from storage.records import (
     RecordingRecord,
     SegmentRecord,
 )
+from tests.contract.contract_rig import overwrite_in_s3
 from tests.legs import leg
 
 RATE = 8000
@@ -61,7 +62,7 @@ def at(seconds: float) -> datetime:
 
 
 def wav(seconds: float, hz: float = LEFT_HZ) -> bytes:
-    """A WAV file of a tone; of a header alone for no seconds."""
+    """Return a WAV file with a tone, or with a header alone for 0 seconds."""
     tone = 0.3 * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE)
     file = BytesIO()
     soundfile.write(file, tone.astype(np.float32), RATE, format="WAV", subtype="PCM_16")
@@ -82,19 +83,19 @@ def ari(asterisk: Asterisk) -> Iterator[Ari]:
 
 @dataclass(frozen=True)
 class Scene:
-    """A call that was recorded on the PBX, and the parts that finish it."""
+    """A call with captured files on the PBX, and everything that finishes its recording."""
 
     catalogue: Catalogue
     objects: S3ObjectStore
     ari: Ari
-    disk: Path  # where the PBX keeps recordings
+    disk: Path  # the PBX's folder of recordings
     spool: Path
     recording: RecordingRecord
 
     def capture(
-        self, side: str, file: bytes | None, *, from_s: float = 0, told_s: float = 3, **more: Any
+        self, side: str, file: bytes | None, *, from_s: float = 0, clock_s: float = 3, **more: Any
     ) -> SegmentRecord:
-        """A segment that Asterisk said lasted `told_s`, and what lies on its disk, if anything."""
+        """Add a segment that lasted `clock_s` by the PBX's clock, and its file on the PBX."""
         segment_id = uuid7()
         part = SegmentRecord(
             **{
@@ -105,7 +106,7 @@ class Scene:
                 "state": "finished",
                 "name": names.build_recording_name(self.recording.id, segment_id, ZERO),
                 "started_at": at(from_s),
-                "ended_at": at(from_s + told_s),
+                "ended_at": at(from_s + clock_s),
                 "end_cause": "finished",
                 **more,
             }
@@ -118,44 +119,44 @@ class Scene:
         return part
 
     def capture_both(self) -> None:
-        """Both sides, whole."""
+        """Capture both sides as a whole."""
         self.capture("left", wav(3, LEFT_HZ))
         self.capture("right", wav(3, RIGHT_HZ))
 
     def path(self, part: SegmentRecord) -> Path:
-        """A segment's file on the PBX."""
+        """Return the path of a segment's file on the PBX."""
         return self.disk / f"{part.name}.wav"
 
     def files(self) -> list[Path]:
-        """The recording's files on the PBX."""
+        """Return the recording's files on the PBX."""
         return sorted(self.disk.rglob(f"{self.recording.id}.*"))
 
     def finisher(self, objects: Any = None, ari: Any = None) -> Finisher:
-        """A worker, with another store or PBX where told so."""
+        """Return a worker, perhaps with another store or PBX."""
         pbxs = Pbxs({"main": ari or self.ari})
         capture = Capture(self.catalogue, pbxs)
         return Finisher(self.catalogue, objects or self.objects, pbxs, capture, self.spool)
 
     def finish(self, objects: Any = None, ari: Any = None) -> None:
-        """One attempt of a worker."""
+        """Let a worker make one attempt."""
         self.finisher(objects, ari).finish(self.recording.id)
 
     def now(self) -> RecordingRecord:
-        """The recording in the catalogue."""
+        """Return the recording from the catalogue."""
         with self.catalogue.begin() as tx:
             return recordings.get_recording(tx, self.recording.id)
 
     def parts(self) -> dict[UUID, SegmentRecord]:
-        """The segments in the catalogue."""
+        """Return the segments from the catalogue, by id."""
         with self.catalogue.begin() as tx:
             return {part.id: part for part in segments.list_segments(tx, self.recording.id)}
 
     def objects_kept(self) -> list[str]:
-        """What the store has of the recording."""
+        """Return the keys of the recording's objects in the store."""
         return [key for key in self.objects.iter_keys("main/") if str(self.recording.id) in key]
 
     def audio(self) -> Samples:
-        """The stored object's sides."""
+        """Return the sides of the stored object."""
         path = self.spool / "heard.wav"
         path.write_bytes(self.objects.get_bytes(str(self.now().object_key)))
         rate, sides = read_audio(path)
@@ -163,7 +164,7 @@ class Scene:
         return sides
 
     def assert_stored(self) -> RecordingRecord:
-        """Stored once, with the manifest that tells the same; nothing is left on the PBX."""
+        """Check that there is one object with a right manifest, and no file on the PBX."""
         stored = self.now()
         assert stored.state == "stored"
         assert self.objects_kept() == sorted([str(stored.object_key), manifest_key(stored)])
@@ -184,7 +185,7 @@ class Scene:
         return stored
 
     def assert_untouched(self, state: str, files: list[Path]) -> None:
-        """The PBX keeps what it has."""
+        """Check that the PBX still has all files."""
         assert self.now().state == state
         assert self.files() == files != []
 
@@ -197,7 +198,7 @@ def manifest_key(stored: RecordingRecord) -> str:
 def build(
     catalogue: Catalogue, objects: S3ObjectStore, ari: Ari, asterisk: Asterisk, tmp_path: Path
 ) -> Callable[..., Scene]:
-    """Makes a scene in which nothing was captured yet; takes fields of the recording."""
+    """Return a function that makes a scene without captures, with these fields of the recording."""
 
     def make(**fields: Any) -> Scene:
         legs = [
@@ -221,7 +222,7 @@ def scene(build: Callable[..., Scene]) -> Scene:
 
 
 def assert_tones(sides: Samples, *hz: float | None) -> None:
-    """Each side has its tone, or, for None, not a sound."""
+    """Check that each side has its tone, or is silent for None."""
     for side, tone in zip(sides, hz, strict=True):
         if tone is None:
             assert not side.any()
@@ -230,7 +231,7 @@ def assert_tones(sides: Samples, *hz: float | None) -> None:
 
 
 def test_both_sides_are_stored(scene: Scene) -> None:
-    """Where nothing fails there is one object, its manifest, and nothing left anywhere else."""
+    """Without any failure there is one object with its manifest, and no other file anywhere."""
     scene.capture_both()
     scene.finish()
     stored = scene.assert_stored()
@@ -238,11 +239,11 @@ def test_both_sides_are_stored(scene: Scene) -> None:
     assert (stored.duration_s, stored.gaps) == (3.0, ())
 
 
-# Files that are not what they should be
+# Bad files
 
 
-def test_the_pbx_has_no_file(scene: Scene) -> None:
-    """The recording fails and says why; it is not tried again."""
+def test_without_files_the_recording_fails(scene: Scene) -> None:
+    """A recording without any file fails at once, with the reason `no-audio-on-pbx`."""
     scene.capture("left", None)
     scene.capture("right", None)
     with pytest.raises(AudioUnusable) as caught:
@@ -268,8 +269,8 @@ def test_the_pbx_has_no_file(scene: Scene) -> None:
     ],
     ids=["missing", "no-bytes", "header-only", "cut-header", "other"],
 )
-def test_one_of_two_files_is_of_no_use(scene: Scene, file: bytes | None, cause: str) -> None:
-    """The other one is stored, the side is silent, and the gap is told."""
+def test_a_useless_file_makes_its_side_silent(scene: Scene, file: bytes | None, cause: str) -> None:
+    """The other side is stored, and the whole time of the useless one is a gap."""
     scene.capture("left", wav(3))
     lost = scene.capture("right", file)
     scene.finish()
@@ -279,8 +280,8 @@ def test_one_of_two_files_is_of_no_use(scene: Scene, file: bytes | None, cause: 
     assert scene.parts()[lost.id].end_cause == cause
 
 
-def test_no_file_is_of_use(scene: Scene) -> None:
-    """Empty files are not deleted: who looks for them finds what the PBX wrote."""
+def test_useless_files_stay_on_the_pbx(scene: Scene) -> None:
+    """A person can look for the reason in the files of a failed recording."""
     scene.capture("left", wav(0))
     scene.capture("right", b"")
     files = scene.files()
@@ -290,8 +291,8 @@ def test_no_file_is_of_use(scene: Scene) -> None:
     scene.assert_untouched("failed", files)
 
 
-def test_what_a_killed_pbx_left(scene: Scene) -> None:
-    """A header that says 0 and a file that ends early: all there is is kept, the rest is a gap."""
+def test_the_files_of_a_killed_pbx_are_used(scene: Scene) -> None:
+    """A file with the length 0 in its header is kept up to its last byte; the rest is a gap."""
     whole = bytearray(wav(2.048))
     whole[4:8] = whole[40:44] = bytes(4)
     scene.capture("left", bytes(whole), end_cause="pbx-lost")
@@ -301,8 +302,8 @@ def test_what_a_killed_pbx_left(scene: Scene) -> None:
     assert_tones(scene.audio()[:, : 2 * RATE], LEFT_HZ, RIGHT_HZ)
 
 
-def test_a_segment_that_never_began_is_no_obstacle(scene: Scene) -> None:
-    """A leg that hung up under our hands left no file; the next one did."""
+def test_a_segment_that_never_began_is_ignored(scene: Scene) -> None:
+    """A leg that hung up at once leaves no file, and the next segment makes up for it."""
     scene.capture("left", None, state="lost", end_cause="never-began")
     scene.capture_both()
     scene.finish()
@@ -315,12 +316,12 @@ SPAN = (1.0, 2.0)
 
 
 def paused(build: Callable[..., Scene], **fields: Any) -> Scene:
-    """A recording that was paused from the first to the second second, as the catalogue knows."""
+    """Return a recording with a pause from second 1 to second 2."""
     return build(pauses=(Pause(at(SPAN[0]), at(SPAN[1]), "ann"),), **fields)
 
 
 def test_a_capture_that_went_on_into_a_pause_is_silent_there(build: Callable[..., Scene]) -> None:
-    """The PBX did not hear of the pause: not one sample of it is in the object, nor on the PBX."""
+    """A pause that never reached the PBX leaves no sample in the object, nor on the PBX."""
     scene = paused(build)
     scene.capture_both()
     scene.finish()
@@ -333,7 +334,7 @@ def test_a_capture_that_went_on_into_a_pause_is_silent_there(build: Callable[...
 
 
 def test_a_capture_that_went_on_into_a_pause_is_cut_there(build: Callable[..., Scene]) -> None:
-    """Where pauses are skipped, the file is shorter by the pause and holds nothing of it."""
+    """If pauses are skipped, the object is shorter by the pause and has no sample of it."""
     scene = paused(build, pause_leaves="skip")
     marked = np.concatenate([tone(1, LEFT_HZ), tone(1, RIGHT_HZ), tone(1, LEFT_HZ)])
     scene.capture("left", as_wav(marked))
@@ -346,15 +347,15 @@ def test_a_capture_that_went_on_into_a_pause_is_cut_there(build: Callable[..., S
     assert level_dbfs(sides[0], RATE, RIGHT_HZ) < -60
 
 
-def test_a_pbx_that_stood_still_gives_nothing_away(build: Callable[..., Scene]) -> None:
-    """It froze before the pause and went on in it: its file has the pause's words too early."""
+def test_a_stalled_pbx_reveals_no_pause(build: Callable[..., Scene]) -> None:
+    """If the PBX stalled before the pause, its file has words of the pause too early."""
     scene = paused(build)
     frozen_s, secret_s = 0.6, 0.2
     file = as_wav(np.concatenate([tone(frozen_s, LEFT_HZ), tone(secret_s, RIGHT_HZ)]))
-    scene.capture("left", file, told_s=1.9, end_cause="stopped")
-    scene.capture("right", file, told_s=1.9, end_cause="stopped")
-    scene.capture("left", wav(1, LEFT_HZ), from_s=2, told_s=1)
-    scene.capture("right", wav(1, LEFT_HZ), from_s=2, told_s=1)
+    scene.capture("left", file, clock_s=1.9, end_cause="stopped")
+    scene.capture("right", file, clock_s=1.9, end_cause="stopped")
+    scene.capture("left", wav(1, LEFT_HZ), from_s=2, clock_s=1)
+    scene.capture("right", wav(1, LEFT_HZ), from_s=2, clock_s=1)
     scene.finish()
     assert scene.assert_stored().gaps == (Gap(0.0, 1.0, "pbx-stalled"),)
     sides = scene.audio()
@@ -363,7 +364,7 @@ def test_a_pbx_that_stood_still_gives_nothing_away(build: Callable[..., Scene]) 
 
 
 def test_a_pause_that_was_never_ended_protects_the_rest(build: Callable[..., Scene]) -> None:
-    """Everything after it is silent."""
+    """The object is silent after the beginning of an endless pause."""
     scene = build(pauses=(Pause(at(1), None, "ann"),))
     scene.capture_both()
     scene.finish()
@@ -381,15 +382,15 @@ def as_wav(samples: Samples) -> bytes:
     return file.getvalue()
 
 
-# Stores that fail, workers that die
+# Failing stores and dying workers
 
 
 class Killed(BaseException):
-    """The worker is no more."""
+    """The worker was killed."""
 
 
 class Store:
-    """The real store, and something that happens right after one of its methods."""
+    """The real store, with an action right after one of its methods."""
 
     def __init__(self, objects: S3ObjectStore, after: str, happens: Callable[[str], None]) -> None:
         self._objects = objects
@@ -414,8 +415,8 @@ def die(_: str) -> None:
 
 
 @pytest.mark.parametrize("step", ["put_file", "verify", "put_bytes"])
-def test_a_worker_dies_before_it_could_say_so(scene: Scene, step: str) -> None:
-    """Object, or object and manifest, are there already: the next worker stores it once."""
+def test_a_worker_dies_before_it_marks_the_recording(scene: Scene, step: str) -> None:
+    """The next worker uses the object and manifest of the dead one, without another put."""
     scene.capture_both()
     files = scene.files()
     with pytest.raises(Killed):
@@ -429,8 +430,8 @@ def test_a_worker_dies_before_it_could_say_so(scene: Scene, step: str) -> None:
     assert_tones(scene.audio(), LEFT_HZ, RIGHT_HZ)
 
 
-def test_other_bytes_are_read_back(scene: Scene) -> None:
-    """What the store holds is not what was written: nothing is deleted, and it is written again."""
+def test_a_spoiled_object_is_put_again(scene: Scene) -> None:
+    """If the store holds other bytes, the files stay on the PBX and the next attempt puts again."""
     scene.capture_both()
     files = scene.files()
 
@@ -446,19 +447,15 @@ def test_other_bytes_are_read_back(scene: Scene) -> None:
     assert_tones(scene.audio(), LEFT_HZ, RIGHT_HZ)
 
 
-def test_what_has_rotted_in_the_store_is_written_anew(scene: Scene) -> None:
-    """What an attempt left there says of itself what was meant: only its bytes are others."""
+def test_a_rotten_object_is_put_again(scene: Scene) -> None:
+    """An object with the right metadata but other bytes is replaced by the next attempt."""
     scene.capture_both()
     files = scene.files()
 
     def rot(key: str) -> None:
         known = scene.objects.head(key)
-        client = scene.objects._client
-        client.put_object(
-            Bucket=scene.objects._bucket,
-            Key=key,
-            Body=bytes(known.size_bytes),
-            Metadata=dict(known.metadata),
+        overwrite_in_s3(
+            scene.objects.settings, key, bytes(known.size_bytes), known.metadata["sha256"]
         )
 
     with pytest.raises(ObjectMismatch):
@@ -470,7 +467,7 @@ def test_what_has_rotted_in_the_store_is_written_anew(scene: Scene) -> None:
 
 
 def test_a_store_that_always_spoils(scene: Scene) -> None:
-    """In the end the recording fails, says so, and all its files stay on the PBX."""
+    """In the end the recording fails with a reason, and all its files stay on the PBX."""
     scene.capture_both()
     files = scene.files()
 
@@ -486,8 +483,8 @@ def test_a_store_that_always_spoils(scene: Scene) -> None:
     scene.assert_untouched("failed", files)
 
 
-def test_another_worker_said_that_it_failed(scene: Scene) -> None:
-    """A worker that was slow finds the recording failed: then the PBX's files are left alone."""
+def test_a_slow_worker_finds_the_recording_failed(scene: Scene) -> None:
+    """If another worker gave up meanwhile, the files stay on the PBX."""
     scene.capture_both()
     files = scene.files()
     scene.finish(
@@ -497,15 +494,15 @@ def test_another_worker_said_that_it_failed(scene: Scene) -> None:
 
 
 class Away(Ari):
-    """An Asterisk that stops answering when files are to be deleted."""
+    """An Asterisk that does not answer requests to delete."""
 
     def delete_stored_recording(self, name: str) -> bool:
-        """Nobody answers."""
+        """Raise AriUnavailable."""
         raise AriUnavailable("no answer within 5 s")
 
 
-def test_the_pbx_is_away_when_files_are_to_be_deleted(scene: Scene, asterisk: Asterisk) -> None:
-    """It is stored all the same, and deleted by a later attempt."""
+def test_files_are_deleted_later_if_the_pbx_is_away(scene: Scene, asterisk: Asterisk) -> None:
+    """The recording is stored without the PBX, and a later attempt deletes the files."""
     scene.capture_both()
     files = scene.files()
     away = Away(asterisk.ari_url, asterisk.username, asterisk.password, "test")
@@ -518,7 +515,7 @@ def test_the_pbx_is_away_when_files_are_to_be_deleted(scene: Scene, asterisk: As
 
 
 def test_to_finish_again_changes_nothing(scene: Scene) -> None:
-    """A job that runs twice finds its work done."""
+    """A job that runs twice finds its work done and changes nothing."""
     scene.capture_both()
     scene.finish()
     stored = scene.assert_stored()
@@ -526,14 +523,14 @@ def test_to_finish_again_changes_nothing(scene: Scene) -> None:
     assert scene.assert_stored() == stored
 
 
-def test_an_attempt_that_stood_still(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another has finished meanwhile, and deleted the files: what that one stored stays."""
+def test_an_attempt_that_stalled(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another attempt finished meanwhile and deleted the files, its object stays."""
     scene.capture_both()
     fetch, fetched = Ari.fetch_stored_recording, []
 
     def fetch_late(ari: Ari, name: str, target: BinaryIO) -> None:
         fetched.append(name)
-        if len(fetched) == 2:  # of two
+        if len(fetched) == 2:
             scene.finisher().finish(scene.recording.id)
         fetch(ari, name, target)
 
@@ -545,7 +542,7 @@ def test_an_attempt_that_stood_still(scene: Scene, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_discarded_recording_leaves_nothing(build: Callable[..., Scene]) -> None:
-    """Files of every segment go, of those that ended long ago and those that never began too."""
+    """The files of all segments are deleted, whether they ended long ago or never began."""
     scene = build(state="discarded")
     scene.capture_both()
     scene.capture("left", wav(1), from_s=4, state="lost", end_cause="never-began")
@@ -561,7 +558,7 @@ def test_a_discarded_recording_leaves_nothing(build: Callable[..., Scene]) -> No
 
 
 def run_jobs(scene: Scene, url: str, finisher: Finisher) -> None:
-    """Let a worker do every job that is due."""
+    """Let a worker run every job that is due."""
     with scene.catalogue.begin() as tx:
         tx.execute(text("UPDATE procrastinate_jobs SET scheduled_at = NULL"))
 
@@ -601,7 +598,7 @@ def defer(scene: Scene, task: Any) -> None:
 def test_a_store_that_is_away_only_costs_time(
     scene: Scene, objects: S3ObjectStore, database_url: str
 ) -> None:
-    """The job stays and is tried again, however often; then the recording is stored."""
+    """The job is retried until the store is back; then the recording is stored."""
     scene.capture_both()
     defer(scene, tasks.finish)
     nowhere = S3ObjectStore(replace(objects.settings, endpoint_url="http://127.0.0.1:9"))
@@ -611,17 +608,17 @@ def test_a_store_that_is_away_only_costs_time(
             {"task_name": "finish", "status": "todo", "attempts": attempt, "later": True}
         ]
         assert scene.now().state == "captured"
-        assert list(scene.spool.iterdir()) == []  # or many that wait would fill the disk
+        assert list(scene.spool.iterdir()) == []  # otherwise many waiting recordings fill the disk
     assert next_wait_s(StoreUnavailable(), 10_000) is not None
     run_jobs(scene, database_url, scene.finisher())
     assert jobs_of(scene) == []
     scene.assert_stored()
 
 
-def test_a_job_that_failed_gives_way(
+def test_a_failed_job_yields_to_newer_jobs(
     scene: Scene, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the jobs that are due the one that was tried least often is next."""
+    """The due job with the fewest attempts runs first."""
     tried: list[UUID] = []
 
     def fail(_: Finisher, recording_id: UUID) -> None:
@@ -629,20 +626,20 @@ def test_a_job_that_failed_gives_way(
         raise PbxUnavailable
 
     monkeypatch.setattr(Finisher, "finish", fail)
-    asked_for: list[UUID] = []
+    newest_first: list[UUID] = []
     for id_ in (uuid4() for _ in range(3)):
-        asked_for.insert(0, id_)
+        newest_first.insert(0, id_)
         tried.clear()
         with scene.catalogue.begin() as tx:
             jobs.defer(tx, "finish", lock=str(id_), recording_id=str(id_))
         run_jobs(scene, database_url, scene.finisher())
-        assert list(dict.fromkeys(tried)) == asked_for
+        assert list(dict.fromkeys(tried)) == newest_first
     with scene.catalogue.begin() as tx:
         tx.execute(text("DELETE FROM procrastinate_jobs"))
 
 
 def test_a_job_that_cannot_succeed_ends(scene: Scene, database_url: str) -> None:
-    """Where the PBX has nothing the recording fails at the first attempt, and the job is over."""
+    """If the PBX has no audio, the recording fails at the first attempt and the job ends."""
     scene.capture("left", None)
     defer(scene, tasks.finish)
     run_jobs(scene, database_url, scene.finisher())
@@ -651,15 +648,15 @@ def test_a_job_that_cannot_succeed_ends(scene: Scene, database_url: str) -> None
 
 
 def given_up(client: ApiClient, scene: Scene) -> list[Any]:
-    """The jobs of the recording that are listed."""
+    """Return the recording's abandoned jobs from the API."""
     items = client.get("/api/v1/jobs").json["items"]
     return [one for one in items if one["subject"] == str(scene.recording.id)]
 
 
-def test_a_job_is_given_up_and_tried_again(
+def test_an_abandoned_job_can_be_retried(
     scene: Scene, client: ApiClient, database_url: str
 ) -> None:
-    """A bad spool costs the job; once it is mended somebody has it tried again: all is there."""
+    """After a person has repaired the spool and retried the job, the recording is stored."""
     scene.capture_both()
     defer(scene, tasks.finish)
     call_id, in_the_way = scene.recording.call_id, scene.spool
@@ -684,12 +681,14 @@ def test_a_job_is_given_up_and_tried_again(
     run_jobs(scene, database_url, scene.finisher())
     scene.assert_stored()
     assert given_up(client, scene) == jobs_of(scene) == []
-    (told,) = client.get(f"/api/v1/audit?subject={scene.recording.id}").json["items"]
-    assert (told["action"], told["detail"]) == ("job.retry", {"task": "finish"})
+    (entry,) = client.get(f"/api/v1/audit?subject={scene.recording.id}").json["items"]
+    assert (entry["action"], entry["detail"]) == ("job.retry", {"task": "finish"})
 
 
-def test_a_job_is_left(scene: Scene, client: ApiClient, database_url: str) -> None:
-    """Where there is no use in it somebody takes it off the list; the recording stays failed."""
+def test_an_abandoned_job_can_be_removed(
+    scene: Scene, client: ApiClient, database_url: str
+) -> None:
+    """A person removes a job that no retry helps; the recording stays failed."""
     scene.capture("left", None)
     defer(scene, tasks.finish)
     run_jobs(scene, database_url, scene.finisher())
@@ -699,8 +698,8 @@ def test_a_job_is_left(scene: Scene, client: ApiClient, database_url: str) -> No
     assert scene.now().state == "failed"
 
 
-def test_what_people_wrote_comes_into_the_manifest(scene: Scene, database_url: str) -> None:
-    """Note, bookmark and hold of a stored recording are signed; the audio is as it was."""
+def test_annotations_come_into_the_manifest(scene: Scene, database_url: str) -> None:
+    """Note, bookmark and hold of a stored recording are signed; the audio does not change."""
     scene.capture_both()
     scene.finish()
     audio = scene.objects.get_bytes(str(scene.now().object_key))
@@ -718,8 +717,8 @@ def test_what_people_wrote_comes_into_the_manifest(scene: Scene, database_url: s
     assert scene.objects.get_bytes(str(stored.object_key)) == audio
 
 
-def test_written_before_it_is_stored(scene: Scene, database_url: str) -> None:
-    """A note on a captured recording is in the manifest, whatever the worker had read before."""
+def test_a_note_before_storing_comes_into_the_manifest(scene: Scene, database_url: str) -> None:
+    """A note on a captured recording is in its manifest, even if the worker had read it before."""
     scene.capture_both()
     defer(scene, tasks.finish)
     Keeper(scene.catalogue, "officer", None).change(scene.recording.id, {"note": "early"})
@@ -729,8 +728,10 @@ def test_written_before_it_is_stored(scene: Scene, database_url: str) -> None:
     assert signed["recording"]["note"] == "early"
 
 
-def test_a_discard_is_carried_out_by_a_job(build: Callable[..., Scene], database_url: str) -> None:
-    """While the PBX is away the job waits; the files go when it is back."""
+def test_a_job_deletes_the_files_of_a_discarded_recording(
+    build: Callable[..., Scene], database_url: str
+) -> None:
+    """The job waits while the PBX is away, and deletes the files when it is back."""
     scene = build(state="discarded")
     scene.capture_both()
     defer(scene, tasks.clear)
@@ -744,7 +745,7 @@ def test_a_discard_is_carried_out_by_a_job(build: Callable[..., Scene], database
 
 
 def test_events_are_kept_for_three_days(scene: Scene, database_url: str) -> None:
-    """The hourly job drops what is older, and nothing else."""
+    """The hourly job deletes only events that are older than three days."""
     with scene.catalogue.begin() as tx:
         before = events.newest_event_id(tx)
     with scene.catalogue.begin() as tx:
