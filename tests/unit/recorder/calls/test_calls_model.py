@@ -48,7 +48,7 @@ class Pbx:
         needed = self.model.linkedids_needed(event)
         return self.model.apply(event, {id_: self.linkedids[id_] for id_ in needed})
 
-    def _at(self) -> datetime:
+    def tick(self) -> datetime:
         self.now += timedelta(seconds=1)
         return self.now
 
