@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+UNIT = ROOT / "tests/unit"
 
 # A package may import those before it.
 LAYERS = ("storage", "recorder", "api", "earwitness")
@@ -232,3 +233,10 @@ def test_only_the_command_line_prints() -> None:
         and node.func.id == "print"
     ]
     assert printing == []
+
+
+def test_unit_tests_mirror_the_tree() -> None:
+    """Each folder of tests/unit has the name of a folder of the tree."""
+    folders = {path.parent.relative_to(UNIT) for path in UNIT.rglob("test_*.py")}
+    assert len(folders) > 10
+    assert [str(folder) for folder in sorted(folders) if not (ROOT / folder).is_dir()] == []
