@@ -97,6 +97,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     recorder_errors.PbxUnavailable: 503,
     store_errors.StoreUnavailable: 503,
     errors.CatalogueUnavailable: 503,
+    errors.LockTimeout: 503,
     ProviderUnavailable: 503,
     Busy: 503,
     InternalError: 500,

@@ -1,4 +1,4 @@
-"""What is asked and answered about saved searches, and about work on many recordings."""
+"""The fields of saved searches, and of work on many recordings."""
 
 from typing import Any
 from uuid import UUID
@@ -14,14 +14,14 @@ MOST_PICKED = 1000
 
 
 class NewSearch(Body):
-    """The fields of the library's form, under a name."""
+    """A name, and the fields of the library's form."""
 
     name: Name
     query: dict[Text, Text] = Field(max_length=20)
 
 
 class Search(Answer):
-    """A search that has a name."""
+    """A saved search."""
 
     id: UUID
     name: str
@@ -29,11 +29,11 @@ class Search(Answer):
 
 
 class SearchList(ListOf[Search]):
-    """A page of your searches, by name."""
+    """One part of the list of your searches, by name."""
 
 
 class NewBulk(Body):
-    """What is to be done to which recordings: to those picked, or to all that a search finds."""
+    """An action on many recordings, given by their ids or by a search."""
 
     action: BulkAction
     ids: list[UUID] | None = Field(None, min_length=1, max_length=MOST_PICKED)
@@ -53,53 +53,53 @@ class NewBulk(Body):
         return self
 
     def arguments(self) -> dict[str, Any]:
-        """What the action needs to know."""
+        """Return the arguments of the action."""
         if self.action == "tag":
             return {"tags": self.tags, "remove_tags": self.remove_tags}
         return {"reason": self.reason} if self.action == "hold" else {}
 
 
 class FileQuery(Query):
-    """How the file is wanted."""
+    """The form in which the file is sent."""
 
-    stream: bool = Field(False, description="the bytes themselves instead of a redirect")
+    stream: bool = Field(False, description="send the bytes instead of a redirect")
 
 
 class RefusedOne(Answer):
-    """A recording with which it could not be done."""
+    """A recording on which the action failed."""
 
     id: UUID
     reason: str
 
 
 class Bulk(Answer):
-    """One thing done to many recordings, in the background."""
+    """An action on many recordings, in the background."""
 
     id: UUID
     action: BulkAction
     state: BulkState
-    reason: str | None = Field(description="why it failed")
+    reason: str | None = Field(description="the code of the failure, an `error_id`")
     total: int
-    done: int = Field(description="so many were worked on, those refused too")
-    refused: list[RefusedOne] = Field(description="the first hundred of them")
-    refused_total: int = Field(description="with so many it could not be done")
+    done: int = Field(description="the number of processed recordings, including the refused")
+    refused: list[RefusedOne] = Field(description="the first 100 recordings that failed")
+    refused_total: int = Field(description="the number of recordings that failed")
     created_by: str
     created_at: Instant
     ended_at: Instant | None
-    size_bytes: int | None = Field(description="of an export's ZIP")
-    file_url: HttpUrl | None = Field(description="where an export's ZIP is, for a week")
+    size_bytes: int | None = Field(description="the size of an export's ZIP")
+    file_url: HttpUrl | None = Field(description="the address of an export's ZIP, for a week")
 
 
 class BulkList(ListOf[Bulk]):
-    """A page of what you have asked for, newest first."""
+    """One part of the list of your work on many recordings, newest first."""
 
 
 def search_fields(record: SearchRecord) -> dict[str, Any]:
-    """A saved search as it is answered."""
+    """Return the fields of a saved search."""
     return fields_of(Search, record)
 
 
 def bulk_fields(record: BulkRecord, base_url: str) -> dict[str, Any]:
-    """Work on many recordings as it is answered."""
+    """Return the fields of work on many recordings; `base_url` starts the address of its file."""
     file_url = f"{base_url}/api/v1/bulk/{record.id}/file" if record.object_key else None
     return fields_of(Bulk, record, file_url=file_url)

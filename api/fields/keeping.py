@@ -1,4 +1,4 @@
-"""What is asked and answered about what people write on recordings, and about links to them."""
+"""The fields of annotations, of holds, and of links to recordings."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -20,16 +20,16 @@ Reason = Annotated[
 
 
 class ChangedRecording(Body):
-    """What is to be other than it is; what is not given stays."""
+    """The changes of a recording; a field that is not given does not change."""
 
     tags: list[Tag] = Field(default_factory=list, max_length=32)
     note: Note | None = None
     retention_days: int | None = Field(
-        None, ge=1, le=36_500, description="longer than before; null: for ever"
+        None, ge=1, le=36_500, description="longer than before; null keeps it for ever"
     )
 
     def changes(self) -> dict[str, Any]:
-        """What was given, as a recording holds it: each tag once, no empty note."""
+        """Return the given fields as a recording stores them: each tag once, no empty note."""
         given = self.model_dump(exclude_unset=True)
         if "tags" in given:
             given["tags"] = tuple(dict.fromkeys(given["tags"]))
@@ -39,20 +39,20 @@ class ChangedRecording(Body):
 
 
 class NewBookmark(Body):
-    """A place, and what to write at it."""
+    """A place of the recording, and the text for it."""
 
     at_s: float = Field(ge=0, allow_inf_nan=False, description="seconds from the start")
     text: Text
 
 
 class Reasoned(Body):
-    """Why."""
+    """The reason for an action."""
 
     reason: Reason
 
 
 class NewLink(Body):
-    """How long the link opens the recording."""
+    """The lifetime of a link."""
 
     expires_in_s: int = Field(7 * DAY_S, ge=60, le=LONGEST_LINK_S, description="seconds")
 
@@ -66,15 +66,15 @@ class SharedLink(Answer):
     created_by: str
     expires_at: Instant
     revoked_at: Instant | None
-    opened: int = Field(description="how often")
-    opened_at: Instant | None = Field(description="when last")
-    url: HttpUrl | None = Field(description="told once, when the link is made; null afterwards")
+    opened: int = Field(description="the number of openings")
+    opened_at: Instant | None = Field(description="the time of the last opening")
+    url: HttpUrl | None = Field(description="only in the answer to its creation; null afterwards")
 
 
 class SharedLinkList(ListOf[SharedLink]):
-    """A page of the links to a recording, newest first, the ended ones too."""
+    """One part of the list of links to a recording, newest first, including the expired."""
 
 
 def link_fields(record: LinkRecord, url: str | None = None) -> dict[str, Any]:
-    """A link as it is answered."""
+    """Return the fields of a link; `url` is known only when the link is created."""
     return fields_of(SharedLink, record, url=url)

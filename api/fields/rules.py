@@ -1,4 +1,4 @@
-"""The fields of rules: their schema, and how they are made."""
+"""The fields of rules, and of trials of rules."""
 
 from typing import Annotated, Any
 
@@ -31,13 +31,13 @@ from storage.records import (
     RuleRecord,
 )
 
-# What `CHANNEL()` and `PJSIP_HEADER()` are asked for must not be a function of its own.
+# A name goes into `CHANNEL()` and `PJSIP_HEADER()`, so it must not be a dialplan function.
 VariableName = Annotated[str, StringConstraints(pattern=VARIABLE)]
 HeaderName = Annotated[str, StringConstraints(pattern=HEADER)]
 
 
 class Terms(Exact):
-    """Which calls a rule is for, and what is done with them."""
+    """The condition of a rule, and its action on the calls that match."""
 
     name: Name
     when: Annotated[str, AfterValidator(without_nul)] = Field(
@@ -45,25 +45,29 @@ class Terms(Exact):
         max_length=4096,
         description="CEL over the fields of a call: "
         + ", ".join(f"`{name}` {type_}" for name, type_ in FIELDS.items())
-        + "; a text that is not known is empty, `hour` and `weekday` (1 is Monday) are in the"
-        " rule's time zone, see docs/rules.md; empty for every call",
+        + "; an unknown text is empty, `hour` and `weekday` (1 is Monday) are in the rule's time"
+        " zone, see docs/rules.md; an empty condition matches every call",
         examples=['direction == "inbound" && did == "3000"'],
     )
     action: Action = Field(
-        description="`force` and `never` beat everything, the first of them by priority; then the"
-        " first `record`, then the first `on_demand`"
+        description="`force` and `never` win over the others, the first of them by priority; next"
+        " the first `record`, then the first `on_demand`"
     )
-    priority: int = Field(100, ge=-1_000_000, le=1_000_000, description="lower is asked first")
+    priority: int = Field(
+        100, ge=-1_000_000, le=1_000_000, description="a lower number is evaluated first"
+    )
     enabled: bool = True
-    begins: Begins = Field("answer", description="`ringing`: as soon as anything can be heard")
-    sample_percent: float = Field(100, ge=0, le=100, description="the share of calls that match")
+    begins: Begins = Field("answer", description="`ringing`: as soon as there is any audio")
+    sample_percent: float = Field(
+        100, ge=0, le=100, description="the share of the matching calls that is recorded"
+    )
     variables: tuple[VariableName, ...] = Field(
         (), max_length=32, description="channel variables that `when` reads"
     )
     headers: tuple[HeaderName, ...] = Field(
         (), max_length=32, description="SIP headers that `when` reads"
     )
-    timezone: str = Field("UTC", max_length=64, description="of `hour` and `weekday`")
+    timezone: str = Field("UTC", max_length=64, description="the time zone of `hour` and `weekday`")
     layout: Layout | None = None
     format: Format | None = None
     retention_days: int | None = Field(None, ge=1, le=36_500)
@@ -72,7 +76,7 @@ class Terms(Exact):
         None,
         pattern=SOUND,
         max_length=200,
-        description="heard before the recording begins, and by who joins later",
+        description="a sound before the recording starts, also for a party who joins later",
         examples=["sound:this-call-may-be-recorded"],
     )
     announce_to: AnnounceTo = "customer"
@@ -80,62 +84,62 @@ class Terms(Exact):
 
 
 class Rule(Terms):
-    """Which calls are recorded, and how: one version of a rule."""
+    """One version of a rule."""
 
     id: str
     version: int
-    origin: Origin = Field(description="those of the configuration stay there")
+    origin: Origin = Field(description="`config`: only the configuration can change it")
     changed_at: Instant | None
     changed_by: str | None
     deleted: bool
 
 
 class RuleList(ListOf[Rule]):
-    """A page of rules, in the order in which they are asked."""
+    """One part of the list of rules, in the order of their evaluation."""
 
 
 class RuleVersionList(ListOf[Rule]):
-    """A page of the versions of a rule, the newest first."""
+    """One part of the list of a rule's versions, newest first."""
 
 
 class ChangedCall(Answer):
-    """A call with which something else would have been done."""
+    """A call that the draft rules decide differently."""
 
     call_id: str
-    before: str | None = Field(description="the rule, or the trigger; null: not recorded")
-    after: str | None = Field(description="the rule, or `default`; null: not recorded")
+    before: str | None = Field(description="the rule or the trigger; null: not recorded")
+    after: str | None = Field(description="the rule or `default`; null: not recorded")
 
 
 class RuleTrial(Answer):
-    """What draft rules would have recorded of past calls."""
+    """The result of draft rules on past calls."""
 
     from_at: Instant = Field(alias="from")
     to_at: Instant = Field(alias="to")
     complete: bool = Field(
-        description="false: more calls than could be looked at; `from` is when the oldest began"
+        description="false: too many calls; `from` is the start of the oldest examined call"
     )
-    calls: int = Field(description="so many were looked at, the newest")
+    calls: int = Field(description="the number of examined calls, the newest")
     recorded: int
     recorded_before: int
     audio_s: Seconds
     audio_s_per_month: Seconds
-    bytes_per_month: int = Field(description="by what a second takes in the store so far")
+    bytes_per_month: int = Field(description="an estimate, from the stored bytes per second")
     changed: int
-    changes: list[ChangedCall] = Field(description="the first hundred")
+    changes: list[ChangedCall] = Field(description="the first 100 changed calls")
 
 
 class NewRule(Terms):
-    """A rule; what is not given is left to the configuration."""
+    """A new rule; a layout or format that is not given comes from the configuration."""
 
 
 class ChangedRule(Terms):
-    """The whole rule as it shall be."""
+    """The whole rule in its next version."""
 
-    version: int = Field(ge=1, description="the version that the change was made on")
+    version: int = Field(ge=1, description="the version on which the change is based")
 
 
 class RuleTest(Body):
-    """Draft rules, and the calls to try them on; by default those of the last 30 days."""
+    """Draft rules, and the time of the calls; the default is the last 30 days."""
 
     rules: list[NewRule] = Field(max_length=100)
     default: DefaultAction = "never"
@@ -144,17 +148,17 @@ class RuleTest(Body):
 
 
 class VersionQuery(Query):
-    """Which version; the newest where none is given."""
+    """The version of a rule; the default is the newest."""
 
     version: int | None = Field(None, ge=1)
 
 
 def rule_fields(record: RuleRecord) -> dict[str, Any]:
-    """A rule as it is answered."""
+    """Return the fields of a rule."""
     return fields_of(Rule, record)
 
 
 def trial_fields(trial: Trial) -> dict[str, Any]:
-    """A trial as it is answered."""
+    """Return the fields of a trial."""
     changes = [fields_of(ChangedCall, one) for one in trial.changes]
     return fields_of(RuleTrial, trial, changes=changes)

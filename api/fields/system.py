@@ -1,4 +1,4 @@
-"""What is asked and answered about tokens, users and the audit trail."""
+"""The fields of tokens, users, failed jobs and the audit trail."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -21,23 +21,23 @@ Permission = Annotated[str, AfterValidator(_known)]
 
 
 class NewToken(Body):
-    """Whom the token stands for, and what it may."""
+    """The name and the rights of a new token."""
 
     name: Name
     role: Role
     team: Name | None = None
-    scopes: tuple[Permission, ...] = Field((), description="of the role `service`")
+    scopes: tuple[Permission, ...] = Field((), description="the rights of the role `service`")
     without: tuple[Permission, ...] = ()
 
     @model_validator(mode="after")
     def _has_scopes(self) -> "NewToken":
         if (self.role == "service") != bool(self.scopes):
-            raise ValueError("the role service has scopes, and no other has")
+            raise ValueError("only the role service has scopes, and it needs some")
         return self
 
 
 class Token(Answer):
-    """A bearer token; only its SHA-256 is kept."""
+    """A bearer token; the catalogue stores only its SHA-256."""
 
     id: UUID
     name: str
@@ -45,15 +45,15 @@ class Token(Answer):
     team: str | None
     scopes: list[str]
     without: list[str]
-    token: str | None = Field(description="told once, when it is made; null afterwards")
+    token: str | None = Field(description="only in the answer to its creation; null afterwards")
 
 
 class TokenList(ListOf[Token]):
-    """A page of the tokens, by name."""
+    """One part of the list of tokens, by name."""
 
 
 class NewUser(Body):
-    """Who signs in on the web page."""
+    """A new person for the web page."""
 
     name: Name
     role: PersonRole
@@ -64,37 +64,37 @@ class NewUser(Body):
 
 
 class User(Answer):
-    """A person who signs in."""
+    """A person who can sign in."""
 
     id: UUID
     name: str
     role: PersonRole
     team: str | None
     without: list[str]
-    issuer: str | None = Field(description="the identity provider; null: signs in by a password")
+    issuer: str | None = Field(description="the identity provider; null for a password")
 
 
 class UserList(ListOf[User]):
-    """A page of those who can sign in, by name."""
+    """One part of the list of users, by name."""
 
 
 class FailedJob(Answer):
-    """A job that was given up."""
+    """A job that failed for good."""
 
     id: int
     task: str = Field(examples=["finish", "clear", "manifest", "bulk"])
-    subject: UUID = Field(description="the recording or bulk that it is about")
+    subject: UUID = Field(description="the id of its recording or bulk")
     attempts: int
     failed_at: Instant
-    reason: str | None = Field(description="why, where it is kept; the log has the rest")
+    reason: str | None = Field(description="the code of the failure, if stored; see the log")
 
 
 class FailedJobList(ListOf[FailedJob]):
-    """A page of the jobs that were given up, newest first."""
+    """One part of the list of failed jobs, newest first."""
 
 
 class AuditQuery(ListQuery):
-    """Which part of the trail."""
+    """The parameters that select entries of the audit trail."""
 
     actor: Text | None = None
     action: Text | None = None
@@ -103,7 +103,7 @@ class AuditQuery(ListQuery):
 
 
 class Audited(Answer):
-    """Who did what to what, or was refused it."""
+    """An entry of the audit trail: an action that was done or refused."""
 
     id: UUID
     at: Instant
@@ -115,24 +115,24 @@ class Audited(Answer):
 
 
 class AuditList(ListOf[Audited]):
-    """A part of the audit trail, newest first."""
+    """One part of the audit trail, newest first."""
 
 
 def token_fields(record: TokenRecord, secret: str | None = None) -> dict[str, Any]:
-    """A token as it is answered."""
+    """Return the fields of a token; `secret` is known only when the token is created."""
     return fields_of(Token, record, token=secret)
 
 
 def user_fields(record: UserRecord) -> dict[str, Any]:
-    """A person as it is answered."""
+    """Return the fields of a user."""
     return fields_of(User, record)
 
 
 def job_fields(record: records.FailedJob) -> dict[str, Any]:
-    """A job that was given up as it is answered."""
+    """Return the fields of a failed job."""
     return fields_of(FailedJob, record)
 
 
 def audit_fields(record: AuditRecord) -> dict[str, Any]:
-    """An entry of the trail as it is answered."""
+    """Return the fields of an entry of the audit trail."""
     return fields_of(Audited, record)

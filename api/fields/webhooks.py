@@ -1,4 +1,4 @@
-"""What is asked and answered about webhooks."""
+"""The fields of webhooks."""
 
 import re
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ def _deliverable(url: str) -> str:
     except ValueError:
         fits = False
     if not fits or parts.username is not None or not re.fullmatch(r"[!-~]+", url):
-        raise ValueError("expected a URL such as https://example.com/hook, without a user in it")
+        raise ValueError("expected a URL such as https://example.com/hook, without a user name")
     return url
 
 
@@ -40,19 +40,19 @@ Pattern = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known
 
 
 class NewWebhook(Body):
-    """Who is told of what."""
+    """The address of a new webhook, and its types of events."""
 
     url: Url = Field(description="http or https", examples=["https://example.com/hook"])
     types: tuple[Pattern, ...] = Field(
         (),
         max_length=32,
-        description="types of events, or patterns of them; none is every event",
+        description="types of events, or patterns; an empty list is every event",
         examples=[["recording.*", "call.ended"]],
     )
 
 
 class Webhook(Answer):
-    """A server that is told of events, and how that goes."""
+    """A server to which events are delivered, and the state of the delivery."""
 
     id: UUID
     url: str
@@ -60,27 +60,27 @@ class Webhook(Answer):
     created_at: Instant
     created_by: str
     last_delivered_at: Instant | None
-    failing_since: Instant | None = Field(description="null while all goes well")
-    last_error: str | None = Field(description="why the last delivery that failed did")
-    attempts: int = Field(description="so often the next event was sent in vain")
-    retry_at: Instant | None = Field(description="when it is sent again")
-    refused: int = Field(description="so many events were refused, and left out")
-    gone: bool = Field(description="it answered 410: it is told nothing any more")
-    secret: str | None = Field(description="told once, when it is made; null afterwards")
+    failing_since: Instant | None = Field(description="null while deliveries succeed")
+    last_error: str | None = Field(description="the error of the last failed delivery")
+    attempts: int = Field(description="the number of failed attempts to send the next event")
+    retry_at: Instant | None = Field(description="the time of the next attempt")
+    refused: int = Field(description="the number of events that the server refused")
+    gone: bool = Field(description="the server answered 410; nothing is delivered any more")
+    secret: str | None = Field(description="only in the answer to its creation; null afterwards")
 
 
 class WebhookList(ListOf[Webhook]):
-    """A page of the webhooks, oldest first."""
+    """One part of the list of webhooks, oldest first."""
 
 
 class Tested(Answer):
-    """What came back."""
+    """The answer of the server."""
 
     delivered: bool
-    status: int | None = Field(description="null where there was no answer")
-    told: str = Field(description="the same in words", examples=["HTTP 204"])
+    status: int | None = Field(description="the HTTP status; null without an answer")
+    told: str = Field(description="the result in words", examples=["HTTP 204"])
 
 
 def webhook_fields(record: WebhookRecord, secret: str | None = None) -> dict[str, Any]:
-    """A webhook as it is answered."""
+    """Return the fields of a webhook; `secret` is known only when the webhook is created."""
     return fields_of(Webhook, record, secret=secret)

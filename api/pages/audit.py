@@ -1,4 +1,4 @@
-"""The audit trail: who did what to what, and what was refused."""
+"""The page of the audit trail."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ AT_ONCE = 50
 
 @pages.get("/audit", AUDIT_READ)
 def show_audit() -> Response:
-    """The trail, newest first, narrowed by the form; it goes on as one scrolls."""
+    """Show the trail, newest first, filtered by the form; scrolling loads the next part."""
     asked = filled_in()
     found: Slice[AuditRecord] = Slice((), None)
     fault = ""
@@ -31,7 +31,7 @@ def show_audit() -> Response:
         with services().catalogue.begin() as tx:
             found = audit.list_audit(tx, **wanted.model_dump())
     except (ValidationError, BadCursor):
-        fault = _("This cannot be looked for. Leave fields empty, or begin anew.")
+        fault = _("This search is not possible. Clear the fields, or start again.")
     values: dict[str, Any] = {"found": found, "asked": asked, "detail": _detail}
     if is_more() and not fault:
         return show("_audit.html", **values)
@@ -39,7 +39,7 @@ def show_audit() -> Response:
 
 
 def _detail(detail: Mapping[str, Any]) -> str:
-    """What else is known of it, in a line."""
+    """Return the details of an entry in one line, such as `role: admin, team: sales`."""
     known = {name: value for name, value in detail.items() if value not in (None, [], "")}
     return ", ".join(f"{name.replace('_', ' ')}: {_text(value)}" for name, value in known.items())
 

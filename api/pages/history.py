@@ -1,4 +1,4 @@
-"""What a rule was, and what each change made of it. Pure."""
+"""List the changes between the versions of a rule. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from storage.records import RuleRecord
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One key of the rule, in the words of the API; `before` is None in the first version."""
+    """One changed field of a rule; `before` is None in the first version."""
 
     key: str
     before: str | None
@@ -18,7 +18,7 @@ class Change:
 
 
 def history_of(versions: Sequence[RuleRecord]) -> list[tuple[RuleRecord, list[Change]]]:
-    """Each version, in the order in which they come, the newest first; and what it changed."""
+    """Return each version with its changes, in the given order: newest first."""
     older = zip_longest(versions, versions[1:])
     return [(one, [*_changes(before, one)]) for one, before in older]
 

@@ -1,4 +1,4 @@
-"""What happened to a call, in the order in which it did. Pure."""
+"""List the steps of a call in their order. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ What = Literal["rings", "answered", "joins", "holds", "unholds", "transfers", "l
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that happened; `who` is a party's number or name, "" for the call itself.
+    """One step; `who` is a party's number or name, "" for the call itself.
 
-    `to` is where the party has sent the call.
+    `to` is the target of a transfer.
     """
 
     at: datetime
@@ -26,7 +26,7 @@ class Step:
 
 
 def journey_of(call: CallRecord) -> tuple[Step, ...]:
-    """The way of the call through ringing, answer, hold, transfer, and those who came and went."""
+    """Return the steps of the call: ringing, answer, joins, holds, transfers, ends."""
     return tuple(sorted(_steps(call), key=lambda step: step.at))
 
 

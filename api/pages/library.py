@@ -1,4 +1,4 @@
-"""The library: recordings found, and heard."""
+"""The pages of the library: the list of recordings, and one recording."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
@@ -35,12 +35,12 @@ def _zone(value: object) -> object:
         raise ValueError("unknown time zone") from error
 
 
-# In every zone the day before and the one after are days, too.
+# The day before and the day after must exist, in every time zone.
 Day = Annotated[date, Field(gt=date.min, lt=date.max)]
 
 
 class LibraryForm(FormSearch):
-    """What the form asks for; an empty field does not narrow."""
+    """The fields of the form; an empty field filters nothing."""
 
     model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
 
@@ -50,7 +50,7 @@ class LibraryForm(FormSearch):
     cursor: str | None = None
 
     def narrowed(self) -> RecordingFilter:
-        """Days are the viewer's; the last one is meant whole."""
+        """Return the filter; days are in the viewer's time zone, and the last day is included."""
         fields = self.model_dump(exclude={"from_day", "to_day", "zone", "cursor"})
         return RecordingFilter(
             **fields,
@@ -59,8 +59,8 @@ class LibraryForm(FormSearch):
             agents=principal().agents,
         )
 
-    def asked_of_the_api(self) -> dict[str, Any]:
-        """The same search in the words of the API."""
+    def for_api(self) -> dict[str, Any]:
+        """Return the same search as parameters of the API."""
         narrowed = self.narrowed()
         fields = {name: getattr(narrowed, name) for name in RecordingSearch.model_fields}
         return RecordingSearch.model_construct(**fields).model_dump(
@@ -75,7 +75,7 @@ class LibraryForm(FormSearch):
 
 @pages.get("/library", RECORDINGS_READ)
 def show_library() -> Response:
-    """A page of recordings, and the form that narrows them; the address says which."""
+    """Show the list of recordings and its form; the address holds the search."""
     asked = filled_in()
     found: Slice[RecordingRecord] = Slice((), None)
     faults: list[tuple[str, str]] = []
@@ -88,7 +88,7 @@ def show_library() -> Response:
     except ValidationError as error:
         faults = [_fault(str(fault["loc"][0])) for fault in error.errors()]
     except BadCursor:
-        faults = [("", _("This list cannot be continued. Search anew."))]
+        faults = [("", _("This list cannot be continued. Search again."))]
     values: dict[str, Any] = {"found": found, "asked": asked, "faults": faults, "states": _states()}
     values["labels"] = _labels()
     values["acts"] = [act for act in _acts() if BULK_ACTIONS[act[0]] <= principal().permissions]
@@ -102,7 +102,7 @@ def show_library() -> Response:
         "library.html",
         narrowed=bool(searched.keys() - {"zone"}),
         searched=searched,
-        api_search=search.asked_of_the_api() if not faults else {},
+        api_search=search.for_api() if not faults else {},
         searches=saved,
         bulks=asked_for,
         **values,
@@ -111,13 +111,13 @@ def show_library() -> Response:
 
 @pages.get("/recordings/<uuid:recording_id>", RECORDINGS_READ)
 def show_recording(recording_id: UUID) -> Response:
-    """One recording: the player, and all that is known of it."""
+    """Show one recording: the player and all its data."""
     try:
         record = get_visible(recording_id)
     except NoSuchRecording:
-        told = _("Look for it in the library; it may be of another team.")
+        text = _("Look for it in the library; it may belong to another team.")
         way = ("/library", _("Library"))
-        return show_notice(_("There is no such recording"), told, 404, way=way)
+        return show_notice(_("There is no such recording"), text, 404, way=way)
     with services().catalogue.begin() as tx:
         call = calls.find_call(tx, record.call_id)
         said = decisions.find_decision(tx, record.call_id)
@@ -139,7 +139,7 @@ def show_recording(recording_id: UUID) -> Response:
 
 
 def _labels() -> dict[str, str]:
-    """The fields of the form."""
+    """Return the labels of the form's fields."""
     return {
         "number": _("Number, or its last digits"),
         "agent": _("Agent"),
@@ -155,48 +155,48 @@ def _labels() -> dict[str, str]:
 
 
 def _fault(field: str) -> tuple[str, str]:
-    """What cannot be looked for: the label of its field, and how to mend it."""
-    day, seconds = _("Write a day, as 2026-11-23."), _("Write a number, of 0 or more.")
+    """Return the label of a wrong field, and the way to correct it."""
+    day, seconds = _("Write a day such as 2026-11-23."), _("Write a number, 0 or more.")
     known = {
-        "number": _("Write digits, * or #; 32 at most."),
+        "number": _("Write at most 32 digits, * or #."),
         "from": day,
         "to": day,
         "min_duration_s": seconds,
         "max_duration_s": seconds,
-        "state": _("Choose one of the list."),
+        "state": _("Choose one from the list."),
     }
-    told = known.get(field) or _("This cannot be looked for. Leave fields empty, or begin anew.")
-    return _labels().get(field, ""), told
+    fault = known.get(field) or _("This search is not possible. Clear the fields, or start again.")
+    return _labels().get(field, ""), fault
 
 
 def _step_words() -> dict[What, str]:
-    """What somebody does, or the call."""
+    """Return the words for the steps of a call."""
     return {
         "rings": _("rings"),
         "answered": _("is answered"),
         "joins": _("joins"),
         "holds": _("puts the call on hold"),
-        "unholds": _("takes it back"),
-        "transfers": _("transfers it to"),
+        "unholds": _("resumes the call"),
+        "transfers": _("transfers the call to"),
         "leaves": _("leaves"),
         "ended": _("ends"),
     }
 
 
 def _acts() -> list[tuple[BulkAction, str, str]]:
-    """What can be done to many: the action, its button, and what else it wants to be told."""
+    """Return each action on many recordings, its button, and the label of its field, if any."""
     return [
-        ("tag", _("Tag"), _("Tags, by commas")),
-        ("hold", _("Hold"), _("Why it is held")),
+        ("tag", _("Tag"), _("Tags, separated by commas")),
+        ("hold", _("Hold"), _("Reason for the hold")),
         ("export", _("Export"), ""),
     ]
 
 
 def _states() -> dict[str, str]:
-    """The states of a recording, as people call them."""
+    """Return the words for the states of a recording."""
     return {
-        "requested": _("begins"),
-        "recording": _("records"),
+        "requested": _("starting"),
+        "recording": _("recording"),
         "paused": _("paused"),
         "captured": _("being stored"),
         "stored": _("stored"),

@@ -1,4 +1,4 @@
-"""The calls as they are."""
+"""The page of the live calls."""
 
 from flask import Response
 from flask_babel import gettext as _
@@ -14,7 +14,7 @@ pages = Pages()
 
 @pages.get("/", CALLS_READ)
 def show_live() -> Response:
-    """The live calls; the page's own module asks the API for them."""
+    """Show the page; its module loads the calls from the API."""
     agents = principal().agents
     with services().catalogue.begin() as tx:
         team = principal().token.team if agents is not None else None
@@ -25,20 +25,20 @@ def show_live() -> Response:
 
 
 def _words() -> dict[str, str]:
-    """What the page's module says."""
+    """Return the words of the page's module."""
     return {
         "unknown": _("unknown"),
-        "inbound": _("from outside"),
-        "outbound": _("to outside"),
-        "internal": _("inside"),
-        "ringing": _("rings"),
+        "inbound": _("incoming"),
+        "outbound": _("outgoing"),
+        "internal": _("internal"),
+        "ringing": _("ringing"),
         "up": _("talking"),
         "left": _("with others"),
         "ended": _("ended"),
-        "requested": _("begins to record"),
-        "recording": _("records"),
+        "requested": _("recording starts"),
+        "recording": _("recording"),
         "paused": _("paused"),
-        "listen": _("listens"),
-        "whisper": _("whispers"),
-        "barge": _("barges in"),
+        "listen": _("listening"),
+        "whisper": _("whispering"),
+        "barge": _("barging in"),
     }

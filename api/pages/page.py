@@ -1,11 +1,11 @@
-"""A page: what it needs, said beside its function; who has not signed in is asked to.
+"""Declare pages with the permission of each; a visitor without a session has to sign in.
 
     pages = Pages()
 
     @pages.get("/", CALLS_READ)
     def show_live() -> Response: …
 
-What one may not do is refused by the same permissions as over the API.
+The permissions are those of the API.
 """
 
 import secrets
@@ -30,7 +30,7 @@ from api.problems import MEDIA_TYPE as PROBLEM
 Handler = Callable[..., Any]
 
 LANGUAGES = ("en", "ar")
-# Below these nothing is a page.
+# No page has a path that starts like these.
 NO_PAGES = ("/api/", "/static/", "/health/")
 ICON = Markup('<svg class="icon" aria-hidden="true"><use href="/static/icons.svg#{}"></use></svg>')
 
@@ -42,15 +42,15 @@ class Pages:
         self._pages: list[tuple[str, str, str, Handler]] = []
 
     def get(self, rule: str, needs: str) -> Callable[[Handler], Handler]:
-        """Declare a page that shows."""
+        """Declare a page."""
         return self._declare("GET", rule, needs)
 
     def post(self, rule: str, needs: str) -> Callable[[Handler], Handler]:
-        """Declare what a form is sent to."""
+        """Declare the target of a form."""
         return self._declare("POST", rule, needs)
 
     def register(self, app: Flask) -> None:
-        """Serve them all."""
+        """Serve all pages of this module."""
         for method, rule, needs, handler in self._pages:
             view = _view(needs, handler)
             view.needs = needs  # type: ignore[attr-defined]  # a function takes any attribute
@@ -67,7 +67,7 @@ class Pages:
 
 
 def require_sign_in() -> Response | None:
-    """Before every request: a page leads to where one signs in, all else needs a token."""
+    """Redirect a page to the sign-in form; require a token for every other request."""
     needs = _needs_of_page()
     if needs is None:
         require_token()
@@ -79,14 +79,14 @@ def require_sign_in() -> Response | None:
     except NotAuthenticated:
         wanted = request.full_path.rstrip("?") if request.method == "GET" else "/"
         form = f"/sign-in?next={quote(wanted)}"
-        if "HX-Request" in request.headers:  # the whole page goes there, not a part of it
+        if "HX-Request" in request.headers:  # redirect the whole page, not a part of it
             return Response(status=401, headers={"HX-Redirect": form})
         return make_response(redirect(form, 303))
     return None
 
 
 def show_problem(answered: Response) -> Response:
-    """After every request: what a program is told by a problem, a person is told by a page."""
+    """Replace a problem document by a page if a person sees the answer."""
     if answered.mimetype != PROBLEM or _needs_of_page() is None or not _wants_page():
         return answered
     shown = show_notice(*_notice_of(answered.status_code), answered.status_code)
@@ -96,7 +96,10 @@ def show_problem(answered: Response) -> Response:
 
 
 def _needs_of_page() -> str | None:
-    """What the page that is asked for needs; None for what is no page. A person means one."""
+    """Return the permission of the requested page; None if it is not a page.
+
+    A browser's request for an unknown path counts as a page.
+    """
     if request.endpoint is None:
         return SIGNED_IN if _wants_page() and not request.path.startswith(NO_PAGES) else None
     needs: str | None = getattr(current_app.view_functions[request.endpoint], "needs", None)
@@ -104,52 +107,52 @@ def _needs_of_page() -> str | None:
 
 
 def _wants_page() -> bool:
-    """Whether a browser shows the answer as a page; programs that take anything get the problem."""
+    """Whether a browser shows the answer as a page; `Accept: */*` alone is a program's."""
     if "HX-Request" in request.headers:
         return request.headers.get("HX-Target") == "page"
     return request.accept_mimetypes.best_match([PROBLEM, "text/html"]) == "text/html"
 
 
 def _notice_of(status: int) -> tuple[str, str]:
-    """What is said of an error, and what to do next."""
+    """Return the title for an error, and the next step."""
     if status in (404, 405):
-        return _("There is no such page"), _("Go on with the pages above.")
+        return _("There is no such page"), _("Use the pages above.")
     if status == 503:
         return (
-            _("That cannot be had now"),
-            _("A part of the service does not answer, or has much to do. Reload in a minute."),
+            _("This is not available now"),
+            _("A part of the service does not answer or is busy. Reload the page in a minute."),
         )
     if status >= 500:
         return (
             _("Something went wrong on our side"),
-            _("Try it again. If it stays so, tell your administrator: the log says why."),
+            _("Try again. If it fails again, tell your administrator: the log says why."),
         )
-    return _("This was refused"), _("Go back, reload the page, and try it again.")
+    return _("This was refused"), _("Go back, reload the page, and try again.")
 
 
 def choose_language() -> str | None:
-    """The first of the browser's languages that there is a catalogue of; English is in the code."""
+    """Return the first language of the browser for which there is a translation, or English."""
     return request.accept_languages.best_match(LANGUAGES)
 
 
 def is_more() -> bool:
-    """Whether a list that is shown goes on, and only its next part is wanted."""
+    """Whether the request wants only the next part of a list."""
     return request.headers.get("HX-Target") == "more"
 
 
 def filled_in() -> dict[str, str]:
-    """The fields of the form that is asked with, but for the empty ones."""
+    """Return the fields of the form that are not empty."""
     return {name: value for name, value in request.args.items() if value.strip()}
 
 
 def local_path(wanted: str) -> str:
-    """Where to go on to: a path of ours; anything else is the first page."""
+    """Return the wanted path if it is local, else the first page."""
     is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
     return wanted if is_ours and wanted.isprintable() else "/"
 
 
 def show(template: str, status: int = 200, **values: Any) -> Response:
-    """A page, with what every page shows of who is asking."""
+    """Render a page, with the values that every page shows."""
     nonce = secrets.token_urlsafe(16)
     who = principal() if "principal" in g else None
     permissions = who.permissions if who is not None else frozenset()
@@ -171,41 +174,41 @@ def show(template: str, status: int = 200, **values: Any) -> Response:
     )
     answered = make_response(page, status)
     answered.headers["Content-Security-Policy"] = _policy(nonce)
-    # With none at all browsers say of a form that it comes from nowhere.
+    # Without a referrer browsers send `Origin: null` with a form.
     answered.headers["Referrer-Policy"] = "same-origin"
     return answered
 
 
 def show_notice(
-    title: str, told: str, status: int, *, way: tuple[str, str] | None = None
+    title: str, text: str, status: int, *, way: tuple[str, str] | None = None
 ) -> Response:
-    """A page that says why there is nothing else, and where to go on: a path and its name."""
-    return show("notice.html", status, title=title, told=told, way=way)
+    """Render a page with a message, and a way to go on: a path and its name."""
+    return show("notice.html", status, title=title, text=text, way=way)
 
 
 def _view(needs: str, handler: Handler) -> Handler:
-    @wraps(handler)  # a limit is kept for each name
+    @wraps(handler)  # a limit of failures is counted by the view's name
     def view(**arguments: Any) -> Any:
         try:
             if needs not in (OPEN, SIGNED_IN):
                 authorise(needs)
         except Forbidden:
-            told = _("Ask your administrator for the right, or go on with the pages above.")
-            return show_notice(_("You may not see this page"), told, 403)
+            text = _("Ask your administrator for the right, or use the pages above.")
+            return show_notice(_("You may not see this page"), text, 403)
         return handler(**arguments)
 
     return view
 
 
 def _length(seconds: float) -> str:
-    """65.4 s → 1:05, 3665 s → 1:01:05."""
+    """Return a duration as text: 65.4 s is 1:05, 3665 s is 1:01:05."""
     minutes, rest = divmod(max(0, int(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _places() -> list[tuple[str, str, str]]:
-    """The pages to which every page leads: path, name, and the permission that each needs."""
+    """Return the entries of the menu: path, name and permission."""
     return [
         ("/", _("Live"), CALLS_READ),
         ("/library", _("Library"), RECORDINGS_READ),
@@ -220,8 +223,10 @@ def _modes() -> list[tuple[Any, str]]:
 
 
 def _policy(nonce: str) -> str:
-    """Everything comes from us, and the live sound from the media server. Styles that a module
-    makes bear the page's nonce."""
+    """Return the page's Content-Security-Policy: only our files, and the media server's audio.
+
+    Styles that a module creates carry the page's nonce.
+    """
     return (
         "default-src 'none'; script-src 'self'; worker-src 'self'; img-src 'self' data:;"
         f" style-src 'self' 'nonce-{nonce}';"

@@ -1,4 +1,4 @@
-"""The rules, in the order in which they win, and an editor."""
+"""The pages of the rules: the list in the order of precedence, and an editor."""
 
 from typing import Any, get_args
 
@@ -18,13 +18,13 @@ from storage.records import Format, RuleRecord
 
 pages = Pages()
 
-# The cases of Unicode's plural rules, and a number that is in each, in the languages that have it.
+# The plural cases of Unicode, and for each a number of that case in the languages that have it.
 CASES = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other": 100}
 
 
 @pages.get("/rules", RULES_READ)
 def show_rules() -> Response:
-    """All rules, by what beats what."""
+    """Show all rules in the order of precedence."""
     found = list_all()
     ranks = sorted({*RANK.values()})
     groups = [[one for one in found if RANK[one.action] == rank] for rank in ranks]
@@ -38,13 +38,13 @@ def show_rules() -> Response:
 
 @pages.get("/rules/new", RULES_WRITE)
 def show_new_rule() -> Response:
-    """The editor, empty."""
+    """Show an empty editor."""
     return _editor(None, ())
 
 
 @pages.get("/rules/<rule_id>", RULES_READ)
 def show_rule(rule_id: str) -> Response:
-    """The editor, and what the rule was before."""
+    """Show the editor of a rule, and the rule's history."""
     configured = find_configured(rule_id)
     if configured is not None:
         return _editor(configured, ())
@@ -73,16 +73,16 @@ def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Respon
 
 
 def _terms(rule: RuleRecord) -> dict[str, Any]:
-    """What the API takes of a rule."""
+    """Return the fields of a rule that the API takes."""
     return {name: getattr(rule, name) for name in Terms.model_fields}
 
 
 def _groups() -> list[str]:
-    """Of each rank."""
+    """Return the heading of each rank."""
     return [
-        _("First of all: the first of these that matches wins"),
-        _("Else: the first of these is recorded"),
-        _("Else: recorded when somebody asks for it"),
+        _("First: the first match wins"),
+        _("Then: the first match is recorded"),
+        _("Then: recorded on demand"),
     ]
 
 
@@ -96,27 +96,27 @@ def _actions() -> dict[str, str]:
 
 
 def _words() -> dict[str, Any]:
-    """What the editor says."""
+    """Return the words of the editor's module."""
     return {
-        "saved": _("Saved: it counts from now on."),
-        "good": _("This can be asked."),
+        "saved": _("Saved: the rule is in force."),
+        "good": _("The condition is valid."),
         "tried": {case: _tried(number) for case, number in CASES.items()},
         "changed": {
             case: ngettext("{changed} of them changes.", "{changed} of them change.", number)
             for case, number in CASES.items()
         },
-        "part": _("There are more: these are the newest."),
+        "part": _("Too many calls: these are the newest."),
         "month": _("A month: {hours} hours, {megabytes} MB."),
         "delete": _("Delete this rule? Its history stays."),
     }
 
 
 def _tried(calls: int) -> str:
-    told: str = ngettext(
+    text: str = ngettext(
         "{calls} call of the last 30 days: {recorded} would have been recorded,"
         " {recorded_before} had been.",
         "{calls} calls of the last 30 days: {recorded} would have been recorded,"
         " {recorded_before} had been.",
         calls,
     )
-    return told
+    return text

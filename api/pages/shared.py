@@ -1,4 +1,4 @@
-"""A recording that somebody has shared: heard without signing in, as long as the link opens."""
+"""The page of a shared recording, for the owner of a link, without signing in."""
 
 from flask import Response, request
 from flask_babel import gettext as _
@@ -18,13 +18,13 @@ pages = Pages()
 
 @pages.get("/shared/<secret>", OPEN)
 def show_shared(secret: str) -> Response:
-    """The player, and nothing of who spoke with whom; each opening is audited."""
+    """Show the player without names or numbers, and audit the opening."""
     try:
         link, record = _find_shared(secret)
         Audio.of(record)
     except (NoSuchLink, AudioNotStored):
-        told = _("It has ended, or was revoked. Ask who sent it to you for a new one.")
-        return show_notice(_("This link opens nothing any more"), told, 404)
+        text = _("It has expired or was revoked. Ask the sender for a new one.")
+        return show_notice(_("This link is no longer valid"), text, 404)
     with services().catalogue.begin() as tx:
         links.note_opened(tx, link.id)
         audit.add_audit(
@@ -41,14 +41,14 @@ def show_shared(secret: str) -> Response:
 
 @pages.get("/shared/<secret>/audio", OPEN)
 def hear_shared(secret: str) -> Response:
-    """The bytes, in ranges."""
+    """Send the audio, also in ranges."""
     link, record = _find_shared(secret)
     return stream_audio(Audio.of(record), download=False, by=_name(link))
 
 
 @pages.get("/shared/<secret>/waveform", OPEN)
 def draw_shared(secret: str) -> Response:
-    """What the player draws."""
+    """Send the waveform."""
     return send_waveform(Audio.of(_find_shared(secret)[1]))
 
 
@@ -59,5 +59,5 @@ def _find_shared(secret: str) -> tuple[LinkRecord, RecordingRecord]:
 
 
 def _name(link: LinkRecord) -> str:
-    """Whoever has the link, in the audit trail."""
+    """Return the actor for the audit trail."""
     return f"link {link.id}"

@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""Sign in by a password, and sign out."""
 
 from typing import Any
 
@@ -18,33 +18,33 @@ from storage.records import Outcome
 
 pages = Pages()
 
-# Behind a proxy everybody comes from one address, unless `server.proxies` says that there is one.
+# Behind a proxy everybody has the same address, unless `server.proxies` counts the proxy.
 FAILURES_PER_ADDRESS = "30 per minute"
 FAILURES_PER_NAME_AND_ADDRESS = "10 per 15 minutes"
-# From many addresses; anybody can use these up, and so keep the owner of the name out.
+# From all addresses: an attacker can use these up, and so lock the owner of the name out.
 FAILURES_PER_NAME = "200 per 15 minutes"
 
 
 @pages.get("/sign-in", OPEN)
 def show_sign_in() -> Response:
-    """Ask who it is."""
+    """Show the form."""
     return show_form(200)
 
 
 @pages.post("/sign-in", OPEN)
 def sign_in() -> Response:
-    """Begin a session, if it is who it says."""
+    """Start a session if name and password are right."""
     name, password = request.form.get("name", ""), request.form.get("password", "")
     if is_foreign():
         return _refused(name, 403, _("This was refused"))
     if not services().settings.passwords:
-        return _refused(name, 403, _("Passwords are not taken here: use the button."))
+        return _refused(name, 403, _("Passwords are not accepted here: use the button."))
     with services().catalogue.begin() as tx:
         found = users.find_user(tx, name) if "\0" not in name else None
     kept = found.password_hash if found is not None else None
     known = is_password(password, kept)
     if found is None or kept is None or not known:
-        return _refused(name, 401, _("There is nobody of this name with this password."))
+        return _refused(name, 401, _("Name or password is wrong."))
     with services().catalogue.begin() as tx:
         if is_outdated(kept):
             users.keep_hash(tx, found.id, hash_password(password))
@@ -63,7 +63,7 @@ def sign_out() -> Response:
 
 @pages.post("/sign-out-everywhere", SIGNED_IN)
 def sign_out_everywhere() -> Response:
-    """End all sessions of who asks, and all that is listened to."""
+    """End all sessions and all spies of this person."""
     user_id = principal().token.user_id
     if user_id is not None:
         with services().catalogue.begin() as tx:
@@ -74,7 +74,7 @@ def sign_out_everywhere() -> Response:
 
 
 def limit(limits: Limits) -> None:
-    """Let nobody try passwords for long."""
+    """Limit the number of wrong passwords."""
     limits.limit_failures(
         sign_in.__name__,
         lambda answered: answered.status_code in {401, 403} and not is_foreign(),
@@ -87,14 +87,14 @@ def limit(limits: Limits) -> None:
 
 
 def answer_too_often(wait_s: int) -> Response:
-    """The form, and when it can be used again."""
-    answered = show_form(429, _("That was tried too often. Wait some minutes, then try again."))
+    """Show the form, and the time to wait."""
+    answered = show_form(429, _("Too many attempts. Wait some minutes, then try again."))
     answered.headers["Retry-After"] = str(wait_s)
     return answered
 
 
 def show_form(status: int, fault: str = "", *, wanted: str | None = None) -> Response:
-    """The ways to sign in, and what was wrong; `wanted` is where to go on to."""
+    """Show the ways to sign in, and the fault; `wanted` is the page to show afterwards."""
     settings = services().settings
     return show(
         "sign_in.html",
@@ -108,28 +108,28 @@ def show_form(status: int, fault: str = "", *, wanted: str | None = None) -> Res
 
 
 def signed_in(secret: str, wanted: str) -> Response:
-    """The session has begun: on to the page that was wanted."""
+    """Set the session's cookie, and redirect to the wanted page."""
     answered = make_response(redirect(local_path(wanted), 303))
     keep_secret(answered, secret)
     return answered
 
 
-def note(tx: Connection, name: str, outcome: Outcome, **told: Any) -> None:
-    """Write down who began a session, or was refused one."""
+def note(tx: Connection, name: str, outcome: Outcome, **detail: Any) -> None:
+    """Write to the audit trail that this person started a session, or was refused one."""
     audit.add_audit(
         tx,
         actor=name.replace("\0", "")[:200],
         action="session.begin",
         subject=request.path,
         outcome=outcome,
-        detail={"address": request.remote_addr} | told,
+        detail={"address": request.remote_addr} | detail,
     )
 
 
-def _refused(name: str, status: int, told: str) -> Response:
+def _refused(name: str, status: int, fault: str) -> Response:
     with services().catalogue.begin() as tx:
         note(tx, name, "refused")
-    return show_form(status, told)
+    return show_form(status, fault)
 
 
 def _name() -> str:

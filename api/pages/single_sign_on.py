@@ -1,4 +1,4 @@
-"""Signing in at the identity provider: there, and back again."""
+"""Sign in through the identity provider: the way to it, and the way back."""
 
 import hmac
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ COOKIE = "earwitness_sign_in"
 
 
 @pages.get("/sign-in/oidc", OPEN)
-def begin_single_sign_on() -> Response:
-    """On to the provider; this browser alone can come back from there, once."""
+def start_single_sign_on() -> Response:
+    """Redirect to the provider; only this browser can come back, and only once."""
     wanted = local_path(request.args.get("next", "/"))
     try:
         with others_turn():
@@ -49,8 +49,8 @@ def begin_single_sign_on() -> Response:
 
 @pages.get("/sign-in/oidc/callback", OPEN)
 def finish_single_sign_on() -> Response:
-    """Begin a session for who has come back."""
-    provider, begun = _provider(), _take()
+    """Start a session for the person who came back from the provider."""
+    provider, begun = _provider(), _take_sign_in()
     wanted = begun.wanted if begun is not None else "/"
     try:
         secret = _begin_session(_identify(provider, begun))
@@ -66,7 +66,7 @@ def finish_single_sign_on() -> Response:
 
 
 def limit(limits: Limits) -> None:
-    """Let an address fail only so often to come back from the provider."""
+    """Limit the number of failed callbacks from one address."""
     limits.limit_failures(
         finish_single_sign_on.__name__,
         lambda answered: 400 <= answered.status_code < 500,
@@ -82,7 +82,7 @@ def _redirect_uri() -> str:
     return f"{base_url()}/sign-in/oidc/callback"
 
 
-def _take() -> SignInRecord | None:
+def _take_sign_in() -> SignInRecord | None:
     secret = find_secret(COOKIE)
     if secret is None:
         return None
@@ -91,20 +91,23 @@ def _take() -> SignInRecord | None:
 
 
 def _identify(provider: Provider, begun: SignInRecord | None) -> Identity:
-    """Who has come back; raises what speaks against it."""
-    told = request.args
+    """Check the provider's answer, and return the person's identity.
+
+    Raises SignInUnproven, SignInCancelled, ProviderUnavailable, NotAdmitted.
+    """
+    given = request.args
     if begun is None:
-        raise SignInUnproven("this browser has begun none, or too long ago")
-    if not hmac.compare_digest(told.get("state", "").encode(), begun.state.encode()):
-        raise SignInUnproven("it is the answer to another")
-    if told.get("error") == "access_denied":
-        raise SignInCancelled("the provider says access_denied")
-    if "error" in told:
-        raise ProviderUnavailable(f"the provider says {told['error'][:100]}")
-    if "code" not in told:
-        raise SignInUnproven("no code came along")
+        raise SignInUnproven("this browser started no sign-in, or too long ago")
+    if not hmac.compare_digest(given.get("state", "").encode(), begun.state.encode()):
+        raise SignInUnproven("the answer belongs to another sign-in")
+    if given.get("error") == "access_denied":
+        raise SignInCancelled("the provider answers access_denied")
+    if "error" in given:
+        raise ProviderUnavailable(f"the provider answers {given['error'][:100]}")
+    if "code" not in given:
+        raise SignInUnproven("the answer has no code")
     with others_turn():
-        return provider.finish(told["code"], begun, _redirect_uri())
+        return provider.finish(given["code"], begun, _redirect_uri())
 
 
 def _begin_session(person: Identity) -> str:
@@ -127,15 +130,15 @@ def _begin_session(person: Identity) -> str:
 
 
 def _refuse(error: NotAdmitted) -> None:
-    """Who is let in no more is not let stay either."""
+    """Audit the refusal, and end the sessions and spies of a known person who lost the right."""
     dismissed: Sequence[UUID] = ()
     with services().catalogue.begin() as tx:
         known = users.find_subject(tx, _issuer(), error.subject)
         if known is not None:
             users.end_sessions(tx, known.id)
             dismissed = dismiss(tx, known.name, by=known.name)
-        told = {"issuer": _issuer(), "subject": error.subject, "reason": str(error)}
-        note(tx, error.name, "refused", **told)
+        detail = {"issuer": _issuer(), "subject": error.subject, "reason": str(error)}
+        note(tx, error.name, "refused", **detail)
     services().spies.take_down(dismissed)
 
 
@@ -154,7 +157,7 @@ def _show_failure(error: EarwitnessError, wanted: str) -> Response:
 
 
 def _sentence(error: EarwitnessError) -> str:
-    """What happened, and what to do next."""
+    """Return the sentence for a failure, with the next step."""
     settings = services().settings.oidc
     sentences = {
         SignInCancelled: _(
@@ -162,12 +165,12 @@ def _sentence(error: EarwitnessError) -> str:
         ),
         ProviderUnavailable: _("There is no answer from {name}. Try again in a minute."),
         NotAdmitted: _(
-            "You have no role or no team here, says {name}. Ask your administrator for it."
+            "According to {name} you have no role or no team here. Ask your administrator for it."
         ),
-        NameTaken: _("Somebody else has your name here. Ask your administrator to rename one."),
+        NameTaken: _("Another person has your name here. Ask your administrator to rename one."),
         SignInUnproven: _(
-            "This took too long, or was begun elsewhere. Try again; if it stays so, ask your"
-            " administrator."
+            "This took too long, or was started in another browser. Try again; if it fails again,"
+            " ask your administrator."
         ),
     }
     sentence: str = sentences[type(error)]

@@ -1,4 +1,4 @@
-"""How the service is: its parts, what is missing, what was given up, and who may use it."""
+"""The page of the service: its parts, missing recordings, failed jobs, users and tokens."""
 
 from flask import Response, request
 from flask_babel import gettext as _
@@ -31,7 +31,7 @@ _Missing = Slice[tuple[CallRecord, Assurance, RecordingRecord | None]]
 
 @pages.get("/system", SYSTEM_READ)
 def show_system() -> Response:
-    """All of it on one page; what is missing goes on as one scrolls."""
+    """Show the whole page; scrolling loads more missing recordings."""
     cursor = request.args.get("cursor") or None
     with services().catalogue.begin() as tx:
         missing = _missing(tx, cursor)
@@ -64,7 +64,7 @@ def show_system() -> Response:
 
 
 def _missing(tx: Connection, cursor: str | None) -> _Missing:
-    """Calls of which a recording is missing or short, each with its last recording, if any."""
+    """Return calls whose recording is missing or too short, each with its last recording."""
     try:
         found = decisions.list_missing(tx, limit=SHOWN, cursor=cursor)
     except BadCursor:
@@ -76,17 +76,17 @@ def _missing(tx: Connection, cursor: str | None) -> _Missing:
 
 
 def _tasks() -> dict[str, str]:
-    """What each kind of job does."""
+    """Return the words for the kinds of jobs."""
     return {
         "finish": _("fetch, encode and store a recording"),
         "clear": _("delete a discarded recording's files on the PBX"),
-        "manifest": _("write a recording's manifest anew"),
+        "manifest": _("rewrite a recording's manifest"),
         "bulk": _("work on many recordings"),
     }
 
 
 def _states() -> dict[str, tuple[str, str]]:
-    """What a part can be, and what that means; of any other its own words are told."""
+    """Return the words for the states of a part, and their meaning; others show as they are."""
     return {
         "connected": (_("works"), ""),
         "unavailable": (_("away"), _("It does not answer.")),
@@ -94,14 +94,14 @@ def _states() -> dict[str, tuple[str, str]]:
         "unwatched": (_("unwatched"), _("No process follows its calls.")),
         "refused": (
             _("refused"),
-            _("It answers, and refuses us: rights, bucket or keys are wrong."),
+            _("It refuses us: rights, bucket or keys are wrong."),
         ),
-        "unknown": (_("unknown"), _("Not known while the catalogue is away.")),
+        "unknown": (_("unknown"), _("Unknown while the catalogue is away.")),
     }
 
 
 def role_names() -> dict[str, str]:
-    """The roles, as people call them."""
+    """Return the words for the roles."""
     return {
         "admin": _("administrator"),
         "compliance": _("compliance officer"),

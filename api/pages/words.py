@@ -17,7 +17,10 @@ def in_words(code: str | None) -> str:
 
 
 def shell_words() -> dict[str, dict[str, str]]:
-    """What the modules of every page say. In English the API's own words of a problem say more."""
+    """Return the words for the modules of every page.
+
+    In English a module shows the detail of a problem, which says more.
+    """
     problems = {} if str(get_locale()) == "en" else _refusals() | _absences()
     return {"problem": problems, "ended": _ends_of_spies()}
 
@@ -58,43 +61,44 @@ def _reasons() -> dict[str, str]:
         "store-refused": _("The object store refuses us: rights, bucket or keys are wrong."),
         "store-unavailable": _("The object store does not answer."),
         "catalogue-unavailable": _("The catalogue does not answer."),
+        "lock-timeout": _("Another process works on it. Try again in a moment."),
         "internal-error": _("It could not be finished; the log says why."),
     }
 
 
 def _answers() -> dict[str, str]:
-    """What a rule said of a call."""
+    """Return the words for the answers of a rule."""
     return {
         "matched": _("matches"),
         "sampled-out": _("matches, but only a share of the calls is recorded"),
-        "not-yet": _("could not be answered yet"),
-        "error": _("could not be answered"),
+        "not-yet": _("matches once the call is answered"),
+        "error": _("could not be evaluated"),
     }
 
 
 def _refusals() -> dict[str, str]:
-    """Of problems by their `error_id`: what is not allowed, or not possible any more."""
+    """Return the words for refusals, by `error_id`."""
     return {
         "forbidden": _("You may not do this."),
-        "mode-not-permitted": _("You may not listen in this way."),
+        "mode-not-permitted": _("You may not use this mode."),
         "call-ended": _("The call has ended."),
         "nothing-to-record": _("Nobody has answered yet: there is nothing to record."),
-        "recording-forbidden": _("A rule forbids to record this call."),
-        "recording-forced": _("A rule says that this call is recorded to its end."),
+        "recording-forbidden": _("A rule forbids recording this call."),
+        "recording-forced": _("A rule requires recording this call to its end."),
         "recording-not-active": _("The recording is not in a state that allows this."),
         "last-admin": _("This is the last administrator who can sign in."),
-        "under-hold": _("It is under a legal hold: nothing of it is deleted."),
-        "spy-ended": _("The listening is over."),
-        "bad-destination": _("This is no phone that can be rung."),
-        "rule-read-only": _("The rule stands in config.toml, and is changed there."),
-        "rule-changed": _("Somebody else has changed the rule meanwhile. Reload the page."),
-        "too-many": _("These are too many recordings: narrow the search."),
-        "user-invalid": _("This name is taken, or the password will not do."),
+        "under-hold": _("It is under a legal hold and cannot be deleted."),
+        "spy-ended": _("The spy has ended."),
+        "bad-destination": _("This phone cannot be called."),
+        "rule-read-only": _("The rule belongs to config.toml: change it there."),
+        "rule-changed": _("Another person has changed the rule. Reload the page."),
+        "too-many": _("Too many recordings: narrow the search."),
+        "user-invalid": _("This name is taken, or the password is too short."),
     }
 
 
 def _absences() -> dict[str, str]:
-    """Of problems by their `error_id`: what is not there, or does not answer."""
+    """Return the words for missing things and for failures, by `error_id`."""
     return {
         "no-such-call": _("There is no such call."),
         "no-such-recording": _("There is no such recording"),
@@ -104,13 +108,13 @@ def _absences() -> dict[str, str]:
         "pbx-unavailable": _("The PBX does not answer."),
         "store-unavailable": _("The object store does not answer."),
         "catalogue-unavailable": _("The catalogue does not answer."),
-        "busy": _("The service has much to do. Try again in a moment."),
+        "busy": _("The service is busy. Try again in a moment."),
         "internal-error": _("Something went wrong on our side"),
     }
 
 
 def _ends_of_spies() -> dict[str, str]:
-    """Why listening has ended."""
+    """Return the words for the causes of a spy's end."""
     return {
         "ended": _("it was stopped"),
         "hung-up": _("the phone was hung up"),
@@ -125,7 +129,7 @@ def _ends_of_spies() -> dict[str, str]:
         "no-such-destination": _("there is no such phone"),
         "never-rang": _("the phone never rang"),
         "never-opened": _("the page did not connect"),
-        "page-lost": _("the page was away"),
+        "page-lost": _("the page lost its connection"),
         "not-permitted": _("you may not listen any more"),
         "pbx-unreachable": _("the PBX did not answer"),
         "pbx-lost": _("the PBX was away"),

@@ -43,7 +43,7 @@ from storage.records import UserRecord
 
 COOKIE, SESSION = "earwitness_sign_in", "earwitness_session"
 CALLBACK = "/sign-in/oidc/callback"
-UNPROVEN = "This took too long, or was begun elsewhere."
+UNPROVEN = "This took too long, or was started in another browser."
 PASSWORD = "correct horse battery"
 AppMaker = Callable[..., Flask]
 
@@ -344,7 +344,7 @@ def test_no_role(app: Flask, provider: Provider, catalogue: Catalogue, role: Any
     name = person(provider, role)
     answered = Browser(app).sign_in(name)
     assert answered.status_code == 403
-    assert "You have no role or no team here, says single sign-on." in answered.text
+    assert "According to single sign-on you have no role or no team here." in answered.text
     assert find(catalogue, name) is None
     ((action, outcome, detail),) = trail(catalogue, name)
     assert (action, outcome) == ("session.begin", "refused")
@@ -428,7 +428,7 @@ def test_a_local_name_is_not_taken_over(
         users.create_user(tx, name=name, role="agent", team=None, password_hash=kept)
     answered = Browser(app).sign_in(name)
     assert answered.status_code == 409
-    assert "Somebody else has your name here." in answered.text
+    assert "Another person has your name here." in answered.text
     found = find(catalogue, name)
     assert found is not None
     assert (found.role, found.password_hash, found.issuer) == ("agent", kept, None)
@@ -447,7 +447,7 @@ def test_no_password(
     address = {"REMOTE_ADDR": str(uuid4())}
     answered = app.test_client().post("/sign-in", data=form, environ_base=address)
     assert answered.status_code == 401
-    assert "There is nobody of this name with this password." in answered.text
+    assert "Name or password is wrong." in answered.text
     config = Config.model_validate({"database": {"url": database_url.replace("+psycopg", "")}})
     with pytest.raises(ConfigurationInvalid, match="has no password here"):
         set_password(config, name, PASSWORD)

@@ -94,7 +94,7 @@ def test_in_another_language(show: Show, catalogue: Catalogue) -> None:
 def test_a_day_that_no_calendar_goes_beyond(show: Show, field: str, label: str) -> None:
     """The field is named, and how to mend it: the list itself could well be continued."""
     told = show(f"/library?zone=Asia/Tokyo&{field}")
-    assert f"<p>{label}: Write a day, as 2026-11-23.</p>" in told
+    assert f"<p>{label}: Write a day such as 2026-11-23.</p>" in told
 
 
 def test_a_part_that_cannot_be_had(show: Show) -> None:

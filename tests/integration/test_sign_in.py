@@ -102,7 +102,7 @@ def test_refused(
     name = person() if name is None else name
     answered = sign_in(browser, name, password)
     assert answered.status_code == 401
-    assert "There is nobody of this name with this password." in answered.text
+    assert "Name or password is wrong." in answered.text
     assert browser.get_cookie(COOKIE) is None
     assert "session.begin" in refusals(catalogue, name.replace("\0", ""))
 
@@ -339,9 +339,9 @@ def test_the_trail_on_a_page(browser: Client, person: Person, catalogue: Catalog
     assert "<html" in browser.get(more).text
     rest = browser.get(more, headers={"HX-Request": "true", "HX-Target": "more"}).text
     assert (rest.count("<tr>"), "subject-0" in rest, "<html" in rest) == (10, True, False)
-    assert "Nothing of this was done" in browser.get(f"/audit?actor={actor}&outcome=refused").text
+    assert "No entry matches" in browser.get(f"/audit?actor={actor}&outcome=refused").text
     for wrong in ("outcome=maybe", "cursor=x", "nonsense=1"):
-        assert "This cannot be looked for" in browser.get(f"/audit?{wrong}").text
+        assert "This search is not possible" in browser.get(f"/audit?{wrong}").text
 
 
 def test_errors_are_pages_for_people(browser: Client, person: Person) -> None:
@@ -349,7 +349,7 @@ def test_errors_are_pages_for_people(browser: Client, person: Person) -> None:
     sign_in(browser, person())
     shown = browser.get("/nothing", headers={"Accept": "text/html,*/*;q=0.8"})
     assert (shown.status_code, shown.mimetype) == (404, "text/html")
-    assert "Go on with the pages above" in shown.text
+    assert "Use the pages above" in shown.text
     problem = browser.get("/nothing", headers={"Accept": "*/*"})
     assert (problem.status_code, problem.mimetype) == (404, "application/problem+json")
     form = browser.application.test_client().get("/nothing", headers={"Accept": "text/html"})
@@ -368,7 +368,7 @@ def test_the_catalogue_is_away(
     monkeypatch.setattr(tokens, "find_token", away)
     shown = browser.get("/library", headers={"Accept": "text/html"})
     assert (shown.status_code, shown.mimetype) == (503, "text/html")
-    assert "That cannot be had now" in shown.text
+    assert "This is not available now" in shown.text
     assert shown.headers["Retry-After"]
 
 

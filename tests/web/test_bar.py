@@ -147,7 +147,7 @@ def test_lost_for_too_long(admin: Person, service: Service, world: World) -> Non
     listen(admin, watched)
     page, bar = admin.page, admin.page.locator("#bar")
     page.evaluate("cut()")
-    assert_says(admin.page, "Connecting again…")
+    assert_says(admin.page, "Reconnecting…")
     page.evaluate("later(31)")
     assert_says(admin.page, "the connection was lost for too long")
     assert meters(page) == [0, 0, 0]

@@ -73,7 +73,7 @@ def test_find_one(officer: Person, recorded: tuple[str, str]) -> None:
     expect(officer.row(caller)).to_have_count(1)
     page.get_by_label("Tag", exact=True).fill("praise")
     page.get_by_role("button", name="Find").click()
-    expect(page.get_by_text("No recording is like that")).to_be_visible()
+    expect(page.get_by_text("No recording matches")).to_be_visible()
     page.get_by_role("link", name="All recordings").click()
     officer.row(caller).get_by_role("link").click()
     page.wait_for_url(f"**/recordings/{recording_id}")
@@ -103,7 +103,7 @@ def test_it_says_why_and_how(officer: Person, service: Service, recorded: tuple[
     page, (recording_id, caller) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
     told = page.locator("main")
-    for words in (caller, "is answered", "Somebody pressed Record.", "complaint", "paused, 0:01"):
+    for words in (caller, "is answered", "A person pressed Record.", "complaint", "paused, 0:01"):
         expect(told).to_contain_text(words)
     expect(page.locator("[data-spans] i.pause")).to_have_count(1)
     expect(told).to_contain_text(service.get(f"/recordings/{recording_id}")["media"]["sha256"])
@@ -129,7 +129,7 @@ def test_to_open_is_not_to_hear(
     hearer.page.get_by_role("button", name="Play").click()
     expect(hearer.page.locator("[data-now]")).to_have_text(re.compile("0:(0[7-9]|1)"))
     page.reload()
-    heard = page.locator("section", has_text="Who heard it")
+    heard = page.locator("section", has_text="Heard by")
     expect(heard).to_contain_text(hearer.name)
     expect(heard).not_to_contain_text(looker.name)
 
@@ -147,13 +147,13 @@ def test_its_journey(officer: Person, service: Service, telephones: World) -> No
     call.hang_up()
     service.await_state(made["id"], ["stored"])
     officer.page.goto(f"{service.url}/recordings/{made['id']}")
-    told = officer.page.locator("section", has_text="Its journey").get_by_role("listitem")
+    told = officer.page.locator("section", has_text="Steps of the call").get_by_role("listitem")
     steps = " ".join(told.all_inner_texts())
     way = (
         "is answered",
         "puts the call on hold",
-        "takes it back",
-        "transfers it to 2003",
+        "resumes the call",
+        "transfers the call to 2003",
         "Cleo Costa",
     )
     assert re.search(".*".join(way) + ".*joins.*ends", steps, re.DOTALL), steps
@@ -204,7 +204,7 @@ def test_an_answer_that_does_not_come(
         form.get_by_role("button", name="Save").click()
         expect(form.get_by_role("alert")).to_have_text(re.compile("The service did not answer"))
     form.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Kept.")).to_be_visible()
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
     expect(form.get_by_role("alert")).to_be_hidden()
 
 
@@ -230,7 +230,7 @@ def test_a_form_is_sent_early(officer: Person, service: Service, recorded: tuple
     form.get_by_role("button", name="Save").click()
     for route in held:
         route.continue_()
-    expect(page.get_by_text("Kept.")).to_be_visible()
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
     assert "early" not in page.url
     assert service.get(f"/recordings/{recorded[0]}")["note"] == "early"
     assert officer.faults == []
@@ -338,7 +338,7 @@ def test_bookmark_it_and_share_it(
     page.get_by_label("Position").fill("0")
     place.click()
     expect(page.locator("[data-now]")).to_have_text("0:04")
-    page.get_by_role("button", name="Make a link").click()
+    page.get_by_role("button", name="Create a link").click()
     expect(page.get_by_label("The link", exact=True)).to_have_value(re.compile("/shared/"))
     other = browser_page()
     other.add_init_script(LISTEN + LEVEL)
@@ -351,7 +351,7 @@ def test_bookmark_it_and_share_it(
     page.get_by_role("button", name="Revoke").click()
     expect(page.locator("#links")).to_contain_text("revoked")
     other.reload()
-    expect(other.get_by_text("opens nothing any more")).to_be_visible()
+    expect(other.get_by_text("is no longer valid")).to_be_visible()
     page.reload()
     expect(page.locator("main")).to_contain_text("link 0")
     assert officer.faults == []
@@ -390,10 +390,10 @@ def test_tag_and_hold_all_that_is_found(officer: Person, recorded: tuple[str, st
     page.get_by_role("button", name="Find").click()
     expect(page.get_by_role("link", name="All recordings")).to_be_visible()
     for field, text, act in (
-        ("Tags, by commas", "audited", "Tag"),
-        ("Why it is held", "case 12", "Hold"),
+        ("Tags, separated by commas", "audited", "Tag"),
+        ("Reason for the hold", "case 12", "Hold"),
     ):
-        page.get_by_label("All that this search finds").check()
+        page.get_by_label("All results of this search").check()
         page.get_by_label(field).fill(text)
         page.get_by_role("button", name=act, exact=True).click()
         expect(page.locator("#bulks > div").first).to_contain_text(act)
@@ -417,7 +417,7 @@ def test_the_bar_stays(service: Service, world: World, page: Page) -> None:
     expect(page.locator("#bar")).to_contain_text(caller)
     person.assert_sounds((C, A1))
     page.get_by_role("link", name="Live").click()
-    expect(person.row(caller)).to_contain_text("(listens)")
+    expect(person.row(caller)).to_contain_text("(listening)")
     page.get_by_role("button", name="Stop listening").click()
     call.hang_up()
     assert person.faults == []
@@ -437,7 +437,7 @@ def test_of_another_team(
     """A supervisor can neither list nor open a recording of another team."""
     other = Person(service, page, "supervisor", "nobody")
     other.sign_in("/library")
-    expect(page.get_by_text("Nothing is recorded yet")).to_be_visible()
+    expect(page.get_by_text("There are no recordings yet")).to_be_visible()
     page.goto(f"{service.url}/recordings/{recorded[0]}")
     expect(page.get_by_text("There is no such recording")).to_be_visible()
 

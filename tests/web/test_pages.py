@@ -48,7 +48,7 @@ def test_a_call_comes_and_goes(admin: Person, service: Service, world: World) ->
     row = admin.row(caller)
     expect(row).to_contain_text("2001")
     expect(row).to_contain_text("talking")
-    expect(row).to_contain_text("from outside")
+    expect(row).to_contain_text("incoming")
     page.evaluate(SEEN, False)
     call.hang_up()
     until(lambda: service.get("/calls")["items"] == [])
@@ -67,18 +67,18 @@ def test_listening(admin: Person, service: Service, world: World) -> None:
     admin.row(caller).get_by_role("button", name="Listen").click()
     admin.assert_sounds((C, A1), absent=(S,))
     expect(page.locator("#bar")).to_contain_text(caller)
-    expect(admin.row(caller)).to_contain_text(f"{admin.name} (listens)")
+    expect(admin.row(caller)).to_contain_text(f"{admin.name} (listening)")
     page.get_by_label("Number, name or agent").fill(caller)
     page.evaluate("window.stays = true")
     page.keyboard.press("Enter")
     watched.part("listen")
     page.locator("#bar").get_by_text("Whisper").click()
-    expect(admin.row(caller)).to_contain_text("(whispers)")
+    expect(admin.row(caller)).to_contain_text("(whispering)")
     says = page.locator("#bar meter[name=say]")
     until(lambda: says.evaluate("it => it.value") > 0.3)
     watched.part("whisper")
     page.locator("#bar").get_by_text("Barge").click()
-    expect(admin.row(caller)).to_contain_text("(barges in)")
+    expect(admin.row(caller)).to_contain_text("(barging in)")
     watched.part("barge")
     page.get_by_role("button", name="Stop listening").click()
     expect(page.locator("#bar")).to_be_hidden()
@@ -154,9 +154,9 @@ def test_recording(admin: Person, service: Service, world: World) -> None:
     call_id = service.live_call(caller)["id"]
     row = admin.row(caller)
     for act, told in (
-        ("Record", "records"),
+        ("Record", "recording"),
         ("Pause", "paused"),
-        ("Resume", "records"),
+        ("Resume", "recording"),
     ):
         row.get_by_role("button", name=act).click()
         expect(row.locator("[data-part=recording]")).to_have_text(told)
@@ -399,7 +399,7 @@ def test_the_keyboard_alone(service: Service, world: World, page: Page) -> None:
 def test_the_microphone_is_checked(admin: Person) -> None:
     """A check shows the level of the microphone, and then releases it."""
     page = admin.page
-    page.get_by_text("Where you listen").click()
+    page.get_by_text("Your phone and microphone").click()
     button = page.get_by_role("button", name="Check the microphone")
     button.click()
     meter = page.get_by_label("Your microphone")
@@ -423,7 +423,7 @@ def test_a_microphone_that_is_granted_too_late(admin: Person) -> None:
           };
         }"""
     )
-    page.get_by_text("Where you listen").click()
+    page.get_by_text("Your phone and microphone").click()
     page.get_by_role("button", name="Check the microphone").click()
     page.get_by_role("link", name="Library").click()
     expect(page.locator("[data-module=live]")).to_have_count(0)
@@ -438,7 +438,7 @@ def test_the_phone_instead(admin: Person, service: Service, world: World) -> Non
     watched = watch(service, world)
     page = admin.page
     caller = service.get(f"/calls/{watched.call_id}")["caller"]["number"]
-    page.get_by_text("Where you listen").click()
+    page.get_by_text("Your phone and microphone").click()
     page.get_by_label("My phone").fill("PJSIP/9001")
     page.get_by_label("My phone").press("Tab")
     admin.row(caller).get_by_role("button", name="Listen").click()

@@ -64,14 +64,14 @@ def answer(page: Page, name: str) -> None:
 def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world: World) -> None:
     """A rule is written, tried, saved, changed and deleted, and records matching calls."""
     page = admin.page
-    page.get_by_role("link", name="Write the first").click()
+    page.get_by_role("link", name="Write the first rule").click()
     page.get_by_label("Name").fill("support")
-    when = page.get_by_label("When")
+    when = page.get_by_label("Condition")
     when.press_sequentially('direction == "inbound" && di')
     page.keyboard.press("Control+Space")
     expect(when).to_have_value('direction == "inbound" && direction')
     when.fill('did == "3000"')
-    expect(page.get_by_text("This can be asked.")).to_be_visible()
+    expect(page.get_by_text("The condition is valid.")).to_be_visible()
     page.get_by_label("Tags").fill("one, two")
     page.get_by_role("button", name="Try on past calls").click()
     expect(page.locator("[data-trial]")).to_contain_text("would have been recorded")
@@ -87,7 +87,7 @@ def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world:
     call.talk_for(1.0)
     call.hang_up()
     service.await_state(made["id"], ["stored"])
-    page.get_by_label("Does").select_option(label="never record")
+    page.get_by_label("Action").select_option(label="never record")
     page.get_by_role("button", name="Save").click()
     expect(in_history(page)).to_have_count(2)
     expect(in_history(page).first).to_contain_text("action: record → never")
@@ -103,11 +103,11 @@ def test_what_is_wrong_is_told_in_place(admin: Person, service: Service) -> None
     page = admin.page
     page.goto(f"{service.url}/rules/new")
     page.get_by_label("Name").fill("wrong")
-    page.get_by_label("When").fill('queue = "x"')
+    page.get_by_label("Condition").fill('queue = "x"')
     expect(page.locator("[data-told]")).to_contain_text("== compares")
     expect(page.locator("[data-told]")).to_contain_text("      ^")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_label("When")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Condition")).to_have_attribute("aria-invalid", "true")
     assert service.get("/rules")["items"] == []
 
 
@@ -124,7 +124,7 @@ def test_a_late_answer_is_not_told(admin: Person, service: Service) -> None:
     expect(page.get_by_role("button", name="Save")).to_be_enabled()
     with page.expect_request("**/rules/test"):
         page.get_by_label("Name").fill("late")
-    page.get_by_label("When").fill('queue = "x"')
+    page.get_by_label("Condition").fill('queue = "x"')
     expect(page.locator("[data-told]")).to_contain_text("== compares")
     with page.expect_response("**/rules/test"):
         held[0].continue_()
@@ -178,7 +178,7 @@ def test_the_system(admin: Person, service: Service) -> None:
         "Object store",
         admin.name,
         "Waiting to be stored",
-        "Recordings that are missing or short",
+        "Missing or short recordings",
     ):
         expect(told).to_contain_text(words)
 
@@ -188,10 +188,10 @@ def test_the_trail(service: Service, page: Page) -> None:
     officer = Person(service, page, "compliance")
     officer.sign_in("/audit")
     expect(officer.row("session.begin").first).to_contain_text(officer.name)
-    page.get_by_label("Who").fill(officer.name)
+    page.get_by_label("Actor").fill(officer.name)
     page.get_by_label("Outcome").select_option("refused")
     page.get_by_role("button", name="Find").click()
-    expect(page.get_by_text("Nothing of this was done")).to_be_visible()
+    expect(page.get_by_text("No entry matches")).to_be_visible()
     page.get_by_role("link", name="The whole trail").click()
     expect(officer.row("session.begin").first).to_be_visible()
     assert officer.faults == []
@@ -212,7 +212,7 @@ def test_a_job_is_tried_again(admin: Person, service: Service, world: World) -> 
     link = page.locator("#jobs").get_by_role("link", name=made["id"])
     expect(link).to_have_attribute("href", f"/recordings/{made['id']}")
     admin.assert_accessible()
-    page.get_by_role("button", name=f"Try again: {made['id']}").click()
+    page.get_by_role("button", name=f"Retry: {made['id']}").click()
     expect(link).to_have_count(0)
     until(lambda: jobs_left(service, made["id"]) == 0)
     trail = service.get("/audit", subject=made["id"], action="job.retry")["items"]
@@ -224,12 +224,12 @@ def test_manage(admin: Person, service: Service, browser_page: Callable[[], Page
     """An administrator adds and removes a user, and makes and revokes a token."""
     page, name = admin.page, f"ann-{admin.name}"
     page.goto(f"{service.url}/system")
-    page.get_by_text("Add somebody").click()
+    page.get_by_text("Add a user").click()
     page.get_by_label("Name; for an agent").fill(name)
-    page.get_by_label("Password, of 12").fill(PASSWORD)
+    page.get_by_label("Password, 12 characters").fill(PASSWORD)
     page.get_by_role("button", name="Add", exact=True).click()
     expect(admin.row(name).first).to_be_visible()
-    expect(page.get_by_label("Password, of 12")).to_have_value("")
+    expect(page.get_by_label("Password, 12 characters")).to_have_value("")
     other = browser_page()
     other.goto(f"{service.url}/sign-in")
     fill_in(other, name)
@@ -241,12 +241,12 @@ def test_manage(admin: Person, service: Service, browser_page: Callable[[], Page
     page.get_by_role("button", name=f"Remove {name}").click()
     answer(page, f"Remove {name}")
     expect(page.locator("#users")).not_to_contain_text(name)
-    expect(page.get_by_role("heading", name="Who can sign in")).to_be_focused()
+    expect(page.get_by_role("heading", name="Users")).to_be_focused()
     other.goto(f"{service.url}/library")
     expect(other.get_by_label("Password")).to_be_visible()
-    page.get_by_text("Make a token").click()
+    page.get_by_text("Create a token").click()
     page.locator("#token-name").fill("wallboard")
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("button", name="Create", exact=True).click()
     made = page.get_by_label("The token", exact=True)
     expect(made).to_have_value(re.compile("^ew_"))
     page.get_by_role("button", name="Copy").first.click()
@@ -266,12 +266,12 @@ def test_webhooks(admin: Person, service: Service) -> None:
     page, url = admin.page, "http://127.0.0.1:9/hook"
     page.goto(f"{service.url}/system")
     page.get_by_text("Add a webhook").click()
-    form = page.locator("form", has=page.get_by_label("Events, by commas"))
+    form = page.locator("form", has=page.get_by_label("Events, separated by commas"))
     form.get_by_label("Address").fill(url)
-    form.get_by_label("Events, by commas").fill("calls.*")
+    form.get_by_label("Events, separated by commas").fill("calls.*")
     form.get_by_role("button", name="Add").click()
     expect(form.get_by_role("alert")).to_contain_text("expected a type of event")
-    form.get_by_label("Events, by commas").fill("call.*, recording.stored")
+    form.get_by_label("Events, separated by commas").fill("call.*, recording.stored")
     form.get_by_role("button", name="Add").click()
     expect(page.get_by_label("The secret")).to_have_value(re.compile("^whsec_"))
     expect(page.locator("#webhooks")).to_contain_text("call.*, recording.stored")
