@@ -1,9 +1,9 @@
-"""How old a call's sound is in a page, and how quickly a page's voice is heard after a switch.
+"""Measure the delay of a call's audio in a page, and the delay of a switch to whisper.
 
-A real call through a real Asterisk, the whole service, a headless Chromium. The customer says a
-burst of tone now and then; when its first sample passes on the wire is read off loopback, when it
-leaves the spy's worklet is noted by a second worklet behind it: both on the clock of this machine.
-A switch is from PATCH to the first packet to the agent that carries the page's microphone.
+It uses a real call through a real Asterisk, the whole service, and a headless Chromium. The
+customer sends bursts of tone. The benchmark notes when a burst passes on loopback, and when it
+leaves the spy's worklet: a second worklet behind that one notes it, on the same clock. A switch
+takes from PATCH to the first packet to the agent with the page's microphone in it.
 
 The bars: wire to worklet 120 ms in the median, 200 ms at the 95th percentile; a switch 100 ms.
 
@@ -36,9 +36,9 @@ RATE, MICROPHONE_RATE = 8000, 48_000
 MARK_HZ, MARK_S = 1000, 0.1
 MEDIAN_BAR_S, LATE_BAR_S, SWITCH_BAR_S = 0.120, 0.200, 0.100
 MARK_EVERY_S, SWITCH_EVERY_S = 0.7, 2.0
-# How long a call may take until a page hears it.
+# A page hears a new call within this time.
 BEFORE_S = 10.0
-# The longest by which a mark on the wire and one in the page can be the same.
+# A mark in the page this long after a mark on the wire can still be the same.
 TOGETHER_S = 0.5
 
 PROBE = """
@@ -67,7 +67,7 @@ ATTACH = """async (source) => {
 
 
 def main() -> int:
-    """Measure both; the exit status says whether the bars were met."""
+    """Measure both; return 0 if the bars are met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--marks", type=int, default=80)
     parser.add_argument("--switches", type=int, default=20)
@@ -104,7 +104,7 @@ def main() -> int:
 
 
 def measure_age(page: Page, marks: int) -> list[float]:
-    """Seconds from the wire to the worklet's output, of each mark."""
+    """Return the seconds from the wire to the worklet's output, for each mark."""
     page.evaluate(ATTACH, PROBE)
     with Wire() as wire:
         page.wait_for_timeout(marks * MARK_EVERY_S * 1000)
@@ -122,7 +122,7 @@ def measure_age(page: Page, marks: int) -> list[float]:
 
 
 def measure_switch(listening: Listening, switches: int) -> list[float]:
-    """Seconds from PATCH to the first packet to the agent with the page's voice in it."""
+    """Return the seconds from PATCH to the first packet to the agent with the page's voice."""
     asked_at = []
     with Wire() as wire:
         for _ in range(switches):
@@ -142,7 +142,7 @@ def measure_switch(listening: Listening, switches: int) -> list[float]:
 
 
 def report_age(ages: list[float]) -> bool:
-    """Print, and judge."""
+    """Print the delays; return whether they meet the bars."""
     median, late = statistics.median(ages), percentile(ages, 95)
     print(
         f"wire to worklet: median {1000 * median:.0f} ms (bar {1000 * MEDIAN_BAR_S:.0f}),"
@@ -153,7 +153,7 @@ def report_age(ages: list[float]) -> bool:
 
 
 def report_switch(took: list[float]) -> bool:
-    """Print, and judge."""
+    """Print the switches; return whether they meet the bar."""
     median = statistics.median(took)
     print(
         f"listen to whisper, the microphone opened anew: median {1000 * median:.0f} ms"
@@ -163,13 +163,16 @@ def report_switch(took: list[float]) -> bool:
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """The value that so many percent of all do not exceed."""
+    """Return the value that so many percent of all do not exceed."""
     return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
 
 
 def write_marks(folder: Path, asked: argparse.Namespace) -> tuple[Path, Path, float]:
-    """Bursts of tone at uneven distances, and silence for the switches; as much silence; how many
-    seconds the bursts take."""
+    """Write bursts of tone with silence after them, and a silent file of the same length.
+
+    Return both files, and how many seconds the bursts take. Their distances are uneven, so that
+    each mark in the page has one mark on the wire.
+    """
     marked_s = asked.marks * MARK_EVERY_S + BEFORE_S
     spacing = np.random.default_rng(7).uniform(0.55, 0.75, int(marked_s / 0.75))
     silent_s = 2 * BEFORE_S + asked.switches * SWITCH_EVERY_S
@@ -185,7 +188,7 @@ def write_marks(folder: Path, asked: argparse.Namespace) -> tuple[Path, Path, fl
 
 
 def write_microphone(folder: Path) -> Path:
-    """What the browser takes for its microphone: a tone that never ends."""
+    """Write an endless tone, which the browser uses as its microphone."""
     path = folder / "microphone.wav"
     beat = np.arange(10 * MICROPHONE_RATE) / MICROPHONE_RATE
     tone = 0.25 * np.sin(2 * np.pi * SUPERVISOR_HZ * beat)

@@ -1,7 +1,7 @@
-"""The time from POST to the first sound in a page, and fifty listeners on one call.
+"""Measure the time from POST to the first sound in a page, and fifty listeners on one call.
 
-A real call, the whole service, a headless Chromium whose page loads the module anew each time; then
-listeners in Python who count their frames.
+It uses a real call, the whole service, and a headless Chromium whose page loads the module anew
+each time. Then listeners in Python count their frames.
 
     python bench/listen.py [--rounds 10] [--listeners 50] [--seconds 20]
 """
@@ -31,7 +31,7 @@ FIRST_SOUND_BAR_S = 0.4
 
 
 def first_sounds(watched: Watched, rounds: int) -> list[float]:
-    """Seconds from POST, and `start()` right after its answer, to sound; the audio is cold."""
+    """Return the seconds from POST to sound in a new page, which calls `start()` at once."""
     ensure_program("chromium", "chromium")
     found = []
     with sync_playwright() as playwright:
@@ -54,7 +54,7 @@ def first_sounds(watched: Watched, rounds: int) -> list[float]:
 
 
 def share(watched: Watched, listeners: int, seconds: float) -> tuple[float, float, float]:
-    """Frames that came of those due; CPU for each listener, `media` and Asterisk, in cores."""
+    """Return the share of frames that arrived, and the CPU of `media` and Asterisk a listener."""
     service, body = watched.service, {"mode": "listen", "destination": "browser"}
     urls = [
         service.post(f"/calls/{watched.call_id}/spies", body).json()["audio_url"]
@@ -92,7 +92,7 @@ async def _listen(
 
 
 def main() -> int:
-    """Measure both; the exit status says whether the bar was met."""
+    """Measure both; return 0 if the bar is met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--listeners", type=int, default=50)

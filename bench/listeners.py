@@ -1,9 +1,9 @@
-"""What a listener costs, beside one of Asterisk's own ChanSpy(); and many at once.
+"""Measure the cost of a listener beside Asterisk's own ChanSpy(), and many listeners at once.
 
-Three times ten listeners on one call: phones that Asterisk's ChanSpy() lets hear, phones of ours,
-pages. CPU is that of Asterisk and of our roles above what the call takes alone. Then fifty pages
-(clients that count their frames) and 200 streams of events together for a minute: no frame may be
-lost.
+Ten listeners on one call are measured three times: phones through Asterisk's ChanSpy(), phones
+through us, and pages. Their cost is the CPU of Asterisk and of our roles, less the CPU of the call
+alone. Then fifty pages (clients that count their frames) and 200 streams of events run together for
+a minute: no frame may be lost.
 
     python bench/listeners.py [--listeners 10] [--seconds 20] [--pages 50] [--streams 200]
 """
@@ -34,26 +34,26 @@ ROLES = ("media", "watch", "api")
 FRAMES_A_SECOND = 50
 SETTLES_S = 5.0
 TOGETHER_S = 60.0
-# Two clocks that run for a minute: how many frames they may differ by, and nothing is lost.
+# Two clocks may differ by this many frames in a minute although no frame is lost.
 CLOCKS_DIFFER_BY = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU, in cores: of Asterisk, of our roles."""
+    """The CPU of Asterisk and of our roles, in cores."""
 
     asterisk: float
     service: float
 
     def above(self, alone: "Cost", listeners: int) -> "Cost":
-        """What one listener takes."""
+        """Return the cost of one listener."""
         return Cost(
             (self.asterisk - alone.asterisk) / listeners, (self.service - alone.service) / listeners
         )
 
 
 def main() -> int:
-    """Measure all; the exit status says whether a frame was lost."""
+    """Measure all; return 0 if no frame was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--listeners", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=20)
@@ -110,7 +110,7 @@ def used(service: Service, world: World, work: Callable[[], None], seconds: floa
 
 
 def chan_spy(watched: Watched, listeners: int) -> Callable[[], None]:
-    """Phones that hear the agent by Asterisk's own application."""
+    """Let phones hear the agent by Asterisk's own application."""
     world = watched.world
     for _ in range(listeners):
         world.pbx.cli("channel originate PJSIP/9001 application ChanSpy PJSIP/2001,q")
@@ -124,13 +124,13 @@ def chan_spy(watched: Watched, listeners: int) -> Callable[[], None]:
 
 
 def phones(watched: Watched, listeners: int) -> Callable[[], None]:
-    """Phones that hear the call through us."""
+    """Let phones hear the call through us."""
     ids = [watched.spy("listen").id for _ in range(listeners)]
     return lambda: end(watched.service, ids)
 
 
 def pages(watched: Watched, listeners: int, *, levels: bool = False) -> Callable[[], None]:
-    """Clients that take what a page would, and are told how loud each side is, if they want to."""
+    """Connect clients that receive the same messages as a page, on request with levels."""
     ids, urls = ask_for_pages(watched, listeners)
     loop = asyncio.new_event_loop()
     counts = [0] * listeners
@@ -147,7 +147,7 @@ def pages(watched: Watched, listeners: int, *, levels: bool = False) -> Callable
 
 
 def ask_for_pages(watched: Watched, number: int) -> tuple[list[str], list[str]]:
-    """Spies in the browser: their ids, and where their sound is."""
+    """Start spies in the browser; return their ids and the URLs of their audio."""
     body = {"mode": "listen", "destination": "browser"}
     path = f"/calls/{watched.call_id}/spies"
     spies = [watched.service.post(path, body).json() for _ in range(number)]
@@ -155,7 +155,7 @@ def ask_for_pages(watched: Watched, number: int) -> tuple[list[str], list[str]]:
 
 
 async def count(url: str, counts: list[int], place: int, *, levels: bool = False) -> None:
-    """Count the frames that come."""
+    """Count the frames that arrive."""
     async with connect(url, compression=None, proxy=None) as connection:
         if levels:
             await connection.send('{"type": "levels"}')
@@ -170,7 +170,7 @@ def end(service: Service, ids: list[str]) -> None:
 
 
 def together(service: Service, world: World, pages_: int, streams: int) -> bool:
-    """Many pages and many streams of events, while calls come and go; whether nothing was lost."""
+    """Run many pages and streams of events while calls come and go; return whether all arrived."""
     watched = watch(service, world)
     _, urls = ask_for_pages(watched, pages_)
     token = service.run("token", "create", "--name", "bench", "--role", "admin").strip()
@@ -201,11 +201,11 @@ async def _together(
     await asyncio.sleep(began + TOGETHER_S - time.monotonic())
     counted = [now - before for now, before in zip(counts, counts_before, strict=True)]
     await asyncio.sleep(SETTLES_S)
-    told = [now - before for now, before in zip(events, events_before, strict=True)]
+    streamed = [now - before for now, before in zip(events, events_before, strict=True)]
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    return counted, told
+    return counted, streamed
 
 
 def _call(watched: Watched) -> None:

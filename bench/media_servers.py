@@ -1,9 +1,9 @@
-"""Which server carries live sound: asyncio with websockets, gunicorn with threads or with gevent.
+"""Compare servers for live audio: asyncio with websockets, gunicorn with threads or with gevent.
 
-Each prototype hands a frame of 640 bytes to every listener every 20 ms, as an ear does, with its
-due time in the frame; listeners of another process tell how late each came. Beside them 20 requests
-a second make the same process compute for 5 ms, as an API under load does: for asyncio another one,
-which is the point of having a process of its own.
+Each prototype sends a frame of 640 bytes with its due time to every listener, every 20 ms.
+Listeners in another process measure the delay of each frame. Meanwhile 20 requests a second make
+the server compute for 5 ms, as an API under load does. Beside asyncio another process answers these
+requests, because a process of its own is the idea of that prototype.
 
     python bench/media_servers.py [--listeners 50] [--seconds 10]
 """
@@ -41,14 +41,14 @@ KINDS = ("asyncio", "threads", "gevent")
 
 
 def compute() -> None:
-    """5 ms of Python, as of a request that makes JSON."""
+    """Compute for 5 ms, as a request that makes JSON does."""
     end = time.thread_time() + 0.005
     while time.thread_time() < end:
         pass
 
 
 def next_frame() -> float:
-    """When the next frame is due: the same moment for every listener, as with an ear."""
+    """Return when the next frame is due: at the same moment for every listener."""
     return math.ceil(time.monotonic() / FRAME_S) * FRAME_S
 
 
@@ -56,7 +56,7 @@ def next_frame() -> float:
 
 
 def serve_asyncio(port: int) -> None:
-    """One loop, one clock for all listeners."""
+    """Serve with one loop and one clock for all listeners."""
     connections: set[ServerConnection] = set()
 
     async def handle(connection: ServerConnection) -> None:
@@ -79,7 +79,7 @@ def serve_asyncio(port: int) -> None:
 
 
 def build_flask() -> object:
-    """A listener holds a thread, or a greenlet, with a clock of its own."""
+    """Build an app in which each listener holds a thread, or a greenlet, with its own clock."""
     app = Flask("prototype")
     sock = Sock(app)
 
@@ -100,27 +100,27 @@ def build_flask() -> object:
 
 
 def serve_threads(port: int) -> None:
-    """Gunicorn with a thread for each listener."""
+    """Serve by gunicorn with a thread for each listener."""
     run_gunicorn(port, ["--worker-class", "gthread", "--threads", "300"])
 
 
 def serve_gevent(port: int) -> None:
-    """Gunicorn with a greenlet for each listener."""
+    """Serve by gunicorn with a greenlet for each listener."""
     run_gunicorn(port, ["--worker-class", "gevent"])
 
 
 def run_gunicorn(port: int, options: list[str]) -> None:
-    """Become gunicorn."""
+    """Replace this process by gunicorn."""
     bind = ["--bind", f"127.0.0.1:{port}", "--log-level", "error"]
     target = ["--chdir", str(Path(__file__).parent), "media_servers:build_flask()"]
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *options, *bind, *target])  # noqa: S606
 
 
-# What is measured
+# Measurement
 
 
 async def listen(port: int, listeners: int, seconds: float) -> list[float]:
-    """How late each frame came, in seconds."""
+    """Return the delay of each frame, in seconds."""
     late: list[float] = []
     end = time.monotonic() + seconds + 1
 
@@ -139,7 +139,7 @@ async def listen(port: int, listeners: int, seconds: float) -> list[float]:
 
 @contextmanager
 def load(port: int) -> Iterator[None]:
-    """20 requests a second, while the block runs."""
+    """Send 20 requests a second while the block runs."""
     stop = threading.Event()
 
     def ask() -> None:
@@ -162,7 +162,7 @@ def load(port: int) -> Iterator[None]:
 
 @contextmanager
 def started(kind: str) -> Iterator[int]:
-    """A prototype at a port."""
+    """Start a prototype, and yield its port."""
     port = free_port()
     process = subprocess.Popen([sys.executable, __file__, "--serve", kind, "--port", str(port)])
     try:
@@ -174,7 +174,7 @@ def started(kind: str) -> Iterator[int]:
 
 
 def answers(port: int) -> bool:
-    """Whether somebody listens."""
+    """Whether a server answers at this port."""
     try:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1)
     except urllib.error.HTTPError:
@@ -185,7 +185,7 @@ def answers(port: int) -> bool:
 
 
 def measure(kind: str, listeners: int, seconds: float) -> None:
-    """One line of the table."""
+    """Measure one prototype, and print its line of the table."""
     with started(kind) as port, started("threads") as api:
         before = server_cpu_s("python") - process_cpu_s(os.getpid())
         with load(api if kind == "asyncio" else port):

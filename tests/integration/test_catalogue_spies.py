@@ -27,7 +27,7 @@ def at(seconds: float) -> datetime:
 
 
 def keep(catalogue: Catalogue, *, audio_token: str | None = None, **fields: Any) -> SpyRecord:
-    """A spy in the catalogue, on a call of its own unless one is named."""
+    """Create a spy in the catalogue, on a call of its own unless one is named."""
     record = build_spy(**{"call_id": f"main-{uuid4()}"} | fields)
     with catalogue.begin() as tx:
         spies.create_spy(tx, record, audio_token=audio_token)
@@ -44,7 +44,7 @@ def newest(catalogue: Catalogue) -> str:
         return events.newest_event_id(tx)
 
 
-def told_since(catalogue: Catalogue, after: str) -> tuple[EventRecord, ...]:
+def events_since(catalogue: Catalogue, after: str) -> tuple[EventRecord, ...]:
     with catalogue.begin() as tx:
         return events.list_events(tx, after, 100)
 
@@ -71,7 +71,7 @@ def test_a_spy_is_read_as_it_was_written(catalogue: Catalogue) -> None:
 
 @pytest.mark.parametrize("path", [("ringing", "live"), ("live",), ()])
 def test_a_spy_goes_forward_to_its_end(catalogue: Catalogue, path: tuple[str, ...]) -> None:
-    """By any way to the end; nothing moves it after that, and its cause stays."""
+    """A spy reaches its end by every path; after that its state and cause stay."""
     record = keep(catalogue)
     with catalogue.begin() as tx:
         for state in path:
@@ -86,7 +86,7 @@ def test_a_spy_goes_forward_to_its_end(catalogue: Catalogue, path: tuple[str, ..
 
 
 def test_one_of_many_ends_a_spy(catalogue: Catalogue) -> None:
-    """Of many that end it at once one does; the others get None."""
+    """When several processes end a spy at once, one of them succeeds and the others get None."""
     record = keep(catalogue)
 
     def end(cause: str) -> SpyRecord | None:
@@ -99,7 +99,7 @@ def test_one_of_many_ends_a_spy(catalogue: Catalogue) -> None:
 
 
 def test_the_mode_changes_while_it_lives(catalogue: Catalogue) -> None:
-    """`set_mode` answers the spy in its mode, told once; None once the spy has ended."""
+    """`set_mode` returns the spy and writes one event; after the end it returns None."""
     record = keep(catalogue)
     before = newest(catalogue)
     with catalogue.begin() as tx:
@@ -107,7 +107,7 @@ def test_the_mode_changes_while_it_lives(catalogue: Catalogue) -> None:
             changed = spies.set_mode(tx, record.id, "barge")
             assert changed is not None
             assert changed.mode == "barge"
-    assert [event.type for event in told_since(catalogue, before)] == ["spy.switched"]
+    assert [event.type for event in events_since(catalogue, before)] == ["spy.switched"]
     with catalogue.begin() as tx:
         spies.move_spy(tx, record.id, to="ended", ended_at=NOW, cause="ended")
         assert spies.set_mode(tx, record.id, "listen") is None
@@ -115,7 +115,7 @@ def test_the_mode_changes_while_it_lives(catalogue: Catalogue) -> None:
 
 
 def test_the_agent_is_set_once(catalogue: Catalogue) -> None:
-    """A spy that was asked for before an agent was there follows the first, and no other."""
+    """A spy started before an agent answered follows the first agent, and no other."""
     record = keep(catalogue, agent=None)
     with catalogue.begin() as tx:
         changed = spies.set_agent(tx, record.id, "2001")
@@ -125,8 +125,8 @@ def test_the_agent_is_set_once(catalogue: Catalogue) -> None:
         assert spies.get_spy(tx, record.id).agent == "2001"
 
 
-def test_what_was_heard_is_kept_in_spans(catalogue: Catalogue) -> None:
-    """Opening and closing may be repeated; another call closes the span before; the end too."""
+def test_hearing_is_kept_in_spans(catalogue: Catalogue) -> None:
+    """Repeats change nothing; another call, and the end, close the open span."""
     record = keep(catalogue)
     with catalogue.begin() as tx:
         for second in (1, 2):
@@ -142,8 +142,8 @@ def test_what_was_heard_is_kept_in_spans(catalogue: Catalogue) -> None:
     assert ended == find(catalogue, record.id)
 
 
-def test_a_span_does_not_end_before_it_began(catalogue: Catalogue) -> None:
-    """Clocks of two processes differ: the span is then empty."""
+def test_a_span_does_not_end_before_it_starts(catalogue: Catalogue) -> None:
+    """A span closed by an earlier clock of another process is empty."""
     record = keep(catalogue)
     with catalogue.begin() as tx:
         spies.open_heard(tx, record.id, at=at(5), call_id="a")
@@ -152,7 +152,7 @@ def test_a_span_does_not_end_before_it_began(catalogue: Catalogue) -> None:
 
 
 def test_a_token_opens_its_spy_until_the_end(catalogue: Catalogue) -> None:
-    """The token finds the spy while it lives; it is kept as its hash alone."""
+    """The token finds the spy while it lives; the catalogue keeps a hash of it alone."""
     token = str(uuid4())
     record = keep(catalogue, audio_token=token, destination="browser")
     keep(catalogue)
@@ -165,7 +165,7 @@ def test_a_token_opens_its_spy_until_the_end(catalogue: Catalogue) -> None:
 
 
 def test_spies_are_found_by_call_pbx_and_team(catalogue: Catalogue) -> None:
-    """Lists are narrowed to live ones, to a PBX, to calls, to agents or the supervisor's own."""
+    """Lists can be limited to live spies, a PBX, calls, agents, or the supervisor's own."""
     mine, other = f"main-{uuid4()}", f"main-{uuid4()}"
     pbx = uuid4().hex[:20]
     with catalogue.begin() as tx:
@@ -218,8 +218,8 @@ def test_a_page_that_is_connected_was_seen(catalogue: Catalogue) -> None:
 # Events
 
 
-def test_calls_tell_what_became_of_them(catalogue: Catalogue) -> None:
-    """A state once, another change as such, whom it left first; what did not change is not told."""
+def test_changes_of_calls_write_events(catalogue: Catalogue) -> None:
+    """Each change of a call writes one event, after the event for the agent who left."""
     before = newest(catalogue)
     call = build_call(id=f"main-{uuid4()}", state="ringing", agent=None)
     steps = [
@@ -232,20 +232,20 @@ def test_calls_tell_what_became_of_them(catalogue: Catalogue) -> None:
     for step in steps:
         with catalogue.begin() as tx:
             calls.save_calls(tx, [step])
-    told = told_since(catalogue, before)
-    assert [(event.type, event.agent) for event in told] == [
+    written = events_since(catalogue, before)
+    assert [(event.type, event.agent) for event in written] == [
         ("call.ringing", None),
         ("call.up", "2001"),
         ("call.left", "2001"),
         ("call.changed", "2002"),
         ("call.ended", "2002"),
     ]
-    assert told[2].data == {"id": call.id, "pbx": call.pbx, "state": "up", "agent": "2001"}
-    assert {event.data["id"] for event in told} == {call.id}
+    assert written[2].data == {"id": call.id, "pbx": call.pbx, "state": "up", "agent": "2001"}
+    assert {event.data["id"] for event in written} == {call.id}
 
 
-def test_recordings_tell_their_states(catalogue: Catalogue) -> None:
-    """Each move is told in its own transaction: what was rolled back was never told."""
+def test_states_of_recordings_write_events(catalogue: Catalogue) -> None:
+    """A move writes its event in its own transaction: a rollback removes both."""
     before = newest(catalogue)
     record = build_recording(state="requested", agent="2001")
     with catalogue.begin() as tx:
@@ -255,15 +255,15 @@ def test_recordings_tell_their_states(catalogue: Catalogue) -> None:
     with catalogue.begin() as tx:
         recordings.move(tx, record.id, to="captured")
         tx.rollback()
-    told = told_since(catalogue, before)
+    written = events_since(catalogue, before)
     states = ["requested", "recording", "paused"]
-    assert [event.type for event in told] == [f"recording.{state}" for state in states]
-    assert [event.data["state"] for event in told] == states
-    assert {(event.agent, event.data["id"]) for event in told} == {("2001", str(record.id))}
+    assert [event.type for event in written] == [f"recording.{state}" for state in states]
+    assert [event.data["state"] for event in written] == states
+    assert {(event.agent, event.data["id"]) for event in written} == {("2001", str(record.id))}
 
 
-def test_spies_tell_where_they_are(catalogue: Catalogue) -> None:
-    """Each step of a spy is told, with the agent whose call it is on."""
+def test_steps_of_spies_write_events(catalogue: Catalogue) -> None:
+    """Each step of a spy writes an event, with the agent of its call."""
     here, there = f"main-{uuid4()}", f"main-{uuid4()}"
     with catalogue.begin() as tx:
         calls.save_calls(tx, [build_call(id=here, agent="a"), build_call(id=there, agent="b")])
@@ -275,34 +275,34 @@ def test_spies_tell_where_they_are(catalogue: Catalogue) -> None:
         spies.set_call(tx, record.id, there)
         spies.set_call(tx, record.id, there)
         spies.move_spy(tx, record.id, to="ended", ended_at=NOW, cause="hung-up")
-    told = told_since(catalogue, before)
-    assert [(event.type, event.agent) for event in told] == [
+    written = events_since(catalogue, before)
+    assert [(event.type, event.agent) for event in written] == [
         ("spy.requested", "a"),
         ("spy.ringing", "a"),
         ("spy.live", "a"),
         ("spy.moved", "b"),
         ("spy.ended", "b"),
     ]
-    assert told[-1].data["cause"] == "hung-up"
+    assert written[-1].data["cause"] == "hung-up"
 
 
 def test_no_event_is_passed_over(catalogue: Catalogue) -> None:
-    """A transaction that commits late is not overtaken: what is newer is hidden until it ends."""
+    """Newer events stay hidden until an older transaction ends, so that readers skip none."""
     before = newest(catalogue)
     with catalogue.begin() as slow:
         events.add_event(slow, "call.up", {"id": "slow"})
         with catalogue.begin() as quick:
             events.add_event(quick, "call.up", {"id": "quick"})
-        assert told_since(catalogue, before) == ()
+        assert events_since(catalogue, before) == ()
         assert newest(catalogue) == before
         with catalogue.begin() as tx:
             assert events.are_hidden(tx)
-    told = told_since(catalogue, before)
-    assert [event.data["id"] for event in told] == ["slow", "quick"]
-    assert told_since(catalogue, told[0].id) == told[1:]
+    written = events_since(catalogue, before)
+    assert [event.data["id"] for event in written] == ["slow", "quick"]
+    assert events_since(catalogue, written[0].id) == written[1:]
     with catalogue.begin() as tx:
         assert not events.are_hidden(tx)
-        assert events.has_event(tx, told[0].id)
+        assert events.has_event(tx, written[0].id)
 
 
 def test_readers_beside_many_writers_miss_nothing(catalogue: Catalogue) -> None:
@@ -320,7 +320,7 @@ def test_readers_beside_many_writers_miss_nothing(catalogue: Catalogue) -> None:
     with ThreadPoolExecutor(8) as pool:
         writing = [pool.submit(write, writer) for writer in range(8)]
         while len(seen) < 200 and time.monotonic() < deadline:
-            for event in told_since(catalogue, after):
+            for event in events_since(catalogue, after):
                 seen.append(event.data["id"])
                 after = event.id
         assert all(future.exception(10) is None for future in writing)
@@ -328,11 +328,11 @@ def test_readers_beside_many_writers_miss_nothing(catalogue: Catalogue) -> None:
 
 
 def test_old_events_are_dropped(catalogue: Catalogue) -> None:
-    """What is older than asked goes; a reader's place is then known no more."""
+    """Old events are dropped, and the place of a reader among them is then unknown."""
     before = newest(catalogue)
     with catalogue.begin() as tx:
         events.add_event(tx, "call.up", {"id": "old"})
-    (event,) = told_since(catalogue, before)
+    (event,) = events_since(catalogue, before)
     with catalogue.begin() as tx:
         assert events.drop_events(tx, event.at - timedelta(days=1)) == 0
         assert events.drop_events(tx, event.at + timedelta(seconds=1)) > 0
@@ -343,14 +343,14 @@ def test_old_events_are_dropped(catalogue: Catalogue) -> None:
 @pytest.mark.parametrize(
     "wrong", ["", "1", "1-", "-1-2", "1-2-3", "\u0661-\u0662", "9" * 30 + "-1"]
 )
-def test_what_is_no_event_id_is_refused(catalogue: Catalogue, wrong: str) -> None:
-    """BadCursor, before the database is asked."""
+def test_other_texts_are_no_event_ids(catalogue: Catalogue, wrong: str) -> None:
+    """A text of another form raises BadCursor, before the database sees it."""
     with catalogue.begin() as tx, pytest.raises(BadCursor):
         events.list_events(tx, wrong, 1)
 
 
-def test_who_waits_is_woken_by_a_commit(catalogue: Catalogue) -> None:
-    """A wait ends soon after an event is committed, and after its time where nothing happens."""
+def test_a_commit_ends_a_wait(catalogue: Catalogue) -> None:
+    """A wait ends soon after an event is committed, or at its deadline."""
     with Notifications(catalogue) as notifications:
         seen = notifications.wait(0, timeout_s=10)  # it listens now
         began = time.monotonic()
@@ -366,7 +366,7 @@ def test_who_waits_is_woken_by_a_commit(catalogue: Catalogue) -> None:
 
 
 def test_a_lost_connection_is_made_anew(catalogue: Catalogue) -> None:
-    """After the server ended the connection, who waits is woken, and hears the next event."""
+    """After a lost connection the wait ends, and the next event ends the next wait."""
     listening = text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND query = 'LISTEN earwitness'"
@@ -383,7 +383,7 @@ def test_a_lost_connection_is_made_anew(catalogue: Catalogue) -> None:
 
 
 def test_the_beginning_is_before_every_event(catalogue: Catalogue) -> None:
-    """BEGINNING is where an empty table ends, and nothing is kept under it."""
+    """BEGINNING is the newest id of an empty table, and the id of no event."""
     with catalogue.begin() as tx:
         events.drop_events(tx, datetime.now(UTC) + timedelta(days=1))
         assert events.newest_event_id(tx) == BEGINNING
@@ -393,8 +393,8 @@ def test_the_beginning_is_before_every_event(catalogue: Catalogue) -> None:
 # The audit trail, tokens
 
 
-def test_what_is_audited_is_kept(catalogue: Catalogue) -> None:
-    """Who, what, to what, with which outcome, and when."""
+def test_the_audit_trail_keeps_an_entry(catalogue: Catalogue) -> None:
+    """An entry has its actor, action, subject, outcome, detail and time."""
     with catalogue.begin() as tx:
         audit.add_audit(
             tx,
@@ -411,7 +411,7 @@ def test_what_is_audited_is_kept(catalogue: Catalogue) -> None:
 
 
 def test_a_token_without_is_read_as_it_was_made(catalogue: Catalogue) -> None:
-    """What a token lacks is kept with it."""
+    """The rights that a token lacks are kept with it."""
     with catalogue.begin() as tx:
         made, secret = tokens.create_token(tx, name="s", role="supervisor", without=["spies.barge"])
         token = tokens.find_token(tx, secret)

@@ -183,7 +183,7 @@ def test_keys_switch_the_mode(world: World, key: str, mode: str) -> None:
 
 
 def test_a_key_gives_no_right(world: World) -> None:
-    """A supervisor who may only listen stays silent, whatever the key; key 0 ends the spy."""
+    """No key gives a right to talk to a supervisor who has none; key 0 ends the spy."""
     spy = world.add_spy(may=("listen",))
     world.spies.key_pressed(spy.id, "6")
     assert world.spies.read(spy.id)[0].mode == "listen"

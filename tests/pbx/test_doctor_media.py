@@ -1,4 +1,4 @@
-"""`doctor --media` with real Asterisks: it proves by ear who hears whom."""
+"""`doctor --media` proves the modes of spies by ear on real Asterisks."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def asterisk() -> Iterator[Asterisk]:
 
 
 def test_all_is_well_while_the_service_does_not_run(asterisk: Asterisk, tmp_path: Path) -> None:
-    """One line per check, each `ok`, and status 0; modes of spies are proved by ear."""
+    """Every check prints one `ok` line and the status is 0; modes of spies are proved by ear."""
     status, lines = doctor(Service(tmp_path, asterisk).config, "--media")
     assert status == 0, lines
     assert lines[7:10] == [f"ok   {name}: {text}" for name, text in PROVEN.items()]
@@ -50,15 +50,15 @@ def test_all_is_well_while_the_service_does_not_run(asterisk: Asterisk, tmp_path
 
 
 def test_modes_are_proved_by_ear_on_the_oldest_asterisk() -> None:
-    """Who hears whom is measured over RTP, which 16 has; nothing is left on the PBX."""
+    """Asterisk 16 passes the proof over RTP, and keeps no channel or bridge of it."""
     with Asterisk(ensure_root(root_directory("bullseye"), "bullseye"), "doctor") as oldest:
         found = {one.name: one.text for one in examine_media(settings(oldest))}
         until(lambda: is_empty(oldest))
     assert found == PROVEN
 
 
-def test_a_wrong_hearing_is_told(asterisk: Asterisk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a whisper reaches the customer, the line says so, for phones and for pages."""
+def test_a_wrong_hearing_is_a_finding(asterisk: Asterisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whisper that reaches the customer is a finding, for phones and for pages."""
     monkeypatch.setattr(doctor_media, "SAYS", {**doctor_media.SAYS, "whisper": BOTH})
     found = {one.name: one for one in examine_media(settings(asterisk))}
     assert failed(found) == {

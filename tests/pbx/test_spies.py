@@ -1,4 +1,4 @@
-"""Supervisors on phones: who hears whom, in every mode and through all that a call goes through."""
+"""Supervisors on phones, by ear: every mode, through hold, transfer, queue and crashes."""
 
 import statistics
 import time
@@ -32,17 +32,17 @@ A1, A2, A3 = AGENT_HZ["2001"], AGENT_HZ["2002"], AGENT_HZ["2003"]
 C, S = CUSTOMER_HZ, SUPERVISOR_HZ
 S2 = 1540
 
-# Of the quickest, and of most on a machine that is busy.
+# The limit for the quickest switch, and for the median on a busy machine.
 SWITCHED_WITHIN_S, MOSTLY_WITHIN_S = 0.1, 0.3
 FIRST_SOUND_WITHIN_S = 1.0
-# What a packet that comes late may cost; a new bridge or a new snoop in its place costs more, each
-# time. A machine that is busy is late now and then.
+# A late packet may cost this much, and a busy machine is late now and then. A new bridge or a new
+# snoop costs more, each time.
 BREAK_S, BROKEN_S, MOST_BREAKS = 0.045, 0.15, 2
 
 
 @pytest.fixture(scope="module")
 def service(start_service: Callable[..., Service]) -> Service:
-    """A service that records nothing by itself."""
+    """Start a service that records nothing by itself."""
     return start_service()
 
 
@@ -97,7 +97,7 @@ def test_keys(service: Service, world: World) -> None:
 
 
 def test_a_switch_is_quick_and_interrupts_nobody(service: Service, world: World) -> None:
-    """The agent hears the switch within 100 ms; meanwhile nobody misses anything."""
+    """The agent hears the switch within 100 ms, and nobody's audio breaks meanwhile."""
     watched = watch(service, world)
     spy = watched.spy("listen")
     asked, began = [], time.monotonic()
@@ -132,8 +132,8 @@ def test_the_first_sound(service: Service, world: World) -> None:
 
 
 @pytest.mark.parametrize("who", ["customer", "agent", "supervisor"])
-def test_whoever_ends(service: Service, world: World, who: str) -> None:
-    """However a spy ends it says why, and leaves nothing on the PBX."""
+def test_every_party_can_end_a_spy(service: Service, world: World, who: str) -> None:
+    """A spy says why it ended, and leaves nothing on the PBX."""
     watched = watch(service, world)
     spy = watched.spy("barge")
     if who == "supervisor":
@@ -150,8 +150,8 @@ def test_whoever_ends(service: Service, world: World, who: str) -> None:
     assert span["to"] is not None
 
 
-def test_whose_right_is_gone(service: Service, world: World) -> None:
-    """Who may listen no more is hung up at once, and the call goes on."""
+def test_a_withdrawn_right_ends_the_spy(service: Service, world: World) -> None:
+    """A supervisor whose token is revoked is hung up at once, and the call goes on."""
     made = service.post("/tokens", {"name": f"ear-{uuid4()}", "role": "supervisor"}).json()
     watched = watch(service, world)
     watched.service = service.as_holder_of(made["token"])
@@ -193,7 +193,7 @@ def test_a_phone_that_rings(service: Service, world: World) -> None:
 
 
 def test_hold(service: Service, world: World) -> None:
-    """A spy goes on through hold: the supervisor then hears what is left, and a barge gets in."""
+    """During hold the supervisor hears the held side, and a barge reaches the customer."""
     watched = watch(service, world)
     spy = watched.spy("barge")
     watched.part("talk")
@@ -258,7 +258,7 @@ def test_following_a_channel(service: Service, world: World) -> None:
 def test_a_caller_whom_no_agent_has(
     service: Service, world: World, did: str, music: tuple[int, ...], follow: str
 ) -> None:
-    """In a queue or a menu the caller is heard, and no whisper; then the spy is with the agent."""
+    """In a queue or a menu the caller is heard and hears no whisper; later the agent does."""
     with world.phone("2001", "ring"), world.phone("2002", "ring"):
         watched = watch(service, world, did=did, answered_by="")
         spy = watched.spy("listen", follow=follow)
@@ -273,7 +273,7 @@ def test_a_caller_whom_no_agent_has(
         watched.call.agent = world.far.pick_up("2001")
     watched.part("answered", 1.0)
     watched.hang_up()
-    if follow == "agent":  # of whom it has learned: it waits for the next call
+    if follow == "agent":  # the spy knows its agent now, and waits for the next call
         until(lambda: spy.get()["heard"][-1]["to"])
         assert service.delete(f"/spies/{spy.id}").json()["cause"] == "ended"
     spy.leg.await_down()
@@ -308,7 +308,7 @@ def test_the_agents_next_call(service: Service, world: World) -> None:
 
 
 def test_two_supervisors(service: Service, world: World) -> None:
-    """They share what listens, keep their own modes, and hear one another only when one barges."""
+    """They share the listening bridge, keep their modes, and hear each other only in a barge."""
     watched = watch(service, world)
     one = watched.spy("listen")
     tone = write_tone(world.far_asterisk.directory / "s2.wav", S2)
@@ -346,7 +346,7 @@ def test_two_supervisors(service: Service, world: World) -> None:
 
 
 def test_a_new_snoop(service: Service, world: World) -> None:
-    """Where a channel is heard through a new snoop, who whispers to it is heard on."""
+    """A whisper to the target goes on after the listening snoop was replaced."""
     watched = watch(service, world)
     one = watched.spy("listen")
     tone = write_tone(world.far_asterisk.directory / "s2.wav", S2)
@@ -389,7 +389,7 @@ def test_recordings_are_undisturbed(service: Service, world: World) -> None:
 
 @pytest.mark.parametrize("roles", [("watch",), ("api",), ("work", "media")], ids=" and ".join)
 def test_a_role_is_killed(service: Service, world: World, roles: tuple[str, ...]) -> None:
-    """A spy goes on while a role is started anew, and is followed and ended as ever."""
+    """A spy goes on while a role restarts, and can be switched and ended afterwards."""
     watched = watch(service, world)
     spy = watched.spy("whisper")
     before = {role: set(service.pids_of(role)) for role in roles}
@@ -411,7 +411,7 @@ def test_a_role_is_killed(service: Service, world: World, roles: tuple[str, ...]
 
 
 def test_the_call_ends_while_nobody_watches(service: Service, world: World) -> None:
-    """A call that ended unseen ends its spies all the same, and nothing is left."""
+    """A call that ended while nobody watched ends its spies, and nothing is left."""
     watched = watch(service, world)
     spy = watched.spy("barge")
     service.kill_role("watch")
@@ -422,7 +422,7 @@ def test_the_call_ends_while_nobody_watches(service: Service, world: World) -> N
 
 
 def test_the_whole_service_is_killed(service: Service, world: World) -> None:
-    """A spy outlives the service: started again, it takes the spy up where it was."""
+    """A spy outlives the service, which goes on with it after a restart."""
     watched = watch(service, world)
     spy = watched.spy("whisper")
     service.kill()
@@ -435,8 +435,8 @@ def test_the_whole_service_is_killed(service: Service, world: World) -> None:
     until(lambda: not parts_left(world), 20)
 
 
-def test_what_a_dead_process_left_is_removed(service: Service, world: World) -> None:
-    """Channels and bridges of spies that nobody needs go when the watcher comes back."""
+def test_leftovers_of_a_dead_process_are_removed(service: Service, world: World) -> None:
+    """Channels and bridges that no spy needs go when the watcher comes back."""
     watched = watch(service, world)
     (leg, *_) = world.pbx.ari("GET", "/channels")
     left = f"earwitness-say-{uuid4()}-{leg['id']}"
@@ -448,8 +448,8 @@ def test_what_a_dead_process_left_is_removed(service: Service, world: World) -> 
     assert watched.call.is_up()
 
 
-def test_the_pbx_is_started_anew(service: Service, world: World) -> None:
-    """A PBX that died took its spies along: they end and say so."""
+def test_the_pbx_restarts(service: Service, world: World) -> None:
+    """The spies of a PBX that died end, with that cause."""
     watched = watch(service, world)
     spy = watched.spy("listen")
     world.pbx.kill()
@@ -463,7 +463,7 @@ def test_the_pbx_is_started_anew(service: Service, world: World) -> None:
 
 
 def assert_absent(watched: Watched, leg: object, part: str, hz: float) -> None:
-    """A tone that is none of the lab's is not heard either."""
+    """Fail if the leg hears this tone, which is not one of the lab's."""
     assert watched.level(leg, part, hz) < ABSENT_DBFS  # type: ignore[arg-type]
 
 

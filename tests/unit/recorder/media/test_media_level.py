@@ -1,4 +1,4 @@
-"""How loud a stream of frames is."""
+"""The level of a stream of frames."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from recorder.media.pacing import FRAME_BYTES
 
 @pytest.mark.parametrize(("amplitude", "dbfs"), [(1.0, -3.0), (0.1, -23.0), (0.001, -63.0)])
 def test_a_tone(amplitude: float, dbfs: float) -> None:
-    """Its power is that of a sine, over many frames as over one; once read it begins anew."""
+    """The level is the power of the sine, over many frames as over one; a reading resets it."""
     level = Level()
     for _ in range(2):
         tone = 32767 * amplitude * np.sin(2 * np.pi * 425 * np.arange(3200) / 16000)
@@ -20,7 +20,7 @@ def test_a_tone(amplitude: float, dbfs: float) -> None:
 
 
 def test_frames_that_come_late() -> None:
-    """For a moment without frames the level stays what it was; then it is silence."""
+    """Two readings without a frame repeat the last level; the third is silence."""
     level = Level()
     for _ in range(2):
         level.add(b"\x00\x40" * (FRAME_BYTES // 2))
@@ -30,7 +30,7 @@ def test_frames_that_come_late() -> None:
 
 
 def test_silence() -> None:
-    """Nothing, and digital silence, are the same."""
+    """Digital silence reads as silence, as does a level without any frame."""
     level = Level()
     level.add(bytes(FRAME_BYTES))
     assert level.read() == SILENCE_DBFS

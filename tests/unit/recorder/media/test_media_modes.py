@@ -39,7 +39,7 @@ def test_the_gate_is_open_in_these_states_alone(state: tuple[Mode, Mode | None, 
 
 
 def test_a_new_gate_is_closed() -> None:
-    """Nothing is sent before the PBX was brought to the mode."""
+    """A page sends nothing before the PBX was brought to its mode."""
     fresh = ModeGate("barge")
     assert (fresh.written, fresh.on_pbx, fresh.acknowledged) == ("barge", None, None)
     assert not fresh.may_send()

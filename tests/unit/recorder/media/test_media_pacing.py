@@ -1,10 +1,10 @@
-"""When sound comes too fast or too slow."""
+"""Frames that arrive too fast or too late."""
 
 from recorder.media.pacing import FRAME_BYTES, FRAME_S, Arrears, Framer, Pace
 
 
 def test_frames_are_cut_however_the_bytes_come() -> None:
-    """Nothing is lost or doubled between messages of any length."""
+    """Messages of any length give whole frames: no byte is lost or doubled."""
     said = bytes(range(256)) * 10
     framer = Framer()
     pieces = [said[:100], said[100:1300], said[1300:]]
@@ -14,14 +14,14 @@ def test_frames_are_cut_however_the_bytes_come() -> None:
 
 
 def test_a_steady_microphone_is_not_touched() -> None:
-    """Frames in time, and early by as much as jitter brings, all go on."""
+    """Frames on time, and frames early by normal jitter, all go on."""
     pace = Pace()
     jitter = (0.0, 0.015, -0.015)
     assert all(pace.admits(10 + n * FRAME_S + jitter[n % 3]) for n in range(3000))
 
 
 def test_a_burst_is_dropped() -> None:
-    """After a stall three frames go on, and the rest of the burst does not stay as delay."""
+    """After a stall three frames go on; the rest of the burst is dropped and adds no delay."""
     pace = Pace()
     assert [pace.admits(10.0) for _ in range(50)] == [True] * 3 + [False] * 47
     assert pace.dropped == 47
@@ -36,14 +36,14 @@ def test_a_fast_clock_adds_no_delay() -> None:
 
 
 def test_a_stream_in_time_is_not_in_arrears() -> None:
-    """Jitter that comes and goes asks for nothing."""
+    """Jitter that comes and goes starts no stream again."""
     arrears = Arrears()
     late = (0.0, 0.05, 0.03, 0.0)
     assert not any(arrears.count(n * FRAME_S + late[n % 4]) for n in range(3000))
 
 
 def test_missing_frames_begin_the_stream_anew() -> None:
-    """Three frames that stay missing for two seconds ask once, and are then forgotten."""
+    """Three frames that stay missing for two seconds start the stream again, once."""
     arrears = Arrears()
     asked = [n for n in range(1000) if arrears.count(n * FRAME_S + (0.06 if n >= 100 else 0))]
     assert len(asked) == 1
@@ -51,6 +51,6 @@ def test_missing_frames_begin_the_stream_anew() -> None:
 
 
 def test_two_missing_frames_are_let_be() -> None:
-    """40 ms are no reason to interrupt who listens."""
+    """40 ms are no reason to interrupt a listener."""
     arrears = Arrears()
     assert not any(arrears.count(n * FRAME_S + (0.04 if n >= 100 else 0)) for n in range(1000))

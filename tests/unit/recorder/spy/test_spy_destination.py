@@ -1,4 +1,4 @@
-"""Where a supervisor may listen, and where not."""
+"""The destinations that a supervisor may use, and those refused."""
 
 import pytest
 
@@ -12,7 +12,7 @@ TRUNKS = ("PJSIP/trunk*", "DAHDI/g1", "SIP/carrier")
     "destination", ["PJSIP/9001", "SIP/sue-desk", "PJSIP/9001@registrar", "DAHDI/7", "browser"]
 )
 def test_phones(destination: str) -> None:
-    """A phone that the PBX knows by name may be rung, and the browser needs none."""
+    """A phone that the PBX knows by name is accepted, and so is the browser."""
     refuse_destination(destination)
     refuse_trunk(destination, TRUNKS)
 
@@ -32,8 +32,8 @@ def test_phones(destination: str) -> None:
         "IAX2/me:secret@example.com/1",
     ],
 )
-def test_what_is_no_phone(destination: str) -> None:
-    """What leads anywhere in the dialplan, or to any address, is refused."""
+def test_other_destinations_are_refused(destination: str) -> None:
+    """A destination into the dialplan, or to an address, is refused."""
     with pytest.raises(BadDestination, match="neither a phone"):
         refuse_destination(destination)
 
@@ -52,11 +52,11 @@ def test_what_is_no_phone(destination: str) -> None:
     ],
 )
 def test_trunks(destination: str) -> None:
-    """Nothing leads out of the house by a trunk, however it is written."""
+    """A phone behind a trunk is refused in every form of writing it."""
     with pytest.raises(BadDestination, match="by a trunk"):
         refuse_trunk(destination, TRUNKS)
 
 
 def test_trunks_are_those_of_the_pbx() -> None:
-    """What is a trunk on one PBX may be a phone on another."""
+    """Only the trunks of the own PBX are refused."""
     refuse_trunk("PJSIP/trunk", ())

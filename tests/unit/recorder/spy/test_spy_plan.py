@@ -1,4 +1,4 @@
-"""Whom a spy hears and who hears it, for every mode and whoever is in the call."""
+"""The target of a spy and the legs that hear the supervisor, in every mode."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -64,7 +64,7 @@ def spy(**changes: Any) -> SpyRecord:
     ids=["both", "joined-later", "transferred", "agent-left", "menu", "rings", "local", "nobody"],
 )
 def test_the_target(legs: tuple[LegRecord, ...], target: str | None) -> None:
-    """The agent who joined last; without one, the customer who is up."""
+    """The target is the agent who joined last; without an agent, the customer."""
     found = find_target(call(*legs))
     assert (found.id if found else None) == target
 
@@ -83,19 +83,19 @@ def test_the_target(legs: tuple[LegRecord, ...], target: str | None) -> None:
 def test_who_hears_the_supervisor(
     mode: Any, legs: tuple[LegRecord, ...], says: tuple[str, ...]
 ) -> None:
-    """A whisper reaches an agent alone and never a customer; a barge everybody in the call."""
+    """An agent alone hears a whisper, and a customer never does; everybody hears a barge."""
     assert plan_spy(spy(mode=mode), call(*legs), ()).heard_by == says
 
 
 def test_a_call_that_ended_ends_its_spy() -> None:
-    """Nothing is left to hear, and the spy says why."""
+    """The spy ends with its call, and says why."""
     over = call(CUSTOMER, AGENT, state="ended")
     assert plan_spy(spy(), over, ()) == SpyPlan("main-1.0", cause="call-ended")
     assert plan_spy(spy(follow="channel"), over, ()).cause == "channel-gone"
 
 
 def test_a_spy_moves_with_its_channels() -> None:
-    """When calls are joined and this one ends, its channels live on in the other: so does it."""
+    """When calls are joined and this one ends, the spy goes on in the other with the channels."""
     over = call(leg("a", left=True), state="ended")
     joined = call(CUSTOMER, AGENT, id_="main-0.5")
     assert may_need_others(spy(), over)
@@ -104,7 +104,7 @@ def test_a_spy_moves_with_its_channels() -> None:
 
 
 def test_following_an_agent() -> None:
-    """It waits between two calls, hearing nothing, and does not stay where the agent has left."""
+    """Between two calls of its agent the spy waits, and it leaves a call with its agent."""
     follower = spy(follow="agent", mode="whisper")
     over = call(GONE_AGENT, state="ended")
     following = call(leg("n", name="PJSIP/2001-9"), CUSTOMER, id_="main-2.0", agent="2001")
@@ -119,22 +119,22 @@ def test_following_an_agent() -> None:
 
 
 def test_following_a_channel() -> None:
-    """It stays on its channel, though another agent joins, and ends with it."""
+    """The spy stays on its channel when another agent joins, and ends with the channel."""
     follower = spy(follow="channel")
     assert plan_spy(follower, call(CUSTOMER, AGENT, NEXT_AGENT), ()).target == "a"
     assert plan_spy(follower, call(CUSTOMER, GONE_AGENT), ()).cause == "channel-gone"
 
 
 def test_the_company() -> None:
-    """All who are in the target's bridge, halves of Local channels too; in none it is alone."""
+    """Company are all channels in the target's bridge, halves of Local channels too."""
     half = leg("l", name="Local/1@x-1;1", bridge_id="b1")
     agent, customer = replace(AGENT, bridge_id="b1"), replace(CUSTOMER, bridge_id="b2")
     assert plan_spy(spy(), call(customer, agent, half), ()).company == ("l",)
     assert plan_spy(spy(), call(CUSTOMER, AGENT), ()).company == ()
 
 
-def test_what_is_settled() -> None:
-    """A spy is left alone as long as its phone, its snoop and its voice are where they belong."""
+def test_a_settled_phone() -> None:
+    """A spy is settled while its phone, its snoops and its voice are in their bridges."""
     whispering = spy(mode="whisper", heard=(Heard(ZERO, None, "main-1.0"),))
     steps = plan_spy(whispering, call(CUSTOMER, AGENT), ())
     listen, voice = (
@@ -160,8 +160,8 @@ def test_what_is_settled() -> None:
     assert not is_settled(spy(), plan_spy(spy(), call(CUSTOMER, AGENT), ()), whole)
 
 
-def test_what_is_settled_of_a_page() -> None:
-    """A page hears by the shared ear; while it barges it has its seat among the listeners too."""
+def test_a_settled_page() -> None:
+    """A page hears the shared channel; while it barges, its own channel is in the bridge too."""
     heard = (Heard(ZERO, None, "main-1.0"),)
     page = spy(destination="browser", heard=heard)
     barging = spy(destination="browser", mode="barge", heard=heard)
@@ -189,13 +189,13 @@ def test_what_is_settled_of_a_page() -> None:
     ],
 )
 def test_why_a_phone_ends_a_spy(state: str, q850: int, cause: str) -> None:
-    """An answered phone hung up; of any other the network says why it was not answered."""
+    """An answered phone has hung up; for any other the Q.850 cause says why it was not answered."""
     assert end_cause(state, q850) == cause
 
 
 @pytest.mark.parametrize("destination", ["browser", "PJSIP/9001"])
 def test_a_voice_without_its_source_is_not_settled(destination: str) -> None:
-    """Where a microphone or a tap has ended, those who are to hear it hear nothing."""
+    """Without its microphone or phone snoop a voice is heard by nobody: settle the spy again."""
     heard = (Heard(ZERO, None, "main-1.0"),)
     one = spy(destination=destination, mode="whisper", heard=heard)
     steps = plan_spy(one, call(CUSTOMER, AGENT), ())
