@@ -14,6 +14,7 @@ import structlog
 from recorder.recording.sounds import Sound, Sounds
 from storage.catalogue import decisions
 from storage.catalogue.engine import Catalogue
+from storage.errors import EarwitnessError
 
 log = structlog.get_logger()
 
@@ -69,6 +70,9 @@ class Announcer:
             if heard:
                 with self._catalogue.begin() as tx:
                     decisions.add_announced(tx, call_id, heard)
+        except EarwitnessError as error:  # these parties hear it again
+            log.warning("announcement.not-saved", call=call_id, error=str(error))
+        try:
             then()
         finally:
             self._announcing.discard(call_id)
