@@ -42,6 +42,8 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="earwitness-metrics-") as directory:
         os.environ[MULTIPROCESS] = directory
         settings = {**SETTINGS, "workers": workers, "threads": threads}
+        # Where the package setproctitle is installed, gunicorn replaces our command line by this.
+        settings["proc_name"] = " ".join(sys.argv)
         settings["bind"] = f"fd://{listener.detach()}"
         _run(_Server(app_factory, settings))
 

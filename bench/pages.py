@@ -12,6 +12,7 @@ of a core. The bars: 300 ms; 20 % of a core each.
 import argparse
 import http.client
 import itertools
+import multiprocessing
 import os
 import statistics
 import sys
@@ -37,7 +38,6 @@ from storage.catalogue import calls, users
 from storage.catalogue.engine import Catalogue
 from storage.passwords import hash_password
 from storage.records import CallRecord
-from tests.service import processes
 from tests.web.browsing import CHROMIUM, OPTIONS, PASSWORD, fill_in
 
 PAINT_BAR_MS, CORE_BAR = 300.0, 0.20
@@ -183,8 +183,9 @@ def change(catalogue: Catalogue, live: list[CallRecord], numbers: Iterator[int])
 
 def _service_cpu_s() -> float:
     """Return the CPU seconds of the spawned server and its workers."""
-    ours = [pid for pid, words in processes() if "multiprocessing.spawn" in " ".join(words)]
-    return sum(process_cpu_s(pid) for pid in ours)
+    (server,) = multiprocessing.active_children()
+    workers = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    return sum(process_cpu_s(pid) for pid in (server.pid or 0, *map(int, workers)))
 
 
 def _tab_cpu_s(session: object) -> float:

@@ -113,8 +113,9 @@ class Service:
 
     def pids_of(self, role: str) -> list[int]:
         """Return the processes of a role, found by their command line."""
-        ending = ["--config", str(self.config), role]
-        return [pid for pid, words in processes() if words[-3:] == ending]
+        # gunicorn may write the command line into brackets.
+        ending = f"--config {self.config} {role}"
+        return [pid for pid, words in processes() if " ".join(words).rstrip("]").endswith(ending)]
 
     def pids_running(self, program: str) -> list[int]:
         """Return the processes of an embedded server of this service."""
