@@ -78,8 +78,9 @@ def plan_spy(spy: SpyRecord, call: CallRecord, others: Iterable[CallRecord]) -> 
         cause = "channel-gone" if spy.follow == "channel" else "call-ended"
         waits = spy.follow == "agent" and spy.agent is not None
         return SpyPlan(call.id, cause=None if waits else cause)
+    target: LegRecord | None
     if spy.follow == "channel":
-        target = next((leg for leg in live_legs(present) if leg.id == spy.channel_id), None)
+        target = next(leg for leg in live_legs(present) if leg.id == spy.channel_id)
     elif spy.follow == "agent" and spy.agent is not None:
         target = _find_agents_leg(present, spy.agent)
     else:

@@ -56,12 +56,25 @@ def spy(**changes: Any) -> SpyRecord:
         ((CUSTOMER, AGENT, NEXT_AGENT), "b"),
         ((CUSTOMER, GONE_AGENT, NEXT_AGENT), "b"),
         ((CUSTOMER, GONE_AGENT), "c"),
+        ((leg("a", joined=False), leg("c", party="customer", joined=False)), "c"),
+        ((leg("a", joined=False),), "a"),
         ((leg("c", party="customer", joined=False), leg("a", joined=False, state="Ring")), "c"),
         ((leg("a", joined=False, state="Ring"),), None),
         ((leg("l", name="Local/1@x-1;1"),), None),
         ((), None),
     ],
-    ids=["both", "joined-later", "transferred", "agent-left", "menu", "rings", "local", "nobody"],
+    ids=[
+        "both",
+        "joined-later",
+        "transferred",
+        "agent-left",
+        "before-joining",
+        "agent-before-joining",
+        "menu",
+        "rings",
+        "local",
+        "nobody",
+    ],
 )
 def test_the_target(legs: tuple[LegRecord, ...], target: str | None) -> None:
     """The target is the agent who joined last; without an agent, the customer."""
@@ -118,6 +131,38 @@ def test_following_an_agent() -> None:
     assert not follows(spy(), following)
 
 
+@pytest.mark.parametrize(
+    ("agents_leg", "target"),
+    [
+        (leg("a", name="PJSIP/2001-1"), "a"),
+        (leg("a", name="PJSIP/2001-1", state="Ring"), "a"),
+        (leg("a", name="PJSIP/2001-1", joined=False), "a"),
+        (leg("a", name="PJSIP/2001-1", joined=False, state="Ringing"), None),
+        (leg("a", name="PJSIP/2001-1", party="customer"), None),
+    ],
+    ids=["talks", "joined-early", "answered", "rings", "no-agent"],
+)
+def test_the_leg_of_a_followed_agent(agents_leg: LegRecord, target: str | None) -> None:
+    """A spy listens to its own agent, who has joined or answered, and not to a later agent."""
+    plan = plan_spy(spy(follow="agent"), call(CUSTOMER, agents_leg, NEXT_AGENT), ())
+    assert plan.target == target
+
+
+def test_a_call_without_audible_legs_is_waited_for() -> None:
+    """While every leg rings the spy stays on its call and hears nothing."""
+    ringing = call(leg("a", joined=False, state="Ring"))
+    assert plan_spy(spy(), ringing, ()) == SpyPlan("main-1.0")
+
+
+def test_a_spy_is_concerned_by_its_channel() -> None:
+    """A change of the call to which the spy's channel has moved concerns the spy."""
+    moved = call(AGENT, id_="main-9.0")
+    assert follows(spy(), moved)
+    assert not follows(spy(channel_id="x"), moved)
+    assert not follows(spy(channel_id=None), moved)
+    assert follows(spy(channel_id=None), call(AGENT))
+
+
 def test_following_a_channel() -> None:
     """The spy stays on its channel when another agent joins, and ends with the channel."""
     follower = spy(follow="channel")
@@ -158,6 +203,27 @@ def test_a_settled_phone() -> None:
     assert not is_settled(whispering, steps, {**whole, listen: frozenset({other, phone})})
     assert not is_settled(whispering, steps, {})
     assert not is_settled(spy(), plan_spy(spy(), call(CUSTOMER, AGENT), ()), whole)
+
+
+def test_a_spy_that_must_change_is_not_settled() -> None:
+    """A spy that is over, has moved to another call, or is not live yet has to be settled."""
+    listening = spy(heard=(Heard(ZERO, None, "main-1.0"),))
+    steps = plan_spy(listening, call(CUSTOMER, AGENT), ())
+    inside = {names.build_phone_id(listening.id), names.build_listening_snoop_id("a", ())}
+    bridges = {names.build_listening_bridge_id("a"): frozenset(inside)}
+    assert is_settled(listening, steps, bridges)
+    assert not is_settled(listening, replace(steps, cause="call-ended"), bridges)
+    assert not is_settled(listening, replace(steps, call_id="main-2.0"), bridges)
+    assert not is_settled(replace(listening, state="ringing"), steps, bridges)
+    assert not is_settled(replace(listening, heard=()), steps, bridges)
+    assert not is_settled(listening, steps, {})
+
+
+def test_without_a_target_a_settled_spy_hears_nothing() -> None:
+    """While its agent has no call, a spy is settled once its last span of hearing is closed."""
+    waiting = SpyPlan("main-1.0")
+    assert is_settled(spy(follow="agent"), waiting, {})
+    assert not is_settled(spy(heard=(Heard(ZERO, None, "main-1.0"),)), waiting, {})
 
 
 def test_a_settled_page() -> None:
