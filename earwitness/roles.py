@@ -13,7 +13,7 @@ import structlog
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from earwitness.config import Config
-from earwitness.signals import until_signal
+from earwitness.signals import until_signal, wait_for_signal
 from earwitness.wiring import Wiring, oidc_settings
 from storage.errors import CatalogueUnavailable
 
@@ -32,7 +32,7 @@ def watch(config: Config) -> None:
         for one in wiring.watches:
             threads.append(threading.Thread(target=one.run, args=(stop,), daemon=True))
             threads[-1].start()
-        threading.Event().wait()
+        wait_for_signal()
     stop.set()
     for thread in threads:
         thread.join()

@@ -3,9 +3,12 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+WAKE_EVERY_S = 1.0
 
 
 class _Interrupted(BaseException):
@@ -35,6 +38,16 @@ def until_signal(end_within_s: float = 6.0) -> Iterator[None]:
         pass
     finally:
         _on_signals(_ignore)
+
+
+def wait_for_signal() -> None:
+    """Wait inside `until_signal` until a signal comes.
+
+    The kernel may deliver a signal to any thread, but Python handles it in the main thread only.
+    So wake up every second: an endless wait of the main thread would never end.
+    """
+    while True:
+        time.sleep(WAKE_EVERY_S)
 
 
 def _ignore(*_: Any) -> None:

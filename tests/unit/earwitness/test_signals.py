@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.signals import until_signal
+from earwitness.signals import until_signal, wait_for_signal
 
 ROOT = Path(__file__).resolve().parents[3]
 
 # Is told to end, and then has more to tidy up than it may.
 SLOW = """
 import signal, threading
-from earwitness.signals import until_signal
+from earwitness.signals import until_signal, wait_for_signal
 with until_signal(0.2):
     signal.raise_signal(signal.SIGTERM)
 threading.Event().wait()
@@ -46,6 +46,24 @@ def test_a_signal_ends_the_block(number: signal.Signals) -> None:
         threading.Event().wait(30)
         reached.append("the end of the wait")
     assert reached == []
+
+
+def test_a_signal_for_another_thread_ends_the_wait() -> None:
+    """A signal that the kernel delivers to another thread ends the main thread's wait too."""
+    ended = threading.Event()
+
+    def receive() -> None:
+        time.sleep(0.1)  # until the main thread waits
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        ended.wait(30)
+
+    thread = threading.Thread(target=receive, daemon=True)
+    with until_signal():
+        thread.start()
+        wait_for_signal()
+    ended.set()
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_signals_that_follow_do_nothing() -> None:
