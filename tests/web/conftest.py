@@ -10,11 +10,12 @@ import soundfile
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lab.far import SUPERVISOR_HZ
+from lab.provider import CLIENT_ID, CLIENT_SECRET, Provider
 from lab.root import ensure_program
 from lab.world import World
 from tests.pbx.conftest import (  # noqa: F401  # as fixtures
+    SharedService,
     shared_service,
-    start_service,
     telephones,
     world,
 )
@@ -27,10 +28,32 @@ expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="package")
-def service(telephones: World) -> Iterator[Service]:  # noqa: F811
+def provider() -> Iterator[Provider]:
+    """Start an identity provider that knows one supervisor."""
+    with Provider() as provider:
+        provider.people["sam"] = {"preferred_username": "Sam", "groups": ["ew-leads"]}
+        yield provider
+
+
+@pytest.fixture(scope="package")
+def service(
+    telephones: World,  # noqa: F811
+    shared_service: SharedService,  # noqa: F811
+    provider: Provider,
+) -> Iterator[Service]:
     """Start one service for all tests of this directory; it has no rule that records."""
+    shared_service.stop()
+    oidc = {
+        "issuer": provider.issuer,
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+        "name": "Acme",
+        "role_claim": "groups",
+        "team_claim": "",
+        "roles.supervisor": ["ew-leads"],
+    }
     with TemporaryDirectory(prefix="earwitness-test-") as folder:
-        service = Service(Path(folder), telephones.pbx)
+        service = Service(Path(folder), telephones.pbx, oidc=oidc)
         service.start()
         yield service
         assert service.stop() == 0

@@ -10,7 +10,6 @@ import soundfile
 from playwright.sync_api import Page, Route, expect
 
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
-from lab.provider import CLIENT_ID, CLIENT_SECRET, Provider
 from lab.waiting import until
 from lab.world import World
 from tests.pbx.talks import numbers
@@ -471,33 +470,21 @@ def test_signing_out_everywhere(
     there.wait_for_url("**/sign-in**")
 
 
-def test_single_sign_on(start_service: Callable[..., Service], page: Page) -> None:
+def test_single_sign_on(service: Service, page: Page) -> None:
     """Single sign-on leads over the provider's form to the wanted page, and out again."""
-    with Provider() as provider:
-        provider.people["sam"] = {"preferred_username": "Sam", "groups": ["ew-leads"]}
-        told = {
-            "issuer": provider.issuer,
-            "client_id": CLIENT_ID,
-            "client_secret": CLIENT_SECRET,
-            "name": "Acme",
-            "role_claim": "groups",
-            "team_claim": "",
-            "roles.supervisor": ["ew-leads"],
-        }
-        service = start_service(application="signed_on", oidc=told)
-        person = Person(service, page, "admin")
-        page.goto(f"{service.url}/library?tag=vip")
-        person.assert_accessible()
-        page.get_by_role("link", name="Sign in with Acme").click()
-        page.get_by_label("User").fill("sam")
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url(f"{service.url}/library?tag=vip")
-        page.get_by_role("link", name="Live").click()
-        expect(page.get_by_text("Nobody is talking")).to_be_visible()
-        page.locator("header summary").click()
-        page.get_by_role("button", name="Sign out", exact=True).click()
-        page.wait_for_url("**/sign-in")
-        assert person.faults == []
+    person = Person(service, page, "admin")
+    page.goto(f"{service.url}/library?tag=vip")
+    person.assert_accessible()
+    page.get_by_role("link", name="Sign in with Acme").click()
+    page.get_by_label("User").fill("sam")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{service.url}/library?tag=vip")
+    page.get_by_role("link", name="Live").click()
+    expect(page.get_by_text("Nobody is talking")).to_be_visible()
+    page.locator("header summary").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    page.wait_for_url("**/sign-in")
+    assert person.faults == []
 
 
 def test_from_right_to_left(service: Service, world: World, page: Page) -> None:
