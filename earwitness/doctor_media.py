@@ -68,7 +68,7 @@ class ProofResult:
 
 
 def prove(ari: Ari) -> tuple[ProofResult, ...]:
-    """Spy on a synthetic call in every mode, on a phone and in a browser, in about ten seconds.
+    """Spy on a synthetic call in every mode, on a phone and in a browser; takes about 10 s.
 
     `ari` has an application that no other program uses. Channels and bridges of this proof and of
     earlier ones are removed. Raises AriError.

@@ -15,6 +15,7 @@ from recorder.spy.leftovers import Leftovers
 from recorder.spy.listeners import Listener
 from recorder.spy.plan import SpyPlan
 from recorder.spy.rig import Rig
+from storage.errors import LockTimeout
 
 log = structlog.get_logger()
 
@@ -52,7 +53,7 @@ class Settler:
         try:
             with self._lock():
                 self._rig.connect_meters(target)
-        except VANISHED as error:
+        except (*VANISHED, LockTimeout) as error:
             log.info("meter.postponed", spy=str(listener.spy.id), error=str(error))
 
     def disconnect(self, listener: Listener) -> None:

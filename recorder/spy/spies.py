@@ -41,6 +41,7 @@ from recorder.spy.trail import note
 from storage import states
 from storage.catalogue import calls, recordings, spies
 from storage.catalogue.engine import Catalogue
+from storage.errors import LockTimeout
 from storage.records import Follow, Mode, SpyRecord
 
 log = structlog.get_logger()
@@ -240,7 +241,7 @@ class Spies:
         for recording in live:
             try:
                 self._capture.settle(recording.id)
-            except PbxUnavailable as error:
+            except (PbxUnavailable, LockTimeout) as error:
                 log.warning("recording.postponed", recording=str(recording.id), error=str(error))
         return spy
 
@@ -346,8 +347,8 @@ class Spies:
 
 @contextmanager
 def _postponed(spy_id: UUID) -> Iterator[None]:
-    """Log an unreachable PBX and go on with the next spy: the next check repeats the work."""
+    """Log why this spy must wait and go on with the next: the next check repeats the work."""
     try:
         yield
-    except PbxUnavailable as error:
+    except (PbxUnavailable, LockTimeout) as error:
         log.warning("spy.postponed", spy=str(spy_id), error=str(error))

@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from recorder import names
 from recorder.ari import AriUnavailable
 from recorder.ari.pbxs import Pbxs
+from recorder.spy import spies as module
 from recorder.spy.spies import Spies
 from storage.catalogue import calls, spies
 from storage.catalogue.engine import Catalogue
@@ -135,6 +136,17 @@ def test_a_spy_that_fails_delays_no_other(world: World) -> None:
     assert leftover not in world.pbx.channels
 
 
+def test_a_locked_spy_delays_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process holds the lock of a spy, the check settles the others."""
+    monkeypatch.setattr(module, "SPY_LOCK_WITHIN_S", 0.1)
+    locked, waiting = world.add_spy(), world.add_spy()
+    with world.catalogue.lock(f"spy {locked.id}", wait_s=1):
+        world.spies.check(world.name)
+    bridge = world.pbx.bridges[names.build_listening_bridge_id("agent")]
+    assert names.build_phone_id(waiting.id) in bridge
+    assert names.build_phone_id(locked.id) not in bridge
+
+
 def test_a_check_ends_spies_whose_supervisor_is_gone(world: World) -> None:
     """A phone without a channel has hung up; a page that stays away is lost, since last seen."""
     long_ago = datetime.now(UTC) - timedelta(minutes=5)
@@ -183,7 +195,7 @@ def test_keys_switch_the_mode(world: World, key: str, mode: str) -> None:
 
 
 def test_a_key_gives_no_right(world: World) -> None:
-    """No key gives a right to talk to a supervisor who has none; key 0 ends the spy."""
+    """A key does not let a listening supervisor talk without the right; key 0 ends the spy."""
     spy = world.add_spy(may=("listen",))
     world.spies.key_pressed(spy.id, "6")
     assert world.spies.read(spy.id)[0].mode == "listen"

@@ -143,7 +143,7 @@ def test_following_an_agent() -> None:
     ids=["talks", "joined-early", "answered", "rings", "no-agent"],
 )
 def test_the_leg_of_a_followed_agent(agents_leg: LegRecord, target: str | None) -> None:
-    """A spy listens to its own agent, who has joined or answered, and not to a later agent."""
+    """A spy listens to its own agent after joining or answering, and not to a later agent."""
     plan = plan_spy(spy(follow="agent"), call(CUSTOMER, agents_leg, NEXT_AGENT), ())
     assert plan.target == target
 

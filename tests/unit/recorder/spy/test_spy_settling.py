@@ -13,6 +13,7 @@ from recorder.spy.listeners import listener_of
 from recorder.spy.plan import SpyPlan
 from recorder.spy.rig import Rig
 from recorder.spy.settling import Settler
+from storage.errors import LockTimeout
 from storage.records import Heard, Mode, SpyRecord
 from tests.fake_pbx import FakePbx
 from tests.legs import ZERO
@@ -153,6 +154,18 @@ def test_meters_follow_the_channels_of_the_pages() -> None:
     bench.pbx.channels.discard("agent")
     bench.pbx.channels.add(ways[0])
     bench.settler.measure(listener, "agent")  # the target is gone: that costs the levels alone
+
+
+def test_a_held_lock_costs_the_levels_alone() -> None:
+    """A supervisor hears the call although the meters cannot be connected in time."""
+    bench = Bench("agent", *(names.build_meter_channel_id(way, "agent") for way in names.WAYS))
+
+    def time_out() -> None:
+        raise LockTimeout("another process holds it")
+
+    bench.before_lock = time_out
+    bench.settler.measure(listener_of(SPY), "agent")
+    assert bench.pbx.bridges == {}
 
 
 @pytest.mark.parametrize("foreign", [True, False])
