@@ -1,7 +1,7 @@
-"""How soon a recording begins after its rule has become true: the moment of the answer.
+"""Measure the time from the answer, when the rule becomes true, to the start of the recording.
 
-Real calls, the whole service, both moments on the PBX's own clock: the call is answered, and the
-recording has begun. The bar: 300 ms.
+The calls are real and run through the whole service. Both times are by the PBX's own clock.
+The bar: 300 ms.
 
     python bench/begin.py [--rounds 20]
 """
@@ -29,7 +29,7 @@ action = "record"
 
 
 def measure(service: Service, world: World, caller: str) -> float:
-    """Seconds from the answer of one call to the beginning of its recording."""
+    """Return the seconds from the answer of one call to the start of its recording."""
     call = world.inbound(caller=caller)
     call_id = service.live_call(caller)["id"]
     recording = service.await_recording(call_id)
@@ -39,26 +39,26 @@ def measure(service: Service, world: World, caller: str) -> float:
 
 
 def instant(text: str) -> datetime:
-    """A moment as the API tells it."""
+    """Parse a time of the API."""
     return datetime.fromisoformat(text)
 
 
 def main() -> int:
-    """Measure; the exit status says whether the bar was met by every call."""
+    """Measure; return 1 if a call missed the bar."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with TemporaryDirectory() as folder, World(ensure_root(root_directory())) as world:
         service = Service(Path(folder), world.pbx, rules=RULE)
         service.start()
         try:
-            took = [measure(service, world, f"1202555{n:04}") for n in range(asked.rounds)]
+            took = [measure(service, world, f"1202555{n:04}") for n in range(options.rounds)]
         finally:
             service.stop()
     median, worst = statistics.median(took), max(took)
     print(
         f"answer to recording: median {1000 * median:.0f} ms, worst {1000 * worst:.0f} ms "
-        f"of {asked.rounds} (bar {1000 * BAR_S:.0f})"
+        f"of {options.rounds} (bar {1000 * BAR_S:.0f})"
     )
     return 0 if worst < BAR_S else 1
 

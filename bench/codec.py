@@ -1,18 +1,19 @@
-"""What it costs to make the kept file of a call, against the bare encoder and against ffmpeg.
+"""Measure the cost of rendering a call, beside the bare encoder and ffmpeg.
 
     python bench/codec.py [--seconds 10 300 7200] [--formats opus mp3 flac]
 
-All ways are measured in the same run, on the same sound of two sides at 8 kHz:
+All ways run on the same sound of two sides at 8 kHz:
 
-- ours: `render`, everything included: two files read, joined, peaks, talk, encoded, hashed
-- bare: the encoder's library alone, with our settings, fed one ready file in a loop
-- ffmpeg: a process for each call, as a script would do it, with its own settings
+- ours: `render` as a whole: read two files, join, find peaks and talk, encode, hash
+- bare: the encoder's library alone, with our settings, on one joined file in a loop
+- ffmpeg: a process for each call, as in a script, with its own settings
 
-CPU is user and system time of a call, the best of some rounds in one process; each way and line has
-a new one. Memory is the peak of that process. ffmpeg is left out, and told, if it is not installed.
+CPU is the user and system time of a call, the best of some rounds in one process; each way and line
+has a new process. Memory is the peak of this process. Without ffmpeg its lines are missing, with a
+note.
 """
 
-# ruff: noqa: PLC0415  each line's own process loads what it measures, and no more
+# ruff: noqa: PLC0415  the process of each line loads only its own libraries
 import argparse
 import json
 import os
@@ -38,24 +39,24 @@ MOST_ROUNDS, MEASURED_S = 20, 900  # rounds, until this much sound was encoded; 
 
 
 def main() -> None:
-    """Print a table; `--one` is how a line's own process is asked."""
-    asked = _arguments()
-    if asked.one:
-        print(json.dumps(measure(*asked.one[:2], int(asked.one[2]), Path(asked.one[3]))))
+    """Print a table; `--one` starts the process of one line."""
+    options = _arguments()
+    if options.one:
+        print(json.dumps(measure(*options.one[:2], int(options.one[2]), Path(options.one[3]))))
         return
     ways = [way for way in WAYS if way != "ffmpeg" or shutil.which("ffmpeg")]
     if "ffmpeg" not in ways:
         print("ffmpeg is not installed: left out", file=sys.stderr)
     print(f"{'':14}" + "".join(f"{way:>12} CPU s {'MB':>5}" for way in ways) + "   CPU, ours to")
     with tempfile.TemporaryDirectory() as folder:
-        for seconds in asked.seconds:
+        for seconds in options.seconds:
             _ask("sound", "-", seconds, folder)
-            for format in asked.formats:
+            for format in options.formats:
                 _print_line(format, seconds, [_ask(way, format, seconds, folder) for way in ways])
 
 
 def measure(way: str, format: str, seconds: int, folder: Path) -> dict[str, float]:
-    """CPU seconds of one call and peak MB, in this process; way `sound` writes the input."""
+    """Return CPU seconds and peak MB of one call in this process; `sound` writes the input."""
     if way == "sound":
         write_sound(folder, seconds)
         return {}
@@ -66,7 +67,7 @@ def measure(way: str, format: str, seconds: int, folder: Path) -> dict[str, floa
 
 
 def render_ours(folder: Path, format: str) -> None:
-    """Two captured files to the kept one."""
+    """Render two captured files."""
     from recorder.audio import Piece, render
 
     pieces = [Piece(folder / f"{side}.wav", side, 0.0, None) for side in ("left", "right")]
@@ -74,7 +75,7 @@ def render_ours(folder: Path, format: str) -> None:
 
 
 def run_ffmpeg(folder: Path, format: str) -> None:
-    """The same by one command."""
+    """Do the same with one command of ffmpeg."""
     inputs = [word for side in ("left", "right") for word in ("-i", str(folder / f"{side}.wav"))]
     join = ["-filter_complex", "[0:a][1:a]join=inputs=2:channel_layout=stereo"]
     target = str(folder / f"ffmpeg.{format}")
@@ -83,7 +84,7 @@ def run_ffmpeg(folder: Path, format: str) -> None:
 
 
 def encode_opus(folder: Path, format: str) -> None:
-    """PyAV alone."""
+    """Encode with PyAV alone."""
     import av
 
     from recorder.audio import encode
@@ -106,7 +107,7 @@ def encode_opus(folder: Path, format: str) -> None:
 
 
 def encode_mp3(folder: Path, format: str) -> None:
-    """LAME alone."""
+    """Encode with LAME alone."""
     import lameenc
 
     from recorder.audio import encode
@@ -124,7 +125,7 @@ def encode_mp3(folder: Path, format: str) -> None:
 
 
 def encode_flac(folder: Path, format: str) -> None:
-    """libsndfile alone."""
+    """Encode with libsndfile alone."""
     import soundfile
 
     with soundfile.SoundFile(str(folder / "bare.flac"), "w", RATE, 2, "PCM_16") as file:
@@ -140,7 +141,7 @@ BARE: dict[str, Callable[[Path, str], None]] = {
 
 
 def write_sound(folder: Path, seconds: int) -> None:
-    """Two sides that talk in turns over a faint noise: left.wav, right.wav, both.pcm."""
+    """Write two sides that talk in turns over a faint noise: left.wav, right.wav, both.pcm."""
     import numpy as np
     import soundfile
 
@@ -161,7 +162,7 @@ def write_sound(folder: Path, seconds: int) -> None:
 
 
 def _words(turn: int, length: int):  # type: ignore[no-untyped-def]
-    """Something like speech: the harmonics of a wandering voice, in syllables."""
+    """Return a sound like speech: the harmonics of a wandering voice, in syllables."""
     import numpy as np
 
     at = turn + np.arange(length) / RATE
@@ -195,7 +196,7 @@ def _cpu_s(who: int) -> float:
 
 
 def _peak_mb(who: int) -> float:
-    # Of ourselves by /proc: ru_maxrss remembers what the process was before it was us.
+    # Read /proc for this process: ru_maxrss also counts its time before exec.
     if who == resource.RUSAGE_SELF:
         return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1_024
     return resource.getrusage(who).ru_maxrss / 1_024
@@ -204,8 +205,8 @@ def _peak_mb(who: int) -> float:
 def _ask(way: str, format: str, seconds: int, folder: str) -> dict[str, float]:
     words = [sys.executable, __file__, "--one", way, format, str(seconds), folder]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    told = subprocess.run(words, env=environment, stdout=subprocess.PIPE, check=True)
-    cost: dict[str, float] = json.loads(told.stdout)
+    result = subprocess.run(words, env=environment, stdout=subprocess.PIPE, check=True)
+    cost: dict[str, float] = json.loads(result.stdout)
     return cost
 
 

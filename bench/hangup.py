@@ -1,9 +1,9 @@
-"""From hang-up to `stored`: a real call through a real Asterisk, recorded by the whole service.
+"""Measure the time from hang-up to `stored`, on a real call through the whole service.
 
-The service runs as a user runs it (`serve`: watcher, worker, API, embedded PostgreSQL and object
-store). Two phones talk for as long as is asked, in speech; what is told is the time from the
-moment one of them hangs up until the API calls the recording stored. The bar: under 3 s after a
-call of 5 minutes, on an idle machine. This is wall time: others on the machine lengthen it.
+The service runs like a user's (`serve`: watcher, worker, API, embedded PostgreSQL and object
+store). Two phones play speech for the given time. The figure is the time from the hang-up of one
+phone until the API shows the recording as stored. The bar: under 3 s after a call of 5 minutes, on
+an idle machine. This is wall time: other programs lengthen it.
 
     python bench/hangup.py [--seconds 300]
 """
@@ -22,16 +22,16 @@ from lab.world import World
 from tests.service import Service
 
 BAR_S = 3.0
-SPARE_S = 30  # a phone that has said all hangs up by itself
+SPARE_S = 30  # a phone hangs up by itself at the end of its speech
 CALLER = "12025550100"
 
 
 def main() -> None:
-    """Call, talk, hang up, wait; exit status 1 above the bar."""
+    """Call, talk, hang up and wait; return 1 above the bar."""
     wanted = parse_arguments()
     with World(ensure_root(root_directory())) as world, TemporaryDirectory() as name:
         directory = Path(name)
-        directory.chmod(0o755)  # PostgreSQL's own account has to pass
+        directory.chmod(0o755)  # for PostgreSQL's own account
         service = Service(directory, world.pbx, record_all=True)
         service.start()
         try:
@@ -44,14 +44,14 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """How long they talk."""
+    """Return the length of the call."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300)
     return parser.parse_args()
 
 
 def measure(world: World, service: Service, seconds: float) -> tuple[float, dict[str, object]]:
-    """Seconds from hang-up to stored, and the recording."""
+    """Return the seconds from hang-up to stored, and the recording."""
     speech = world.far_asterisk.directory / "speech"
     speech.mkdir()
     sides = speak(speech, seconds + SPARE_S)

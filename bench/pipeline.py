@@ -1,11 +1,11 @@
-"""CPU per recording: the pipeline, the script that a user would write, the bare encoder.
+"""Measure the CPU of a recording in the pipeline, in a shell script, and in the bare encoder.
 
-The pipeline is a worker process as it runs in earnest, with PostgreSQL, SeaweedFS and Asterisk
-beside it. The script does for each call what can be done from a shell: fetch the two sides with
-curl, join and encode them with ffmpeg, `aws s3 cp`. The bare encoder is PyAV in a loop with the
-same settings: it reads two files and writes one. All three run in turn, on the same speech, two
-calls at a time. CPU is that of the worker, of the script's processes, of the loop; what the servers
-use for each is told apart.
+The pipeline is a real worker process, with PostgreSQL, SeaweedFS and Asterisk beside it. The script
+handles each call from a shell: it fetches the two sides with curl, joins and encodes them with
+ffmpeg, and stores the file with `aws s3 cp`. The bare encoder is PyAV in a loop with the same
+settings: it reads two files and writes one. All three run in turn, on the same speech, two calls at
+a time. The CPU is of the worker, of the script's processes, and of the loop; the servers' CPU is
+printed beside it.
 
     python bench/pipeline.py [--rounds 5] [--seconds 10 300 7200]
 
@@ -41,9 +41,9 @@ from recorder.audio.probe import probe_wav
 AT_ONCE = 2  # as the worker
 RATE = 8_000
 SERVERS = ("postgres", "weed", "asterisk")
-# At least that many times the recordings of the script for the same CPU.
+# The pipeline makes at least so many times the recordings of the script for the same CPU.
 SCRIPT_BARS: Mapping[float, float] = {10: 10.0, 300: 2.0}
-# At most that many times the CPU of the bare encoder.
+# The pipeline takes at most so many times the CPU of the bare encoder.
 ENCODER_BARS: Mapping[float, float] = {300: 1.25}
 
 SCRIPT = r"""
@@ -59,14 +59,14 @@ aws --endpoint-url "$ENDPOINT" s3 cp --only-show-errors "$WORK/call.opus" "s3://
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU seconds for one recording: of the thing itself, and of each server beside it."""
+    """CPU seconds for one recording: of the measured program, and of each server."""
 
     own_s: float
     servers_s: Mapping[str, float]
 
 
 def main() -> None:
-    """Measure, compare; exit status 1 where a bar is missed."""
+    """Measure and compare; return 1 if a bar is missed."""
     wanted = parse_arguments()
     path = find_programs()
     with Works.running() as works:
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Which calls, and how often."""
+    """Return the lengths of the calls, and the number of rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 300, 7200])
@@ -83,7 +83,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def find_programs() -> str:
-    """The PATH of the script; ends with what is missing."""
+    """Return the PATH of the script; exit with the name of a missing program."""
     path = os.pathsep.join([str(REPOSITORY / ".cache/awscli/bin"), os.environ["PATH"]])
     hints = {
         "curl": "apt-get install curl",
@@ -99,7 +99,7 @@ def find_programs() -> str:
 
 
 def compare(works: Works, path: str, seconds: float, rounds: int) -> bool:
-    """Measure calls of one length, in turn; tell, and answer whether the bars are held."""
+    """Measure calls of one length, in turn; print, and return whether the bars are met."""
     sides = speak(works.directory, seconds)
     rounds = 1 if seconds > 1_000 else rounds
     many, few = max(AT_ONCE, round(min(40, 1_200 / seconds))), AT_ONCE * (2 if seconds < 60 else 1)
@@ -117,7 +117,7 @@ def compare(works: Works, path: str, seconds: float, rounds: int) -> bool:
 
 
 def cost(clock: Callable[[], float], count: int, work: Callable[[int], None]) -> Cost:
-    """What `work(count)` costs for each of `count` recordings."""
+    """Return the cost of `work(count)` for each of `count` recordings."""
     before = {name: server_cpu_s(name) for name in SERVERS}
     began = clock()
     work(count)
@@ -127,13 +127,13 @@ def cost(clock: Callable[[], float], count: int, work: Callable[[int], None]) ->
 
 
 def side_by_side(work: Callable[[int], None], count: int) -> None:
-    """Do `work(number)` that often, as many at once as the worker does."""
+    """Call `work(number)` `count` times, as many at once as the worker."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(work, range(count)))
 
 
 def prepare_script(works: Works, path: str, sides: Sides) -> Callable[[int], None]:
-    """The script for one call, which has a directory of its own."""
+    """Run the script for one call, in its own directory."""
     store, asterisk = works.store, works.asterisk
     environment = {
         "PATH": path,
@@ -157,7 +157,7 @@ def prepare_script(works: Works, path: str, sides: Sides) -> Callable[[int], Non
 
 
 def encode(sides: Sides, directory: Path, number: int) -> None:
-    """The encoder with our settings, and nothing that is not needed for it."""
+    """Run the encoder with our settings, and nothing else."""
     files = (sides.left, sides.right)
     left, right = (np.memmap(one, "<i2", "r", probe_wav(one).data_offset) for one in files)
     with CODECS["opus"].open(directory / f"bare-{number}.opus", RATE, 2) as write:
@@ -167,7 +167,7 @@ def encode(sides: Sides, directory: Path, number: int) -> None:
 
 
 def tell(seconds: float, ours: list[Cost], theirs: list[Cost], bare: list[Cost]) -> bool:
-    """Print medians and ratios; whether the bars are held."""
+    """Print medians and ratios; return whether the bars are met."""
     own, script, encoder = (
         statistics.median(one.own_s for one in costs) for costs in (ours, theirs, bare)
     )
@@ -183,13 +183,13 @@ def tell(seconds: float, ours: list[Cost], theirs: list[Cost], bare: list[Cost])
 
 
 def beside(costs: list[Cost]) -> str:
-    """What the servers used."""
+    """Return the CPU seconds of the servers in words."""
     medians = {name: statistics.median(one.servers_s[name] for one in costs) for name in SERVERS}
     return ", ".join(f"{name} {used_s:.4f} s" for name, used_s in medians.items())
 
 
 def said(bar: float | None) -> str:
-    """The bar, where there is one."""
+    """Return the bar in words, or nothing without one."""
     return "" if bar is None else f" (bar {bar:g})"
 
 

@@ -1,4 +1,4 @@
-"""Hello, ARI: answers, greets, says each key back, and says goodbye on #.
+"""Say hello over ARI: answer, greet, repeat each key, and say goodbye at #.
 
     python examples/hello.py http://127.0.0.1:8088 USER      (the password in ARI_PASSWORD)
 

@@ -1,4 +1,4 @@
-"""Calls of any length: spoken dialogues, said again and again, over a little noise of the line."""
+"""Make calls of any length from repeated spoken dialogues, with a little noise of the line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,13 @@ from lab.dialogues import INBOUND
 from lab.root import ensure_program
 from lab.speech import RATE, speak_dialogue
 
-# No telephone line is digitally silent, and an encoder passes over digital silence at no cost.
+# Add noise: no telephone line is digitally silent, and digital silence costs an encoder nothing.
 NOISE_DBFS = -60
 
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """A call as its two legs were captured: WAV files of 16-bit PCM, 8 kHz, mono."""
+    """The captured files of both legs of a call: WAV, 16-bit PCM, 8 kHz, mono."""
 
     left: Path
     right: Path
@@ -25,7 +25,7 @@ class Sides:
 
 
 def speak(directory: Path, duration_s: float) -> Sides:
-    """Write a call of this length; needs espeak-ng, and installs it where it is missing."""
+    """Write a call of this length; install espeak-ng if it is missing."""
     ensure_program("espeak-ng", "espeak-ng")
     _, _, customer = CUSTOMERS[0]
     said = [

@@ -1,7 +1,7 @@
-"""The pipeline with all it needs, as in earnest: PostgreSQL, SeaweedFS, an Asterisk, a worker.
+"""Run the real pipeline: PostgreSQL, SeaweedFS, an Asterisk and a worker.
 
-Calls need not be waited for: their files are put where Asterisk keeps its recordings, and the
-catalogue is told that they were captured.
+No call takes place: the files are put into Asterisk's folder of recordings, and the catalogue gets
+captured recordings.
 """
 
 import json
@@ -37,7 +37,7 @@ from storage.records import CallRecord, Format, RecordingRecord, SegmentRecord, 
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PBX = "lab"
-SECOND_LEG_LATER_S = 0.01  # two recordings never begin at the same moment
+SECOND_LEG_LATER_S = 0.01  # two captures never start at the same moment
 FINISHED_WITHIN_S = 900.0
 UNDONE = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
 SIDES: tuple[Side, ...] = ("left", "right")
@@ -46,7 +46,7 @@ NOBODY = ari.Party("", "")
 
 @dataclass(frozen=True, slots=True)
 class Works:
-    """What runs, and where it is."""
+    """The running servers and their addresses."""
 
     directory: Path
     config: Path
@@ -57,10 +57,10 @@ class Works:
     @classmethod
     @contextmanager
     def running(cls) -> Iterator[Self]:
-        """Start the servers in a directory of their own, and end them."""
+        """Start the servers in their own directory, and stop them at the end."""
         with TemporaryDirectory(prefix="earwitness-bench-") as name:
             directory = Path(name)
-            os.chmod(directory, 0o755)  # PostgreSQL's own account has to pass  # noqa: S103
+            os.chmod(directory, 0o755)  # for PostgreSQL's own account  # noqa: S103
             with Asterisk(ensure_root(root_directory()), "bench") as asterisk:
                 path = directory / "config.toml"
                 path.write_text(_configuration(directory, asterisk))
@@ -74,7 +74,7 @@ class Works:
 
     @contextmanager
     def worker(self) -> Iterator[int]:
-        """The role `work` in a process of its own, warmed up by nothing; gives its process id."""
+        """Run the role `work` in its own fresh process; yield its process id."""
         command = [sys.executable, "-m", "earwitness", "--config", str(self.config), "work"]
         with (self.directory / "worker.log").open("ab") as log:
             process = subprocess.Popen(command, cwd=REPOSITORY, stderr=log)
@@ -85,7 +85,7 @@ class Works:
             process.wait(20)
 
     def finish(self, sides: Sides, count: int, format_: Format = "opus") -> None:
-        """Have that many recordings of this call finished; return when the PBX is cleared too."""
+        """Finish `count` recordings of this call, and wait until the PBX is cleared too."""
         ids = [self._capture(sides, format_) for _ in range(count)]
         with self.catalogue.begin() as tx:
             for id_ in ids:
@@ -98,7 +98,7 @@ class Works:
         ).read_text()
 
     def put_on_pbx(self, file: Path, name: str) -> str:
-        """Lay a file where Asterisk keeps its recordings; the URL under which ARI gives it."""
+        """Put a file into Asterisk's folder of recordings; return its URL in ARI."""
         target = self.asterisk.recordings / f"{name}.wav"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
@@ -106,7 +106,7 @@ class Works:
         return f"{self.asterisk.ari_url}/ari/recordings/stored/{quoted}/file"
 
     def _capture(self, sides: Sides, format_: Format) -> UUID:
-        """A recording as it is at hang-up."""
+        """Add a recording in the state that it has at hang-up."""
         began = datetime.now(UTC) - timedelta(seconds=sides.duration_s)
         call = _call(uuid7(), began, sides.duration_s)
         recording = RecordingRecord(
@@ -148,7 +148,7 @@ def _configuration(directory: Path, asterisk: Asterisk) -> str:
 
 
 def _call(id_: UUID, began: datetime, duration_s: float) -> CallRecord:
-    """An inbound call of two legs that talked all the time, as the call model tells it."""
+    """Return an inbound call of two legs that talked all the time, by the call model."""
     model = CallModel(PBX, ["PJSIP/trunk*"])
     ended = began + timedelta(seconds=duration_s)
     linkedid = str(id_)

@@ -1,4 +1,4 @@
-"""What the tests of the ARI client share: one Asterisk with Local channels, and waiting."""
+"""The shared part of the ARI client's tests: an Asterisk with Local channels, and waiting."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ password=reader
 
 @contextmanager
 def running_asterisk() -> Iterator[Asterisk]:
-    """A started Asterisk with the dialplan above, and a second user that may only read."""
+    """Yield a running Asterisk with the dialplan above and a second, read-only user."""
     asterisk = Asterisk(ensure_root(root_directory()), "ari", channelvars=["CHANNEL(linkedid)"])
     users = (asterisk.directory / "etc/ari.conf").read_text()
     asterisk.configure({"extensions.conf": DIALPLAN, "ari.conf": users + READ_ONLY_USER})
@@ -47,14 +47,14 @@ def running_asterisk() -> Iterator[Asterisk]:
 
 
 def client(asterisk: Asterisk, application: str = APPLICATION, timeout_s: float = 5.0) -> Ari:
-    """A client as the user that may do everything."""
+    """Return a client of the user with all rights."""
     return Ari(
         asterisk.ari_url, asterisk.username, asterisk.password, application, timeout_s=timeout_s
     )
 
 
 def hang_up_all(asterisk: Asterisk) -> None:
-    """Leave no channel to the next test."""
+    """Hang up all channels before the next test."""
     with client(asterisk) as ari:
         for channel in ari.list_channels():
             ari.hang_up(channel.id)
@@ -67,7 +67,7 @@ def take(
     matches: Callable[[Wanted], bool] = lambda item: True,
     timeout_s: float = 5.0,
 ) -> Wanted:
-    """The next item of this kind that matches; those before it are passed over."""
+    """Return the next matching item of this kind, and skip the items before it."""
     deadline = time.monotonic() + timeout_s
     passed: list[Item | None] = []
     while (left_s := deadline - time.monotonic()) > 0:

@@ -64,7 +64,7 @@ def a_name() -> str:
 
 
 def a_channel(ari: Ari, events: EventStream, exten: str = "tone") -> str:
-    """A channel of ours, in our application, that hears what `exten` plays."""
+    """Return a channel of ours, in our application, that hears the sound of `exten`."""
     channel_id = a_name()
     ari.originate(f"Local/{exten}@lab/n", channel_id=channel_id)
     take(events, StasisStart, lambda event: event.channel.id == channel_id)
@@ -72,7 +72,7 @@ def a_channel(ari: Ari, events: EventStream, exten: str = "tone") -> str:
 
 
 def a_recording(ari: Ari, events: EventStream, channel_id: str) -> str:
-    """A recording that Asterisk has begun to write."""
+    """Return the name of a recording that Asterisk has started."""
     name = f"2026-11/{a_name()}"
     ari.record_channel(channel_id, name=name)
     take(events, RecordingStarted, lambda event: event.recording.name == name)
@@ -98,19 +98,19 @@ def fetched(ari: Ari, name: str) -> list[int]:
 
 
 def let_pass(ari: Ari, events: EventStream, channel_id: str) -> None:
-    """Let 1.4 s pass by Asterisk's own clock: a sound of that length, heard by another channel."""
+    """Let 1.4 s pass by Asterisk's own clock, with a sound of that length in another channel."""
     playback_id = a_name()
     ari.play(channel_id, "sound:hello-world", playback_id=playback_id)
     take(events, PlaybackFinished, lambda event: event.playback.id == playback_id)
 
 
 def longest_sound(samples: list[int]) -> int:
-    """The longest stretch, in samples, whose every 20 ms hold more than −30 dBFS."""
+    """Return the longest stretch, in samples, with more than −30 dBFS in every 20 ms."""
     return longest_run([peak > 1_000 for peak in peaks(samples)])
 
 
 def longest_silence(samples: list[int]) -> int:
-    """The longest stretch, in samples, whose every 20 ms hold less than −50 dBFS."""
+    """Return the longest stretch, in samples, with less than −50 dBFS in every 20 ms."""
     return longest_run([peak < 100 for peak in peaks(samples)])
 
 
@@ -126,7 +126,7 @@ def longest_run(frames: list[bool]) -> int:
 
 
 def test_info_and_modules(asterisk: Asterisk, ari: Ari) -> None:
-    """The client tells which Asterisk this is, since when it runs and what is loaded."""
+    """The client reads the version, the start and the modules of Asterisk."""
     info = ari.get_info()
     assert info.version in asterisk.cli("core show version")
     assert info.entity_id
@@ -171,7 +171,7 @@ def test_a_call_is_dialled_into_the_dialplan(ari: Ari, events: EventStream) -> N
 
 
 def test_variables_are_set_and_read(ari: Ari, events: EventStream) -> None:
-    """A value keeps every character, on a channel that is ours."""
+    """A variable of our channel keeps every character."""
     channel_id = a_channel(ari, events)
     value = "a=1&b=2 +%2F #é\u2192"
     ari.set_variable(channel_id, "NOTE", value)
@@ -182,8 +182,8 @@ def test_variables_are_set_and_read(ari: Ari, events: EventStream) -> None:
         ari.get_variable(channel_id, "NO_SUCH_FUNCTION(x)")
 
 
-def test_linkedid_is_read_of_a_channel_that_is_not_ours(ari: Ari, events: EventStream) -> None:
-    """Channels outside our application can be read, but not set."""
+def test_linkedid_of_a_foreign_channel_is_read(ari: Ari, events: EventStream) -> None:
+    """Variables of channels outside our application can be read, but not set."""
     channel_id = a_channel(ari, events)
     other = next(one for one in ari.list_channels() if one.id != channel_id)
     assert ari.get_variable(other.id, "CHANNEL(linkedid)") == channel_id
@@ -191,8 +191,8 @@ def test_linkedid_is_read_of_a_channel_that_is_not_ours(ari: Ari, events: EventS
         ari.set_variable(other.id, "NOTE", "x")
 
 
-def test_a_call_is_answered_and_given_back(ari: Ari, events: EventStream) -> None:
-    """A call that came in by Stasis() rings until we answer, and goes on where we say."""
+def test_a_call_is_answered_and_returned(ari: Ari, events: EventStream) -> None:
+    """A call in Stasis() rings until we answer, and continues at the extension that we name."""
     ari.originate("Local/ours@lab/n", channel_id=a_name(), context="lab", exten="wait")
     started = take(events, StasisStart)
     assert started.args == ("one", "two")
@@ -214,7 +214,7 @@ def test_a_call_is_answered_and_given_back(ari: Ari, events: EventStream) -> Non
 
 
 def test_hanging_up_twice_is_safe(ari: Ari, events: EventStream) -> None:
-    """The first hang-up ends the channel, the second tells that it was gone."""
+    """The first hang-up returns True, the second False."""
     channel_id = a_channel(ari, events)
     assert ari.hang_up(channel_id, reason="busy") is True
     until(lambda: ari.find_channel(channel_id) is None)
@@ -223,7 +223,7 @@ def test_hanging_up_twice_is_safe(ari: Ari, events: EventStream) -> None:
 
 
 def test_digits_reach_the_other_side(ari: Ari, events: EventStream) -> None:
-    """What we send is what the channel behind ours receives, in order."""
+    """The channel behind ours receives the digits in order."""
     channel_id = a_channel(ari, events, "wait")
     ari.send_dtmf(channel_id, "4#")
     digits = [take(events, DtmfReceived) for _ in range(2)]
@@ -232,7 +232,7 @@ def test_digits_reach_the_other_side(ari: Ari, events: EventStream) -> None:
 
 
 def test_a_sound_is_played_and_stopped(ari: Ari, events: EventStream) -> None:
-    """A playback begins, ends when we stop it, and is gone then."""
+    """A playback starts, ends when we stop it, and is gone then."""
     channel_id, playback_id = a_channel(ari, events, "wait"), a_name()
     queued = ari.play(channel_id, "sound:hello-world", playback_id=playback_id)
     assert (queued.id, queued.target_uri) == (playback_id, f"channel:{channel_id}")
@@ -245,7 +245,7 @@ def test_a_sound_is_played_and_stopped(ari: Ari, events: EventStream) -> None:
 
 
 def test_a_muted_channel_sends_nothing(ari: Ari, events: EventStream) -> None:
-    """While its input is muted a channel has nothing to record; then its tone is back."""
+    """A channel with muted input records silence, and its tone after `unmute`."""
     clock, channel_id = a_channel(ari, events, "wait"), a_channel(ari, events)
     ari.mute(channel_id, "in")
     name = a_recording(ari, events, channel_id)
@@ -286,7 +286,7 @@ def test_a_snoop_is_recorded_kept_fetched_and_deleted(ari: Ari, events: EventStr
 
 
 def test_a_pause_cuts_time_and_a_mute_keeps_it(ari: Ari, events: EventStream) -> None:
-    """Of three equal times, recorded, paused and muted, two are in the file, one of them silent."""
+    """A pause is missing from the file, and a muted time is silent in it."""
     clock, name = a_channel(ari, events, "wait"), a_recording(ari, events, a_channel(ari, events))
     let_pass(ari, events, clock)
     ari.pause_live_recording(name)
@@ -303,7 +303,7 @@ def test_a_pause_cuts_time_and_a_mute_keeps_it(ari: Ari, events: EventStream) ->
 
 
 def test_a_discarded_recording_leaves_nothing(ari: Ari, events: EventStream) -> None:
-    """Discarding ends a recording and its file is gone."""
+    """`discard_live_recording` ends the recording and deletes its file."""
     name = a_recording(ari, events, a_channel(ari, events))
     assert ari.discard_live_recording(name) is True
     until(lambda: ari.find_stored_recording(name) is None)
@@ -315,7 +315,7 @@ def test_a_discarded_recording_leaves_nothing(ari: Ari, events: EventStream) -> 
 
 
 def test_channels_meet_in_a_bridge(ari: Ari, events: EventStream) -> None:
-    """A bridge is made, joined, left and ended; ending it twice is safe."""
+    """A bridge is created, joined, left and destroyed; a second destruction is safe."""
     bridge_id, one, other = a_name(), a_channel(ari, events), a_channel(ari, events)
     assert ari.create_bridge(bridge_id=bridge_id).type == "mixing"
     ari.add_to_bridge(bridge_id, one, other)
@@ -334,8 +334,8 @@ def test_channels_meet_in_a_bridge(ari: Ari, events: EventStream) -> None:
 # ------------------------------------------------------------------------------------ events
 
 
-def test_a_user_event_comes_back(ari: Ari, events: EventStream) -> None:
-    """What we post arrives as an event with its fields and its channel."""
+def test_a_user_event_arrives(ari: Ari, events: EventStream) -> None:
+    """A posted user event arrives with its fields and its channel."""
     channel_id = a_channel(ari, events)
     ari.post_user_event("greeting", source=f"channel:{channel_id}", variables={"word": "hello"})
     event = take(events, ChannelUserevent)
@@ -345,8 +345,8 @@ def test_a_user_event_comes_back(ari: Ari, events: EventStream) -> None:
     assert event.channel.id == channel_id
 
 
-def test_a_filter_is_kept_by_asterisk(asterisk: Asterisk, ari: Ari, events: EventStream) -> None:
-    """The filter names what is allowed, and None takes it away."""
+def test_asterisk_keeps_the_filter(asterisk: Asterisk, ari: Ari, events: EventStream) -> None:
+    """The filter allows only the listed types, and None removes it."""
 
     def allowed() -> object:
         return asterisk.ari("GET", f"/applications/{ari.application}")["events_allowed"]
@@ -360,8 +360,8 @@ def test_a_filter_is_kept_by_asterisk(asterisk: Asterisk, ari: Ari, events: Even
 # ------------------------------------------------------------------------------------ errors
 
 
-def test_a_thing_that_is_not_there(ari: Ari, events: EventStream) -> None:
-    """Asking for it raises AriNotFound, with what was asked and what Asterisk said."""
+def test_a_missing_thing(ari: Ari, events: EventStream) -> None:
+    """A request for it raises AriNotFound, with the request and Asterisk's message."""
     with pytest.raises(AriNotFound, match="Channel not found") as caught:
         ari.get_channel("nobody")
     assert (caught.value.method, caught.value.path) == ("GET", "/channels/nobody")
@@ -375,7 +375,7 @@ def test_a_thing_that_is_not_there(ari: Ari, events: EventStream) -> None:
         ari.fetch_stored_recording("nothing", io.BytesIO())
 
 
-def test_an_application_that_is_not_there(asterisk: Asterisk) -> None:
+def test_a_missing_application(asterisk: Asterisk) -> None:
     """An application without a socket is unknown to Asterisk."""
     with client(asterisk, "absent") as ari:
         with pytest.raises(AriNotFound, match="Application not found"):
@@ -384,8 +384,8 @@ def test_an_application_that_is_not_there(asterisk: Asterisk) -> None:
             ari.post_user_event("greeting")
 
 
-def test_a_name_that_is_taken(ari: Ari, events: EventStream) -> None:
-    """Ids and names are minted by us: a second use is a conflict (for a snoop, an error 500)."""
+def test_a_taken_name(ari: Ari, events: EventStream) -> None:
+    """A second use of an id or name is a conflict (for a snoop, an error 500)."""
     channel_id = a_channel(ari, events)
     with pytest.raises(AriConflict, match="already exists"):
         ari.originate("Local/tone@lab/n", channel_id=channel_id)
@@ -399,7 +399,7 @@ def test_a_name_that_is_taken(ari: Ari, events: EventStream) -> None:
         ari.snoop(channel_id, snoop_id=snoop_id, spy="in")
 
 
-def test_a_request_that_makes_no_sense(ari: Ari, events: EventStream) -> None:
+def test_a_bad_request(ari: Ari, events: EventStream) -> None:
     """An unknown format or reason is AriBadRequest."""
     channel_id = a_channel(ari, events)
     with pytest.raises(AriBadRequest, match="format"):
@@ -418,8 +418,8 @@ def test_a_wrong_password(asterisk: Asterisk) -> None:
     assert caught.value.status == 401
 
 
-def test_a_user_who_may_only_read(asterisk: Asterisk) -> None:
-    """A right that is missing is AriUnauthorized, too, with Asterisk's own words."""
+def test_a_read_only_user(asterisk: Asterisk) -> None:
+    """A missing right is AriUnauthorized too, with Asterisk's message."""
     with Ari(asterisk.ari_url, "reader", "reader") as ari:
         until(lambda: ari.list_channels() == [])  # those of other tests are on their way out
         with pytest.raises(AriUnauthorized, match="Write access denied") as caught:
@@ -439,8 +439,8 @@ def test_nobody_answers() -> None:
     assert caught.value.status is None
 
 
-def test_a_host_without_a_name() -> None:
-    """A name that nobody knows is AriUnavailable, in the system's words."""
+def test_an_unknown_host() -> None:
+    """An unknown host is AriUnavailable, with the message of the system."""
     with (
         Ari("http://pbx.invalid:8088", "recorder", "secret") as ari,
         pytest.raises(AriUnavailable, match=r"GET /channels: .*[Nn]ame"),
@@ -449,7 +449,7 @@ def test_a_host_without_a_name() -> None:
 
 
 def test_an_asterisk_that_hangs(asterisk: Asterisk) -> None:
-    """A server that accepts and says nothing is AriUnavailable after the time-out."""
+    """A silent server is AriUnavailable after the time-out."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}"
         began = time.monotonic()
@@ -461,8 +461,8 @@ def test_an_asterisk_that_hangs(asterisk: Asterisk) -> None:
     assert time.monotonic() - began < 2
 
 
-def test_ari_that_is_not_loaded_hides_nothing(asterisk: Asterisk, ari: Ari) -> None:
-    """While ARI's modules are missing, a recording is not taken for gone."""
+def test_an_unloaded_ari_is_unavailable(asterisk: Asterisk, ari: Ari) -> None:
+    """Without ARI's modules a recording is unavailable, not gone."""
     asterisk.cli("module unload res_ari_recordings.so")
     try:
         with pytest.raises(AriUnavailable, match="ARI is not loaded"):
@@ -473,7 +473,7 @@ def test_ari_that_is_not_loaded_hides_nothing(asterisk: Asterisk, ari: Ari) -> N
 
 
 def test_threads_share_a_client(ari: Ari, events: EventStream) -> None:
-    """Eight threads ask at once and each gets its own answers."""
+    """Eight threads send requests at once, and each gets its own answers."""
     channel_id = a_channel(ari, events)
     names = [f"N{number}" for number in range(200)]
 

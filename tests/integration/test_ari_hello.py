@@ -46,7 +46,7 @@ def hello(asterisk: Asterisk) -> Iterator[subprocess.Popen[str]]:
 
 
 def played(events: EventStream, channel_id: str) -> str:
-    """What the caller hears next, once it has heard it whole."""
+    """Wait for the caller's next playback to end, and return its sound."""
     target = f"channel:{channel_id}"
     started = take(events, PlaybackStarted, lambda event: event.playback.target_uri == target)
     take(events, PlaybackFinished, lambda event: event.playback.id == started.playback.id)
@@ -54,7 +54,7 @@ def played(events: EventStream, channel_id: str) -> str:
 
 
 def test_hello(asterisk: Asterisk, hello: subprocess.Popen[str]) -> None:
-    """A caller is greeted, hears its keys and, after #, goodbye; then the dialplan goes on."""
+    """A caller hears a greeting, its keys and, after #, a goodbye; then the dialplan continues."""
     with client(asterisk) as ari, EventStream(ari) as events:
         take(events, Connected)
         callee_id = call_hello(ari, "caller")
@@ -73,7 +73,7 @@ def test_hello(asterisk: Asterisk, hello: subprocess.Popen[str]) -> None:
 def test_hello_survives_a_caller_who_hangs_up(
     asterisk: Asterisk, hello: subprocess.Popen[str]
 ) -> None:
-    """A caller who presses a key and hangs up during the greeting leaves the next one served."""
+    """After a caller who hangs up during the greeting, the next caller is greeted."""
     with client(asterisk) as ari, EventStream(ari) as events:
         take(events, Connected)
         call_hello(ari, "hasty")
@@ -86,6 +86,6 @@ def test_hello_survives_a_caller_who_hangs_up(
 
 
 def call_hello(ari: Ari, caller_id: str) -> str:
-    """Call the example from a channel of ours; returns the id of the channel at its side."""
+    """Call the example from a channel of ours; return the id of the example's channel."""
     ari.originate("Local/hello@lab/n", channel_id=caller_id)
     return f"{caller_id};2"

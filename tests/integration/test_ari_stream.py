@@ -1,4 +1,4 @@
-"""The event stream on a real Asterisk that is killed, frozen, slow or somebody else's."""
+"""The event stream on a real Asterisk that is killed, frozen, slow or shared."""
 
 import os
 import signal
@@ -38,14 +38,14 @@ def ari(asterisk: Asterisk) -> Iterator[Ari]:
 
 
 def place_call(ari: Ari) -> str:
-    """A call between two channels, neither of them ours."""
+    """Place a call between two channels that are not ours."""
     channel_id = str(uuid4())
     ari.originate("Local/wait@lab/n", channel_id=channel_id, context="lab", exten="wait")
     return channel_id
 
 
-def is_told(events: EventStream, ari: Ari) -> bool:
-    """Whether the events of a new call come."""
+def gets_events(events: EventStream, ari: Ari) -> bool:
+    """Return whether the events of a new call arrive."""
     channel_id = place_call(ari)
     return bool(take(events, ChannelCreated, lambda event: event.channel.id == channel_id))
 
@@ -58,7 +58,7 @@ def all_queued(events: EventStream) -> list[Item]:
 
 
 def test_connected_comes_before_the_first_event(ari: Ari) -> None:
-    """The consumer knows when to look around, and then hears of every channel."""
+    """`Connected` comes first, and then the events of every channel."""
     with EventStream(ari) as events:
         first = events.next(timeout_s=5)
         assert isinstance(first, Connected)
@@ -66,12 +66,12 @@ def test_connected_comes_before_the_first_event(ari: Ari) -> None:
         created = take(events, ChannelCreated)
     assert created.channel.id == channel_id
     assert created.application == ari.application
-    # Asterisk tells whole milliseconds.
+    # Asterisk writes whole milliseconds.
     assert created.at >= first.at.replace(microsecond=first.at.microsecond // 1000 * 1000)
 
 
-def test_without_subscribe_all_only_our_channels_are_told(ari: Ari) -> None:
-    """An application that wants its own channels alone hears of no others."""
+def test_without_subscribe_all_only_our_channels_have_events(ari: Ari) -> None:
+    """Without `subscribe_all` no event of another channel arrives."""
     with EventStream(ari, subscribe_all=False) as events:
         take(events, Connected)
         place_call(ari)
@@ -82,7 +82,7 @@ def test_without_subscribe_all_only_our_channels_are_told(ari: Ari) -> None:
 
 
 def test_only_allowed_events_come(ari: Ari) -> None:
-    """The filter holds for the first event already, and after a call with dozens of others."""
+    """The filter works from the first event on, during a call with dozens of other events."""
     with EventStream(ari, allowed=["ChannelCreated", "ChannelUserevent"]) as events:
         take(events, Connected)
         place_call(ari)
@@ -98,19 +98,19 @@ def test_a_killed_asterisk_is_a_gap_and_comes_back(asterisk: Asterisk, ari: Ari)
     """kill -9 gives one Disconnected, its return one Connected, and then events again."""
     with EventStream(ari) as events:
         take(events, Connected)
-        assert is_told(events, ari)
+        assert gets_events(events, ari)
         asterisk.kill()
         lost = take(events, Disconnected)
         asterisk.start()
         took_up = take(events, Connected, timeout_s=10)
-        assert is_told(events, ari)
+        assert gets_events(events, ari)
     assert not lost.fatal
     assert lost.reason
     assert took_up.at > lost.at
 
 
-def test_a_reason_is_told_once(ari: Ari) -> None:
-    """A PBX that stays away is one line for whoever reads, not one for every attempt."""
+def test_a_reason_comes_once(ari: Ari) -> None:
+    """A PBX that stays away gives one Disconnected, not one for every attempt."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with Ari(url, "recorder", "secret", "test") as nobody, EventStream(nobody) as events:
@@ -120,8 +120,8 @@ def test_a_reason_is_told_once(ari: Ari) -> None:
         assert events.next(timeout_s=1.5) is None
 
 
-def test_a_frozen_asterisk_is_found_out(asterisk: Asterisk, ari: Ari) -> None:
-    """A PBX whose connections stay open but that says nothing is lost by its missing pong."""
+def test_a_frozen_asterisk_is_disconnected(asterisk: Asterisk, ari: Ari) -> None:
+    """A frozen PBX with open connections is noticed by its missing pong."""
     assert asterisk.pid is not None
     with EventStream(ari, ping_interval_s=0.2, pong_timeout_s=1.0) as events:
         take(events, Connected)
@@ -133,31 +133,31 @@ def test_a_frozen_asterisk_is_found_out(asterisk: Asterisk, ari: Ari) -> None:
         finally:
             os.kill(asterisk.pid, signal.SIGCONT)
         take(events, Connected, timeout_s=10)
-        assert is_told(events, ari)
+        assert gets_events(events, ari)
     assert "no sign of life within 1 s" in lost.reason
     assert took_s < 5
 
 
 def test_a_quiet_asterisk_is_alive(ari: Ari) -> None:
-    """Without any event the pongs keep the connection, for many ping intervals."""
+    """Pongs alone keep the connection, for many ping intervals."""
     with EventStream(ari, ping_interval_s=0.05, pong_timeout_s=1.0) as events:
         take(events, Connected)
         assert events.next(timeout_s=1.0) is None
-        assert is_told(events, ari)
+        assert gets_events(events, ari)
 
 
-def test_a_full_queue_is_a_told_gap(ari: Ari) -> None:
-    """What fits is kept in order, then the gap is told; once read, the stream takes up again."""
+def test_a_full_queue_is_a_gap(ari: Ari) -> None:
+    """The queue keeps its events in order, then Disconnected; the stream reconnects later."""
     with EventStream(ari, queue_size=10) as events:
         take(events, Connected)
         place_call(ari)
         until(lambda: [one.state for one in ari.list_channels()] == ["Up", "Up"])
         place_call(ari)
-        # Nothing is read here, and the reader stays away while nothing is read.
+        # The reader does not reconnect while nobody reads the queue.
         until(lambda: events._queue.qsize() == 11)
         items = all_queued(events)
         take(events, Connected)
-        assert is_told(events, ari)
+        assert gets_events(events, ari)
     assert all(isinstance(item, Event) for item in items[:10])
     last = items[10]
     assert isinstance(last, Disconnected)
@@ -165,7 +165,7 @@ def test_a_full_queue_is_a_told_gap(ari: Ari) -> None:
 
 
 def test_another_client_of_the_same_name_is_not_fought(asterisk: Asterisk, ari: Ari) -> None:
-    """The one who was replaced says so, stays away for a while, and leaves the other in peace."""
+    """A replaced stream is fatally disconnected, and leaves the other client alone for a while."""
     with client(asterisk) as other_ari, EventStream(ari) as events:
         take(events, Connected)
         with EventStream(other_ari) as other:
@@ -173,28 +173,28 @@ def test_another_client_of_the_same_name_is_not_fought(asterisk: Asterisk, ari: 
             replaced = take(events, ApplicationReplaced)
             lost = events.next(timeout_s=5)
             assert events.next(timeout_s=2) is None
-            assert is_told(other, ari)
+            assert gets_events(other, ari)
     assert replaced.application == ari.application
     assert isinstance(lost, Disconnected)
     assert lost.fatal
 
 
-def test_a_wrong_password_is_fatal_and_told(asterisk: Asterisk) -> None:
-    """A refused user is told as something that a person must mend."""
+def test_a_wrong_password_is_fatal(asterisk: Asterisk) -> None:
+    """A refused user is a fatal Disconnected."""
     with (
         Ari(asterisk.ari_url, asterisk.username, "wrong", "test") as ari,
         EventStream(ari) as events,
     ):
-        told = events.next(timeout_s=5)
+        lost = events.next(timeout_s=5)
         assert events.next(timeout_s=0.5) is None
-    assert isinstance(told, Disconnected)
-    assert told.fatal
-    assert told.reason.startswith("GET /events: 401 ")
-    assert "wrong" not in told.reason
+    assert isinstance(lost, Disconnected)
+    assert lost.fatal
+    assert lost.reason.startswith("GET /events: 401 ")
+    assert "wrong" not in lost.reason
 
 
 def test_close_wakes_the_consumer_and_ends_the_thread(ari: Ari) -> None:
-    """A consumer that waits for the next event is let go at once, with nothing."""
+    """A waiting consumer gets None at once, and the thread ends."""
     events = EventStream(ari)
     events.start()
     take(events, Connected)
@@ -210,7 +210,7 @@ def test_close_wakes_the_consumer_and_ends_the_thread(ari: Ari) -> None:
 
 
 def test_closing_during_calls_never_locks_up_asterisk(asterisk: Asterisk, ari: Ari) -> None:
-    """Streams that end while calls come and go leave an Asterisk that takes the next one."""
+    """After many streams that close during calls, Asterisk still accepts the next stream."""
     for _ in range(30):
         with EventStream(ari) as events:
             take(events, Connected)
@@ -218,11 +218,11 @@ def test_closing_during_calls_never_locks_up_asterisk(asterisk: Asterisk, ari: A
         hang_up_all(asterisk)
     with EventStream(ari) as events:
         take(events, Connected)
-        assert is_told(events, ari)
+        assert gets_events(events, ari)
 
 
 def test_asterisk_has_nothing_to_warn_about(asterisk: Asterisk, ari: Ari) -> None:
-    """A stream that is closed says goodbye, so that Asterisk's log stays clean."""
+    """A closed stream sends a close frame, so that Asterisk logs no warning."""
     before = (asterisk.directory / "log/messages.log").read_text()
     with EventStream(ari) as events:
         take(events, Connected)

@@ -21,14 +21,14 @@ def test_every_delay_is_within_the_limit(first_s: float, longest_s: float) -> No
 
 
 def test_delays_are_spread_over_the_whole_range() -> None:
-    """Two clients that lost the same PBX do not come back together."""
+    """Two clients of a lost PBX do not reconnect at the same moment."""
     delays = list(islice(backoff(first_s=10.0), 200))
     assert min(delays) < 2.0
     assert max(delays) > 8.0
 
 
 def test_a_ping_is_due_at_each_interval() -> None:
-    """Nothing is asked before the interval is over, and again one interval later."""
+    """The first ping is due after one interval, the next one an interval later."""
     pulse = Pulse(interval_s=5, timeout_s=2, now=100)
     assert not pulse.is_due(104.9)
     assert pulse.is_due(105)
@@ -38,7 +38,7 @@ def test_a_ping_is_due_at_each_interval() -> None:
 
 
 def test_silence_after_a_ping_is_a_loss() -> None:
-    """Without a ping silence is normal; after one it is a loss at the time-out."""
+    """Silence is normal without a ping, and a loss after a ping and its time-out."""
     pulse = Pulse(interval_s=5, timeout_s=2, now=100)
     assert not pulse.is_lost(1000)
     pulse.pinged(105)
@@ -46,8 +46,8 @@ def test_silence_after_a_ping_is_a_loss() -> None:
     assert pulse.is_lost(107)
 
 
-def test_a_later_ping_does_not_put_off_the_loss() -> None:
-    """Where pings come faster than the time-out, the first unanswered one counts."""
+def test_a_later_ping_does_not_delay_the_loss() -> None:
+    """If pings come faster than the time-out, the first unanswered ping counts."""
     pulse = Pulse(interval_s=1, timeout_s=3, now=0)
     for now in (1, 2, 3):
         pulse.pinged(now)
@@ -55,7 +55,7 @@ def test_a_later_ping_does_not_put_off_the_loss() -> None:
 
 
 def test_any_frame_is_a_sign_of_life() -> None:
-    """An answer that waits behind a crowd of events does not end a busy connection."""
+    """A pong that waits behind many events does not end a busy connection."""
     pulse = Pulse(interval_s=5, timeout_s=2, now=100)
     pulse.pinged(105)
     pulse.heard()

@@ -1,4 +1,4 @@
-"""Which HTTP status becomes which error."""
+"""The error for each HTTP status."""
 
 import pytest
 
@@ -34,7 +34,7 @@ from recorder.ari.errors import (
     ],
 )
 def test_each_status_has_its_error(status: int, expected: type[AriError]) -> None:
-    """The kind of error says what to do; status, method, path and message say what happened."""
+    """An error has its class, and status, method, path and message of the request."""
     error = error_for(status, "Channel not found", method="GET", path="/channels/a")
     assert type(error) is expected
     assert (error.status, error.method, error.path) == (status, "GET", "/channels/a")
@@ -42,6 +42,6 @@ def test_each_status_has_its_error(status: int, expected: type[AriError]) -> Non
 
 
 @pytest.mark.parametrize("message", [None, "Resource not found"])
-def test_a_404_that_is_not_about_a_thing_is_no_proof_that_it_is_gone(message: str | None) -> None:
-    """While Asterisk starts, its web server answers 404 to everything."""
+def test_a_404_without_a_thing_is_unavailable(message: str | None) -> None:
+    """A starting Asterisk answers 404 to everything, which proves nothing about a channel."""
     assert type(error_for(404, message, method="GET", path="/channels/a")) is AriUnavailable

@@ -1,4 +1,4 @@
-"""Reading ARI's JSON: real messages of Asterisk 22, and everything that could come instead."""
+"""Read ARI's JSON: real messages of Asterisk 22, and spoilt messages."""
 
 import copy
 import json
@@ -39,7 +39,7 @@ CAPTURED: list[dict[str, Any]] = [
 
 
 def captured(kind: str, **having: Any) -> dict[str, Any]:
-    """A fresh copy of the first real message of a type, with these fields if any are given."""
+    """Return a copy of the first real message of a type, and with these fields."""
     for body in CAPTURED:
         if body["type"] == kind and all(body.get(name) == value for name, value in having.items()):
             return copy.deepcopy(body)
@@ -47,7 +47,7 @@ def captured(kind: str, **having: Any) -> dict[str, Any]:
 
 
 def test_every_event_class_was_seen_on_a_real_asterisk() -> None:
-    """No class of event is read from imagination alone."""
+    """Each class of event has a captured message that becomes it."""
     classes = {one for one in vars(model).values() if isinstance(one, type)}
     events = {one for one in classes if issubclass(one, Event)} - {Event, OtherEvent}
     assert {type(parse_event(body)) for body in CAPTURED} - {OtherEvent} == events
@@ -73,8 +73,8 @@ def test_a_channel_is_read_whole() -> None:
     )
 
 
-def test_a_bridge_knows_who_is_in_it() -> None:
-    """The channels of a bridge are those after the change that the event tells."""
+def test_a_bridge_lists_its_channels() -> None:
+    """An event's bridge lists the channels after the change."""
     event = parse_event(captured("ChannelEnteredBridge"))
     assert isinstance(event, ChannelEnteredBridge)
     assert event.bridge.id == "b1"
@@ -82,8 +82,8 @@ def test_a_bridge_knows_who_is_in_it() -> None:
     assert event.bridge.channel_ids == (event.channel.id,)
 
 
-def test_recordings_carry_how_they_ended() -> None:
-    """A failed recording has its cause and no length, a finished one its length."""
+def test_recordings_have_their_end() -> None:
+    """A failed recording has a cause and no length, a finished recording has a length."""
     failed = parse_event(captured("RecordingFailed"))
     finished = parse_event(captured("RecordingFinished"))
     assert isinstance(failed, RecordingFailed)
@@ -94,7 +94,7 @@ def test_recordings_carry_how_they_ended() -> None:
 
 
 def test_transfers_name_all_parties() -> None:
-    """Blind and attended transfers of real calls tell who sent whom where."""
+    """Blind and attended transfers of real calls name every party and the target."""
     blind = parse_event(captured("BridgeBlindTransfer"))
     attended = parse_event(captured("BridgeAttendedTransfer"))
     assert isinstance(blind, BridgeBlindTransfer)
@@ -109,8 +109,8 @@ def test_transfers_name_all_parties() -> None:
     assert attended.destination_application == ""
 
 
-def test_what_may_be_absent_is_none() -> None:
-    """An originate has no caller and a global variable no channel."""
+def test_an_absent_channel_is_none() -> None:
+    """An originate has no caller, and a global variable has no channel."""
     dial = captured("Dial")
     dial.pop("caller", None)
     varset = captured("ChannelVarset")
@@ -123,7 +123,7 @@ def test_what_may_be_absent_is_none() -> None:
 
 
 def test_an_unknown_event_passes_whole() -> None:
-    """An event without a class is handed on with its type and everything it said."""
+    """An event without a class keeps its type and its whole body."""
     body = captured("DeviceStateChanged")
     event = parse_event(body)
     assert isinstance(event, OtherEvent)
@@ -132,7 +132,7 @@ def test_an_unknown_event_passes_whole() -> None:
 
 
 def test_unknown_fields_pass() -> None:
-    """A newer Asterisk that says more is read all the same."""
+    """Additional fields of a newer Asterisk are ignored."""
     body = captured("ChannelDestroyed")
     expected = parse_event(body)
     body["novelty"] = body["channel"]["novelty"] = {"deep": [1]}
@@ -144,7 +144,7 @@ def test_unknown_fields_pass() -> None:
     ("offset", "hours"), [("+0000", 0), ("+0100", 1), ("-0530", -5.5), ("Z", 0)]
 )
 def test_times_of_any_offset_become_utc(offset: str, hours: float) -> None:
-    """Asterisk writes its own local time: what we keep is UTC."""
+    """Asterisk writes its local time, and we keep UTC."""
     body = captured("StasisEnd") | {"timestamp": f"2026-03-01T12:00:00.250{offset}"}
     at = parse_event(body).at
     expected = datetime(2026, 3, 1, 12, 0, 0, 250000, tzinfo=UTC) - timedelta(hours=hours)
@@ -164,7 +164,7 @@ def test_times_of_any_offset_become_utc(offset: str, hours: float) -> None:
     ],
 )
 def test_a_missing_field_is_named(path: list[str], kind: str, field: str) -> None:
-    """What is needed and missing is told by the name of the event and of the field."""
+    """The error for a missing field names the event and the field."""
     body = captured("ChannelDestroyed")
     holder = body
     for step in path[:-1]:
@@ -188,7 +188,7 @@ def test_a_missing_field_is_named(path: list[str], kind: str, field: str) -> Non
     ],
 )
 def test_a_field_of_another_type_is_named(field: str, value: object) -> None:
-    """Text where a number belongs, a time without an offset, … are refused by name."""
+    """The error for a field of another type names the field."""
     with pytest.raises(AriProtocolError) as caught:
         parse_event(captured("ChannelDestroyed") | {field: value})
     assert field in str(caught.value)
@@ -205,7 +205,7 @@ JSON = st.recursive(
 def test_a_spoilt_message_gives_an_event_or_a_named_error(
     body: dict[str, Any], data: st.DataObject
 ) -> None:
-    """Whatever a field turns into, the reader gets an event or AriProtocolError, nothing else."""
+    """A message with any spoilt field becomes an event or raises AriProtocolError."""
     spoilt = copy.deepcopy(body)
     holder = spoilt
     while True:
@@ -236,7 +236,7 @@ def test_anything_else_is_refused_by_name(body: dict[str, object]) -> None:
         ("odd", "odd", "odd"),
     ],
 )
-def test_a_channel_name_tells_its_endpoint(name: str, endpoint: str, technology: str) -> None:
+def test_a_channel_name_holds_its_endpoint(name: str, endpoint: str, technology: str) -> None:
     """The endpoint is the channel's name without its serial number."""
     body = captured("StasisEnd")["channel"] | {"name": name}
     channel = parse_channel(body)
@@ -252,6 +252,6 @@ def test_events_are_values() -> None:
 
 
 def test_info_without_its_status_is_refused() -> None:
-    """An answer that leaves out a part is told by the name of the part."""
+    """The error for an incomplete answer names the missing part."""
     with pytest.raises(AriProtocolError, match="AsteriskInfo: status is missing"):
         parse_info({"system": {"version": "22.10.1", "entity_id": "x"}})

@@ -1,4 +1,4 @@
-"""The client's behaviour on connections that break, on a server of raw sockets."""
+"""Broken connections of the client, with a server of raw sockets."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ HANG_UP = b""
 
 
 class Server:
-    """Answers each request with the next of `answers`; HANG_UP closes the connection instead."""
+    """A server that sends the next of `answers` to each request, or closes at HANG_UP."""
 
     def __init__(self, *answers: bytes) -> None:
         self.requests: list[str] = []
@@ -64,15 +64,15 @@ def served(*answers: bytes, timeout_s: float = 10.0) -> Iterator[tuple[Server, A
 
 
 def test_connections_are_kept() -> None:
-    """Requests one after the other share a connection."""
+    """Successive requests share a connection."""
     with served(OK, OK, OK) as (server, ari):
         for _ in range(3):
             assert ari.list_channels() == []
     assert server.connections == 1
 
 
-def test_a_read_is_repeated_where_the_kept_connection_was_closed() -> None:
-    """A server that gives up an idle connection just then is asked once more."""
+def test_a_read_is_repeated_on_a_closed_connection() -> None:
+    """A read is sent once more if the server has just closed the idle connection."""
     with served(OK, HANG_UP, OK) as (server, ari):
         assert ari.list_channels() == []
         assert ari.list_channels() == []
@@ -80,7 +80,7 @@ def test_a_read_is_repeated_where_the_kept_connection_was_closed() -> None:
 
 
 def test_a_read_is_repeated_only_once() -> None:
-    """A server that always hangs up is unavailable."""
+    """A server that closes every connection is unavailable."""
     with (
         served(HANG_UP, HANG_UP, OK) as (server, ari),
         pytest.raises(AriUnavailable, match="closed before the whole answer"),
@@ -90,7 +90,7 @@ def test_a_read_is_repeated_only_once() -> None:
 
 
 def test_an_action_is_never_repeated() -> None:
-    """A POST whose connection broke may have been done: the caller must look."""
+    """A POST on a broken connection may have worked, so the caller must look."""
     with served(OK, HANG_UP, OK) as (server, ari):
         ari.list_channels()
         with pytest.raises(AriUnavailable, match="POST /channels/a/answer: the connection was"):
@@ -99,7 +99,7 @@ def test_an_action_is_never_repeated() -> None:
 
 
 def test_a_connection_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before Asterisk gives up an idle connection we do, so that no POST meets that moment."""
+    """We close an idle connection before Asterisk does, so that no POST meets that moment."""
     monkeypatch.setattr("recorder.ari.client._IDLE_S", 0.0)
     with served(OK, OK) as (server, ari):
         ari.list_channels()
@@ -109,7 +109,7 @@ def test_a_connection_idle_for_long_is_not_used_again(monkeypatch: pytest.Monkey
 
 
 def test_silence_ends_in_time() -> None:
-    """A server that takes the request and says nothing costs the time-out, no more."""
+    """A silent server costs one time-out."""
     with (
         served(b"HTTP/1.1 ", OK, timeout_s=0.3) as (_, ari),
         pytest.raises(AriUnavailable, match=r"within 0\.3 s"),
@@ -121,7 +121,7 @@ FILE = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nConnection: close\r\nCont
 
 
 def test_a_file_is_fetched_in_blocks() -> None:
-    """All bytes arrive and are counted."""
+    """All bytes of a file arrive and are counted."""
     target = io.BytesIO()
     with served(FILE + b"10\r\n\r\n0123456789") as (server, ari):
         assert ari.fetch_stored_recording("2026/a b", target, chunk=3) == 10
@@ -130,7 +130,7 @@ def test_a_file_is_fetched_in_blocks() -> None:
 
 
 def test_a_short_file_is_an_error() -> None:
-    """Fewer bytes than announced are never taken for the whole file."""
+    """A file with fewer bytes than announced is an error."""
     with (
         served(FILE + b"10\r\n\r\n0123") as (_, ari),
         pytest.raises(AriUnavailable, match="closed before the whole answer"),
@@ -139,7 +139,7 @@ def test_a_short_file_is_an_error() -> None:
 
 
 def test_a_file_that_stalls_is_an_error() -> None:
-    """A file whose bytes stop coming ends in the time-out."""
+    """A stalled file is an error after the time-out."""
     stalled = FILE.replace(b"Connection: close\r\n", b"") + b"10\r\n\r\n0123"
     with served(stalled, OK) as (_, ari), pytest.raises(AriUnavailable, match="no answer within"):
         ari.fetch_stored_recording("a", io.BytesIO())
@@ -147,13 +147,13 @@ def test_a_file_that_stalls_is_an_error() -> None:
 
 @pytest.mark.parametrize("length", [b"-2147483604", b"", b"many"])
 def test_a_file_of_unknown_length_is_an_error(length: bytes) -> None:
-    """Asterisk announces a negative length above 2 GiB: nothing could be checked."""
+    """A file without a usable length is an error: Asterisk sends a negative one above 2 GiB."""
     with served(FILE + length + b"\r\n\r\n01") as (_, ari), pytest.raises(AriProtocolError):
         ari.fetch_stored_recording("a", io.BytesIO())
 
 
 def test_a_full_disk_is_not_mistaken_for_a_broken_connection() -> None:
-    """An error of the target is the caller's own, untranslated."""
+    """An error of the target file reaches the caller unchanged."""
 
     class Full(io.BytesIO):
         def write(self, data: object) -> int:
@@ -175,13 +175,13 @@ def test_a_full_disk_is_not_mistaken_for_a_broken_connection() -> None:
     ],
 )
 def test_an_answer_of_another_kind_is_named(answer: bytes) -> None:
-    """What is not ARI's JSON is an AriProtocolError, not a crash further on."""
+    """An answer other than ARI's JSON raises AriProtocolError."""
     with served(answer) as (_, ari), pytest.raises(AriProtocolError):
         ari.list_channels()
 
 
 def test_a_redirect_is_not_followed() -> None:
-    """The password goes to the server that was configured, and to no other."""
+    """The password is sent only to the configured server."""
     elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
     with served(elsewhere) as (server, ari), pytest.raises(AriError) as caught:
         ari.list_channels()
@@ -190,7 +190,7 @@ def test_a_redirect_is_not_followed() -> None:
 
 
 def test_the_password_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither repr, errors nor logs hold it, in clear or encoded."""
+    """The password is in no repr, error or log, neither in clear nor encoded."""
     caplog.set_level(logging.DEBUG)
     with served(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as (_, ari):
         with pytest.raises(AriError) as caught:
@@ -205,7 +205,7 @@ def test_the_password_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     "url", ["127.0.0.1:8088", "ftp://pbx", "http://", "http://user:password@pbx:8088"]
 )
 def test_an_odd_url_is_refused(url: str) -> None:
-    """What is no HTTP server, or hides a password in the address, is refused at once."""
+    """A URL of another scheme, or with a password, is refused at once."""
     with pytest.raises(ValueError, match="url must be"):
         Ari(url, "user", "password")
 
@@ -218,7 +218,7 @@ def test_an_odd_url_is_refused(url: str) -> None:
     ],
 )
 def test_the_event_socket_is_derived_from_the_url(url: str, expected: str) -> None:
-    """https becomes wss, a prefix stays, and no credentials are in it."""
+    """The socket's URL has wss for https, keeps a prefix, and has no credentials."""
     assert Ari(url, "user", "s3cret", "a b").events_url() == expected
 
 
@@ -229,7 +229,7 @@ PART = st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1)
 
 @given(names=st.lists(st.lists(PART, min_size=1).map("/".join), min_size=1))
 def test_a_name_is_one_segment_of_a_path(names: list[str]) -> None:
-    """Whatever a name holds, it reads back as itself and as nothing more."""
+    """Every name becomes one segment that decodes to the same name."""
     segments = _path(*names).split("/")[1:]
     assert [unquote(segment) for segment in segments] == names
 
@@ -245,10 +245,10 @@ CALLS_WITH_A_NAME: list[Callable[[Ari, str], object]] = [
 
 @pytest.mark.parametrize("call", CALLS_WITH_A_NAME)
 @pytest.mark.parametrize("name", ["", ".", "..", "../recordings2/a", "a/../b", "a//b", "/a", "a/"])
-def test_a_name_that_leads_elsewhere_is_never_sent(
+def test_a_name_of_another_path_is_never_sent(
     call: Callable[[Ari, str], object], name: str
 ) -> None:
-    """A name can neither climb out of its directory nor turn into another request."""
+    """A name can neither leave its directory nor become another request."""
     with served(OK) as (server, ari), pytest.raises(ValueError, match="cannot be a name"):
         call(ari, name)
     assert server.requests == []

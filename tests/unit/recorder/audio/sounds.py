@@ -1,4 +1,4 @@
-"""Sounds for the tests of the audio module, and what a file that came out holds."""
+"""Sounds for the tests of the audio module, and decoded files to measure."""
 
 import struct
 from pathlib import Path
@@ -17,25 +17,25 @@ Pcm = npt.NDArray[np.int16]
 
 
 def tone(hz: float, duration_s: float, rate: int = 8_000, dbfs: float = TONE_DBFS) -> Pcm:
-    """A sine that begins at 0."""
+    """Return a sine that begins at 0."""
     moments = np.arange(round(duration_s * rate)) / rate
     return np.rint(32_767 * 10 ** (dbfs / 20) * np.sin(2 * np.pi * hz * moments)).astype(np.int16)
 
 
 def silence(duration_s: float, rate: int = 8_000) -> Pcm:
-    """Nothing."""
+    """Return digital silence."""
     return np.zeros(round(duration_s * rate), np.int16)
 
 
 def write_wav(
     path: Path, samples: Pcm, rate: int = 8_000, *, claimed: int | None = None, channels: int = 1
 ) -> Path:
-    """A WAV file as Asterisk writes it; `claimed` is the length that its header tells."""
+    """Write a WAV file like Asterisk; `claimed` is the length in its header."""
     data = samples.astype("<i2").tobytes()
-    told = len(data) if claimed is None else claimed
+    length = len(data) if claimed is None else claimed
     form = struct.pack("<HHIIHH", 1, channels, rate, 2 * channels * rate, 2 * channels, 16)
-    head = b"RIFF" + struct.pack("<I", 36 + told) + b"WAVEfmt " + struct.pack("<I", 16) + form
-    path.write_bytes(head + b"data" + struct.pack("<I", told) + data)
+    head = b"RIFF" + struct.pack("<I", 36 + length) + b"WAVEfmt " + struct.pack("<I", 16) + form
+    path.write_bytes(head + b"data" + struct.pack("<I", length) + data)
     return path
 
 
@@ -48,13 +48,13 @@ def piece(
     span_s: float | None = None,
     rate: int = 8_000,
 ) -> Piece:
-    """A captured file of these samples, at its place."""
+    """Return a captured file of these samples, at its place."""
     path = folder / f"{side}-{len(list(folder.iterdir()))}.wav"
     return Piece(write_wav(path, samples, rate), side, offset_s, span_s)  # type: ignore[arg-type]
 
 
 def both_tones(folder: Path, duration_s: float = 4.0, rate: int = 8_000) -> list[Piece]:
-    """440 Hz left and 880 Hz right, all the time."""
+    """Return 440 Hz on the left and 880 Hz on the right, for the whole time."""
     return [
         piece(folder, "left", tone(LEFT_HZ, duration_s, rate), rate=rate),
         piece(folder, "right", tone(RIGHT_HZ, duration_s, rate), rate=rate),
@@ -62,25 +62,25 @@ def both_tones(folder: Path, duration_s: float = 4.0, rate: int = 8_000) -> list
 
 
 class Heard:
-    """A file, decoded; `channels` are [channel][n] within -1 to 1."""
+    """A decoded file; `channels` are [channel][n] between -1 and 1."""
 
     def __init__(self, path: Path) -> None:
         self.rate, self.channels = read_audio(path)
 
     @property
     def duration_s(self) -> float:
-        """Of what comes out of the decoder."""
+        """The length of the decoded sound."""
         return self.channels.shape[1] / self.rate
 
     def dbfs(self, channel: int, hz: float, from_s: float = 0.0, to_s: float = 1e9) -> float:
-        """The level of a tone in a channel, between two moments."""
+        """Return the level of a tone in a channel, between two moments."""
         part = cut_out(self.channels[channel], self.rate, from_s, min(to_s, self.duration_s))
         return level_dbfs(part, self.rate, hz)
 
     def spans(self, channel: int, hz: float) -> list[tuple[float, float]]:
-        """When a tone sounds in a channel."""
+        """Return the times of a tone in a channel."""
         return tone_spans(self.channels[channel], self.rate, hz)
 
     def part(self, from_s: float, to_s: float) -> npt.NDArray[np.float64]:
-        """All channels between two moments."""
+        """Return all channels between two moments."""
         return cut_out(self.channels, self.rate, from_s, to_s)

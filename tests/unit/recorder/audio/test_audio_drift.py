@@ -1,4 +1,4 @@
-"""Files that came out longer or shorter than the clock says."""
+"""Files that are longer or shorter than their time by the clock."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ BEEP_S = 0.2
 
 
 def _beeps(length_s: float, every_s: float, drift: float) -> Pcm:
-    """A beep every so often of true time, by a clock that runs `drift` too fast."""
+    """Return regular beeps, by a clock that runs too fast by `drift`."""
     sound = silence(length_s * (1 + drift))
     for moment in np.arange(0.5, length_s - 1, every_s):
         at = round(moment * (1 + drift) * 8_000)
@@ -25,8 +25,8 @@ def _beeps(length_s: float, every_s: float, drift: float) -> Pcm:
 
 
 @pytest.mark.parametrize("drift", [0.003, -0.003, 0.015, -0.015])
-def test_beeps_lie_right(tmp_path: Path, drift: float) -> None:
-    """With a clock that drifts, every sound of a minute lies within 20 ms of its true time."""
+def test_beeps_are_in_time(tmp_path: Path, drift: float) -> None:
+    """Every sound of a minute is within 20 ms of its true time, in spite of a drifting clock."""
     sound = _beeps(60.0, 5.0, drift)
     made = render(
         [piece(tmp_path, "left", sound, span_s=60.0)],
@@ -41,7 +41,7 @@ def test_beeps_lie_right(tmp_path: Path, drift: float) -> None:
 
 @pytest.mark.parametrize("frames", [79_200, 80_800])
 def test_a_tone_stays_a_tone(tmp_path: Path, frames: int) -> None:
-    """Dropping and repeating where there is no quiet place neither clicks nor changes the pitch."""
+    """Dropped and repeated stretches of a steady tone neither click nor change its pitch."""
     sound = tone(LEFT_HZ, frames / 8_000)
     made = render(
         [piece(tmp_path, "left", sound, span_s=10.0)],
@@ -56,8 +56,8 @@ def test_a_tone_stays_a_tone(tmp_path: Path, frames: int) -> None:
     assert heard.dbfs(0, RIGHT_HZ) < SILENT_DBFS
 
 
-def test_the_quiet_places_are_taken(tmp_path: Path) -> None:
-    """Speech is left as it is where a pause is near."""
+def test_jumps_are_at_quiet_places(tmp_path: Path) -> None:
+    """Speech stays unchanged if a pause is near."""
     words = np.concatenate([np.concatenate((tone(LEFT_HZ, 0.4), silence(0.1)))] * 20)
     made = render(
         [piece(tmp_path, "left", words, span_s=10.1)],
@@ -71,8 +71,8 @@ def test_the_quiet_places_are_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("span_s", [None, 10.015, 9.985, 10.4, 9.6, 20.0, 0.0])
-def test_what_is_no_drift_is_left(tmp_path: Path, span_s: float | None) -> None:
-    """A length that is right, or so wrong that sound is missing, is not touched."""
+def test_only_drift_is_corrected(tmp_path: Path, span_s: float | None) -> None:
+    """A right length is not changed, nor one so wrong that sound is missing."""
     made = render(
         [piece(tmp_path, "left", tone(LEFT_HZ, 10.0), span_s=span_s)],
         layout="dual",
@@ -85,7 +85,7 @@ def test_what_is_no_drift_is_left(tmp_path: Path, span_s: float | None) -> None:
 @settings(max_examples=60)
 @given(frames=st.integers(0, 40_000), off=st.integers(-2_000, 2_000), seed=st.integers(0, 9))
 def test_jumps_never_cross(frames: int, off: int, seed: int) -> None:
-    """Jumps follow one another, stay within the file, and add up to what is wrong, or to none."""
+    """Jumps are in order, inside the file, and add up to the whole error, or there are none."""
     sound = np.random.default_rng(seed).integers(-9, 9, frames).astype(np.int16)
     jumps = plan_jumps(
         lambda first, count: sound[first:][:count], frames, 8_000, (frames + off) / 8_000

@@ -1,4 +1,4 @@
-"""The file that is kept, heard: who is where, when, and what is not there."""
+"""Listen to rendered files: sides, times, silences and cuts."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def _render(tmp_path: Path, pieces: list[Piece], format: str = "wav", **how: obj
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("format", FORMATS)
 def test_each_side_is_heard_on_its_side_alone(tmp_path: Path, format: str, rate: int) -> None:
-    """While both talk, each is heard in full on its side and below -60 dBFS on the other."""
+    """While both talk, each side is full on its own channel and below -60 dBFS on the other."""
     heard = Heard(_render(tmp_path, both_tones(tmp_path, rate=rate), format).path)
     assert heard.dbfs(0, LEFT_HZ) == pytest.approx(TONE_DBFS, abs=1)
     assert heard.dbfs(1, RIGHT_HZ) == pytest.approx(TONE_DBFS, abs=1)
@@ -46,7 +46,7 @@ def test_each_side_is_heard_on_its_side_alone(tmp_path: Path, format: str, rate:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_silent_side_is_silent(tmp_path: Path, format: str) -> None:
-    """Who talks alone is not heard on the other side at all; in MP3 at no more than -60 dBFS."""
+    """One speaker alone leaves the other side silent; in MP3 below -60 dBFS."""
     made = _render(tmp_path, [piece(tmp_path, "left", tone(LEFT_HZ, 3.0))], format)
     other = Heard(made.path).channels[1]
     assert 20 * np.log10(np.sqrt(np.mean(other**2)) + 1e-6) < (-60 if format == "mp3" else -90)
@@ -55,8 +55,10 @@ def test_a_silent_side_is_silent(tmp_path: Path, format: str) -> None:
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("length_s", [0.06, 1.0, 3.7771])
 @pytest.mark.parametrize("format", FORMATS)
-def test_it_is_as_long_as_it_says(tmp_path: Path, format: str, length_s: float, rate: int) -> None:
-    """The decoded length is what is told, to a sample of the input."""
+def test_the_decoded_length_is_the_duration(
+    tmp_path: Path, format: str, length_s: float, rate: int
+) -> None:
+    """The decoded length equals `duration_s`, to a sample of the input."""
     samples = tone(LEFT_HZ, length_s, rate)
     made = _render(tmp_path, [piece(tmp_path, "left", samples, rate=rate)], format)
     assert made.duration_s == len(samples) / rate
@@ -66,8 +68,8 @@ def test_it_is_as_long_as_it_says(tmp_path: Path, format: str, length_s: float, 
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("layout", ["dual", "mono"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_sounds_begin_when_they_should(tmp_path: Path, format: str, layout: str, rate: int) -> None:
-    """The first sample is at time 0, and a piece that begins later is heard later, to 5 ms."""
+def test_sounds_begin_in_time(tmp_path: Path, format: str, layout: str, rate: int) -> None:
+    """The first sample is at time 0, and a later piece begins in time, to 5 ms."""
     pieces = [
         piece(tmp_path, "left", tone(LEFT_HZ, 0.5, rate), 0.0, rate=rate),
         piece(tmp_path, "right", tone(RIGHT_HZ, 0.5, rate), 1.2345, rate=rate),
@@ -82,8 +84,8 @@ def test_sounds_begin_when_they_should(tmp_path: Path, format: str, layout: str,
     assert heard.spans(right, RIGHT_HZ) == [pytest.approx((1.2345, 1.7345), abs=0.005)]
 
 
-def test_what_all_hear_is_on_both_sides(tmp_path: Path) -> None:
-    """A supervisor who barged is added to each side, for as long as it lasted."""
+def test_a_barging_supervisor_is_on_both_sides(tmp_path: Path) -> None:
+    """A supervisor who barges is added to each side, for the time of the piece."""
     pieces = [
         piece(tmp_path, "left", tone(LEFT_HZ, 2.0)),
         piece(tmp_path, "both", tone(RIGHT_HZ, 0.5), 1.0),
@@ -97,7 +99,7 @@ def test_what_all_hear_is_on_both_sides(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_mono_holds_both(tmp_path: Path, format: str) -> None:
-    """Mono is one channel with half of each side."""
+    """A mono file has one channel with half of each side."""
     made = _render(tmp_path, both_tones(tmp_path), format, layout="mono")
     heard = Heard(made.path)
     assert (made.channels, len(heard.channels)) == (1, 1)
@@ -106,7 +108,7 @@ def test_mono_holds_both(tmp_path: Path, format: str) -> None:
 
 
 def test_mono_never_clips(tmp_path: Path) -> None:
-    """Two sides at full scale stay undistorted."""
+    """Two sides at full scale stay undistorted in mono."""
     loud = [piece(tmp_path, side, tone(LEFT_HZ, 1.0, dbfs=0)) for side in ("left", "right")]
     heard = Heard(_render(tmp_path, loud, layout="mono").path)
     assert heard.dbfs(0, LEFT_HZ) == pytest.approx(0, abs=0.1)
@@ -114,7 +116,7 @@ def test_mono_never_clips(tmp_path: Path) -> None:
 
 
 def test_overlap_on_one_side_saturates(tmp_path: Path) -> None:
-    """Pieces of one side that overlap are added; what is too loud stays at full scale."""
+    """Overlapping pieces of one side are added, up to full scale."""
     flat = np.full(8_000, 20_000, np.int16)
     pieces = [
         piece(tmp_path, "left", flat),
@@ -133,8 +135,8 @@ def test_overlap_on_one_side_saturates(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["dual", "mono"])
 @pytest.mark.parametrize("format", LOSSLESS)
-def test_blank_is_exactly_nothing(tmp_path: Path, format: str, layout: str) -> None:
-    """In a blank span every sample of every channel is zero; around it the time line stays."""
+def test_a_blank_span_is_exactly_silent(tmp_path: Path, format: str, layout: str) -> None:
+    """Every sample of a blank span is zero, and the times around it do not change."""
     blank = [Span(1.00001, 1.5), Span(1.4, 2.0), Span(3.99, 9.0)]
     made = _render(tmp_path, both_tones(tmp_path), format, layout=layout, blank=blank)
     heard = Heard(made.path)
@@ -146,15 +148,15 @@ def test_blank_is_exactly_nothing(tmp_path: Path, format: str, layout: str) -> N
 
 
 @pytest.mark.parametrize("format", ["opus", "mp3"])
-def test_blank_is_silent_where_sound_is_lossy(tmp_path: Path, format: str) -> None:
-    """A codec's own ringing apart, nothing is heard in a blank span."""
+def test_a_blank_span_is_silent_in_lossy_formats(tmp_path: Path, format: str) -> None:
+    """A blank span is silent, except for the ringing of the codec."""
     made = _render(tmp_path, both_tones(tmp_path), format, blank=[Span(1.0, 3.0)])
     assert np.abs(Heard(made.path).part(1.2, 2.8)).max() < 0.001
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_cut_is_gone(tmp_path: Path, format: str) -> None:
-    """A cut span leaves nothing of itself, and what follows it comes earlier by its length."""
+def test_a_cut_span_is_gone(tmp_path: Path, format: str) -> None:
+    """No sample of a cut span is left, and the later sound is earlier by its length."""
     speech = np.concatenate((tone(LEFT_HZ, 1.0), tone(1_500, 2.0), tone(LEFT_HZ, 1.0)))
     marker = np.concatenate((silence(3.5), tone(RIGHT_HZ, 0.5)))
     pieces = [piece(tmp_path, "left", speech), piece(tmp_path, "right", marker)]
@@ -167,7 +169,7 @@ def test_cut_is_gone(tmp_path: Path, format: str) -> None:
 
 
 def test_a_joint_does_not_click(tmp_path: Path) -> None:
-    """Where sound was cut out, and around what is blank, no step is larger than in the sound."""
+    """No step at a cut or a blank span is larger than the steps of the sound."""
     sound = tone(LEFT_HZ, 4.0)
     made = _render(
         tmp_path,
@@ -179,8 +181,8 @@ def test_a_joint_does_not_click(tmp_path: Path) -> None:
     assert steps.max() <= 1.05 * np.abs(np.diff(sound / 32_768)).max()
 
 
-def test_cut_in_the_middle_of_blank(tmp_path: Path) -> None:
-    """What is blank stays blank on both sides of a cut within it."""
+def test_a_cut_inside_a_blank_span(tmp_path: Path) -> None:
+    """A blank span stays blank on both sides of a cut inside it."""
     made = _render(tmp_path, both_tones(tmp_path), blank=[Span(1, 3)], cut=[Span(1.5, 2.5)])
     heard = Heard(made.path)
     assert made.duration_s == 3.0
@@ -190,7 +192,7 @@ def test_cut_in_the_middle_of_blank(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_all_cut(tmp_path: Path, format: str) -> None:
-    """A recording of which all was cut is a moment of silence that can be played."""
+    """If everything is cut, a short silence is left that players accept."""
     made = _render(tmp_path, both_tones(tmp_path), format, cut=[Span(0, 99)])
     heard = Heard(made.path)
     assert made.duration_s == 0.02
@@ -200,7 +202,7 @@ def test_all_cut(tmp_path: Path, format: str) -> None:
 
 
 def test_lost_header(tmp_path: Path) -> None:
-    """A file whose header says 0 and that ends in half a sample is heard in full."""
+    """A file with the length 0 in its header and half a last sample is heard in full."""
     path = write_wav(tmp_path / "crashed.wav", tone(LEFT_HZ, 2.0), claimed=0)
     path.write_bytes(path.read_bytes() + b"\x7f")
     made = _render(tmp_path, [Piece(path, "left", 0.0, None)])
@@ -208,7 +210,7 @@ def test_lost_header(tmp_path: Path) -> None:
 
 
 def test_a_piece_without_sound(tmp_path: Path) -> None:
-    """A file of which only the header was written adds silence up to its place."""
+    """A piece with a header alone adds silence up to its place."""
     pieces = [
         piece(tmp_path, "left", tone(LEFT_HZ, 1.0)),
         piece(tmp_path, "right", silence(0), 3.0, span_s=0.05),
@@ -220,7 +222,7 @@ def test_a_piece_without_sound(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_mixed_rates(tmp_path: Path, format: str) -> None:
-    """Pieces of two rates lie together at the higher one, each at its time and pitch."""
+    """Pieces of two rates are rendered at the higher one, each with its time and pitch."""
     pieces = [
         piece(tmp_path, "left", tone(LEFT_HZ, 2.0, 8_000), 0.5, rate=8_000),
         piece(tmp_path, "right", tone(RIGHT_HZ, 2.0, 16_000), 0.5, rate=16_000),
@@ -234,7 +236,7 @@ def test_mixed_rates(tmp_path: Path, format: str) -> None:
 
 
 def test_stereo_piece(tmp_path: Path) -> None:
-    """A piece of two channels is heard as the mean of both."""
+    """A piece with two channels is the mean of both."""
     both = np.stack((tone(LEFT_HZ, 1.0), tone(RIGHT_HZ, 1.0)), axis=1)
     path = write_wav(tmp_path / "stereo.wav", both.reshape(-1), channels=2)
     heard = Heard(_render(tmp_path, [Piece(path, "right", 0.0, None)]).path)
@@ -242,17 +244,17 @@ def test_stereo_piece(tmp_path: Path) -> None:
     assert heard.dbfs(1, RIGHT_HZ) == pytest.approx(TONE_DBFS - 6, abs=0.1)
 
 
-def test_what_is_told_of_it(tmp_path: Path) -> None:
-    """Kind, size and hash are those of the file."""
-    told = {}
+def test_the_rendition_describes_its_file(tmp_path: Path) -> None:
+    """Content type, size and hash of the rendition are right."""
+    result = {}
     for format in FORMATS:
         made = _render(tmp_path, both_tones(tmp_path, 0.5), format)
-        told[made.extension] = made.content_type
+        result[made.extension] = made.content_type
         assert (made.format, made.channels, made.sample_rate) == (format, 2, 8_000)
         assert made.size_bytes == made.path.stat().st_size
         found = subprocess.run(["sha256sum", made.path], capture_output=True, check=True)
         assert found.stdout.split()[0].decode() == made.sha256
-    assert told == {
+    assert result == {
         "opus": "audio/ogg",
         "mp3": "audio/mpeg",
         "flac": "audio/flac",
@@ -274,13 +276,15 @@ def test_same_bytes_every_time(tmp_path: Path, format: str, layout: str) -> None
         "print(render(pieces, layout=layout, format=format, target=Path(target)).sha256)"
     )
     words = [*(str(piece.path) for piece in pieces), layout, format, str(again)]
-    told = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, check=True)
-    assert told.stdout.decode().strip() == first.sha256
+    result = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, check=True
+    )
+    assert result.stdout.decode().strip() == first.sha256
     assert again.read_bytes() == first.path.read_bytes()
 
 
 def test_nothing_to_render(tmp_path: Path) -> None:
-    """No piece is an error, as is a piece that is no audio."""
+    """Without a piece, or with one that is no audio, render raises NotAudio."""
     with pytest.raises(NotAudio):
         _render(tmp_path, [])
     (tmp_path / "empty.wav").touch()
@@ -288,7 +292,7 @@ def test_nothing_to_render(tmp_path: Path) -> None:
         _render(tmp_path, [Piece(tmp_path / "empty.wav", "left", 0.0, None)])
 
 
-def test_nothing_lies_before_the_start() -> None:
+def test_no_piece_begins_before_the_recording() -> None:
     """A piece cannot begin before its recording."""
     with pytest.raises(ValueError, match=r"0\.5 s before"):
         Piece(Path("a.wav"), "left", -0.5, None)
@@ -310,7 +314,7 @@ def test_any_placement(
     blank: list[tuple[int, int]],
     cut: list[tuple[int, int]],
 ) -> None:
-    """Wherever pieces, blanks and cuts lie, each sample is the sum of its pieces, or nothing."""
+    """Each sample is the sum of its pieces or zero, for any pieces, blanks and cuts."""
     folder = tmp_path_factory.mktemp("placed")
     end = max(offset + length for _, offset, length in placed)
     expected = np.zeros((2, end))
@@ -342,14 +346,14 @@ def _spans(runs: list[tuple[int, int]]) -> list[Span]:
 
 
 def test_memory_does_not_grow_with_the_call(tmp_path: Path) -> None:
-    """A process that renders a call of 2 hours stays under 120 MB, and close to one of 10 s."""
+    """Rendering 2 hours takes less than 120 MB, and little more than rendering 10 s."""
     most = {length_s: _peak_mb(tmp_path, length_s, "opus") for length_s in (10, 7_200)}
     assert most[7_200] < 120
     assert most[7_200] - most[10] < 20
 
 
 def _peak_mb(tmp_path: Path, length_s: int, format: str) -> float:
-    """Peak memory of a process that renders that much digital silence with a beep in front."""
+    """Return the peak memory of a process that renders a beep and digital silence."""
     path = write_wav(tmp_path / "long.wav", tone(LEFT_HZ, 2.0), claimed=0)
     with path.open("r+b") as file:
         file.truncate(44 + 16_000 * length_s)
@@ -361,5 +365,7 @@ def _peak_mb(tmp_path: Path, length_s: int, format: str) -> float:
         "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
     )
     words = [str(path), format, str(tmp_path / "out")]
-    told = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, check=True)
-    return float(told.stdout) / 1_024
+    result = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, check=True
+    )
+    return float(result.stdout) / 1_024

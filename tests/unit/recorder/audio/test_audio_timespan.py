@@ -11,7 +11,7 @@ runs_ = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=8)
 
 
 def test_every_touched_sample_belongs() -> None:
-    """A span that begins or ends within a sample has all of it."""
+    """A span that begins or ends within a sample has the whole sample."""
     assert to_runs([Span(0.00101, 0.00199)], 1_000, 100) == [(1, 2)]
 
 
@@ -20,8 +20,8 @@ def test_binary_fractions_add_no_sample() -> None:
     assert to_runs([Span(0.1, 0.3)], 8_000, 9_999) == [(800, 2_400)]
 
 
-def test_nothing_lies_outside() -> None:
-    """Spans are kept within the recording; what lies outside is none."""
+def test_runs_stay_inside_the_recording() -> None:
+    """A run ends with the recording, and a span outside of it gives none."""
     assert to_runs([Span(-1, 0.5), Span(0.9, 3), Span(4, 5)], 10, 10) == [(0, 5), (9, 10)]
 
 
@@ -35,7 +35,7 @@ def test_merged_runs_cover_the_same(runs: list[tuple[int, int]]) -> None:
 
 @given(runs=runs_)
 def test_the_inverse_is_the_rest(runs: list[tuple[int, int]]) -> None:
-    """What a list of runs leaves is all that it does not cover."""
+    """Runs and their inverse cover each sample exactly once."""
     rest = invert_runs(merge_runs(runs), 5, 40)
     assert _samples(rest) == set(range(5, 40)) - _samples(runs)
 

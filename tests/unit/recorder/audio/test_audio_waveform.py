@@ -27,8 +27,8 @@ def _noise(duration_s: float, dbfs: float) -> Pcm:
     return random.astype(np.int16)
 
 
-def test_who_talks_when(tmp_path: Path) -> None:
-    """Each channel has its own talk, to a frame of 20 ms, and silence is the rest."""
+def test_each_channel_has_its_talk(tmp_path: Path) -> None:
+    """Talk is found in each channel alone, to a frame of 20 ms; the rest is silence."""
     pieces = [
         piece(tmp_path, "left", tone(LEFT_HZ, 2.0), 1.0),
         piece(tmp_path, "right", tone(RIGHT_HZ, 1.0), 4.0),
@@ -38,8 +38,8 @@ def test_who_talks_when(tmp_path: Path) -> None:
     assert made.waveform.silence == (((0.0, 1.0), (3.0, 5.0)), ((0.0, 4.0),))
 
 
-def test_the_waveform_is_of_what_is_kept(tmp_path: Path) -> None:
-    """What is blank or cut is neither talk nor peak."""
+def test_the_waveform_has_no_blank_or_cut_sound(tmp_path: Path) -> None:
+    """A blank or cut span has neither talk nor peaks."""
     made = render(
         [piece(tmp_path, "left", tone(LEFT_HZ, 4.0))],
         layout="mono",
@@ -54,7 +54,7 @@ def test_the_waveform_is_of_what_is_kept(tmp_path: Path) -> None:
 
 
 def test_level(tmp_path: Path) -> None:
-    """The level is that of the RMS: a sine at -13 dBFS peak lies 3 dB below; nothing is -120."""
+    """The level is the RMS: -16 dBFS for a sine with a peak of -13, and -120 for silence."""
     made = render(
         [piece(tmp_path, "left", tone(LEFT_HZ, 2.0))],
         layout="dual",
@@ -65,34 +65,34 @@ def test_level(tmp_path: Path) -> None:
 
 
 def test_breaks_between_words_are_talk() -> None:
-    """A break of half a second belongs to the talk; a longer one does not."""
+    """A break of half a second belongs to the talk, a longer break does not."""
     word = tone(LEFT_HZ, 0.3)
-    told = _meter(np.concatenate((word, silence(0.48), word, silence(0.54), word)))
-    assert told.talk == (((0.0, 1.08), (1.62, 1.92)),)
+    waveform = _meter(np.concatenate((word, silence(0.48), word, silence(0.54), word)))
+    assert waveform.talk == (((0.0, 1.08), (1.62, 1.92)),)
 
 
 def test_a_click_is_no_talk() -> None:
-    """Less than a tenth of a second is no talk."""
-    told = _meter(np.concatenate((silence(1.0), tone(LEFT_HZ, 0.06), silence(1.0))))
-    assert told.talk == ((),)
-    assert told.silence == (((0.0, 2.06),),)
+    """A sound of less than 0.1 s is no talk."""
+    waveform = _meter(np.concatenate((silence(1.0), tone(LEFT_HZ, 0.06), silence(1.0))))
+    assert waveform.talk == ((),)
+    assert waveform.silence == (((0.0, 2.06),),)
 
 
 @pytest.mark.parametrize("noise_dbfs", [-70, -55, -45])
 def test_talk_over_noise(noise_dbfs: float) -> None:
-    """A steady noise on the line is no talk; what rises over it is."""
+    """A steady noise on the line is no talk, but a voice above it is."""
     sound = _noise(6.0, noise_dbfs)
     sound[16_000:32_000] += tone(LEFT_HZ, 2.0)
     assert _meter(sound).talk == (((2.0, 4.0),),)
 
 
 def test_talk_without_end_is_talk() -> None:
-    """A side that never falls silent is not taken for noise."""
+    """A side without any silence is talk, not noise."""
     assert _meter(tone(LEFT_HZ, 5.0)).talk == (((0.0, 5.0),),)
 
 
 def test_hysteresis() -> None:
-    """Talk that falls by less than 5 dB goes on; a murmur that never rises does not begin."""
+    """Talk continues while it falls by less than 5 dB; a steady murmur does not start it."""
     line = [-80] * 100
     murmur, word = [-54] * 50, [-50] * 10
     assert find_talk(np.array([*line, *murmur, *word, *murmur], np.int8)) == [(100, 210)]
@@ -102,27 +102,29 @@ def test_hysteresis() -> None:
 @settings(max_examples=50)
 @given(length=st.integers(0, 400_000), block=st.integers(1_000, 90_000))
 def test_peaks_are_few_and_whole(length: int, block: int) -> None:
-    """However long a sound and its blocks, its peaks are at most 2,000 and cover it."""
+    """A sound of any length has at most 2,000 peaks, which cover it."""
     sound = np.full(length, -32_768, np.int16)
-    told = _meter(sound, block=block)
-    count = len(told.peaks[0])
+    waveform = _meter(sound, block=block)
+    count = len(waveform.peaks[0])
     assert count <= MOST_PEAKS
-    assert set(told.peaks[0]) <= {255}
+    assert set(waveform.peaks[0]) <= {255}
     assert (
-        count * told.seconds_per_peak >= length / 8_000 > (count - 1) * told.seconds_per_peak
+        count * waveform.seconds_per_peak
+        >= length / 8_000
+        > (count - 1) * waveform.seconds_per_peak
         or not length
     )
 
 
 def test_spans_are_few() -> None:
-    """Two hours of words and breaks in turn make at most 2,000 spans."""
+    """Two hours of alternating words and breaks give at most 2,000 spans."""
     levels = np.tile(np.array([-20] * 5 + [-120] * 26, np.int8), 12_000)[:360_000]
     talk = find_talk(levels)
     assert 0 < len(talk) <= MOST_SPANS
 
 
 def test_json() -> None:
-    """It is written as JSON, and is small."""
-    told = _meter(_noise(60.0, -20)).to_json()
-    assert set(told) == {"seconds_per_peak", "peaks", "talk", "silence", "level_dbfs"}
-    assert len(json.dumps(told)) < 20_000
+    """The waveform can be written as JSON, and is small."""
+    waveform = _meter(_noise(60.0, -20)).to_json()
+    assert set(waveform) == {"seconds_per_peak", "peaks", "talk", "silence", "level_dbfs"}
+    assert len(json.dumps(waveform)) < 20_000

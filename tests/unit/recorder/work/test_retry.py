@@ -1,4 +1,4 @@
-"""Which failed jobs are retried, and how soon."""
+"""Retries of failed jobs, and the waits before them."""
 
 import errno
 import os
