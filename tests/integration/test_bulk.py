@@ -25,7 +25,6 @@ from recorder.errors import SpoolFull
 from recorder.work import tasks
 from recorder.work.bulk import Bulks
 from recorder.work.keeping import renew_manifest
-from recorder.work.retry import ATTEMPTS_OF_OURS
 from storage import jobs
 from storage.catalogue import bulks, recordings
 from storage.catalogue.engine import Catalogue
@@ -72,17 +71,17 @@ def keep(catalogue: Catalogue, objects: S3ObjectStore) -> Keep:
 
 @pytest.fixture
 def worker(catalogue: Catalogue, objects: S3ObjectStore, tmp_path: Path) -> Bulks:
-    """What workers do."""
+    """Return the part of a worker that works on bulks."""
     return Bulks(catalogue, objects, tmp_path / "exports")
 
 
 def ask(client: ApiClient, **body: Any) -> Any:
-    """Ask for work on many."""
+    """Request work on many recordings."""
     return client.post("/api/v1/bulk", json=body)
 
 
 def done(client: ApiClient, worker: Bulks, **body: Any) -> Any:
-    """Ask for it, let a worker do it, and tell how it went."""
+    """Create a bulk, let a worker do it, and return the bulk."""
     asked = ask(client, **body)
     assert asked.status_code == 202, asked.text
     assert (asked.json["state"], asked.json["done"]) == ("waiting", 0)
@@ -91,14 +90,14 @@ def done(client: ApiClient, worker: Bulks, **body: Any) -> Any:
 
 
 def audited(catalogue: Catalogue, record: RecordingRecord) -> list[str]:
-    """What the audit trail says was done to it."""
+    """Return the actions on a recording from the audit trail."""
     query = text("SELECT action FROM audit WHERE subject = :id ORDER BY id")
     with catalogue.begin() as tx:
         return list(tx.scalars(query, {"id": str(record.id)}))
 
 
 def test_tags(officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulks) -> None:
-    """All that a search finds get the tags and lose others; each is audited, none twice."""
+    """Every found recording gets and loses the tags, once, with one entry in the audit trail."""
     tag = f"t{uuid4().hex}"
     found = [keep(tags=(tag, "old")) for _ in range(25)]
     other = keep(tags=("old",))
@@ -113,10 +112,10 @@ def test_tags(officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulk
     assert audited(catalogue, found[0]) == ["recording.tag"]
 
 
-def test_of_many_refused_the_first_are_told(
+def test_the_first_refusals_are_listed(
     officer: ApiClient, catalogue: Catalogue, keep: Keep
 ) -> None:
-    """How many there are is known all the same."""
+    """The first 100 refusals are listed, and all are counted."""
     asked = ask(officer, action="tag", ids=[str(keep().id)], tags=["x"]).json
     refused = [{"id": str(uuid4()), "reason": "gone"} for _ in range(150)]
     with catalogue.begin() as tx:
@@ -129,7 +128,7 @@ def test_of_many_refused_the_first_are_told(
 def test_a_worker_is_killed(
     officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulks
 ) -> None:
-    """Another goes on where it was."""
+    """Another worker continues with the next recording."""
     tag = f"t{uuid4().hex}"
     for _ in range(5):
         keep(tags=(tag,))
@@ -143,7 +142,7 @@ def test_a_worker_is_killed(
 
 
 def test_holds(officer: ApiClient, keep: Keep, worker: Bulks) -> None:
-    """Those picked are held; a hold that is there stays as it is."""
+    """The picked recordings are held; a present hold does not change."""
     before = Hold("older case", "judge", NOW)
     picked = [keep(), keep(hold=before)]
     ids = [str(one.id) for one in picked]
@@ -156,7 +155,7 @@ def test_holds(officer: ApiClient, keep: Keep, worker: Bulks) -> None:
 def test_an_export(
     officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulks, tmp_path: Path
 ) -> None:
-    """The ZIP holds audio, manifests and an index; what has no audio is refused by name."""
+    """The ZIP has audio, manifests and an index; a recording without audio is listed as refused."""
     sounds = [os.urandom(100_000) for _ in range(3)]
     kept = [keep(sound, caller_number="+4930", agent="=1+1") for sound in sounds]
     silent = keep(state="aborted")
@@ -190,7 +189,7 @@ def test_an_export(
 def test_exports_are_kept_for_a_week(
     officer: ApiClient, keep: Keep, worker: Bulks, objects: S3ObjectStore
 ) -> None:
-    """Then the ZIP goes, and what is told of it says so."""
+    """After a week the ZIP is deleted, and the bulk has no URL for it."""
     ended = done(officer, worker, action="export", ids=[str(keep(b"sound").id)])
     key = f"exports/{ended['id']}.zip"
     worker.drop_exports(datetime.now(UTC) - timedelta(days=7))
@@ -218,10 +217,10 @@ def test_an_export_is_its_makers_alone(
     assert trail[1]["detail"] == {"what": "export", "recordings": 1}
 
 
-def test_what_ended_is_forgotten_in_the_end(
+def test_an_ended_bulk_is_deleted_after_a_month(
     officer: ApiClient, catalogue: Catalogue, keep: Keep
 ) -> None:
-    """After a month; but not what a person can have tried again."""
+    """A bulk is deleted after a month, unless a person can still retry it."""
     picked, now = [str(keep().id)], datetime.now(UTC)
     states = {"done": 31, "failed": 31, "running": 0, "young": 29}
     asked = {name: ask(officer, action="tag", ids=picked, tags=["x"]).json["id"] for name in states}
@@ -237,12 +236,12 @@ def test_what_ended_is_forgotten_in_the_end(
 
 
 def tidy(catalogue: Catalogue) -> None:
-    """What comes every hour."""
+    """Run the hourly job."""
     tasks.tidy.func(SimpleNamespace(additional_context={"catalogue": catalogue}), 0)
 
 
 def test_no_space(officer: ApiClient, keep: Keep, worker: Bulks) -> None:
-    """What would fill the disk is not begun, nor tried for ever; who asked for it is told why."""
+    """An export that would fill the disk does not start, and fails with the reason `spool-full`."""
     record = keep(b"sound", size_bytes=1 << 60)
     asked = ask(officer, action="export", ids=[str(record.id)]).json
     attempts = iter(range(100))
@@ -256,11 +255,11 @@ def test_no_space(officer: ApiClient, keep: Keep, worker: Bulks) -> None:
         with pytest.raises(SpoolFull):
             attempt()
     told = officer.get(f"/api/v1/bulk/{asked['id']}").json
-    assert (told["state"], next(attempts)) == ("failed", ATTEMPTS_OF_OURS)
+    assert (told["state"], next(attempts)) == ("failed", 10)
     assert told["reason"] == "spool-full"
 
 
-# A worker whose bulks never end; what it does leaves a file of that name.
+# A worker whose bulks never end. Each bulk and each finished recording leaves a file of its id.
 STUCK = """
 import sys, time
 from pathlib import Path
@@ -279,7 +278,7 @@ class Stuck(Bulks):
         time.sleep(600)
 jobs.run_worker(url, {"finisher": Marking(), "bulks": Stuck()}, tasks.QUEUES)
 """
-# How a worker leaves its jobs that dies.
+# The jobs of a dead worker.
 DIED = "UPDATE procrastinate_jobs SET status = 'doing' WHERE lock = :lock"
 DIED_LOOKING = """
 INSERT INTO procrastinate_jobs (queue_name, task_name, queueing_lock, args, status)
@@ -289,7 +288,7 @@ VALUES ('clock', 'retry_stalled', 'retry_stalled', '{"timestamp": 1}', 'doing') 
 
 @pytest.fixture
 def stuck(catalogue: Catalogue, database_url: str, tmp_path: Path) -> Iterator[list[BulkRecord]]:
-    """More bulks than may run, and a worker with which they hang."""
+    """Create more bulks than may run, and a worker that hangs in them."""
     asked: dict[str, Any] = {"action": "tag", "arguments": {}, "recordings": [], "by": "boss"}
     asked["owner_id"] = uuid4()
     with catalogue.begin() as tx:
@@ -303,11 +302,13 @@ def stuck(catalogue: Catalogue, database_url: str, tmp_path: Path) -> Iterator[l
         worker.wait(5)
 
 
-def test_bulks_keep_no_recording_waiting(
+def test_bulks_delay_no_recording(
     catalogue: Catalogue, stuck: list[BulkRecord], keep: Keep, tmp_path: Path
 ) -> None:
-    """While all that may run hang, recordings are finished, and the jobs of the dead are retried;
-    nor does a manifest that waits keep its own recording waiting."""
+    """While every bulk hangs, recordings are finished and jobs of dead workers are retried.
+
+    A waiting manifest does not delay its own recording either.
+    """
     most = tasks.QUEUES[jobs.SLOW]
     until(lambda: len(list(tmp_path.iterdir())) == most, 30)
     captured, stalled = (keep(state="captured") for _ in range(2))
@@ -324,10 +325,10 @@ def test_bulks_keep_no_recording_waiting(
         assert tx.scalar(kept, {"id": died}) == 0
 
 
-def test_what_was_given_up_is_tried_again_where_it_was(
+def test_a_retried_job_keeps_its_queue(
     client: ApiClient, officer: ApiClient, catalogue: Catalogue, keep: Keep
 ) -> None:
-    """A job keeps its queue, also when a person has it tried again."""
+    """A job stays in its queue when a person retries it."""
     asked = ask(officer, action="tag", ids=[str(keep().id)], tags=["x"]).json
     told = {"lock": asked["id"]}
     with catalogue.begin() as tx:
