@@ -83,7 +83,7 @@ class Service:
             raise
         if "Authorization" not in self._session.headers:
             token = self.run("token", "create", "--name", "test", "--role", "admin").strip()
-            self._session.headers["Authorization"] = f"Bearer {token}"
+            self.use_token(token)
 
     def _is_ready(self) -> bool:
         assert self._process is not None
@@ -141,9 +141,13 @@ class Service:
     def as_holder_of(self, token: str) -> Self:
         """Return the same service for a client with another token."""
         other = copy(self)
-        other._session = requests.Session()
-        other._session.headers["Authorization"] = f"Bearer {token}"
+        other.use_token(token)
         return other
+
+    def use_token(self, token: str) -> None:
+        """Send this token with every request from now on."""
+        self._session = requests.Session()
+        self._session.headers["Authorization"] = f"Bearer {token}"
 
     def get(self, path: str, **query: Any) -> Any:
         """Send a GET, which must succeed; return the JSON answer."""
