@@ -167,9 +167,9 @@ async def _prove(ari: Ari) -> tuple[ProofResult, ...]:
         await asyncio.to_thread(_connect, ari)
         for destination in (PHONE, BROWSER):
             spy = replace(SPY, destination=destination)
-            async with _supervisor(ari, channels, spy) as ear:
+            async with _supervisor(ari, channels, spy) as supervisor:
                 for mode in HEARS:
-                    found = await _try(ari, replace(spy, mode=mode), (customer, agent, ear))
+                    found = await _try(ari, replace(spy, mode=mode), (customer, agent, supervisor))
                     faults[mode] += [f"with a supervisor's {destination} {one}" for one in found]
     return tuple(ProofResult(mode, tuple(found)) for mode, found in faults.items())
 
@@ -212,8 +212,8 @@ async def _supervisor(
         if hearing == listener.voice_channel:
             yield talking
         else:
-            async with _participant(channels, hearing, "supervisor") as ear:
-                yield ear
+            async with _participant(channels, hearing, "supervisor") as listening:
+                yield listening
         await asyncio.to_thread(Rig(ari).silence, listener)
 
 

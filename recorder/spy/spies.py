@@ -331,14 +331,12 @@ class Spies:
         return self._catalogue.lock(f"listen {pbx}", wait_s=LISTEN_LOCK_WITHIN_S)
 
     def _leftovers(self, ari: Ari, pbx: str) -> Leftovers:
-        lock, find_needed = partial(self._lock_listening, pbx), partial(self._find_needed, pbx)
-        return Leftovers(ari, lock, find_needed)
+        def find_needed() -> frozenset[str]:
+            live = self._list_live(pbx)
+            targets = (self.read(spy.id)[1].target for spy in live)
+            return frozenset([*(str(spy.id) for spy in live), *filter(None, targets)])
 
-    def _find_needed(self, pbx: str) -> frozenset[str]:
-        """Return the ids of the live spies of a PBX, and of the channels that they listen to."""
-        live = self._list_live(pbx)
-        targets = (self.read(spy.id)[1].target for spy in live)
-        return frozenset([*(str(spy.id) for spy in live), *filter(None, targets)])
+        return Leftovers(ari, partial(self._lock_listening, pbx), find_needed)
 
     def _list_live(self, pbx: str) -> tuple[SpyRecord, ...]:
         with self._catalogue.begin() as tx:

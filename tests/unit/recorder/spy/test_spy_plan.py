@@ -21,6 +21,8 @@ from storage.records import CallRecord, Heard, LegRecord, SpyRecord
 from tests.legs import ZERO, leg
 
 LATER = (ZERO + timedelta(seconds=9)).isoformat()
+SPY_ID = UUID(int=7)
+LISTENING, TALKING = names.build_listening_bridge_id("a"), names.build_talking_bridge_id(SPY_ID)
 CUSTOMER = leg("c", party="customer", name="PJSIP/trunk-1")
 AGENT = leg("a", name="PJSIP/2001-1")
 NEXT_AGENT = leg("b", name="PJSIP/2002-1", joined_at=LATER)
@@ -33,7 +35,7 @@ def call(*legs: LegRecord, id_: str = "main-1.0", **more: Any) -> CallRecord:
 
 def spy(**changes: Any) -> SpyRecord:
     fields: dict[str, Any] = {
-        "id": UUID(int=7),
+        "id": SPY_ID,
         "call_id": "main-1.0",
         "pbx": "main",
         "mode": "listen",
@@ -182,25 +184,16 @@ def test_a_settled_phone() -> None:
     """A spy is settled while its phone, its snoops and its voice are in their bridges."""
     whispering = spy(mode="whisper", heard=(Heard(ZERO, None, "main-1.0"),))
     steps = plan_spy(whispering, call(CUSTOMER, AGENT), ())
-    listen, voice = (
-        names.build_listening_bridge_id("a"),
-        names.build_talking_bridge_id(whispering.id),
-    )
-    phone, say = (
-        names.build_phone_id(whispering.id),
-        names.build_talking_snoop_id(whispering.id, "a"),
-    )
-    tap, hear = (
-        names.build_phone_snoop_id(whispering.id),
-        names.build_listening_snoop_id("a", steps.company),
-    )
-    whole = {listen: frozenset({hear, phone}), voice: frozenset({tap, say})}
+    phone, phone_snoop = names.build_phone_id(SPY_ID), names.build_phone_snoop_id(SPY_ID)
+    snoop = names.build_listening_snoop_id("a", steps.company)
+    talking_snoop = names.build_talking_snoop_id(SPY_ID, "a")
+    whole = {LISTENING: frozenset({snoop, phone}), TALKING: frozenset({phone_snoop, talking_snoop})}
     assert is_settled(whispering, steps, whole)
-    assert not is_settled(whispering, steps, {**whole, listen: frozenset({phone})})
-    assert not is_settled(whispering, steps, {**whole, listen: frozenset({hear})})
-    assert not is_settled(whispering, steps, {**whole, voice: frozenset({tap})})
+    assert not is_settled(whispering, steps, {**whole, LISTENING: frozenset({phone})})
+    assert not is_settled(whispering, steps, {**whole, LISTENING: frozenset({snoop})})
+    assert not is_settled(whispering, steps, {**whole, TALKING: frozenset({phone_snoop})})
     other = names.build_listening_snoop_id("a", ["somebody"])
-    assert not is_settled(whispering, steps, {**whole, listen: frozenset({other, phone})})
+    assert not is_settled(whispering, steps, {**whole, LISTENING: frozenset({other, phone})})
     assert not is_settled(whispering, steps, {})
     assert not is_settled(spy(), plan_spy(spy(), call(CUSTOMER, AGENT), ()), whole)
 
@@ -232,13 +225,14 @@ def test_a_settled_page() -> None:
     page = spy(destination="browser", heard=heard)
     barging = spy(destination="browser", mode="barge", heard=heard)
     quiet, loud = (plan_spy(one, call(CUSTOMER), ()) for one in (page, barging))
-    hear, ear = names.build_listening_snoop_id("c", ()), names.build_listening_channel_id("c")
-    bridges = {names.build_listening_bridge_id("c"): frozenset({hear, ear})}
+    listening = names.build_listening_bridge_id("c")
+    inside = {names.build_listening_snoop_id("c", ()), names.build_listening_channel_id("c")}
+    bridges = {listening: frozenset(inside)}
     assert is_settled(page, quiet, bridges)
-    voice = {names.build_talking_snoop_id(barging.id, "c"), names.build_microphone_id(barging.id)}
-    bridges[names.build_talking_bridge_id(barging.id)] = frozenset(voice)
+    talking = {names.build_talking_snoop_id(SPY_ID, "c"), names.build_microphone_id(SPY_ID)}
+    bridges[TALKING] = frozenset(talking)
     assert not is_settled(barging, loud, bridges)
-    bridges[names.build_listening_bridge_id("c")] |= {names.build_barge_channel_id(barging.id)}
+    bridges[listening] |= {names.build_barge_channel_id(SPY_ID)}
     assert is_settled(barging, loud, bridges)
 
 
@@ -270,12 +264,12 @@ def test_a_voice_without_its_source_is_not_settled(destination: str) -> None:
         names.build_listening_channel_id("a"),
         names.build_phone_id(one.id),
     }
-    say, voice = names.build_talking_snoop_id(one.id, "a"), names.build_talking_bridge_id(one.id)
+    talking_snoop = names.build_talking_snoop_id(one.id, "a")
     source = (
         names.build_microphone_id(one.id)
         if destination == "browser"
         else names.build_phone_snoop_id(one.id)
     )
-    bridges = {names.build_listening_bridge_id("a"): frozenset(listeners), voice: frozenset({say})}
+    bridges = {LISTENING: frozenset(listeners), TALKING: frozenset({talking_snoop})}
     assert not is_settled(one, steps, bridges)
-    assert is_settled(one, steps, {**bridges, voice: frozenset({say, source})})
+    assert is_settled(one, steps, {**bridges, TALKING: frozenset({talking_snoop, source})})

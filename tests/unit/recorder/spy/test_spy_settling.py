@@ -32,9 +32,9 @@ SPY = SpyRecord(
     may=("listen", "whisper", "barge"),
     heard=(Heard(ZERO, None, "main-1.0"),),
 )
-MIC, PHONE = names.build_microphone_id(SPY.id), names.build_phone_id(SPY.id)
+MICROPHONE, PHONE = names.build_microphone_id(SPY.id), names.build_phone_id(SPY.id)
 BARGE = names.build_barge_channel_id(SPY.id)
-EAR = names.build_listening_channel_id("agent")
+SHARED = names.build_listening_channel_id("agent")
 LISTENING = names.build_listening_bridge_id("agent")
 
 
@@ -70,7 +70,7 @@ def plan_for(target: str | None, *heard_by: str, company: str = "customer") -> S
 
 def test_another_listener_takes_the_snoops_away() -> None:
     """A whisper is heard again after another spy's new snoop has cleared the target."""
-    bench = Bench("agent", MIC, EAR)
+    bench = Bench("agent", MICROPHONE, SHARED)
     assert bench.connect(SPY, plan_for("agent", "agent"))
     assert bench.pbx.heard_by(SPY.id) == {"agent"}
 
@@ -86,7 +86,7 @@ def test_another_listener_takes_the_snoops_away() -> None:
 
 def test_the_voice_is_taken_away_before_anything_else() -> None:
     """After a barge the customer loses the voice even while the next target cannot be heard yet."""
-    bench = Bench("agent", "customer", MIC, EAR, BARGE)
+    bench = Bench("agent", "customer", MICROPHONE, SHARED, BARGE)
     assert bench.connect(replace(SPY, mode="barge"), plan_for("agent", "agent", "customer"))
     assert bench.pbx.heard_by(SPY.id) == {"agent", "customer"}
     assert BARGE in bench.pbx.bridges[LISTENING]
@@ -120,11 +120,11 @@ def test_a_phone_is_silent_among_the_listeners(mode: Mode) -> None:
 
 def test_without_a_target_nothing_is_left() -> None:
     """While an agent has no call, the supervisor hears nothing and is heard by nobody."""
-    bench = Bench("agent", MIC, EAR)
+    bench = Bench("agent", MICROPHONE, SHARED)
     assert bench.connect(SPY, plan_for("agent", "agent"))
     assert not bench.connect(SPY, plan_for(None))
     assert bench.pbx.bridges == {}
-    assert MIC in bench.pbx.channels, "until the page goes"
+    assert MICROPHONE in bench.pbx.channels, "until the page goes"
 
 
 def test_disconnecting_leaves_nothing_of_the_spy() -> None:
@@ -177,12 +177,12 @@ def test_a_sweep_spares_needed_and_foreign_parts(foreign: bool) -> None:
         names.build_talking_snoop_id(over, "agent"),
         names.build_listening_channel_id("nobody"),
     }
-    kept = {"agent", MIC, EAR, names.build_snoop_id(UUID(int=3))}
+    kept = {"agent", MICROPHONE, SHARED, names.build_snoop_id(UUID(int=3))}
     bench = Bench(*left, *kept)
     bench.target = "agent"
     bench.pbx.bridges = {
         names.build_talking_bridge_id(over): [names.build_talking_snoop_id(over, "agent")],
-        LISTENING: [EAR],
+        LISTENING: [SHARED],
         "call": ["agent"],
     }
     if foreign:
@@ -197,15 +197,15 @@ def test_a_sweep_spares_needed_and_foreign_parts(foreign: bool) -> None:
 @pytest.mark.parametrize("foreign", [True, False])
 def test_an_unheard_bridge_is_dropped(foreign: bool) -> None:
     """A listening bridge without a live spy goes with its channels, unless another program's."""
-    bench = Bench("agent", EAR)
-    bench.pbx.bridges = {LISTENING: [EAR]}
+    bench = Bench("agent", SHARED)
+    bench.pbx.bridges = {LISTENING: [SHARED]}
     if foreign:
-        bench.pbx.application_of = {EAR: "another"}
+        bench.pbx.application_of = {SHARED: "another"}
     leftovers = Leftovers(bench.pbx, bench.lock, bench.find_needed)  # type: ignore[arg-type]
     bench.target = "agent"
     leftovers.drop_unheard()
-    assert bench.pbx.bridges == {LISTENING: [EAR]}
+    assert bench.pbx.bridges == {LISTENING: [SHARED]}
     bench.target = None
     leftovers.drop_unheard()
     assert (LISTENING in bench.pbx.bridges) is foreign
-    assert (EAR in bench.pbx.channels) is foreign
+    assert (SHARED in bench.pbx.channels) is foreign
