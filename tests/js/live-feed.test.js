@@ -118,6 +118,13 @@ describe("the feed", () => {
     assert.deepEqual(said, ["lost", "listed", "connected"]);
   });
 
+  test("says that it is lost if the stream broke while it read the lists", async () => {
+    FakeEventSource.last.open();
+    FakeEventSource.last.fail({ forGood: false });
+    await answer(0, ["a"]);
+    assert.deepEqual(said, ["lost", "listed", "lost"]);
+  });
+
   test("opens nothing after it was closed, and ignores the lists on their way", async () => {
     FakeEventSource.last.open();
     feed.close();

@@ -144,6 +144,8 @@ describe("events", () => {
     model.apply({ type: "call.left", data: { id: "main-1" } });
     assert.equal(model.apply({ type: "spy.switched", data: spy({ mode: "barge" }) }).isStale, false);
     assert.equal(model.apply({ type: "spy.ended", data: spy({ state: "ended" }) }).isStale, true);
+    const recording = { id: "r", call_id: "main-1", state: "failed" };
+    assert.equal(model.apply({ type: "recording.failed", data: recording }).isStale, false);
     model.replace({ calls: [call()], recordings: [], spies: [] });
     assert.equal(model.apply({ type: "spy.ended", data: spy({ state: "ended" }) }).isStale, false);
   });

@@ -45,6 +45,11 @@ describe("the resampler", () => {
     });
   }
 
+  test("keeps the height and the sign of a constant signal", () => {
+    const output = resample(new Float32Array(1600).fill(0.5), 16000, 48000);
+    for (const sample of output.slice(200)) assert.ok(Math.abs(sample - 0.5) < 0.01, `${sample}`);
+  });
+
   test("removes a tone that the lower rate cannot hold", () => {
     const output = resample(tone(10000, 48000, 1), 48000, 16000);
     assert.ok(loudness(output.slice(1600, 14400), 6000, 16000) < -50); // its alias
@@ -88,27 +93,42 @@ describe("the jitter buffer", () => {
     }
   });
 
-  test("drops the oldest frames of a burst, so that no delay stays", () => {
-    const buffer = new JitterBuffer(RATE);
-    for (let n = 0; n < 50; n += 1) buffer.put(frame());
-    assert.ok(drain(buffer, 0) <= 0.1);
+  test("keeps five frames, but only the newest two of a longer burst, so that no delay stays", () => {
+    for (const [burst, kept] of [[5, 5], [6, 2], [8, 4], [10, 2]]) {
+      const buffer = new JitterBuffer(RATE);
+      for (let n = 0; n < burst; n += 1) buffer.put(frame());
+      const played = drain(buffer, 0);
+      assert.ok(Math.abs(played - 0.02 * kept) < BLOCK / RATE, `${burst} frames played ${played} s`);
+    }
   });
 
-  test("shrinks again after ten calm seconds", () => {
+  test("drops one frame after ten seconds in which it always held three", () => {
+    for (const [at, kept] of /** @type {[number[], number][]} */ ([
+      [[9, 10], 4], // not more than ten seconds
+      [[9, 10.1], 3],
+      [[9, 10.1, 20.2], 3], // it held only two meanwhile: none is to spare
+      [[5, 10.1, 20.1], 3], // the ten seconds begin anew after a drop
+    ])) {
+      const buffer = new JitterBuffer(RATE);
+      for (let n = 0; n < 4; n += 1) buffer.put(frame());
+      for (const now of at) {
+        buffer.fill(new Float32Array(FRAME), now);
+        buffer.put(frame());
+      }
+      const played = drain(buffer, at[at.length - 1]);
+      assert.ok(Math.abs(played - 0.02 * kept) < BLOCK / RATE, `${at}: ${played} s`);
+    }
+  });
+
+  test("never waits for fewer than two frames", () => {
     const buffer = new JitterBuffer(RATE);
-    const feed = (/** @type {number} */ count) => {
-      for (let n = 0; n < count; n += 1) buffer.put(frame());
-    };
-    feed(2);
-    drain(buffer, 0); // now it waits for three frames
-    feed(3);
-    play(buffer, 1);
-    play(buffer, 10.5); // calm for ten seconds
-    drain(buffer, 10.6); // runs out again: from two frames, it waits for three
-    feed(2);
-    assert.equal(sounds(play(buffer, 10.7)), false);
-    feed(1);
-    assert.equal(sounds(play(buffer, 10.8)), true);
+    for (let n = 0; n < 2; n += 1) buffer.put(frame());
+    play(buffer, 11);
+    drain(buffer, 11); // one more than two are needed now
+    for (let n = 0; n < 2; n += 1) buffer.put(frame());
+    assert.equal(sounds(play(buffer, 11)), false);
+    buffer.put(frame());
+    assert.equal(sounds(play(buffer, 11)), true);
   });
 
   test("plays the samples in order at the rate of the sound card", () => {

@@ -16,6 +16,8 @@ class FakeTrack {
 
 /** @type {PromiseWithResolvers<unknown>[]} the browser's questions to the person */
 let questions;
+/** @type {unknown} */
+let constraints;
 /** @type {string[]} */
 let said;
 /** @type {Microphone} */
@@ -24,7 +26,8 @@ let canConnect = true;
 
 beforeEach(() => {
   [questions, said, canConnect] = [[], [], true];
-  const getUserMedia = () => {
+  const getUserMedia = (/** @type {MediaStreamConstraints} */ { audio }) => {
+    constraints = audio;
     questions.push(Promise.withResolvers());
     return questions[questions.length - 1].promise;
   };
@@ -60,6 +63,12 @@ test("the microphone opens when it is wanted, and is released when it is not", a
   microphone.use(false);
   assert.equal(track.isStopped, true);
   assert.deepEqual(said.slice(2), ["disconnect"]);
+});
+
+test("the browser removes echo and noise", () => {
+  microphone.use(true);
+  const all = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+  assert.deepEqual(constraints, all);
 });
 
 test("the browser asks once, however often the microphone is wanted", async () => {
