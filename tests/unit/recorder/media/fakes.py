@@ -67,6 +67,9 @@ class FakeSpies:
         assert self.joining.wait(5)
         return self.row
 
+    def page_left(self, _: UUID) -> None:
+        pass
+
     def renew(self, _: UUID) -> None:
         pass
 
