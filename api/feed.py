@@ -85,7 +85,10 @@ class Feed:
         """
         place = parse_event_id(event_id)
         with self._changed:
-            self._changed.wait_for(lambda: self._is_ahead_of(place), timeout_s)
+            self._changed.wait_for(
+                lambda: self.is_closed or (self._newest is not None and self._newest > place),
+                timeout_s,
+            )
             if self._floor is None:
                 return ()
             if place >= self._floor:
@@ -95,9 +98,9 @@ class Feed:
             found = events.list_events(tx, event_id, READ_AT_ONCE)
         return [Written.of(one) for one in found]
 
-    def _is_ahead_of(self, place: tuple[int, int]) -> bool:
-        newest = self._places[-1] if self._places else self._floor
-        return self.is_closed or (newest is not None and newest > place)
+    @property
+    def _newest(self) -> tuple[int, int] | None:
+        return self._places[-1] if self._places else self._floor
 
     def _follow(self) -> None:
         seen = 0

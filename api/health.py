@@ -53,17 +53,14 @@ class StoreProbe:
         with self._lock:
             fresh_s = ASKED_AGAIN_AFTER_S if self._check.ok else FAILED_ASKED_AGAIN_AFTER_S
             if time.monotonic() - self._asked_at > fresh_s:
-                self._check = self._ask()
+                try:
+                    self._objects.find(PROBED_KEY)
+                    self._check = Check("objects", True, "connected", "the object store answers")
+                except EarwitnessError as error:
+                    state = error.error_id.removeprefix("store-")
+                    self._check = Check("objects", False, state, "the object store cannot be used")
                 self._asked_at = time.monotonic()
             return self._check
-
-    def _ask(self) -> Check:
-        try:
-            self._objects.find(PROBED_KEY)
-        except EarwitnessError as error:
-            state = error.error_id.removeprefix("store-")
-            return Check("objects", False, state, "the object store cannot be used")
-        return Check("objects", True, "connected", "the object store answers")
 
 
 def check_parts(catalogue: Catalogue, store: StoreProbe, names: Iterable[str]) -> tuple[Check, ...]:

@@ -6,7 +6,6 @@ the client may retry under the same key.
 
 import re
 from collections.abc import Callable
-from uuid import UUID
 
 from flask import Response, request
 from pydantic_core import from_json, to_json
@@ -46,12 +45,11 @@ def answered_once(act: Callable[[], Response], *, shown_once: str = "") -> Respo
             fingerprint(read_secret(), request.method, request.path, request.get_data()),
         )
     if kept is not None:
-        return _replayed(kept)
-    return _acted(act, token_id, key, shown_once)
-
-
-def _acted(act: Callable[[], Response], token_id: UUID, key: str, shown_once: str) -> Response:
-    catalogue = services().catalogue
+        answer = Response(kept.body["text"], kept.status, content_type="application/json")
+        answer.headers[REPLAYED] = "true"
+        if kept.body["location"]:
+            answer.headers["Location"] = kept.body["location"]
+        return answer
     try:
         answer = act()
     except Exception:
@@ -59,20 +57,10 @@ def _acted(act: Callable[[], Response], token_id: UUID, key: str, shown_once: st
             release_key(tx, token_id, key)
         raise
     # Store the text: JSONB would change the order of the fields.
-    text = _without(shown_once, answer.get_data(as_text=True))
-    kept = {"text": text, "location": answer.headers.get("Location")}
+    text = answer.get_data(as_text=True)
+    if shown_once:
+        text = to_json(from_json(text) | {shown_once: None}).decode()
+    body = {"text": text, "location": answer.headers.get("Location")}
     with catalogue.begin() as tx:
-        keep_answer(tx, token_id, key, StoredAnswer(answer.status_code, kept))
-    return answer
-
-
-def _without(shown_once: str, text: str) -> str:
-    return to_json(from_json(text) | {shown_once: None}).decode() if shown_once else text
-
-
-def _replayed(kept: StoredAnswer) -> Response:
-    answer = Response(kept.body["text"], kept.status, content_type="application/json")
-    answer.headers[REPLAYED] = "true"
-    if kept.body["location"]:
-        answer.headers["Location"] = kept.body["location"]
+        keep_answer(tx, token_id, key, StoredAnswer(answer.status_code, body))
     return answer

@@ -12,7 +12,7 @@ from api.auth import SAFE_METHODS
 from api.errors import Busy, Forbidden, InternalError, NotAuthenticated, RequestInvalid
 from api.fields.base import Answer
 from api.idempotency import HEADER, REPLAYED
-from api.operation import FORM, JSON, OPEN, SIGNED_IN, Operation, Reply
+from api.operation import FORM, JSON, OPEN, SIGNED_IN, Operation
 from api.permissions import PERMISSIONS, ROLES
 from api.problems import MEDIA_TYPE, status_of, title_of
 from storage.errors import CatalogueUnavailable, EarwitnessError, IdempotencyKeyReused
@@ -75,6 +75,7 @@ BODY_REFUSALS = (
 )
 PATH_REFUSAL = Refusal(404, "not-found", "Not Found")
 
+PROBLEM_HEADERS = {401: "WWW-Authenticate", 416: "Content-Range", 503: "Retry-After"}
 _TYPES_IN_PATHS = {"uuid": {"type": "string", "format": "uuid"}}
 
 
@@ -126,11 +127,16 @@ def refusals_of(operation: Operation) -> tuple[Refusal, ...]:
 
 def _describe(operation: Operation) -> dict[str, Any]:
     summary, _, more = (operation.handler.__doc__ or "").strip().partition("\n")
+    if operation.needs in PERMISSIONS:
+        roles = ", ".join(sorted(role for role, can in ROLES.items() if operation.needs in can))
+        needs = f"Needs `{operation.needs}` ({PERMISSIONS[operation.needs]}): {roles}."
+    else:
+        needs = f"Needs {operation.needs}."
     described: dict[str, Any] = {
         "operationId": operation.name,
         "tags": [operation.tag],
         "summary": summary.rstrip("."),
-        "description": f"{more.strip()}\n\n{_needs(operation)}".strip(),
+        "description": f"{more.strip()}\n\n{needs}".strip(),
         "parameters": _parameters(operation),
         "responses": _responses(operation),
     }
@@ -144,13 +150,6 @@ def _describe(operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _needs(operation: Operation) -> str:
-    if operation.needs not in PERMISSIONS:
-        return f"Needs {operation.needs}."
-    roles = ", ".join(sorted(role for role, can in ROLES.items() if operation.needs in can))
-    return f"Needs `{operation.needs}` ({PERMISSIONS[operation.needs]}): {roles}."
-
-
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     found = [
         {
@@ -162,24 +161,19 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         for kind, name in re.findall(r"<(?:(\w+):)?(\w+)>", operation.rule)
     ]
     if operation.query is not None:
-        found += _query_parameters(operation.query)
+        found += [
+            {
+                "name": name,
+                "in": "query",
+                "description": schema.get("description", ""),
+                "schema": _without_null(schema),
+            }
+            for name, schema in operation.query.model_json_schema()["properties"].items()
+        ]
     if operation.is_answered_once:
         schema = {"type": "string", "minLength": 1, "maxLength": 255}
         found.append({"name": HEADER, "in": "header", "schema": schema})
     return found
-
-
-def _query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
-    properties = model.model_json_schema(by_alias=True)["properties"]
-    return [
-        {
-            "name": name,
-            "in": "query",
-            "description": schema.get("description", ""),
-            "schema": _without_null(schema),
-        }
-        for name, schema in properties.items()
-    ]
 
 
 def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,51 +188,44 @@ def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    told = {str(status): _tell(each) for status, each in operation.answers.items()}
-    if operation.is_answered_once:
-        for described in told.values():
+    responses: dict[str, dict[str, Any]] = {}
+    for code, reply in operation.answers.items():
+        described: dict[str, Any] = {"description": reply.description}
+        if reply.model is not None:
+            described["content"] = {JSON: {"schema": _ref(reply.model)}}
+        if reply.media_types:
+            described["content"] = {media_type: {} for media_type in reply.media_types}
+        if reply.headers:
+            described["headers"] = {
+                name: {"description": text, "schema": {"type": "string"}}
+                for name, text in reply.headers.items()
+            }
+        if operation.is_answered_once:
             described.setdefault("headers", {})[REPLAYED] = {
                 "description": "present if this repeats the answer to an earlier request",
                 "schema": {"const": "true"},
             }
+        responses[str(code)] = described
     for refusal in refusals_of(operation):
-        status = str(refusal.status)
-        problem = told.setdefault(status, {"description": ""})
+        problem = responses.setdefault(str(refusal.status), {"description": ""})
         line = f"`{refusal.error_id}`: {refusal.title}."
         problem["description"] = f"{problem['description']}\n\n{line}".strip()
         problem.setdefault("content", {})[MEDIA_TYPE] = {"schema": _ref(Problem)}
-        problem.setdefault("headers", {}).update(_problem_headers(refusal.status))
-    return told
-
-
-def _tell(told: Reply) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": told.description}
-    if told.model is not None:
-        described["content"] = {JSON: {"schema": _ref(told.model)}}
-    if told.media_types:
-        described["content"] = {media_type: {} for media_type in told.media_types}
-    if told.headers:
-        described["headers"] = {
-            name: {"description": text, "schema": {"type": "string"}}
-            for name, text in told.headers.items()
-        }
-    return described
-
-
-def _problem_headers(status: int) -> dict[str, Any]:
-    names = {401: "WWW-Authenticate", 416: "Content-Range", 503: "Retry-After"}
-    return {names[status]: {"schema": {"type": "string"}}} if status in names else {}
+        headers = problem.setdefault("headers", {})
+        if refusal.status in PROBLEM_HEADERS:
+            headers[PROBLEM_HEADERS[refusal.status]] = {"schema": {"type": "string"}}
+    return responses
 
 
 def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     """Return the schema of every model, by its name."""
-    told: set[type[BaseModel]] = {Problem}
+    answered: set[type[BaseModel]] = {Problem}
     taken: set[type[BaseModel]] = set()
     for operation in operations:
-        told |= {each.model for each in operation.answers.values() if each.model is not None}
+        answered |= {each.model for each in operation.answers.values() if each.model is not None}
         taken |= {operation.body} if operation.body is not None else set()
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (model, "serialization") for model in _by_name(told)
+        (model, "serialization") for model in _by_name(answered)
     ]
     models += [(model, "validation") for model in _by_name(taken)]
     _, found = models_json_schema(models, ref_template=REFS)

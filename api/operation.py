@@ -232,12 +232,10 @@ def parse_body(model: type[Model]) -> Model:
 
 
 def _invalid(part: str, error: ValidationError) -> RequestInvalid:
-    """What was expected, where; never what was sent."""
-    faults = error.errors(include_input=False, include_url=False, include_context=False)
-    return RequestInvalid(*(((part, *fault["loc"]), _message(fault)) for fault in faults))
-
-
-def _message(fault: Mapping[str, Any]) -> str:
-    if fault["type"] == "extra_forbidden":
-        return "unknown"
-    return str(fault["msg"]).removeprefix("Value error, ")
+    """Return the error with the expected values; it never repeats the values that were sent."""
+    faults: list[tuple[tuple[str | int, ...], str]] = []
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+        is_unknown = fault["type"] == "extra_forbidden"
+        msg = "unknown" if is_unknown else fault["msg"].removeprefix("Value error, ")
+        faults.append(((part, *fault["loc"]), msg))
+    return RequestInvalid(*faults)

@@ -131,34 +131,27 @@ def title_of(error: type[EarwitnessError]) -> str:
 def build_problem(error: EarwitnessError) -> Problem:
     """Build the problem document of one of our own errors."""
     status, title = status_of(type(error)), title_of(type(error))
+    members: Mapping[str, Any] = {}
+    headers: Sequence[tuple[str, str]] = ()
+    if isinstance(error, RequestInvalid):
+        members = {"errors": error.errors}
+    if isinstance(error, recorder_errors.RuleInvalid):
+        members = {"field": error.field, "position": error.position, "hint": error.hint}
+    if isinstance(error, RangeNotSatisfiable):
+        headers = [("Content-Range", f"bytes */{error.size_bytes}")]
+    if status == 401:  # a header for each: browsers read only the first challenge of a header
+        schemes = ("Bearer",) if _is_from_script() else ("Bearer", "Basic")
+        headers = [(CHALLENGE, f'{scheme} realm="earwitness"') for scheme in schemes]
+    if status == 503:
+        headers = [("Retry-After", str(RETRY_AFTER_S))]
     return Problem(
         error_id=error.error_id,
         title=title,
         status=status,
         detail=title if status >= 500 else str(error),
-        members=_members(error),
-        headers=_headers(error, status),
+        members=members,
+        headers=headers,
     )
-
-
-def _members(error: EarwitnessError) -> Mapping[str, Any]:
-    """Return the extra members of the document, for programs."""
-    if isinstance(error, RequestInvalid):
-        return {"errors": error.errors}
-    if isinstance(error, recorder_errors.RuleInvalid):
-        return {"field": error.field, "position": error.position, "hint": error.hint}
-    return {}
-
-
-def _headers(error: EarwitnessError, status: int) -> Sequence[tuple[str, str]]:
-    if status == 401:  # a header for each: browsers read only the first challenge of a header
-        schemes = ("Bearer",) if _is_from_script() else ("Bearer", "Basic")
-        return [(CHALLENGE, f'{scheme} realm="earwitness"') for scheme in schemes]
-    if status == 503:
-        return [("Retry-After", str(RETRY_AFTER_S))]
-    if isinstance(error, RangeNotSatisfiable):
-        return [("Content-Range", f"bytes */{error.size_bytes}")]
-    return []
 
 
 def _is_from_script() -> bool:

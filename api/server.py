@@ -137,16 +137,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
+        # Python appends the address to its message. An unknown host name has codes of its own.
+        is_code = not isinstance(error, socket.gaierror) and error.errno is not None
+        reason = os.strerror(error.errno or 0) if is_code else str(error.strerror)
         raise ConfigurationInvalid(
-            f"server.port: cannot listen on {host}:{port}: {_reason(error)}"
+            f"server.port: cannot listen on {host}:{port}: {reason}"
         ) from error
-
-
-def _reason(error: OSError) -> str:
-    """Return the reason without the address, which Python appends.
-
-    The codes of an unknown host name are not those of the operating system.
-    """
-    if isinstance(error, socket.gaierror) or error.errno is None:
-        return str(error.strerror)
-    return os.strerror(error.errno)

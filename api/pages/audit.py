@@ -41,8 +41,8 @@ def show_audit() -> Response:
 def _detail(detail: Mapping[str, Any]) -> str:
     """Return the details of an entry in one line, such as `role: admin, team: sales`."""
     known = {name: value for name, value in detail.items() if value not in (None, [], "")}
-    return ", ".join(f"{name.replace('_', ' ')}: {_text(value)}" for name, value in known.items())
-
-
-def _text(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    texts = {
+        name.replace("_", " "): " ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in known.items()
+    }
+    return ", ".join(f"{name}: {text}" for name, text in texts.items())

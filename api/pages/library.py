@@ -91,7 +91,13 @@ def show_library() -> Response:
         faults = [("", _("This list cannot be continued. Search again."))]
     values: dict[str, Any] = {"found": found, "asked": asked, "faults": faults, "states": _states()}
     values["labels"] = _labels()
-    values["acts"] = [act for act in _acts() if BULK_ACTIONS[act[0]] <= principal().permissions]
+    # The action, its button, and the label of its field, if any.
+    acts: list[tuple[BulkAction, str, str]] = [
+        ("tag", _("Tag"), _("Tags, separated by commas")),
+        ("hold", _("Hold"), _("Reason for the hold")),
+        ("export", _("Export"), ""),
+    ]
+    values["acts"] = [act for act in acts if BULK_ACTIONS[act[0]] <= principal().permissions]
     if is_more() and not faults:
         return show("_recordings.html", **values)
     with services().catalogue.begin() as tx:
@@ -124,6 +130,16 @@ def show_recording(recording_id: UUID) -> Response:
         may = principal().permissions
         heard = audit.list_heard(tx, record.id, limit=AT_ONCE) if AUDIT_READ in may else ()
         shared = links.list_links(tx, record.id).items if RECORDINGS_SHARE in may else ()
+    steps: dict[What, str] = {
+        "rings": _("rings"),
+        "answered": _("is answered"),
+        "joins": _("joins"),
+        "holds": _("puts the call on hold"),
+        "unholds": _("resumes the call"),
+        "transfers": _("transfers the call to"),
+        "leaves": _("leaves"),
+        "ended": _("ends"),
+    }
     return show(
         "recording.html",
         heard=heard,
@@ -132,7 +148,7 @@ def show_recording(recording_id: UUID) -> Response:
         recording=record,
         fields=recording_fields(record, base_url()),
         journey=journey_of(call) if call is not None else (),
-        steps=_step_words(),
+        steps=steps,
         decision=said,
         states=_states(),
     )
@@ -167,29 +183,6 @@ def _fault(field: str) -> tuple[str, str]:
     }
     fault = known.get(field) or _("This search is not possible. Clear the fields, or start again.")
     return _labels().get(field, ""), fault
-
-
-def _step_words() -> dict[What, str]:
-    """Return the words for the steps of a call."""
-    return {
-        "rings": _("rings"),
-        "answered": _("is answered"),
-        "joins": _("joins"),
-        "holds": _("puts the call on hold"),
-        "unholds": _("resumes the call"),
-        "transfers": _("transfers the call to"),
-        "leaves": _("leaves"),
-        "ended": _("ends"),
-    }
-
-
-def _acts() -> list[tuple[BulkAction, str, str]]:
-    """Return each action on many recordings, its button, and the label of its field, if any."""
-    return [
-        ("tag", _("Tag"), _("Tags, separated by commas")),
-        ("hold", _("Hold"), _("Reason for the hold")),
-        ("export", _("Export"), ""),
-    ]
 
 
 def _states() -> dict[str, str]:

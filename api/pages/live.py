@@ -21,12 +21,7 @@ def show_live() -> Response:
         teams = tokens.list_teams(tx, team=team)
     if agents is not None:
         teams = {name: team for name, team in teams.items() if name in agents}
-    return show("live.html", teams=teams, words=_words())
-
-
-def _words() -> dict[str, str]:
-    """Return the words of the page's module."""
-    return {
+    words = {
         "unknown": _("unknown"),
         "inbound": _("incoming"),
         "outbound": _("outgoing"),
@@ -42,3 +37,4 @@ def _words() -> dict[str, str]:
         "whisper": _("whispering"),
         "barge": _("barging in"),
     }
+    return show("live.html", teams=teams, words=words)

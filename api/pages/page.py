@@ -26,6 +26,7 @@ from api.operation import OPEN, SIGNED_IN, require_token
 from api.pages.words import in_words, shell_words
 from api.permissions import AUDIT_READ, CALLS_READ, MODES, RECORDINGS_READ, RULES_READ, SYSTEM_READ
 from api.problems import MEDIA_TYPE as PROBLEM
+from storage.records import Mode
 
 Handler = Callable[..., Any]
 
@@ -89,7 +90,17 @@ def show_problem(answered: Response) -> Response:
     """Replace a problem document by a page if a person sees the answer."""
     if answered.mimetype != PROBLEM or _needs_of_page() is None or not _wants_page():
         return answered
-    shown = show_notice(*_notice_of(answered.status_code), answered.status_code)
+    status = answered.status_code
+    title, text = _("This was refused"), _("Go back, reload the page, and try again.")
+    if status in (404, 405):
+        title, text = _("There is no such page"), _("Use the pages above.")
+    elif status == 503:
+        title = _("This is not available now")
+        text = _("A part of the service does not answer or is busy. Reload the page in a minute.")
+    elif status >= 500:
+        title = _("Something went wrong on our side")
+        text = _("Try again. If it fails again, tell your administrator: the log says why.")
+    shown = show_notice(title, text, status)
     if "Retry-After" in answered.headers:
         shown.headers["Retry-After"] = answered.headers["Retry-After"]
     return shown
@@ -111,23 +122,6 @@ def _wants_page() -> bool:
     if "HX-Request" in request.headers:
         return request.headers.get("HX-Target") == "page"
     return request.accept_mimetypes.best_match([PROBLEM, "text/html"]) == "text/html"
-
-
-def _notice_of(status: int) -> tuple[str, str]:
-    """Return the title for an error, and the next step."""
-    if status in (404, 405):
-        return _("There is no such page"), _("Use the pages above.")
-    if status == 503:
-        return (
-            _("This is not available now"),
-            _("A part of the service does not answer or is busy. Reload the page in a minute."),
-        )
-    if status >= 500:
-        return (
-            _("Something went wrong on our side"),
-            _("Try again. If it fails again, tell your administrator: the log says why."),
-        )
-    return _("This was refused"), _("Go back, reload the page, and try again.")
 
 
 def choose_language() -> str | None:
@@ -156,13 +150,26 @@ def show(template: str, status: int = 200, **values: Any) -> Response:
     nonce = secrets.token_urlsafe(16)
     who = principal() if "principal" in g else None
     permissions = who.permissions if who is not None else frozenset()
+    # The entries of the menu: path, name and permission.
+    places = [
+        ("/", _("Live"), CALLS_READ),
+        ("/library", _("Library"), RECORDINGS_READ),
+        ("/rules", _("Rules"), RULES_READ),
+        ("/audit", _("Audit"), AUDIT_READ),
+        ("/system", _("System"), SYSTEM_READ),
+    ]
+    modes: list[tuple[Mode, str]] = [
+        ("listen", _("Listen")),
+        ("whisper", _("Whisper")),
+        ("barge", _("Barge")),
+    ]
     page = render_template(
         template,
         person=who.name if who is not None else None,
         csrf=(who.token.csrf or "") if who is not None else "",
         permissions=permissions,
-        places=[(path, name) for path, name, needs in _places() if needs in permissions],
-        modes=[(mode, name) for mode, name in _modes() if MODES[mode] in permissions],
+        places=[(path, name) for path, name, needs in places if needs in permissions],
+        modes=[(mode, name) for mode, name in modes if MODES[mode] in permissions],
         icon=ICON.format,
         length=_length,
         nonce=nonce,
@@ -205,21 +212,6 @@ def _length(seconds: float) -> str:
     minutes, rest = divmod(max(0, int(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _places() -> list[tuple[str, str, str]]:
-    """Return the entries of the menu: path, name and permission."""
-    return [
-        ("/", _("Live"), CALLS_READ),
-        ("/library", _("Library"), RECORDINGS_READ),
-        ("/rules", _("Rules"), RULES_READ),
-        ("/audit", _("Audit"), AUDIT_READ),
-        ("/system", _("System"), SYSTEM_READ),
-    ]
-
-
-def _modes() -> list[tuple[Any, str]]:
-    return [("listen", _("Listen")), ("whisper", _("Whisper")), ("barge", _("Barge"))]
 
 
 def _policy(nonce: str) -> str:

@@ -28,9 +28,14 @@ def show_rules() -> Response:
     found = list_all()
     ranks = sorted({*RANK.values()})
     groups = [[one for one in found if RANK[one.action] == rank] for rank in ranks]
+    headings = [
+        _("First: the first match wins"),
+        _("Then: the first match is recorded"),
+        _("Then: recorded on demand"),
+    ]
     return show(
         "rules.html",
-        groups=list(zip(_groups(), groups, strict=True)),
+        groups=list(zip(headings, groups, strict=True)),
         actions=_actions(),
         default=_actions()[services().settings.default_action],
     )
@@ -57,6 +62,27 @@ def show_rule(rule_id: str) -> Response:
 
 def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Response:
     others = [one for one in list_all() if one.enabled and (rule is None or one.id != rule.id)]
+    words = {
+        "saved": _("Saved: the rule is in force."),
+        "good": _("The condition is valid."),
+        "tried": {
+            case: ngettext(
+                "{calls} call of the last 30 days: {recorded} would have been recorded,"
+                " {recorded_before} had been.",
+                "{calls} calls of the last 30 days: {recorded} would have been recorded,"
+                " {recorded_before} had been.",
+                number,
+            )
+            for case, number in CASES.items()
+        },
+        "changed": {
+            case: ngettext("{changed} of them changes.", "{changed} of them change.", number)
+            for case, number in CASES.items()
+        },
+        "part": _("Too many calls: these are the newest."),
+        "month": _("A month: {hours} hours, {megabytes} MB."),
+        "delete": _("Delete this rule? Its history stays."),
+    }
     return show(
         "rule.html",
         rule=rule,
@@ -68,22 +94,13 @@ def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Respon
         layouts={"dual": _("one on each side"), "mono": _("all in one")},
         formats=get_args(Format),
         default=services().settings.default_action,
-        words=_words(),
+        words=words,
     )
 
 
 def _terms(rule: RuleRecord) -> dict[str, Any]:
     """Return the fields of a rule that the API takes."""
     return {name: getattr(rule, name) for name in Terms.model_fields}
-
-
-def _groups() -> list[str]:
-    """Return the heading of each rank."""
-    return [
-        _("First: the first match wins"),
-        _("Then: the first match is recorded"),
-        _("Then: recorded on demand"),
-    ]
 
 
 def _actions() -> dict[str, str]:
@@ -93,30 +110,3 @@ def _actions() -> dict[str, str]:
         "record": _("record"),
         "on_demand": _("record on demand"),
     }
-
-
-def _words() -> dict[str, Any]:
-    """Return the words of the editor's module."""
-    return {
-        "saved": _("Saved: the rule is in force."),
-        "good": _("The condition is valid."),
-        "tried": {case: _tried(number) for case, number in CASES.items()},
-        "changed": {
-            case: ngettext("{changed} of them changes.", "{changed} of them change.", number)
-            for case, number in CASES.items()
-        },
-        "part": _("Too many calls: these are the newest."),
-        "month": _("A month: {hours} hours, {megabytes} MB."),
-        "delete": _("Delete this rule? Its history stays."),
-    }
-
-
-def _tried(calls: int) -> str:
-    text: str = ngettext(
-        "{calls} call of the last 30 days: {recorded} would have been recorded,"
-        " {recorded_before} had been.",
-        "{calls} calls of the last 30 days: {recorded} would have been recorded,"
-        " {recorded_before} had been.",
-        calls,
-    )
-    return text

@@ -50,7 +50,10 @@ def start_single_sign_on() -> Response:
 @pages.get("/sign-in/oidc/callback", OPEN)
 def finish_single_sign_on() -> Response:
     """Start a session for the person who came back from the provider."""
-    provider, begun = _provider(), _take_sign_in()
+    provider, secret, begun = _provider(), find_secret(COOKIE), None
+    if secret is not None:
+        with services().catalogue.begin() as tx:
+            begun = sign_ins.take_sign_in(tx, secret)
     wanted = begun.wanted if begun is not None else "/"
     try:
         secret = _begin_session(_identify(provider, begun))
@@ -80,14 +83,6 @@ def _provider() -> Provider:
 
 def _redirect_uri() -> str:
     return f"{base_url()}/sign-in/oidc/callback"
-
-
-def _take_sign_in() -> SignInRecord | None:
-    secret = find_secret(COOKIE)
-    if secret is None:
-        return None
-    with services().catalogue.begin() as tx:
-        return sign_ins.take_sign_in(tx, secret)
 
 
 def _identify(provider: Provider, begun: SignInRecord | None) -> Identity:
@@ -148,18 +143,8 @@ def _issuer() -> str:
 
 
 def _show_failure(error: EarwitnessError, wanted: str) -> Response:
-    status = status_of(type(error))
-    log.warning("sign-in.failed", error_id=error.error_id, detail=str(error))
-    answered = show_form(status, _sentence(error), wanted=wanted)
-    if status == 503:
-        answered.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return answered
-
-
-def _sentence(error: EarwitnessError) -> str:
-    """Return the sentence for a failure, with the next step."""
-    settings = services().settings.oidc
-    sentences = {
+    """Show the form, with the sentence for this failure and the next step."""
+    sentences: dict[type[EarwitnessError], str] = {
         SignInCancelled: _(
             "You were not signed in by {name}. Try again, or ask its administrator."
         ),
@@ -173,5 +158,10 @@ def _sentence(error: EarwitnessError) -> str:
             " ask your administrator."
         ),
     }
-    sentence: str = sentences[type(error)]
-    return sentence.format(name=settings.name if settings is not None else "")
+    settings, status = services().settings.oidc, status_of(type(error))
+    log.warning("sign-in.failed", error_id=error.error_id, detail=str(error))
+    name = settings.name if settings is not None else ""
+    answered = show_form(status, sentences[type(error)].format(name=name), wanted=wanted)
+    if status == 503:
+        answered.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return answered

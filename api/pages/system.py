@@ -44,12 +44,18 @@ def show_system() -> Response:
         known_webhooks = webhooks.list_webhooks(tx).items
         known = {one.name: one for one in pbxs.list_pbxs(tx)}
         kept = figures.read_figures(tx)
+    tasks = {
+        "finish": _("fetch, encode and store a recording"),
+        "clear": _("delete a discarded recording's files on the PBX"),
+        "manifest": _("rewrite a recording's manifest"),
+        "bulk": _("work on many recordings"),
+    }
     return show(
         "system.html",
         missing=missing,
         failed=failed,
         jobs=given_up,
-        tasks=_tasks(),
+        tasks=tasks,
         users=everybody,
         passwords=services().settings.passwords,
         tokens=known_tokens,
@@ -73,16 +79,6 @@ def _missing(tx: Connection, cursor: str | None) -> _Missing:
     last = {one.call_id: one for one in recordings.list_recordings_of_calls(tx, ids)}
     items = tuple((call, missing, last.get(call.id)) for call, missing in found.items)
     return Slice(items, found.next_cursor)
-
-
-def _tasks() -> dict[str, str]:
-    """Return the words for the kinds of jobs."""
-    return {
-        "finish": _("fetch, encode and store a recording"),
-        "clear": _("delete a discarded recording's files on the PBX"),
-        "manifest": _("rewrite a recording's manifest"),
-        "bulk": _("work on many recordings"),
-    }
 
 
 def _states() -> dict[str, tuple[str, str]]:

@@ -12,22 +12,12 @@ def in_words(code: str | None) -> str:
 
     Example: `in_words("pbx-lost")` is "the PBX was away".
     """
-    known = _causes() | _reasons() | _answers()
-    return known.get(code or "") or code or ""
+    return _words_of_codes().get(code or "") or code or ""
 
 
-def shell_words() -> dict[str, dict[str, str]]:
-    """Return the words for the modules of every page.
-
-    In English a module shows the detail of a problem, which says more.
-    """
-    problems = {} if str(get_locale()) == "en" else _refusals() | _absences()
-    return {"problem": problems, "ended": _ends_of_spies()}
-
-
-def _causes() -> dict[str, str]:
-    """Return the words for the causes of a missing recording, and of a gap in one."""
+def _words_of_codes() -> dict[str, str]:
     return {
+        # Why a recording is missing, or has a gap.
         "never-began": _("never began"),
         "has-gaps": _("has gaps"),
         "not-captured": _("was not captured"),
@@ -42,12 +32,7 @@ def _causes() -> dict[str, str]:
         "file-missing": _("the PBX has no file of it"),
         "file-empty": _("its file is empty"),
         "file-unreadable": _("its file cannot be read"),
-    }
-
-
-def _reasons() -> dict[str, str]:
-    """Return the words for the reasons of a recording's end, and of a job's failure."""
-    return {
+        # Why a recording ended, or a job failed.
         "on-request": _("on request"),
         "nothing-captured": _("It ended before anything was captured."),
         "no-audio-on-pbx": _("The PBX holds no audio of it."),
@@ -63,12 +48,7 @@ def _reasons() -> dict[str, str]:
         "catalogue-unavailable": _("The catalogue does not answer."),
         "lock-timeout": _("Another process works on it. Try again in a moment."),
         "internal-error": _("It could not be finished; the log says why."),
-    }
-
-
-def _answers() -> dict[str, str]:
-    """Return the words for the answers of a rule."""
-    return {
+        # The answer of a rule.
         "matched": _("matches"),
         "sampled-out": _("matches, but only a share of the calls is recorded"),
         "not-yet": _("matches once the call is answered"),
@@ -76,46 +56,12 @@ def _answers() -> dict[str, str]:
     }
 
 
-def _refusals() -> dict[str, str]:
-    """Return the words for refusals, by `error_id`."""
-    return {
-        "forbidden": _("You may not do this."),
-        "mode-not-permitted": _("You may not use this mode."),
-        "call-ended": _("The call has ended."),
-        "nothing-to-record": _("Nobody has answered yet: there is nothing to record."),
-        "recording-forbidden": _("A rule forbids recording this call."),
-        "recording-forced": _("A rule requires recording this call to its end."),
-        "recording-not-active": _("The recording is not in a state that allows this."),
-        "last-admin": _("This is the last administrator who can sign in."),
-        "under-hold": _("It is under a legal hold and cannot be deleted."),
-        "spy-ended": _("The spy has ended."),
-        "bad-destination": _("This phone cannot be called."),
-        "rule-read-only": _("The rule belongs to config.toml: change it there."),
-        "rule-changed": _("Another person has changed the rule. Reload the page."),
-        "too-many": _("Too many recordings: narrow the search."),
-        "user-invalid": _("This name is taken, or the password is too short."),
-    }
+def shell_words() -> dict[str, dict[str, str]]:
+    """Return the words for the modules of every page: problems by `error_id`, ends of spies.
 
-
-def _absences() -> dict[str, str]:
-    """Return the words for missing things and for failures, by `error_id`."""
-    return {
-        "no-such-call": _("There is no such call."),
-        "no-such-recording": _("There is no such recording"),
-        "no-such-rule": _("There is no such rule"),
-        "audio-not-stored": _("Its audio is not in the store."),
-        "audio-not-stored-yet": _("Its audio is not in the store yet."),
-        "pbx-unavailable": _("The PBX does not answer."),
-        "store-unavailable": _("The object store does not answer."),
-        "catalogue-unavailable": _("The catalogue does not answer."),
-        "busy": _("The service is busy. Try again in a moment."),
-        "internal-error": _("Something went wrong on our side"),
-    }
-
-
-def _ends_of_spies() -> dict[str, str]:
-    """Return the words for the causes of a spy's end."""
-    return {
+    In English a module shows the detail of a problem, which says more.
+    """
+    ended = {
         "ended": _("it was stopped"),
         "hung-up": _("the phone was hung up"),
         "call-ended": _("the call has ended"),
@@ -133,4 +79,35 @@ def _ends_of_spies() -> dict[str, str]:
         "not-permitted": _("you may not listen any more"),
         "pbx-unreachable": _("the PBX did not answer"),
         "pbx-lost": _("the PBX was away"),
+    }
+    return {"problem": {} if str(get_locale()) == "en" else _problems(), "ended": ended}
+
+
+def _problems() -> dict[str, str]:
+    return {
+        "forbidden": _("You may not do this."),
+        "mode-not-permitted": _("You may not use this mode."),
+        "call-ended": _("The call has ended."),
+        "nothing-to-record": _("Nobody has answered yet: there is nothing to record."),
+        "recording-forbidden": _("A rule forbids recording this call."),
+        "recording-forced": _("A rule requires recording this call to its end."),
+        "recording-not-active": _("The recording is not in a state that allows this."),
+        "last-admin": _("This is the last administrator who can sign in."),
+        "under-hold": _("It is under a legal hold and cannot be deleted."),
+        "spy-ended": _("The spy has ended."),
+        "bad-destination": _("This phone cannot be called."),
+        "rule-read-only": _("The rule belongs to config.toml: change it there."),
+        "rule-changed": _("Another person has changed the rule. Reload the page."),
+        "too-many": _("Too many recordings: narrow the search."),
+        "user-invalid": _("This name is taken, or the password is too short."),
+        "no-such-call": _("There is no such call."),
+        "no-such-recording": _("There is no such recording"),
+        "no-such-rule": _("There is no such rule"),
+        "audio-not-stored": _("Its audio is not in the store."),
+        "audio-not-stored-yet": _("Its audio is not in the store yet."),
+        "pbx-unavailable": _("The PBX does not answer."),
+        "store-unavailable": _("The object store does not answer."),
+        "catalogue-unavailable": _("The catalogue does not answer."),
+        "busy": _("The service is busy. Try again in a moment."),
+        "internal-error": _("Something went wrong on our side"),
     }

@@ -99,7 +99,11 @@ def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
         note_done(tx, "bulk.download", bulk_id)
     name = f"recordings-{found.created_at:%Y%m%d-%H%M%S}.zip"
     if query.stream:
-        return _stream(found.object_key, name)
+        answered = Response(content_type=ZIP)
+        name_file(answered, name)
+        with passed_on(answered, found.object_key) as stored:
+            answered.content_length = stored.size_bytes
+        return answered
     return redirect_to_object(found.object_key, ZIP, name)
 
 
@@ -118,14 +122,6 @@ def _find(body: NewBulk) -> Sequence[UUID]:
     if missing or not found:
         raise NoSuchRecording("one of these recordings does not exist" if found else "none found")
     return found
-
-
-def _stream(key: str, name: str) -> Response:
-    answered = Response(content_type=ZIP)
-    name_file(answered, name)
-    with passed_on(answered, key) as found:
-        answered.content_length = found.size_bytes
-    return answered
 
 
 @operations.get(

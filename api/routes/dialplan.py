@@ -1,20 +1,19 @@
 """Control recordings from a dialplan: `CURL()` gets one plain line as the answer."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 from flask import Response
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from api.fields.calls import DialplanQuery
 from api.operation import Operations, Reply
 from api.permissions import RECORDINGS_CONTROL
 from api.problems import status_of
 from api.services import services
-from recorder.recording.demand import Command, OnDemand
+from recorder.recording.demand import OnDemand
 from recorder.rules.facts import past_facts
 from storage.catalogue import calls, decisions
 from storage.errors import EarwitnessError, NoSuchCall
@@ -44,8 +43,17 @@ def get_from_dialplan(query: DialplanQuery) -> Response:
     """
     try:
         call = _await_call(query.channel)
-        line = _decide(call) if query.action == "decide" else _carry_out(call, query.action)
-        return _plain(line)
+        if query.action == "decide":
+            with services().catalogue.begin() as tx:
+                kept = decisions.find_decision(tx, call.id)
+            facts = replace(past_facts(call, kept)[-1], at=datetime.now(UTC), answered=True)
+            decision = services().book.current().decide(facts, call.id)
+            rule = decision.rule
+            reason = f"rule {rule.name!r}" if rule is not None else "no rule matched"
+            return _plain(f"{decision.action}: {reason}")
+        demand = OnDemand(services().catalogue, services().capture)
+        recording = demand.carry_out(call.id, query.action, by="dialplan", trigger="dialplan")
+        return _plain(f"ok: {recording.state} {recording.id}")
     except EarwitnessError as error:
         status = status_of(type(error))
         detail = str(error) if status < HTTPStatus.INTERNAL_SERVER_ERROR else "try again"
@@ -60,38 +68,20 @@ def post_from_dialplan(query: DialplanQuery) -> Response:
     return get_from_dialplan(query)
 
 
-def _decide(call: CallRecord) -> str:
-    with services().catalogue.begin() as tx:
-        said = decisions.find_decision(tx, call.id)
-    facts = past_facts(call, said)[-1]
-    facts = replace(facts, at=datetime.now(UTC), answered=True)
-    decision = services().book.current().decide(facts, call.id)
-    reason = f"rule {decision.rule.name!r}" if decision.rule is not None else "no rule matched"
-    return f"{decision.action}: {reason}"
-
-
-def _carry_out(call: CallRecord, order: Command) -> str:
-    demand = OnDemand(services().catalogue, services().capture)
-    recording = demand.carry_out(call.id, order, by="dialplan", trigger="dialplan")
-    return f"ok: {recording.state} {recording.id}"
-
-
 def _await_call(channel: str) -> CallRecord:
+    """Return the live call of a channel; wait a little for it. Raises NoSuchCall."""
     attempts = Retrying(
-        retry=retry_if_result(lambda call: call is None),
+        retry=retry_if_exception_type(NoSuchCall),
         stop=stop_after_delay(KNOWN_WITHIN_S),
         wait=wait_fixed(0.02),
+        reraise=True,
     )
-    with suppress(RetryError):
-        call = attempts(_find_call, channel)
-        if call is not None:
-            return call
-    raise NoSuchCall(f"no live call has a channel {channel}")
-
-
-def _find_call(channel: str) -> CallRecord | None:
-    with services().catalogue.begin() as tx:
-        return calls.find_live_call_of(tx, channel)
+    for attempt in attempts:
+        with attempt, services().catalogue.begin() as tx:
+            if (call := calls.find_live_call_of(tx, channel)) is not None:
+                return call
+            raise NoSuchCall(f"no live call has a channel {channel}")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _plain(line: str, status: int = 200) -> Response:

@@ -80,13 +80,10 @@ def get_docs_asset(asset: str) -> Response:
     """Get a file of the page."""
     if asset not in ASSETS:
         abort(404)
-    found = Response(_read(asset), mimetype=ASSETS[asset], headers=CACHED)
+    content = START.encode()
+    if asset != "start.js":
+        content = (resources.files("flask_swagger_ui") / "dist" / asset).read_bytes()
+    found = Response(content, mimetype=ASSETS[asset], headers=CACHED)
     found.add_etag()
     found.make_conditional(request)
     return found
-
-
-def _read(asset: str) -> bytes:
-    if asset == "start.js":
-        return START.encode()
-    return (resources.files("flask_swagger_ui") / "dist" / asset).read_bytes()
