@@ -53,7 +53,15 @@ def main() -> int:
 def rule(place: int, did: str) -> RuleRecord:
     """Return a rule for calls to one number, in the hours of an office."""
     when = f'direction == "inbound" && did == "{did}" && hour >= 8 && queue in ["support", "sales"]'
-    return RuleRecord(f"r{place:04}", 1, f"rule {place}", when, "record", place, "api")
+    return RuleRecord(
+        id=f"r{place:04}",
+        version=1,
+        name=f"rule {place}",
+        when=when,
+        action="record",
+        priority=place,
+        origin="api",
+    )
 
 
 def as_function(did: str) -> Callable[[Facts, int], bool]:

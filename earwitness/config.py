@@ -32,13 +32,12 @@ from pydantic_settings import (
 from storage.errors import ConfigurationInvalid
 from storage.records import (
     Action,
-    AnnounceTo,
-    Begins,
     DefaultAction,
     Format,
     Layout,
     PauseLeaves,
     RuleRecord,
+    RuleTerms,
 )
 
 ENVIRONMENT_PREFIX = "EARWITNESS_"
@@ -276,34 +275,15 @@ class Recording(Section):
     dtmf: Dtmf = Dtmf()
 
 
-class Rule(Section):
-    """Which calls are recorded, and how; see docs/rules.md."""
-
-    name: str = Field(min_length=1, max_length=100)
-    when: str = ""
-    action: Action
-    priority: int | None = Field(None, ge=-1_000_000, le=1_000_000)
-    enabled: bool = True
-    begins: Begins = "answer"
-    sample_percent: float = Field(100, ge=0, le=100)
-    variables: tuple[str, ...] = ()
-    headers: tuple[str, ...] = ()
-    timezone: str = "UTC"
-    layout: Layout | None = None
-    format: Format | None = None
-    retention_days: int | None = Field(None, ge=1, le=36_500)
-    tags: tuple[str, ...] = Field((), max_length=32)
-    announcement: str | None = None
-    announce_to: AnnounceTo = "customer"
-    beep_every_s: int = Field(0, ge=0, le=3600)
+class Rule(RuleTerms):
+    """A rule of the file; see docs/rules.md."""
 
     def as_record(self, number: int) -> RuleRecord:
-        """The rule that stands at place `number` of the file, counted from 1."""
-        fields = self.model_dump(exclude={"priority"})
-        priority = self.priority if self.priority is not None else 100 * number
-        return RuleRecord(
-            **fields, id=f"config-{number}", version=1, origin="config", priority=priority
-        )
+        """Return the record of the rule at position `number` of the file, counted from 1."""
+        fields = self.model_dump()
+        if "priority" not in self.model_fields_set:
+            fields["priority"] = 100 * number
+        return RuleRecord(**fields, id=f"config-{number}", version=1, origin="config")
 
 
 class Config(BaseSettings):

@@ -6,8 +6,10 @@ Source: `storage/schema.py` and the words of the contract. Times are aware UTC d
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
 
 T = TypeVar("T")
 
@@ -372,39 +374,62 @@ class Slice(Generic[T]):
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class RuleRecord:
-    """Says which calls are recorded, and how; one version of it.
+class RuleTerms(BaseModel):
+    """The terms of a rule: the calls that it matches, and the way to record them.
 
-    `id` is `config-1`, `config-2`, … for the rules of the configuration, a UUIDv7 for those of the
-    API. A lower `priority` is asked first; ties go by `id`. `when` is a CEL expression, "" for
-    every call; it may read the channel variables and SIP headers that are named. `timezone` is an
-    IANA name. What is None or "" is left to `[recording]`.
+    The configuration, the API and the row share them. `when` is a CEL expression, "" for every
+    call; it may read the named channel variables and SIP headers. A lower `priority` is evaluated
+    first; equal ones go by id. `timezone` is an IANA name. The section `[recording]` decides where
+    `layout` or `format` is None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=100)
+    when: str = ""
+    action: Action = Field(
+        description="`force` and `never` win over the others, the first of them by priority; next"
+        " the first `record`, then the first `on_demand`"
+    )
+    priority: int = Field(
+        100, ge=-1_000_000, le=1_000_000, description="a lower number is evaluated first"
+    )
+    enabled: bool = True
+    begins: Begins = Field("answer", description="`ringing`: as soon as there is any audio")
+    sample_percent: float = Field(
+        100.0, ge=0, le=100, description="the share of the matching calls that is recorded"
+    )
+    variables: tuple[str, ...] = Field(
+        (), max_length=32, description="channel variables that `when` reads"
+    )
+    headers: tuple[str, ...] = Field((), max_length=32, description="SIP headers that `when` reads")
+    timezone: str = Field("UTC", max_length=64, description="the time zone of `hour` and `weekday`")
+    layout: Layout | None = None
+    format: Format | None = None
+    retention_days: int | None = Field(None, ge=1, le=36_500)
+    tags: tuple[str, ...] = Field((), max_length=32)
+    announcement: str | None = None
+    announce_to: AnnounceTo = "customer"
+    beep_every_s: int = Field(0, ge=0, le=3600, description="0: no beep")
+
+
+class RuleRecord(RuleTerms):
+    """One version of a rule.
+
+    `id` is `config-1`, `config-2`, … for the rules of the configuration, a UUIDv7 for a rule of
+    the API.
     """
 
     id: str
     version: int
-    name: str
-    when: str
-    action: Action
-    priority: int
     origin: Origin
-    enabled: bool = True
-    begins: Begins = "answer"
-    sample_percent: float = 100.0
-    variables: tuple[str, ...] = ()
-    headers: tuple[str, ...] = ()
-    timezone: str = "UTC"
-    layout: Layout | None = None
-    format: Format | None = None
-    retention_days: int | None = None
-    tags: tuple[str, ...] = ()
-    announcement: str | None = None
-    announce_to: AnnounceTo = "customer"
-    beep_every_s: int = 0
     changed_at: datetime | None = None
     changed_by: str | None = None
     deleted: bool = False
+
+    def replace(self, **fields: Any) -> Self:
+        """Return a copy with other values in these fields: `rule.replace(version=2)`."""
+        return self.model_copy(update=fields)
 
 
 @dataclass(frozen=True, slots=True)

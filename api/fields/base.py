@@ -54,7 +54,7 @@ class ListOf(Answer, Generic[T]):
     next_cursor: str | None
 
 
-def fields_of(model: type[Exact], record: object, **more: Any) -> dict[str, Any]:
+def fields_of(model: type[BaseModel], record: object, **more: Any) -> dict[str, Any]:
     """Return the fields of a model, in its order, from `more` or else from the record.
 
     Example: `fields_of(Spy, record, audio_url=None)`.

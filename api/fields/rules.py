@@ -7,7 +7,6 @@ from pydantic import AfterValidator, Field, StringConstraints
 from api.fields.base import (
     Answer,
     Body,
-    Exact,
     Instant,
     ListOf,
     Name,
@@ -21,14 +20,10 @@ from api.fields.base import (
 from recorder.rules import FIELDS, HEADER, SOUND, VARIABLE
 from recorder.rules.trial import Trial
 from storage.records import (
-    Action,
-    AnnounceTo,
-    Begins,
     DefaultAction,
-    Format,
-    Layout,
     Origin,
     RuleRecord,
+    RuleTerms,
 )
 
 # A name goes into `CHANNEL()` and `PJSIP_HEADER()`, so it must not be a dialplan function.
@@ -36,7 +31,7 @@ VariableName = Annotated[str, StringConstraints(pattern=VARIABLE)]
 HeaderName = Annotated[str, StringConstraints(pattern=HEADER)]
 
 
-class Terms(Exact):
+class Terms(RuleTerms):
     """The condition of a rule, and its action on the calls that match."""
 
     name: Name
@@ -49,28 +44,12 @@ class Terms(Exact):
         " zone, see docs/rules.md; an empty condition matches every call",
         examples=['direction == "inbound" && did == "3000"'],
     )
-    action: Action = Field(
-        description="`force` and `never` win over the others, the first of them by priority; next"
-        " the first `record`, then the first `on_demand`"
-    )
-    priority: int = Field(
-        100, ge=-1_000_000, le=1_000_000, description="a lower number is evaluated first"
-    )
-    enabled: bool = True
-    begins: Begins = Field("answer", description="`ringing`: as soon as there is any audio")
-    sample_percent: float = Field(
-        100, ge=0, le=100, description="the share of the matching calls that is recorded"
-    )
     variables: tuple[VariableName, ...] = Field(
         (), max_length=32, description="channel variables that `when` reads"
     )
     headers: tuple[HeaderName, ...] = Field(
         (), max_length=32, description="SIP headers that `when` reads"
     )
-    timezone: str = Field("UTC", max_length=64, description="the time zone of `hour` and `weekday`")
-    layout: Layout | None = None
-    format: Format | None = None
-    retention_days: int | None = Field(None, ge=1, le=36_500)
     tags: tuple[Tag, ...] = Field((), max_length=32)
     announcement: str | None = Field(
         None,
@@ -79,8 +58,6 @@ class Terms(Exact):
         description="a sound before the recording starts, also for a party who joins later",
         examples=["sound:this-call-may-be-recorded"],
     )
-    announce_to: AnnounceTo = "customer"
-    beep_every_s: int = Field(0, ge=0, le=3600, description="0: no beep")
 
 
 class Rule(Terms):

@@ -1,6 +1,5 @@
 """The rules of the API, with every version; the highest version of a rule is in force."""
 
-from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, RowMapping, func, insert, select
@@ -19,7 +18,7 @@ _LISTS = ("variables", "headers", "tags")
 
 def create_rule(tx: Connection, record: RuleRecord, *, by: str) -> RuleRecord:
     """Create a rule; assign its id, and version 1."""
-    return _keep(tx, replace(record, id=str(uuid7()), version=1), by, "rule.create")
+    return _keep(tx, record.replace(id=str(uuid7()), version=1), by, "rule.create")
 
 
 def replace_rule(tx: Connection, record: RuleRecord, *, by: str) -> RuleRecord:
@@ -32,7 +31,7 @@ def replace_rule(tx: Connection, record: RuleRecord, *, by: str) -> RuleRecord:
 
 def delete_rule(tx: Connection, rule_id: str, *, by: str) -> RuleRecord:
     """Delete a rule; its versions stay. Raises NoSuchRule."""
-    return _succeed(tx, replace(get_rule(tx, rule_id), deleted=True), by, "rule.delete")
+    return _succeed(tx, get_rule(tx, rule_id).replace(deleted=True), by, "rule.delete")
 
 
 def get_rule(tx: Connection, rule_id: str, *, version: int | None = None) -> RuleRecord:
@@ -72,13 +71,12 @@ def _succeed(tx: Connection, record: RuleRecord, by: str, action: str) -> RuleRe
     newest = get_rule(tx, record.id)
     if newest.version != record.version:
         raise RuleChanged(f"rule {record.id} is at version {newest.version} already")
-    return _keep(tx, replace(record, version=record.version + 1), by, action)
+    return _keep(tx, record.replace(version=record.version + 1), by, action)
 
 
 def _keep(tx: Connection, record: RuleRecord, by: str, action: str) -> RuleRecord:
-    kept = replace(record, changed_at=datetime.now(UTC), changed_by=by)
-    values = asdict(kept)
-    del values["origin"]
+    kept = record.replace(changed_at=datetime.now(UTC), changed_by=by)
+    values = kept.model_dump(exclude={"origin"})
     try:
         with tx.begin_nested():
             tx.execute(insert(rule).values({name: _column(values[name]) for name in values}))

@@ -20,7 +20,16 @@ from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord, DecisionRecord, RuleRecord
 from tests.legs import leg
 
-RULE = RuleRecord("r", 1, "told", "", "record", 1, "api", announcement="sound:told")
+RULE = RuleRecord(
+    id="r",
+    version=1,
+    name="told",
+    when="",
+    action="record",
+    priority=1,
+    origin="api",
+    announcement="sound:told",
+)
 RECORD = Decision("record", RULE, (), "r")
 
 

@@ -13,7 +13,15 @@ from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord, RuleRecord
 from tests.legs import leg
 
-RULE = RuleRecord("config-1", 1, "support", 'did == "3000"', "record", 100, "config")
+RULE = RuleRecord(
+    id="config-1",
+    version=1,
+    name="support",
+    when='did == "3000"',
+    action="record",
+    priority=100,
+    origin="config",
+)
 PBX = "192.0.2.7"
 
 

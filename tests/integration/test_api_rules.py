@@ -20,7 +20,15 @@ from storage.schema import audit
 from tests.legs import leg
 
 RULE = {"name": "support", "when": 'did == "3000"', "action": "record", "tags": ["a"]}
-CONFIGURED = RuleRecord("config-1", 1, "from the file", "", "on_demand", 50, "config")
+CONFIGURED = RuleRecord(
+    id="config-1",
+    version=1,
+    name="from the file",
+    when="",
+    action="on_demand",
+    priority=50,
+    origin="config",
+)
 PAST = datetime(2026, 5, 1, tzinfo=UTC)
 
 

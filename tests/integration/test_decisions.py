@@ -21,11 +21,20 @@ from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord, RecordingRecord, RuleRecord, Trigger
 from tests.legs import leg
 
-ALL = RuleRecord("all", 1, "all", "", "record", 9, "config")
-NOT_THESE = RuleRecord(
-    "not", 1, "not these", 'variables["NOREC"] == "1"', "never", 1, "config", variables=("NOREC",)
+ALL = RuleRecord(
+    id="all", version=1, name="all", when="", action="record", priority=9, origin="config"
 )
-NOT_IN_PAYMENTS = replace(NOT_THESE, when='queue == "payments"', variables=())
+NOT_THESE = RuleRecord(
+    id="not",
+    version=1,
+    name="not these",
+    when='variables["NOREC"] == "1"',
+    action="never",
+    priority=1,
+    origin="config",
+    variables=("NOREC",),
+)
+NOT_IN_PAYMENTS = NOT_THESE.replace(when='queue == "payments"', variables=())
 
 
 @dataclass
@@ -193,7 +202,7 @@ def test_a_recording_that_starts_as_it_is_forbidden(make_scene: MakeScene) -> No
 
 def test_an_announcement_that_outlives_its_owner(make_scene: MakeScene) -> None:
     """When two owners of the PBX announce one after the other, one recording starts."""
-    scene = make_scene(replace(ALL, announcement="sound:told", announce_to="both"))
+    scene = make_scene(ALL.replace(announcement="sound:told", announce_to="both"))
     before, after = Sounds(), Sounds()
     owners = []
     for sounds in (before, after):

@@ -1,17 +1,24 @@
 """What each change made of a rule."""
 
-from dataclasses import replace
-
 from api.pages.history import Change, history_of
 from storage.records import RuleRecord
 
-FIRST = RuleRecord("r", 1, "support", 'did == "3000"', "record", 100, "api", tags=("a",))
+FIRST = RuleRecord(
+    id="r",
+    version=1,
+    name="support",
+    when='did == "3000"',
+    action="record",
+    priority=100,
+    origin="api",
+    tags=("a",),
+)
 
 
 def test_what_was_changed() -> None:
     """The first version tells what it set, the next what differs, its end nothing more."""
-    second = replace(FIRST, version=2, tags=("a", "b"), sample_percent=12.5, enabled=False, when="")
-    last = replace(second, version=3, deleted=True)
+    second = FIRST.replace(version=2, tags=("a", "b"), sample_percent=12.5, enabled=False, when="")
+    last = second.replace(version=3, deleted=True)
     history = history_of((last, second, FIRST))
     assert [one.version for one, _ in history] == [3, 2, 1]
     (_, ended), (_, changed), (_, begun) = history
@@ -29,7 +36,7 @@ def test_what_was_changed() -> None:
 
 def test_a_large_number_is_written_out() -> None:
     """A priority of a million stands there digit by digit."""
-    changed = history_of((replace(FIRST, version=2, priority=1_000_000), FIRST))[0][1]
+    changed = history_of((FIRST.replace(version=2, priority=1_000_000), FIRST))[0][1]
     assert changed == [Change("priority", "100", "1000000")]
 
 

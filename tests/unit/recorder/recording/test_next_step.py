@@ -1,6 +1,5 @@
 """The next step for a call: a table of situations, and rules that hold in each of them."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -25,10 +24,10 @@ from tests.legs import ZERO, leg
 
 NOW = ZERO + timedelta(seconds=60)
 FIRST, SECOND = UUID(int=1), UUID(int=2)
-RULE = RuleRecord("r", 1, "r", "", "record", 1, "api")
-ANNOUNCED = replace(RULE, announcement="sound:told")
-TO_BOTH = replace(ANNOUNCED, announce_to="both")
-FROM_RINGING = replace(RULE, begins="ringing")
+RULE = RuleRecord(id="r", version=1, name="r", when="", action="record", priority=1, origin="api")
+ANNOUNCED = RULE.replace(announcement="sound:told")
+TO_BOTH = ANNOUNCED.replace(announce_to="both")
+FROM_RINGING = RULE.replace(begins="ringing")
 
 CUSTOMER = leg("c", party="customer")
 AGENT = leg("a")

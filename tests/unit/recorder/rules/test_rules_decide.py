@@ -175,7 +175,7 @@ def test_a_time_zone_that_is_gone() -> None:
 def test_named_variables_and_headers() -> None:
     """A rule reads the variables and headers that it names; a missing one is ""."""
     wanted = rule(when='variables.VIP == "1" && headers["X-Team"] == ""')
-    wanted = replace(wanted, variables=("VIP",), headers=("X-Team",))
+    wanted = wanted.replace(variables=("VIP",), headers=("X-Team",))
     rules = RuleSet([wanted])
     assert (rules.variables, rules.headers) == (("VIP",), ("X-Team",))
     assert rules.decide(replace(TALKING, variables={"VIP": "1"}), "1").action == "record"
@@ -258,10 +258,8 @@ def test_no_call_breaks_anything(
     caller: str, queue: str, variable: str, duration_s: int, call_id: str
 ) -> None:
     """Every rule has an answer for every text that a caller sends."""
-    wanted = replace(
-        rule(when='caller.matches("^1+$") || queue != variables.V || duration_s > 7'),
-        variables=("V",),
-    )
+    wanted = rule(when='caller.matches("^1+$") || queue != variables.V || duration_s > 7')
+    wanted = wanted.replace(variables=("V",))
     facts = Facts(NOON, True, caller=caller, queue=queue, duration_s=duration_s)
     decision = RuleSet([wanted]).decide(replace(facts, variables={"V": variable}), call_id)
     assert decision.answers[0].answer in {"matched", "not-matched"}
