@@ -70,7 +70,7 @@ def main() -> None:
             with serving(build_ours, url) as port, sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
                 good = measure_paint(browser, f"http://127.0.0.1:{port}")
-                good &= measure_wall(browser, port, token, catalogue, asked.seconds)
+                good &= measure_live_page(browser, port, token, catalogue, asked.seconds)
                 browser.close()
             catalogue.close()
     raise SystemExit(not good)
@@ -90,7 +90,7 @@ def measure_paint(browser: Browser, base: str) -> bool:
     state = first.storage_state()
     first.close()
     seen: dict[str, list[float]] = {"/sign-in": [], "/library": []}
-    for _ in range(ROUNDS + 1):  # the first of each is not counted
+    for _ in range(ROUNDS + 1):  # the first of each warms up and does not count
         for path, painted in seen.items():
             context = browser.new_context(storage_state=state)
             page = context.new_page()
@@ -115,7 +115,7 @@ def _await_paint(page: Page) -> float:
     return float(at)
 
 
-def measure_wall(
+def measure_live_page(
     browser: Browser, port: int, token: str, catalogue: Catalogue, seconds: float
 ) -> bool:
     """Print the CPU of service and browser; return whether the bars are met."""

@@ -147,7 +147,7 @@ def fresh(browser: Browser, state: object) -> Iterator[Page]:
     """Open a page in a browser context without a cache."""
     context: BrowserContext = browser.new_context(
         storage_state=state,  # type: ignore[arg-type]
-        bypass_csp=True,  # for the bare element alone: our own page plays from us
+        bypass_csp=True,  # only the bare element needs this: our page plays from the service
     )
     yield context.new_page()
     context.close()

@@ -7,7 +7,7 @@ import { LiveModel, RUNNING, describe, matches } from "./live-model.js";
 import { LiveRows } from "./live-rows.js";
 import { toast, whenGone } from "./page.js";
 
-class Wall {
+class LivePage {
   #root;
   #model = new LiveModel();
   #rows;
@@ -138,6 +138,6 @@ async function readLists(hasSpies) {
  * @param {HTMLElement} root
  */
 export function mount(root) {
-  const wall = new Wall(root);
-  whenGone(root, () => wall.close());
+  const page = new LivePage(root);
+  whenGone(root, () => page.close());
 }

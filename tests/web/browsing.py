@@ -86,11 +86,11 @@ def assert_accessible(page: Page) -> None:
     """Check that axe finds no fault in the page as it is."""
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run()")
-    told = [
+    faults = [
         {"id": one["id"], "nodes": [node["html"][:200] for node in one["nodes"]]}
         for one in found["violations"]
     ]
-    assert told == [], json.dumps(told, indent=1)
+    assert faults == [], json.dumps(faults, indent=1)
 
 
 class Person:
@@ -107,7 +107,7 @@ class Person:
         assert answer.status_code == 201, answer.text
         self.faults: list[str] = []
         page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("console", lambda told: self._heard(told.type, told.text))
+        page.on("console", lambda line: self._heard(line.type, line.text))
         page.add_init_script(LISTEN + LEVEL)
 
     def _heard(self, kind: str, text: str) -> None:

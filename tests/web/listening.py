@@ -138,5 +138,5 @@ def assert_sounds(
     blocks = np.array_split(samples, max(1, round(4 * len(samples) / rate)))
     for one in (*hz, *(other for other in of_hz if other not in hz)):
         level = float(np.median([level_dbfs(block, rate, one) for block in blocks]))
-        told = f"{what}: {one} Hz at {level:.0f} dBFS"
-        assert level > PRESENT_DBFS if one in hz else level < ABSENT_DBFS, told
+        fault = f"{what}: {one} Hz at {level:.0f} dBFS"
+        assert level > PRESENT_DBFS if one in hz else level < ABSENT_DBFS, fault

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.pbx
 C, A1 = CUSTOMER_HZ, AGENT_HZ["2001"]
 # Send a key event to the page.
 PRESS = """
-(told) => document.body.dispatchEvent(new KeyboardEvent("keydown", { ...told, bubbles: true }))
+(key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { ...key, bubbles: true }))
 """
 COPY = """
 INSERT INTO recording
@@ -102,11 +102,11 @@ def test_it_says_why_and_how(officer: Person, service: Service, recorded: tuple[
     """The page shows the course of the call, the reason of the recording, and the object's hash."""
     page, (recording_id, caller) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
-    told = page.locator("main")
+    shown = page.locator("main")
     for words in (caller, "is answered", "A person pressed Record.", "complaint", "paused, 0:01"):
-        expect(told).to_contain_text(words)
+        expect(shown).to_contain_text(words)
     expect(page.locator("[data-spans] i.pause")).to_have_count(1)
-    expect(told).to_contain_text(service.get(f"/recordings/{recording_id}")["media"]["sha256"])
+    expect(shown).to_contain_text(service.get(f"/recordings/{recording_id}")["media"]["sha256"])
     drawn = "document.querySelector('#wave div').shadowRoot.querySelector('canvas').toDataURL()"
     light = page.evaluate(drawn)
     page.emulate_media(color_scheme="dark")
@@ -147,8 +147,8 @@ def test_its_journey(officer: Person, service: Service, telephones: World) -> No
     call.hang_up()
     service.await_state(made["id"], ["stored"])
     officer.page.goto(f"{service.url}/recordings/{made['id']}")
-    told = officer.page.locator("section", has_text="Steps of the call").get_by_role("listitem")
-    steps = " ".join(told.all_inner_texts())
+    shown = officer.page.locator("section", has_text="Steps of the call").get_by_role("listitem")
+    steps = " ".join(shown.all_inner_texts())
     way = (
         "is answered",
         "puts the call on hold",
@@ -264,8 +264,8 @@ def test_from_right_to_left_it_plays(
     officer.page.set_extra_http_headers({"Accept-Language": "ar"})
     officer.page.goto(f"{service.url}/recordings/{recorded[0]}")
     direction = "selector => getComputedStyle(document.querySelector(selector)).direction"
-    told = [officer.page.evaluate(direction, name) for name in ("#page", "#seek", "#wave")]
-    assert told == ["rtl", "ltr", "ltr"]
+    directions = [officer.page.evaluate(direction, name) for name in ("#page", "#seek", "#wave")]
+    assert directions == ["rtl", "ltr", "ltr"]
 
 
 def test_what_is_not_there(officer: Person, recorded: tuple[str, str]) -> None:

@@ -152,13 +152,13 @@ def test_recording(admin: Person, service: Service, world: World) -> None:
     call = world.inbound(caller=caller)
     call_id = service.live_call(caller)["id"]
     row = admin.row(caller)
-    for act, told in (
+    for act, shown in (
         ("Record", "recording"),
         ("Pause", "paused"),
         ("Resume", "recording"),
     ):
         row.get_by_role("button", name=act).click()
-        expect(row.locator("[data-part=recording]")).to_have_text(told)
+        expect(row.locator("[data-part=recording]")).to_have_text(shown)
     row.get_by_role("button", name="Stop").click()
     expect(row.get_by_role("button", name="Record")).to_be_visible()
     call.hang_up()
@@ -230,7 +230,7 @@ def test_a_list_that_cannot_be_had(admin: Person, service: Service, world: World
     expect(admin.row(caller)).to_have_count(0)
 
 
-def test_a_wall_that_was_left_opens_no_stream(admin: Person) -> None:
+def test_a_page_that_was_left_opens_no_stream(admin: Person) -> None:
     """After the person has left the page, no stream is opened for it."""
     page = admin.page
     streams: list[Route] = []

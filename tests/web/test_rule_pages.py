@@ -172,7 +172,7 @@ def test_the_system(admin: Person, service: Service) -> None:
     """The system page shows PBX, store, users and missing recordings."""
     page = admin.page
     page.get_by_role("link", name="System").click()
-    told = page.locator("main")
+    shown = page.locator("main")
     for words in (
         "Asterisk 22",
         "Object store",
@@ -180,7 +180,7 @@ def test_the_system(admin: Person, service: Service) -> None:
         "Waiting to be stored",
         "Missing or short recordings",
     ):
-        expect(told).to_contain_text(words)
+        expect(shown).to_contain_text(words)
 
 
 def test_the_trail(service: Service, page: Page) -> None:
