@@ -44,7 +44,7 @@ def instant(text: str) -> datetime:
 
 
 def main() -> int:
-    """Measure; return 1 if a call missed the bar."""
+    """Measure; exit with 1 if a call missed the bar."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()

@@ -27,7 +27,7 @@ CALLER = "12025550100"
 
 
 def main() -> None:
-    """Call, talk, hang up and wait; return 1 above the bar."""
+    """Call, talk, hang up and wait; exit with 1 above the bar."""
     wanted = parse_arguments()
     with World(ensure_root(root_directory())) as world, TemporaryDirectory() as name:
         directory = Path(name)
@@ -38,8 +38,8 @@ def main() -> None:
             waited_s, recording = measure(world, service, wanted.seconds)
         finally:
             service.stop()
-    told = f"call of {recording['duration_s']:.1f} s: stored {waited_s:.2f} s after hang-up"
-    print(f"{told} (bar {BAR_S:g})")
+    result = f"call of {recording['duration_s']:.1f} s: stored {waited_s:.2f} s after hang-up"
+    print(f"{result} (bar {BAR_S:g})")
     raise SystemExit(waited_s >= BAR_S)
 
 

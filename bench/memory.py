@@ -24,7 +24,7 @@ FORMATS = ("opus", "mp3", "flac", "wav")
 
 
 def main() -> None:
-    """Measure each length in each format; return 1 if a bar is missed."""
+    """Measure each length in each format; exit with 1 if a bar is missed."""
     wanted = parse_arguments()
     missed = False
     with Works.running() as works:

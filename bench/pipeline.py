@@ -66,7 +66,7 @@ class Cost:
 
 
 def main() -> None:
-    """Measure and compare; return 1 if a bar is missed."""
+    """Measure and compare; exit with 1 if a bar is missed."""
     wanted = parse_arguments()
     path = find_programs()
     with Works.running() as works:
@@ -113,7 +113,7 @@ def compare(works: Works, path: str, seconds: float, rounds: int) -> bool:
             theirs.append(cost(children_cpu_s, few, partial(side_by_side, script)))
             loop = partial(side_by_side, partial(encode, sides, works.directory))
             bare.append(cost(time.process_time, many, loop))
-    return tell(seconds, ours, theirs, bare)
+    return report(seconds, ours, theirs, bare)
 
 
 def cost(clock: Callable[[], float], count: int, work: Callable[[int], None]) -> Cost:
@@ -133,7 +133,7 @@ def side_by_side(work: Callable[[int], None], count: int) -> None:
 
 
 def prepare_script(works: Works, path: str, sides: Sides) -> Callable[[int], None]:
-    """Run the script for one call, in its own directory."""
+    """Return a function that runs the script for one call, in its own directory."""
     store, asterisk = works.store, works.asterisk
     environment = {
         "PATH": path,
@@ -166,7 +166,7 @@ def encode(sides: Sides, directory: Path, number: int) -> None:
             write(np.stack((left[run], right[run])))
 
 
-def tell(seconds: float, ours: list[Cost], theirs: list[Cost], bare: list[Cost]) -> bool:
+def report(seconds: float, ours: list[Cost], theirs: list[Cost], bare: list[Cost]) -> bool:
     """Print medians and ratios; return whether the bars are met."""
     own, script, encoder = (
         statistics.median(one.own_s for one in costs) for costs in (ours, theirs, bare)
