@@ -243,9 +243,10 @@ class PageSession:
         if must_settle or self._must_settle:
             self._must_settle = False
             self.spy = await asyncio.to_thread(self._spies.page_joined, spy.id)
-            if self.spy.mode == spy.mode:
+            if self.spy.mode == spy.mode == self.gate.written:
                 self.gate.on_pbx = spy.mode
-            else:  # it changed meanwhile
+            else:  # the mode changed meanwhile, and the PBX may be on its way to another
+                self.gate.on_pbx = None
                 self.apply_mode(self.spy.mode)
 
     async def _listen_to(self, target: str | None) -> bool:

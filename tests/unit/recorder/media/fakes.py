@@ -59,13 +59,19 @@ class FakeSpies:
         self.plan = SpyPlan(SPY.call_id, target, party="customer")
         self.joining = threading.Event()
         self.joining.set()
+        self.joins = 0
+        self.row_when_joined: SpyRecord | None = None
 
     def read(self, _: UUID) -> tuple[SpyRecord, SpyPlan]:
         return self.row, self.plan
 
     def page_joined(self, _: UUID) -> SpyRecord:
+        self.joins += 1
         assert self.joining.wait(5)
-        return self.row
+        joined, self.row_when_joined = self.row_when_joined, None
+        if joined is not None:
+            self.joining.clear()
+        return joined or self.row
 
     def page_left(self, _: UUID) -> None:
         pass

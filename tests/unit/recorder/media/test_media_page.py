@@ -129,6 +129,31 @@ def test_a_mode_that_changed_while_the_pbx_was_settled_closes_the_gate() -> None
     asyncio.run(change())
 
 
+def test_switches_that_overtake_a_settled_mode_close_the_gate() -> None:
+    """While listen was settled, the PBX may have gone on to barge: a whisper waits for it."""
+
+    async def overtake() -> None:
+        listening = replace(SPY, mode="listen")
+        spies, connection = FakeSpies(listening), Connection()
+        spies.row_when_joined = listening
+        spies.joining.clear()
+        page = session(spies, connection)
+        running = asyncio.create_task(page.run())
+        await until(connection, lambda: spies.joins == 1)
+        spies.row = replace(SPY, mode="whisper")
+        for mode in ("barge", "whisper"):
+            page.apply_mode(mode)  # type: ignore[arg-type]
+        spies.joining.set()  # for the first time alone
+        await until(connection, lambda: spies.joins == 2)
+        assert not page.gate.may_send()
+        spies.joining.set()
+        await until(connection, page.gate.may_send)
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(overtake())
+
+
 def test_a_barging_page_hears_its_own_channel() -> None:
     """While frames arrive on its barge channel, frames of the listening channel are dropped."""
 
