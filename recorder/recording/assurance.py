@@ -61,12 +61,10 @@ def is_ended_by_rule(recording: RecordingRecord, decision: DecisionRecord) -> bo
 
 def _forbidden(decision: DecisionRecord, ended_at: datetime) -> list[Span]:
     """Return the spans in which a rule forbade recording."""
-    starts = [datetime.fromisoformat(one["at"]) for one in decision.moments]
+    times = [*(datetime.fromisoformat(one["at"]) for one in decision.moments), ended_at]
     return [
-        (from_at, to_at)
-        for one, from_at, to_at in zip(
-            decision.moments, starts, [*starts[1:], ended_at], strict=False
-        )
+        (times[place], times[place + 1])
+        for place, one in enumerate(decision.moments)
         if one["action"] == "never" and one["rule"] is not None
     ]
 
@@ -87,8 +85,7 @@ def _expected(call: CallRecord, decision: DecisionRecord) -> Span | None:
         return None
     starts = sorted(joined_or_created_at(leg) for leg in joined)
     ends = sorted(leg.left_at or call.ended_at or starts[-1] for leg in joined)
-    began_at = max(datetime.fromisoformat(wanted[0]["at"]), starts[1])
-    return (began_at, ends[-2]) if began_at < ends[-2] else None
+    return max(datetime.fromisoformat(wanted[0]["at"]), starts[1]), ends[-2]
 
 
 def _left_out(
@@ -101,7 +98,7 @@ def _left_out(
         allowed = (to_at for _, to_at in forbidden if to_at <= recording.started_at)
         spans.append((max(allowed, default=earliest), recording.started_at))
     stopped_at = recording.ended_at
-    if stopped_at is not None and stopped_at < ended_at and not _is_in(stopped_at, forbidden):
+    if stopped_at is not None and not _is_in(stopped_at, forbidden):
         spans.append((stopped_at, ended_at))
     return spans
 
@@ -122,8 +119,7 @@ def _subtract(whole: Span, parts: Iterable[Span]) -> list[Span]:
     """Return the spans of `whole` that no part covers; parts may overlap."""
     left, at = [], whole[0]
     for from_at, to_at in sorted(parts):
-        if from_at > at:
-            left.append((at, min(from_at, whole[1])))
+        left.append((at, min(from_at, whole[1])))
         at = max(at, to_at)
     left.append((at, whole[1]))
     return [span for span in left if span[0] < span[1]]

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -96,18 +95,20 @@ class Batch:
         if not any(rule.fault for rule in rules):
             # The line break ends a comment in a condition.
             conditions = (f"({rule.record.when.strip() or 'true'}\n)" for rule in rules)
-            with suppress(Exception):  # too long as one list; the library has no error class
+            try:
                 self._together = _CALL.compile("[" + ",".join(conditions) + "]")
+            except Exception:  # too long as one list; the library has no error class of its own
+                self._together = None
 
     def evaluate(self, bindings: Bindings) -> Sequence[bool | RuleFailed]:
         """Return the answer of each condition; RuleFailed where it has none."""
         if self._together is not None:
-            answers: Any = None
-            with suppress(Exception):  # one condition fails; the library has no error class
+            try:
                 answers = self._together.eval(bindings.activation).plain_value()
-            is_whole = isinstance(answers, list) and len(answers) == len(self._rules)
-            if is_whole and all(isinstance(one, bool) for one in answers):
-                return list(answers)
+            except Exception:  # one condition fails; the library has no error class of its own
+                answers = None
+            if isinstance(answers, list) and all(isinstance(one, bool) for one in answers):
+                return answers
         found: list[bool | RuleFailed] = []
         for rule in self._rules:
             try:
@@ -166,7 +167,7 @@ def _compile(when: str) -> Any:
         raise _explain(when, str(error)) from error
     if expression.return_type() != cel.Type.BOOL:
         raise RuleInvalid(
-            f"it must be true or false, and is a {expression.return_type().name().lower()}",
+            f"it must be true or false, but has the type {expression.return_type().name().lower()}",
             field="when",
             position=0,
             hint='compare it with a value, for example queue == "support"',
@@ -183,7 +184,10 @@ def _explain(when: str, text: str) -> RuleInvalid:
     before = when.split("\n")[: line - 1]
     position = sum(len(one) + 1 for one in before) + column - 1
     hint = ""
-    if undeclared := _UNDECLARED.search(message):
+    undeclared = _UNDECLARED.search(message)
+    if undeclared and when[position : position + 1] == "(":
+        hint = f"conditions have no function {undeclared[1]!r}"
+    elif undeclared:
         near = get_close_matches(undeclared[1], FIELDS, n=1)
         known = ", ".join(FIELDS)
         hint = f"did you mean {near[0]}?" if near else f"the fields of a call are {known}"
@@ -191,7 +195,7 @@ def _explain(when: str, text: str) -> RuleInvalid:
         hint = "the two sides are of different kinds"
         if "string" in message and "int" in message:
             hint = 'compare a number with a number, a text with a text: hour == 9, did == "9"'
-    elif "token recognition error at: '= " in message or "'='" in message:
+    elif "token recognition error at: '=" in message:
         hint = "== compares"
     return RuleInvalid(message, field="when", position=position, hint=hint)
 
@@ -213,4 +217,4 @@ def _select(values: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
 
 def _clean(text: str) -> str:
     """Replace the characters that UTF-8 cannot encode: text from the network may hold some."""
-    return text.encode("utf-8", "replace").decode()
+    return text.encode(errors="replace").decode()

@@ -23,7 +23,7 @@ from tests.legs import ZERO, leg
 
 JOINED, WAITING, GONE = leg("a"), leg("b", joined=False), leg("c", left=True)
 RINGING = leg("r", joined=False, state="Ring")
-LOCAL = leg("l", name="Local/2001@agents-00000001;1")
+LOCAL = leg("l", name="Local/DAHDI/1@agents-00000001;1")
 
 
 def call(*legs: LegRecord, state: str = "up") -> CallRecord:

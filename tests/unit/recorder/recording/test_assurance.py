@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from recorder.recording.assurance import assure
+from recorder.recording.assurance import assure, is_ended_by_rule
 from storage.records import (
     Assurance,
     CallRecord,
@@ -103,6 +103,27 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
             [segment(15, 60)],
             Assurance(45, 45, None),
         ),
+        (said(), [recording(started_at=at(15))], [segment(15, 60)], Assurance(50, 45, "has-gaps")),
+        (said(), [recording()], [segment(11, 60)], Assurance(50, 49, None)),
+        (said(), [recording(state="aborted")], [segment(10, 60)], Assurance(50, 0, "aborted")),
+        (
+            said(),
+            [
+                recording(state="failed", reason="a"),
+                recording(state="failed", reason="b"),
+                recording(state="aborted"),
+            ],
+            [],
+            Assurance(50, 0, "aborted"),
+        ),
+        (said(), [recording(state="stored", ended_at=None)], [], Assurance(50, 50, None)),
+        (
+            said(second=10.1234567),
+            [recording()],
+            [segment(10.5678912, 60)],
+            Assurance(49.877, 49.432, None),
+        ),
+        (said(second=70), [], [], Assurance(0, 0, None)),
     ],
     ids=[
         "whole",
@@ -120,6 +141,13 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
         "stopped",
         "measured",
         "announced",
+        "late-start",
+        "tolerated",
+        "aborted",
+        "many-failed",
+        "open-end",
+        "rounded",
+        "after-the-call",
     ],
 )
 def test_the_missing_time(
@@ -137,6 +165,33 @@ def test_nobody_talked() -> None:
     assert assure(call(talk=False), said(), [], []) == Assurance(0, 0, None)
 
 
+@pytest.mark.parametrize(
+    ("left", "ended_s", "expected_s"),
+    [
+        ((None, None), 60, 50),
+        ((30, None), 60, 20),
+        ((None, 30), 60, 20),
+        ((None, None, None), None, 10),
+    ],
+    ids=["nobody", "first", "second", "never-ended"],
+)
+def test_the_end_of_the_conversation(
+    left: tuple[float | None, ...], ended_s: float | None, expected_s: float
+) -> None:
+    """A leg without an end of its own ends with the call; without that, at the last joining."""
+    legs = [
+        leg(
+            str(place),
+            joined_at=at(10 * place).isoformat(),
+            left_at=at(end).isoformat() if end is not None else None,
+        )
+        for place, end in enumerate(left)
+    ]
+    ended_at = at(ended_s) if ended_s is not None else None
+    one = replace(call(), ended_at=ended_at, channels=tuple(legs))
+    assert assure(one, said(), [], []).expected_s == expected_s
+
+
 def moment(second: float, action: str) -> dict[str, Any]:
     return {"at": at(second).isoformat(), "action": action, "rule": {"name": action}}
 
@@ -152,6 +207,19 @@ def moment(second: float, action: str) -> dict[str, Any]:
         ([recording(ended_at=at(30.1))], [(1, 10, 30.1)], Assurance(40, 20, "has-gaps")),
         ([recording(ended_at=at(25))], [(1, 10, 25)], Assurance(15, 15, None)),
         (
+            [recording(state="stored", ended_at=at(30.1))],
+            [],
+            Assurance(40, 20, "has-gaps"),
+        ),
+        (
+            [
+                recording(ended_at=at(30.1)),
+                recording(id=UUID(int=2), started_at=at(40), announcement="sound:x"),
+            ],
+            [(1, 20, 30.1), (2, 40, 60)],
+            Assurance(40, 30, "has-gaps"),
+        ),
+        (
             [
                 recording(ended_at=at(30.1), announcement="sound:x"),
                 recording(id=UUID(int=2), started_at=at(45), announcement="sound:x"),
@@ -160,7 +228,14 @@ def moment(second: float, action: str) -> dict[str, Any]:
             Assurance(35, 25, "has-gaps"),
         ),
     ],
-    ids=["begun-again", "not-begun-again", "stopped-before", "announced-again"],
+    ids=[
+        "begun-again",
+        "not-begun-again",
+        "stopped-before",
+        "measured",
+        "announced-at-once",
+        "announced-again",
+    ],
 )
 def test_while_it_was_forbidden(
     made: list[RecordingRecord], parts: list[tuple[int, float, float]], found: Assurance
@@ -172,3 +247,27 @@ def test_while_it_was_forbidden(
         replace(segment(from_s, to_s), recording_id=UUID(int=id_)) for id_, from_s, to_s in parts
     ]
     assert assure(call(), decision, made, kept) == found
+
+
+@pytest.mark.parametrize(
+    ("ended_s", "by_rule"),
+    [(None, False), (29.9, False), (30, True), (35, True), (40, True), (40.1, False), (50, True)],
+)
+def test_a_recording_that_a_rule_ended(ended_s: float | None, by_rule: bool) -> None:
+    """A rule ended the recording if it forbade recording at that moment, its edges included."""
+    moments = (
+        moment(10, "record"),
+        moment(30, "never"),
+        moment(40, "record"),
+        moment(50, "never"),
+    )
+    ended_at = at(ended_s) if ended_s is not None else None
+    decision = replace(said(), moments=moments)
+    assert is_ended_by_rule(recording(ended_at=ended_at), decision) is by_rule
+
+
+def test_only_a_rule_ends_a_recording() -> None:
+    """Neither the default nor a call without any evaluation ends a recording."""
+    default = {"at": at(10).isoformat(), "action": "never", "rule": None}
+    for moments in ((), (default,)):
+        assert not is_ended_by_rule(recording(), replace(said(), moments=moments))

@@ -1,10 +1,12 @@
 """Conditions of rules: refusals with their position and hint, and accepted conditions."""
 
+from dataclasses import replace
+
 import pytest
 
 from recorder.errors import RuleInvalid
 from recorder.rules import FIELDS, CompiledRule, Facts, compile_rule
-from recorder.rules.expression import Bindings, RuleFailed, compile_stored
+from recorder.rules.expression import Batch, Bindings, RuleFailed, compile_stored
 from storage.records import RuleRecord
 from tests.legs import ZERO
 
@@ -14,30 +16,59 @@ def compiled(when: str, **more: object) -> CompiledRule:
     return compile_rule(RuleRecord(**{**fields, "action": "record", "when": when, **more}))  # type: ignore[arg-type]
 
 
+KNOWN = (
+    "the fields of a call are direction, caller, callee, did, queue, agent, team, pbx, context,"
+    " hour, weekday, duration_s, variables, headers"
+)
+KINDS = 'compare a number with a number, a text with a text: hour == 9, did == "9"'
+COMPARE = 'compare it with a value, for example queue == "support"'
+
+
 @pytest.mark.parametrize(
     ("when", "position", "message", "hint"),
     [
         ('directon == "inbound"', 0, "undeclared", "did you mean direction?"),
         ('queue == "a" &&\n directon == "b"', 17, "undeclared", "did you mean direction?"),
-        ("xyzzy", 0, "undeclared", "the fields of a call are direction, caller"),
-        ('hour == "9"', 5, "(int, string)", "hour == 9"),
-        ("did == 3000", 4, "(string, int)", 'did == "9"'),
+        ("directio == 'in'", 0, "undeclared", "did you mean direction?"),
+        ("xyzzy", 0, "undeclared", KNOWN),
+        ('hour == "9"', 5, "(int, string)", KINDS),
+        ("did == 3000", 4, "(string, int)", KINDS),
+        ("pbx == true", 4, "(string, bool)", "the two sides are of different kinds"),
+        ("duration_s == 1.5", 11, "(int, double)", "the two sides are of different kinds"),
         ("direction ==", 12, "Syntax error", ""),
         ('queue = "x"', 6, "Syntax error", "== compares"),
-        ("caller", 0, "true or false, and is a string", "compare it"),
-        ("hour + 1", 0, "true or false, and is a int", "compare it"),
-        ("caller.shout()", 12, "undeclared reference to 'shout'", ""),
+        ("hour=9", 4, "Syntax error", "== compares"),
+        ("caller", 0, "it must be true or false, but has the type string", COMPARE),
+        ("hour + 1", 0, "it must be true or false, but has the type int", COMPARE),
+        (
+            "caller.shout()",
+            12,
+            "undeclared reference to 'shout'",
+            "conditions have no function 'shout'",
+        ),
+        ("size_of(did) > 1", 7, "undeclared", "conditions have no function 'size_of'"),
         (
             'variables.VIP == "1"',
             0,
-            "'VIP', which the rule does not name",
-            "to the rule's variables",
+            "it reads 'VIP', which the rule does not name",
+            "add 'VIP' to the rule's variables",
         ),
-        ('false && headers["X-A"] == ""', 9, "'X-A', which", "to the rule's headers"),
-        ("has(variables.VIP)", 4, "'VIP', which", "add 'VIP'"),
-        ('variables["V" + "IP"] == "1"', None, "'VIP', which", "add 'VIP'"),
-        ("true || " * 600 + "true", 4096, "longer than 4096", ""),
-        ("\ud800", None, "cannot be read", ""),
+        (
+            'false && headers["X-A"] == ""',
+            9,
+            "it reads 'X-A', which the rule does not name",
+            "add 'X-A' to the rule's headers",
+        ),
+        ("has(variables.VIP)", 4, "it reads 'VIP', which", "add 'VIP' to the rule's variables"),
+        (
+            'variables["V" + "IP"] == "1"',
+            None,
+            "it reads 'VIP', which",
+            "add 'VIP' to the rule's variables, or to its headers",
+        ),
+        ("true || " * 600 + "true", 4096, "it is longer than 4096 characters", ""),
+        ("\ud800", None, "it cannot be read", ""),
+        ("a\0b\0c", 1, "it contains NUL", ""),
     ],
 )
 def test_refused(when: str, position: int | None, message: str, hint: str) -> None:
@@ -45,8 +76,9 @@ def test_refused(when: str, position: int | None, message: str, hint: str) -> No
     with pytest.raises(RuleInvalid) as caught:
         compiled(when)
     assert (caught.value.field, caught.value.position) == ("when", position)
-    assert message in str(caught.value)
-    assert hint in caught.value.hint
+    said = str(caught.value)
+    assert said.startswith(message) if message.startswith("it ") else message in said
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize(
@@ -63,6 +95,7 @@ def test_names(field: str, good: tuple[str, ...], bad: tuple[str, ...]) -> None:
         with pytest.raises(RuleInvalid) as caught:
             compiled("", **{field: (name,)})
         assert caught.value.field == field
+        assert str(caught.value) == f"{name!r} cannot be named here"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +124,8 @@ def test_a_time_zone_that_is_none(zone: str) -> None:
     """A rule with an unknown time zone is refused."""
     with pytest.raises(RuleInvalid) as caught:
         compiled("", timezone=zone)
-    assert caught.value.field == "timezone"
+    assert (caught.value.field, caught.value.hint) == ("timezone", "for example Europe/Berlin")
+    assert str(caught.value) == f"there is no time zone {zone!r}"
 
 
 @pytest.mark.parametrize(
@@ -127,9 +161,32 @@ def test_a_stored_rule_keeps_its_fault() -> None:
     fields = {"id": "r", "version": 1, "name": "r", "priority": 1, "origin": "api"}
     record = RuleRecord(**{**fields, "action": "record", "when": "nonsense("})  # type: ignore[arg-type]
     rule = compile_stored(record)
+    assert rule.record is record
     assert rule.fault.startswith("when: ")
     with pytest.raises(RuleFailed, match=r"^when: "):
         rule.matches(Bindings(Facts(ZERO), "UTC", (), ()))
+
+
+def test_the_longest_condition_is_accepted() -> None:
+    """A condition of 4096 characters is accepted."""
+    assert compiled("true".ljust(4095) + " ").fault == ""
+
+
+def test_a_batch_is_evaluated_as_one_list() -> None:
+    """The rules of a batch need no expression of their own while none of them fails."""
+    conditions = ("", 'did == "1" // a comment', 'did == "2"')
+    rules = [replace(compiled(when), expression=None) for when in conditions]
+    bindings = Bindings(Facts(ZERO, did="2"), "UTC", (), ())
+    assert Batch(rules).evaluate(bindings) == [True, False, True]
+
+
+@pytest.mark.parametrize("bad", ["10 / duration_s > 1", 'did == "' + "9" * 4000 + '"'])
+def test_a_batch_that_fails_is_evaluated_one_by_one(bad: str) -> None:
+    """A failing condition, or a list that is too long for CEL, leaves the others their answers."""
+    rules = [compiled('did == "2"'), *(compiled(bad) for _ in range(40))]
+    first, *others = Batch(rules).evaluate(Bindings(Facts(ZERO, did="2"), "UTC", (), ()))
+    assert first is True
+    assert {type(one) for one in others} == {RuleFailed if "/" in bad else bool}
 
 
 def test_bindings_hold_the_named_values_only() -> None:
