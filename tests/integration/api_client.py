@@ -1,4 +1,4 @@
-"""A client of the API that holds every answer against the API's own OpenAPI document."""
+"""A client of the API that checks every answer against the API's OpenAPI document."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ NOW = datetime(2026, 11, 23, 18, 0, 0, 250_000, UTC)
 
 
 class ApiClient:
-    """Asks as the holder of one token."""
+    """A client with one token."""
 
     def __init__(self, app: Flask, token: str | None) -> None:
         self._app = app
@@ -35,33 +35,33 @@ class ApiClient:
 
     @property
     def application(self) -> Flask:
-        """The application that is asked."""
+        """Return the application."""
         return self._app
 
     def as_holder_of(self, token: str | None) -> "ApiClient":
-        """The same client with another token, or none."""
+        """Return the same client with another token, or without one."""
         return ApiClient(self._app, token)
 
     def get(self, path: str, **options: Any) -> TestResponse:
-        """GET."""
+        """Send a GET."""
         return self.request("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> TestResponse:
-        """POST."""
+        """Send a POST."""
         return self.request("POST", path, **options)
 
     def patch(self, path: str, **options: Any) -> TestResponse:
-        """PATCH."""
+        """Send a PATCH."""
         return self.request("PATCH", path, **options)
 
     def delete(self, path: str, **options: Any) -> TestResponse:
-        """DELETE."""
+        """Send a DELETE."""
         return self.request("DELETE", path, **options)
 
     def request(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any
     ) -> TestResponse:
-        """Ask, and check that the answer is what the document says."""
+        """Send a request, and check the answer against the document."""
         sent = dict(headers or {})
         if self._token is not None:
             sent.setdefault("Authorization", f"Bearer {self._token}")
@@ -143,17 +143,17 @@ class CatalogueCapture(Capture):
             return _active(recordings.open_pause(tx, recording_id, at=NOW, by=by))
 
     def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
-        """Close it."""
+        """Close the pause."""
         with self.catalogue.begin() as tx:
             return _active(recordings.close_pause(tx, recording_id, at=NOW))
 
     def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
-        """Capture."""
+        """Move the recording to `captured`."""
         with self.catalogue.begin() as tx:
             return _active(recordings.move(tx, recording_id, to="captured", ended_at=NOW))
 
     def discard(self, recording_id: UUID, *, by: str) -> RecordingRecord:
-        """Discard."""
+        """Move the recording to `discarded`."""
         with self.catalogue.begin() as tx:
             return _active(recordings.move(tx, recording_id, to="discarded", ended_at=NOW))
 
@@ -195,7 +195,7 @@ class CatalogueSpies(Spies):
             return record
 
     def switch(self, spy_id: UUID, mode: Mode, *, by: str) -> SpyRecord:
-        """Write the mode down."""
+        """Store the mode."""
         with self.catalogue.begin() as tx:
             record = spies.set_mode(tx, spy_id, mode)
         if record is None:
@@ -203,17 +203,17 @@ class CatalogueSpies(Spies):
         return record
 
     def end(self, spy_id: UUID, *, cause: str = "ended", by: str) -> SpyRecord:
-        """End it, once."""
+        """End the spy, once."""
         with self.catalogue.begin() as tx:
             ended = spies.move_spy(tx, spy_id, to="ended", ended_at=NOW, cause=cause)
             return ended or spies.get_spy(tx, spy_id)
 
     def take_down(self, spy_ids: Iterable[UUID]) -> None:
-        """There is nothing at a PBX."""
+        """Do nothing: there is no PBX."""
 
 
 def build_spy(**fields: Any) -> SpyRecord:
-    """A spy that was asked for, with these fields."""
+    """Build a requested spy with these fields."""
     usual = SpyRecord(
         id=uuid7(),
         call_id="main-1795424777.0",
@@ -230,7 +230,7 @@ def build_spy(**fields: Any) -> SpyRecord:
 
 
 def build_recording(**fields: Any) -> RecordingRecord:
-    """A recording that runs, with these fields."""
+    """Build a running recording with these fields."""
     usual = RecordingRecord(
         id=uuid7(),
         call_id="main-1795424777.0",
@@ -247,7 +247,7 @@ def build_recording(**fields: Any) -> RecordingRecord:
 
 
 def build_call(**fields: Any) -> CallRecord:
-    """A call that is up, with these fields."""
+    """Build a call that is up, with these fields."""
     usual = CallRecord(
         id="main-1795424777.0", pbx="main", state="up", direction="inbound", started_at=NOW
     )

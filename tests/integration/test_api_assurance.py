@@ -1,4 +1,4 @@
-"""What is missing, over HTTP."""
+"""The list of missing recordings over HTTP."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ SHORT = Assurance(10.0, 4.5, "has-gaps")
 
 @pytest.fixture(scope="module", autouse=True)
 def _ended_calls(catalogue: Catalogue, make_token: TokenMaker) -> None:
-    """Three calls lack something, one is whole, one has not been looked at."""
+    """Store three short calls, a complete one and an unexamined one."""
     make_token(name="2001", role="agent", team="one")
     found = {"a": SHORT, "b": SHORT, "c": WHOLE, "d": SHORT, "e": None}
     with catalogue.begin() as tx:
@@ -41,7 +41,7 @@ def ids(answered: dict[str, Any]) -> list[str]:
 
 
 def test_what_is_missing(client: ApiClient) -> None:
-    """The calls that lack something, newest first, page by page."""
+    """The short calls are listed newest first, part by part."""
     first = client.get("/api/v1/assurance?limit=2").get_json()
     assert ids(first) == ["main-d", "main-b"]
     assert first["items"][0]["covered_s"] == 4.5
@@ -50,13 +50,13 @@ def test_what_is_missing(client: ApiClient) -> None:
 
 
 def test_a_team_sees_its_own(client: ApiClient, make_token: TokenMaker) -> None:
-    """A supervisor of a team sees what its agents' calls lack."""
+    """A supervisor sees the short calls of the team's agents only."""
     sue = client.as_holder_of(make_token(name="sue", role="supervisor", team="one"))
     assert ids(sue.get("/api/v1/assurance").get_json()) == ["main-a"]
 
 
 def test_it_is_told(catalogue: Catalogue) -> None:
-    """Each is an event, and counts; what is whole, or was not looked at, does not."""
+    """Each short call is an event and counts; complete and unexamined calls do not."""
     with catalogue.begin() as tx:
         assert decisions.count_missing(tx) == 3
         told = [
@@ -70,7 +70,7 @@ def test_it_is_told(catalogue: Catalogue) -> None:
 
 
 def test_moments_are_kept_behind_one_another(catalogue: Catalogue) -> None:
-    """Each is added to those before it; of too many the oldest go, and who was told is kept."""
+    """New moments are appended, the oldest are dropped, and `announced` is kept."""
     moments = [{"moment": "time", "at": str(n)} for n in range(decisions.MOST_MOMENTS + 2)]
     for moment in moments:
         with catalogue.begin() as tx:
@@ -86,7 +86,7 @@ def test_moments_are_kept_behind_one_another(catalogue: Catalogue) -> None:
 
 
 def test_a_decision_keeps_what_was_found(catalogue: Catalogue) -> None:
-    """What the rules say later does not undo what was found."""
+    """A later evaluation does not change a stored assurance."""
     with catalogue.begin() as tx:
         decisions.save_decisions(tx, [DecisionRecord("main-a", "never", None, "", ())])
         assert decisions.count_missing(tx) == 3

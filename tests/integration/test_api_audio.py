@@ -36,7 +36,7 @@ WAVEFORM = Waveform(
 
 @pytest.fixture(scope="module")
 def stored(catalogue: Catalogue, objects: S3ObjectStore) -> RecordingRecord:
-    """A recording whose audio and manifest are in the store."""
+    """Store the audio and the manifest of a recording."""
     recording = build_recording(state="stored", agent="2001")
     key = ObjectKey.of("main", NOW, recording.id, "opus")
     sha256 = hashlib.sha256(AUDIO).hexdigest()
@@ -58,12 +58,12 @@ def stored(catalogue: Catalogue, objects: S3ObjectStore) -> RecordingRecord:
 
 @pytest.fixture
 def path(stored: RecordingRecord) -> str:
-    """Where the stored audio is heard."""
+    """Return the path of the stored audio."""
     return f"/api/v1/recordings/{stored.id}/audio"
 
 
 def test_audio_is_a_redirect_that_needs_no_token(client: ApiClient, path: str) -> None:
-    """302 leads to the object store, which gives the bytes to anyone for five minutes."""
+    """302 leads to the store, which sends the bytes without a token for five minutes."""
     response = client.get(path)
     assert (response.status_code, response.data) == (302, b"")
     assert "X-Amz-Expires=300" in response.headers["Location"]
@@ -74,7 +74,7 @@ def test_audio_is_a_redirect_that_needs_no_token(client: ApiClient, path: str) -
 
 
 def test_download_names_the_file(client: ApiClient, path: str, stored: RecordingRecord) -> None:
-    """With `download` a browser saves it as the recording's id, by redirect and by stream."""
+    """With `download` the file is named after the recording, by redirect and by stream."""
     location = client.get(f"{path}?download=1").headers["Location"]
     redirected = requests.get(location, timeout=10).headers["Content-Disposition"]
     streamed = client.get(f"{path}?stream=1&download=1").headers["Content-Disposition"]
@@ -83,7 +83,7 @@ def test_download_names_the_file(client: ApiClient, path: str, stored: Recording
 
 
 def test_the_stream_is_the_audio(client: ApiClient, path: str, stored: RecordingRecord) -> None:
-    """`stream` answers the very bytes, with their hash as the ETag."""
+    """`stream` sends exactly the stored bytes, with their hash as the ETag."""
     response = client.get(f"{path}?stream=1")
     assert (response.status_code, response.data) == (200, AUDIO)
     assert response.headers["ETag"] == f'"{stored.sha256}"'
@@ -93,7 +93,7 @@ def test_the_stream_is_the_audio(client: ApiClient, path: str, stored: Recording
 
 
 def test_head_tells_without_the_bytes(client: ApiClient, path: str) -> None:
-    """HEAD has the headers of the whole, whatever range is asked for."""
+    """HEAD has the headers of the whole audio, whatever the range."""
     response = client.request("HEAD", f"{path}?stream=1", headers={"Range": "bytes=0-1"})
     assert (response.status_code, response.data) == (200, b"")
     assert response.headers["Content-Length"] == str(len(AUDIO))
@@ -112,14 +112,14 @@ def test_head_tells_without_the_bytes(client: ApiClient, path: str) -> None:
 def test_a_range_is_answered(
     client: ApiClient, path: str, wanted: str, first: int, last: int
 ) -> None:
-    """206 with exactly the bytes that were asked for."""
+    """206 has exactly the requested bytes."""
     response = client.get(f"{path}?stream=1", headers={"Range": wanted})
     assert (response.status_code, response.data) == (206, AUDIO[first : last + 1])
     assert response.headers["Content-Range"] == f"bytes {first}-{last}/700000"
 
 
 def test_a_range_behind_the_end_is_416(client: ApiClient, path: str) -> None:
-    """416 says how long the audio is."""
+    """416 has the length of the audio."""
     response = client.get(f"{path}?stream=1", headers={"Range": "bytes=700000-"})
     assert response.status_code == 416
     assert response.headers["Content-Range"] == "bytes */700000"
@@ -127,12 +127,12 @@ def test_a_range_behind_the_end_is_416(client: ApiClient, path: str) -> None:
 
 @pytest.mark.parametrize("wanted", ["bytes=0-1,5-6", "lines=1-2", "bytes=9-2", "nonsense"])
 def test_other_ranges_get_the_whole(client: ApiClient, path: str, wanted: str) -> None:
-    """What is not one range of bytes is answered with all of them."""
+    """Any other Range header gets the whole audio."""
     assert client.get(f"{path}?stream=1", headers={"Range": wanted}).data == AUDIO
 
 
 def test_conditions(client: ApiClient, path: str, stored: RecordingRecord) -> None:
-    """If-None-Match spares the bytes; If-Range gives the range only of the same audio."""
+    """If-None-Match saves the bytes; If-Range gets a range only of the same audio."""
     etag, old = f'"{stored.sha256}"', '"old"'
     unchanged = client.get(f"{path}?stream=1", headers={"If-None-Match": f"{old}, {etag}"})
     assert (unchanged.status_code, unchanged.data) == (304, b"")
@@ -147,7 +147,7 @@ def test_conditions(client: ApiClient, path: str, stored: RecordingRecord) -> No
 
 
 def test_the_waveform_is_the_manifests(client: ApiClient, stored: RecordingRecord) -> None:
-    """/waveform is that part of the manifest."""
+    """/waveform is the waveform of the manifest."""
     waveform = client.get(f"/api/v1/recordings/{stored.id}/waveform").get_json()
     assert waveform == json.loads(json.dumps(WAVEFORM.to_json()))
 
@@ -155,7 +155,7 @@ def test_the_waveform_is_the_manifests(client: ApiClient, stored: RecordingRecor
 def test_the_manifest_is_byte_for_byte(
     client: ApiClient, stored: RecordingRecord, objects: S3ObjectStore
 ) -> None:
-    """/manifest is the signed object itself, or a signature could not be checked."""
+    """/manifest is the stored object byte for byte, so its signature can be checked."""
     where = f"/api/v1/recordings/{stored.id}/manifest"
     response = client.get(where)
     key = str(stored.object_key).replace(".opus", ".json")
@@ -180,7 +180,7 @@ def test_the_manifest_is_byte_for_byte(
 def test_audio_that_is_not_stored(
     client: ApiClient, catalogue: Catalogue, state: str, status: int, error_id: str
 ) -> None:
-    """409 while the audio will still come, 404 where it never will."""
+    """409 before the audio is stored, 404 if it never will be."""
     recording = build_recording(state=state)
     with catalogue.begin() as tx:
         recordings.create_recording(tx, recording)
@@ -209,7 +209,7 @@ def test_an_object_that_is_gone_is_our_fault(client: ApiClient, catalogue: Catal
 def test_who_gets_the_url_has_heard_it(
     client: ApiClient, make_token: Callable[..., str], path: str, method: str
 ) -> None:
-    """Whoever has it hears by it, so it is in the trail before it is told."""
+    """A redirect is audited as a hearing before it is sent, because the URL needs no token."""
     name = f"hears-{uuid4()}"
     holder = client.as_holder_of(make_token(name=name, role="compliance"))
     assert "X-Amz-Signature" in holder.request(method, path).headers["Location"]
@@ -218,7 +218,7 @@ def test_who_gets_the_url_has_heard_it(
 
 
 def test_who_heard_what_is_logged(client: ApiClient, path: str, stored: RecordingRecord) -> None:
-    """Each hearing is a line with token, recording and range; HEAD hears nothing of a stream."""
+    """Each hearing is logged with token, recording and range; HEAD of a stream is none."""
     with capture_logs() as lines:
         client.get(path)
         client.get(f"{path}?stream=1", headers={"Range": "bytes=0-9"})
@@ -229,7 +229,7 @@ def test_who_heard_what_is_logged(client: ApiClient, path: str, stored: Recordin
 
 
 class WatchedStore:
-    """The real store; remembers how many of its streams are open, and can be away."""
+    """The real store, which counts its open streams and can be unavailable."""
 
     def __init__(self, store: S3ObjectStore) -> None:
         self._store = store
@@ -241,7 +241,7 @@ class WatchedStore:
 
     @contextmanager
     def open(self, key: str, **span: int | None) -> Iterator[OpenObject]:
-        """As the store does."""
+        """Open an object, and count the stream."""
         if self.is_away:
             raise StoreUnavailable("http://10.1.2.3:8333 does not answer")
         with self._store.open(key, **span) as found:
@@ -259,14 +259,14 @@ def watched(
     recorder: CatalogueCapture,
     make_token: Callable[..., str],
 ) -> tuple[WatchedStore, ApiClient]:
-    """A client of an API whose store is watched."""
+    """Return a watched store, and a client of its API."""
     store = WatchedStore(objects)
     app = build_app(catalogue, store, recorder, CatalogueSpies(catalogue), ApiSettings())
     return store, ApiClient(app, make_token(name="watch", role="admin"))
 
 
 def test_the_stores_stream_is_closed(watched: tuple[WatchedStore, ApiClient], path: str) -> None:
-    """Whether the client reads to the end or goes away before, nothing stays open."""
+    """No stream stays open after the client has read to the end or disconnected."""
     store, client = watched
     client.get(f"{path}?stream=1")
     assert store.open_streams == 0
@@ -277,7 +277,7 @@ def test_the_stores_stream_is_closed(watched: tuple[WatchedStore, ApiClient], pa
 
 
 def test_a_store_that_is_away_is_503(watched: tuple[WatchedStore, ApiClient], path: str) -> None:
-    """The client is told to come back, not where the store is."""
+    """503 has a time to retry, and does not name the store."""
     store, client = watched
     store.is_away = True
     response = client.get(f"{path}?stream=1")

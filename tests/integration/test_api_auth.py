@@ -1,4 +1,4 @@
-"""Who may do what over HTTP, against a real PostgreSQL."""
+"""Authentication and permissions over HTTP, against a real PostgreSQL."""
 
 import base64
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def _some_recordings(catalogue: Catalogue) -> None:
 
 
 def basic(token: str) -> dict[str, str]:
-    """The header that a browser sends for a password."""
+    """Return the header that a browser sends for a password."""
     return {"Authorization": "Basic " + base64.b64encode(f"any:{token}".encode()).decode()}
 
 
@@ -57,7 +57,7 @@ def basic(token: str) -> dict[str, str]:
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
 def test_nothing_answers_without_a_token(client: ApiClient, method: str, path: str) -> None:
-    """Whatever is asked, and however: 401, which offers both ways to authenticate."""
+    """Every path without a token is a 401 that offers both schemes."""
     response = client.as_holder_of(None).request(method, path)
     assert response.status_code == 401
     assert response.headers.getlist("WWW-Authenticate") == [
@@ -78,7 +78,7 @@ def test_nothing_answers_without_a_token(client: ApiClient, method: str, path: s
 def test_a_browser_asks_its_person_for_an_address_alone(
     client: ApiClient, accepts: str, offered: list[str]
 ) -> None:
-    """What a page asks, with fetch, EventSource or <audio>, makes no window for a password."""
+    """A request by fetch, EventSource or <audio> opens no password window."""
     headers = {"Accept": accepts, "Accept-Language": "en"}
     response = client.as_holder_of(None).get("/api/v1/events", headers=headers)
     told = [one.partition(" ")[0] for one in response.headers.getlist("WWW-Authenticate")]
@@ -89,13 +89,13 @@ def test_a_browser_asks_its_person_for_an_address_alone(
     "header", ["Bearer ew_wrong", "Bearer", "Basic", "Basic !!!", "Basic YTo=", "Digest x", "\xe9"]
 )
 def test_a_wrong_token_is_401(client: ApiClient, header: str) -> None:
-    """What is no token of ours is refused, never an error of ours."""
+    """An unknown token is refused, and is never an error of ours."""
     response = client.get("/api/v1/calls", headers={"Authorization": header})
     assert response.status_code == 401
 
 
 def test_health_needs_no_token(client: ApiClient) -> None:
-    """What asks whether we live has no token to show."""
+    """A health check needs no token."""
     nobody = client.as_holder_of(None)
     assert nobody.get("/health/live").status_code == 200
     assert nobody.get("/health/ready").status_code in {200, 503}
@@ -104,7 +104,7 @@ def test_health_needs_no_token(client: ApiClient) -> None:
 def test_a_browser_sends_the_token_as_a_password(
     client: ApiClient, make_token: Callable[..., str]
 ) -> None:
-    """HTTP Basic with the token as the password is as good as a bearer token."""
+    """HTTP Basic with the token as the password works like a bearer token."""
     token = make_token(name="browser", role="admin")
     assert client.get("/api/docs", headers=basic(token)).status_code == 200
 
@@ -126,7 +126,7 @@ def test_another_sites_page_cannot_act(
     origin: str | None,
     status: int,
 ) -> None:
-    """A browser sends a password along with any site's form: only our own may act by it."""
+    """A browser sends its password with any site's form; only our own forms may act."""
     recording = build_recording()
     with catalogue.begin() as tx:
         recordings.create_recording(tx, recording)
@@ -139,7 +139,7 @@ def test_another_sites_page_cannot_act(
 def test_an_agent_sees_and_hears_its_own_alone(
     client: ApiClient, make_token: Callable[..., str]
 ) -> None:
-    """An agent's own recordings are there, those of others do not exist, none can be controlled."""
+    """An agent sees only its own recordings, and controls none."""
     agent = client.as_holder_of(make_token(name="2001", role="agent"))
     listed = agent.get("/api/v1/recordings").get_json()["items"]
     assert [item["id"] for item in listed] == [str(MINE.id)]
@@ -183,7 +183,7 @@ def test_what_is_anothers_is_not_there_and_audited(
     body: dict[str, Any] | None,
     needed: str,
 ) -> None:
-    """It is 404 as if it did not exist, and the trail says who asked for what."""
+    """A recording of other agents is a 404, and the attempt is audited."""
     method, path = asked.split()
     name = f"curious-{uuid4()}"
     scopes = sorted({needed, "recordings.read"})
@@ -197,7 +197,7 @@ def test_what_is_anothers_is_not_there_and_audited(
 
 
 def test_what_never_was_is_not_audited(client: ApiClient, make_token: Callable[..., str]) -> None:
-    """An id of nothing is refused nobody."""
+    """An unknown id is a 404 without an audit entry."""
     name = f"lost-{uuid4()}"
     holder = client.as_holder_of(make_token(name=name, role="agent"))
     assert holder.get(f"/api/v1/recordings/{uuid4()}").status_code == 404
@@ -207,7 +207,7 @@ def test_what_never_was_is_not_audited(client: ApiClient, make_token: Callable[.
 def test_compliance_hears_and_does_not_control(
     client: ApiClient, make_token: Callable[..., str]
 ) -> None:
-    """Compliance finds everything and stops nothing."""
+    """Compliance finds every recording, and stops none."""
     compliance = client.as_holder_of(make_token(name="audit", role="compliance"))
     assert len(compliance.get("/api/v1/recordings").get_json()["items"]) >= 3
     assert compliance.get(f"/api/v1/recordings/{MINE.id}/audio").status_code == 409
@@ -218,7 +218,7 @@ def test_compliance_hears_and_does_not_control(
 def test_a_supervisor_controls_its_teams_recordings(
     client: ApiClient, make_token: Callable[..., str]
 ) -> None:
-    """Its team's recordings can be paused, others do not exist; without a team all are its own."""
+    """A supervisor controls the team's recordings; without a team all of them."""
     make_token(name="2002", role="agent", team="south")
     of_south = client.as_holder_of(make_token(name="s", role="supervisor", team="south"))
     of_all = client.as_holder_of(make_token(name="a", role="supervisor"))
@@ -241,7 +241,7 @@ def test_a_supervisor_controls_its_teams_recordings(
 def test_a_service_does_what_its_scopes_say(
     client: ApiClient, make_token: Callable[..., str], permission: str, path: str
 ) -> None:
-    """With the one scope it is let in; with all the others it is not."""
+    """A service needs exactly the one scope; all other scopes are refused."""
     allowed = client.as_holder_of(make_token(name="in", role="service", scopes=[permission]))
     others = sorted({*PERMISSIONS, "everything"} - {permission})
     refused = client.as_holder_of(make_token(name="out", role="service", scopes=others))
@@ -251,7 +251,7 @@ def test_a_service_does_what_its_scopes_say(
 
 @pytest.mark.parametrize("path", ["/api/v1/nothing/%00", "/api/v1/rules/%00"])
 def test_nul_in_a_path(client: ApiClient, make_token: Callable[..., str], path: str) -> None:
-    """It is no error of ours, and a refusal is written down all the same."""
+    """A NUL in a path is no error of ours, and a refusal is audited as usual."""
     name = f"nul-{uuid4()}"
     browser = client.application.test_client()
     headers = basic(make_token(name=name, role="admin")) | {"Origin": "https://evil.example"}
@@ -262,7 +262,7 @@ def test_nul_in_a_path(client: ApiClient, make_token: Callable[..., str], path: 
 
 
 def test_a_refusal_is_logged(client: ApiClient, make_token: Callable[..., str]) -> None:
-    """A refusal is a warning with who, what and where."""
+    """A refusal is a warning with token, permission and path."""
     agent = client.as_holder_of(make_token(name="2001", role="agent"))
     with capture_logs() as lines:
         response = agent.post(f"/api/v1/recordings/{MINE.id}/stop")
@@ -278,7 +278,7 @@ def test_a_team_of_a_service_narrows_it(
     recorder: CatalogueCapture,
     make_token: Callable[..., str],
 ) -> None:
-    """A team given to any role but admin narrows what it sees to the team's."""
+    """A team limits every role except admin to the calls of the team."""
     make_token(name="2001", role="agent", team="east")
     app = build_app(catalogue, objects, recorder, CatalogueSpies(catalogue), ApiSettings())
     token = make_token(name="bot", role="service", team="east", scopes=["recordings.read"])

@@ -37,13 +37,13 @@ def _some_calls(catalogue: Catalogue) -> None:
 
 
 def test_live_calls_are_listed_newest_first(client: ApiClient) -> None:
-    """Without a state, the list holds the calls that have not ended."""
+    """Without `state` the list holds the live calls."""
     items = client.get("/api/v1/calls").get_json()["items"]
     assert [item["id"] for item in items] == [f"main-{number}.0" for number in (7, 6, 5, 4, 3)]
 
 
 def test_pages_join_to_the_whole_list(client: ApiClient) -> None:
-    """Following next_cursor gives every call once, and then null."""
+    """Following next_cursor gives every call once, then null."""
     seen, cursor = [], ""
     while cursor is not None:
         page = client.get(f"/api/v1/calls?limit=2{cursor and '&cursor=' + cursor}").get_json()
@@ -54,13 +54,13 @@ def test_pages_join_to_the_whole_list(client: ApiClient) -> None:
 
 @pytest.mark.parametrize(("state", "count"), [("ringing", 1), ("up", 4), ("ended", 3)])
 def test_calls_are_listed_by_state(client: ApiClient, state: str, count: int) -> None:
-    """`state` narrows the list to the calls in it."""
+    """`state` selects the calls in this state."""
     items = client.get(f"/api/v1/calls?state={state}").get_json()["items"]
     assert [item["state"] for item in items] == [state] * count
 
 
 def test_a_call_has_the_contracts_fields(client: ApiClient) -> None:
-    """A call is told in the contract's words, its channels without what is internal to us."""
+    """A call has the contract's fields, and its channels show no internal ones."""
     call = client.get("/api/v1/calls/main-7.0").get_json()
     assert call["caller"] == {"number": "12025550123", "name": None}
     assert call["started_at"] == "2026-11-23T18:00:07.250000Z"
@@ -78,7 +78,7 @@ def test_a_call_has_the_contracts_fields(client: ApiClient) -> None:
 
 
 def test_a_live_call_shows_the_recordings_that_run(client: ApiClient, catalogue: Catalogue) -> None:
-    """While a call lives only its running recordings are listed; once it has ended, all."""
+    """A live call lists its running recordings, an ended call all of them."""
     runs = build_recording(call_id="main-6.0")
     stopped = build_recording(call_id="main-6.0", state="captured")
     kept = build_recording(call_id="main-1.0", state="stored")
@@ -91,12 +91,12 @@ def test_a_live_call_shows_the_recordings_that_run(client: ApiClient, catalogue:
 
 @pytest.mark.parametrize("call_id", ["main-404.0", "x", "main-7.0%00", "%2e%2e"])
 def test_an_unknown_call_is_404(client: ApiClient, call_id: str) -> None:
-    """A call that is not there is a problem document, whatever its id looks like."""
+    """An unknown call is a problem document, whatever its id looks like."""
     assert client.get(f"/api/v1/calls/{call_id}").status_code == 404
 
 
 def test_a_recording_is_started(client: ApiClient) -> None:
-    """POST answers 201 with the recording, and where it is."""
+    """POST answers 201 with the recording and its address."""
     wanted = {"layout": "mono", "format": "flac", "tags": ["vip"]}
     response = client.post("/api/v1/calls/main-7.0/recordings", json=wanted)
     recording = response.get_json()
@@ -108,20 +108,20 @@ def test_a_recording_is_started(client: ApiClient) -> None:
 
 
 def test_no_body_means_as_configured(client: ApiClient) -> None:
-    """POST without a body starts a recording as the configuration says."""
+    """POST without a body starts a recording with the configured values."""
     response = client.post("/api/v1/calls/main-5.0/recordings")
     assert response.status_code == 201
     assert response.get_json()["layout"] == "dual"
 
 
 def test_an_ended_call_cannot_be_recorded(client: ApiClient) -> None:
-    """A call that is over is a conflict."""
+    """Recording an ended call is a conflict."""
     response = client.post("/api/v1/calls/main-0.0/recordings")
     assert (response.status_code, response.get_json()["error_id"]) == (409, "call-ended")
 
 
 def test_a_pbx_that_is_away_is_503(client: ApiClient, recorder: CatalogueCapture) -> None:
-    """The client is told when to come back, and nothing of where the PBX is."""
+    """503 has a time to retry, and does not name the PBX."""
     recorder.pbx_is_away = True
     response = client.post("/api/v1/calls/main-7.0/recordings")
     recorder.pbx_is_away = False
@@ -144,14 +144,14 @@ def test_a_pbx_that_is_away_is_503(client: ApiClient, recorder: CatalogueCapture
     ],
 )
 def test_a_bad_body_is_refused(client: ApiClient, options: dict[str, object], status: int) -> None:
-    """What is not the expected JSON is a problem, and starts nothing."""
+    """A wrong body is a problem, and starts nothing."""
     response = client.post("/api/v1/calls/main-7.0/recordings", **options)
     assert response.status_code == status
     assert response.mimetype == "application/problem+json"
 
 
 def test_a_team_sees_its_calls_alone(client: ApiClient, make_token: Callable[..., str]) -> None:
-    """A supervisor of a team lists, reads and records the calls of its agents; others are 404."""
+    """A supervisor lists, reads and records the team's calls; others are 404."""
     make_token(name="2000", role="agent", team="north")
     north = client.as_holder_of(make_token(name="sup", role="supervisor", team="north"))
     items = north.get("/api/v1/calls").get_json()["items"]

@@ -1,4 +1,4 @@
-"""What a dialplan asks by CURL(): one line for an answer."""
+"""The dialplan's operation: `CURL()` gets one line."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ PBX = "192.0.2.7"
 
 @pytest.fixture
 def call(catalogue: Catalogue) -> CallRecord:
-    """A live call to 3000."""
+    """Store a live call to 3000."""
     channel = leg(str(uuid4()), party="customer", name=f"PJSIP/trunk-{uuid4().hex[:8]}")
     record = build_call(id=f"main-{uuid4()}", did="3000", agent="2001", channels=(channel,))
     with catalogue.begin() as tx:
@@ -37,7 +37,7 @@ def call(catalogue: Catalogue) -> CallRecord:
 
 @pytest.fixture
 def nobody(client: ApiClient, catalogue: Catalogue) -> ApiClient:
-    """Without a token, of an API that knows the address of its PBX and a rule."""
+    """Return a client without a token, of an API that knows its PBX's address and a rule."""
     parts = client.application.extensions["earwitness"]
     settings = replace(parts.settings, rules=(RULE,), pbx_addresses=frozenset({PBX}))
     app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
@@ -55,14 +55,14 @@ def from_pbx(**headers: str) -> dict[str, Any]:
 
 
 def test_what_is_decided(nobody: ApiClient, call: CallRecord) -> None:
-    """It says what will be done, and why, before anybody has answered."""
+    """`decide` returns the decision and its rule before the call is answered."""
     assert ask(nobody, call, "decide", **from_pbx()) == (200, "record: rule 'support'\n")
 
 
 def test_the_recording_is_controlled(
     nobody: ApiClient, recorder: CatalogueCapture, call: CallRecord
 ) -> None:
-    """Start, pause, resume, stop: a line each; a repeat of the start begins nothing more."""
+    """Start, pause, resume and stop answer one line; a second start changes nothing."""
     started = recorder.started
     for action, said in (
         ("start", "ok: recording"),
@@ -82,7 +82,7 @@ def test_the_recording_is_controlled(
 
 @pytest.mark.parametrize("where", ["query_string", "data"])
 def test_by_post(nobody: ApiClient, call: CallRecord, where: str) -> None:
-    """The same by POST, as CURL() with data sends it: parameters in the URL or as a form."""
+    """POST works the same, with parameters in the URL or as a form."""
     asked = {where: {"channel": call.channels[0].name, "action": "decide"}}
     response = nobody.post("/api/v1/dialplan/record", **asked, **from_pbx())
     assert (response.status_code, response.text) == (200, "record: rule 'support'\n")
@@ -90,7 +90,7 @@ def test_by_post(nobody: ApiClient, call: CallRecord, where: str) -> None:
 
 
 def test_a_parameter_that_comes_twice(nobody: ApiClient, call: CallRecord) -> None:
-    """What stands in the URL and in the form, too, is refused, and so is what is unknown."""
+    """A parameter in both URL and form is refused, and so is an unknown one."""
     form = {"channel": call.channels[0].name, "action": "decide"}
     for url in ("?action=stop", "?word=stop"):
         response = nobody.post(f"/api/v1/dialplan/record{url}", data=form, **from_pbx())
@@ -98,7 +98,7 @@ def test_a_parameter_that_comes_twice(nobody: ApiClient, call: CallRecord) -> No
 
 
 def test_an_unknown_channel(nobody: ApiClient, call: CallRecord) -> None:
-    """A channel of no live call is told so, in one line."""
+    """An unknown channel gets one line that says so."""
     query = {"channel": "PJSIP/none-1", "action": "decide"}
     response = nobody.get("/api/v1/dialplan/record", query_string=query, **from_pbx())
     assert response.status_code == 404
@@ -117,7 +117,7 @@ def test_an_unknown_channel(nobody: ApiClient, call: CallRecord) -> None:
     ids=["elsewhere", "another", "proxy", "forwarded", "wrong-token"],
 )
 def test_who_may(nobody: ApiClient, call: CallRecord, how: dict[str, Any]) -> None:
-    """Without a token only the PBX itself may ask; never through a proxy."""
+    """Without a token only the PBX itself may call it, never through a proxy."""
     assert ask(nobody, call, "decide", **how)[0] == 401
 
 
@@ -128,17 +128,17 @@ def test_who_may(nobody: ApiClient, call: CallRecord, how: dict[str, Any]) -> No
 def test_other_sites_do_not_act(
     nobody: ApiClient, client: ApiClient, call: CallRecord, site: str, status: int
 ) -> None:
-    """A page of another site does nothing by a link: not on the PBX, not with a kept password."""
+    """A link on another site does nothing, neither on the PBX nor with a stored password."""
     on_pbx = from_pbx(**{"Sec-Fetch-Site": site})
     assert ask(nobody, call, "decide", **on_pbx)[0] == status
     assert ask(client, call, "decide", headers={"Sec-Fetch-Site": site})[0] == status
 
 
 def test_only_the_dialplans_question_goes_without(nobody: ApiClient) -> None:
-    """The PBX's address opens nothing else."""
+    """The PBX's address opens no other operation."""
     assert nobody.get("/api/v1/calls", **from_pbx()).status_code == 401
 
 
 def test_with_a_token(client: ApiClient, call: CallRecord) -> None:
-    """With a token it is asked from anywhere."""
+    """With a token it works from any address."""
     assert ask(client, call, "decide")[0] == 200

@@ -1,4 +1,4 @@
-"""Server-sent events: who is told what, going on after a break, and many streams at once."""
+"""Server-sent events: their visibility, resuming, and many streams at once."""
 
 import json
 import socket
@@ -32,7 +32,7 @@ PATIENCE_S = 20.0
 
 @dataclass(frozen=True)
 class Event:
-    """One event as a browser takes it from a stream."""
+    """One event as a browser reads it from a stream."""
 
     id: str
     type: str
@@ -40,7 +40,7 @@ class Event:
 
 
 class Stream:
-    """A stream that is read in a thread; `events` are those that came."""
+    """A stream that a thread reads into `events`."""
 
     def __init__(self, connection: HTTPConnection, response: HTTPResponse) -> None:
         assert connection.sock is not None
@@ -53,7 +53,7 @@ class Stream:
         self._thread.start()
 
     def close(self) -> None:
-        """Go away, as a browser does whose tab is closed."""
+        """Disconnect, like a browser whose tab is closed."""
         with suppress(OSError):  # the server went first
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(PATIENCE_S)
@@ -74,20 +74,20 @@ class Stream:
         self.is_open = False
 
     def types(self) -> list[str]:
-        """The types of what came."""
+        """Return the types of the events."""
         return [event.type for event in self.events]
 
 
 @pytest.fixture(scope="module")
 def service(told: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service for all tests that leave it alone."""
+    """Start a service for the tests that do not end it."""
     with serving(told, tmp_path_factory.mktemp("service")) as service:
         yield service
 
 
 @contextmanager
 def following(service: Service, token: str, last: str | None = None) -> Iterator[Stream]:
-    """A stream that has begun."""
+    """Open a stream, and wait for its start."""
     headers = {"Authorization": f"Bearer {token}"}
     if last is not None:
         headers["Last-Event-ID"] = last
@@ -103,7 +103,7 @@ def following(service: Service, token: str, last: str | None = None) -> Iterator
 
 
 def ring(catalogue: Catalogue, **fields: Any) -> str:
-    """A call that rings; its id."""
+    """Store a ringing call, and return its id."""
     call_id = f"main-{uuid4()}"
     with catalogue.begin() as tx:
         calls.save_calls(tx, [build_call(**{"id": call_id, "state": "ringing"} | fields)])
@@ -111,7 +111,7 @@ def ring(catalogue: Catalogue, **fields: Any) -> str:
 
 
 def has(stream: Stream, *ids: str) -> bool:
-    """Whether events of all these have come."""
+    """Whether the stream has events of all these ids."""
     return {event.data["data"]["id"] for event in stream.events} >= set(ids)
 
 
@@ -121,7 +121,7 @@ def has(stream: Stream, *ids: str) -> bool:
 def test_what_happens_is_told_at_once(
     service: Service, catalogue: Catalogue, make_token: TokenMaker
 ) -> None:
-    """A call, its recording and its spy are told in their order."""
+    """Events of a call, its recording and its spy arrive at once, in order."""
     with following(service, make_token(name="root", role="admin")) as stream:
         call_id = ring(catalogue, agent="2001")
         spy = build_spy(call_id=call_id)
@@ -145,7 +145,7 @@ def test_what_happens_is_told_at_once(
 def test_only_what_a_token_may_see_is_told(
     service: Service, catalogue: Catalogue, make_token: TokenMaker
 ) -> None:
-    """By permission, by team, and of a supervisor's own spies wherever they go."""
+    """A stream shows events by permission, by team, and of the caller's own spies."""
     make_token(name="2001", role="agent", team="one")
     make_token(name="2002", role="agent", team="two")
     ann = make_token(name="ann", role="supervisor", team="one")
@@ -171,7 +171,7 @@ def test_only_what_a_token_may_see_is_told(
 def test_a_call_that_leaves_the_team(
     service: Service, catalogue: Catalogue, make_token: TokenMaker
 ) -> None:
-    """Its team is told that it left, and no more; who listens to it is told all until that ends."""
+    """A call that leaves the team sends `call.left` to it; its listener sees the rest."""
     for agent in ("2001", "2002"):
         make_token(name=agent, role="agent", team=f"team-of-{agent}")
     tokens = [make_token(name=n, role="supervisor", team="team-of-2001") for n in ("ann", "bob")]
@@ -194,14 +194,14 @@ def test_a_call_that_leaves_the_team(
 
 
 def test_events_need_a_permission(client: ApiClient, make_token: TokenMaker) -> None:
-    """Who reads calls does not follow them by that; nobody does without a token."""
+    """Following events needs its own permission."""
     reader = make_token(name="reader", role="service", scopes=["calls.read"])
     assert client.as_holder_of(reader).get("/api/v1/events").status_code == 403
     assert client.as_holder_of(None).get("/api/v1/events").status_code == 401
 
 
 def test_a_head_takes_no_place(client: ApiClient) -> None:
-    """HEAD tells the media type, any number of times."""
+    """HEAD answers the media type, and opens no stream."""
     for _ in range(feed_module.MOST_STREAMS + 1):
         answered = client.request("HEAD", "/api/v1/events")
     assert (answered.status_code, answered.mimetype) == (200, "text/event-stream")
@@ -213,7 +213,7 @@ def test_a_head_takes_no_place(client: ApiClient) -> None:
 def test_a_client_that_comes_back_misses_nothing(
     service: Service, catalogue: Catalogue, make_token: TokenMaker
 ) -> None:
-    """With `Last-Event-ID` it gets what happened in between, once, then what happens."""
+    """`Last-Event-ID` resumes: each missed event arrives once, then the new ones."""
     token = make_token(name="root", role="admin")
     with following(service, token) as stream:
         first = ring(catalogue)
@@ -229,7 +229,7 @@ def test_a_client_that_comes_back_misses_nothing(
 def test_a_restart_loses_nothing(
     told: str, tmp_path: Path, catalogue: Catalogue, make_token: TokenMaker
 ) -> None:
-    """A service that ends closes its streams at once, and the next one goes on from the id."""
+    """An ending service closes its streams, and the next one resumes them."""
     token = make_token(name="root", role="admin")
     with serving(told, tmp_path) as service, following(service, token) as stream:
         first = ring(catalogue)
@@ -247,7 +247,7 @@ def test_a_restart_loses_nothing(
 def test_a_client_that_was_away_too_long_is_told(
     service: Service, catalogue: Catalogue, make_token: TokenMaker
 ) -> None:
-    """Where its last event is no longer kept, `events.lost` comes first, then what happens."""
+    """If its last event was dropped, a client gets `events.lost` first."""
     with following(service, make_token(name="root", role="admin"), "1-1") as stream:
         until(lambda: stream.types() == ["events.lost"], PATIENCE_S)
         assert stream.events[0].data == {}
@@ -257,7 +257,7 @@ def test_a_client_that_was_away_too_long_is_told(
 
 
 def test_what_is_no_event_id_is_told(client: ApiClient) -> None:
-    """422 `bad-cursor`, before the stream begins."""
+    """A wrong event id is 422 `bad-cursor`, before the stream starts."""
     answered = client.get("/api/v1/events", headers={"Last-Event-ID": "yesterday"})
     assert (answered.status_code, answered.get_json()["error_id"]) == (422, "bad-cursor")
 
@@ -265,7 +265,7 @@ def test_what_is_no_event_id_is_told(client: ApiClient) -> None:
 def test_a_quiet_stream_says_that_it_lives(
     client: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without events a comment comes every so often, so that no proxy closes the stream."""
+    """A quiet stream sends comments, so that no proxy closes it."""
     monkeypatch.setattr(route, "HEARTBEAT_S", 0.05)
     answered = client.get("/api/v1/events")
     stream = iter(answered.response)
@@ -278,7 +278,7 @@ def test_a_quiet_stream_says_that_it_lives(
 def test_a_stream_ends_with_the_token(
     client: ApiClient, make_token: TokenMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who follows is found out anew, and nobody follows with a token that was revoked."""
+    """A stream ends when its token is revoked."""
     monkeypatch.setattr(route, "HEARTBEAT_S", 0.05)
     name = f"follower-{uuid4()}"
     answered = client.as_holder_of(make_token(name=name, role="supervisor")).get("/api/v1/events")
@@ -295,7 +295,7 @@ def test_a_stream_ends_with_the_token(
 
 
 def test_streams_leave_room_for_requests(service: Service, make_token: TokenMaker) -> None:
-    """With 100 streams open everything else is answered at once."""
+    """While 100 streams are open, other requests are answered at once."""
     token = make_token(name="root", role="admin")
     headers = {"Authorization": f"Bearer {token}"}
     with ExitStack() as stack:
@@ -310,7 +310,7 @@ def test_streams_leave_room_for_requests(service: Service, make_token: TokenMake
 def test_streams_beyond_the_most_are_refused(
     client: ApiClient, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """503 `busy` with `Retry-After`; a place that was left is free again."""
+    """One stream too many is 503 `busy` with `Retry-After`; a closed stream makes room."""
     parts = client.application.extensions["earwitness"]
     monkeypatch.setattr(feed_module, "MOST_STREAMS", 2)
     monkeypatch.setattr(parts.feed, "_streams", threading.BoundedSemaphore(2))
@@ -330,7 +330,7 @@ def test_streams_beyond_the_most_are_refused(
 
 @pytest.fixture
 def small(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
-    """A feed that keeps ten events at hand and reads four at once."""
+    """Return a feed that keeps ten events and reads four at once."""
     monkeypatch.setattr(feed_module, "KEPT", 10)
     monkeypatch.setattr(feed_module, "READ_AT_ONCE", 4)
     feed = Feed(catalogue)
@@ -341,7 +341,7 @@ def small(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fee
 
 
 def test_what_is_no_longer_at_hand_is_read(small: Feed, catalogue: Catalogue) -> None:
-    """A reader far behind gets every event once, in order, whether at hand or not."""
+    """A slow reader gets every event once, in order, also those that the feed dropped."""
     with catalogue.begin() as tx:
         after = events.newest_event_id(tx)
     small.read_after(after, timeout_s=1.0)
@@ -360,7 +360,7 @@ def test_what_is_no_longer_at_hand_is_read(small: Feed, catalogue: Catalogue) ->
 def test_an_event_hidden_by_an_older_transaction_is_told_after_it(
     small: Feed, catalogue: Catalogue
 ) -> None:
-    """Nothing announces the end of a transaction that tells nothing; the feed looks again."""
+    """The feed polls for an event behind an older transaction, which notifies nobody."""
     with catalogue.begin() as tx:
         after = events.newest_event_id(tx)
     with catalogue.begin() as slow:

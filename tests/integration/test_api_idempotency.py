@@ -21,14 +21,14 @@ def _a_call(catalogue: Catalogue) -> None:
 
 
 def key(name: str) -> dict[str, str]:
-    """The header."""
+    """Return the header."""
     return {"Idempotency-Key": name}
 
 
 def test_a_repeat_is_answered_and_not_acted_on(
     client: ApiClient, recorder: CatalogueCapture
 ) -> None:
-    """The same key gives the same status, body and place to the byte, and no second recording."""
+    """A repeat gets the same status, body and location, and starts nothing."""
     before = recorder.started
     first, again = (client.post(START, json={"layout": "mono"}, headers=key("a")) for _ in "12")
     assert recorder.started == before + 1
@@ -49,7 +49,7 @@ def test_a_repeat_is_answered_and_not_acted_on(
 def test_a_secret_is_told_once_and_not_kept(
     client: ApiClient, catalogue: Catalogue, path: str, body: dict[str, Any], shown_once: str
 ) -> None:
-    """The repeat tells the same thing without its secret, of which nothing was written down."""
+    """A repeat has no secret, and the catalogue stores none."""
     first, again = (
         client.post(f"/api/v1/{path}", json=body, headers=key(f"secret-{path}")) for _ in "12"
     )
@@ -71,14 +71,14 @@ def test_a_key_belongs_to_one_request(client: ApiClient) -> None:
 
 
 def test_a_key_belongs_to_one_token(client: ApiClient, make_token: Callable[..., str]) -> None:
-    """Two clients that choose the same key do not meet."""
+    """Two clients may use the same key."""
     other = client.as_holder_of(make_token(name="other", role="admin"))
     first, second = (asker.post(START, headers=key("c")) for asker in (client, other))
     assert first.get_json()["id"] != second.get_json()["id"]
 
 
 def test_what_failed_may_be_tried_again(client: ApiClient, recorder: CatalogueCapture) -> None:
-    """A failure is not kept: the same key acts when the PBX is back."""
+    """A failure is not stored: the same key acts when the PBX is back."""
     recorder.pbx_is_away = True
     assert client.post(START, headers=key("d")).status_code == 503
     recorder.pbx_is_away = False
@@ -88,7 +88,7 @@ def test_what_failed_may_be_tried_again(client: ApiClient, recorder: CatalogueCa
 
 
 def test_twins_at_once_act_once(client: ApiClient, recorder: CatalogueCapture) -> None:
-    """Of many requests with one key at the same time one acts; the others repeat it or wait."""
+    """One of many simultaneous requests with one key acts; the others repeat it or wait."""
     before = recorder.started
     with ThreadPoolExecutor(8) as pool:
         statuses = list(

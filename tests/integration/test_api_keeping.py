@@ -1,4 +1,4 @@
-"""What people write on a recording, holds, links that are shared, and who heard it."""
+"""Annotations, holds, shared links and the hearings of a recording."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ AUDIO = os.urandom(300_000)
 
 @pytest.fixture
 def keep(catalogue: Catalogue) -> Keep:
-    """Writes a recording down."""
+    """Return a function that stores a recording."""
 
     def make(**fields: Any) -> RecordingRecord:
         record = build_recording(
@@ -42,7 +42,7 @@ def keep(catalogue: Catalogue) -> Keep:
 
 @pytest.fixture
 def heard(keep: Keep, objects: S3ObjectStore) -> RecordingRecord:
-    """A recording whose audio is in the store."""
+    """Store a recording with its audio."""
     id_ = build_recording().id
     key = ObjectKey.of("main", NOW, id_, "opus")
     objects.put_bytes(str(key), AUDIO, content_type="audio/ogg", metadata={})
@@ -61,31 +61,31 @@ def heard(keep: Keep, objects: S3ObjectStore) -> RecordingRecord:
 
 @pytest.fixture
 def officer(client: ApiClient, make_token: Callable[..., str]) -> ApiClient:
-    """A compliance officer of a name that nobody else has."""
+    """Return a compliance officer with a unique name."""
     return client.as_holder_of(make_token(name=f"officer-{uuid4()}", role="compliance"))
 
 
 def path(record: RecordingRecord, more: str = "") -> str:
-    """Where the recording is."""
+    """Return the path of the recording."""
     return f"/api/v1/recordings/{record.id}{more}"
 
 
 def actions(catalogue: Catalogue, record: RecordingRecord) -> list[str]:
-    """What the audit trail says was done to it, oldest first."""
+    """Return the actions on the recording from the audit trail, oldest first."""
     query = text("SELECT action FROM audit WHERE subject = :id ORDER BY id")
     with catalogue.begin() as tx:
         return list(tx.scalars(query, {"id": str(record.id)}))
 
 
 def waiting(catalogue: Catalogue, record: RecordingRecord) -> list[str]:
-    """The jobs that wait for it."""
+    """Return the waiting jobs of the recording."""
     query = text("SELECT task_name FROM procrastinate_jobs WHERE args->>'recording_id' = :id")
     with catalogue.begin() as tx:
         return list(tx.scalars(query, {"id": str(record.id)}))
 
 
 def test_note_and_tags(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> None:
-    """They are kept, told, found, audited and told of; the manifest is to be signed anew."""
+    """Note and tags are stored, found, audited and events; the manifest is signed again."""
     record = keep(tags=("old",))
     with catalogue.begin() as tx:
         before = events.newest_event_id(tx)
@@ -108,7 +108,7 @@ def test_note_and_tags(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> 
 def test_nothing_changed_is_nothing_done(
     officer: ApiClient, catalogue: Catalogue, keep: Keep
 ) -> None:
-    """A repeat leaves no trace, and needs no new manifest."""
+    """A repeated change leaves no trace, and needs no new manifest."""
     record = keep(note="as it is")
     assert officer.patch(path(record), json={"note": "as it is"}).status_code == 200
     assert actions(catalogue, record) == waiting(catalogue, record) == []
@@ -118,7 +118,7 @@ def test_nothing_changed_is_nothing_done(
 def test_while_it_is_recorded(
     officer: ApiClient, catalogue: Catalogue, keep: Keep, state: str
 ) -> None:
-    """What is written during the call is kept; the manifest is not there yet."""
+    """A running recording can be annotated; it has no manifest yet."""
     record = keep(state=state)
     assert officer.patch(path(record), json={"note": "early"}).json["note"] == "early"
     assert officer.get(path(record)).json["state"] == state
@@ -132,7 +132,7 @@ def test_while_it_is_recorded(
 def test_retention_is_only_extended(
     officer: ApiClient, keep: Keep, before: int | None, after: int | None, status: int
 ) -> None:
-    """Longer is possible, shorter never."""
+    """Retention can be extended, never shortened."""
     record = keep(retention_days=before)
     assert officer.patch(path(record), json={"retention_days": after}).status_code == status
     kept = after if status == 200 else before
@@ -143,7 +143,7 @@ def test_retention_is_only_extended(
 
 
 def test_bookmarks(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> None:
-    """They are told in the order of their places, and can be removed."""
+    """Bookmarks are listed in the order of their places, and can be removed."""
     record = keep()
     made = [
         officer.post(path(record, "/bookmarks"), json={"at_s": at_s, "text": said}).json
@@ -163,7 +163,7 @@ def test_bookmarks(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> None
 
 
 def test_a_hold(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> None:
-    """It says why, by whom and when; what is held cannot be deleted until it is released."""
+    """A hold has reason, person and time, and prevents discarding until its release."""
     record = keep(state="recording")
     held = officer.request("PUT", path(record, "/hold"), json={"reason": "case 4711"})
     hold = held.json["retention"]["hold"]
@@ -199,7 +199,7 @@ def test_who_may(
     role: str,
     asked: tuple[str, str, dict[str, Any], int],
 ) -> None:
-    """What a role does not permit is refused, and changes nothing."""
+    """A role without the permission is refused, and nothing changes."""
     record = keep(agent="2001", retention_days=30)
     asker = client.as_holder_of(make_token(name="2001", role=role))
     method, more, body, status = asked
@@ -210,7 +210,7 @@ def test_who_may(
 
 
 def test_of_another_team(client: ApiClient, make_token: Callable[..., str], keep: Keep) -> None:
-    """A recording that one may not see cannot be written on: it is not there."""
+    """A recording of another team is a 404 for every change."""
     make_token(name="2900", role="agent", team="sales")
     other = client.as_holder_of(make_token(name="boss", role="compliance", team="sales"))
     record = keep(agent="2001")
@@ -226,7 +226,7 @@ def test_of_another_team(client: ApiClient, make_token: Callable[..., str], keep
 
 
 def test_a_link(officer: ApiClient, catalogue: Catalogue, heard: RecordingRecord) -> None:
-    """It opens the player and the audio without signing in; each opening and hearing is audited."""
+    """A link opens player and audio without signing in; openings and hearings are audited."""
     made = officer.post(path(heard, "/links"), json={"expires_in_s": 3600})
     assert made.status_code == 201
     shared = made.json["url"].removeprefix("http://localhost")
@@ -252,7 +252,7 @@ def test_a_link(officer: ApiClient, catalogue: Catalogue, heard: RecordingRecord
 
 
 def test_a_link_ends(officer: ApiClient, catalogue: Catalogue, heard: RecordingRecord) -> None:
-    """After its time it opens nothing; a guess opens nothing ever."""
+    """An expired link and a guessed secret open nothing."""
     made = officer.post(path(heard, "/links"), json={"expires_in_s": 60}).json
     with catalogue.begin() as tx:
         tx.execute(text("UPDATE link SET expires_at = now() WHERE id = :id"), {"id": made["id"]})
@@ -267,7 +267,7 @@ def test_a_link_ends(officer: ApiClient, catalogue: Catalogue, heard: RecordingR
 def test_a_link_ends_within_reason(
     officer: ApiClient, heard: RecordingRecord, expires_in_s: object
 ) -> None:
-    """A minute at least, 90 days at most."""
+    """A link lives for a minute at least, and for 90 days at most."""
     answered = officer.post(path(heard, "/links"), json={"expires_in_s": expires_in_s})
     assert answered.json["errors"][0]["loc"] == ["body", "expires_in_s"]
 
@@ -280,7 +280,7 @@ def test_nothing_to_share(officer: ApiClient, keep: Keep) -> None:
 
 
 def test_who_heard_it(officer: ApiClient, catalogue: Catalogue, heard: RecordingRecord) -> None:
-    """A player asks in parts: that is one hearing; who only looks at it has not heard it."""
+    """Several ranges are one hearing; opening the page is none."""
     for begin in (0, 100, 200):
         headers = {"Range": f"bytes={begin}-{begin + 9}"}
         assert officer.get(path(heard, "/audio?stream=1"), headers=headers).status_code == 206

@@ -20,7 +20,7 @@ from storage.records import PbxRecord
 
 
 def say_pbx(catalogue: Catalogue, state: str, age_s: float) -> None:
-    """What a watcher wrote `age_s` ago."""
+    """Store the state of a PBX, with this age."""
     seen_at = datetime.now(UTC) - timedelta(seconds=age_s)
     with catalogue.begin() as tx:
         pbxs.save_pbx(tx, PbxRecord("main", state, "http://10.1.2.3: refused", "22.1", seen_at))
@@ -37,7 +37,7 @@ def say_pbx(catalogue: Catalogue, state: str, age_s: float) -> None:
 def test_ready_is_when_all_parts_are(
     client: ApiClient, catalogue: Catalogue, said: tuple[str, float], status: int, told: str
 ) -> None:
-    """Database, store and PBX each say how they are, and nothing of where they are."""
+    """Database, store and PBX report their state, and no address."""
     say_pbx(catalogue, *said)
     response = client.as_holder_of(None).get("/health/ready")
     states = {check["name"]: check["state"] for check in response.get_json()["checks"]}
@@ -47,7 +47,7 @@ def test_ready_is_when_all_parts_are(
 
 
 def test_a_database_that_is_away(objects: S3ObjectStore, recorder: CatalogueCapture) -> None:
-    """Without the database we live, are not ready, and answer 503 with a time to come back."""
+    """Without the database we are live, not ready, and answer 503 with a time to retry."""
     nowhere = Catalogue("postgresql://nobody:secret@127.0.0.1:1/none")
     app = build_app(
         nowhere, objects, recorder, CatalogueSpies(nowhere), ApiSettings(pbxs=("main",))
@@ -63,7 +63,7 @@ def test_a_database_that_is_away(objects: S3ObjectStore, recorder: CatalogueCapt
 
 
 def test_an_older_schema_is_not_ready(client: ApiClient, database_url: str) -> None:
-    """Until it is migrated nothing works; then it is not asked for again."""
+    """The service is not ready before the migration; afterwards it does not check again."""
     parts = client.application.extensions[EXTENSION]
     with closing(Catalogue(database_url)) as begun:
         app = build_app(begun, parts.objects, parts.capture, parts.spies, parts.settings)
@@ -81,7 +81,7 @@ def test_an_older_schema_is_not_ready(client: ApiClient, database_url: str) -> N
 def test_a_store_that_is_away_is_asked_seldom(
     catalogue: Catalogue, recorder: CatalogueCapture
 ) -> None:
-    """The store is asked once in 5 s, whoever wants to know."""
+    """The store is probed once in 5 s, for any number of requests."""
     asked = []
 
     class Away:
@@ -100,7 +100,7 @@ def test_a_store_that_is_away_is_asked_seldom(
 def test_what_needs_no_turn(
     client: ApiClient, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However much there is to do, it is said that we live, and pages get what they are made of."""
+    """Under full load, health checks and static files are still answered."""
     monkeypatch.setattr(turns, "AT_ONCE", 0)
     monkeypatch.setattr(turns, "TURN_WITHIN_S", 0.01)
     parts = client.application.extensions[EXTENSION]
@@ -112,7 +112,7 @@ def test_what_needs_no_turn(
 
 
 def test_metrics_tell_requests_recordings_and_pbxs(client: ApiClient, catalogue: Catalogue) -> None:
-    """Requests by route, method and status; recordings by state; PBXs up or not."""
+    """Metrics count requests by route, recordings by state, and PBXs that are up."""
     say_pbx(catalogue, "connected", 0)
     with catalogue.begin() as tx:
         for state in ("stored", "stored", "failed"):
@@ -139,7 +139,7 @@ def test_the_document_is_served_and_valid(client: ApiClient) -> None:
 
 
 def test_the_browser_comes_from_here_alone(client: ApiClient) -> None:
-    """Every file of /api/docs is ours, and the page may load nothing else."""
+    """Every file of /api/docs is ours, and the page may load no other."""
     page = client.get("/api/docs")
     policy = page.headers["Content-Security-Policy"]
     assert "//" not in page.text.replace("<!doctype html>", "")
@@ -157,13 +157,13 @@ def test_the_browser_comes_from_here_alone(client: ApiClient) -> None:
     "path", ["/nothing", "/api/v1/calls/", "/api//v1/calls", "/api/v1/../metrics"]
 )
 def test_an_unknown_path_is_a_problem(client: ApiClient, path: str) -> None:
-    """404 is a problem document too, and no path is mended on the way."""
+    """An unknown path is a problem document; no path is corrected."""
     response = client.get(path)
     assert (response.status_code, response.mimetype) == (404, "application/problem+json")
 
 
 def test_a_wrong_method_is_a_problem(client: ApiClient) -> None:
-    """405 says which methods there are."""
+    """405 lists the allowed methods."""
     response = client.request("DELETE", "/api/v1/calls")
     assert response.status_code == 405
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
@@ -172,7 +172,7 @@ def test_a_wrong_method_is_a_problem(client: ApiClient) -> None:
 def test_answers_stay_out_of_caches_and_frames(
     client: ApiClient, make_token: Callable[..., str]
 ) -> None:
-    """Every answer, problems too, carries the headers that protect it."""
+    """Every answer, also a problem, has the protecting headers."""
     for path in ("/api/v1/calls", "/nothing", "/health/live"):
         headers = client.get(path).headers
         assert headers["Cache-Control"] == "no-store"

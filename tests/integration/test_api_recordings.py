@@ -44,7 +44,7 @@ def _some_recordings(catalogue: Catalogue) -> None:
 
 
 def ids(client: ApiClient, query: str) -> list[str]:
-    """The ids that the list answers."""
+    """Return the ids in the list."""
     response = client.get(f"/api/v1/recordings?{query}")
     assert response.status_code == 200, response.text
     return [item["id"] for item in response.get_json()["items"]]
@@ -63,7 +63,7 @@ def test_a_recording_has_the_contracts_fields(client: ApiClient) -> None:
 def test_links_begin_with_the_public_url(
     catalogue: Catalogue, objects: S3ObjectStore, recorder: object, make_token: object
 ) -> None:
-    """What is configured beats the address that was asked, and forwarded headers count nothing."""
+    """Links start with the public URL, else with the requested address; headers do not count."""
     app = build_app(
         catalogue,
         objects,
@@ -99,12 +99,12 @@ def test_links_begin_with_the_public_url(
     ],
 )
 def test_every_filter_finds_the_one(client: ApiClient, query: str) -> None:
-    """Each filter of the contract narrows the list to what it says."""
+    """Each filter of the contract selects the right recordings."""
     assert ids(client, query) == [str(BEGAN.id)]
 
 
 def test_without_a_filter_all_are_listed_newest_first(client: ApiClient) -> None:
-    """The order is that of the ids, which is that of time."""
+    """Recordings are listed by id, which is by time."""
     assert ids(client, "") == [str(LATER.id), str(BEGAN.id)]
     first = client.get("/api/v1/recordings?limit=1").get_json()
     assert ids(client, f"limit=1&cursor={first['next_cursor']}") == [str(BEGAN.id)]
@@ -133,7 +133,7 @@ def test_without_a_filter_all_are_listed_newest_first(client: ApiClient) -> None
     ],
 )
 def test_a_wrong_parameter_is_named(client: ApiClient, query: str, parameter: str) -> None:
-    """422 says which parameter is wrong."""
+    """422 names the wrong parameter."""
     response = client.get(f"/api/v1/recordings?{query}")
     problem = response.get_json()
     assert (response.status_code, problem["error_id"]) == (422, "request-invalid")
@@ -142,21 +142,21 @@ def test_a_wrong_parameter_is_named(client: ApiClient, query: str, parameter: st
 
 @pytest.mark.parametrize("cursor", ["x", "bm90IGpzb24", "WyJ4Il0", "%C3%A9"])
 def test_a_foreign_cursor_is_refused(client: ApiClient, cursor: str) -> None:
-    """A cursor that this list did not give out is a problem, not a crash."""
+    """A cursor of another list is a problem, not a crash."""
     response = client.get(f"/api/v1/recordings?cursor={cursor}")
     assert (response.status_code, response.get_json()["error_id"]) == (422, "bad-cursor")
 
 
 @pytest.mark.parametrize("path", ["00000000-0000-7000-8000-000000000000", "x", "1", "%00"])
 def test_an_unknown_recording_is_404(client: ApiClient, path: str) -> None:
-    """A recording that is not there is a problem document."""
+    """An unknown recording is a problem document."""
     response = client.get(f"/api/v1/recordings/{path}")
     assert response.status_code == 404
     assert response.mimetype == "application/problem+json"
 
 
 def test_a_recording_is_controlled(client: ApiClient, catalogue: Catalogue) -> None:
-    """pause, resume and stop move the state; what has ended is a conflict."""
+    """pause, resume and stop move the state; after the end they are a conflict."""
     recording = _new(catalogue)
     steps = [("pause", "paused"), ("resume", "recording"), ("stop", "captured")]
     for step, state in steps:
@@ -172,7 +172,7 @@ def test_a_recording_is_controlled(client: ApiClient, catalogue: Catalogue) -> N
 
 
 def test_a_recording_is_discarded(client: ApiClient, catalogue: Catalogue) -> None:
-    """discard ends it, and nothing is kept."""
+    """discard ends a recording and keeps nothing."""
     response = client.post(f"/api/v1/recordings/{_new(catalogue).id}/discard", json={})
     assert (response.status_code, response.get_json()["state"]) == (200, "discarded")
 

@@ -38,7 +38,7 @@ def compliance(client: ApiClient, make_token: TokenMaker) -> ApiClient:
 
 
 def create(client: ApiClient, **more: Any) -> dict[str, Any]:
-    """A new rule, as it was answered."""
+    """Create a rule, and return the answer."""
     response = client.post("/api/v1/rules", json=RULE | more)
     assert response.status_code == 201, response.text
     answered: dict[str, Any] = response.get_json()
@@ -55,7 +55,7 @@ def problem(response: Any) -> tuple[int, str]:
 
 
 def test_the_life_of_a_rule(client: ApiClient, catalogue: Catalogue) -> None:
-    """Every version is kept: of a rule that was changed, and of one that was deleted."""
+    """Every version of a rule is kept, also after its deletion."""
     made = create(client)
     assert (made["version"], made["origin"], made["tags"]) == (1, "api", ["a"])
     changed = put(client, made["id"], action="force", version=1).get_json()
@@ -82,7 +82,7 @@ def test_the_life_of_a_rule(client: ApiClient, catalogue: Catalogue) -> None:
 
 
 def test_two_who_change_a_rule(client: ApiClient) -> None:
-    """Who changed another version than the newest is told so, and nothing is lost."""
+    """A change based on an old version is refused."""
     made = create(client)
     assert put(client, made["id"], name="one", version=1).status_code == 200
     assert problem(put(client, made["id"], name="two", version=1)) == (409, "rule-changed")
@@ -101,7 +101,7 @@ def test_two_who_change_a_rule(client: ApiClient) -> None:
 def test_an_invalid_rule(
     client: ApiClient, more: dict[str, str], field: str, position: int | None, hint: str
 ) -> None:
-    """The problem says where the fault is and how to mend it; nothing is kept."""
+    """The problem names the place of the fault and its correction; nothing is stored."""
     before = client.get("/api/v1/rules").get_json()["items"]
     response = client.post("/api/v1/rules", json=RULE | more)
     assert problem(response) == (422, "rule-invalid")
@@ -124,12 +124,12 @@ def test_an_invalid_rule(
     ],
 )
 def test_a_rule_of_another_shape(client: ApiClient, body: dict[str, Any]) -> None:
-    """What is no rule at all is refused by its fields."""
+    """A body of another shape is refused with its wrong fields."""
     assert problem(client.post("/api/v1/rules", json=body)) == (422, "request-invalid")
 
 
 def test_the_rules_of_the_configuration(client: ApiClient, catalogue: Catalogue) -> None:
-    """They are listed in their place, and changed in the file alone."""
+    """Rules of the configuration are listed in order, and cannot be changed here."""
     parts = client.application.extensions["earwitness"]
     settings = replace(parts.settings, rules=(CONFIGURED,))
     app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
@@ -153,7 +153,7 @@ def test_the_rules_of_the_configuration(client: ApiClient, catalogue: Catalogue)
 
 
 def test_who_may(client: ApiClient, compliance: ApiClient, make_token: TokenMaker) -> None:
-    """An admin writes rules, compliance reads them, others neither."""
+    """An admin writes rules, compliance reads them, others do neither."""
     made = create(client)
     assert compliance.get(f"/api/v1/rules/{made['id']}").status_code == 200
     assert compliance.post("/api/v1/rules", json=RULE).status_code == 403
@@ -163,7 +163,7 @@ def test_who_may(client: ApiClient, compliance: ApiClient, make_token: TokenMake
 
 
 def test_the_catalogue_asks_for_what_counts(client: ApiClient, catalogue: Catalogue) -> None:
-    """Processes see a change by the revision, and read the rules that count."""
+    """Processes notice a change by the revision, and read the rules in force."""
     with catalogue.begin() as tx:
         before = rules.rules_revision(tx)
     made = create(client, enabled=False)
@@ -181,7 +181,7 @@ def test_the_catalogue_asks_for_what_counts(client: ApiClient, catalogue: Catalo
 
 @pytest.fixture(scope="module")
 def past(catalogue: Catalogue) -> Callable[..., dict[str, Any]]:
-    """Ten past calls of a minute: five to 3000, of which three were recorded by `old`."""
+    """Store ten past calls of a minute: five to 3000, three of them recorded by `old`."""
     with catalogue.begin() as tx:
         for number in range(10):
             call = build_call(
@@ -208,7 +208,7 @@ def past(catalogue: Catalogue) -> Callable[..., dict[str, Any]]:
 
 
 def test_drafts_on_past_calls(client: ApiClient, past: Callable[..., dict[str, Any]]) -> None:
-    """How many would have been recorded, how much of it, and which calls change."""
+    """A trial counts recordings and their audio, and lists the calls that change."""
     body = past(rules=[{"name": "new", "when": 'did == "3001"', "action": "record"}])
     told = client.post("/api/v1/rules/test", json=body).get_json()
     assert (told["calls"], told["recorded"], told["recorded_before"]) == (10, 5, 3)
@@ -223,7 +223,7 @@ def test_drafts_on_past_calls(client: ApiClient, past: Callable[..., dict[str, A
 def test_a_trial_has_an_end(
     client: ApiClient, past: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When its time is over it answers what the newest calls say, and since when they are."""
+    """A trial without time left returns the result for the newest calls, and their start."""
     whole = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
     monkeypatch.setattr("recorder.rules.trial.AT_ONCE", 4)
     monkeypatch.setattr("api.routes.rules.TRIAL_TAKES_S", -1.0)
@@ -237,7 +237,7 @@ def test_a_trial_has_an_end(
 def test_one_trial_at_a_time(
     client: ApiClient, past: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waited in vain for another to end is told to come again."""
+    """A trial that waits too long for another one is 503."""
     monkeypatch.setattr("api.routes.rules.TRIAL_WITHIN_S", 0.05)
     with api.routes.rules._trying:
         refused = client.post("/api/v1/rules/test", json=past(rules=[]))
@@ -249,7 +249,7 @@ def test_one_trial_at_a_time(
 def test_drafts_on_a_teams_calls(
     client: ApiClient, make_token: TokenMaker, past: Callable[..., dict[str, Any]]
 ) -> None:
-    """Who sees a team's calls alone tries drafts on no others."""
+    """A caller with a team tries drafts on the team's calls only."""
     token = make_token(name="planner", role="service", team="empty", scopes=["rules.read"])
     body = past(rules=[{"name": "new", "action": "record"}])
     told = client.as_holder_of(token).post("/api/v1/rules/test", json=body).get_json()
@@ -257,7 +257,7 @@ def test_drafts_on_a_teams_calls(
 
 
 def test_drafts_that_change_nothing(client: ApiClient, past: Callable[..., dict[str, Any]]) -> None:
-    """Rules that would have done the same are told to change nothing."""
+    """Equal rules change nothing."""
     when = 'did == "3000" && hour < 3'
     body = past(rules=[{"name": "old", "when": when, "action": "record"}])
     told = client.post("/api/v1/rules/test", json=body).get_json()
@@ -265,7 +265,7 @@ def test_drafts_that_change_nothing(client: ApiClient, past: Callable[..., dict[
 
 
 def test_drafts_see_what_the_rules_saw(client: ApiClient, catalogue: Catalogue) -> None:
-    """A call that was asked about is asked again with the values of then."""
+    """A past call is evaluated with the facts of that time."""
     at = PAST + timedelta(days=60)
     call = build_call(id="main-asked", state="ended", started_at=at, answered_at=at, ended_at=at)
     moment = {
@@ -288,7 +288,7 @@ def test_drafts_see_what_the_rules_saw(client: ApiClient, catalogue: Catalogue) 
 
 
 def test_drafts_that_cannot_be_tried(client: ApiClient) -> None:
-    """A draft that cannot be asked, or a time that ends before it begins, is refused."""
+    """An invalid draft is refused, and so is a time that ends before its start."""
     nonsense = {"rules": [{**RULE, "when": "nonsense"}]}
     response = client.post("/api/v1/rules/test", json=nonsense)
     assert problem(response) == (422, "rule-invalid")

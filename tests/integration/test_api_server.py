@@ -1,4 +1,4 @@
-"""The real HTTP server: its processes, its end, and what it believes of a request."""
+"""The real HTTP server: its processes, its end, and the headers that it trusts."""
 
 import json
 import os
@@ -26,21 +26,21 @@ AUDIO = os.urandom(1 << 20) * 24
 
 @pytest.fixture(scope="module")
 def service(told: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service for all tests that leave it alone."""
+    """Start a service for the tests that do not end it."""
     with serving(told, tmp_path_factory.mktemp("service")) as service:
         yield service
 
 
 @pytest.fixture
 def mortal(told: str, tmp_path: Path) -> Iterator[Service]:
-    """A service for a test that ends it."""
+    """Start a service for a test that ends it."""
     with serving(told, tmp_path) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
 def asked(make_token: Callable[..., str]) -> requests.Session:
-    """A client with an admin's token."""
+    """Return a client with an admin's token."""
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {make_token(name='root', role='admin')}"
     return session
@@ -48,7 +48,7 @@ def asked(make_token: Callable[..., str]) -> requests.Session:
 
 @pytest.fixture(scope="module")
 def path(catalogue: Catalogue, objects: S3ObjectStore) -> str:
-    """The stream of a recording of 24 MiB."""
+    """Return the stream of a recording of 24 MiB."""
     key = "main/2026/11/23/01a209c6-75ff-71d9-992e-ee478d697433.wav"
     objects.put_bytes(key, AUDIO, content_type="audio/wav", metadata={})
     recording = build_recording(
@@ -64,7 +64,7 @@ def path(catalogue: Catalogue, objects: S3ObjectStore) -> str:
 
 
 def resident_bytes(parent: int) -> int:
-    """The memory of the largest process that this one started."""
+    """Return the memory of the service's largest process."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     statuses = (Path(f"/proc/{child}/status").read_text() for child in children)
     return max(int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) for status in statuses) * 1024
@@ -73,7 +73,7 @@ def resident_bytes(parent: int) -> int:
 def test_it_ends_within_10_s_though_a_client_reads_slowly(
     mortal: Service, asked: requests.Session, path: str
 ) -> None:
-    """SIGTERM ends the server in time and with status 0; the callers' clean-up runs once."""
+    """SIGTERM ends the server in time, with status 0, and the clean-up runs once."""
     stream = asked.get(mortal.url + path, stream=True, timeout=30)
     assert stream.raw.read(1000) == AUDIO[:1000]
     began = time.monotonic()
@@ -85,7 +85,7 @@ def test_it_ends_within_10_s_though_a_client_reads_slowly(
 
 
 def test_an_idle_server_ends_at_once(mortal: Service) -> None:
-    """With nobody connected SIGTERM takes no grace time."""
+    """An idle server ends on SIGTERM without waiting."""
     began = time.monotonic()
     mortal.process.terminate()
     assert mortal.process.wait(10) == 0
@@ -95,7 +95,7 @@ def test_an_idle_server_ends_at_once(mortal: Service) -> None:
 def test_a_stream_takes_bounded_memory(
     service: Service, asked: requests.Session, path: str
 ) -> None:
-    """24 MiB go through the server, and its memory does not grow by as much."""
+    """Streaming 24 MiB takes much less memory."""
     asked.get(service.url + path, headers={"Range": "bytes=0-99"}, timeout=30)
     before = resident_bytes(service.process.pid)
     assert asked.get(service.url + path, timeout=60).content == AUDIO
@@ -103,7 +103,7 @@ def test_a_stream_takes_bounded_memory(
 
 
 def test_metrics_are_of_all_processes(service: Service, asked: requests.Session) -> None:
-    """Whichever process answers the scrape, it counts what all of them answered."""
+    """A scrape counts the requests of all processes."""
     for _ in range(20):  # a connection each, so that both processes get some
         requests.get(f"{service.url}/health/live", headers={"Connection": "close"}, timeout=5)
     text = asked.get(f"{service.url}/metrics", timeout=5).text
@@ -118,7 +118,7 @@ def test_metrics_are_of_all_processes(service: Service, asked: requests.Session)
 def test_slow_bodies_stop_nobody(
     service: Service, asked: requests.Session, make_token: Callable[..., str], framing: str
 ) -> None:
-    """However many bodies come slowly, others are answered at once; in the end these are too."""
+    """Slow bodies do not delay other requests, and are answered in the end."""
     token = make_token(name="slow", role="admin")
     head = f"POST /api/v1/searches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
     port = int(service.url.rpartition(":")[2])
@@ -136,7 +136,7 @@ def test_slow_bodies_stop_nobody(
 
 
 def test_forwarded_headers_count_nothing(service: Service, asked: requests.Session) -> None:
-    """Links lead to the address that was asked, whatever a header says of it."""
+    """Links lead to the requested address, whatever the headers."""
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example"}
     started = asked.get(f"{service.url}/api/v1/recordings", headers=headers, timeout=5).json()
     assert "https" not in json.dumps(started)
@@ -144,7 +144,7 @@ def test_forwarded_headers_count_nothing(service: Service, asked: requests.Sessi
 
 
 def test_a_taken_port_is_one_line(service: Service, told: str, tmp_path: Path) -> None:
-    """A second server says which key to change, and ends with status 2."""
+    """A second server names the key to change, and ends with status 2."""
     port = int(service.url.rpartition(":")[2])
     second = Service(port, told, tmp_path / "other")
     _, complaint = second.process.communicate(timeout=30)
@@ -153,7 +153,7 @@ def test_a_taken_port_is_one_line(service: Service, told: str, tmp_path: Path) -
 
 
 def test_a_factory_that_fails_ends_the_server(tmp_path: Path) -> None:
-    """A worker that cannot build its application ends the server: it is not tried for ever."""
+    """A worker that cannot build its application ends the server."""
     program = (
         "from api.server import serve\n"
         "def build(): raise SystemError('broken')\n"

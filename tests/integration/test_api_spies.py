@@ -1,4 +1,4 @@
-"""Spies over HTTP: who may, what is answered, and what is written down."""
+"""Spies over HTTP: permissions, answers, and the audit trail."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ PHONE = {"mode": "listen", "destination": "PJSIP/9001"}
 
 @pytest.fixture
 def call(catalogue: Catalogue) -> CallRecord:
-    """A call that is up, of the agent `2001`."""
+    """Store a call of the agent `2001`."""
     record = build_call(id=f"main-{uuid4()}", agent="2001")
     with catalogue.begin() as tx:
         calls.save_calls(tx, [record])
@@ -28,25 +28,25 @@ def call(catalogue: Catalogue) -> CallRecord:
 
 @pytest.fixture(scope="module", autouse=True)
 def _agents(make_token: TokenMaker) -> None:
-    """2001 is in team one, 2002 in team two."""
+    """Put 2001 in team one, and 2002 in team two."""
     make_token(name="2001", role="agent", team="one")
     make_token(name="2002", role="agent", team="two")
 
 
 @pytest.fixture
 def ann(client: ApiClient, make_token: TokenMaker) -> ApiClient:
-    """The supervisor of team one."""
+    """Return the supervisor of team one."""
     return client.as_holder_of(make_token(name="ann", role="supervisor", team="one"))
 
 
 @pytest.fixture
 def bob(client: ApiClient, make_token: TokenMaker) -> ApiClient:
-    """The supervisor of team two."""
+    """Return the supervisor of team two."""
     return client.as_holder_of(make_token(name="bob", role="supervisor", team="two"))
 
 
 def start(client: ApiClient, call: CallRecord, **more: Any) -> dict[str, Any]:
-    """A spy on the call, as it was answered."""
+    """Start a spy on the call, and return the answer."""
     response = client.post(f"/api/v1/calls/{call.id}/spies", json=PHONE | more)
     assert response.status_code == 201, response.text
     answered: dict[str, Any] = response.get_json()
@@ -58,7 +58,7 @@ def problem(response: Any) -> tuple[int, str]:
 
 
 def refused(catalogue: Catalogue, subject: str) -> list[tuple[str, str, dict[str, Any]]]:
-    """What was refused of this subject: actor, action, detail."""
+    """Return the audited refusals for this subject: actor, action, detail."""
     query = select(audit).where(audit.c.subject == subject, audit.c.outcome == "refused")
     with catalogue.begin() as tx:
         rows = tx.execute(query.order_by(audit.c.id)).all()
@@ -69,7 +69,7 @@ def refused(catalogue: Catalogue, subject: str) -> list[tuple[str, str, dict[str
 
 
 def test_a_spy_lives_from_post_to_delete(ann: ApiClient, call: CallRecord) -> None:
-    """It is started, found, switched and ended; what it is stays the same over all answers."""
+    """A spy is started, found, switched and ended, and its fields agree in all answers."""
     response = ann.post(f"/api/v1/calls/{call.id}/spies", json=PHONE)
     spy = response.get_json()
     itself = f"/api/v1/spies/{spy['id']}"
@@ -91,7 +91,7 @@ def test_a_spy_lives_from_post_to_delete(ann: ApiClient, call: CallRecord) -> No
 def test_a_browser_gets_an_url_with_a_token(
     ann: ApiClient, catalogue: Catalogue, call: CallRecord
 ) -> None:
-    """`audio_url` leads to the media server; its token opens this spy, and is not told again."""
+    """`audio_url` has the token of this spy, and later answers do not have it."""
     spy = start(ann, call, destination="browser", mode="barge")
     url, _, token = spy["audio_url"].partition("?token=")
     assert url == f"ws://localhost:8081/spies/{spy['id']}"
@@ -103,7 +103,7 @@ def test_a_browser_gets_an_url_with_a_token(
 
 
 def test_a_call_shows_its_spies(ann: ApiClient, client: ApiClient, call: CallRecord) -> None:
-    """While the call lives those that live; never to the agent who is listened to."""
+    """A live call shows its running spies, but never to its agent."""
     first, second = start(ann, call), start(ann, call, follow="agent")
     ann.delete(f"/api/v1/spies/{first['id']}")
     assert ann.get(f"/api/v1/calls/{call.id}").get_json()["spies"] == [second["id"]]
@@ -112,7 +112,7 @@ def test_a_call_shows_its_spies(ann: ApiClient, client: ApiClient, call: CallRec
 def test_an_ended_call_shows_all_that_were(
     ann: ApiClient, catalogue: Catalogue, call: CallRecord
 ) -> None:
-    """Of a past call every spy is told."""
+    """An ended call shows all its spies."""
     spy = start(ann, call)
     ann.delete(f"/api/v1/spies/{spy['id']}")
     with catalogue.begin() as tx:
@@ -142,7 +142,7 @@ def test_nobody_tells_the_agent(
     ],
 )
 def test_a_wrong_body_is_told(ann: ApiClient, call: CallRecord, body: dict[str, Any]) -> None:
-    """What is missing, unknown or not of the words is 422, and nothing begins."""
+    """A wrong body is 422, and starts nothing."""
     response = ann.post(f"/api/v1/calls/{call.id}/spies", json=body)
     assert problem(response) == (422, "request-invalid")
     assert ann.post(f"/api/v1/calls/{call.id}/spies").status_code == 422
@@ -150,13 +150,13 @@ def test_a_wrong_body_is_told(ann: ApiClient, call: CallRecord, body: dict[str, 
 
 
 def test_a_destination_that_cannot_be_is_told(ann: ApiClient, call: CallRecord) -> None:
-    """What is neither a phone nor the browser is 422 `bad-destination`."""
+    """A wrong destination is 422 `bad-destination`."""
     response = ann.post(f"/api/v1/calls/{call.id}/spies", json=PHONE | {"destination": "9001"})
     assert problem(response) == (422, "bad-destination")
 
 
 def test_a_post_is_acted_on_once(ann: ApiClient, call: CallRecord) -> None:
-    """The same request under its key is answered the same, and there is one spy."""
+    """A repeat under the same key gets the same answer, and there is one spy."""
     headers = {"Idempotency-Key": str(uuid4())}
     asked = [
         ann.post(f"/api/v1/calls/{call.id}/spies", json=PHONE, headers=headers) for _ in range(2)
@@ -168,7 +168,7 @@ def test_a_post_is_acted_on_once(ann: ApiClient, call: CallRecord) -> None:
 def test_a_call_that_is_over_cannot_be_heard(
     ann: ApiClient, catalogue: Catalogue, call: CallRecord
 ) -> None:
-    """409 `call-ended`."""
+    """An ended call is 409 `call-ended`."""
     with catalogue.begin() as tx:
         calls.save_calls(tx, [build_call(id=call.id, agent="2001", state="ended")])
     assert problem(ann.post(f"/api/v1/calls/{call.id}/spies", json=PHONE)) == (409, "call-ended")
@@ -180,7 +180,7 @@ def test_a_call_that_is_over_cannot_be_heard(
 def test_another_team_does_not_exist(
     bob: ApiClient, ann: ApiClient, catalogue: Catalogue, call: CallRecord
 ) -> None:
-    """Call and spy of another team answer 404 to everything; what was tried is written down."""
+    """Calls and spies of another team are 404, and the attempts are audited."""
     spy = start(ann, call)["id"]
     itself = f"/api/v1/spies/{spy}"
     tried = bob.post(f"/api/v1/calls/{call.id}/spies", json=PHONE)
@@ -205,7 +205,7 @@ def test_another_team_does_not_exist(
 def test_each_mode_is_a_right_of_its_own(
     client: ApiClient, make_token: TokenMaker, catalogue: Catalogue, call: CallRecord
 ) -> None:
-    """A supervisor without barge can neither start it nor switch to it, and it is written down."""
+    """A supervisor without barge can neither start it nor switch to it; both are audited."""
     token = make_token(name="cat", role="supervisor", team="one", without=["spies.barge"])
     cat = client.as_holder_of(token)
     response = cat.post(f"/api/v1/calls/{call.id}/spies", json=PHONE | {"mode": "barge"})
@@ -222,7 +222,7 @@ def test_each_mode_is_a_right_of_its_own(
 def test_who_sees_a_spy_may_not_act_on_it(
     client: ApiClient, make_token: TokenMaker, ann: ApiClient, call: CallRecord
 ) -> None:
-    """Compliance and another supervisor of the team see it, and cannot switch or end it."""
+    """Compliance and other supervisors see a spy, but cannot switch or end it."""
     itself = f"/api/v1/spies/{start(ann, call)['id']}"
     others = [
         make_token(name="dan", role="compliance"),
@@ -239,7 +239,7 @@ def test_who_sees_a_spy_may_not_act_on_it(
 def test_an_admin_opens_nobodys_microphone(
     client: ApiClient, ann: ApiClient, call: CallRecord
 ) -> None:
-    """An admin takes somebody's voice away, and gives it to nobody."""
+    """An admin can close another person's microphone, and never open it."""
     itself = f"/api/v1/spies/{start(ann, call, mode='whisper')['id']}"
     assert problem(client.patch(itself, json={"mode": "barge"})) == (403, "forbidden")
     assert client.patch(itself, json={"mode": "listen"}).get_json()["mode"] == "listen"
@@ -249,7 +249,7 @@ def test_an_admin_opens_nobodys_microphone(
 def test_compliance_does_not_spy(
     client: ApiClient, make_token: TokenMaker, call: CallRecord
 ) -> None:
-    """Who may see all may not listen for that."""
+    """The right to see all calls is not the right to listen."""
     dan = client.as_holder_of(make_token(name="dan", role="compliance"))
     response = dan.post(f"/api/v1/calls/{call.id}/spies", json=PHONE)
     assert problem(response) == (403, "mode-not-permitted")
@@ -258,7 +258,7 @@ def test_compliance_does_not_spy(
 def test_a_service_spies_as_its_scopes_say(
     client: ApiClient, make_token: TokenMaker, call: CallRecord
 ) -> None:
-    """Seeing and listening are enough to listen, and for no more."""
+    """The scopes to see and to listen allow listening, and no other mode."""
     scopes = ["spies.read", "spies.listen"]
     service = client.as_holder_of(make_token(name="crm", role="service", scopes=scopes))
     itself = f"/api/v1/spies/{start(service, call)['id']}"
@@ -270,7 +270,7 @@ def test_a_service_spies_as_its_scopes_say(
 def test_every_refusal_is_written_down(
     client: ApiClient, make_token: TokenMaker, catalogue: Catalogue, call: CallRecord
 ) -> None:
-    """A right that is missing altogether is in the audit trail too."""
+    """A missing right is in the audit trail too."""
     agent = client.as_holder_of(make_token(name="2001", role="agent"))
     path = f"/api/v1/calls/{call.id}/spies"
     assert problem(agent.post(path, json=PHONE)) == (403, "forbidden")
@@ -282,7 +282,7 @@ def test_every_refusal_is_written_down(
 
 
 def test_modules_need_no_token_and_may_be_imported(client: ApiClient) -> None:
-    """A page of any site can import them; others are 404."""
+    """Pages of any site can import our modules; other files are 404."""
     page = client.as_holder_of(None)
     found = page.get("/static/spy.js")
     assert (found.status_code, found.mimetype) == (200, "text/javascript")

@@ -17,7 +17,7 @@ PASSWORD = "correct horse battery"
 
 
 def test_a_token(client: ApiClient) -> None:
-    """It is told once, opens what it may, is listed without its secret, and can be revoked."""
+    """A token is shown once, works, is listed without its secret, and can be revoked."""
     name = f"wallboard-{uuid4()}"
     asked = {"name": name, "role": "service", "scopes": ["calls.read"]}
     made = client.post("/api/v1/tokens", json=asked)
@@ -37,7 +37,7 @@ def test_a_token(client: ApiClient) -> None:
 
 
 def test_a_session_is_no_token(client: ApiClient, catalogue: Catalogue) -> None:
-    """Sessions are neither listed nor revoked here."""
+    """Sessions are neither listed nor revoked as tokens."""
     with catalogue.begin() as tx:
         who = users.create_user(tx, name=f"p-{uuid4()}", role="agent", team=None, password_hash="x")
         users.begin_session(tx, who)
@@ -48,7 +48,7 @@ def test_a_session_is_no_token(client: ApiClient, catalogue: Catalogue) -> None:
 
 
 def test_a_user(client: ApiClient, catalogue: Catalogue) -> None:
-    """They can sign in, be signed out, and be removed; the trail knows, and no password."""
+    """A user can sign in, be signed out and be removed; the trail has it without passwords."""
     asked = {"name": f"ann-{uuid4()}", "role": "supervisor", "team": "sales", "password": PASSWORD}
     made = client.post("/api/v1/users", json=asked)
     assert made.status_code == 201
@@ -76,7 +76,7 @@ def test_a_user(client: ApiClient, catalogue: Catalogue) -> None:
 def test_nobody_listens_on_whose_right_is_gone(
     client: ApiClient, catalogue: Catalogue, how: str
 ) -> None:
-    """With the token, the person or the sessions end the spies; the trail says by whom."""
+    """Spies end with their token, user or sessions, and the trail says by whom."""
     name = f"ear-{uuid4()}"
     with catalogue.begin() as tx:
         mine, theirs = build_spy(supervisor=name), build_spy(supervisor=f"not-{name}")
@@ -99,7 +99,7 @@ def test_nobody_listens_on_whose_right_is_gone(
 
 
 def test_the_last_admin_stays(client: ApiClient, catalogue: Catalogue) -> None:
-    """Of the administrators who can sign in one always stays."""
+    """The last administrator cannot be removed."""
     with catalogue.begin() as tx:
         tx.execute(text("DELETE FROM \"user\" WHERE role = 'admin'"))
     asked = {"role": "admin", "password": PASSWORD}
@@ -134,7 +134,7 @@ def test_the_last_admin_stays(client: ApiClient, catalogue: Catalogue) -> None:
     ],
 )
 def test_what_cannot_be(client: ApiClient, path: str, body: dict[str, Any], told: str) -> None:
-    """What is wrong is said."""
+    """A wrong request names its fault."""
     refused = client.post(f"/api/v1/{path}", json=body)
     assert refused.status_code == 422
     assert refused.json["errors"][0]["msg"].startswith(told)
@@ -152,7 +152,7 @@ def test_what_cannot_be(client: ApiClient, path: str, body: dict[str, Any], told
 def test_nobody_gives_more_than_they_have(
     client: ApiClient, make_token: Callable[..., str], asked: dict[str, Any], told: str
 ) -> None:
-    """Who may make tokens and users makes none that may more, or sees more; the trail has it."""
+    """Nobody creates a token or user with more rights than their own; refusals are audited."""
     name = f"maker-{uuid4()}"
     token = make_token(name=name, role="service", team="a", scopes=["system.write"])
     maker = client.as_holder_of(token)
@@ -167,7 +167,7 @@ def test_nobody_gives_more_than_they_have(
 
 
 def test_a_name_is_one_persons(client: ApiClient) -> None:
-    """A name that a token or a user has is refused; an agent's tokens and user are one person."""
+    """A used name is refused; an agent's tokens and user are one person."""
     name, agent = f"ann-{uuid4()}", f"2001-{uuid4()}"
     token = {"name": name, "role": "supervisor"}
     user = {"name": name, "role": "compliance", "password": PASSWORD}
@@ -184,14 +184,14 @@ def test_a_name_is_one_persons(client: ApiClient) -> None:
 
 
 def test_a_short_password(client: ApiClient) -> None:
-    """A password that will not do is refused, and nobody is added."""
+    """A short password is refused, and no user is added."""
     asked = {"name": f"weak-{uuid4()}", "role": "agent", "password": "short"}
     assert client.post("/api/v1/users", json=asked).json["error_id"] == "user-invalid"
     assert asked["name"] not in client.get("/api/v1/users").text
 
 
 def test_who_may(client: ApiClient, make_token: Callable[..., str]) -> None:
-    """An administrator alone; a compliance officer reads the trail, and no more."""
+    """Only an administrator may; a compliance officer may read the trail."""
     officer = client.as_holder_of(make_token(name=f"officer-{uuid4()}", role="compliance"))
     boss = client.as_holder_of(make_token(name=f"boss-{uuid4()}", role="supervisor"))
     for asker in (officer, boss):
@@ -211,7 +211,7 @@ def test_who_may(client: ApiClient, make_token: Callable[..., str]) -> None:
 
 
 def make_things(client: ApiClient, catalogue: Catalogue) -> str:
-    """Three of everything that there is a list of; the id of the recording that has the links."""
+    """Create three items of each list; return the id of the recording with the links."""
     recording = build_recording(state="stored", object_key="main/2026/11/23/a.opus")
     with catalogue.begin() as tx:
         recordings.create_recording(tx, recording)
@@ -231,7 +231,7 @@ def make_things(client: ApiClient, catalogue: Catalogue) -> str:
 
 
 def test_lists_are_paged(client: ApiClient, catalogue: Catalogue) -> None:
-    """Page by page each list shows what it shows at once, in the same order; none twice."""
+    """The parts of each list join to the whole list, in order, without duplicates."""
     recording_id = make_things(client, catalogue)
     paths = ("tokens", "users", "webhooks", "searches", "bulk", "jobs")
     for path in (*paths, f"recordings/{recording_id}/links"):

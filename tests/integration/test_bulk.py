@@ -39,13 +39,13 @@ WAVEFORM = Waveform(0.1, peaks=((1,),), talk=((),), silence=((),), level_dbfs=(-
 
 @pytest.fixture
 def officer(client: ApiClient, make_token: Callable[..., str]) -> ApiClient:
-    """A compliance officer of a name that nobody else has."""
+    """Return a compliance officer with a unique name."""
     return client.as_holder_of(make_token(name=f"officer-{uuid4()}", role="compliance"))
 
 
 @pytest.fixture
 def keep(catalogue: Catalogue, objects: S3ObjectStore) -> Keep:
-    """Keeps a recording with its audio and manifest."""
+    """Return a function that stores a recording with its audio and manifest."""
 
     def make(audio: bytes | None = None, **fields: Any) -> RecordingRecord:
         id_ = build_recording().id
@@ -204,7 +204,7 @@ def test_exports_are_kept_for_a_week(
 def test_an_export_is_its_makers_alone(
     client: ApiClient, make_token: Callable[..., str], keep: Keep, worker: Bulks
 ) -> None:
-    """Another of the same name does not get the ZIP; who asked for it and took it is audited."""
+    """Another person of the same name gets no ZIP; request and download are audited."""
     name = f"officer-{uuid4()}"
     maker, other = (client.as_holder_of(make_token(name=name, role="compliance")) for _ in range(2))
     ended = done(maker, worker, action="export", ids=[str(keep(b"sound").id)])
@@ -353,7 +353,7 @@ def test_a_retried_job_keeps_its_queue(
     ],
 )
 def test_what_cannot_be_asked(officer: ApiClient, body: dict[str, Any], told: str) -> None:
-    """What is wrong is said, and nothing is done."""
+    """A wrong request names its fault, and does nothing."""
     refused = ask(officer, **body)
     assert (refused.status_code, refused.json["errors"][0]["msg"]) == (422, told)
     assert officer.get("/api/v1/bulk").json["items"] == []
@@ -362,7 +362,7 @@ def test_what_cannot_be_asked(officer: ApiClient, body: dict[str, Any], told: st
 def test_who_may(
     client: ApiClient, make_token: Callable[..., str], catalogue: Catalogue, keep: Keep
 ) -> None:
-    """What a role does not permit is refused; what one may not see is not there to be worked on."""
+    """A missing right is refused, and a hidden recording is a 404."""
     record = keep(agent="2001")
     ids = [str(record.id)]
     boss = client.as_holder_of(make_token(name="boss-of-2001", role="supervisor"))
@@ -378,7 +378,7 @@ def test_who_may(
 
 
 def test_too_many(officer: ApiClient, keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than can be worked on at once are refused, and it is said what to do."""
+    """Too many recordings are refused, with the advice to narrow the search."""
     monkeypatch.setattr("api.routes.bulk.MOST", 1)
     keep(), keep()
     refused = ask(officer, action="tag", search={}, tags=["x"])
@@ -386,7 +386,7 @@ def test_too_many(officer: ApiClient, keep: Keep, monkeypatch: pytest.MonkeyPatc
 
 
 def test_saved_searches(officer: ApiClient, client: ApiClient) -> None:
-    """They are one's own, replaced under the same name, and can be forgotten."""
+    """Saved searches belong to their owner, are replaced by name, and can be deleted."""
     made = officer.post("/api/v1/searches", json={"name": "mine", "query": {"tag": "vip"}})
     assert made.status_code == 201
     again = officer.post("/api/v1/searches", json={"name": "mine", "query": {"agent": "2001"}})

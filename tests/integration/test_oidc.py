@@ -1,4 +1,4 @@
-"""Signing in at an identity provider that really runs: who gets in, and what is refused."""
+"""Single sign-on with an identity provider that really runs."""
 
 import json
 import socket
@@ -50,7 +50,7 @@ AppMaker = Callable[..., Flask]
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """An identity provider."""
+    """Start an identity provider."""
     with Provider() as one:
         yield one
 
@@ -59,7 +59,7 @@ def provider() -> Iterator[Provider]:
 def make_app(
     catalogue: Catalogue, objects: S3ObjectStore, recorder: CatalogueCapture
 ) -> Iterator[AppMaker]:
-    """Makes applications that ask an identity provider, told as the configuration tells them."""
+    """Return a function that builds applications from a configuration of the provider."""
     made: list[Flask] = []
 
     def make(issuer: str, **told: Any) -> Flask:
@@ -76,47 +76,47 @@ def make_app(
 
 @pytest.fixture
 def app(make_app: AppMaker, provider: Provider) -> Flask:
-    """An application that asks the provider."""
+    """Return an application with the provider."""
     return make_app(provider.issuer)
 
 
 def configure(issuer: str, **told: Any) -> Config:
-    """What an administrator writes."""
+    """Return the configuration of the provider."""
     known = {"issuer": issuer, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
     return Config.model_validate({"oidc": known | told})
 
 
 class Browser:
-    """A browser that an application and the provider see; from an address of its own."""
+    """A browser for an application and the provider, with an address of its own."""
 
     def __init__(self, app: Flask) -> None:
         self.client = app.test_client()
         self._address = {"REMOTE_ADDR": str(uuid4())}
 
     def get(self, path: str) -> TestResponse:
-        """A page of the application."""
+        """Return a page of the application."""
         return self.client.get(path, environ_base=self._address)
 
     def begin(self, wanted: str = "/") -> str:
-        """To the provider; where that is."""
+        """Start a sign-in, and return the provider's address."""
         answered = self.get(f"/sign-in/oidc?{urlencode({'next': wanted})}")
         assert answered.status_code == 303, answered.text
         return answered.headers["Location"]
 
     def prove(self, url: str, user: str, act: str = "in") -> str:
-        """Fill in the provider's form; where it leads back to."""
+        """Send the provider's form, and return the address of the callback."""
         form = {"user": user, "act": act}
         answered = requests.post(url, data=form, allow_redirects=False, timeout=10)
         assert answered.status_code == 303, answered.text
         return answered.headers["Location"]
 
     def sign_in(self, user: str, wanted: str = "/", act: str = "in") -> TestResponse:
-        """All of it; what the application says in the end."""
+        """Sign in completely, and return the application's last answer."""
         return self.get(self.prove(self.begin(wanted), user, act))
 
 
 def person(provider: Provider, role: Any = "supervisor", **claims: Any) -> str:
-    """Somebody whom the provider knows; the subject, which is the name too."""
+    """Return the subject of a person at the provider, which is also the name."""
     name = f"person-{uuid4()}"
     provider.people[name] = {
         "preferred_username": name,
@@ -128,13 +128,13 @@ def person(provider: Provider, role: Any = "supervisor", **claims: Any) -> str:
 
 
 def find(catalogue: Catalogue, name: str) -> UserRecord | None:
-    """The user of this name."""
+    """Return the user of this name."""
     with catalogue.begin() as tx:
         return users.find_user(tx, name)
 
 
 def trail(catalogue: Catalogue, actor: str) -> list[tuple[str, str, dict[str, Any]]]:
-    """What this one did and was refused, in order."""
+    """Return the audited actions of this person, in order."""
     columns = (schema.audit.c.action, schema.audit.c.outcome, schema.audit.c.detail)
     query = select(*columns).where(schema.audit.c.actor == actor).order_by(schema.audit.c.id)
     with catalogue.begin() as tx:
@@ -142,7 +142,7 @@ def trail(catalogue: Catalogue, actor: str) -> list[tuple[str, str, dict[str, An
 
 
 def count(catalogue: Catalogue, table: Any) -> int:
-    """The rows of a table."""
+    """Return the number of rows of a table."""
     with catalogue.begin() as tx:
         return int(tx.scalar(select(func.count()).select_from(table)) or 0)
 
@@ -150,7 +150,7 @@ def count(catalogue: Catalogue, table: Any) -> int:
 def test_a_whole_sign_in(
     provider: Provider, catalogue: Catalogue, told: str, tmp_path: Path
 ) -> None:
-    """From the page that is wanted, over the provider, to it: by whichever process answers."""
+    """A sign-in leads to the wanted page, whichever process answers."""
     name = person(provider, "supervisor", earwitness_team="sales")
     settings = configure(provider.issuer).oidc.model_dump(mode="json")
     known = {**settings, "client_secret": CLIENT_SECRET}
@@ -184,7 +184,7 @@ def test_a_whole_sign_in(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_the_cookie(app: Flask, scheme: str) -> None:
-    """What is between going and coming back is known to this browser alone, for ten minutes."""
+    """Only this browser has the state of a sign-in, for ten minutes."""
     answered = app.test_client().get("/sign-in/oidc", base_url=f"{scheme}://localhost")
     (cookie,) = answered.headers.getlist("Set-Cookie")
     flags = {part.strip() for part in cookie.split(";")[1:]}
@@ -195,13 +195,13 @@ def test_the_cookie(app: Flask, scheme: str) -> None:
 
 @pytest.mark.parametrize("wanted", ["//evil.test/", "https://evil.test/", "/\\evil.test"])
 def test_no_way_to_other_sites(app: Flask, provider: Provider, wanted: str) -> None:
-    """From the provider one goes on to a page of ours, whatever the link said."""
+    """After the provider a browser only gets to pages of ours, whatever the link."""
     answered = Browser(app).sign_in(person(provider), wanted)
     assert (answered.status_code, answered.headers["Location"]) == (303, "/")
 
 
 def assert_unproven(browser: Browser, answered: TestResponse) -> None:
-    """It is said what to do, and nobody is signed in."""
+    """Check that the page names the next step, and nobody is signed in."""
     assert (answered.status_code, answered.mimetype) == (400, "text/html")
     assert UNPROVEN in answered.text
     assert browser.client.get_cookie(SESSION) is None
@@ -209,7 +209,7 @@ def assert_unproven(browser: Browser, answered: TestResponse) -> None:
 
 
 def test_another_state(app: Flask, provider: Provider) -> None:
-    """The answer to another's sign-in is none to this one's: nobody is signed in as somebody."""
+    """The answer to another sign-in signs nobody in."""
     theirs = Browser(app)
     stolen = theirs.prove(theirs.begin(), person(provider))
     mine = Browser(app)
@@ -221,7 +221,7 @@ def test_another_state(app: Flask, provider: Provider) -> None:
 
 
 def test_coming_back_twice(app: Flask, provider: Provider) -> None:
-    """What has come back once is worth nothing any more, whatever the browser brings along."""
+    """An answer of the provider counts once, whatever the browser sends."""
     browser = Browser(app)
     back = browser.prove(browser.begin(), person(provider))
     kept = browser.client.get_cookie(COOKIE)
@@ -234,7 +234,7 @@ def test_coming_back_twice(app: Flask, provider: Provider) -> None:
 
 
 def test_a_cookie_that_was_changed(app: Flask, provider: Provider) -> None:
-    """A cookie that we did not give is none."""
+    """A changed cookie counts as none."""
     browser = Browser(app)
     back = browser.prove(browser.begin(), person(provider))
     kept = browser.client.get_cookie(COOKIE)
@@ -244,7 +244,7 @@ def test_a_cookie_that_was_changed(app: Flask, provider: Provider) -> None:
 
 
 def test_too_late(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
-    """After ten minutes it is over, and goes when the next begins."""
+    """A sign-in expires after ten minutes, and the next one deletes it."""
     browser = Browser(app)
     back = browser.prove(browser.begin(), person(provider))
     past = datetime.now(UTC) - timedelta(seconds=1)
@@ -270,7 +270,7 @@ def test_too_late(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
     ],
 )
 def test_claims_that_prove_nothing(app: Flask, provider: Provider, changes: dict[str, Any]) -> None:
-    """An id_token that is for another, from another, or too old, proves nothing."""
+    """An id_token for another client, from another issuer, or too old is refused."""
     browser = Browser(app)
     name = person(provider)
     provider.changes = changes
@@ -283,7 +283,7 @@ def test_claims_that_prove_nothing(app: Flask, provider: Provider, changes: dict
 def test_signatures_that_prove_nothing(
     app: Flask, provider: Provider, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """An id_token counts only as signed by a key that the provider shows, and it alone has."""
+    """An id_token counts only with a signature of a key of the provider."""
     name, browser = person(provider), Browser(app)
     encode = jwt.encode
 
@@ -303,7 +303,7 @@ def test_signatures_that_prove_nothing(
 
 
 def test_the_provider_changes_its_key(app: Flask, provider: Provider) -> None:
-    """What it says of itself is asked for once; its keys again when one is unknown."""
+    """Metadata is loaded once, keys again when one is unknown."""
     name = person(provider)
     assert Browser(app).sign_in(name).status_code == 303
     provider.rotate()
@@ -316,7 +316,7 @@ def test_the_provider_changes_its_key(app: Flask, provider: Provider) -> None:
 def test_claims_that_are_told_elsewhere(
     app: Flask, provider: Provider, catalogue: Catalogue
 ) -> None:
-    """What the id_token leaves out is asked for at userinfo; it is believed before that."""
+    """Claims missing in the id_token come from userinfo; the id_token has precedence."""
     name = f"person-{uuid4()}"
     provider.people[name] = {"preferred_username": name, "earwitness_role": "agent"}
     provider.userinfo[name] = {"earwitness_role": "admin", "earwitness_team": "sales"}
@@ -330,7 +330,7 @@ def test_claims_that_are_told_elsewhere(
 
 
 def test_cancelled(app: Flask, provider: Provider) -> None:
-    """Who thinks better of it is asked again, and comes to the page that was wanted."""
+    """A person who cancels sees the form, and can still get to the wanted page."""
     browser = Browser(app)
     answered = browser.sign_in(person(provider), "/library", act="no")
     assert answered.status_code == 401
@@ -340,7 +340,7 @@ def test_cancelled(app: Flask, provider: Provider) -> None:
 
 @pytest.mark.parametrize("role", [None, [], "boss", ["boss"], {"admin": True}, "Admin"])
 def test_no_role(app: Flask, provider: Provider, catalogue: Catalogue, role: Any) -> None:
-    """Who has no role of ours does not get in; it is told, and stands in the audit trail."""
+    """A person without a role is refused with the reason, and audited."""
     name = person(provider, role)
     answered = Browser(app).sign_in(name)
     assert answered.status_code == 403
@@ -352,7 +352,7 @@ def test_no_role(app: Flask, provider: Provider, catalogue: Catalogue, role: Any
 
 
 def test_a_role_by_groups(make_app: AppMaker, provider: Provider, catalogue: Catalogue) -> None:
-    """The configuration says which groups give a role; then the roles' own names give none."""
+    """Configured groups give a role, and then its own name gives none."""
     roles = {"compliance": ["ew-legal"], "supervisor": ["ew-leads", "leads"]}
     app = make_app(provider.issuer, role_claim="access.groups", roles=roles)
     for groups, status, role in (
@@ -367,7 +367,7 @@ def test_a_role_by_groups(make_app: AppMaker, provider: Provider, catalogue: Cat
 
 
 def test_a_role_that_changes(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
-    """Role, team and name are those of the newest sign-in; without a role all sessions are over."""
+    """Role, team and name come from the newest sign-in; without a role all sessions end."""
     name = person(provider, "admin")
     here, there = Browser(app), Browser(app)
     assert here.sign_in(name).status_code == 303
@@ -393,7 +393,7 @@ def test_a_role_that_changes(app: Flask, provider: Provider, catalogue: Catalogu
 def test_who_becomes_another_listens_no_more(
     app: Flask, provider: Provider, catalogue: Catalogue
 ) -> None:
-    """A spy ends at the sign-in by which its supervisor gets another role; not at any other."""
+    """A sign-in with another role ends the person's spies; any other does not."""
     name = person(provider, "supervisor")
     spy = build_spy(supervisor=name)
     with catalogue.begin() as tx:
@@ -410,7 +410,7 @@ def test_who_becomes_another_listens_no_more(
 def test_the_name_of_a_token_is_not_taken_over(
     app: Flask, provider: Provider, catalogue: Catalogue
 ) -> None:
-    """Who has the name of a token is refused, or would be taken for its holder."""
+    """A person with the name of a token is refused."""
     name = person(provider, "supervisor")
     with catalogue.begin() as tx:
         tokens.create_token(tx, name=name, role="compliance")
@@ -421,7 +421,7 @@ def test_the_name_of_a_token_is_not_taken_over(
 def test_a_local_name_is_not_taken_over(
     app: Flask, provider: Provider, catalogue: Catalogue
 ) -> None:
-    """Who has the name of a user with a password, or of another issuer, does not become that."""
+    """A person with the name of a local user, or of another issuer's, is refused."""
     name = person(provider, "admin")
     kept = hash_password(PASSWORD)
     with catalogue.begin() as tx:
@@ -440,7 +440,7 @@ def test_a_local_name_is_not_taken_over(
 def test_no_password(
     app: Flask, provider: Provider, catalogue: Catalogue, database_url: str
 ) -> None:
-    """Who comes from the provider has none: it is refused as any, and none can be set."""
+    """A user of the provider has no password, and gets none."""
     name = person(provider)
     assert Browser(app).sign_in(name).status_code == 303
     form = {"name": name, "password": PASSWORD}
@@ -454,7 +454,7 @@ def test_no_password(
 
 
 def test_without_passwords(make_app: AppMaker, provider: Provider, catalogue: Catalogue) -> None:
-    """Where only the provider counts, there is no form, and what one would send is refused."""
+    """With the provider alone there is no form, and a sent form is refused."""
     app = make_app(provider.issuer, passwords=False, name="Acme & Co")
     name = f"person-{uuid4()}"
     with catalogue.begin() as tx:
@@ -477,7 +477,7 @@ def test_without_passwords(make_app: AppMaker, provider: Provider, catalogue: Ca
 
 
 def test_no_provider(make_app: AppMaker) -> None:
-    """Where none is configured nothing leads to one."""
+    """Without a provider no link leads to one."""
     browser = Browser(make_app("", client_id=""))
     assert "/sign-in/oidc" not in browser.get("/sign-in").text
     assert browser.get("/sign-in/oidc").status_code == 404
@@ -485,7 +485,7 @@ def test_no_provider(make_app: AppMaker) -> None:
 
 
 def assert_away(answered: TestResponse) -> None:
-    """It is said on the page, where one can still sign in by a password."""
+    """Check that the page says so, and still has the form for a password."""
     assert (answered.status_code, answered.mimetype) == (503, "text/html")
     assert answered.headers["Retry-After"] == "5"
     assert "There is no answer from single sign-on." in answered.text
@@ -495,7 +495,7 @@ def assert_away(answered: TestResponse) -> None:
 def test_a_provider_that_says_nothing(
     make_app: AppMaker, monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue
 ) -> None:
-    """Nobody waits for long, and for a while nobody waits again."""
+    """A silent provider delays nobody for long, and for a while nobody again."""
     monkeypatch.setattr(api.oidc, "TIMEOUT_S", 0.5)
     before = count(catalogue, schema.sign_in)
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -512,7 +512,7 @@ def test_a_provider_that_says_nothing(
 def test_nobody_else_waits(
     make_app: AppMaker, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While as many as can wait for the provider, there and back, all others are answered."""
+    """Requests that wait for the provider do not delay others."""
     monkeypatch.setattr(api.oidc, "TIMEOUT_S", 60)
     app = make_app(provider.issuer)
     begin, begun = api.oidc.Provider.begin, []
@@ -541,7 +541,7 @@ def test_nobody_else_waits(
 
 
 def test_a_provider_that_goes_away(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
-    """Between going and coming back, too; what is logged holds no secret."""
+    """The provider may fail in the middle of a sign-in; the log holds no secret."""
     browser = Browser(app)
     back = browser.prove(browser.begin(), person(provider))
     provider.stop()
@@ -554,7 +554,7 @@ def test_a_provider_that_goes_away(app: Flask, provider: Provider, catalogue: Ca
 
 
 def test_what_is_known_of_the_provider(provider: Provider) -> None:
-    """It is believed for an hour; that it is away, for seconds."""
+    """Metadata is kept for an hour, a failure for seconds."""
     settings = oidc_settings(configure(provider.issuer))
     assert settings is not None
     now = [0.0]
@@ -573,7 +573,7 @@ def test_what_is_known_of_the_provider(provider: Provider) -> None:
 
 
 def test_a_wrong_secret(make_app: AppMaker, provider: Provider) -> None:
-    """A client that the provider does not know gets nobody in; the log says why, and no secret."""
+    """A wrong client secret signs nobody in; the log has the reason without the secret."""
     browser = Browser(make_app(provider.issuer, client_secret="whisper"))
     with capture_logs() as logged:
         assert_unproven(browser, browser.sign_in(person(provider)))
@@ -588,7 +588,7 @@ def test_the_public_address(
     objects: S3ObjectStore,
     recorder: CatalogueCapture,
 ) -> None:
-    """Behind a proxy the provider leads back to the address that people know."""
+    """Behind a proxy the provider leads back to the public address."""
     settings = ApiSettings("https://ear.example", oidc=oidc_settings(configure(provider.issuer)))
     app = build_app(catalogue, objects, recorder, CatalogueSpies(catalogue), settings)
     answered = app.test_client().get("/sign-in/oidc")
@@ -599,7 +599,7 @@ def test_the_public_address(
 
 
 def test_doctor(provider: Provider) -> None:
-    """It asks the provider what it says of itself, and tells what is amiss."""
+    """`doctor` reads the provider's metadata, and names the fault."""
     assert examine_oidc(Config()) == []
     (found,) = examine_oidc(configure(provider.issuer))
     assert (found.ok, found.text) == (True, f"{provider.issuer} answers, and signs by RS256")
@@ -616,7 +616,7 @@ def test_doctor(provider: Provider) -> None:
 
 
 def test_coming_back_too_often(app: Flask) -> None:
-    """What might come back cannot be tried for long from one address."""
+    """The number of failed callbacks from one address is limited."""
     browser = Browser(app)
     answers = [browser.get(f"{CALLBACK}?state=a&code={n}") for n in range(31)]
     assert [one.status_code for one in answers] == [400] * 30 + [429]
@@ -625,7 +625,7 @@ def test_coming_back_too_often(app: Flask) -> None:
 
 
 def test_limits_are_shared(make_app: AppMaker, catalogue: Catalogue) -> None:
-    """Failures count for all processes, and only for as long as they have to."""
+    """Failures count for all processes, and expire."""
     one, two = (make_app("", client_id="") for _ in range(2))
     name = f"person-{uuid4()}\0"  # PostgreSQL takes no NUL
     address = {"REMOTE_ADDR": str(uuid4())}
@@ -644,7 +644,7 @@ def test_limits_are_shared(make_app: AppMaker, catalogue: Catalogue) -> None:
 
 
 def test_failures_at_once(catalogue: Catalogue) -> None:
-    """Each one counts, however many processes count at the same moment."""
+    """Each failure counts, however many processes count at the same time."""
     key, lasts = f"key-{uuid4()}", timedelta(minutes=1)
 
     def fail(_: int) -> int:
@@ -656,7 +656,7 @@ def test_failures_at_once(catalogue: Catalogue) -> None:
 
 
 def test_limits_without_a_database(objects: S3ObjectStore, recorder: CatalogueCapture) -> None:
-    """Where failures cannot be counted nobody signs in: 503, and a time to come back."""
+    """Without the database nobody signs in: 503 with a time to retry."""
     nowhere = Catalogue("postgresql://nobody@127.0.0.1:1/none")
     app = build_app(nowhere, objects, recorder, CatalogueSpies(nowhere), ApiSettings())
     answered = app.test_client().post("/sign-in", data={"name": "a", "password": PASSWORD})

@@ -1,4 +1,4 @@
-"""What the pages show: parts of lists, refusals, and the words of another language."""
+"""The pages: parts of lists, refusals, and translations."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ Show = Callable[..., str]
 
 @pytest.fixture
 def show(client: ApiClient, make_token: TokenMaker) -> Show:
-    """Opens a page as an administrator; `of` is the part of it that is wanted alone."""
+    """Return a function that opens a page as an administrator; `of` names a part of it."""
     token = make_token(name="shown", role="admin")
     browser = client.application.test_client()
 
@@ -32,7 +32,7 @@ def show(client: ApiClient, make_token: TokenMaker) -> Show:
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_calls(catalogue: Catalogue) -> None:
-    """Of 25 calls a part is missing; one has a recording, of which it is known why."""
+    """Store 25 short calls; one of them has a failed recording."""
     with catalogue.begin() as tx:
         for place in range(25):
             call = build_call(
@@ -53,7 +53,7 @@ def _short_calls(catalogue: Catalogue) -> None:
 
 
 def test_all_that_is_missing(show: Show, catalogue: Catalogue) -> None:
-    """It goes on behind the first, and leads to the call's recording."""
+    """The list continues behind its first part, and links to the recording of a call."""
     with catalogue.begin() as tx:
         (kept,) = recordings.list_recordings_of_calls(tx, ["main-short-24"])
     first = show("/system")
@@ -71,14 +71,14 @@ def test_all_that_is_missing(show: Show, catalogue: Catalogue) -> None:
 
 
 def test_who_was_called(show: Show, catalogue: Catalogue) -> None:
-    """The caller of a call to outside is the agent: its other side is who was called."""
+    """In an outgoing call the caller is the agent, and the other side is the number called."""
     with catalogue.begin() as tx:
         (kept,) = recordings.list_recordings_of_calls(tx, ["main-short-24"])
     assert "<bdi>2001</bdi> ⇄ <bdi>12025550123</bdi>" in show(f"/recordings/{kept.id}")
 
 
 def test_in_another_language(show: Show, catalogue: Catalogue) -> None:
-    """Set sentences and short names are in the words of the page; what is not known stays."""
+    """Codes are shown in the language of the page, and an unknown one as it is."""
     with catalogue.begin() as tx:
         (kept,) = recordings.list_recordings_of_calls(tx, ["main-short-24"])
     page = show(f"/recordings/{kept.id}", language="ar")
@@ -92,13 +92,13 @@ def test_in_another_language(show: Show, catalogue: Catalogue) -> None:
 
 @pytest.mark.parametrize(("field", "label"), [("from=0001-01-01", "From"), ("to=9999-12-31", "To")])
 def test_a_day_that_no_calendar_goes_beyond(show: Show, field: str, label: str) -> None:
-    """The field is named, and how to mend it: the list itself could well be continued."""
+    """A wrong day is named with its field and its correction."""
     told = show(f"/library?zone=Asia/Tokyo&{field}")
     assert f"<p>{label}: Write a day such as 2026-11-23.</p>" in told
 
 
 def test_a_part_that_cannot_be_had(show: Show) -> None:
-    """Where a page was wanted a page says why; where a part was, the problem does."""
+    """A failed page is a page, and a failed part is a problem document."""
     absent = "/recordings/01a21561-8b4c-77fc-8ec4-3e8044f73899"
     for path in (absent, "/nothing"):
         assert "There is no such" in show(path, of="page")

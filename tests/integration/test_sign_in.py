@@ -1,4 +1,4 @@
-"""Signing in on the web page: sessions, what they may, and who is refused."""
+"""Signing in on the web page: sessions, rights and refusals."""
 
 import re
 from collections.abc import Callable
@@ -31,13 +31,13 @@ Person = Callable[..., str]
 
 @pytest.fixture
 def browser(client: ApiClient) -> Client:
-    """A browser without a session."""
+    """Return a browser without a session."""
     return client.application.test_client()
 
 
 @pytest.fixture
 def person(catalogue: Catalogue) -> Person:
-    """Makes somebody who can sign in; the name."""
+    """Return a function that creates a user, and returns the name."""
 
     def make(role: str = "supervisor", team: str | None = None, name: str = "") -> str:
         name = name or f"person-{uuid4()}"
@@ -49,21 +49,21 @@ def person(catalogue: Catalogue) -> Person:
 
 
 def sign_in(browser: Client, name: str, password: str = PASSWORD, **options: Any) -> TestResponse:
-    """Send the form, from an address of its own: only so many come from one in a minute."""
+    """Send the form from an address of its own, because failures per address are limited."""
     address = {"REMOTE_ADDR": str(uuid4())}
     form = {"name": name, "password": password, "next": options.pop("next", "/")}
     return browser.post("/sign-in", data=form, environ_base=address, **options)
 
 
 def csrf_of(browser: Client) -> str:
-    """What the pages of this session know."""
+    """Return the CSRF token on the pages of this session."""
     found = re.search(r'name="csrf" content="([^"]+)"', browser.get("/").text)
     assert found is not None
     return found[1]
 
 
 def refusals(catalogue: Catalogue, actor: str) -> list[str]:
-    """What this one was refused."""
+    """Return the audited refusals of this person."""
     query = select(schema.audit.c.action).where(
         schema.audit.c.actor == actor, schema.audit.c.outcome == "refused"
     )
@@ -72,7 +72,7 @@ def refusals(catalogue: Catalogue, actor: str) -> list[str]:
 
 
 def test_a_page_leads_to_the_form_and_back(browser: Client, person: Person) -> None:
-    """Who is not signed in comes to the form, and from there to the page that was wanted."""
+    """A page without a session leads to the form, and from there to the wanted page."""
     asked = browser.get("/?queue=support")
     assert asked.status_code == 303
     assert asked.headers["Location"] == "/sign-in?next=/%3Fqueue%3Dsupport"
@@ -87,7 +87,7 @@ def test_a_page_leads_to_the_form_and_back(browser: Client, person: Person) -> N
     "wanted", ["//evil.test/", "/\\evil.test", "https://evil.test/", "evil", "/\r\nX: y", "", "//["]
 )
 def test_no_way_to_other_sites(browser: Client, person: Person, wanted: str) -> None:
-    """From the form one goes on to a page of ours, whatever the link said."""
+    """From the form a browser only gets to pages of ours, whatever the link."""
     assert browser.get("/sign-in", query_string={"next": wanted}).status_code == 200
     assert sign_in(browser, person(), next=wanted).headers["Location"] == "/"
 
@@ -98,7 +98,7 @@ def test_no_way_to_other_sites(browser: Client, person: Person, wanted: str) -> 
 def test_refused(
     browser: Client, catalogue: Catalogue, person: Person, name: str | None, password: str
 ) -> None:
-    """A wrong name or password: the same words, no session, and it is in the audit trail."""
+    """A wrong name and a wrong password get the same words and no session, and are audited."""
     name = person() if name is None else name
     answered = sign_in(browser, name, password)
     assert answered.status_code == 401
@@ -109,7 +109,7 @@ def test_refused(
 
 @pytest.mark.parametrize(("scheme", "name"), [("http", COOKIE), ("https", f"__Host-{COOKIE}")])
 def test_the_cookie(browser: Client, person: Person, scheme: str, name: str) -> None:
-    """No script sees it, no other site's form sends it; over TLS it goes nowhere else."""
+    """No script and no other site can use the cookie; over TLS it belongs to this host."""
     answered = sign_in(browser, person(), base_url=f"{scheme}://localhost")
     (cookie,) = answered.headers.getlist("Set-Cookie")
     flags = {part.strip() for part in cookie.split(";")[1:]}
@@ -119,7 +119,7 @@ def test_the_cookie(browser: Client, person: Person, scheme: str, name: str) -> 
 
 
 def test_it_ends(browser: Client, catalogue: Catalogue, person: Person) -> None:
-    """A session that has expired is none, and goes when the next begins."""
+    """An expired session does not count, and the next one deletes it."""
     name = person()
     sign_in(browser, name)
     past = datetime.now(UTC) - timedelta(seconds=1)
@@ -135,7 +135,7 @@ def test_it_ends(browser: Client, catalogue: Catalogue, person: Person) -> None:
 
 
 def test_a_hash_of_older_parameters(browser: Client, catalogue: Catalogue, person: Person) -> None:
-    """Who signs in with a hash that was made with less is kept with more from then on."""
+    """A sign-in replaces a hash with outdated parameters."""
     name = person()
     weak = PasswordHasher(time_cost=1, memory_cost=1024).hash(PASSWORD)
     with catalogue.begin() as tx:
@@ -151,13 +151,13 @@ def test_a_hash_of_older_parameters(browser: Client, catalogue: Catalogue, perso
 
 
 def count_sessions(catalogue: Catalogue, user_id: UUID) -> int:
-    """How many sessions the person has."""
+    """Return the number of the person's sessions."""
     with catalogue.begin() as tx:
         return len(tx.execute(select(schema.token).where(schema.token.c.user_id == user_id)).all())
 
 
 def test_signing_out(client: ApiClient, catalogue: Catalogue, person: Person) -> None:
-    """Here, or everywhere with all spies: those sessions are over, and others go on."""
+    """Signing out ends this session, or everywhere all sessions and spies; others continue."""
     name = person()
     here, there, other = (client.application.test_client() for _ in range(3))
     for one in (here, there):
@@ -177,7 +177,7 @@ def test_signing_out(client: ApiClient, catalogue: Catalogue, person: Person) ->
 def test_another_password_ends_all(
     browser: Client, catalogue: Catalogue, person: Person, database_url: str
 ) -> None:
-    """Whoever had the old one is signed out, and listens no more."""
+    """A new password ends all sessions and spies."""
     name = person()
     sign_in(browser, name)
     spy = build_spy(supervisor=name)
@@ -197,7 +197,7 @@ def test_another_password_ends_all(
 def test_what_other_sites_send(
     browser: Client, catalogue: Catalogue, person: Person, headers: dict[str, str]
 ) -> None:
-    """A request that changes something has to know what our pages know, and to come from them."""
+    """A request that changes something needs the CSRF token and our origin."""
     name = person("admin")
     sign_in(browser, name)
     if headers.get("X-CSRF-Token") == "mine":
@@ -211,7 +211,7 @@ def test_what_other_sites_send(
 
 
 def test_a_link_that_acts(browser: Client, catalogue: Catalogue, person: Person) -> None:
-    """What a dialplan may do by GET nobody does by following a link."""
+    """A browser that follows a link cannot use the dialplan's GET."""
     name = person("admin")
     sign_in(browser, name)
     answered = browser.get("/api/v1/dialplan/record?channel=PJSIP/2001-1&action=stop")
@@ -220,7 +220,7 @@ def test_a_link_that_acts(browser: Client, catalogue: Catalogue, person: Person)
 
 
 def test_a_form_of_another_site(browser: Client, person: Person) -> None:
-    """Nobody is signed in by another site as somebody else."""
+    """Another site cannot sign a browser in."""
     name = person()
     for origin in ["https://evil.test", "http://["] * 6:
         form, headers = {"name": name, "password": PASSWORD}, {"Origin": origin}
@@ -232,7 +232,7 @@ def test_a_form_of_another_site(browser: Client, person: Person) -> None:
 def test_whose_address_it_is(
     client: ApiClient, catalogue: Catalogue, proxies: int, address: str
 ) -> None:
-    """Behind a proxy it is what the proxy has added; without one nobody's word is taken."""
+    """Behind a proxy the address is the one that the proxy adds; else headers do not count."""
     parts = client.application.extensions[EXTENSION]
     settings = ApiSettings(proxies=proxies)
     app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
@@ -246,7 +246,7 @@ def test_whose_address_it_is(
 
 
 def test_too_often(client: ApiClient, person: Person) -> None:
-    """Passwords cannot be tried for long: not from one address, and not for one name."""
+    """Wrong passwords are limited per address and per name."""
     browser = client.application.test_client()
     tried = [browser.post("/sign-in", data={"name": str(n)}).status_code for n in range(31)]
     assert tried == [401] * 30 + [429]
@@ -264,7 +264,7 @@ def test_too_often(client: ApiClient, person: Person) -> None:
 def test_too_often_from_everywhere(
     client: ApiClient, catalogue: Catalogue, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many addresses somebody has, a name's password cannot be tried for long."""
+    """Wrong passwords for a name are limited over all addresses."""
     monkeypatch.setattr(sign_in_page, "FAILURES_PER_NAME", "3 per minute")
     parts, settings = client.application.extensions[EXTENSION], ApiSettings()
     app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
@@ -276,7 +276,7 @@ def test_too_often_from_everywhere(
 def test_a_role_that_changes_counts_at_once(
     browser: Client, catalogue: Catalogue, person: Person
 ) -> None:
-    """What a person may is the user's, not the session's."""
+    """The rights of a session are those of its user, at once."""
     name = person("admin")
     sign_in(browser, name)
     assert browser.get("/api/v1/rules").status_code == 200
@@ -286,7 +286,7 @@ def test_a_role_that_changes_counts_at_once(
 
 
 def test_a_team_sees_its_own(browser: Client, catalogue: Catalogue, person: Person) -> None:
-    """An agent who signs in belongs to a team as one with a token does."""
+    """An agent who signs in belongs to the team, as an agent with a token does."""
     team = f"team-{uuid4()}"
     signs_in, has_token = person("agent", team), f"token-{uuid4()}"
     others = person("agent", "another team")
@@ -304,7 +304,7 @@ def test_a_team_sees_its_own(browser: Client, catalogue: Catalogue, person: Pers
 def test_an_agent_is_shown_nobody_else(
     browser: Client, catalogue: Catalogue, person: Person
 ) -> None:
-    """An agent without a team finds no names and teams of others on the page."""
+    """An agent without a team sees no names and teams of others."""
     other, team = f"agent-{uuid4()}", f"team-{uuid4()}"
     with catalogue.begin() as tx:
         tokens.create_token(tx, name=other, role="agent", team=team)
@@ -315,7 +315,7 @@ def test_an_agent_is_shown_nobody_else(
 
 
 def test_a_page_that_one_may_not_see(browser: Client, catalogue: Catalogue) -> None:
-    """It is refused as a page, with what to do; and it is in the audit trail."""
+    """A forbidden page names the next step, and is audited."""
     with catalogue.begin() as tx:
         _, token = tokens.create_token(tx, name="meter", role="service", scopes=["metrics.read"])
     answered = browser.get("/", headers={"Authorization": f"Bearer {token}"})
@@ -325,7 +325,7 @@ def test_a_page_that_one_may_not_see(browser: Client, catalogue: Catalogue) -> N
 
 
 def test_the_trail_on_a_page(browser: Client, person: Person, catalogue: Catalogue) -> None:
-    """It is narrowed, goes on behind its first part, and says where nothing is, or cannot be."""
+    """The trail is filtered, continues, and says when nothing matches or a filter is wrong."""
     actor = f"actor-{uuid4()}"
     with catalogue.begin() as tx:
         audit.add_audits(
@@ -345,7 +345,7 @@ def test_the_trail_on_a_page(browser: Client, person: Person, catalogue: Catalog
 
 
 def test_errors_are_pages_for_people(browser: Client, person: Person) -> None:
-    """At a browser one reads what to do next; a program gets the problem."""
+    """A browser gets a page with the next step, a program the problem."""
     sign_in(browser, person())
     shown = browser.get("/nothing", headers={"Accept": "text/html,*/*;q=0.8"})
     assert (shown.status_code, shown.mimetype) == (404, "text/html")
@@ -359,7 +359,7 @@ def test_errors_are_pages_for_people(browser: Client, person: Person) -> None:
 def test_the_catalogue_is_away(
     browser: Client, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person reads that it cannot be had now, and when to ask again."""
+    """Without the database a browser gets a page with a time to retry."""
     sign_in(browser, person())
 
     def away(*_: object, **__: object) -> NoReturn:
@@ -373,7 +373,7 @@ def test_the_catalogue_is_away(
 
 
 def test_nothing_runs_but_ours(browser: Client, person: Person) -> None:
-    """Scripts come from our own files alone, and no page of another site frames ours."""
+    """Pages load only our scripts, and no other site can frame them."""
     sign_in(browser, person())
     policy = browser.get("/").headers["Content-Security-Policy"]
     told = dict(part.strip().split(" ", 1) for part in policy.split(";"))

@@ -1,4 +1,4 @@
-"""Who somebody is, by the claims of an identity provider."""
+"""The person in the claims of an identity provider."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ SETTINGS = OidcSettings(
 
 
 def claims(**changed: Any) -> dict[str, Any]:
-    """What a provider tells of an agent."""
+    """Return the claims of an agent."""
     access = {"roles": ["staff", "x"]}
     return {"sub": "7", "name": "2001", "access": access, "team": "sales", **changed}
 
@@ -42,7 +42,7 @@ def claims(**changed: Any) -> dict[str, Any]:
     ],
 )
 def test_a_person(changed: dict[str, Any], person: Identity) -> None:
-    """The first role of ours that a value gives, a name, and a team if there is one."""
+    """A person has the first role that matches, a name, and a team if there is one."""
     assert parse_person(claims(**changed), SETTINGS) == person
 
 
@@ -69,14 +69,14 @@ def test_a_person(changed: dict[str, Any], person: Identity) -> None:
     ],
 )
 def test_nobody_of_ours(changed: dict[str, Any], reason: str, name: str) -> None:
-    """What is missing, or could be read in two ways, lets nobody in; it is said who and why."""
+    """A missing or ambiguous claim refuses the person, with name and reason."""
     with pytest.raises(NotAdmitted, match=reason) as refused:
         parse_person(claims(**changed), SETTINGS)
     assert (refused.value.name, refused.value.subject) == (name, "7")
 
 
 def test_finding_a_claim() -> None:
-    """A claim is found by its whole name, which may hold dots, before it is looked for inside."""
+    """A whole name with dots has precedence over a nested claim."""
     told = {"a.b": 1, "a": {"b": 2, "c": {"d": 3}, "e.f": 4}, "https://x.test/roles": 5}
     found = {name: find_claim(told, name) for name in ("a.b", "a.c.d", "a.e.f", "a.b.c", "z")}
     assert found == {"a.b": 1, "a.c.d": 3, "a.e.f": 4, "a.b.c": None, "z": None}
@@ -84,7 +84,7 @@ def test_finding_a_claim() -> None:
 
 
 def test_what_is_left_out() -> None:
-    """Any claim that we look for and do not find; a team only where one is looked for."""
+    """A configured claim that is missing counts as left out."""
     assert lacks(claims(team=None), SETTINGS)
     assert not lacks(claims(), SETTINGS)
     assert lacks({"sub": "7", "team": "sales", "name": "2001"}, SETTINGS)

@@ -57,7 +57,7 @@ DIRECTIONS = st.sampled_from(get_args(records.Direction))
 
 
 def asked_back(answered: dict[str, Any]) -> Any:
-    """What a client reads."""
+    """Return the answer as a client reads it."""
     return json.loads(to_json(answered))
 
 
@@ -80,7 +80,7 @@ def asked_back(answered: dict[str, Any]) -> Any:
     )
 )
 def test_a_recording_agrees_with_its_model(record: RecordingRecord) -> None:
-    """Every recording is answered with exactly the documented fields, and in UTC."""
+    """A recording's answer has exactly the documented fields, in UTC."""
     answered = asked_back(recording_fields(record, "http://ear.example"))
     Recording.model_validate(answered)
     assert answered["started_at"] is None or answered["started_at"].endswith("Z")
@@ -108,12 +108,12 @@ def test_a_recording_agrees_with_its_model(record: RecordingRecord) -> None:
 def test_a_call_agrees_with_its_model(
     record: CallRecord, made: list[UUID], decision: DecisionRecord | None
 ) -> None:
-    """Every call is answered with exactly the documented fields, its channels included."""
+    """A call's answer has exactly the documented fields, and so have its channels."""
     Call.model_validate(asked_back(call_fields(record, made, made, decision)))
 
 
 def test_fields_keep_their_order() -> None:
-    """Answers of one kind name their fields in the order of the document, at every start."""
+    """Every answer has its fields in the order of the document."""
     at = datetime(2026, 11, 23, tzinfo=UTC)
     bulk = BulkRecord(UUID(int=0), "tag", {}, 1, "done", "root", at)
     assert [*bulk_fields(bulk, "")] == [*Bulk.model_fields]
@@ -122,7 +122,7 @@ def test_fields_keep_their_order() -> None:
 
 
 def test_the_states_are_the_catalogues() -> None:
-    """A state that the catalogue knows can be answered, and asked for."""
+    """The API knows every state of the catalogue."""
     assert set(get_args(records.RecordingState)) == set(states.NEXT)
 
 
@@ -136,7 +136,7 @@ def test_the_states_are_the_catalogues() -> None:
     ],
 )
 def test_a_time_is_rfc_3339(text: str, instant: datetime) -> None:
-    """Any offset is understood, also where the URL made a space of its plus."""
+    """Any offset is understood, also after a URL turned its plus into a space."""
     assert RecordingQuery.model_validate({"from": text}).from_at == instant
 
 

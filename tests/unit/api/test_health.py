@@ -1,4 +1,4 @@
-"""What is told of a PBX."""
+"""The state of a PBX."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +22,6 @@ NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 def test_a_pbx_is_what_its_watcher_says_while_there_is_one(
     name: str, age_s: float, state: str
 ) -> None:
-    """The watcher's word counts for 20 s; without one the PBX is unwatched."""
+    """A watcher's state counts for 20 s; after that the PBX is unwatched."""
     known = [PbxRecord("main", "connected", "", "22.1", NOW - timedelta(seconds=age_s))]
     assert pbx_state(name, known, NOW) == state

@@ -1,4 +1,4 @@
-"""Where pages find the media server."""
+"""The address of the media server for pages."""
 
 from uuid import UUID
 
@@ -21,7 +21,7 @@ SPY = UUID("01a209c6-75ff-71d9-992e-ee478d697433")
     ],
 )
 def test_audio_is_where_the_configuration_says(settings: ApiSettings, begins: str) -> None:
-    """`media.public_url`, else the host under which the API is reached, with `media.port`."""
+    """It is `media.public_url`, else the API's own host with `media.port`."""
     catalogue = Catalogue("postgresql://nobody@127.0.0.1:1/nothing")
     app = build_app(catalogue, None, None, None, settings)  # type: ignore[arg-type]
     with app.test_request_context(base_url="http://asked.example:8080"):

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid, and says of every route what it does."""
+"""The OpenAPI document is valid, and complete for every route."""
 
 import re
 from typing import Any
@@ -16,24 +16,24 @@ from storage.catalogue.engine import Catalogue
 
 @pytest.fixture(scope="module")
 def app() -> Flask:
-    """An application whose parts are never asked."""
+    """Build an application whose services are never called."""
     catalogue = Catalogue("postgresql://127.0.0.1:1/none")
     return build_app(catalogue, None, None, None, ApiSettings())  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def document(app: Flask) -> dict[str, Any]:
-    """What the application says of itself."""
+    """Build the document of the application."""
     return build_document(iter_operations(app))
 
 
 def test_the_document_is_valid(document: dict[str, Any]) -> None:
-    """It is OpenAPI 3.1 by the specification's own schema, with no reference into the void."""
+    """The document is valid OpenAPI 3.1, and every reference has a target."""
     OpenAPIV31SpecValidator(document).validate()
 
 
 def test_every_route_is_an_operation_that_says_what_it_needs(app: Flask) -> None:
-    """There is no view beside operations and pages, so none that nobody decided who may call."""
+    """Every view is an operation or a page with a declared permission."""
     for rule in app.url_map.iter_rules():
         operation = find_operation(app, rule.endpoint)
         page = app.view_functions[rule.endpoint]
@@ -43,14 +43,14 @@ def test_every_route_is_an_operation_that_says_what_it_needs(app: Flask) -> None
 
 
 def test_only_health_and_modules_are_open(app: Flask) -> None:
-    """Nothing but /health/* and what pages are made of answers without a token."""
+    """Only /health/* and static files need no token."""
     open_rules = {each.rule for each in iter_operations(app) if each.needs == OPEN}
     files = {"/static/<name>", "/static/vendor/<name>"}
     assert open_rules == {"/health/live", "/health/ready"} | files
 
 
 def test_every_route_is_documented_with_its_errors(app: Flask, document: dict[str, Any]) -> None:
-    """Each method of each path is there, with its parameters, answers and every error_id."""
+    """Each operation has its parameters, answers and error_ids."""
     for operation in iter_operations(app):
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", operation.rule)
         described = document["paths"][path][operation.method.lower()]
@@ -65,13 +65,13 @@ def test_every_route_is_documented_with_its_errors(app: Flask, document: dict[st
 
 
 def test_operations_have_names_of_their_own(document: dict[str, Any]) -> None:
-    """A client that is generated of it has a function for each."""
+    """A generated client gets one function per operation."""
     names = [each["operationId"] for path in document["paths"].values() for each in path.values()]
     assert len(names) == len(set(names))
 
 
 def test_the_contracts_filters_are_documented(document: dict[str, Any]) -> None:
-    """GET /recordings takes the parameters that the contract names, by these names."""
+    """GET /recordings has the contract's parameters."""
     parameters = document["paths"]["/api/v1/recordings"]["get"]["parameters"]
     filters = ["call_id", "number", "agent", "queue", "did", "direction", "tag", "rule", "state"]
     filters += ["from", "to", "min_duration_s", "max_duration_s", "q"]

@@ -49,24 +49,24 @@ from storage.records import TokenRecord
     ],
 )
 def test_a_role_permits_what_the_contract_says(role: str, permissions: set[str]) -> None:
-    """Each role has its permissions, an unknown one none; scopes add nothing to a role."""
+    """Each role has its permissions, an unknown role none; scopes add none to a role."""
     token = TokenRecord(uuid4(), "t", role, None, () if role == "service" else tuple(PERMISSIONS))
     assert permissions_of(token) == permissions
 
 
 def test_a_service_has_its_scopes_alone() -> None:
-    """A scope is a permission's name; what is none permits nothing."""
+    """A service has the permissions of its scopes; an unknown scope adds none."""
     token = TokenRecord(uuid4(), "t", "service", None, ("recordings.hear", "*", "admin"))
     assert permissions_of(token) == {"recordings.hear"}
 
 
 def test_roles_name_known_permissions() -> None:
-    """No role has a permission that is not described."""
+    """Every permission of a role has a description."""
     assert set().union(*ROLES.values()) == set(PERMISSIONS)
 
 
 def test_a_token_can_lack_what_its_role_has() -> None:
-    """`without` takes permissions from a role and from scopes; a service may lack its own."""
+    """`without` removes permissions from a role and from scopes."""
     supervisor = TokenRecord(uuid4(), "t", "supervisor", None, (), ("spies.barge",))
     assert permissions_of(supervisor) == ROLES["supervisor"] - {"spies.barge"}
     service = TokenRecord(uuid4(), "t", "service", None, ("calls.read",), ("calls.read",))
@@ -74,7 +74,7 @@ def test_a_token_can_lack_what_its_role_has() -> None:
 
 
 def test_modes_are_permitted_one_by_one() -> None:
-    """Each mode has a permission of its own, and no other brings it."""
+    """Each mode needs its own permission."""
     assert modes_of(ROLES["supervisor"]) == ("listen", "whisper", "barge")
     assert modes_of({"spies.barge"}) == ("barge",)
     assert modes_of(ROLES["compliance"]) == modes_of(ROLES["agent"]) == ()

@@ -12,7 +12,7 @@ from storage.errors import EarwitnessError, NoSuchCall
 
 
 def every_error(base: type[EarwitnessError] = EarwitnessError) -> Iterator[type[EarwitnessError]]:
-    """The error and all below it that the packages define."""
+    """Iterate over an error and its subclasses."""
     assert api_errors.__doc__
     yield base
     for error in base.__subclasses__():
@@ -27,25 +27,25 @@ def ours() -> list[type[EarwitnessError]]:
 
 @pytest.mark.parametrize("error", ours(), ids=lambda error: error.__name__)
 def test_every_error_has_a_row(error: type[EarwitnessError]) -> None:
-    """The table names every error, with a status of refusal or failure, and each has a title."""
+    """Every error has a status from 400 to 599 in the table, and a title."""
     assert 400 <= STATUS[error] < 600
     assert len(title_of(error)) > 10
 
 
 def test_error_ids_differ() -> None:
-    """A program can tell any two errors apart by error_id."""
+    """Each error has its own error_id."""
     ids = [error.error_id for error in ours() if "error_id" in vars(error)]
     assert len(ids) == len(set(ids))
 
 
 def test_a_refusal_says_what_happened() -> None:
-    """Below 500 the error's own message is the detail."""
+    """Below 500 the detail is the message of the error."""
     problem = build_problem(NoSuchCall("there is no call main-1.0"))
     assert (problem.status, problem.detail) == (404, "there is no call main-1.0")
 
 
 def test_a_failure_says_nothing_of_our_inside() -> None:
-    """From 500 on the message stays with us, and 503 says when to come back."""
+    """From 500 on the message is not sent, and 503 has a time to retry."""
     response = answer_problem(build_problem(PbxUnavailable("http://10.1.2.3: refused")))
     document = response.get_json()
     assert document["detail"] == document["title"] == "Asterisk does not answer, or refuses us"
@@ -55,7 +55,7 @@ def test_a_failure_says_nothing_of_our_inside() -> None:
 
 
 def test_an_unexpected_error_is_500_with_an_id(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing of an unexpected exception reaches the client but the id that the log has too."""
+    """An unexpected exception sends nothing but an id, which is also in the log."""
     app = Flask("broken")
     register_problems(app)
 

@@ -1,4 +1,4 @@
-"""What an identity provider says of itself."""
+"""The metadata of an identity provider."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ SETTINGS = OidcSettings(ISSUER, "earwitness", "hush", "login", ("openid",), "n",
 
 
 def told(**changed: Any) -> dict[str, Any]:
-    """A discovery document; None leaves a name out."""
+    """Return a discovery document; None removes a name."""
     usual = {
         "issuer": ISSUER,
         "authorization_endpoint": f"{ISSUER}/authorize",
@@ -26,7 +26,7 @@ def told(**changed: Any) -> dict[str, Any]:
 
 
 def test_what_is_used() -> None:
-    """Nothing that we do not know reaches the client; what may be left out has its default."""
+    """Only known names are kept, and optional ones have defaults."""
     known = parse_metadata(told(), SETTINGS)
     assert "verify" not in known
     assert "userinfo_endpoint" not in known
@@ -35,7 +35,7 @@ def test_what_is_used() -> None:
 
 
 def test_signatures() -> None:
-    """Only those count that the provider alone can make."""
+    """Only signatures with a private key count."""
     some = ["none", "HS256", "ES256", "PS512"]
     known = parse_metadata(told(id_token_signing_alg_values_supported=some), SETTINGS)
     assert known["id_token_signing_alg_values_supported"] == ["ES256", "PS512"]
@@ -43,7 +43,7 @@ def test_signatures() -> None:
 
 @pytest.mark.parametrize(("secret", "method"), [("hush", "client_secret_post"), ("", None)])
 def test_how_the_client_proves_itself(secret: str, method: str | None) -> None:
-    """By Basic, unless the provider takes the secret in the form alone; without one, not at all."""
+    """The client uses Basic, or the form if the provider takes only that, or no secret."""
     document = told(token_endpoint_auth_methods_supported=["client_secret_post"])
     known = parse_metadata(document, replace(SETTINGS, client_secret=secret))
     assert known["token_endpoint_auth_method"] == method
@@ -62,6 +62,6 @@ def test_how_the_client_proves_itself(secret: str, method: str | None) -> None:
     ],
 )
 def test_a_provider_that_cannot_be_used(changed: dict[str, Any], reason: str) -> None:
-    """It is said what is amiss."""
+    """The error names the fault."""
     with pytest.raises(ProviderUnavailable, match=reason):
         parse_metadata(told(**changed), SETTINGS)

@@ -1,4 +1,4 @@
-"""Every word of the pages is in every catalogue."""
+"""Every catalogue has every text of the pages."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def words() -> set[str]:
-    """What the pages say, as the code has it."""
+    """Return the texts of the pages."""
     with (ROOT / "babel.cfg").open() as file:
         methods, options = parse_mapping_cfg(file)
     found = extract_from_dir(ROOT / "api", _below(methods), _below_options(options))
@@ -31,7 +31,7 @@ def _below_options(options: dict[str, dict[str, str]]) -> dict[str, dict[str, st
 
 @pytest.mark.parametrize("language", [one for one in LANGUAGES if one != "en"])
 def test_a_catalogue_is_whole(language: str) -> None:
-    """Each is translated, with the same places to fill; nothing stands there that nobody says."""
+    """Each text is translated with the same placeholders, and no translation is unused."""
     path = ROOT / "api/translations" / language / "LC_MESSAGES/messages.po"
     with path.open("rb") as file:
         kept = {str(one.id): str(one.string) for one in read_po(file) if one.id}

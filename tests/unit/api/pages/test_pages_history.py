@@ -1,4 +1,4 @@
-"""What each change made of a rule."""
+"""The changes between the versions of a rule."""
 
 from api.pages.history import Change, history_of
 from storage.records import RuleRecord
@@ -16,7 +16,7 @@ FIRST = RuleRecord(
 
 
 def test_what_was_changed() -> None:
-    """The first version tells what it set, the next what differs, its end nothing more."""
+    """The first version lists its values, the next the differences, a deletion nothing."""
     second = FIRST.replace(version=2, tags=("a", "b"), sample_percent=12.5, enabled=False, when="")
     last = second.replace(version=3, deleted=True)
     history = history_of((last, second, FIRST))
@@ -35,7 +35,7 @@ def test_what_was_changed() -> None:
 
 
 def test_a_large_number_is_written_out() -> None:
-    """A priority of a million stands there digit by digit."""
+    """A priority of a million is written in digits."""
     changed = history_of((FIRST.replace(version=2, priority=1_000_000), FIRST))[0][1]
     assert changed == [Change("priority", "100", "1000000")]
 

@@ -1,4 +1,4 @@
-"""The way of a call, as its page tells it."""
+"""The steps of a call on its page."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ def at(second: int) -> str:
 
 
 def test_in_order() -> None:
-    """It rings, is answered, is put on hold and taken back, and goes to another, who hangs up."""
+    """The steps are in order: ringing, answer, hold, resume, transfer, hang-up."""
     first = {"joined_at": at(2), "holds": [[at(3), at(5)], [at(6), None]], "left_at": at(8)}
     first |= {"transferred_at": at(7), "transferred_to": "2002"}
     call = CallRecord("main-1.0", "main", "ended", "inbound", ZERO)
