@@ -10,7 +10,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -135,7 +135,15 @@ class Deliverer:
             return False
         if (wait_s := _wait_s(webhook)) > 0:
             raise Postponed(wait_s)
-        for event, passed in _wanted_events(webhook, found):
+        # Each event to send, with the columns that move the webhook past this event.
+        wanted: list[tuple[EventRecord, Mapping[str, Any]]] = [
+            (event, {"after": event.id}) for event in found if is_wanted(webhook, event.type)
+        ]
+        if webhook.lost:
+            id_ = f"lost-{webhook.after}"
+            lost = EventRecord(id_, "events.lost", datetime.now(UTC), None, {})
+            wanted.insert(0, (lost, {"lost": False}))
+        for event, passed in wanted:
             if not may_go_on():
                 return False
             response = sender.send(webhook.url, secret, event)
@@ -163,18 +171,6 @@ def _wait_s(webhook: WebhookRecord) -> float:
     """Return the seconds until the webhook's next event may be sent."""
     now = datetime.now(UTC)
     return max(0.0, ((webhook.retry_at or now) - now).total_seconds())
-
-
-def _wanted_events(
-    webhook: WebhookRecord, found: Sequence[EventRecord]
-) -> Iterator[tuple[EventRecord, Mapping[str, Any]]]:
-    """Yield each event to send, with the columns that move the webhook past this event."""
-    if webhook.lost:
-        id_ = f"lost-{webhook.after}"
-        yield EventRecord(id_, "events.lost", datetime.now(UTC), None, {}), {"lost": False}
-    for event in found:
-        if is_wanted(webhook, event.type):
-            yield event, {"after": event.id}
 
 
 def _log_change(
