@@ -39,11 +39,22 @@ class Written:
 
 
 class Feed:
-    """The newest events of one process; it follows the catalogue once a stream is open."""
+    """The newest events of one process; it follows the catalogue once a stream is open.
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    It keeps at most `kept` events, and reads `read_at_once` of them in one query.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        most_streams: int = MOST_STREAMS,
+        kept: int = KEPT,
+        read_at_once: int = READ_AT_ONCE,
+    ) -> None:
         self._catalogue = catalogue
-        self._streams = threading.BoundedSemaphore(MOST_STREAMS)
+        self._most_streams, self._kept, self._read_at_once = most_streams, kept, read_at_once
+        self._streams = threading.BoundedSemaphore(most_streams)
         self._starting = threading.Lock()
         self._started = False
         self._closed = threading.Event()
@@ -67,7 +78,7 @@ class Feed:
     def enter(self) -> None:
         """Count one more stream, and follow the catalogue. Raises Busy above the maximum."""
         if not self._streams.acquire(blocking=False):
-            raise Busy(f"{MOST_STREAMS} event streams are open in this process")
+            raise Busy(f"{self._most_streams} event streams are open in this process")
         with self._starting:
             if not self._started:
                 threading.Thread(target=self._follow, name="feed", daemon=True).start()
@@ -93,9 +104,9 @@ class Feed:
                 return ()
             if place >= self._floor:
                 first = bisect.bisect_right(self._places, place)
-                return self._events[first : first + READ_AT_ONCE]
+                return self._events[first : first + self._read_at_once]
         with self._catalogue.begin() as tx:
-            found = events.list_events(tx, event_id, READ_AT_ONCE)
+            found = events.list_events(tx, event_id, self._read_at_once)
         return [Written.of(one) for one in found]
 
     @property
@@ -122,16 +133,16 @@ class Feed:
                     self._floor = floor
                     self._changed.notify_all()
             newest = self._places[-1] if self._places else self._floor
-            found = events.list_events(tx, events.build_event_id(*newest), READ_AT_ONCE)
+            found = events.list_events(tx, events.build_event_id(*newest), self._read_at_once)
             hidden = events.are_hidden(tx)
         if found:
             written = [Written.of(one) for one in found]
             with self._changed:
                 self._events.extend(written)
                 self._places.extend(parse_event_id(one.id) for one in found)
-                if len(self._events) > KEPT:
-                    surplus = len(self._events) - KEPT // 2  # drop many at a time, so seldom
+                if len(self._events) > self._kept:
+                    surplus = len(self._events) - self._kept // 2  # drop many at a time, so seldom
                     self._floor = self._places[surplus - 1]
                     del self._events[:surplus], self._places[:surplus]
                 self._changed.notify_all()
-        return hidden or len(found) == READ_AT_ONCE
+        return hidden or len(found) == self._read_at_once

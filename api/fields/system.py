@@ -64,7 +64,7 @@ class NewUser(Body):
 
 
 class User(Answer):
-    """A person who can sign in."""
+    """A person with the right to sign in."""
 
     id: UUID
     name: str

@@ -1,4 +1,4 @@
-"""The API under gunicorn in a process of its own: what the tests of the server start.
+"""Serve the API under gunicorn in a process of its own, for the tests of the server.
 
 Arguments: the port; as JSON the database's URL, the object store's settings, and the configuration
 of the identity provider, if there is one; a file to make at the end. Beside it each worker makes

@@ -19,10 +19,10 @@ from api_client import ApiClient, build_call, build_recording, build_spy
 from conftest import TokenMaker
 from served import Service, serving
 
-from api import feed as feed_module
-from api.feed import Feed
+from api.feed import MOST_STREAMS, Feed
 from api.fields.calls import call_fields
 from api.routes import events as route
+from api.services import EXTENSION
 from lab.waiting import until
 from storage.catalogue import calls, events, recordings, spies
 from storage.catalogue.engine import Catalogue
@@ -115,7 +115,7 @@ def has(stream: Stream, *ids: str) -> bool:
     return {event.data["data"]["id"] for event in stream.events} >= set(ids)
 
 
-# What is told
+# The visible events
 
 
 def test_what_happens_is_told_at_once(
@@ -202,7 +202,7 @@ def test_events_need_a_permission(client: ApiClient, make_token: TokenMaker) -> 
 
 def test_a_head_takes_no_place(client: ApiClient) -> None:
     """HEAD answers the media type, and opens no stream."""
-    for _ in range(feed_module.MOST_STREAMS + 1):
+    for _ in range(MOST_STREAMS + 1):
         answered = client.request("HEAD", "/api/v1/events")
     assert (answered.status_code, answered.mimetype) == (200, "text/event-stream")
 
@@ -311,9 +311,9 @@ def test_streams_beyond_the_most_are_refused(
     client: ApiClient, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One stream too many is 503 `busy` with `Retry-After`; a closed stream makes room."""
-    parts = client.application.extensions["earwitness"]
-    monkeypatch.setattr(feed_module, "MOST_STREAMS", 2)
-    monkeypatch.setattr(parts.feed, "_streams", threading.BoundedSemaphore(2))
+    extensions = client.application.extensions
+    small = replace(extensions[EXTENSION], feed=Feed(catalogue, most_streams=2))
+    monkeypatch.setitem(extensions, EXTENSION, small)
     first, second, third = (client.get("/api/v1/events") for _ in range(3))
     assert (second.status_code, third.status_code) == (200, 503)
     assert third.get_json()["error_id"] == "busy"
@@ -329,11 +329,9 @@ def test_streams_beyond_the_most_are_refused(
 
 
 @pytest.fixture
-def small(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
+def small(catalogue: Catalogue) -> Iterator[Feed]:
     """Return a feed that keeps ten events and reads four at once."""
-    monkeypatch.setattr(feed_module, "KEPT", 10)
-    monkeypatch.setattr(feed_module, "READ_AT_ONCE", 4)
-    feed = Feed(catalogue)
+    feed = Feed(catalogue, kept=10, read_at_once=4)
     feed.enter()
     yield feed
     feed.leave()

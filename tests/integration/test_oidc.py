@@ -640,7 +640,9 @@ def test_limits_are_shared(make_app: AppMaker, catalogue: Catalogue) -> None:
     with catalogue.begin() as tx:
         tx.execute(update(schema.hits).values(expires_at=past))
     assert fail(two) == 401
-    assert count(catalogue, schema.hits) == 3  # by name, address and both; what is over has gone
+    assert (
+        count(catalogue, schema.hits) == 3
+    )  # by name, by address, by both; the expired are deleted
 
 
 def test_failures_at_once(catalogue: Catalogue) -> None:

@@ -253,7 +253,7 @@ def test_manage(admin: Person, service: Service, browser_page: Callable[[], Page
     expect(page.get_by_text("Copied.")).to_be_visible()
     page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     page.get_by_role("button", name="Copy").first.click()
-    expect(page.get_by_text("It is marked")).to_be_visible()
+    expect(page.get_by_text("The text is selected")).to_be_visible()
     assert page.evaluate("getSelection().toString()") == made.input_value()
     page.get_by_role("button", name="Revoke wallboard").click()
     answer(page, "Revoke wallboard")
@@ -277,7 +277,7 @@ def test_webhooks(admin: Person, service: Service) -> None:
     expect(page.locator("#webhooks")).to_contain_text("call.*, recording.stored")
     expect(form.get_by_role("alert")).to_be_hidden()
     page.get_by_role("button", name=f"Test {url}").click()
-    expect(page.get_by_text("What came back: its address is private")).to_be_visible()
+    expect(page.get_by_text("Answer: its address is private")).to_be_visible()
     admin.assert_accessible()
     page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
