@@ -64,10 +64,10 @@ class Arrears:
         The count then starts again too.
         """
         self._frames += 1
-        due = now - (self._frames - 1) * FRAME_S  # when the first would have come at this pace
-        if self._start is None or due < self._start:
-            self._start = due
-        if due - self._start < LATE_S - 1e-9:
+        start = now - self._frames * FRAME_S  # the start of a stream in time that is here now
+        if self._start is None or start < self._start:
+            self._start = start
+        if start - self._start < LATE_S - 1e-9:
             self._late_since = None
         elif self._late_since is None:
             self._late_since = now

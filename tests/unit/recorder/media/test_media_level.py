@@ -19,6 +19,13 @@ def test_a_tone(amplitude: float, dbfs: float) -> None:
         assert level.read() == pytest.approx(dbfs, abs=0.2)
 
 
+def test_the_first_reading_is_exact() -> None:
+    """The level of one quiet frame is its own: no energy and no sample is there before it."""
+    level = Level()
+    level.add(b"\x02\x00" * (FRAME_BYTES // 2))
+    assert level.read() == pytest.approx(-84.2884, abs=1e-4)
+
+
 def test_frames_that_come_late() -> None:
     """Two readings without a frame repeat the last level; the third is silence."""
     level = Level()
@@ -32,5 +39,6 @@ def test_frames_that_come_late() -> None:
 def test_silence() -> None:
     """Digital silence reads as silence, as does a level without any frame."""
     level = Level()
+    assert level.read() == SILENCE_DBFS
     level.add(bytes(FRAME_BYTES))
     assert level.read() == SILENCE_DBFS

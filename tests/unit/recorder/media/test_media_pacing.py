@@ -13,6 +13,19 @@ def test_frames_are_cut_however_the_bytes_come() -> None:
     assert b"".join(frames) == said[: 4 * FRAME_BYTES]
 
 
+def test_a_rest_comes_before_a_whole_frame() -> None:
+    """A message of a frame's length is cut too while bytes of an earlier message wait."""
+    said = bytes(range(256)) * 3
+    framer = Framer()
+    assert framer.cut(said[:100]) == []
+    assert framer.cut(said[100 : 100 + FRAME_BYTES]) == [said[:FRAME_BYTES]]
+
+
+def test_a_clock_may_start_at_zero() -> None:
+    """The first frame goes on, whatever the clock shows."""
+    assert Pace().admits(0.0)
+
+
 def test_a_steady_microphone_is_not_touched() -> None:
     """Frames on time, and frames early by normal jitter, all go on."""
     pace = Pace()
@@ -54,3 +67,10 @@ def test_two_missing_frames_are_let_be() -> None:
     """40 ms are no reason to interrupt a listener."""
     arrears = Arrears()
     assert not any(arrears.count(n * FRAME_S + (0.04 if n >= 100 else 0)) for n in range(1000))
+
+
+def test_two_seconds_of_delay_are_enough() -> None:
+    """The stream starts again as soon as it has been late for two seconds."""
+    arrears = Arrears()
+    assert [arrears.count(now) for now in (0.0, 64.0, 66.0)] == [False, False, True]
+    assert not arrears.count(66.0), "the count starts again"

@@ -9,7 +9,8 @@ TRUNKS = ("PJSIP/trunk*", "DAHDI/g1", "SIP/carrier")
 
 
 @pytest.mark.parametrize(
-    "destination", ["PJSIP/9001", "SIP/sue-desk", "PJSIP/9001@registrar", "DAHDI/7", "browser"]
+    "destination",
+    ["PJSIP/9001", "SIP/sue-desk", "PJSIP/9001@registrar", "DAHDI/7", "DAHDI/i1/7", "browser"],
 )
 def test_phones(destination: str) -> None:
     """A phone that the PBX knows by name is accepted, and so is the browser."""
