@@ -77,7 +77,7 @@ def find_transport(ari: Ari) -> Transport:
 
 
 class MediaChannels:
-    """Opens the media channels of one PBX, and remembers which transport this PBX offers."""
+    """The media channels of one PBX, over the transport that this PBX offers."""
 
     def __init__(self, ari: Ari) -> None:
         self._ari = ari
@@ -248,7 +248,7 @@ class WebSocketChannel:
 
 @asynccontextmanager
 async def _open_rtp(ari: Ari, channel_id: str) -> AsyncIterator[MediaChannel]:
-    """Connect the socket to the PBX, so that it accepts packets from the PBX alone."""
+    """Open a channel over a socket that is connected to the PBX: it accepts no other sender."""
     host = urlsplit(ari.url).hostname or ""
     loop = asyncio.get_running_loop()
     with await asyncio.to_thread(_bind_towards, host) as own:

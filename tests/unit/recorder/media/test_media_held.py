@@ -1,6 +1,8 @@
 """Channels that the media server holds open for its pages."""
 
 import asyncio
+import threading
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -8,7 +10,11 @@ from uuid import UUID
 import pytest
 
 from recorder.ari import AriUnavailable
+from recorder.media import held
 from recorder.media.held import ListeningChannels, Microphone
+from recorder.media.level import SILENCE_DBFS
+from recorder.media.pacing import FRAME_BYTES
+from storage.errors import CatalogueUnavailable
 from tests.unit.recorder.media.fakes import FakeChannels, settled
 
 
@@ -18,13 +24,14 @@ class Page:
     def __init__(self, number: int = 0) -> None:
         self.spy: Any = SimpleNamespace(id=UUID(int=number))
         self.heard: list[bytes] = []
+        self.levels: Mapping[str, float] = {}
         self.wakes = self.settles = 0
 
     def hear_shared(self, frame: bytes) -> None:
         self.heard.append(frame)
 
-    def show_levels(self, _: object) -> None:
-        pass
+    def show_levels(self, levels: Mapping[str, float]) -> None:
+        self.levels = levels
 
     def settle_again(self) -> None:
         self.settles += 1
@@ -131,3 +138,55 @@ def test_a_meter_settles_the_pages_once_open() -> None:
         assert len(channels.made) == 3
 
     asyncio.run(measure())
+
+
+def test_pages_see_the_levels_of_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way is measured alone: a loud voice does not change the level of the other way."""
+    monkeypatch.setattr(held, "LEVELS_EVERY_S", 0.001)
+
+    async def measure() -> None:
+        channels, page = FakeChannels(), Page()
+        shared = ListeningChannels({"main": channels}, lambda _: None)  # type: ignore[dict-item]
+        one = shared.join("main", "agent", page)
+        await one.opened()
+        one.measure()
+        await settled()
+        loud = b"\x00\x40" * (FRAME_BYTES // 2)
+        async with asyncio.timeout(5):
+            while page.levels.get("in") != pytest.approx(-6.02, abs=0.01):
+                channels.made[1].receive(loud)
+                await asyncio.sleep(0.002)
+        assert page.levels["out"] == SILENCE_DBFS
+        await shared.leave("main", one, page)
+
+    asyncio.run(measure())
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_late_snoop_is_renewed(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    """The delay of a snoop that stays late is ended by a new snoop; a failure stops no audio."""
+    monkeypatch.setattr(held, "Arrears", lambda: SimpleNamespace(count=lambda _: True))
+    renewed: list[UUID] = []
+    renewals = threading.Semaphore(0)
+
+    def renew(spy_id: UUID) -> None:
+        renewed.append(spy_id)
+        renewals.release()
+        if fails:
+            raise CatalogueUnavailable("no answer")
+
+    async def listen() -> None:
+        channels, page = FakeChannels(), Page(7)
+        shared = ListeningChannels({"main": channels}, renew)  # type: ignore[dict-item]
+        one = shared.join("main", "agent", page)
+        await one.opened()
+        await settled()
+        for frame in (b"one", b"two"):
+            channels.made[0].receive(frame)
+        for _ in range(2):
+            assert await asyncio.to_thread(renewals.acquire, timeout=5)
+        assert page.heard == [b"one", b"two"]
+        assert set(renewed) == {UUID(int=7)}
+        await shared.leave("main", one, page)
+
+    asyncio.run(listen())
