@@ -33,7 +33,7 @@ app.add_typer(users, name="user")
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What stands before the command."""
+    """The options before the command."""
 
     path: Path
 
@@ -44,7 +44,8 @@ class Invocation:
 
     @contextmanager
     def used(self) -> Iterator[Config]:
-        """The configuration, of which every fault that shows in the block names the file."""
+        """Yield the configuration; a ConfigurationInvalid from the block gets the name of the
+        file."""
         config = self.config
         try:
             yield config
@@ -63,7 +64,7 @@ def _begin(
 
 @app.command()
 def serve(context: typer.Context) -> None:
-    """Everything on one machine; brings what the configuration leaves out."""
+    """Run everything on one machine, with servers of its own if the configuration names none."""
     from earwitness.serve import serve
 
     with context.obj.used() as config:
@@ -72,25 +73,25 @@ def serve(context: typer.Context) -> None:
 
 @app.command()
 def api(context: typer.Context) -> None:
-    """The HTTP API alone."""
+    """Run the HTTP API alone."""
     _run_role("api", context.obj)
 
 
 @app.command()
 def watch(context: typer.Context) -> None:
-    """The watcher alone: follows every PBX, records what must be recorded."""
+    """Run the watcher alone: follow every PBX and record its calls."""
     _run_role("watch", context.obj)
 
 
 @app.command()
 def work(context: typer.Context) -> None:
-    """A worker alone: fetches, encodes and stores what was captured."""
+    """Run a worker alone: fetch, encode and store captured audio."""
     _run_role("work", context.obj)
 
 
 @app.command()
 def media(context: typer.Context) -> None:
-    """The media server alone: carries the audio of calls to browsers and back."""
+    """Run the media server alone: carry the audio of calls to browsers and back."""
     _run_role("media", context.obj)
 
 
@@ -101,7 +102,7 @@ def doctor(
         bool, typer.Option("--media", help="Prove by ear, on a synthetic call, who hears whom.")
     ] = False,
 ) -> None:
-    """Check every PBX, the database, the store, codecs and disk; say what to mend."""
+    """Check every PBX, the database, the store, codecs and disk, and say what to mend."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -130,7 +131,7 @@ def token_create(  # noqa: PLR0917  # an option each
         typer.Option(help="A permission of the role that it shall not have; may be repeated."),
     ] = None,
 ) -> None:
-    """Print a new bearer token, alone, on standard output. It cannot be shown again."""
+    """Print a new bearer token, alone, on standard output. Nobody can show it again."""
     from earwitness.tokens import create
 
     typer.echo(
@@ -152,7 +153,7 @@ def user_create(
     role: Annotated[PersonRole, typer.Option(help="What the person may do.")],
     team: Annotated[str | None, typer.Option(help="A supervisor sees the agents of this.")] = None,
 ) -> None:
-    """Let a person sign in on the web page; asks for the password."""
+    """Create a user who signs in on the web page; ask for the password."""
     from earwitness.users import create
 
     create(context.obj.config, name, role, team, _ask_password())
@@ -162,7 +163,7 @@ def user_create(
 def user_password(
     context: typer.Context, name: Annotated[str, typer.Argument(help="Whose.")]
 ) -> None:
-    """Set another password, and end all sessions of the person."""
+    """Set another password, and end all sessions of the user."""
     from earwitness.users import set_password
 
     set_password(context.obj.config, name, _ask_password())
@@ -170,15 +171,15 @@ def user_password(
 
 @users.command("list")
 def user_list(context: typer.Context) -> None:
-    """Tell who can sign in: name, role and team."""
-    from earwitness.users import tell_all
+    """List the users: name, role and team."""
+    from earwitness.users import describe_users
 
-    for line in tell_all(context.obj.config):
+    for line in describe_users(context.obj.config):
         typer.echo(line)
 
 
 def _ask_password() -> str:
-    """Twice on a terminal, unseen; else the first line of standard input."""
+    """Ask twice on a terminal, without echo; else read the first line of standard input."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().removesuffix("\n")
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
@@ -190,7 +191,7 @@ def rules_test(
     file: Annotated[Path, typer.Argument(help="TOML with [[rule]] as in config.toml.")],
     days: Annotated[int, typer.Option(min=1, help="How many days of past calls.")] = 30,
 ) -> None:
-    """Try draft rules on past calls: what would have been recorded, and which calls change."""
+    """Try draft rules on past calls: list the calls whose recording would change."""
     from earwitness.rules import try_file
 
     with context.obj.used() as config:
@@ -206,7 +207,7 @@ def _run_role(name: str, invocation: Invocation) -> None:
 
 
 def main() -> None:
-    """Run a command; an error that we know is one line, not a traceback."""
+    """Run a command; print an error of ours as one line, without a traceback."""
     try:
         app()
     except ConfigurationInvalid as error:

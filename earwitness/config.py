@@ -1,6 +1,6 @@
 """The configuration: `config.toml`, overridden by the environment, checked before anything starts.
 
-Any key can come from the environment (`EARWITNESS_SERVER__PORT=9000`; lists such as `[[pbx]]` as
+Any key can come from the environment (`EARWITNESS_SERVER__PORT=9000`; a list such as `[[pbx]]` as
 JSON in `EARWITNESS_PBX`), any secret from a file (`password_file = "…"`). An unknown key is an
 error. Source: `config.toml` at the top of the repository lists every key with its default.
 """
@@ -41,20 +41,20 @@ from storage.records import (
 )
 
 ENVIRONMENT_PREFIX = "EARWITNESS_"
-# A PBX's name is the first part of call ids and object keys.
+# Call ids and object keys start with the name of a PBX.
 PBX_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,30}")
 KEYS = r"^[0-9A-D*#]{0,8}$"
 
 
 class Section(BaseModel):
-    """One table of the configuration: frozen, and closed to keys that it does not know."""
+    """A table of the configuration: frozen, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, table: Any) -> Any:
-        """Replace each `<secret>_file` by the text of the file that it names."""
+        """Replace each `<secret>_file` by the text of that file."""
         if not isinstance(table, Mapping):
             return table
         return {
@@ -85,7 +85,7 @@ def _http_url(value: str) -> str:
 
 
 class Server(Section):
-    """Where the HTTP API listens."""
+    """The address of the HTTP API."""
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=1, le=65535)
@@ -96,7 +96,7 @@ class Server(Section):
 
 
 class Media(Section):
-    """Where the media server listens, which browsers hear calls through."""
+    """The address of the media server, through which browsers hear calls."""
 
     host: str = "127.0.0.1"
     port: int = Field(8081, ge=1, le=65535)
@@ -112,7 +112,7 @@ class Media(Section):
 
 
 class OidcRoles(Section):
-    """The values of the role's claim that give each role; with none at all, the roles' names."""
+    """The values of the role's claim for each role; if all are empty, the names of the roles."""
 
     admin: tuple[str, ...] = ()
     compliance: tuple[str, ...] = ()
@@ -121,7 +121,7 @@ class OidcRoles(Section):
 
 
 class Oidc(Section):
-    """The identity provider at which people sign in; an empty issuer means here alone."""
+    """The identity provider for sign-ins; without an issuer people sign in here alone."""
 
     issuer: str = ""
     client_id: str = ""
@@ -137,7 +137,7 @@ class Oidc(Section):
     @field_validator("issuer")
     @classmethod
     def _is_safe(cls, value: str) -> str:
-        _http_url(value)  # as it is: to the provider, a slash at its end makes another issuer
+        _http_url(value)  # unchanged: for a provider, a slash at the end makes another issuer
         parts = urlsplit(value)
         if parts.query or parts.fragment:
             raise ValueError("expected a URL without ? and #")
@@ -169,13 +169,13 @@ def _is_loopback(host: str) -> bool:
 
 
 class Data(Section):
-    """Where this machine keeps what is its own."""
+    """The directory of this machine's own data."""
 
     directory: Path = Path("var")
 
 
 class Database(Section):
-    """PostgreSQL; an empty URL means the embedded one."""
+    """The PostgreSQL; an empty URL means the embedded one."""
 
     url: SecretStr = SecretStr("")
 
@@ -213,7 +213,7 @@ class Objects(Section):
 
 
 class Webhooks(Section):
-    """Where webhooks may lead."""
+    """The limits on the addresses of webhooks."""
 
     allow_private_addresses: bool = False
 
@@ -222,7 +222,7 @@ Application = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Pbx(Section):
-    """One Asterisk."""
+    """An Asterisk."""
 
     name: str = "main"
     url: str = Field("http://127.0.0.1:8088", min_length=1)
@@ -249,7 +249,7 @@ class Pbx(Section):
 
 
 class Dtmf(Section):
-    """What agents press on their phones; "" is nothing."""
+    """The keys that agents press on their phones; "" disables a function."""
 
     toggle: str = Field("*1", pattern=KEYS)
     pause: str = Field("*2", pattern=KEYS)
@@ -264,7 +264,7 @@ class Dtmf(Section):
 
 
 class Recording(Section):
-    """How calls are recorded where no rule says otherwise."""
+    """The terms of recordings without a rule."""
 
     default: DefaultAction = "never"
     record_all: bool = False
@@ -287,7 +287,7 @@ class Rule(RuleTerms):
 
 
 class Config(BaseSettings):
-    """The whole configuration, as it was checked."""
+    """The whole configuration, checked."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX,
@@ -309,7 +309,7 @@ class Config(BaseSettings):
 
     @property
     def default_action(self) -> Action:
-        """What is done with a call that no rule matches; `record_all` is short for "record"."""
+        """The action on a call without a matching rule; `record_all` is short for "record"."""
         return "record" if self.recording.record_all else self.recording.default
 
     @property
@@ -334,7 +334,7 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment beats the file, which is named by `load_config`."""
+        """Let the environment override the file, which `load_config` names."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
@@ -345,7 +345,7 @@ class Rules(Section):
 
 
 def read_rules(table: Mapping[str, Any]) -> tuple[RuleRecord, ...]:
-    """The rules of a file that holds nothing else. Raises pydantic's ValidationError."""
+    """Return the rules of a file of rules alone. Raises pydantic's ValidationError."""
     return _as_records(Rules.model_validate(table).rule)
 
 
@@ -356,9 +356,8 @@ def _as_records(rules: Sequence[Rule]) -> tuple[RuleRecord, ...]:
 def load_config(path: Path) -> Config:
     """Read `path` and the environment.
 
-    Raises ConfigurationInvalid, naming file, key and expectation, for anything but a whole and
-    known configuration. A missing `config.toml` is an error too: a typo in `--config` must not
-    start a service on defaults.
+    Raises ConfigurationInvalid, with file, key and expectation, for an unknown or wrong key. A
+    missing file is an error too, because a typo in `--config` must not start a service on defaults.
     """
     if not path.is_file():
         raise ConfigurationInvalid(f"{path}: no such file; name one with --config")
@@ -371,16 +370,17 @@ def load_config(path: Path) -> Config:
         return Bound()
     except ValidationError as error:
         raise ConfigurationInvalid(f"{path}: {explain(error)}") from None
-    except (OSError, ValueError) as error:  # no right to read it; TOML or JSON that does not parse
+    except (OSError, ValueError) as error:  # an unreadable file; TOML or JSON that does not parse
         raise ConfigurationInvalid(f"{path}: {error}") from None
 
 
-# Read by the test laboratory, not by the service.
+# Variables of the test laboratory.
 FOREIGN_VARIABLES = ("EARWITNESS_LAB_",)
 
 
 def _refuse_unknown_variables() -> None:
-    """A misspelt variable must not be ignored: its first part has to be a section we know."""
+    """Raise ValueError for a variable of an unknown section, because a misspelt one must not be
+    ignored."""
     for name in os.environ:
         if not name.startswith(ENVIRONMENT_PREFIX) or name.startswith(FOREIGN_VARIABLES):
             continue
@@ -390,7 +390,7 @@ def _refuse_unknown_variables() -> None:
 
 
 def explain(error: ValidationError) -> str:
-    """One line of `key: what was expected` for each fault; values are left out: they may be
+    """Return `key: expectation` for each fault in one line, without the values, which may be
     secrets."""
     faults = error.errors(include_input=False, include_url=False)
     return "; ".join(

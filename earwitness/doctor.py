@@ -1,4 +1,4 @@
-"""`doctor`: is everything there that recording needs, and if not, what to mend."""
+"""`doctor`: check everything that recording needs, and say what to mend."""
 
 import shutil
 import tempfile
@@ -21,7 +21,7 @@ from storage.objects.store import ObjectStore
 from storage.records import Format, Mode
 
 if TYPE_CHECKING:
-    from api.settings import OidcSettings
+    pass
 
 MODULES = (
     "res_ari",
@@ -37,10 +37,10 @@ MODULES = (
     "format_wav",
     "chan_bridge_media",
 )
-# For spies, besides; and one of those that carry sound to a page.
+# Further modules for spies; a page needs one of PAGE_MODULES.
 SPY_MODULES = ("bridge_softmix", "func_volume")
 PAGE_MODULES = ("chan_websocket", "chan_rtp")
-# What fails here would fail in all that follows.
+# After a failure here all later checks would fail.
 DECISIVE = ("reachable", "rights")
 MEANINGS: Mapping[Mode, str] = {
     "listen": "is silent: the supervisor hears both, nobody hears the supervisor",
@@ -53,7 +53,7 @@ OLDEST_ASTERISK = 16
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: its name, whether it passed, and what was seen or what to mend."""
+    """A check: its name, whether it passed, and the result or the remedy."""
 
     name: str
     ok: bool
@@ -61,7 +61,7 @@ class Finding:
 
 
 def examine(config: Config, *, media: bool = False) -> tuple[Finding, ...]:
-    """Check everything, one after the other; with `media`, by ear too."""
+    """Check everything in turn; with `media`, by ear too."""
     wiring = Wiring(config)
     findings: list[Finding] = []
     for pbx in config.pbx:
@@ -81,7 +81,7 @@ def examine(config: Config, *, media: bool = False) -> tuple[Finding, ...]:
 
 
 def examine_pbx(wiring: Wiring, pbx: Pbx) -> list[Finding]:
-    """Reachable, of a known version, with all modules, and the user may record."""
+    """Check that the PBX answers, has our version and modules, and lets our user record."""
     client = wiring.pbxs[pbx.name]
     checks: dict[str, Callable[[], str]] = {
         "reachable": lambda: _reach(client, pbx),
@@ -153,15 +153,15 @@ def _spy_modules(client: Ari) -> str:
 
 def _device_states(client: Ari) -> str:
     if "res_stasis_device_state" not in _running_modules(client):
-        return "not told over ARI"
+        return "not published over ARI"
     return (
-        "told over ARI; note: where another client closes a socket with subscribeAll=true, ARI may"
-        " lock up (asterisk issue 2170); noload res_stasis_device_state if nothing needs it"
+        "published over ARI; note: if another client closes a socket with subscribeAll=true, ARI"
+        " may lock up (asterisk issue 2170); noload res_stasis_device_state if nothing needs it"
     )
 
 
 def _rights(client: Ari, pbx: Pbx) -> str:
-    """A request that would change something, on a channel that cannot exist."""
+    """Send a request that would change something, for a channel that cannot exist."""
     try:
         client.hang_up(f"earwitness-doctor-{uuid4()}")
     except AriUnauthorized as error:
@@ -172,7 +172,8 @@ def _rights(client: Ari, pbx: Pbx) -> str:
 
 
 def _records(client: Ari) -> str:
-    """Record an empty bridge for a moment: needs no call, and shows that files can be written."""
+    """Record an empty bridge for a moment, to see that Asterisk can write a file without any
+    call."""
     bridge_id, name = f"earwitness-doctor-{uuid4()}", f"earwitness/doctor/{uuid4()}"
     client.create_bridge(bridge_id=bridge_id)
     try:
@@ -190,7 +191,7 @@ def _records(client: Ari) -> str:
 
 
 def examine_media(pbx: Pbx) -> list[Finding]:
-    """Who hears whom in each mode of a spy on a synthetic call, measured at every ear."""
+    """Measure on a synthetic call, at every ear, who hears whom in each mode of a spy."""
     from earwitness.doctor_media import prove
 
     password = pbx.password.get_secret_value()
@@ -214,24 +215,19 @@ def examine_media(pbx: Pbx) -> list[Finding]:
 
 
 def examine_database(config: Config) -> Finding:
-    """The database answers, and is not of an older version."""
+    """Check that the database answers, and has the schema of this version."""
 
     def check() -> str:
-        with embedded_database(config) as url:
-            present, needed = _schema_versions(url)
+        with embedded_database(config) as url, closing(Catalogue(url)) as catalogue:
+            try:
+                present, needed = catalogue.schema_versions()
+            except CatalogueUnavailable as error:
+                raise _Fault(f"{error}; see database.url") from error
         if present is not None and present < needed:
             raise _Fault(f"schema {present}, this program needs {needed}: start it to migrate")
         return f"schema {present}" if present else "reachable; the schema comes at the first start"
 
     return _try("database", check)
-
-
-def _schema_versions(url: str) -> tuple[str | None, str]:
-    with closing(Catalogue(url)) as catalogue:
-        try:
-            return catalogue.schema_versions()
-        except CatalogueUnavailable as error:
-            raise _Fault(f"{error}; see database.url") from error
 
 
 def _examine_store(config: Config) -> list[Finding]:
@@ -243,59 +239,55 @@ def _examine_store(config: Config) -> list[Finding]:
 
 
 def examine_objects(objects: ObjectStore) -> list[Finding]:
-    """The bucket takes, gives and deletes an object."""
+    """Check that the bucket stores, returns and deletes an object."""
     return [Finding(f"objects {one.name}", one.ok, one.text) for one in objects.check()]
 
 
-# Where people sign in
+# Sign-in
 
 
 def examine_oidc(config: Config) -> list[Finding]:
-    """The identity provider, if there is one, says of itself what is needed."""
+    """Check that the identity provider, if any, publishes the metadata that we need."""
     settings = oidc_settings(config)
     if settings is None:
         return []
-    return [_try("oidc", lambda: _ask_provider(settings))]
 
+    def check() -> str:
+        from api.errors import ProviderUnavailable
+        from api.oidc import Provider
 
-def _ask_provider(settings: "OidcSettings") -> str:
-    from api.errors import ProviderUnavailable
-    from api.oidc import Provider
+        try:
+            return f"{settings.issuer} answers, and signs by {Provider(settings).check()}"
+        except ProviderUnavailable as error:
+            raise _Fault(
+                f"oidc.issuer: {settings.issuer} does not answer as it should: {error}"
+            ) from error
 
-    try:
-        return f"{settings.issuer} answers, and signs by {Provider(settings).check()}"
-    except ProviderUnavailable as error:
-        raise _Fault(
-            f"oidc.issuer: {settings.issuer} does not answer as it should: {error}"
-        ) from error
+    return [_try("oidc", check)]
 
 
 # This machine
 
 
 def examine_codec(format: Format) -> Finding:
-    """A second of silence can be encoded."""
+    """Encode a second of silence."""
 
     def check() -> str:
         from recorder.audio import Piece, render
 
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder, "in.wav"), Path(folder, f"out.{format}")
-            _write_silence(source)
+            with wave.open(str(source), "wb") as file:
+                file.setnchannels(1)
+                file.setsampwidth(2)
+                file.setframerate(8000)
+                file.writeframes(bytes(2 * 8000))
             rendition = render(
                 [Piece(source, "left", 0.0, None)], layout="dual", format=format, target=target
             )
         return f"encodes {rendition.content_type}"
 
     return _try(f"codec {format}", check)
-
-
-def _write_silence(path: Path) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(bytes(2 * 8000))
 
 
 def _examine_disk(directory: Path) -> Finding:

@@ -1,9 +1,9 @@
-"""Logs on standard error: one line per change of state; JSON, or colours on a terminal."""
+"""Logs on standard error, one line for each change of state: JSON, or colours on a terminal."""
 
 import logging
 import sys
 
-# structlog draws tracebacks with rich where it finds it: 6 MB in every process for our JSON.
+# structlog imports rich if it is there, for tracebacks: 6 MB in every process, and we log JSON.
 sys.modules["rich"] = None  # type: ignore[assignment]
 import structlog  # noqa: E402
 from structlog.typing import Processor  # noqa: E402

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 def watch(config: Config) -> None:
     """Follow every PBX of the configuration."""
-    # Many threads, each of which waits for little and often: none should wait 5 ms for another.
+    # Many threads work for short times; the default lets each wait 5 ms for another.
     sys.setswitchinterval(0.0005)
     stop = threading.Event()
     threads: list[threading.Thread] = []
@@ -39,7 +39,7 @@ def watch(config: Config) -> None:
 
 
 def work(config: Config) -> None:
-    """Finish recordings, and tell webhooks."""
+    """Finish recordings, and deliver events to webhooks."""
     with until_signal():
         from recorder.work import deliveries, tasks
         from storage import jobs
@@ -60,7 +60,7 @@ def work(config: Config) -> None:
 
 
 def api(config: Config) -> None:
-    """Answer HTTP, at once: where the database is away, it says so."""
+    """Answer HTTP from the start on: while the database is away, the answers say so."""
     with until_signal():
         from api.app import ApiSettings, build_app
         from api.server import serve
@@ -93,7 +93,7 @@ def api(config: Config) -> None:
 
 
 def media(config: Config) -> None:
-    """Carry the calls' audio to browsers, and their microphones to the calls."""
+    """Carry the audio of calls to browsers, and their microphones to the calls."""
     with until_signal():
         from recorder.media.server import serve
 
@@ -103,7 +103,7 @@ def media(config: Config) -> None:
 
 
 def addresses_of(urls: Iterable[str]) -> frozenset[str]:
-    """The IP addresses of these hosts; one that cannot be looked up now has none."""
+    """Return the IP addresses of these hosts; skip a host that DNS does not know now."""
     found: set[str] = set()
     for url in urls:
         with suppress(OSError):
@@ -120,18 +120,18 @@ ROLES: dict[str, Callable[[Config], None]] = {
 
 
 def retrying(action: Callable[[], None]) -> None:
-    """Do it; while PostgreSQL is away, say so once and try again."""
-    told = ""
+    """Run the action, and retry while PostgreSQL is away; log each new error once."""
+    logged = ""
 
-    def tell(state: Any) -> None:
-        nonlocal told
+    def log_once(state: Any) -> None:
+        nonlocal logged
         error = str(state.outcome.exception())
-        if error != told:
+        if error != logged:
             log.warning("database.unavailable", error=error)
-        told = error
+        logged = error
 
     Retrying(
         retry=retry_if_exception_type(CatalogueUnavailable),
         wait=wait_random_exponential(multiplier=0.5, max=10),
-        before_sleep=tell,
+        before_sleep=log_once,
     )(action)

@@ -1,8 +1,8 @@
 """`serve`: everything on one machine.
 
-Brings the PostgreSQL and the object store that the configuration does not name, then runs each
-role as a process of its own. What ends by itself is started again; when this process ends, however,
-the kernel ends them all: whatever they were doing is taken up at the next start.
+Start a PostgreSQL and an object store if the configuration names none, then run each role in a
+process of its own. A process that ends is started again. When this process ends, the kernel ends
+all others; the next start continues their work.
 """
 
 import os
@@ -31,13 +31,13 @@ END_WITHIN_S = 9.5
 ROLES_END_WITHIN_S = 6.5
 CHECK_EVERY_S = 0.5
 PORT_FREE_WITHIN_S = 3.0
-# What lived for a minute is started again at once; what does not waits longer each time.
+# A process that lived for a minute restarts at once; any other waits longer each time.
 STEADY_AFTER_S = 60.0
 LONGEST_REST_S = 30.0
 
 
 def serve(path: Path, config: Config) -> None:
-    """Run until SIGTERM or SIGINT. Raises ConfigurationInvalid where it cannot start."""
+    """Run until SIGTERM or SIGINT. Raises ConfigurationInvalid if it cannot start."""
     children: list[Child] = []
     with ExitStack() as stack, until_signal(END_WITHIN_S):
         _require_port("server.port", config.server.host, config.server.port)
@@ -49,9 +49,7 @@ def serve(path: Path, config: Config) -> None:
             stack.callback(server.stop)
             server.launch()
         stack.callback(_stop_all, children)
-        children += [
-            Child(role, path) for role in ROLES
-        ]  # the sooner calls are followed, the better
+        children += [Child(role, path) for role in ROLES]  # first, because calls are waiting
         for server in servers:
             server.await_ready()
         log.info("serve.began", url=f"http://{config.server.host}:{config.server.port}")
@@ -61,7 +59,7 @@ def serve(path: Path, config: Config) -> None:
 
 
 def _servers(config: Config) -> list[EmbeddedServer]:
-    """What the configuration leaves to us; the store, which takes longest to start, first."""
+    """Build the servers that the configuration does not name, the slowest to start first."""
     servers: list[EmbeddedServer] = []
     if config.objects.kind == "embedded":
         servers.append(objects_of(config))
@@ -91,26 +89,26 @@ class Child:
         return self.process.poll() is None
 
 
-# What ends by itself
+# Processes that end by themselves
 
 
 class Part(Protocol):
-    """What we keep running."""
+    """A process that we keep running."""
 
     @property
     def name(self) -> str:
-        """Who it is, in a log."""
+        """The name for the log."""
 
     @property
     def is_alive(self) -> bool:
-        """Whether its process has not ended."""
+        """Whether the process has not ended."""
 
     def start(self) -> None:
-        """Start it (again); raises EarwitnessError."""
+        """Start the process, also again; raises EarwitnessError."""
 
 
 class Kept:
-    """A part that is started again whenever it has ended by itself."""
+    """The restarts of a part that ends by itself."""
 
     def __init__(self, part: Part, ended: str) -> None:
         self._part = part
@@ -120,7 +118,7 @@ class Kept:
         self._due_at: float | None = None
 
     def check(self, now: float) -> None:
-        """Start the part if it has ended and has rested."""
+        """Start the part if it has ended and its delay is over."""
         if self._part.is_alive:
             return
         if self._due_at is None:
@@ -128,25 +126,23 @@ class Kept:
             if now - self._started_at > STEADY_AFTER_S:
                 self._rest_s = 0.0
             self._due_at = now + self._rest_s
-        if now >= self._due_at:
-            self._start(now)
-
-    def _start(self, now: float) -> None:
+        if now < self._due_at:
+            return
         self._rest_s = min(max(1.0, 2 * self._rest_s), LONGEST_REST_S)
         self._started_at, self._due_at = now, None
         try:
             self._part.start()
         except EarwitnessError as error:
-            log.error("serve.not-started", name=self._part.name, error=str(error))
+            log.error("process.not-started", name=self._part.name, error=str(error))
         else:
-            log.info("serve.started-again", name=self._part.name)
+            log.info("process.restarted", name=self._part.name)
 
 
 def _keep_running(servers: Sequence[EmbeddedServer], children: Sequence[Child]) -> None:
-    """Look after all, for ever; roles retry while a server is away."""
+    """Restart servers and roles for ever; roles retry while a server is away."""
     kept = [
-        *(Kept(server, "serve.server-ended") for server in servers),
-        *(Kept(child, "serve.role-ended") for child in children),
+        *(Kept(server, "server.ended") for server in servers),
+        *(Kept(child, "role.ended") for child in children),
     ]
     addresses = [server.address for server in servers]
     while True:
@@ -154,8 +150,8 @@ def _keep_running(servers: Sequence[EmbeddedServer], children: Sequence[Child]) 
         for one in kept:
             one.check(time.monotonic())
         before, addresses = addresses, [server.address for server in servers]
-        if addresses != before:  # somebody took a port in the meantime
-            log.warning("serve.server-moved", reason="the roles are started again to follow")
+        if addresses != before:  # another program took a port
+            log.warning("server.moved", reason="the roles restart with the new address")
             for child in children:
                 child.process.terminate()
 
@@ -164,7 +160,7 @@ def _keep_running(servers: Sequence[EmbeddedServer], children: Sequence[Child]) 
 
 
 def _stop_all(children: Sequence[Child]) -> None:
-    """Let every role end what it is doing, within the time that a stop may take."""
+    """Stop every role, and kill it if it takes too long."""
     for child in children:
         child.process.terminate()
     deadline = time.monotonic() + ROLES_END_WITHIN_S
@@ -172,29 +168,36 @@ def _stop_all(children: Sequence[Child]) -> None:
         try:
             child.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            log.warning("serve.role-killed", name=child.name)
+            log.warning("role.killed", name=child.name)
             child.process.kill()
             child.process.wait()
 
 
-# What can be told at the start
+# Checks at the start
 
 
 def _warn(wiring: Wiring) -> None:
-    """What does not keep us from starting, but would keep us from recording, is said at once."""
+    """Log each fault that prevents recording although the service starts."""
     from earwitness.doctor import examine_objects, examine_pbx
 
     findings = examine_objects(wiring.objects)
     findings += [finding for pbx in wiring.config.pbx for finding in examine_pbx(wiring, pbx)]
     for finding in findings:
         if not finding.ok:
-            log.error("serve.check-failed", check=finding.name, mend=finding.text)
+            log.error("check.failed", check=finding.name, mend=finding.text)
     if not wiring.config.pbx:
-        log.warning("serve.no-pbx", mend="name an Asterisk by a [[pbx]] table in the configuration")
+        log.warning("pbx.not-configured", mend="add a [[pbx]] table to the configuration")
 
 
 def _require_port(key: str, host: str, port: int) -> None:
-    """Waits a moment: the HTTP workers of a service that was killed need one to notice."""
+    """Check that the port is free. Wait a moment for the HTTP workers of a killed service to
+    end."""
+
+    def bind() -> None:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+
     attempts = Retrying(
         retry=retry_if_exception_type(OSError),
         stop=stop_after_delay(PORT_FREE_WITHIN_S),
@@ -202,17 +205,11 @@ def _require_port(key: str, host: str, port: int) -> None:
         reraise=True,
     )
     try:
-        attempts(_bind, host, port)
+        attempts(bind)
     except OSError as error:
         raise ConfigurationInvalid(
             f"{key}: cannot listen on {host}:{port}: {error.strerror}"
         ) from error
-
-
-def _bind(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
 
 
 def _require_directory(directory: Path) -> None:

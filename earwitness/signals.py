@@ -1,4 +1,4 @@
-"""How a process of ours ends: SIGTERM and SIGINT, in order and in time."""
+"""The end of a process: SIGTERM and SIGINT stop it in order and in time."""
 
 import os
 import signal
@@ -19,9 +19,8 @@ class _Interrupted(BaseException):
 def until_signal(end_within_s: float = 6.0) -> Iterator[None]:
     """Run a block of the main thread until it ends or a signal comes, whatever it waits for.
 
-    What comes after the block is for tidying up: further signals do nothing, and the process
-    ends, with status 0, when that takes longer than it may. What is left undone can be done by the
-    next process.
+    The code after the block may tidy up. Then further signals do nothing, and the process exits
+    with status 0 when its time is over; the next process can do the rest.
     """
 
     def interrupt(*_: Any) -> None:
@@ -51,7 +50,7 @@ def wait_for_signal() -> None:
 
 
 def _ignore(*_: Any) -> None:
-    """Not SIG_IGN, which children would inherit."""
+    """Ignore a signal, without SIG_IGN, which children would inherit."""
 
 
 def _on_signals(handler: Callable[..., None]) -> None:

@@ -1,4 +1,4 @@
-"""Making bearer tokens from the command line, whether or not the service runs."""
+"""Bearer tokens from the command line, whether or not the service runs."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def create(
     scopes: Sequence[str],
     without: Sequence[str],
 ) -> str:
-    """Create a token; raises ConfigurationInvalid for what is no permission, or a taken name."""
+    """Create a token. Raises ConfigurationInvalid for an unknown permission, or a taken name."""
     _require_permissions("--scope", scopes)
     _require_permissions("--without", without)
     try:

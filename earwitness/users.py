@@ -1,4 +1,4 @@
-"""People who sign in on the web page, from the command line, whether or not the service runs."""
+"""Users of the web page from the command line, whether or not the service runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from storage.records import PersonRole
 
 
 def create(config: Config, name: str, role: PersonRole, team: str | None, password: str) -> None:
-    """Keep a new person. Raises ConfigurationInvalid for a name or a password that will not do."""
+    """Create a user. Raises ConfigurationInvalid for a taken name or an unusable password."""
     with _catalogue(config) as tx:
         users.create_user(
             tx, name=name, role=role, team=team, password_hash=hash_password(password)
@@ -23,7 +23,7 @@ def create(config: Config, name: str, role: PersonRole, team: str | None, passwo
 
 
 def set_password(config: Config, name: str, password: str) -> None:
-    """Another password for who exists; all sessions and spies end. Raises ConfigurationInvalid."""
+    """Set the password of a user, and end all sessions and spies. Raises ConfigurationInvalid."""
     with _catalogue(config) as tx:
         found = users.find_user(tx, name)
         if found is None:
@@ -34,8 +34,8 @@ def set_password(config: Config, name: str, password: str) -> None:
         dismiss(tx, name, by="command line")
 
 
-def tell_all(config: Config) -> list[str]:
-    """Everybody who can sign in, a line each."""
+def describe_users(config: Config) -> list[str]:
+    """Return a line for each user."""
     with _catalogue(config) as tx:
         return [
             "  ".join(filter(None, (one.name, one.role, one.team)))

@@ -1,6 +1,6 @@
-"""How the parts are put together, for every role, on one page.
+"""The wiring of every role, on one page.
 
-A part is imported when it is first asked for: the watcher needs no S3, the API no codecs.
+Each part is imported at its first use: the watcher needs no S3, the API no codecs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wiring:
-    """The parts of one process, each made when it is first asked for."""
+    """The parts of a process, each built at its first use."""
 
     config: Config
 
     def load(self) -> None:
-        """Import what `api` needs, for its forks to share; nothing is connected to.
+        """Import the modules of `api`, so that its forks share them; connect to nothing.
 
         Raises ConfigurationInvalid.
         """
@@ -48,14 +48,14 @@ class Wiring:
 
     @cached_property
     def catalogue(self) -> "Catalogue":
-        """PostgreSQL."""
+        """The catalogue in PostgreSQL."""
         from storage.catalogue.engine import Catalogue
 
         return Catalogue(self.database_url)
 
     @property
     def database_url(self) -> str:
-        """Where PostgreSQL is; a running `serve` has to bring the embedded one."""
+        """The address of PostgreSQL; without one in the configuration, `serve` must be running."""
         from earwitness.embedded import postgres_of
 
         url = self.config.database.url.get_secret_value()
@@ -68,7 +68,7 @@ class Wiring:
 
     @cached_property
     def objects(self) -> "S3ObjectStore":
-        """The object store; a running `serve` has to bring the embedded one."""
+        """The object store; without one in the configuration, `serve` must be running."""
         from earwitness.embedded import object_store_settings, objects_of
         from storage.objects.s3 import S3ObjectStore
 
@@ -98,7 +98,7 @@ class Wiring:
 
     @cached_property
     def capture(self) -> "Capture":
-        """Recordings at the PBXs."""
+        """The recordings at the PBXs."""
         from recorder.recording.capture import Capture, Defaults
 
         wanted = self.config.recording
@@ -108,7 +108,7 @@ class Wiring:
 
     @cached_property
     def spies(self) -> "Spies":
-        """Spies at the PBXs."""
+        """The spies at the PBXs."""
         from recorder.spy.spies import Spies
 
         trunks = {pbx.name: pbx.trunks for pbx in self.config.pbx}
@@ -116,7 +116,7 @@ class Wiring:
 
     @cached_property
     def book(self) -> "RuleBook":
-        """The rules. Raises ConfigurationInvalid for one of the file that cannot be asked."""
+        """The rules in force. Raises ConfigurationInvalid for an invalid rule of the file."""
         from recorder.rules.book import RuleBook
 
         check_rules(self.config.rules)
@@ -149,21 +149,21 @@ class Wiring:
 
     @cached_property
     def finisher(self) -> "Finisher":
-        """What workers do."""
+        """The finisher of recordings, for workers."""
         from recorder.work.finish import Finisher
 
         return Finisher(self.catalogue, self.objects, self.pbxs, self.capture, self.spool)
 
     @cached_property
     def bulks(self) -> "Bulks":
-        """What workers do to many recordings."""
+        """The actions on many recordings, for workers."""
         from recorder.work.bulk import Bulks
 
         return Bulks(self.catalogue, self.objects, self.spool / "exports")
 
     @cached_property
     def deliverer(self) -> "Deliverer":
-        """What workers do to tell webhooks."""
+        """The deliveries to webhooks, for workers."""
         from recorder.work.deliveries import Deliverer
         from recorder.work.webhooks import Sender
 
@@ -172,12 +172,12 @@ class Wiring:
 
     @property
     def spool(self) -> Path:
-        """Where files are while they are encoded."""
+        """The directory of files that are being encoded."""
         return self.config.data.directory / "spool"
 
 
 def oidc_settings(config: Config) -> "OidcSettings | None":
-    """The identity provider, where one is configured."""
+    """Return the settings of the identity provider, or None."""
     from api.settings import OidcSettings
 
     wanted = config.oidc
@@ -199,7 +199,7 @@ def oidc_settings(config: Config) -> "OidcSettings | None":
 
 @contextmanager
 def open_catalogue(config: Config) -> "Iterator[Connection]":
-    """A transaction in the catalogue, at its newest schema, whether or not the service runs."""
+    """Open a transaction in the migrated catalogue, whether or not the service runs."""
     from earwitness.embedded import embedded_database
     from storage.catalogue.engine import Catalogue
 
@@ -210,7 +210,7 @@ def open_catalogue(config: Config) -> "Iterator[Connection]":
 
 
 def check_rules(rules: Sequence[RuleRecord]) -> None:
-    """Raises ConfigurationInvalid for a rule of a file that cannot be asked, and says where."""
+    """Raise ConfigurationInvalid for an invalid rule of a file, with its position."""
     if not rules:
         return
     from recorder.rules import compile_rule
@@ -221,5 +221,5 @@ def check_rules(rules: Sequence[RuleRecord]) -> None:
         except RuleInvalid as error:
             place = f" at character {error.position}" if error.position is not None else ""
             hint = f" ({error.hint})" if error.hint else ""
-            told = f"rule.{number}.{error.field} ({rule.name!r}): {error}{place}{hint}"
-            raise ConfigurationInvalid(told) from error
+            fault = f"rule.{number}.{error.field} ({rule.name!r}): {error}{place}{hint}"
+            raise ConfigurationInvalid(fault) from error

@@ -86,21 +86,22 @@ Outcome = Literal["done", "refused"]
 
 
 def shallow(record: Any) -> dict[str, Any]:
-    """The fields of a slotted dataclass as they are: `asdict` copies all that they hold, which of
-    many takes long."""
+    """Return the fields of a slotted dataclass without copying their values, as `asdict` does
+    slowly."""
     return {name: getattr(record, name) for name in record.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
 class LegRecord:
-    """One channel of a call, and when it took part.
+    """A channel of a person in a call, with the times of its part in it.
 
     `name` and `state` are Asterisk's words (`PJSIP/2001-00000001`, `Up`); after the channel left,
     the state is `Gone`. `joined_at` is the first time in a bridge; from then on the leg has a
     `side` of the recordings. `left_at` is None while the channel is in the call. `vanished` means
-    that no event announced the departure, so `left_at` is only when we noticed it. `holds` are the
-    spans (begin, end) for which this party kept the others on hold; the last end is None while the
-    hold lasts. `transferred_to` is the number to which this party sent the call, "" if it did not.
+    that no event announced the departure, so `left_at` is only the time when we noticed it. `holds`
+    are the spans (begin, end) in which this party kept the others on hold; the last end is None
+    while the hold lasts. `transferred_to` is the number to which this party sent the call, "" if it
+    did not.
     """
 
     id: str
@@ -134,7 +135,7 @@ class LegRecord:
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One call as Asterisk links it; `channels` in the order in which they appeared."""
+    """A call as Asterisk links it; `channels` are in the order of their appearance."""
 
     id: str
     pbx: str
@@ -155,7 +156,7 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A span in which nothing is recorded; `to_at` is None while it lasts."""
+    """A span without recording; `to_at` is None while it lasts."""
 
     from_at: datetime
     to_at: datetime | None
@@ -164,7 +165,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A span of the recording, in seconds from its start, that should hold audio and does not."""
+    """A span of the recording, in seconds from its start, whose audio is missing."""
 
     from_s: float
     to_s: float
@@ -173,7 +174,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """A place in a recording, in seconds from its start, that somebody wrote something at."""
+    """A note of a person at a position of a recording, in seconds from its start."""
 
     id: UUID
     at_s: float
@@ -183,7 +184,7 @@ class Bookmark:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nothing of what is under a legal hold is ever deleted."""
+    """A legal hold: it protects a recording from every deletion."""
 
     reason: str
     by: str
@@ -192,7 +193,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class RecordingRecord:
-    """Our promise to keep a call's audio, and what became of it."""
+    """Our promise to keep a call's audio, and its result."""
 
     id: UUID
     call_id: str
@@ -234,7 +235,7 @@ class RecordingRecord:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
-    """A continuous file captured on a PBX: what one leg of the call said, for a time."""
+    """A file that the PBX records without a break: the voice of one leg."""
 
     id: UUID
     recording_id: UUID
@@ -260,11 +261,11 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class SpyRecord:
-    """A supervisor's session on a live call.
+    """The session of a supervisor on a live call.
 
-    `destination` is a phone (`PJSIP/9001`) or `browser`. `call_id` moves on where the spy follows
-    an agent from call to call; `agent` and `channel_id` are what it sticks to. `may` are the modes
-    that its supervisor may use, `seen_at` is when its page was last connected.
+    `destination` is a phone (`PJSIP/9001`) or `browser`. With `follow: agent`, `call_id` changes
+    from call to call; `agent` and `channel_id` stay. `may` are the modes that the supervisor may
+    use, `seen_at` is the last time when the page was connected.
     """
 
     id: UUID
@@ -288,7 +289,7 @@ class SpyRecord:
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """What happened: `call.*`, `recording.*` or `spy.*`; `agent` is whose call it concerns."""
+    """An event: `call.*`, `recording.*` or `spy.*`; `agent` is the agent of its call."""
 
     id: str
     type: str
@@ -299,7 +300,7 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class PbxRecord:
-    """What `watch` last knew of a PBX."""
+    """The last state of a PBX that its watcher knows."""
 
     name: str
     state: PbxState
@@ -310,10 +311,10 @@ class PbxRecord:
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """Who a bearer token stands for; the token itself is kept only as its SHA-256.
+    """The owner of a bearer token, whose secret is stored only as its SHA-256.
 
-    `without` are permissions of its role that it does not have. The session of a person has
-    `user_id`, and `csrf`, which its pages send along to show that they are ours.
+    `without` lists permissions of the role that this token lacks. The session of a person has a
+    `user_id`, and `csrf`, a secret that our own pages send with each request.
     """
 
     id: UUID
@@ -328,7 +329,7 @@ class TokenRecord:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """Who did what to what, or was refused it."""
+    """An entry of the audit trail: an action, or its refusal."""
 
     id: UUID
     at: datetime
@@ -341,7 +342,7 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """A person who signs in: by a password, or as `subject` of the identity provider `issuer`."""
+    """A person who signs in, with a password or as `subject` of the identity provider `issuer`."""
 
     id: UUID
     name: str
@@ -355,9 +356,9 @@ class UserRecord:
 
 @dataclass(frozen=True, slots=True)
 class SignInRecord:
-    """Somebody who was sent to the identity provider, and to `wanted` from there.
+    """A sign-in at the identity provider that is under way; it leads to the page `wanted`.
 
-    What comes back has to bear `state` and `nonce`, and is asked for with `code_verifier`.
+    The answer must contain `state` and `nonce`; `code_verifier` proves that we asked for it.
     """
 
     state: str
@@ -368,7 +369,7 @@ class SignInRecord:
 
 @dataclass(frozen=True, slots=True)
 class Slice(Generic[T]):
-    """Part of a list, and the cursor that continues it (None at its end)."""
+    """A part of a list, and the cursor that continues it (None at the end)."""
 
     items: tuple[T, ...]
     next_cursor: str | None
@@ -434,11 +435,11 @@ class RuleRecord(RuleTerms):
 
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """What the rules said of a call.
+    """The decision of the rules about a call.
 
-    `rule` is the id, version and name of the one that won, None for the default. `moments` are
-    JSON-able: each says when and why the rules were asked, what they saw, and what each answered.
-    `announced` are the channels whose parties were told that they are recorded.
+    `rule` holds the id, version and name of the rule that won, None for the default. `moments` are
+    JSON-able: the time and occasion of each evaluation, its facts, and the answer of each rule.
+    `announced` are the channels of the parties that heard the announcement.
     """
 
     call_id: str
@@ -451,10 +452,10 @@ class DecisionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Assurance:
-    """An ended call, held against its recordings.
+    """The result of comparing an ended call with its recordings.
 
-    `expected_s` is how long it should have been recorded, `covered_s` how long it was; `cause` is
-    why they differ, None where all is there or nothing was expected.
+    The recording should last `expected_s` and lasts `covered_s`; `cause` is the reason for a
+    difference, or None.
     """
 
     expected_s: float
@@ -464,9 +465,10 @@ class Assurance:
 
 @dataclass(frozen=True, slots=True)
 class LinkRecord:
-    """Opens a recording without signing in, until it ends or is revoked.
+    """A link that opens a recording without signing in, until it expires or is revoked.
 
-    The secret in it is kept only as its SHA-256. `opened` is how often, `opened_at` when last.
+    Its secret is stored only as its SHA-256. `opened` counts the openings, `opened_at` is the last
+    one.
     """
 
     id: UUID
@@ -481,7 +483,7 @@ class LinkRecord:
 
 @dataclass(frozen=True, slots=True)
 class SearchRecord:
-    """A search of the library that somebody has given a name; `query` are the form's fields."""
+    """A saved search of the library; `query` are the fields of the form."""
 
     id: UUID
     owner: str
@@ -491,12 +493,11 @@ class SearchRecord:
 
 @dataclass(frozen=True, slots=True)
 class BulkRecord:
-    """One thing done to many recordings, in the background.
+    """An action on many recordings, in the background.
 
-    `arguments` are JSON-able, and of the action. `done` of `total` recordings were worked on. With
-    `refused_total` it could not be done; `refused` are the first of these: JSON-able, the id of
-    each and the reason. `owner_id` is the token or user to whom it belongs, who was called
-    `created_by`.
+    `arguments` are those of the action, JSON-able. `done` of `total` recordings are finished. The
+    action failed for `refused_total` of them; `refused` holds the first of these, JSON-able: the id
+    and the reason. The bulk belongs to the token or user `owner_id`, whose name was `created_by`.
     """
 
     id: UUID
@@ -518,10 +519,8 @@ class BulkRecord:
 
 @dataclass(frozen=True, slots=True)
 class FailedJob:
-    """A job that was given up; `subject` is the id of the recording or bulk that it is about.
-
-    `reason` is why, where it is kept; the log has the rest.
-    """
+    """A job that was given up, about the recording or bulk `subject`; the log has more than
+    `reason`."""
 
     id: int
     task: str
@@ -533,12 +532,13 @@ class FailedJob:
 
 @dataclass(frozen=True, slots=True)
 class WebhookRecord:
-    """A server that is told of events, and how that goes; its secret is not in here.
+    """A server that gets our events, and the progress of its deliveries; without its secret.
 
-    `types` are patterns such as `recording.*`, none for every event. It has been told all that it
-    wants up to the event `after`; `lost` are events that were dropped before. The next event was
-    sent `attempts` times, `rejections` of them were answered by a refusal; it is sent again at
-    `retry_at`. So many events were `refused` for good. A webhook that is `gone` is told nothing.
+    `types` are patterns such as `recording.*`, empty for every event. All events up to `after` are
+    delivered or given up; `lost` means that some were dropped before their delivery. The next event
+    was sent `attempts` times, and the server refused it `rejections` times; it is due again at
+    `retry_at`. `refused` counts the events that were given up. A webhook that is `gone` gets no
+    events.
     """
 
     id: UUID
@@ -560,9 +560,9 @@ class WebhookRecord:
 
 @dataclass(frozen=True, slots=True)
 class StorageFigures:
-    """How much is kept: `recordings` in all, and those of the last 24 hours that are stored.
+    """Figures about the store: all `recordings`, and those stored in the last 24 hours.
 
-    `waiting` are captured and not yet stored, the oldest since `waiting_since`.
+    `waiting` recordings are captured but not stored, the oldest since `waiting_since`.
     """
 
     recordings: int

@@ -1,4 +1,4 @@
-"""How the parts of SeaweedFS know each other: certificates, and the file that tells it of them."""
+"""Certificates for the parts of SeaweedFS, and the file that configures them."""
 
 import ipaddress
 import secrets
@@ -15,7 +15,7 @@ COMMON_NAME = "earwitness"
 
 
 def security_toml() -> str:
-    """Mutual TLS between all parts, gRPC and HTTP alike, and tokens on what volumes hold."""
+    """Build the file that requires mutual TLS between all parts, and tokens for volumes."""
     identity = 'cert = "weed.crt"\nkey = "weed.key"\n'
     authority = 'ca = "ca.crt"\n'
     parts = [f"[grpc]\n{authority}"]
@@ -30,9 +30,9 @@ def security_toml() -> str:
 
 
 def make_certificates(host: str) -> dict[str, bytes]:
-    """An authority whose key is forgotten, and the one certificate that it ever signed.
+    """Make a certificate of a new authority whose key is thrown away.
 
-    `host` is an IP address. Gives the files that `security_toml` names, with what is in them.
+    `host` is an IP address. Return the contents of the files in `security_toml`, by name.
     """
     authority_key = ec.generate_private_key(ec.SECP256R1())
     key = ec.generate_private_key(ec.SECP256R1())
@@ -48,7 +48,7 @@ def make_certificates(host: str) -> dict[str, bytes]:
 def _certificate(
     name: str, key: ec.EllipticCurvePublicKey, authority: ec.EllipticCurvePrivateKey, host: str
 ) -> x509.Certificate:
-    """A certificate that never runs out: it is replaced at every start."""
+    """Build a certificate that never expires, because every start replaces it."""
     hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(host))]
     return (
         x509.CertificateBuilder()

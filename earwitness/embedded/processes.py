@@ -1,6 +1,6 @@
-"""Child processes: started so that they die with us, waited for, and ended.
+"""Child processes that die with us.
 
-The kernel ends a child when the *thread* that started it ends: start it from a thread that lives
+The kernel ends a child when the *thread* that started it ends. So start it from a thread that lives
 as long as the service, such as the main one.
 """
 
@@ -20,7 +20,7 @@ POLL_S = 0.05
 LOG_BYTES = 8 * 1024 * 1024
 
 Process = subprocess.Popen[bytes]
-# How a process is asked to end, and for how many seconds each way is tried.
+# The signals that end a process, each with the seconds to wait for it.
 Steps = Sequence[tuple[signal.Signals, float]]
 
 
@@ -35,7 +35,7 @@ def spawn(
 ) -> Process:
     """Start a child that gets the signal `dies_by` when we die, in a session of its own.
 
-    Ctrl-C at a terminal reaches us alone: we end our children in our own order.
+    Ctrl-C at a terminal reaches only us, so that we end our children in our own order.
     """
     if log_path.exists() and log_path.stat().st_size > LOG_BYTES:
         log_path.unlink()
@@ -53,7 +53,7 @@ def spawn(
 
 
 def end_child(process: Process, steps: Steps) -> None:
-    """Send each signal in turn and wait its seconds, until the child has ended."""
+    """Send each signal in turn, and wait for its time, until the child has ended."""
     for number, wait_s in steps:
         process.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
@@ -62,7 +62,7 @@ def end_child(process: Process, steps: Steps) -> None:
 
 
 def end_leftovers(directory: Path, program: str, steps: Steps) -> None:
-    """End the processes that a killed service left in `directory`; we hold its lock."""
+    """End the processes of a killed service in `directory`, while we hold its lock."""
     for number, wait_s in steps:
         for pid in running_in(directory, program):
             with suppress(ProcessLookupError):
@@ -73,11 +73,11 @@ def end_leftovers(directory: Path, program: str, steps: Steps) -> None:
 
 
 def running_in(directory: Path, program: str) -> Iterator[int]:
-    """The processes that run `program` with `directory` as their working directory."""
+    """Yield the processes that run `program` with `directory` as their working directory."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
-        with suppress(OSError):  # it ended, or is not ours to look at
+        with suppress(OSError):  # it has ended, or belongs to another user
             runs = os.readlink(entry / "exe").removesuffix(" (deleted)")
             if os.readlink(entry / "cwd") == str(directory) and Path(runs).name == program:
                 yield int(entry.name)
@@ -86,7 +86,7 @@ def running_in(directory: Path, program: str) -> Iterator[int]:
 def until(
     holds: Callable[[], bool], process: Process | None = None, within_s: float = START_WITHIN_S
 ) -> bool:
-    """Wait until `holds`; False when the time is over or the process has ended."""
+    """Wait until `holds`; return False if the time is over or the process has ended."""
     deadline = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > deadline or (process is not None and process.poll() is not None):
@@ -96,7 +96,7 @@ def until(
 
 
 def tail(path: Path) -> str:
-    """The last complaint in a log, else its last line; empty where there is no log."""
+    """Return the last error in a log, else its last line; "" if there is no log."""
     try:
         return last_line(path.read_text(encoding="utf-8", errors="replace"))
     except FileNotFoundError:
@@ -104,7 +104,7 @@ def tail(path: Path) -> str:
 
 
 def last_line(text: str) -> str:
-    """The last complaint in a text, else its last line."""
+    """Return the last error in a text, else its last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     complaints = [line for line in lines if "FATAL" in line or "error" in line.lower()]
     return (complaints or lines or [""])[-1]

@@ -1,4 +1,4 @@
-"""What the embedded servers have in common: a directory that is claimed, and a child process."""
+"""The base of the embedded servers: a claimed directory and a child process."""
 
 import subprocess
 from abc import ABC, abstractmethod
@@ -13,10 +13,10 @@ from storage.errors import ConfigurationInvalid
 
 
 class EmbeddedServer(ABC):
-    """A server in a child process, on a directory that one Earwitness uses at a time.
+    """A server in a child process, on a directory with one running Earwitness.
 
-    `launch` and `await_ready`, in this order, are `start`: several servers can get ready side by
-    side. Whatever fails is undone.
+    `start` is `launch` and then `await_ready`; separate calls let several servers start at the same
+    time. A failure undoes everything.
     """
 
     name: ClassVar[str]
@@ -40,25 +40,25 @@ class EmbeddedServer(ABC):
 
     @property
     def is_claimed(self) -> bool:
-        """Whether a running Earwitness keeps a server in this directory, or is starting one."""
+        """Whether a running Earwitness has a server in this directory, or starts one."""
         return is_claimed(self._directory)
 
     @property
     @abstractmethod
     def address(self) -> str:
-        """Where clients find the server; it changes from start to start only if it has to."""
+        """The address for clients; it changes from start to start only if it must."""
 
     def start(self) -> None:
-        """Start the server, also after it has ended by itself; on return it works.
+        """Start the server, also again after it has ended; it works on return.
 
-        Raises ConfigurationInvalid for a directory that cannot be used, and CatalogueUnavailable
-        or StoreUnavailable where the server does not start.
+        Raises ConfigurationInvalid for an unusable directory, and CatalogueUnavailable or
+        StoreUnavailable if the server does not start.
         """
         self.launch()
         self.await_ready()
 
     def launch(self) -> None:
-        """Start the process; one that a killed service left behind is ended first."""
+        """Start the process; first end one that a killed service left behind."""
         self.stop()
         with self._stopped_on_error():
             self._claim = claim_directory(self._directory)
@@ -66,14 +66,14 @@ class EmbeddedServer(ABC):
             self._process = self._launch()
 
     def await_ready(self) -> None:
-        """Return when the launched server works."""
+        """Wait until the launched server works."""
         if self._process is None:
             raise RuntimeError(f"{self.name} was not launched")
         with self._stopped_on_error():
             self._await_ready(self._process)
 
     def stop(self) -> None:
-        """End the server, within 5 s. Safe to repeat."""
+        """End the server within 5 s; harmless to repeat."""
         if self._process is not None:
             end_child(self._process, self.ends)
             self._clean_up()
@@ -91,7 +91,7 @@ class EmbeddedServer(ABC):
 
     @contextmanager
     def _stopped_on_error(self) -> Iterator[None]:
-        """Stop what starts half-way; an error of the system becomes a line of ours."""
+        """Stop the server if its start fails; replace an operating system's error by ours."""
         try:
             yield
         except (OSError, subprocess.SubprocessError) as error:
@@ -103,7 +103,7 @@ class EmbeddedServer(ABC):
 
     @property
     def _home(self) -> Path:
-        """The working directory of the server's processes, by which they are found."""
+        """The working directory of the server's processes, by which we find them."""
         return self._directory
 
     @abstractmethod
@@ -112,7 +112,7 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def _await_ready(self, process: Process) -> None:
-        """Wait until the process serves, and set up what it has to hold."""
+        """Wait until the process serves, and prepare its contents."""
 
-    def _clean_up(self) -> None:  # noqa: B027  # most leave nothing behind
-        """Remove what the ended server left outside its directory."""
+    def _clean_up(self) -> None:  # noqa: B027  # most servers leave nothing
+        """Remove the files that the ended server left outside its directory."""

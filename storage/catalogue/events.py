@@ -190,14 +190,11 @@ class Notifications:
             with contextlib.suppress(psycopg.Error), self._catalogue.connect_alone() as connection:
                 connection.execute(f"LISTEN {CHANNEL}")
                 self._wake()
-                self._hear(connection)
+                while not self._closed.is_set():
+                    # A short wait, so that the thread notices `close`.
+                    for _ in connection.notifies(timeout=0.5, stop_after=1):
+                        self._wake()
             self._closed.wait(_RECONNECT_S)
-
-    def _hear(self, connection: psycopg.Connection[Any]) -> None:
-        while not self._closed.is_set():
-            # A short wait, so that the thread notices `close`.
-            for _ in connection.notifies(timeout=0.5, stop_after=1):
-                self._wake()
 
     def _wake(self) -> None:
         with self._changed:

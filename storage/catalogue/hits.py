@@ -23,7 +23,10 @@ def add_hits(tx: Connection, key: str, *, amount: int, lasts: timedelta) -> int:
     }
     upsert = added.on_conflict_do_update(index_elements=[hits.c.sha256], set_=changed)
     counted = tx.scalar(upsert.returning(hits.c.counted))
-    _delete_expired(tx)
+    # Skip the counters that another process deletes now, and do not wait for it.
+    expired = select(hits.c.sha256).where(hits.c.expires_at <= func.now())
+    expired = expired.with_for_update(skip_locked=True)
+    tx.execute(delete(hits).where(hits.c.sha256.in_(expired)))
     return int(counted or 0)
 
 
@@ -38,10 +41,3 @@ def delete_hits(tx: Connection, key: str | None = None) -> int:
     """Delete the counter of a key, or all; return their number."""
     mine = [] if key is None else [hits.c.sha256 == digest_of(key)]
     return tx.execute(delete(hits).where(*mine)).rowcount
-
-
-def _delete_expired(tx: Connection) -> None:
-    """Delete the expired counters, except those that another process deletes now: do not wait."""
-    over = select(hits.c.sha256).where(hits.c.expires_at <= func.now())
-    locked = over.with_for_update(skip_locked=True)
-    tx.execute(delete(hits).where(hits.c.sha256.in_(locked)))

@@ -61,7 +61,7 @@ class RecordingFilter:
 def create_recording(tx: Connection, record: RecordingRecord) -> None:
     """Create a recording in the state `requested`."""
     tx.execute(insert(recording).values(_row(record)))
-    _tell(tx, record)
+    _add_event(tx, record)
 
 
 def find_recording(tx: Connection, recording_id: UUID) -> RecordingRecord | None:
@@ -168,7 +168,10 @@ def open_pause(
 
 def close_pause(tx: Connection, recording_id: UUID, *, at: datetime) -> RecordingRecord | None:
     """Move paused → recording and close the pause. Return None in any other state."""
-    return _change(tx, recording_id, ["paused"], state="recording", pauses=_closed_pauses(at))
+    from_at = recording.c.pauses.op("#>>")(text("'{-1,from_at}'"))
+    to_at = func.greatest(cast(from_at, Instant), at, type_=Instant)  # never before its start
+    closed = func.jsonb_set(recording.c.pauses, text("'{-1,to_at}'"), func.to_jsonb(to_at))
+    return _change(tx, recording_id, ["paused"], state="recording", pauses=closed)
 
 
 def revive(tx: Connection, recording_id: UUID) -> RecordingRecord | None:
@@ -192,7 +195,7 @@ def annotate(tx: Connection, record: RecordingRecord) -> None:
     row = _row(record)
     written = {name: row[name] for name in ANNOTATIONS}
     tx.execute(update(recording).where(recording.c.id == record.id).values(written))
-    _tell(tx, record, "changed")
+    _add_event(tx, record, "changed")
 
 
 def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> None:
@@ -211,7 +214,7 @@ def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> No
     for row in tx.execute(changed).mappings().all():
         fields = dict(row)
         if fields.pop("agent_before") != fields["agent"]:
-            _tell(tx, _record(fields), "changed")
+            _add_event(tx, _record(fields), "changed")
 
 
 def mean_bytes_per_second(tx: Connection) -> float | None:
@@ -243,21 +246,14 @@ def _change(
     if row is None:
         return None
     record = _record(row)
-    _tell(tx, record)
+    _add_event(tx, record)
     return record
 
 
-def _tell(tx: Connection, record: RecordingRecord, what: str | None = None) -> None:
+def _add_event(tx: Connection, record: RecordingRecord, what: str | None = None) -> None:
     names = ("call_id", "pbx", "state", "agent", "reason")
     facts = {"id": str(record.id)} | {name: getattr(record, name) for name in names}
     events.add_event(tx, f"recording.{what or record.state}", facts, agent=record.agent)
-
-
-def _closed_pauses(at: datetime) -> ColumnElement[Any]:
-    """Build the list of pauses with the last one closed at `at`, but not before its start."""
-    from_at = recording.c.pauses.op("#>>")(text("'{-1,from_at}'"))
-    to_at = func.greatest(cast(from_at, Instant), at, type_=Instant)
-    return func.jsonb_set(recording.c.pauses, text("'{-1,to_at}'"), func.to_jsonb(to_at))
 
 
 def _conditions(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:
@@ -280,18 +276,13 @@ def _conditions(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:
         )
     if narrowed.agents is not None:
         conditions.append(columns.agent.in_(narrowed.agents))
-    return conditions + _ranges(narrowed)
-
-
-def _ranges(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:
-    columns = recording.c
-    candidates = (
+    ranges = (
         (narrowed.from_at, columns.started_at.__ge__),
         (narrowed.to_at, columns.started_at.__lt__),
         (narrowed.min_duration_s, columns.duration_s.__ge__),
         (narrowed.max_duration_s, columns.duration_s.__le__),
     )
-    return [compare(value) for value, compare in candidates if value is not None]
+    return conditions + [compare(value) for value, compare in ranges if value is not None]
 
 
 def _number_ends_with(digits: str) -> ColumnElement[bool]:
@@ -304,50 +295,42 @@ def _number_ends_with(digits: str) -> ColumnElement[bool]:
 
 
 def _row(record: RecordingRecord) -> dict[str, Any]:
+    hold = record.hold
     return {
         **asdict(record),
         "tags": list(record.tags),
-        "pauses": [_pause_row(pause) for pause in record.pauses],
+        "pauses": [
+            {
+                "from_at": pause.from_at.isoformat(),
+                "to_at": pause.to_at.isoformat() if pause.to_at else None,
+                "by": pause.by,
+            }
+            for pause in record.pauses
+        ],
         "gaps": [asdict(gap) for gap in record.gaps],
-        "bookmarks": [_bookmark_row(bookmark) for bookmark in record.bookmarks],
-        "hold": _hold_row(record.hold) if record.hold else None,
+        "bookmarks": [{**asdict(one), "id": str(one.id)} for one in record.bookmarks],
+        "hold": asdict(hold) | {"at": hold.at.isoformat()} if hold else None,
     }
 
 
-def _pause_row(pause: Pause) -> dict[str, str | None]:
-    to_at = pause.to_at.isoformat() if pause.to_at else None
-    return {"from_at": pause.from_at.isoformat(), "to_at": to_at, "by": pause.by}
-
-
 def _record(row: RowMapping | Mapping[str, Any]) -> RecordingRecord:
+    hold = row["hold"]
     return RecordingRecord(
         **{
             **row,
             "tags": tuple(row["tags"]),
-            "pauses": tuple(_pause(pause) for pause in row["pauses"]),
+            "pauses": tuple(
+                Pause(
+                    datetime.fromisoformat(pause["from_at"]),
+                    datetime.fromisoformat(pause["to_at"]) if pause["to_at"] else None,
+                    pause["by"],
+                )
+                for pause in row["pauses"]
+            ),
             "gaps": tuple(Gap(**gap) for gap in row["gaps"]),
-            "bookmarks": tuple(_bookmark(bookmark) for bookmark in row["bookmarks"]),
-            "hold": _hold(row["hold"]) if row["hold"] else None,
+            "bookmarks": tuple(
+                Bookmark(**{**one, "id": UUID(one["id"])}) for one in row["bookmarks"]
+            ),
+            "hold": Hold(**{**hold, "at": datetime.fromisoformat(hold["at"])}) if hold else None,
         }
     )
-
-
-def _pause(row: Mapping[str, Any]) -> Pause:
-    to_at = datetime.fromisoformat(row["to_at"]) if row["to_at"] else None
-    return Pause(datetime.fromisoformat(row["from_at"]), to_at, row["by"])
-
-
-def _bookmark_row(bookmark: Bookmark) -> dict[str, Any]:
-    return {**asdict(bookmark), "id": str(bookmark.id)}
-
-
-def _bookmark(bookmark: Mapping[str, Any]) -> Bookmark:
-    return Bookmark(**{**bookmark, "id": UUID(bookmark["id"])})
-
-
-def _hold_row(hold: Hold) -> dict[str, str]:
-    return {"reason": hold.reason, "by": hold.by, "at": hold.at.isoformat()}
-
-
-def _hold(hold: Mapping[str, Any]) -> Hold:
-    return Hold(hold["reason"], hold["by"], datetime.fromisoformat(hold["at"]))

@@ -246,9 +246,9 @@ def test_an_embedded_server_that_dies_comes_back(service: Service, program: str)
     name = {"postgres": "PostgreSQL", "weed": "SeaweedFS"}[program]
     roles = [service.pids_of(role) for role in ("watch", "work")]
     os.kill(min(service.pids_running(program)), signal.SIGKILL)
-    until(lambda: name in names_of(service.log, "serve.started-again"), PATIENCE_S)
+    until(lambda: name in names_of(service.log, "process.restarted"), PATIENCE_S)
     until(lambda: set(states(service.url).values()) == {"connected"}, PATIENCE_S)
-    assert names_of(service.log, "serve.server-ended").count(name) == 1
+    assert names_of(service.log, "server.ended").count(name) == 1
     assert service.get("/calls") == {"items": [], "next_cursor": None}
     assert [service.pids_of(role) for role in ("watch", "work")] == roles
 
@@ -266,7 +266,7 @@ def test_a_store_that_had_to_move_is_followed(service: Service) -> None:
     finally:
         os.kill(parent, signal.SIGCONT)
     with taken:
-        until(lambda: bool(lines_of(service.log, "serve.server-moved")), PATIENCE_S)
+        until(lambda: bool(lines_of(service.log, "server.moved")), PATIENCE_S)
         until(lambda: set(states(service.url).values()) == {"connected"}, PATIENCE_S)
     assert json.loads(place.read_text())["ports"]["s3"] != port
 
@@ -327,8 +327,8 @@ def test_faults_of_others_are_told_retried_and_outlived(
     try:
         wanted = {"objects": "refused", "pbx.absent": "unreachable", "pbx.locked": "unreachable"}
         until(lambda: states(url) == {"database": "connected", **wanted}, PATIENCE_S)
-        until(lambda: len(program.lines("serve.check-failed")) == 3, PATIENCE_S)
-        told = {line["check"]: line["mend"] for line in program.lines("serve.check-failed")}
+        until(lambda: len(program.lines("check.failed")) == 3, PATIENCE_S)
+        told = {line["check"]: line["mend"] for line in program.lines("check.failed")}
         assert "see objects.secret_access_key" in told["objects bucket"]
         assert f"pbx.url: {absent.ari_url} does not answer" in told["pbx absent reachable"]
         assert "pbx.username, pbx.password:" in told["pbx locked reachable"]
@@ -340,7 +340,7 @@ def test_faults_of_others_are_told_retried_and_outlived(
         absent.kill()
         until(lambda: states(url).get("pbx.absent") == "unreachable", PATIENCE_S)
         assert program.is_running
-        assert program.lines("serve.role-ended") == []
+        assert program.lines("role.ended") == []
     finally:
         let_in(asterisk, asterisk.password)
         status = program.end()
@@ -372,7 +372,7 @@ def test_an_absent_database_is_waited_for(servers: Servers, tmp_path: Path) -> N
             lambda: states(f"http://127.0.0.1:{port}").get("database") == "unavailable", PATIENCE_S
         )
         assert "Connection refused" in program.await_line("database.unavailable")["error"]
-        assert program.lines("serve.role-ended") == []
+        assert program.lines("role.ended") == []
     finally:
         status = program.end()
     assert status == 0
