@@ -66,7 +66,7 @@ class MemoryStore:
     def replace(
         self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]
     ) -> None:
-        """Write any bytes under a key, without a sum: what a faulty disk or an intruder does."""
+        """Write any bytes under a key, like a faulty disk or an intruder."""
         self._versions += 1
         self._kept[key] = Kept(data, content_type, metadata, datetime.now(UTC), self._versions)
 
@@ -110,7 +110,8 @@ class MemoryStore:
     def presign(
         self, key: str, *, expires_in_s: int, download_name: str | None, content_type: str
     ) -> str:
-        """Return a URL that names the object and opens nothing: nobody serves this store."""
+        """Return a URL that names the object; it opens nothing, because nobody serves this
+        store."""
         if not 1 <= expires_in_s <= LONGEST_PRESIGN_S:
             raise ValueError(f"expires_in_s must be 1 to {LONGEST_PRESIGN_S}")
         named = f"&name={quote(download_name, safe='')}" if download_name is not None else ""

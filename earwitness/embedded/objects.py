@@ -109,23 +109,23 @@ class EmbeddedObjects(EmbeddedServer):
     @property
     def is_running(self) -> bool:
         """Whether a store serves this directory, from this process or another one."""
-        return any(running_in(self._directory, self.program))
+        return any(running_in(self.directory, self.program))
 
     @property
     def _data(self) -> Path:
-        return self._directory / DATA
+        return self.directory / DATA
 
     @property
     def _logs(self) -> Path:
-        return self._directory / "logs"
+        return self.directory / "logs"
 
     @property
     def _log_path(self) -> Path:
-        return self._directory / "weed.log"
+        return self.directory / "weed.log"
 
     @property
     def _access_path(self) -> Path:
-        return self._directory / "place.json"
+        return self.directory / "place.json"
 
     # --- the files that the start needs
 
@@ -170,7 +170,7 @@ class EmbeddedObjects(EmbeddedServer):
             **make_certificates(LOOPBACK),
         }
         for name, content in files.items():
-            write_private(self._directory / name, content)
+            write_private(self.directory / name, content)
 
     # --- the server
 
@@ -186,11 +186,11 @@ class EmbeddedObjects(EmbeddedServer):
             "log_max_size_mb": LOG_BYTES // 1024**2,
             "log_max_files": 2,
         }
-        server_options = build_server_options(self._directory, access)
+        server_options = build_server_options(self.directory, access)
         return spawn(
             [str(weed), *_options(logging_options), "server", *_options(server_options)],
             dies_by="TERM",
-            cwd=self._directory,  # SeaweedFS reads security.toml and its certificates here
+            cwd=self.directory,  # SeaweedFS reads security.toml and its certificates here
             log_path=self._log_path,
             environment=self._environment,
         )
@@ -198,14 +198,14 @@ class EmbeddedObjects(EmbeddedServer):
     @property
     def _environment(self) -> dict[str, str]:
         # Pass on no variable of ours: AWS_ACCESS_KEY_ID would make an administrator of the store.
-        return {"PATH": os.defpath, "HOME": str(self._directory)}
+        return {"PATH": os.defpath, "HOME": str(self.directory)}
 
     def _await_ready(self, process: Process) -> None:
         """Wait until the store has written, read and deleted an object in the bucket."""
         access = self._get_access()
         if not until(lambda: _answers(access.ports["s3"]), process):
             raise StoreUnavailable(f"The embedded object store did not start: {self._complaint()}")
-        self._prepare_bucket(access)
+        self._prepare_bucket()
         store = self.open_store()
         failed = "it did not answer"
 
@@ -217,25 +217,24 @@ class EmbeddedObjects(EmbeddedServer):
         if not until(works, process):
             raise StoreUnavailable(f"The embedded object store did not get ready: {failed}")
 
-    def _prepare_bucket(self, access: StoreAccess) -> None:
+    def _prepare_bucket(self) -> None:
         """Make the bucket, with object lock, and make the store sync every put to the disk.
 
         Use the store's own shell over mutual TLS: no identity of S3 has the right to do this.
         """
         prefix = f"/buckets/{self._bucket}/"
-        if _syncs(self._shell(access, "fs.configure"), prefix):
+        if syncs_puts(self.run_in_shell("fs.configure"), prefix):
             return
-        self._shell(
-            access,
+        self.run_in_shell(
             f"s3.bucket.create -name {self._bucket} -withLock",
             f"fs.configure -locationPrefix={prefix} -fsync=true -apply",
         )
-        if not _syncs(self._shell(access, "fs.configure"), prefix):
+        if not syncs_puts(self.run_in_shell("fs.configure"), prefix):
             raise StoreUnavailable("The embedded object store does not sync to the disk.")
 
-    def _shell(self, access: StoreAccess, *commands: str) -> str:
+    def run_in_shell(self, *commands: str) -> str:
         """Run commands in the store's shell and return its output."""
-        ports = access.ports
+        ports = self._get_access().ports
         done = subprocess.run(
             [
                 str(_find_weed()),
@@ -247,7 +246,7 @@ class EmbeddedObjects(EmbeddedServer):
             capture_output=True,
             text=True,
             check=False,
-            cwd=self._directory,
+            cwd=self.directory,
             env=self._environment,
             timeout=ANSWERS_WITHIN_S,  # the shell waits for ever if the store has ended
         )
@@ -317,7 +316,7 @@ def _options(values: Mapping[str, object]) -> list[str]:
     return [f"-{name}={value}" for name, value in values.items()]
 
 
-def _syncs(configuration: str, prefix: str) -> bool:
+def syncs_puts(configuration: str, prefix: str) -> bool:
     """Whether the configuration that the store prints syncs every put under `prefix`."""
     try:
         locations = json.loads(configuration).get("locations", [])

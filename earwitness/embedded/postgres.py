@@ -78,7 +78,7 @@ class EmbeddedPostgres(EmbeddedServer):
     @property
     def url(self) -> str:
         """The address for psycopg 3 and libpq, `postgresql://…`, whether or not the server runs."""
-        return f"postgresql://{_our_name()}@/{DATABASE}?host={quote(str(self._socket_directory))}"
+        return f"postgresql://{_our_name()}@/{DATABASE}?host={quote(str(self.socket_directory))}"
 
     @property
     def address(self) -> str:
@@ -92,7 +92,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def _data(self) -> Path:
-        return self._directory / "data"
+        return self.directory / "data"
 
     @property
     def _home(self) -> Path:
@@ -100,35 +100,35 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def _log_path(self) -> Path:
-        return self._directory / "postgres.log"
+        return self.directory / "postgres.log"
 
     @property
-    def _socket_directory(self) -> Path:
+    def socket_directory(self) -> Path:
         """The data directory, or one under /tmp if the path is too long for a socket."""
         if len(os.fsencode(self._data / SOCKET_NAME)) <= LONGEST_SOCKET_PATH:
             return self._data
-        digest = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:16]
+        digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         return Path("/tmp") / f"earwitness-{digest}"  # noqa: S108  # we check that it is ours alone
 
     def _launch(self) -> Process:
         binaries = _find_binaries()
         if os.geteuid() == 0:
-            _admit_postgres_user(self._directory, binaries)
+            _admit_postgres_user(self.directory, binaries)
         self._make_socket_directory()
         self._make_cluster(binaries)
-        settings = {**SETTINGS, "unix_socket_directories": str(self._socket_directory)}
+        settings = {**SETTINGS, "unix_socket_directories": str(self.socket_directory)}
         options = [f"--{name}={value}" for name, value in settings.items()]
         return spawn(
             [f"{binaries}/postgres", "-D", str(self._data), *options],
             dies_by="INT",
-            cwd=self._directory,
+            cwd=self.directory,
             log_path=self._log_path,
             environment={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
             **_as_postgres_user(),
         )
 
     def _make_socket_directory(self) -> None:
-        path = self._socket_directory
+        path = self.socket_directory
         if path == self._data:
             return
         with suppress(FileExistsError):
@@ -146,7 +146,7 @@ class EmbeddedPostgres(EmbeddedServer):
             return
         if self._data.exists():
             raise ConfigurationInvalid(f"data.directory: {self._data} holds no PostgreSQL cluster")
-        fresh = self._directory / "data.new"
+        fresh = self.directory / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         _make_directory(fresh)
         where = (f"--pgdata={fresh}", f"--username={_our_name()}")

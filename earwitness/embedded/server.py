@@ -24,7 +24,7 @@ class EmbeddedServer(ABC):
     ends: ClassVar[Steps]
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory.resolve()
+        self.directory = directory.resolve()
         self._claim: IO[str] | None = None
         self._process: Process | None = None
 
@@ -41,7 +41,7 @@ class EmbeddedServer(ABC):
     @property
     def is_claimed(self) -> bool:
         """Whether a running Earwitness has a server in this directory, or starts one."""
-        return is_claimed(self._directory)
+        return is_claimed(self.directory)
 
     @property
     @abstractmethod
@@ -61,7 +61,7 @@ class EmbeddedServer(ABC):
         """Start the process; first end one that a killed service left behind."""
         self.stop()
         with self._stopped_on_error():
-            self._claim = claim_directory(self._directory)
+            self._claim = claim_directory(self.directory)
             end_leftovers(self._home, self.program, self.ends)
             self._process = self._launch()
 
@@ -104,7 +104,7 @@ class EmbeddedServer(ABC):
     @property
     def _home(self) -> Path:
         """The working directory of the server's processes, by which we find them."""
-        return self._directory
+        return self.directory
 
     @abstractmethod
     def _launch(self) -> Process:

@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `Catalogue.migrate` hands over."""
+"""The run of the migrations on the connection of `Catalogue.migrate`."""
 
 from alembic import context
 

@@ -9,7 +9,7 @@ from storage.objects.store import ObjectStoreSettings
 
 
 def sha256(data: bytes) -> str:
-    """Return the sum that the pipeline would pass on, in hex."""
+    """Return the SHA-256 of the data, in hex."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -81,7 +81,7 @@ def test_the_head_says_what_was_put(store: ObjectStore, key: str, tmp_path: Path
 
 
 def test_bytes_are_put_and_got(store: ObjectStore, key: str) -> None:
-    """A manifest goes in and comes out as bytes."""
+    """Bytes come back as they went in."""
     left = store.put_bytes(key, b'{"a":1}', content_type="application/json")
     assert left.sha256 == sha256(b'{"a":1}')
     assert store.get_bytes(key) == b'{"a":1}'
@@ -110,7 +110,7 @@ def test_a_range_gives_its_bytes(
 
 
 def test_a_range_behind_the_end_is_an_error(store: ObjectStore, key: str) -> None:
-    """An object has no bytes behind its last."""
+    """A range after the last byte is a ValueError."""
     store.put_bytes(key, b"0123456789", content_type=AUDIO)
     with pytest.raises(ValueError, match="range"), store.open(key, first=10):
         pytest.fail("a range was opened that does not exist")
@@ -162,7 +162,7 @@ def test_other_bytes_under_the_key_are_replaced(
 def test_a_wrong_sum_is_refused(
     store: ObjectStore, key: str, tmp_path: Path, size_bytes: int
 ) -> None:
-    """A file that is not what its sum says is never stored."""
+    """A file with another SHA-256 than announced is never stored."""
     path = tmp_path / "rendition"
     path.write_bytes(os.urandom(size_bytes))
     with pytest.raises(ObjectMismatch):
@@ -195,7 +195,7 @@ def test_a_put_replaces_tampered_bytes(
 
 @pytest.mark.parametrize("expires_in_s", [0, 7 * 24 * 3600 + 1])
 def test_an_impossible_expiry_is_refused(store: ObjectStore, key: str, expires_in_s: int) -> None:
-    """The signature knows one second to seven days."""
+    """A URL is valid for one second to seven days."""
     with pytest.raises(ValueError, match="expires_in_s"):
         store.presign(key, expires_in_s=expires_in_s, download_name=None, content_type=AUDIO)
 
@@ -222,7 +222,7 @@ def test_a_delete_spares_its_neighbours(store: ObjectStore, key: str) -> None:
 
 
 def test_a_delete_may_be_repeated(store: ObjectStore, key: str) -> None:
-    """Nothing happens where there is nothing to delete."""
+    """A second delete does nothing."""
     store.put_bytes(key, b"audio", content_type=AUDIO)
     store.delete(key)
     store.delete(key)

@@ -114,7 +114,7 @@ def test_a_store_without_conditional_puts_serves(settings: ObjectStoreSettings, 
 def test_no_parts_are_left_behind_by_a_failed_put(
     store: S3ObjectStore, settings: ObjectStoreSettings, key: str, tmp_path: Path
 ) -> None:
-    """A put in parts that fails takes its parts with it."""
+    """A failed put in parts removes its parts."""
     path = tmp_path / "rendition"
     path.write_bytes(os.urandom(PART_BYTES + 1))
     with pytest.raises(ObjectMismatch):
@@ -142,7 +142,7 @@ def test_a_large_file_is_put_in_bounded_memory(
 
 
 def test_a_presigned_url_opens_without_credentials(store: S3ObjectStore, key: str) -> None:
-    """Whoever has the URL gets the bytes, ranges included, with the type that was asked for."""
+    """A presigned URL gives the bytes, ranges included, with the requested type."""
     store.put_bytes(key, b"0123456789", content_type="application/octet-stream")
     url = store.presign(key, expires_in_s=60, download_name=None, content_type=AUDIO)
     whole = requests.get(url, timeout=5)
@@ -170,7 +170,7 @@ def test_a_presigned_url_expires(store: S3ObjectStore, key: str) -> None:
 
 
 def test_a_changed_url_opens_nothing(store: S3ObjectStore, key: str) -> None:
-    """A URL is for one object: another key, or none of its signature, is refused."""
+    """A URL opens one object: another key, or no signature, is refused."""
     store.put_bytes(key, b"audio", content_type=AUDIO)
     url = store.presign(key, expires_in_s=60, download_name=None, content_type=AUDIO)
     other = f"main/2026/03/01/{uuid4()}.opus"
@@ -180,7 +180,7 @@ def test_a_changed_url_opens_nothing(store: S3ObjectStore, key: str) -> None:
 
 
 def test_a_presigned_url_carries_the_public_host(settings: ObjectStoreSettings, key: str) -> None:
-    """Where clients see the store under another host, that is the host in the URL."""
+    """The URL has the public host of the store, if it has one."""
     store = S3ObjectStore(replace(settings, public_endpoint_url="https://audio.example.com"))
     url = store.presign(key, expires_in_s=60, download_name=None, content_type=AUDIO)
     assert url.startswith(f"https://audio.example.com/{settings.bucket}/{key}?")
@@ -242,7 +242,7 @@ def test_wrong_credentials_are_refused_everywhere(
 def test_missing_credentials_are_told(
     settings: ObjectStoreSettings, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With no key in the configuration or around it, the message says where one belongs."""
+    """Without any credentials the message names the key of the configuration."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -268,21 +268,21 @@ def test_an_absent_store_is_noticed_in_bounded_time(settings: ObjectStoreSetting
 
 @pytest.mark.parametrize("key", ["object_lock", "encryption"])
 def test_what_is_not_built_is_refused(settings: ObjectStoreSettings, key: str) -> None:
-    """A lock or an encryption that is asked for and not given would be a false promise."""
+    """An object lock or an encryption that we do not support is refused."""
     asked = replace(settings, **{key: "governance"})  # type: ignore[arg-type]
     with pytest.raises(EarwitnessError, match=f"objects.{key}"):
         S3ObjectStore(asked)
 
 
 def test_the_secret_is_not_shown(settings: ObjectStoreSettings) -> None:
-    """Settings may be logged."""
+    """The representation of the settings does not show the secret."""
     assert settings.secret_access_key not in repr(settings)
 
 
 def test_a_put_flushes_the_journals(
     server: EmbeddedObjects, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The embedded store syncs the bytes of a put; the names of what was put are synced by us."""
+    """The embedded store syncs the bytes of a put, and we sync its journals."""
     synced: list[str] = []
     fsync = os.fsync
 
@@ -297,7 +297,8 @@ def test_a_put_flushes_the_journals(
 
 
 def test_a_killed_store_has_all_that_it_acknowledged(tmp_path: Path) -> None:
-    """SIGKILL right after a put, three times over: every object is there at the next start."""
+    """After SIGKILL right after a put, three times over, every object is there at the next
+    start."""
     kept: dict[str, bytes] = {}
     directory = tmp_path / "objects"
     server = EmbeddedObjects(directory)

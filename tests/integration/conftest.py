@@ -1,4 +1,4 @@
-"""Real servers for integration tests: PostgreSQL and SeaweedFS, started once for all of them."""
+"""Real servers for integration tests, PostgreSQL and SeaweedFS, started once for all."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,10 +24,10 @@ TokenMaker = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL server.
+    """Start a PostgreSQL server.
 
-    Not below pytest's own directory: each run of pytest closes that to other accounts, and run by
-    root the server has an account of its own.
+    Use no directory of pytest: each run closes it to other users, and under root the server has a
+    user of its own.
     """
     with (
         TemporaryDirectory(prefix="earwitness-postgres-") as directory,
@@ -38,7 +38,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 def _without_vacuum(url: str) -> None:
-    """An ANALYZE of the server's own holds back, for as long as it runs, the events of all."""
+    """Turn off autovacuum: while an ANALYZE runs, its transaction hides all events."""
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
     )
@@ -50,7 +50,7 @@ def _without_vacuum(url: str) -> None:
 
 @pytest.fixture(scope="module")
 def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A database of the module's own, empty."""
+    """Make an empty database for the module."""
     name = f"test_{uuid4().hex}"
     server = make_url(postgres.url).set(drivername="postgresql+psycopg")
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
@@ -64,7 +64,7 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def catalogue(database_url: str) -> Iterator[Catalogue]:
-    """The catalogue in the module's database, at the newest schema."""
+    """Open the catalogue in the module's database, migrated."""
     catalogue = Catalogue(database_url)
     catalogue.migrate()
     yield catalogue
@@ -73,7 +73,7 @@ def catalogue(database_url: str) -> Iterator[Catalogue]:
 
 @pytest.fixture(scope="session")
 def objects_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedObjects]:
-    """A SeaweedFS."""
+    """Start a SeaweedFS."""
     directory: Path = tmp_path_factory.mktemp("objects") / "data"
     with EmbeddedObjects(directory) as server:
         yield server
@@ -81,20 +81,20 @@ def objects_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
 
 @pytest.fixture(scope="session")
 def objects(objects_server: EmbeddedObjects) -> S3ObjectStore:
-    """The object store in it."""
+    """Open the store in it."""
     return objects_server.open_store()
 
 
 @pytest.fixture(scope="module")
 def told(database_url: str, objects_server: EmbeddedObjects, catalogue: Catalogue) -> str:
-    """What a service is told, as JSON."""
+    """Return the arguments of a service, as JSON."""
     objects = asdict(objects_server.settings)
     return json.dumps({"database_url": database_url, "objects": objects})
 
 
 @pytest.fixture(scope="module")
 def make_token(catalogue: Catalogue) -> TokenMaker:
-    """Makes a token; takes what `tokens.create_token` takes, and any name more than once."""
+    """Make a token with the arguments of `tokens.create_token`; a name may repeat."""
 
     def make(**wanted: object) -> str:
         with catalogue.begin() as tx:
@@ -105,7 +105,7 @@ def make_token(catalogue: Catalogue) -> TokenMaker:
 
 @pytest.fixture(scope="module")
 def recorder(catalogue: Catalogue) -> CatalogueCapture:
-    """Does in the catalogue what the real recorder does there, and nothing at a PBX."""
+    """Return a recorder that writes into the catalogue and needs no PBX."""
     return CatalogueCapture(catalogue)
 
 
@@ -116,7 +116,8 @@ def client(
     recorder: CatalogueCapture,
     make_token: TokenMaker,
 ) -> Iterator[ApiClient]:
-    """A client of the API with an admin's token; every answer is held against the document."""
+    """Return a client of the API with the token of an admin; it checks every answer against the
+    OpenAPI document."""
     app = build_app(
         catalogue, objects, recorder, CatalogueSpies(catalogue), ApiSettings(pbxs=("main",))
     )

@@ -31,17 +31,17 @@ class Service:
         )
 
     def is_alive(self) -> bool:
-        """Whether it answers."""
+        """Whether the service answers."""
         assert self.process.poll() is None, self.process.communicate()[1]
         try:
             return requests.get(f"{self.url}/health/live", timeout=5).ok
-        except requests.RequestException:  # it listens before it can answer
+        except requests.RequestException:  # a service listens before it can answer
             return False
 
 
 @contextmanager
 def serving(told: str, directory: Path) -> Iterator[Service]:
-    """A service that answers, in each of its workers."""
+    """Start a service, and wait until each of its workers answers."""
     for built in directory.glob("built-*"):
         built.unlink()
     service = Service(free_port(), told, directory / "ended")

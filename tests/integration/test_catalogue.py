@@ -1,4 +1,4 @@
-"""The catalogue on a real PostgreSQL: races, lists, and what a transaction holds together."""
+"""The catalogue on a real PostgreSQL: races, lists and transactions."""
 
 import os
 import random
@@ -58,7 +58,7 @@ def at(seconds: float) -> datetime:
 
 
 def keep(catalogue: Catalogue, **fields: Any) -> RecordingRecord:
-    """A recording in the catalogue."""
+    """Write a recording into the catalogue."""
     record = build_recording(**fields)
     with catalogue.begin() as tx:
         recordings.create_recording(tx, record)
@@ -84,7 +84,7 @@ def segment(of: RecordingRecord, channel: str = "a", **more: Any) -> SegmentReco
 
 
 def side_by_side(catalogue: Catalogue, works: Sequence[Callable[[Connection], T]]) -> list[T]:
-    """What each work answers; each has a transaction of its own, and all are open at once."""
+    """Run each work in a transaction of its own, all open at the same time; return the results."""
     opened = threading.Barrier(len(works), timeout=20)
 
     def run(work: Callable[[Connection], T]) -> T:
@@ -101,7 +101,7 @@ def side_by_side(catalogue: Catalogue, works: Sequence[Callable[[Connection], T]
 
 
 def test_one_of_many_claims_a_leg(catalogue: Catalogue) -> None:
-    """Of many processes that want to capture a leg at once exactly one may; other legs are free."""
+    """Of many processes that claim a leg at the same time, one gets it; other legs are free."""
     record = keep(catalogue)
     wanted = [segment(record) for _ in range(6)] + [segment(record, "b")]
     won = side_by_side(
@@ -115,7 +115,7 @@ def test_one_of_many_claims_a_leg(catalogue: Catalogue) -> None:
 
 
 def test_a_claim_that_is_rolled_back_is_none(catalogue: Catalogue) -> None:
-    """A process that dies before it commits leaves the leg to the next."""
+    """A process that dies before its commit leaves the leg to the next one."""
     record = keep(catalogue)
     with catalogue.begin() as tx:
         assert segments.claim_segment(tx, segment(record))
@@ -126,7 +126,7 @@ def test_a_claim_that_is_rolled_back_is_none(catalogue: Catalogue) -> None:
 
 @pytest.mark.parametrize("end", ["finished", "lost"])
 def test_a_leg_is_claimed_again_after_its_segment_ended(catalogue: Catalogue, end: str) -> None:
-    """One running segment for each leg at a time, any number one after the other."""
+    """A leg has one running segment at a time, and any number in turn."""
     record, first = keep(catalogue), None
     for _ in range(3):
         first = segment(record)
@@ -137,7 +137,7 @@ def test_a_leg_is_claimed_again_after_its_segment_ended(catalogue: Catalogue, en
 
 
 def test_the_first_end_of_a_segment_is_believed(catalogue: Catalogue) -> None:
-    """A segment ends once, and never before it began."""
+    """A segment ends once, and never before its start."""
     record = keep(catalogue)
     one = segment(record)
     with catalogue.begin() as tx:
@@ -153,7 +153,7 @@ def test_the_first_end_of_a_segment_is_believed(catalogue: Catalogue) -> None:
 def test_a_recording_moves_as_the_states_allow(
     catalogue: Catalogue, source: str, target: str
 ) -> None:
-    """Of every pair of states, only a step forward is taken; any other leaves the row alone."""
+    """Of every pair of states only a legal move changes the row."""
     record = keep(catalogue, state=source)
     with catalogue.begin() as tx:
         moved = recordings.move(tx, record.id, to=target)
@@ -163,7 +163,7 @@ def test_a_recording_moves_as_the_states_allow(
 
 
 def test_of_concurrent_movers_one_wins(catalogue: Catalogue) -> None:
-    """A call's end, a person's discard and a failure at once: one of them happens."""
+    """Of a call's end, a person's discard and a failure at the same time, one wins."""
     for _ in range(5):
         record = keep(catalogue, state="recording")
         targets = ["captured", "captured", "discarded", "discarded"]
@@ -176,7 +176,7 @@ def test_of_concurrent_movers_one_wins(catalogue: Catalogue) -> None:
 
 
 def test_a_pause_is_not_undone_by_a_beginning(catalogue: Catalogue) -> None:
-    """Only a recording that is `requested` begins: a second leg of a paused one changes nothing."""
+    """Only a `requested` recording begins: the second leg of a paused one changes nothing."""
     record = keep(catalogue, state="requested", started_at=None)
     with catalogue.begin() as tx:
         assert recordings.begin(tx, record.id, at=at(1))
@@ -188,7 +188,7 @@ def test_a_pause_is_not_undone_by_a_beginning(catalogue: Catalogue) -> None:
 
 
 def test_pauses_open_and_close(catalogue: Catalogue) -> None:
-    """Each pause is one span with who asked for it; a repeat opens and closes nothing."""
+    """Each pause is one span with its author; a repeat changes nothing."""
     record = keep(catalogue, state="recording")
     with catalogue.begin() as tx:
         assert recordings.close_pause(tx, record.id, at=at(1)) is None
@@ -203,7 +203,7 @@ def test_pauses_open_and_close(catalogue: Catalogue) -> None:
 
 
 def test_a_pause_never_ends_before_it_began(catalogue: Catalogue) -> None:
-    """A call that, by the PBX's clock, ended before it was paused leaves a pause of no length."""
+    """A call that ends before its pause, by the PBX's clock, leaves a pause of no length."""
     record = keep(catalogue, state="recording")
     with catalogue.begin() as tx:
         recordings.open_pause(tx, record.id, at=at(5), by="ann")
@@ -212,7 +212,7 @@ def test_a_pause_never_ends_before_it_began(catalogue: Catalogue) -> None:
 
 
 def test_concurrent_pauses_are_one(catalogue: Catalogue) -> None:
-    """Agent and supervisor pause at the same moment: one pause, and one resume ends it."""
+    """Two pauses at the same moment are one, and one resume ends it."""
     record = keep(catalogue, state="recording")
     opened = side_by_side(
         catalogue,
@@ -232,7 +232,7 @@ WORDS = ("alpha", "Beta", "gamma", "DELTA")
 
 
 def some_recording(chance: random.Random, pbx: str) -> RecordingRecord:
-    """A recording with anything in its fields."""
+    """Draw a recording with any fields."""
     maybe_at = at(chance.randrange(0, 100)) if chance.random() < 0.9 else None
     name = " ".join(chance.sample(WORDS, chance.randrange(0, 3))) or None
     return build_recording(
@@ -275,7 +275,7 @@ FILTERS: dict[str, tuple[Any, ...]] = {
 
 
 def passes(one: RecordingRecord, name: str, value: Any) -> bool:
-    """What the filter means, said in Python."""
+    """Return whether a recording passes the filter, in Python."""
     numbers = [number for number in (one.caller_number, one.callee_number) if number]
     said = " ".join(filter(None, (one.note, one.caller_name, one.callee_name))).casefold()
     words = {word.strip(",!") for word in said.split()}
@@ -294,7 +294,7 @@ def passes(one: RecordingRecord, name: str, value: Any) -> bool:
 
 @pytest.fixture(scope="module")
 def library(catalogue: Catalogue) -> list[RecordingRecord]:
-    """300 recordings of anything, newest first, in a catalogue with others."""
+    """Write 300 recordings into a catalogue with others; return them, newest first."""
     chance = random.Random(20261123)
     records = [some_recording(chance, "list") for _ in range(300)]
     with catalogue.begin() as tx:
@@ -311,7 +311,7 @@ def listed(catalogue: Catalogue, narrowed: RecordingFilter) -> list[RecordingRec
 
 
 def test_every_filter_is_tried() -> None:
-    """A filter that is added to the list is added here."""
+    """Each filter of the list is in this test."""
     assert set(FILTERS) == {field.name for field in fields(RecordingFilter)}
 
 
@@ -321,13 +321,13 @@ def test_every_filter_is_tried() -> None:
 def test_each_filter_alone(
     catalogue: Catalogue, library: list[RecordingRecord], name: str, value: Any
 ) -> None:
-    """A filter lets through what its meaning says, and no other; the newest come first."""
+    """A filter returns exactly the recordings that it describes, newest first."""
     expected = [one for one in library if passes(one, name, value)]
     assert listed(catalogue, RecordingFilter(**{name: value})) == expected
 
 
 def test_filters_together(catalogue: Catalogue, library: list[RecordingRecord]) -> None:
-    """Any of them together let through what each of them does."""
+    """Several filters together return the recordings that pass each of them."""
     chance, found = random.Random(7), 0
     for _ in range(150):
         names = chance.sample(sorted(FILTERS), chance.randrange(2, 5))
@@ -342,7 +342,8 @@ def test_filters_together(catalogue: Catalogue, library: list[RecordingRecord]) 
 def test_a_cursor_walks_every_row_once(
     catalogue: Catalogue, library: list[RecordingRecord], limit: int
 ) -> None:
-    """While new recordings arrive, each old one is met exactly once, in order, and no new one."""
+    """While new recordings arrive, a list returns each old one exactly once, in order, and no new
+    one."""
     narrowed, cursor, met, new = RecordingFilter(tag="x"), None, [], []
     for _ in range(1000):
         with catalogue.begin() as tx:
@@ -361,7 +362,7 @@ def test_a_cursor_walks_every_row_once(
 
 
 def test_calls_are_listed_page_by_page(catalogue: Catalogue) -> None:
-    """Calls that began at the same instant are told apart; each comes once."""
+    """Each of several calls that started at the same instant is listed once."""
     wanted = [
         build_call(id=f"pages-{n}.0", pbx="pages", state="ended", started_at=at(n // 3))
         for n in range(10)
@@ -383,7 +384,7 @@ def test_calls_are_listed_page_by_page(catalogue: Catalogue) -> None:
 
 
 def test_calls_are_saved_over(catalogue: Catalogue) -> None:
-    """A call is written as it is now, whatever was known before; one that ended is not live."""
+    """A saved call replaces its older row; an ended call is not live."""
     first = build_call(id="save-1.0", pbx="save", channels=(leg("1.0"),))
     other = build_call(id="save-2.0", pbx="save")
     now = replace(first, state="ended", ended_at=at(9), agent="2001", queue="support", channels=())
@@ -397,7 +398,7 @@ def test_calls_are_saved_over(catalogue: Catalogue) -> None:
 
 
 def test_two_writers_of_the_same_calls_do_not_block_each_other(catalogue: Catalogue) -> None:
-    """Whatever order each has them in, both get done, and a row is one of the two."""
+    """Two writers with different orders both finish, and each row is from one of them."""
     mine = [build_call(id=f"both-{n}.0", pbx="both", agent="mine") for n in range(50)]
     yours = [replace(one, agent="yours") for one in reversed(mine)]
     side_by_side(
@@ -418,8 +419,8 @@ def people(record: CallRecord | RecordingRecord) -> dict[str, Any]:
 
 
 def test_people_are_brought_to_live_recordings_alone(catalogue: Catalogue) -> None:
-    """After a transfer a running recording has the new agent, and whoever sees the calls of that
-    one is told of it, once; one that ended keeps the old."""
+    """After a transfer a running recording has the new agent, and that agent's viewers get one
+    event; an ended recording keeps the old agent."""
     kept = {
         state: keep(catalogue, call_id="people-1.0", state=state, agent="2001")
         for state in states.NEXT
@@ -441,7 +442,7 @@ def test_people_are_brought_to_live_recordings_alone(catalogue: Catalogue) -> No
     assert find(catalogue, other) == other
 
 
-# What belongs together
+# Transactions
 
 
 def job_count(tx: Connection, recording_id: UUID) -> int:
@@ -451,7 +452,7 @@ def job_count(tx: Connection, recording_id: UUID) -> int:
 
 
 def test_a_job_exists_exactly_if_its_transaction_does(catalogue: Catalogue) -> None:
-    """A job that was asked for in a transaction that fails is asked for by nobody."""
+    """A failed transaction leaves no job."""
     record = keep(catalogue)
     id_ = str(record.id)
     with catalogue.begin() as tx:
@@ -492,7 +493,7 @@ OTHER = idempotency.fingerprint("ew_x", "POST", "/x", b"{}")
 
 
 def test_a_request_is_acted_on_once(catalogue: Catalogue, token_id: UUID) -> None:
-    """The same key gives the same answer; another request, or token, does not get it."""
+    """The same key gives the same answer, but not to another request or token."""
     answer = idempotency.StoredAnswer(201, {"id": "one"})
     with catalogue.begin() as tx:
         assert idempotency.claim_key(tx, token_id, "k", REQUEST) is None
@@ -505,7 +506,7 @@ def test_a_request_is_acted_on_once(catalogue: Catalogue, token_id: UUID) -> Non
 
 
 def test_of_concurrent_requests_one_acts(catalogue: Catalogue, token_id: UUID) -> None:
-    """A client that repeats itself at once is told to wait, not served twice."""
+    """Of two equal requests at the same time, one acts and the other has to wait."""
 
     def claim(tx: Connection) -> bool:
         try:
@@ -517,7 +518,7 @@ def test_of_concurrent_requests_one_acts(catalogue: Catalogue, token_id: UUID) -
 
 
 def test_a_key_that_was_released_meanwhile(catalogue: Catalogue, token_id: UUID) -> None:
-    """The first request fails while the second waits for it: the second acts, or may try again."""
+    """If the first request fails while the second waits for it, the second acts, or may retry."""
     with catalogue.begin() as tx:
         idempotency.claim_key(tx, token_id, "released", REQUEST)
     claimed: list[object] = []
@@ -548,7 +549,7 @@ def test_a_key_that_was_released_meanwhile(catalogue: Catalogue, token_id: UUID)
 def test_a_key_is_free_again(
     catalogue: Catalogue, token_id: UUID, answered: bool, age: timedelta
 ) -> None:
-    """An answer is kept for a day; a request that died on the way blocks its key for minutes."""
+    """An answer is kept for a day; a request that died blocks its key for minutes."""
     with catalogue.begin() as tx:
         idempotency.claim_key(tx, token_id, "old", REQUEST)
         if answered:
@@ -566,7 +567,7 @@ OLDER_REASONS = ("the PBX holds no audio of this recording", "the PBX burnt down
 
 
 def test_to_migrate_again_changes_nothing(catalogue: Catalogue) -> None:
-    """Every start migrates, and several at once: what is there stays."""
+    """Every start migrates, several at the same time, and no row changes."""
     record = keep(catalogue)
     with ThreadPoolExecutor(3) as pool:
         for done in [pool.submit(catalogue.migrate) for _ in range(3)]:
@@ -577,7 +578,7 @@ def test_to_migrate_again_changes_nothing(catalogue: Catalogue) -> None:
 
 
 def test_a_newer_schema_is_left_alone(catalogue: Catalogue, database_url: str) -> None:
-    """Machines are upgraded one after the other: those that are older yet can be started again."""
+    """An older program starts on a newer schema, because machines are upgraded in turn."""
     newer = text("UPDATE alembic_version SET version_num = '9999'")
     with catalogue.begin() as tx:
         tx.execute(newer)
@@ -616,7 +617,7 @@ FROM pg_constraint WHERE connamespace = CAST(:schema AS regnamespace)
 
 
 def definitions(tx: Connection, schema: str) -> set[tuple[str, str]]:
-    """Every column, index and constraint of our tables as PostgreSQL itself spells them."""
+    """Return every column, index and constraint of our tables in the spelling of PostgreSQL."""
     tx.execute(text(f"SET LOCAL search_path = {schema}"))
     ours = {table.name for table in metadata.tables.values()}
     found = {
@@ -627,7 +628,7 @@ def definitions(tx: Connection, schema: str) -> set[tuple[str, str]]:
 
 
 def test_the_migrations_make_the_schema(catalogue: Catalogue) -> None:
-    """What a database gets by migrating is, to the last check, what the program believes."""
+    """The migrations make exactly the schema that the program describes."""
     with catalogue.begin() as tx:
         migrated = definitions(tx, "public")
         tx.execute(text("CREATE SCHEMA believed; SET LOCAL search_path = believed"))
@@ -638,7 +639,7 @@ def test_the_migrations_make_the_schema(catalogue: Catalogue) -> None:
 
 
 def test_the_checks_of_states_are_those_of_the_program(catalogue: Catalogue) -> None:
-    """PostgreSQL accepts every state that a recording can have, and no other."""
+    """PostgreSQL accepts every state of a recording, and no other."""
     for state in states.NEXT:
         keep(catalogue, state=state)
     with pytest.raises(Exception, match="recording_state_check"):
@@ -646,7 +647,7 @@ def test_the_checks_of_states_are_those_of_the_program(catalogue: Catalogue) -> 
 
 
 def test_a_database_that_is_away_is_named() -> None:
-    """Its error has a name of ours, and no password in it."""
+    """An absent database raises CatalogueUnavailable, without the password."""
     away = Catalogue("postgresql://user:secret@127.0.0.1:9/none")
     with pytest.raises(CatalogueUnavailable) as caught, away.begin():
         pass
@@ -654,20 +655,20 @@ def test_a_database_that_is_away_is_named() -> None:
 
 
 def test_a_password_may_hold_what_a_url_reserves() -> None:
-    """The catalogue and the job queue, of which each has a library of its own, read the same."""
+    """The catalogue and the job queue read the same address, with any character in the password."""
     url = Catalogue("postgresql://user:a/b@127.0.0.1:9/none").url
     told = {"user": "user", "password": "a/b", "host": "127.0.0.1", "port": "9", "dbname": "none"}
     assert conninfo_to_dict(url) == told
 
 
 def test_what_is_written_shows_in_no_error(catalogue: Catalogue) -> None:
-    """Tracebacks go to the log; the values of a statement that failed, such as secrets, do not."""
+    """The error of a statement does not show its values, such as secrets."""
     with pytest.raises(DBAPIError) as caught, catalogue.begin() as tx:
         tx.execute(text("SELECT 1 / length(substr(:secret, 100))"), {"secret": "whsec_opens-it"})
     assert "opens-it" not in str(caught.value)
 
 
-# What goes by itself
+# Old rows
 
 MAKE_JOB = """
 INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args)
@@ -684,7 +685,7 @@ LEFT JOIN procrastinate_events AS told ON told.job_id = job.id GROUP BY lock ORD
 
 
 def test_what_is_of_no_use_any_more_goes(catalogue: Catalogue, token_id: UUID) -> None:
-    """Answers of long ago, and traces of jobs; not what is young, nor can be tried again."""
+    """Old answers and traces of jobs are deleted, but not young ones, or those of jobs to retry."""
     about = '{"recording_id": "a"}'
     made = [("finish", about, "failed"), ("finish", about, "todo"), ("tidy", "{}", "failed")]
     with catalogue.begin() as tx:
@@ -712,7 +713,7 @@ def test_what_is_of_no_use_any_more_goes(catalogue: Catalogue, token_id: UUID) -
 
 
 def test_who_holds_locks_is_never_short_of_connections(database_url: str) -> None:
-    """More threads than the pool has connections hold one lock each, ask for the next, and read."""
+    """More threads than the pool has connections hold a lock each, take another one, and read."""
     small, threads = Catalogue(database_url, pool_size=1), 8
     holding = threading.Barrier(threads, timeout=20)
 
@@ -765,7 +766,7 @@ def test_a_lock_comes_within_its_deadline(catalogue: Catalogue, database_url: st
 def test_a_pool_that_stays_empty_is_named(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waits for a connection in vain is told that the catalogue is unavailable."""
+    """A thread that gets no connection in time raises CatalogueUnavailable."""
     monkeypatch.setattr(engine, "FREE_WITHIN_S", 0.05)
     small, vain = Catalogue(database_url, pool_size=1), pytest.raises(CatalogueUnavailable)
     with closing(small), small.begin(), small.begin(), vain, small.begin():
@@ -775,7 +776,7 @@ def test_a_pool_that_stays_empty_is_named(
 def test_times_are_utc_whatever_the_zone_of_the_database(
     catalogue: Catalogue, database_url: str
 ) -> None:
-    """A server may be set to the zone of its place: whatever is read of it stays in UTC."""
+    """Times are read in UTC, whatever the time zone of the server."""
     database = make_url(database_url).database
     with catalogue.begin() as tx:
         audit.add_audit(tx, actor="root", action="zone", subject="it", outcome="done", detail={})
@@ -798,7 +799,7 @@ def test_times_are_utc_whatever_the_zone_of_the_database(
 
 @pytest.fixture
 def tcp_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A PostgreSQL that is reached by TCP."""
+    """Start a PostgreSQL that listens on TCP."""
     trusting = [one.replace("host=reject", "host=trust") for one in postgres.CLUSTER_OPTIONS]
     monkeypatch.setattr(postgres, "CLUSTER_OPTIONS", trusting)
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -814,7 +815,7 @@ def tcp_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_machine_that_dies_is_missed_in_seconds(tcp_url: str) -> None:
-    """By PostgreSQL, which gives its locks to others, and by us, who give up before that."""
+    """PostgreSQL and the client both notice a dead connection in seconds, the client first."""
     served = "SELECT name, setting FROM pg_settings WHERE name ~ '^tcp_(keepalives|user_timeout)'"
     with (
         closing(Catalogue(tcp_url)) as catalogue,

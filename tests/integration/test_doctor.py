@@ -1,4 +1,4 @@
-"""`doctor` with a real Asterisk, healthy and not: it finds what is wrong, and says what to mend."""
+"""`doctor` with a real Asterisk, healthy and not: it names each fault and its remedy."""
 
 import json
 import re
@@ -28,7 +28,7 @@ password=reader
 
 @pytest.fixture(scope="module")
 def asterisk() -> Iterator[Asterisk]:
-    """A healthy PBX, with a second user that may only read."""
+    """Start a healthy PBX, with a second user that may only read."""
     one = Asterisk(ensure_root(root_directory()), "doctor")
     users = (one.directory / "etc/ari.conf").read_text()
     one.configure({"ari.conf": users + READ_ONLY_USER})
@@ -37,7 +37,7 @@ def asterisk() -> Iterator[Asterisk]:
 
 
 def examine(asterisk: Asterisk, username: str = "", password: str = "") -> dict[str, Finding]:
-    """What `doctor` finds at this PBX, by the name of the check."""
+    """Return the findings about this PBX, by the name of the check."""
     pbx = settings(asterisk, username, password)
     findings = examine_pbx(Wiring(Config(pbx=(pbx,))), pbx)
     return {finding.name.removeprefix("pbx lab "): finding for finding in findings}
@@ -47,7 +47,8 @@ def examine(asterisk: Asterisk, username: str = "", password: str = "") -> dict[
 
 
 def test_every_fault_is_a_line_and_the_status(tmp_path: Path) -> None:
-    """No PBX, database, store or directory: each fails in one line; codecs are still tried."""
+    """Without PBX, database, store and directory each check fails in one line; codecs are still
+    tried."""
     (tmp_path / "file").touch()
     config = tmp_path / "config.toml"
     config.write_text(
@@ -79,7 +80,7 @@ def test_what_to_know_of_this_build_is_noted(asterisk: Asterisk) -> None:
 
 
 def test_a_wrong_password_is_told(asterisk: Asterisk) -> None:
-    """The keys to look at are named; nothing else is tried."""
+    """A wrong password names its keys and stops the checks."""
     found = examine(asterisk, password="wrong")
     told = f"pbx.username, pbx.password: {asterisk.ari_url} refuses recorder; compare ari.conf"
     assert failed(found) == {"reachable": told}
@@ -87,7 +88,7 @@ def test_a_wrong_password_is_told(asterisk: Asterisk) -> None:
 
 
 def test_an_absent_pbx_is_told(asterisk: Asterisk) -> None:
-    """The key to look at is named; nothing else is tried."""
+    """An absent PBX names its key and stops the checks."""
     absent = Asterisk(ensure_root(root_directory()), "absent")
     found = examine(absent)
     absent.stop()
@@ -96,7 +97,7 @@ def test_an_absent_pbx_is_told(asterisk: Asterisk) -> None:
 
 
 def test_a_user_that_may_only_read_is_told(asterisk: Asterisk) -> None:
-    """A user of `read_only=yes` is found out without touching a call."""
+    """A user with `read_only=yes` is found without touching a call."""
     found = examine(asterisk, "reader", "reader")
     assert failed(found) == {
         "rights": "reader may only read: remove read_only=yes from its section in ari.conf"
@@ -104,7 +105,8 @@ def test_a_user_that_may_only_read_is_told(asterisk: Asterisk) -> None:
 
 
 def test_a_missing_recording_directory_is_told(asterisk: Asterisk) -> None:
-    """Debian's package makes none: every recording would fail. Nothing is left behind."""
+    """A missing directory of recordings is found (Debian's package makes none), and nothing is left
+    behind."""
     shutil.rmtree(asterisk.recordings)
     try:
         found = examine(asterisk)
@@ -116,7 +118,7 @@ def test_a_missing_recording_directory_is_told(asterisk: Asterisk) -> None:
 
 
 def test_a_missing_module_is_told() -> None:
-    """A module that is needed and not loaded is named, and what it is for fails."""
+    """A missing module is named, and its check fails."""
     missing = ("chan_bridge_media", "res_stasis_device_state", "res_ari_device_states")
     with Asterisk(ensure_root(root_directory()), "doctor", without=missing) as incomplete:
         found = examine(incomplete)
@@ -135,20 +137,20 @@ def test_a_missing_module_is_told() -> None:
     ],
 )
 def test_what_spies_miss_is_told(missing: tuple[str, ...], told: str) -> None:
-    """Recording works all the same."""
+    """A missing module of spies fails the check of spies alone."""
     with Asterisk(ensure_root(root_directory()), "doctor", without=missing) as incomplete:
         assert failed(examine(incomplete)) == {"spies": told}
 
 
 def test_nothing_is_left_on_the_pbx(asterisk: Asterisk) -> None:
-    """What was tried is taken back: no bridge, no recording."""
+    """The checks leave no bridge and no recording."""
     assert failed(examine(asterisk)) == {}
     until(lambda: is_empty(asterisk))
     assert asterisk.ari("GET", "/recordings/stored") == []
 
 
 def test_what_a_killed_proof_left_is_removed(asterisk: Asterisk) -> None:
-    """The next one removes channels and bridges of the one before, and nobody else's."""
+    """A proof removes the channels and bridges of a killed one, and nothing else."""
     for bridge in (doctor_media.CALL, f"earwitness-voice-{doctor_media.SPY.id}", "theirs"):
         asterisk.ari("POST", f"/bridges/{bridge}")
     with Ari(asterisk.ari_url, asterisk.username, asterisk.password, "doctor") as client:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL and SeaweedFS: theirs alone, and there again after any death."""
+"""The embedded PostgreSQL and SeaweedFS: private, and back after any death."""
 
 import json
 import os
@@ -31,13 +31,13 @@ from earwitness.embedded import (
     embedded_objects,
     postgres_of,
 )
-from earwitness.embedded.objects import LOOPBACK, _syncs
+from earwitness.embedded.objects import LOOPBACK, syncs_puts
 from earwitness.embedded.postgres import _our_name
 from earwitness.embedded.processes import running_in
 from storage.errors import CatalogueUnavailable, ConfigurationInvalid
 from storage.objects.errors import StoreUnavailable
 
-# Starts both servers in a process of its own, leaves a mark, and stays until it is killed.
+# A program that starts both servers, writes a mark, and waits until it is killed.
 HOLDER = """
 import pathlib, signal, sys
 from earwitness.embedded import EmbeddedObjects, EmbeddedPostgres
@@ -54,7 +54,7 @@ signal.pause()
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory with a short path, not under one that pytest guards."""
+    """Return a directory with a short path, outside of pytest's private one."""
     path = Path(tempfile.mkdtemp(prefix="earwitness-"))
     yield path
     shutil.rmtree(path)
@@ -62,7 +62,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[EmbeddedObjects]:
-    """An object store that was started among credentials of somebody else."""
+    """Start an object store among credentials of another user."""
     path = Path(tempfile.mkdtemp(prefix="earwitness-"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "SOMEBODY")
@@ -74,7 +74,7 @@ def running() -> Iterator[EmbeddedObjects]:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL for tests that only ask."""
+    """Start a PostgreSQL for tests that only read."""
     path = Path(tempfile.mkdtemp(prefix="earwitness-"))
     with EmbeddedPostgres(path / "postgresql") as server:
         yield server
@@ -82,7 +82,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 def query(url: str, statement: str) -> Any:
-    """The first value of the first row."""
+    """Return the first value of the first row."""
     with psycopg.connect(url, connect_timeout=5) as connection:
         row = connection.execute(statement.encode()).fetchone()
     return row[0] if row else None
@@ -95,7 +95,7 @@ def execute(url: str, statement: str) -> None:
 
 
 def until(holds: Callable[[], bool], within_s: float = 60.0) -> bool:
-    """Wait until `holds`; False when the time is over."""
+    """Wait until `holds`; return False when the time is over."""
     deadline = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > deadline:
@@ -113,7 +113,7 @@ def select_nothing() -> None:
 
 
 def test_postgres_takes_connections_and_keeps_its_rows(directory: Path) -> None:
-    """What was committed is there after a stop and a start."""
+    """A committed row is there after a stop and a start."""
     server = EmbeddedPostgres(directory / "postgresql")
     with server:
         assert server.is_running
@@ -125,13 +125,13 @@ def test_postgres_takes_connections_and_keeps_its_rows(directory: Path) -> None:
 
 
 def test_postgres_writes_what_it_acknowledges(postgres: EmbeddedPostgres) -> None:
-    """An acknowledged commit is on the disk, whatever happens next."""
+    """An acknowledged commit is on the disk."""
     for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
         assert query(postgres.url, f"SHOW {name}") == "on"
 
 
 def test_postgres_lets_nobody_else_in(postgres: EmbeddedPostgres) -> None:
-    """No port; a socket that its user alone can open; and no name but that user's own."""
+    """There is no port; only its user can open the socket, and only under that user's name."""
     assert query(postgres.url, "SHOW listen_addresses") == ""
     socket_path = Path(query(postgres.url, "SHOW unix_socket_directories")) / ".s.PGSQL.5432"
     assert stat.S_IMODE(socket_path.stat().st_mode) & 0o077 == 0
@@ -142,26 +142,26 @@ def test_postgres_lets_nobody_else_in(postgres: EmbeddedPostgres) -> None:
 
 
 def test_a_long_path_has_its_socket_elsewhere(directory: Path) -> None:
-    """A socket's path is limited, a data directory's is not; the other place is private too."""
+    """A data directory with a long path has its socket in another private directory."""
     with EmbeddedPostgres(directory / ("long" * 30) / "postgresql") as server:
         socket_directory = Path(query(server.url, "SHOW unix_socket_directories"))
         assert stat.S_IMODE(socket_directory.stat().st_mode) == 0o700
     shutil.rmtree(socket_directory)
 
 
-def test_a_long_path_is_not_shared_with_a_squatter(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A directory that somebody put in the place of the socket's is refused."""
-    squatted = directory / "squatted"
-    squatted.mkdir(mode=0o755)
-    monkeypatch.setattr(EmbeddedPostgres, "_socket_directory", squatted)
-    with pytest.raises(ConfigurationInvalid, match="somebody else"):
-        EmbeddedPostgres(directory / "postgresql").start()
+def test_a_long_path_is_not_shared_with_a_squatter(directory: Path) -> None:
+    """A socket directory that another user has made is refused."""
+    server = EmbeddedPostgres(directory / ("long" * 30) / "postgresql")
+    server.socket_directory.mkdir(mode=0o755)
+    try:
+        with pytest.raises(ConfigurationInvalid, match="somebody else"):
+            server.start()
+    finally:
+        server.socket_directory.rmdir()
 
 
 def test_postgres_survives_a_kill(directory: Path) -> None:
-    """The server is killed outright: the next start recovers what was committed."""
+    """After a kill of the server the next start recovers every commit."""
     server = EmbeddedPostgres(directory / "postgresql")
     with server:
         execute(server.url, "CREATE TABLE kept AS SELECT 42 AS answer")
@@ -173,7 +173,7 @@ def test_postgres_survives_a_kill(directory: Path) -> None:
 
 
 def test_a_half_made_cluster_is_made_again(directory: Path) -> None:
-    """A service that was killed during its very first start is not in its own way."""
+    """A kill during the first start does not prevent the next start."""
     half = directory / "postgresql" / "data.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
@@ -183,7 +183,7 @@ def test_a_half_made_cluster_is_made_again(directory: Path) -> None:
 
 
 def test_postgres_says_why_it_does_not_start(directory: Path) -> None:
-    """A cluster of another version is told in one line, and nothing stays behind."""
+    """A cluster of another version is reported in one line, and nothing stays behind."""
     server = EmbeddedPostgres(directory / "postgresql")
     with server:
         pass
@@ -198,8 +198,8 @@ def test_postgres_says_why_it_does_not_start(directory: Path) -> None:
 
 
 def test_a_directory_in_use_is_refused(postgres: EmbeddedPostgres) -> None:
-    """A second Earwitness on the same directory is told who is there, and harms nothing."""
-    second = EmbeddedPostgres(postgres._directory)
+    """A second Earwitness on the same directory is refused and harms nothing."""
+    second = EmbeddedPostgres(postgres.directory)
     assert second.is_claimed
     with pytest.raises(ConfigurationInvalid, match=f"in use.*process {os.getpid()}"):
         second.start()
@@ -211,14 +211,15 @@ def test_a_directory_in_use_is_refused(postgres: EmbeddedPostgres) -> None:
 def test_an_unwritable_directory_is_told(
     directory: Path, kind: type[EmbeddedPostgres] | type[EmbeddedObjects]
 ) -> None:
-    """One line that names the key of the configuration and the directory."""
+    """An unwritable directory is reported with its key and path."""
     (directory / "file").touch()
     with pytest.raises(ConfigurationInvalid, match=r"^data\.directory: cannot write .*file/data"):
         kind(directory / "file" / "data").start()
 
 
 def test_a_missing_extra_is_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the embedded servers the message says what to install, and what to set instead."""
+    """Without the embedded servers the message names the package to install, and the key to set
+    instead."""
 
     def none(name: str) -> None:
         raise metadata.PackageNotFoundError(name)
@@ -232,7 +233,7 @@ def test_a_missing_extra_is_told(directory: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_both_die_with_the_service_and_start_again(directory: Path) -> None:
-    """After SIGKILL of the service both servers end; a next one starts at once and finds all."""
+    """After SIGKILL of the service both servers end; the next one starts at once with all data."""
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(directory)])
     postgres = EmbeddedPostgres(directory / "postgresql")
     objects = EmbeddedObjects(directory / "objects")
@@ -252,14 +253,14 @@ def test_both_die_with_the_service_and_start_again(directory: Path) -> None:
 def test_a_command_beside_the_service_uses_what_runs(
     directory: Path, running: EmbeddedObjects
 ) -> None:
-    """An embedded server is started for a command, and joined where the service has it."""
+    """A command starts an embedded server, or uses the one of a running service."""
     config = Config(data=Data(directory=directory))
     with embedded_database(config) as url:
         execute(url, "CREATE TABLE kept AS SELECT 42 AS answer")
     assert not postgres_of(config).is_running
     with postgres_of(config), embedded_database(config) as url:
         assert query(url, "SELECT answer FROM kept") == 42
-    with embedded_objects(Config(data=Data(directory=running._directory.parent))) as store:
+    with embedded_objects(Config(data=Data(directory=running.directory.parent))) as store:
         assert all(result.ok for result in store.check())
 
 
@@ -267,7 +268,8 @@ def test_a_command_beside_the_service_uses_what_runs(
 
 
 def test_the_store_keeps_its_address_as_long_as_it_can(directory: Path) -> None:
-    """A stop takes no 5 s. Presigned URLs outlive it; a port that was taken since is replaced."""
+    """A stop takes less than 5 s, presigned URLs survive it, and a port that was taken is
+    replaced."""
     server = EmbeddedObjects(directory / "objects")
     with server:
         store = server.open_store()
@@ -293,21 +295,21 @@ def listen(port: int) -> socket.socket:
 
 
 def test_a_store_that_was_never_started_has_no_address(directory: Path) -> None:
-    """Asking for settings too early is an error with a name."""
+    """The settings before the first start raise StoreUnavailable."""
     with pytest.raises(StoreUnavailable, match="never started"):
         _ = EmbeddedObjects(directory / "objects").settings
 
 
 def test_secrets_are_for_us_alone(running: EmbeddedObjects) -> None:
-    """Keys, certificates and what is stored cannot be read by another user of the machine."""
-    directory = running._directory
+    """Another user of the machine can read no key, certificate or object."""
+    directory = running.directory
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     for name in ("place.json", "identities.json", "security.toml", "weed.key"):
         assert stat.S_IMODE((directory / name).stat().st_mode) == 0o600
 
 
 def listening_addresses(pid: int) -> set[tuple[str, int]]:
-    """Where a process listens on TCP."""
+    """Return the TCP addresses on which a process listens."""
     inodes = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()}
     found = set()
     for table in ("tcp", "tcp6"):
@@ -320,10 +322,10 @@ def listening_addresses(pid: int) -> set[tuple[str, int]]:
 
 
 def test_the_store_listens_on_loopback_alone(running: EmbeddedObjects) -> None:
-    """Every port is one that we named, and none can be reached from another machine."""
+    """Every port is a named one, on loopback."""
     assert running.pid is not None
     loopback = "0100007F"
-    place = json.loads((running._directory / "place.json").read_text())
+    place = json.loads((running.directory / "place.json").read_text())
     assert listening_addresses(running.pid) == {
         (loopback, port) for port in place["ports"].values()
     }
@@ -333,8 +335,9 @@ def test_the_store_listens_on_loopback_alone(running: EmbeddedObjects) -> None:
 def test_inner_ports_answer_nobody_without_our_certificate(
     running: EmbeddedObjects, name: str
 ) -> None:
-    """The master would hand out tokens to read any object, the filer would delete: both closed."""
-    port = json.loads((running._directory / "place.json").read_text())["ports"][name]
+    """The master, which gives tokens to read any object, and the filer, which can delete, refuse
+    strangers."""
+    port = json.loads((running.directory / "place.json").read_text())["ports"][name]
     for path in ("/dir/assign", "/dir/lookup?fileId=1,01&read=yes", "/buckets/recordings/"):
         answer = requests.get(f"http://127.0.0.1:{port}{path}", timeout=5)
         assert answer.status_code == 400
@@ -343,7 +346,7 @@ def test_inner_ports_answer_nobody_without_our_certificate(
 
 
 def say_over_tls(port: int, protocol: str, said: str) -> bytes:
-    """Say something over TLS with no certificate of our own; gives what is answered."""
+    """Send a text over TLS without a certificate; return the answer."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -358,14 +361,14 @@ def say_over_tls(port: int, protocol: str, said: str) -> bytes:
 
 @pytest.mark.parametrize("name", ["master.grpc", "volume.grpc", "filer.grpc", "s3.grpc"])
 def test_grpc_asks_for_our_certificate(running: EmbeddedObjects, name: str) -> None:
-    """The ports over which the store is administered speak mutual TLS and nothing else."""
-    port = json.loads((running._directory / "place.json").read_text())["ports"][name]
+    """The administration ports speak mutual TLS and nothing else."""
+    port = json.loads((running.directory / "place.json").read_text())["ports"][name]
     with pytest.raises(ssl.SSLError, match="certificate required"):
         say_over_tls(port, "h2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
 
 def s3(server: EmbeddedObjects, access_key_id: str = "", secret: str = "") -> Any:
-    """A client of the store, with the service's own keys unless others are given."""
+    """Return a client of the store, by default with the service's own key."""
     settings = server.settings
     return boto3.Session().client(
         "s3",
@@ -377,13 +380,13 @@ def s3(server: EmbeddedObjects, access_key_id: str = "", secret: str = "") -> An
 
 
 def test_keys_of_the_environment_open_nothing(running: EmbeddedObjects) -> None:
-    """The store would make an administrator of AWS_ACCESS_KEY_ID: it is not let near it."""
+    """AWS_ACCESS_KEY_ID of the environment, which would become an administrator, opens nothing."""
     with pytest.raises(ClientError, match="InvalidAccessKeyId"):
         s3(running, "SOMEBODY", "elses-secret").list_buckets()
 
 
 def test_unsigned_requests_open_nothing(running: EmbeddedObjects) -> None:
-    """Nobody hears a second without a signature."""
+    """A request without a signature is refused."""
     running.open_store().put_bytes("a/b", b"audio", content_type="text/plain")
     for path in ("", "/recordings", "/recordings/a/b"):
         answer = requests.get(f"{running.settings.endpoint_url}{path}", timeout=5)
@@ -391,13 +394,13 @@ def test_unsigned_requests_open_nothing(running: EmbeddedObjects) -> None:
 
 
 def test_the_bucket_can_lock(running: EmbeddedObjects) -> None:
-    """The bucket was made with object lock, which cannot be added later."""
+    """The bucket has object lock, which can never be added later."""
     answer = s3(running).get_object_lock_configuration(Bucket="recordings")
     assert answer["ObjectLockConfiguration"]["ObjectLockEnabled"] == "Enabled"
 
 
 def test_the_service_cannot_go_round_a_lock(running: EmbeddedObjects) -> None:
-    """It may lock and hold; it may not shorten, bypass or delete under a lock."""
+    """The service may lock and hold, but not shorten, bypass or delete under a lock."""
     client = s3(running)
     target = {"Bucket": "recordings", "Key": "locked/one"}
     version = client.put_object(**target, Body=b"evidence")["VersionId"]
@@ -422,7 +425,7 @@ def test_the_service_cannot_go_round_a_lock(running: EmbeddedObjects) -> None:
 
 
 def test_the_service_cannot_change_who_may_what(running: EmbeddedObjects) -> None:
-    """No policies, access lists, lock settings or buckets by the service's own identity."""
+    """The service's identity cannot change policies, access lists, lock settings or buckets."""
     client = s3(running)
     policy = '{"Version": "2012-10-17", "Statement": []}'
     lock = {"ObjectLockEnabled": "Enabled"}
@@ -441,8 +444,8 @@ def test_the_service_cannot_change_who_may_what(running: EmbeddedObjects) -> Non
 
 
 def test_every_put_is_synced(running: EmbeddedObjects) -> None:
-    """The store's own configuration, read back, syncs what lies in the bucket."""
-    said = running._shell(running._get_place(), "fs.configure")
-    assert _syncs(said, "/buckets/recordings/")
-    assert not _syncs(said, "/buckets/others/")
-    assert not _syncs("nothing", "/buckets/recordings/")
+    """The configuration of the store syncs every put into the bucket."""
+    said = running.run_in_shell("fs.configure")
+    assert syncs_puts(said, "/buckets/recordings/")
+    assert not syncs_puts(said, "/buckets/others/")
+    assert not syncs_puts("nothing", "/buckets/recordings/")

@@ -1,4 +1,4 @@
-"""How much is kept, and the few among millions that are not stored."""
+"""Figures about millions of recordings, and the few that are not stored."""
 
 import json
 from collections.abc import Callable
@@ -40,12 +40,12 @@ READ = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables"
 
 
 def list_recordings(tx: Connection, *, limit: int, **narrowed: Any) -> Slice[Any]:
-    """As the one of the catalogue, narrowed by keywords."""
+    """List recordings like the catalogue does, with the filter as keywords."""
     return recordings.list_recordings(tx, RecordingFilter(**narrowed), limit=limit)
 
 
 def test_figures(catalogue: Catalogue) -> None:
-    """All are counted, those of the day summed up, those that wait known by their oldest."""
+    """The figures count all recordings, add up those of the day, and know the oldest that waits."""
     now = datetime.now(UTC)
     today = {"state": "stored", "started_at": now, "size_bytes": 1000, "duration_s": 10.0}
     with catalogue.begin() as tx:
@@ -62,7 +62,8 @@ def test_figures(catalogue: Catalogue) -> None:
 
 
 def test_many(catalogue: Catalogue) -> None:
-    """Of very many the number is an estimate; those that failed are found without a look at all."""
+    """A very large number is an estimate, and failed recordings are found without reading all
+    rows."""
     with catalogue.begin() as tx:
         tx.execute(text(FILL))
         tx.execute(text("ANALYZE recording"))
@@ -81,7 +82,7 @@ def test_many(catalogue: Catalogue) -> None:
 
 @pytest.fixture(scope="module")
 def many(catalogue: Catalogue) -> None:
-    """Many calls of a few agents, and all that there is of them."""
+    """Write many calls of a few agents, with recordings, spies and audit entries."""
     with catalogue.begin() as tx:
         tx.execute(text("DELETE FROM recording"))
         tx.execute(text(FILL))
@@ -103,16 +104,16 @@ def many(catalogue: Catalogue) -> None:
 def test_what_is_not_there_is_known_at_once(
     catalogue: Catalogue, many: None, find: Callable[..., Slice[Any]]
 ) -> None:
-    """An agent, an actor, a rule of which there is nothing: next to no row of millions is read."""
+    """A search without results reads next to no row of millions."""
     with catalogue.begin() as tx:
-        tx.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))  # theirs are not counted
+        tx.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))  # not counted
         before = tx.scalar(text(READ))
         assert find(tx, limit=50).items == ()
         assert tx.scalar(text(READ)) - before < 500
 
 
 def test_spies_are_found_by_their_own_calls(catalogue: Catalogue, many: None) -> None:
-    """Neither one of them nor a page of them has all calls of a team read."""
+    """Neither a spy nor a list of spies reads all calls of a team."""
     team = {"agents": [str(2000 + n) for n in range(10)], "supervisor": "boss"}
     with catalogue.begin() as tx:
         before = tx.scalar(text(READ))

@@ -1,4 +1,5 @@
-"""The program as a user runs it: what it says when it cannot start, and what it survives."""
+"""The program as a user runs it: its messages when it cannot start, and the failures that it
+survives."""
 
 import json
 import os
@@ -33,7 +34,7 @@ ENDS_WITHIN_S = 10.0
 
 
 class Program:
-    """A command of the program, running until it is told to end; its log is in a file."""
+    """A running command of the program, with its log in a file."""
 
     def __init__(self, config: Path, command: str, name: str = "") -> None:
         self.log = config.with_name(f"{name or command}.log")
@@ -46,24 +47,24 @@ class Program:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the program has not ended."""
         return self._process.poll() is None
 
     def lines(self, event: str) -> list[dict[str, Any]]:
-        """What it has logged so far under this name."""
+        """Return the log lines of this name so far."""
         return lines_of(self.log, event)
 
     def await_line(self, event: str) -> dict[str, Any]:
-        """The first line of this name, once it is there."""
+        """Wait for the first log line of this name."""
         return until(lambda: next(iter(self.lines(event)), None), PATIENCE_S)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self._process.kill()
         self._process.wait(5)
 
     def end(self) -> int:
-        """SIGTERM; the exit status. It must not take longer than it may."""
+        """Send SIGTERM and return the exit status; fail if it takes too long."""
         began = time.monotonic()
         self._process.terminate()
         status = self._process.wait(PATIENCE_S)
@@ -72,7 +73,7 @@ class Program:
 
 
 def lines_of(log: Path, event: str) -> list[dict[str, Any]]:
-    """What a log holds under this name; a line that is still being written is passed over."""
+    """Return the lines of a log with this name, without a line that is still being written."""
     found = []
     for line in log.read_text().splitlines():
         with suppress(ValueError):
@@ -81,7 +82,7 @@ def lines_of(log: Path, event: str) -> list[dict[str, Any]]:
 
 
 def names_of(log: Path, event: str) -> list[str]:
-    """Whom the lines of this name are about."""
+    """Return the field `name` of these lines."""
     return [line["name"] for line in lines_of(log, event)]
 
 
@@ -98,7 +99,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def write(directory: Path, *tables: str) -> Path:
-    """A configuration with a data directory of its own, and these tables besides."""
+    """Write a configuration with a data directory of its own and these tables."""
     path = directory / "config.toml"
     data = f"[data]\ndirectory = {json.dumps(str(directory / 'var'))}"
     path.write_text("\n".join([data, *tables]))
@@ -106,7 +107,7 @@ def write(directory: Path, *tables: str) -> Path:
 
 
 def pbx_table(name: str, asterisk: Asterisk, password: str = "") -> str:
-    """A `[[pbx]]` with an application of its own; the password is right unless one is given."""
+    """Build a `[[pbx]]` with an application of its own, by default with the right password."""
     return (
         f'[[pbx]]\nname = "{name}"\nurl = "{asterisk.ari_url}"\nusername = "{asterisk.username}"\n'
         f'password = "{password or asterisk.password}"\napplication = "{name}"'
@@ -114,7 +115,7 @@ def pbx_table(name: str, asterisk: Asterisk, password: str = "") -> str:
 
 
 def objects_table(store: EmbeddedObjects, secret: str = "") -> str:
-    """An `[objects]` that names this store, with the right keys unless others are given."""
+    """Build an `[objects]` for this store, by default with the right secret."""
     settings = store.settings
     return (
         f'[objects]\nkind = "s3"\nendpoint_url = "{settings.endpoint_url}"\n'
@@ -124,7 +125,7 @@ def objects_table(store: EmbeddedObjects, secret: str = "") -> str:
 
 
 def states(url: str) -> dict[str, str]:
-    """What /health/ready says of each part; empty while nobody answers."""
+    """Return the parts in /health/ready; empty while nobody answers."""
     try:
         answer = requests.get(f"{url}/health/ready", timeout=10)
     except requests.RequestException:
@@ -134,12 +135,12 @@ def states(url: str) -> dict[str, str]:
     return checks
 
 
-# It cannot start
+# Starts that fail
 
 
 @pytest.mark.parametrize("section", ["server", "media"])
 def test_a_port_that_is_taken_is_told(tmp_path: Path, section: str) -> None:
-    """One line says which address, and names file and key; status 2."""
+    """A taken port: one line names the address, file and key; status 2."""
     ports = {"server": free_port(), "media": free_port()}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = ports[section] = taken.getsockname()[1]
@@ -151,7 +152,7 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, section: str) -> None:
 
 
 def test_an_unknown_key_is_told(tmp_path: Path) -> None:
-    """One line names file and key; status 2, whatever the command."""
+    """An unknown key: one line names file and key; status 2 for every command."""
     config = write(tmp_path, "[server]\nprot = 9000")
     for command in ("serve", "watch", "doctor"):
         done = run("--config", str(config), command)
@@ -160,7 +161,7 @@ def test_an_unknown_key_is_told(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """One line names file, key and directory; status 2."""
+    """An unwritable directory: one line names file, key and directory; status 2."""
     (tmp_path / "var").touch()
     config = write(tmp_path, f"[server]\nport = {free_port()}\n[media]\nport = {free_port()}")
     done = run("--config", str(config), "serve")
@@ -171,7 +172,8 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_a_role_alone_asks_for_a_database_and_a_store(tmp_path: Path) -> None:
-    """Only `serve` brings its own: a role says so in one line; status 2."""
+    """A role without a database and a store: one line; status 2, because only `serve` starts its
+    own."""
     config = write(tmp_path)
     for command in ("api", "work"):
         done = run("--config", str(config), command)
@@ -182,7 +184,7 @@ def test_a_role_alone_asks_for_a_database_and_a_store(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["swerve"], ["serve", "--loudly"], ["token", "create"]])
 def test_wrong_usage_is_told(words: list[str]) -> None:
-    """An unknown command, an unknown option and a missing one: status 2, nothing to stdout."""
+    """An unknown command or option, or a missing one: status 2, and nothing on standard output."""
     done = run(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Error" in done.stderr
@@ -195,19 +197,19 @@ def test_a_missing_configuration_is_told(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
-# It runs
+# The running service
 
 
 @pytest.fixture(scope="module")
 def asterisk() -> Iterator[Asterisk]:
-    """A PBX without calls."""
+    """Start a PBX without calls."""
     with Asterisk(ensure_root(root_directory()), "serve") as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def service(asterisk: Asterisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The whole service on its defaults, following one PBX."""
+    """Start the whole service on its defaults, with one PBX."""
     one = Service(tmp_path_factory.mktemp("service"), asterisk)
     one.start()
     yield one
@@ -233,7 +235,7 @@ def test_a_new_token_stands_alone_on_standard_output(service: Service) -> None:
 
 
 def test_doctor_looks_at_a_service_that_runs(service: Service) -> None:
-    """Every check passes beside the service, on its own database and store."""
+    """Every check passes beside the service, on its database and store."""
     done = run("--config", str(service.config), "doctor")
     assert done.returncode == 0, done.stdout
     assert [line for line in done.stdout.splitlines() if not line.startswith("ok ")] == []
@@ -242,7 +244,7 @@ def test_doctor_looks_at_a_service_that_runs(service: Service) -> None:
 
 @pytest.mark.parametrize("program", ["postgres", "weed"])
 def test_an_embedded_server_that_dies_comes_back(service: Service, program: str) -> None:
-    """After kill -9 of one of them the service is soon ready again, and nothing is lost."""
+    """After kill -9 of an embedded server the service is soon ready again, with all data."""
     name = {"postgres": "PostgreSQL", "weed": "SeaweedFS"}[program]
     roles = [service.pids_of(role) for role in ("watch", "work")]
     os.kill(min(service.pids_running(program)), signal.SIGKILL)
@@ -254,7 +256,7 @@ def test_an_embedded_server_that_dies_comes_back(service: Service, program: str)
 
 
 def test_a_store_that_had_to_move_is_followed(service: Service) -> None:
-    """Somebody takes the port of a store that died: it starts elsewhere, and the roles follow."""
+    """A store whose port was taken restarts on another one, and the roles follow."""
     place = service.directory / "var/objects/place.json"
     port = json.loads(place.read_text())["ports"]["s3"]
     (parent,) = service.pids_of("serve")
@@ -272,26 +274,26 @@ def test_a_store_that_had_to_move_is_followed(service: Service) -> None:
 
 
 def listen(port: int) -> socket.socket | None:
-    """A socket that listens there, None while somebody else does."""
+    """Listen there; return None while another socket does."""
     try:
         return socket.create_server(("127.0.0.1", port))
     except OSError:
         return None
 
 
-# What it needs is away
+# Servers that are away
 
 
 @dataclass(frozen=True)
 class Servers:
-    """A PostgreSQL and a store that stand for those of somebody else."""
+    """A PostgreSQL and a store that a user would provide."""
 
     postgres: EmbeddedPostgres
     objects: EmbeddedObjects
 
     @property
     def tables(self) -> tuple[str, str]:
-        """The tables of a configuration that names them."""
+        """Build the tables of a configuration with these servers."""
         return f'[database]\nurl = "{self.postgres.url}"', objects_table(self.objects)
 
 
@@ -299,7 +301,7 @@ class Servers:
 def servers(
     objects_server: EmbeddedObjects, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Servers]:
-    """Both, started; the PostgreSQL is ours alone, to be killed."""
+    """Start both; the PostgreSQL may be killed."""
     with EmbeddedPostgres(tmp_path_factory.mktemp("servers") / "postgresql") as postgres:
         yield Servers(postgres, objects_server)
 
@@ -307,10 +309,11 @@ def servers(
 def test_faults_of_others_are_told_retried_and_outlived(
     servers: Servers, asterisk: Asterisk, tmp_path: Path
 ) -> None:
-    """A wrong password, an absent PBX, a store that refuses, no database: it starts all the same.
+    """With a wrong password, an absent PBX, a refusing store and no database, the service starts
+    all the same.
 
-    Each is told in a line with what to mend, and shown by /health/ready. What comes back is taken
-    up by itself. SIGTERM ends it even so.
+    One line reports each fault with its remedy, and /health/ready shows it. The service recovers by
+    itself, and SIGTERM ends it even so.
     """
     absent = Asterisk(ensure_root(root_directory()), "absent")
     port = free_port()
@@ -349,7 +352,7 @@ def test_faults_of_others_are_told_retried_and_outlived(
 
 
 def let_in(asterisk: Asterisk, password: str) -> None:
-    """Change the password of the user, as an administrator would."""
+    """Change the password of the user, like an administrator."""
     path = asterisk.directory / "etc/ari.conf"
     changed = re.sub(r"(?m)^password=.*$", f"password={password}", path.read_text())
     asterisk.configure({"ari.conf": changed})
@@ -357,7 +360,7 @@ def let_in(asterisk: Asterisk, password: str) -> None:
 
 
 def test_an_absent_database_is_waited_for(servers: Servers, tmp_path: Path) -> None:
-    """The API answers without it and says so, as the log does; SIGTERM ends the waiting."""
+    """The API answers without the database and says so, like the log; SIGTERM ends the wait."""
     port = free_port()
     config = write(
         tmp_path,
@@ -383,7 +386,7 @@ def test_an_absent_database_is_waited_for(servers: Servers, tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def database(servers: Servers) -> Iterator[Catalogue]:
-    """The database of the roles, at the newest schema."""
+    """Make the migrated database of the roles."""
     with closing(Catalogue(servers.postgres.url)) as catalogue:
         catalogue.migrate()
         yield catalogue
@@ -393,7 +396,7 @@ def database(servers: Servers) -> Iterator[Catalogue]:
 def roles_config(
     servers: Servers, asterisk: Asterisk, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A configuration that names a database, a store and a PBX."""
+    """Write a configuration with a database, a store and a PBX."""
     directory = tmp_path_factory.mktemp("roles")
     return write(
         directory,
@@ -406,7 +409,7 @@ def roles_config(
 
 @pytest.fixture
 def roles(roles_config: Path, database: Catalogue) -> Iterator[dict[str, Program]]:
-    """`api`, `watch` and `work`, each started alone, and at work."""
+    """Start `api`, `watch` and `work`, each alone, and wait until they work."""
     programs = {role: Program(roles_config, role) for role in ("api", "watch", "work")}
     try:
         until(lambda: set(states(url_of(roles_config)).values()) == {"connected"}, PATIENCE_S)
@@ -419,14 +422,14 @@ def roles(roles_config: Path, database: Catalogue) -> Iterator[dict[str, Program
 
 
 def url_of(config: Path) -> str:
-    """Where the API of a configuration answers."""
+    """Return the URL of a configuration's API."""
     port = re.search(r"port = (\d+)", config.read_text())
     assert port
     return f"http://127.0.0.1:{port[1]}"
 
 
 def is_working(database: Catalogue, since_s: float) -> bool:
-    """Whether a worker has given a sign of life in the last seconds."""
+    """Return whether a worker has given a sign of life in the last seconds."""
     query = (
         "SELECT max(last_heartbeat) > now() - make_interval(secs => :s) FROM procrastinate_workers"
     )
@@ -461,7 +464,7 @@ def test_roles_outlive_their_database_and_end_in_time(
 
 
 def test_a_second_watcher_stands_by(roles_config: Path, database: Catalogue) -> None:
-    """While one watches the other does not; within 5 s of a kill -9 of the first it takes over."""
+    """A second watcher waits, and takes over within 5 s of a kill -9 of the first."""
     first = Program(roles_config, "watch", "first")
     second = None
     try:
@@ -479,7 +482,7 @@ def test_a_second_watcher_stands_by(roles_config: Path, database: Catalogue) -> 
             assert second.end() == 0
 
 
-# A job that sleeps for longer than a process may take to end.
+# A job that sleeps for longer than the end of a process may take.
 SLEEPER = """
 import sys, time
 from storage import jobs
@@ -494,7 +497,8 @@ jobs.run_worker(sys.argv[1], {}, {"default": 1})
 def test_a_long_job_does_not_keep_a_worker_from_ending(
     servers: Servers, database: Catalogue, tmp_path: Path
 ) -> None:
-    """SIGTERM ends a worker in time though its job cannot be interrupted; the job stays begun."""
+    """SIGTERM ends a worker in time although its job cannot be interrupted; the job stays in
+    progress."""
     with database.begin() as tx:
         jobs.defer(tx, "sleep", lock="sleep", path=str(tmp_path / "begun"))
     worker = subprocess.Popen([sys.executable, "-c", SLEEPER, servers.postgres.url], cwd=REPOSITORY)

@@ -1,4 +1,4 @@
-"""Rules in all their versions, and what they said of each call; terms of a recording."""
+"""Rules in all their versions, decisions about calls, and terms of a recording."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What people do with recordings: notes, holds, links, searches, work on many."""
+"""Notes, holds, links, searches, and actions on many recordings."""
 
 import sqlalchemy as sa
 from alembic import op

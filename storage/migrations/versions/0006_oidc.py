@@ -10,7 +10,7 @@ _INSTANT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Create the new tables and widen the people's."""
+    """Create the new tables and widen the table of users."""
     op.alter_column("user", "password_hash", nullable=True)
     op.add_column("user", sa.Column("issuer", sa.Text(), nullable=True))
     op.add_column("user", sa.Column("subject", sa.Text(), nullable=True))

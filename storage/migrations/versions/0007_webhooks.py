@@ -1,4 +1,4 @@
-"""Webhooks: servers that are told of events."""
+"""Webhooks: servers that get our events."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Find the recordings that are not stored, yet or ever, among millions that are."""
+"""An index that finds the few recordings that are not stored among millions."""
 
 from alembic import op
 from sqlalchemy import text
@@ -8,7 +8,7 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Index the few."""
+    """Create the index."""
     op.create_index(
         "recording_unusual_idx",
         "recording",

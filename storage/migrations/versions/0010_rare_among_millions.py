@@ -1,4 +1,4 @@
-"""Find what is rare among millions: of an agent, an actor, a number dialled, a rule."""
+"""Indexes that find rare rows among millions: of an agent, an actor, a number, a rule."""
 
 from alembic import op
 from sqlalchemy import text
@@ -8,7 +8,7 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    """Index them; a million rows of each table take some seconds."""
+    """Create the indexes; a million rows of each table take some seconds."""
     op.create_index(op.f("call_agent_started_at_id_idx"), "call", ["agent", "started_at", "id"])
     for column in ("did", "rule"):
         op.create_index(op.f(f"recording_{column}_id_idx"), "recording", [column, "id"])

@@ -1,4 +1,4 @@
-"""The configuration: file, environment, secrets, and what is said of faults."""
+"""The configuration: file, environment, secrets and faults."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from storage.errors import ConfigurationInvalid
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty configuration file, and an environment that says nothing."""
+    """Return an empty configuration file, in an environment without our variables."""
     for name in ("EARWITNESS_SERVER__PORT", "EARWITNESS_PBX", "EARWITNESS_DATABASE__URL"):
         monkeypatch.delenv(name, raising=False)
     file = tmp_path / "config.toml"
@@ -21,7 +21,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fault(path: Path, text: str) -> str:
-    """What is said of this configuration, without the file's name, which must be in front."""
+    """Return the message about this configuration, after the name of the file."""
     path.write_text(text)
     with pytest.raises(ConfigurationInvalid) as caught:
         load_config(path)
@@ -50,7 +50,7 @@ def test_the_environment_beats_the_file(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_secrets_come_from_files(path: Path, tmp_path: Path) -> None:
-    """`<secret>_file` names a file whose text is the secret; a file that is missing is named."""
+    """`<secret>_file` names the file of a secret; a missing file is an error."""
     secret = tmp_path / "ari"
     secret.write_text("hush\n")
     path.write_text(f'[[pbx]]\npassword_file = "{secret}"')
@@ -61,7 +61,7 @@ def test_secrets_come_from_files(path: Path, tmp_path: Path) -> None:
 
 
 def test_secrets_do_not_show(path: Path) -> None:
-    """Neither in the representation nor in an error."""
+    """A secret is neither in the representation nor in an error."""
     path.write_text('[database]\nurl = "postgresql://me:hush@db/calls"\n[[pbx]]\npassword = "hush"')
     config = load_config(path)
     assert "hush" not in repr(config)
@@ -86,18 +86,18 @@ def test_secrets_do_not_show(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_fault_is_a_line_that_names_the_key(path: Path, text: str, said: str) -> None:
-    """Each fault says where it is and what was expected."""
+    """Each fault names its key and the expectation."""
     assert fault(path, text).startswith(said)
 
 
 def test_several_faults_are_told_at_once(path: Path) -> None:
-    """Who mends one sees the others too."""
+    """One message names all faults."""
     said = fault(path, "[server]\nprot = 1\n[data]\ndir = 2")
     assert said == "server.prot: unknown key; data.dir: unknown key"
 
 
 def test_a_misspelt_variable_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable of ours that names no section must not be ignored."""
+    """A variable of ours with an unknown section is an error."""
     monkeypatch.setenv("EARWITNESS_SEVER__PORT", "9000")
     assert fault(path, "").startswith("environment variable EARWITNESS_SEVER__PORT names no")
 
@@ -109,7 +109,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_configuration_cannot_change() -> None:
-    """What was checked stays what it was."""
+    """A checked configuration is frozen."""
     with pytest.raises(ValueError, match="frozen"):
         Config().server.port = 1
 
@@ -131,7 +131,7 @@ ISSUER = '[oidc]\nissuer = "https://login.example/"\n'
     ],
 )  # fmt: skip
 def test_faults_of_the_identity_provider(path: Path, text: str, said: str) -> None:
-    """A provider with which nobody could sign in, or anybody, does not start."""
+    """A provider at which nobody could sign in, or everybody, is an error."""
     assert fault(path, text).startswith(said)
 
 
@@ -143,7 +143,8 @@ def test_faults_of_the_identity_provider(path: Path, text: str, said: str) -> No
     ],
 )
 def test_what_gives_a_role(path: Path, text: str, roles: dict[str, set[str]]) -> None:
-    """By itself a role's name gives the role; once others do, no more. Mightiest first."""
+    """By default a role's name gives the role; configured values replace all names, the strongest
+    role first."""
     path.write_text(f'{ISSUER}client_id = "a"\nclient_secret = "hush"\n{text}')
     settings = oidc_settings(load_config(path))
     assert settings is not None
@@ -156,7 +157,7 @@ RULE = '[[rule]]\nname = "one"\naction = "record"\n'
 
 
 def test_rules_in_the_order_of_the_file(path: Path) -> None:
-    """A rule has its place by its number, unless it says another."""
+    """The priority of a rule follows from its place, unless it has its own."""
     path.write_text(f"{RULE}{RULE}priority = 7\n{RULE}")
     rules = load_config(path).rules
     assert [(one.id, one.priority, one.origin) for one in rules] == [
@@ -171,7 +172,7 @@ def test_rules_in_the_order_of_the_file(path: Path) -> None:
     [("", "never"), ('default = "on_demand"', "on_demand"), ("record_all = true", "record")],
 )
 def test_what_is_done_without_a_rule(path: Path, text: str, action: str) -> None:
-    """The default is a key; `record_all` is short for one of its values."""
+    """The default action is a key; `record_all` is short for "record"."""
     path.write_text(f"[recording]\n{text}")
     assert load_config(path).default_action == action
 
@@ -188,7 +189,7 @@ def test_what_is_done_without_a_rule(path: Path, text: str, action: str) -> None
     ],
 )
 def test_faults_of_rules_and_keys(path: Path, text: str, said: str) -> None:
-    """A fault is told with its key."""
+    """A fault of a rule or a DTMF key names its key."""
     assert fault(path, text).startswith(said)
 
 
@@ -203,7 +204,7 @@ def test_faults_of_rules_and_keys(path: Path, text: str, said: str) -> None:
     ],
 )
 def test_a_rule_that_cannot_be_asked(path: Path, more: str, said: str) -> None:
-    """It is refused before anything starts, with the place and a hint."""
+    """An invalid condition stops the start, with position and hint."""
     path.write_text(RULE + more)
     with pytest.raises(ConfigurationInvalid) as caught:
         check_rules(load_config(path).rules)

@@ -1,4 +1,4 @@
-"""What ends by itself is started again, and not too often."""
+"""A process that ends by itself restarts, but not too often."""
 
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ from storage.objects.errors import StoreUnavailable
 
 
 class Part:
-    """A part that lives until it is told otherwise."""
+    """A part that lives until the test ends it."""
 
     name = "part"
 
@@ -29,33 +29,33 @@ class Part:
 
 @pytest.fixture
 def part() -> Part:
-    """One that lives."""
+    """Return a live part."""
     return Part()
 
 
 @pytest.fixture
 def kept(part: Part, monkeypatch: pytest.MonkeyPatch) -> Kept:
-    """Looked after since second 0."""
+    """Return the restarts of the part, from second 0 on."""
     monkeypatch.setattr(serve.time, "monotonic", lambda: 0.0)
     return Kept(part, "part.ended")
 
 
 def test_what_lives_is_left_alone(part: Part, kept: Kept) -> None:
-    """Nothing is started that has not ended."""
+    """A live part is not started."""
     for now in range(100):
         kept.check(now)
     assert part.started == 0
 
 
 def test_what_ended_is_started_at_once(part: Part, kept: Kept) -> None:
-    """The first time there is no rest."""
+    """The first restart comes at once."""
     part.is_alive = False
     kept.check(1.0)
     assert (part.started, part.is_alive) == (1, True)
 
 
 def test_what_never_lives_long_rests_longer(part: Part, kept: Kept) -> None:
-    """The times between starts double, up to half a minute."""
+    """The times between restarts double, up to half a minute."""
     part.starts = part.is_alive = False
     started_at = []
     for tick in range(20 * 300):
@@ -69,7 +69,7 @@ def test_what_never_lives_long_rests_longer(part: Part, kept: Kept) -> None:
 
 
 def test_what_lived_long_is_started_at_once_again(part: Part, kept: Kept) -> None:
-    """A bad morning is forgotten after a good minute."""
+    """After a minute of life the next restart comes at once."""
     for now, started in ((1.0, 1), (2.0, 1), (3.0, 2), (4.0, 2), (6.0, 3), (100.0, 4)):
         if now not in {3.0, 6.0}:
             part.is_alive = False

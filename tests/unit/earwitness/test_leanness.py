@@ -1,4 +1,4 @@
-"""A process loads what it needs and no more: each role is a process, so each library counts."""
+"""A process loads only the libraries that it needs, because each role is a process."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ DRAWING = {"rich", "pygments"}
 
 
 def loaded(statement: str) -> set[str]:
-    """The top-level modules that are loaded after a statement in a fresh process."""
+    """Return the top-level modules that a statement loads in a new process."""
     code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""A signal ends a block whatever it waits for, and nothing else."""
+"""A signal ends a block, whatever it waits for, and nothing else."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from earwitness.signals import until_signal, wait_for_signal
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# Is told to end, and then has more to tidy up than it may.
+# A program that takes too long to end after a signal.
 SLOW = """
 import signal, threading
 from earwitness.signals import until_signal, wait_for_signal
@@ -27,7 +27,7 @@ threading.Event().wait()
 
 @pytest.fixture(autouse=True)
 def _own_handlers() -> Iterator[None]:
-    """The handlers of the test run come back, and no timer of a test ends it."""
+    """Restore the handlers of the test run, and let no timer of a test end it."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
@@ -39,7 +39,7 @@ def _own_handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_block(number: signal.Signals) -> None:
-    """Whatever it waits for; what stands after the block runs."""
+    """A signal ends every wait of the block; the code after the block runs."""
     reached = []
     with until_signal():
         threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
@@ -53,7 +53,7 @@ def test_a_signal_for_another_thread_ends_the_wait() -> None:
     ended = threading.Event()
 
     def receive() -> None:
-        time.sleep(0.1)  # until the main thread waits
+        time.sleep(0.1)  # wait until the main thread waits
         signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
         ended.wait(30)
 
@@ -67,7 +67,7 @@ def test_a_signal_for_another_thread_ends_the_wait() -> None:
 
 
 def test_signals_that_follow_do_nothing() -> None:
-    """Ctrl-C sends one to each process, and `make` a second: tidying up is not disturbed."""
+    """Further signals, such as those of `make`, do not disturb the end."""
     with until_signal():
         signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGTERM)
@@ -76,13 +76,13 @@ def test_signals_that_follow_do_nothing() -> None:
 
 
 def test_errors_pass() -> None:
-    """A block that fails fails."""
+    """An error of the block is raised."""
     with pytest.raises(ValueError, match="mine"), until_signal():
         raise ValueError("mine")
 
 
 def test_tidying_up_has_an_end() -> None:
-    """A process that would not end is ended, and that is no failure."""
+    """A process that takes too long to end exits with status 0."""
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", SLOW], cwd=ROOT, timeout=30, check=False)
     assert done.returncode == 0

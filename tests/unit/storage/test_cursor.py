@@ -1,4 +1,4 @@
-"""Cursors are opaque, and nothing but a cursor of ours is taken."""
+"""Cursors are opaque, and the lists accept only their own."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -15,12 +15,12 @@ from storage.errors import BadCursor
     st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=1, max_size=4)
 )
 def test_round_trip(position: list[str]) -> None:
-    """A cursor gives back the position that it was made of."""
+    """A cursor gives back the position in it."""
     assert decode_cursor(encode_cursor(*position), *[str] * len(position)) == tuple(position)
 
 
 def test_parts_are_parsed() -> None:
-    """Each part comes back as what it was."""
+    """Each part comes back with its type."""
     now = datetime.now(UTC)
     cursor = encode_cursor(now.isoformat(), "main-1.0")
     assert decode_cursor(cursor, datetime.fromisoformat, str) == (now, "main-1.0")
@@ -28,19 +28,19 @@ def test_parts_are_parsed() -> None:
 
 @given(st.text())
 def test_anything_else_is_refused(text: str) -> None:
-    """No text that is not a cursor raises anything but BadCursor."""
+    """A text that is no cursor raises BadCursor and no other error."""
     with pytest.raises(BadCursor):
         decode_cursor(text, UUID)
 
 
 @pytest.mark.parametrize("part", ["a\0", "\ud800"])
 def test_what_cannot_be_kept_is_refused(part: str) -> None:
-    """No cursor brings text to PostgreSQL that it does not take."""
+    """A cursor with a text that PostgreSQL refuses raises BadCursor."""
     with pytest.raises(BadCursor):
         decode_cursor(encode_cursor(part), str)
 
 
 def test_too_few_parts_are_refused() -> None:
-    """A cursor of another list is not taken for one of this list."""
+    """A list refuses the cursor of another list."""
     with pytest.raises(BadCursor):
         decode_cursor(encode_cursor("a"), str, str)

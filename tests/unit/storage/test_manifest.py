@@ -1,4 +1,4 @@
-"""Manifests: what was signed is read back whole, and any change is noticed."""
+"""Manifests: a signed body is read back whole, and any change is noticed."""
 
 import json
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ bodies = st.dictionaries(texts, values, min_size=1, max_size=5)
 
 
 def example() -> dict[str, Any]:
-    """A manifest body as the pipeline would build it."""
+    """Build the body of a manifest like the pipeline does."""
     return build_manifest(
         {
             "id": UUID("01932f3e-8b1a-7c4d-9e00-5a5a5a5a5a5a"),
@@ -51,7 +51,7 @@ def example() -> dict[str, Any]:
 
 @given(bodies)
 def test_a_signed_manifest_verifies_to_its_body(body: dict[str, Any]) -> None:
-    """Whatever JSON can say comes back as it went in."""
+    """Every JSON value comes back as it went in."""
     assert verify_manifest(sign_manifest(body, KEY), TRUSTED) == body
 
 
@@ -76,7 +76,7 @@ def test_any_changed_byte_is_detected(body: dict[str, Any], data: st.DataObject)
 def test_a_signature_does_not_carry_over_to_another_body(
     body: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    """A signature taken from one manifest is worth nothing on a different one."""
+    """A signature is invalid on a different manifest."""
     document = json.loads(sign_manifest(body, KEY))
     document["manifest"] = other
     if canonical_json(other) == canonical_json(body):
@@ -102,7 +102,7 @@ def test_the_canonical_form_does_not_depend_on_the_order_of_keys() -> None:
 
 
 def test_an_unknown_key_is_refused() -> None:
-    """A manifest signed by a key that nobody trusts is not believed."""
+    """A manifest with the signature of an unknown key is refused."""
     with pytest.raises(ManifestInvalid, match="not known"):
         verify_manifest(sign_manifest(example(), OTHER), TRUSTED)
 
@@ -128,7 +128,7 @@ def test_another_key_under_a_trusted_name_is_refused() -> None:
     ],
 )
 def test_a_document_of_another_form_is_refused(change: Any) -> None:
-    """Parts that miss, or that the signature does not cover, make a manifest invalid."""
+    """Missing parts, or parts outside the signature, make a manifest invalid."""
     document = json.loads(sign_manifest(example(), KEY))
     change(document)
     with pytest.raises(ManifestInvalid):
@@ -137,13 +137,13 @@ def test_a_document_of_another_form_is_refused(change: Any) -> None:
 
 @pytest.mark.parametrize("document", [b"", b"[]", b"\xff", b"nonsense", b"[" * 100_000])
 def test_what_is_no_manifest_is_refused(document: bytes) -> None:
-    """Foreign bytes are an error with a name, whatever they are."""
+    """Foreign bytes raise ManifestInvalid."""
     with pytest.raises(ManifestInvalid):
         verify_manifest(document, TRUSTED)
 
 
 def test_a_key_survives_its_pem_form() -> None:
-    """A key written and read again makes the same signatures under the same id."""
+    """A key that was written and read again makes the same signatures under the same id."""
     again = SigningKey.from_pem(KEY.to_pem())
     assert again.key_id == KEY.key_id
     assert sign_manifest(example(), again) == sign_manifest(example(), KEY)
@@ -156,6 +156,6 @@ def test_a_key_does_not_show_itself() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, datetime(2026, 3, 1)])  # noqa: DTZ001
 def test_what_json_cannot_say_is_not_signed(value: object) -> None:
-    """A value without one clear form stops the signing."""
+    """A value without a canonical form is never signed."""
     with pytest.raises(ValueError, match=r"cannot hold|not JSON compliant"):
         sign_manifest({"value": value}, KEY)

@@ -1,4 +1,4 @@
-"""Which passwords may be used, and what is kept of them."""
+"""The rules for passwords, and their hashes."""
 
 import pytest
 from argon2 import PasswordHasher
@@ -21,7 +21,7 @@ GOOD = "correct horse battery"
     ],
 )
 def test_a_password_that_may_not_be_used_is_told(password: str, told: str) -> None:
-    """What is wrong is said; the password is not."""
+    """The error names the broken rule, and not the password."""
     with pytest.raises(UserInvalid, match=told) as raised:
         hash_password(password)
     assert not password or password not in str(raised.value)
@@ -29,7 +29,7 @@ def test_a_password_that_may_not_be_used_is_told(password: str, told: str) -> No
 
 @pytest.mark.parametrize("password", ["twelve chars", "é" * 512, "a" * 1024, "  spaces count  "])
 def test_a_password_is_known_by_its_hash(password: str) -> None:
-    """The hash knows its password, no other one, and does not hold it."""
+    """The hash matches its password alone, and does not contain it."""
     kept = hash_password(password)
     assert kept.startswith("$argon2id$")
     assert password not in kept
@@ -40,14 +40,14 @@ def test_a_password_is_known_by_its_hash(password: str) -> None:
 
 @pytest.mark.parametrize("password", [GOOD, "short", "a" * 10_000, "\0" * 12, "\udcff" * 12])
 def test_nobody_has_a_password(password: str) -> None:
-    """Whatever is tried for an unknown name is wrong, and never an error."""
+    """Every password of an unknown user is wrong, and never an error."""
     assert not is_password(password, None)
     assert not is_password("nobody's password", None)
 
 
 @pytest.mark.parametrize("password", ["short", "a" * 10_000, "\0" * 12, "\udcff" * 12])
 def test_what_may_not_be_used_is_nobodys_password(password: str) -> None:
-    """A password that could not have been set is wrong, and never an error."""
+    """A password that breaks a rule is wrong, and never an error."""
     assert not is_password(password, hash_password(GOOD))
     assert not is_password("nobody's password", hash_password(GOOD))
 
@@ -58,7 +58,7 @@ def test_a_character_is_the_same_however_it_is_typed() -> None:
 
 
 def test_a_hash_of_other_parameters_is_outdated() -> None:
-    """A hash says how it was made; one that is made now is up to date."""
+    """A hash with other parameters is outdated; a new one is not."""
     assert not is_outdated(hash_password(GOOD))
     weaker = PasswordHasher(time_cost=1, memory_cost=1024).hash(GOOD)
     assert is_outdated(weaker)

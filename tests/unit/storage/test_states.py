@@ -1,6 +1,6 @@
 """The states of recordings and spies only go forward, and always to an end.
 
-The moves are written out here a second time: a change of the table has to change this page too.
+The test repeats the moves, so that a change of the table must change this page too.
 """
 
 import pytest

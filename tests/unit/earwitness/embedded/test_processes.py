@@ -1,4 +1,4 @@
-"""Children die with us, and logs give up the line that matters."""
+"""Children die with us, and a log shows its last error."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ signal.pause()
     ],
 )
 def test_the_last_complaint_of_a_log_is_told(tmp_path: Path, text: str, line: str) -> None:
-    """The last line that complains, else the last line."""
+    """The last error of a log is found, or else its last line."""
     log = tmp_path / "log"
     assert tail(log) == ""
     log.write_text(text)
@@ -39,7 +39,8 @@ def test_the_last_complaint_of_a_log_is_told(tmp_path: Path, text: str, line: st
 
 
 def test_a_stubborn_child_is_ended_in_steps(tmp_path: Path) -> None:
-    """What ignores the first signal gets the next; while it runs it is found by its directory."""
+    """A child that ignores a signal gets the next one; a running child is found by its
+    directory."""
     log = tmp_path / "log"
     child = spawn(
         [sys.executable, "-c", STUBBORN],
@@ -57,7 +58,7 @@ def test_a_stubborn_child_is_ended_in_steps(tmp_path: Path) -> None:
 
 
 def test_a_long_log_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a server wrote in earlier lives does not fill the disk."""
+    """A long log of earlier starts is deleted."""
     monkeypatch.setattr(processes, "LOG_BYTES", 10)
     log = tmp_path / "log"
     log.write_text("a" * 11)
@@ -67,7 +68,7 @@ def test_a_long_log_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_waiting_ends_with_the_process_or_the_time() -> None:
-    """A wait that cannot come true is given up."""
+    """A wait ends when the process ends or the time is over."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     assert not until(lambda: False, ended)
     assert ended.returncode == 0
@@ -75,7 +76,7 @@ def test_waiting_ends_with_the_process_or_the_time() -> None:
 
 
 def test_a_directory_has_one_user(tmp_path: Path) -> None:
-    """A claim is seen by others, refuses them, and ends with its file."""
+    """Another process sees a claim and is refused; the claim ends with its file."""
     directory = tmp_path / "data"
     assert not is_claimed(directory)
     claim = claim_directory(directory)
@@ -88,7 +89,7 @@ def test_a_directory_has_one_user(tmp_path: Path) -> None:
 
 
 def test_a_private_file_is_for_us_alone(tmp_path: Path) -> None:
-    """Replaced whole, and readable by its owner."""
+    """A private file is replaced completely, and only its owner can read it."""
     path = tmp_path / "secret"
     for content in (b"one", b"two"):
         write_private(path, content)

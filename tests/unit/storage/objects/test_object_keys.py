@@ -1,4 +1,4 @@
-"""Object keys: what is built can be parsed, and nothing else can."""
+"""Object keys: every key that we build can be parsed, and no other text."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
@@ -37,7 +37,7 @@ def test_a_key_is_made_of_the_characters_the_contract_allows(key: ObjectKey) -> 
 
 @given(st.text() | st.from_regex(r"[a-z.]{1,4}/\d{4}/\d\d/\d\d/[0-9a-fA-F-]{32,36}\.[a-z.]{1,5}"))
 def test_what_parses_is_written_back_unchanged(text: str) -> None:
-    """No text but a key's own spelling is taken for it."""
+    """A text that parses is the only spelling of its key."""
     try:
         key = parse_key(text)
     except ValueError:
@@ -46,7 +46,7 @@ def test_what_parses_is_written_back_unchanged(text: str) -> None:
 
 
 def test_the_date_is_the_utc_date_of_the_start() -> None:
-    """A call after midnight in Tokyo lies under the day it still was in UTC."""
+    """A call after midnight in Tokyo is under the UTC date of its start."""
     tokyo = timezone(timedelta(hours=9))
     key = ObjectKey.of("main", datetime(2026, 3, 1, 1, 30, tzinfo=tokyo), RECORDING_ID, "opus")
     assert str(key) == f"main/2026/02/28/{RECORDING_ID}.opus"
@@ -76,7 +76,7 @@ def test_the_manifest_lies_beside_its_object() -> None:
     ],
 )
 def test_a_foreign_key_is_refused(text: str) -> None:
-    """A key that we would not have built is an error, not a guess."""
+    """A key that we would never build raises ValueError."""
     with pytest.raises(ValueError, match=r"key|month|day|extension|badly formed"):
         parse_key(text)
 
