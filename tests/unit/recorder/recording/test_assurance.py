@@ -69,6 +69,7 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
     ("decision", "made", "parts", "found"),
     [
         (said(), [recording()], [segment(10.2, 60)], Assurance(50, 49.8, None)),
+        (said("force"), [recording()], [segment(10, 60)], Assurance(50, 50, None)),
         (said(), [recording()], [segment(10, 30), segment(29, 60)], Assurance(50, 50, None)),
         (said(), [recording()], [segment(10, 30), segment(40, 60)], Assurance(50, 40, "has-gaps")),
         (said(), [recording()], [segment(10, 60, "lost")], Assurance(50, 0, "has-gaps")),
@@ -127,6 +128,7 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
     ],
     ids=[
         "whole",
+        "forced",
         "overlap",
         "gap",
         "lost",
