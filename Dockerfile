@@ -29,7 +29,7 @@ COPY storage/ storage/
 RUN /opt/venv/bin/python -m compileall -q . \
     && /opt/venv/bin/pybabel --quiet compile -d api/translations
 
-# Without a proxy in front, other machines reach the API only if it listens for them.
+# Listen on all addresses, so that other machines reach the API without a proxy.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     EARWITNESS_SERVER__HOST=0.0.0.0 \
@@ -40,7 +40,7 @@ USER earwitness
 VOLUME /var/lib/earwitness
 EXPOSE 8080 8081
 
-# For the role api; media answers WebSockets alone, watch and work do not listen.
+# For the role api: media speaks only WebSocket, watch and work do not listen.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8080, timeout=3); c.request('GET', '/health/live'); raise SystemExit(c.getresponse().status != 200)"]
 

@@ -91,7 +91,7 @@ class NoSuchJob(EarwitnessError):
 
 
 class LastAdmin(EarwitnessError):
-    """This is the last administrator who can sign in."""
+    """Without this administrator nobody could manage the service."""
 
     error_id = "last-admin"
 

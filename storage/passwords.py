@@ -1,4 +1,4 @@
-"""Passwords: the rules for new ones, and their argon2 hashes, which contain their parameters."""
+"""Passwords: their rules, and their argon2 hashes, which contain their parameters."""
 
 import unicodedata
 from functools import cache

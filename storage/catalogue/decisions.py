@@ -34,7 +34,7 @@ _CAUSE = decision.c.assurance["cause"].astext
 
 
 def save_decisions(tx: Connection, records: Iterable[DecisionRecord]) -> None:
-    """Save decisions; add their moments to the saved ones, and drop the oldest of too many.
+    """Save decisions; append their moments to the older ones, and drop the oldest of too many.
 
     Write in the order of the ids, so that two writers cannot deadlock.
     """

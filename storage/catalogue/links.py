@@ -33,7 +33,7 @@ def create_link(
 def list_links(
     tx: Connection, recording_id: UUID, *, limit: int | None = None, cursor: str | None = None
 ) -> Slice[LinkRecord]:
-    """Return a slice of the links of a recording, newest first, ended ones too; all without a
+    """Return a slice of the links of a recording, newest first, ended links too; all without a
     limit."""
     query = select(*_COLUMNS).where(link.c.recording_id == recording_id)
     if cursor is not None:

@@ -139,7 +139,7 @@ class ObjectStore(Protocol):
     def presign(
         self, key: str, *, expires_in_s: int, download_name: str | None, content_type: str
     ) -> str:
-        """Return a URL that gives the object to everyone who has it, for `expires_in_s` seconds.
+        """Return a URL that opens the object without credentials, for `expires_in_s` seconds.
 
         With `download_name` a browser saves the file under that name. The object need not exist.
         Raises ValueError for a time outside 1 s to 7 days.
