@@ -42,7 +42,7 @@ TRIED_BY_DEFAULT = timedelta(days=30)
 TRIAL_TAKES_S = 10.0
 # A second trial waits for the first to end; a third would wait too long.
 TRIAL_WITHIN_S = 12.0
-_trying = threading.Lock()
+TRIAL_LOCK = threading.Lock()
 
 
 @operations.get("/rules", RULES_READ, json(RuleList), query=ListQuery, errors=(BadCursor,))
@@ -167,9 +167,9 @@ def _alone() -> Iterator[None]:
     """Run one trial at a time in a process, because a trial needs a whole core. Raises Busy."""
     with ExitStack() as held:
         with others_turn():
-            if not _trying.acquire(timeout=TRIAL_WITHIN_S):
+            if not TRIAL_LOCK.acquire(timeout=TRIAL_WITHIN_S):
                 raise Busy("another trial of rules is running")
-            held.callback(_trying.release)
+            held.callback(TRIAL_LOCK.release)
         yield
 
 

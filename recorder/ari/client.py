@@ -58,7 +58,7 @@ _SAFE_TO_REPEAT = frozenset({"GET", "PUT", "DELETE"})
 
 # Asterisk closes a connection after 15 idle seconds (http.conf: session_keep_alive). We close ours
 # earlier, because a POST that meets this moment is never repeated.
-_IDLE_S = 10.0
+IDLE_S = 10.0
 
 
 class Ari:
@@ -114,11 +114,11 @@ class Ari:
     def get_info(self) -> AsteriskInfo:
         """Return version and start of this Asterisk; also a cheap test of address and password."""
         query = {"only": "system,status"}
-        return self._one(parse_info, "GET", _path("asterisk", "info"), query)
+        return self._one(parse_info, "GET", join_path("asterisk", "info"), query)
 
     def list_modules(self) -> list[Module]:
         """Return all loaded modules."""
-        return self._many(parse_module, "GET", _path("asterisk", "modules"))
+        return self._many(parse_module, "GET", join_path("asterisk", "modules"))
 
     # ---------------------------------------------------------------------------- channels
 
@@ -135,11 +135,11 @@ class Ari:
         def parse(body: object) -> list[Channel]:
             return [parse_channel(one) for one in _items(body) if is_wanted(one)]
 
-        return self._one(parse, "GET", _path("channels"))
+        return self._one(parse, "GET", join_path("channels"))
 
     def get_channel(self, channel_id: str) -> Channel:
         """Return one channel."""
-        return self._one(parse_channel, "GET", _path("channels", channel_id))
+        return self._one(parse_channel, "GET", join_path("channels", channel_id))
 
     def find_channel(self, channel_id: str) -> Channel | None:
         """Return one channel, or None if it is gone."""
@@ -151,7 +151,7 @@ class Ari:
         Raises AriNotFound for a variable that is not set, and AriServerError for a function that
         does not exist.
         """
-        path = _path("channels", channel_id, "variable")
+        path = join_path("channels", channel_id, "variable")
         return self._one(parse_variable, "GET", path, {"variable": name})
 
     def find_variable(self, channel_id: str, name: str) -> str | None:
@@ -160,7 +160,7 @@ class Ari:
 
     def set_variable(self, channel_id: str, name: str, value: str) -> None:
         """Set a variable or function of a channel that is in our application."""
-        path = _path("channels", channel_id, "variable")
+        path = join_path("channels", channel_id, "variable")
         self._do("POST", path, body={"variable": name, "value": value})
 
     def originate(
@@ -187,16 +187,16 @@ class Ari:
         )
         query = {"endpoint": endpoint, "callerId": caller_id, "timeout": str(timeout_s)} | target
         body = {"variables": dict(variables or {})}
-        return self._one(parse_channel, "POST", _path("channels", channel_id), query, body)
+        return self._one(parse_channel, "POST", join_path("channels", channel_id), query, body)
 
     def answer(self, channel_id: str) -> None:
         """Answer a channel that is in our application."""
-        self._do("POST", _path("channels", channel_id, "answer"))
+        self._do("POST", join_path("channels", channel_id, "answer"))
 
     def hang_up(self, channel_id: str, reason: str | None = None) -> bool:
         """End a channel, ours or not; `reason` is one of ARI's words, such as `busy`."""
         query = {"reason": reason} if reason else None
-        return self._end("DELETE", _path("channels", channel_id), query)
+        return self._end("DELETE", join_path("channels", channel_id), query)
 
     def continue_in_dialplan(
         self, channel_id: str, *, context: str = "", exten: str = "", priority: int | None = None
@@ -206,33 +206,33 @@ class Ari:
         query = {name: value for name, value in target.items() if value}
         if priority is not None:
             query["priority"] = str(priority)
-        self._do("POST", _path("channels", channel_id, "continue"), query)
+        self._do("POST", join_path("channels", channel_id, "continue"), query)
 
     def mute(self, channel_id: str, direction: MuteDirection = "both") -> None:
         """Silence the audio `in` from the party, `out` to the party, or both."""
-        self._do("POST", _path("channels", channel_id, "mute"), {"direction": direction})
+        self._do("POST", join_path("channels", channel_id, "mute"), {"direction": direction})
 
     def unmute(self, channel_id: str, direction: MuteDirection = "both") -> None:
         """Undo `mute`."""
-        self._do("DELETE", _path("channels", channel_id, "mute"), {"direction": direction})
+        self._do("DELETE", join_path("channels", channel_id, "mute"), {"direction": direction})
 
     def send_dtmf(self, channel_id: str, digits: str) -> None:
         """Send digits to the party behind the channel, 100 ms each with 100 ms between."""
-        self._do("POST", _path("channels", channel_id, "dtmf"), {"dtmf": digits})
+        self._do("POST", join_path("channels", channel_id, "dtmf"), {"dtmf": digits})
 
     def play(self, channel_id: str, media: str, *, playback_id: str) -> Playback:
         """Play `sound:NAME`, `digits:12`, `tone:ring`, … after the present playbacks."""
-        path = _path("channels", channel_id, "play", playback_id)
+        path = join_path("channels", channel_id, "play", playback_id)
         return self._one(parse_playback, "POST", path, {"media": media})
 
     def find_playback(self, playback_id: str) -> Playback | None:
         """Return a playback that plays or waits, or None once it is over."""
-        path = _path("playbacks", playback_id)
+        path = join_path("playbacks", playback_id)
         return _or_none(lambda: self._one(parse_playback, "GET", path))
 
     def stop_playback(self, playback_id: str) -> bool:
         """Stop a playback."""
-        return self._end("DELETE", _path("playbacks", playback_id))
+        return self._end("DELETE", join_path("playbacks", playback_id))
 
     def snoop(
         self,
@@ -249,7 +249,7 @@ class Ari:
         is gone and AriServerError if `snoop_id` is taken. Look before you use an id again: an
         Asterisk that refused one takes 16 s to end on SIGTERM (measured on 22.10; `originate` too).
         """
-        path = _path("channels", channel_id, "snoop", snoop_id)
+        path = join_path("channels", channel_id, "snoop", snoop_id)
         query = {"app": self.application, "appArgs": app_args, "spy": spy, "whisper": whisper}
         return self._one(parse_channel, "POST", path, query)
 
@@ -279,7 +279,7 @@ class Ari:
             "external_host": external_host,
             "format": format,
         } | {name: value for name, value in options.items() if value}
-        return self._one(parse_channel, "POST", _path("channels", "externalMedia"), query)
+        return self._one(parse_channel, "POST", join_path("channels", "externalMedia"), query)
 
     # -------------------------------------------------------------------------- recordings
 
@@ -296,21 +296,21 @@ class Ari:
         `name` may hold directories. Raises AriConflict if the name is taken, or if the channel is
         in a bridge or not (yet) in our application, and AriBadRequest for an unknown format.
         """
-        _path(name)
+        join_path(name)
         query = {"name": name, "format": format, "ifExists": if_exists}
-        path = _path("channels", channel_id, "record")
+        path = join_path("channels", channel_id, "record")
         return self._one(parse_live_recording, "POST", path, query)
 
     def record_bridge(self, bridge_id: str, *, name: str, format: str = "wav") -> LiveRecording:
         """Record the mix of a bridge. Raises AriServerError if no file can be written."""
-        _path(name)
+        join_path(name)
         query = {"name": name, "format": format, "ifExists": "fail"}
-        path = _path("bridges", bridge_id, "record")
+        path = join_path("bridges", bridge_id, "record")
         return self._one(parse_live_recording, "POST", path, query)
 
     def get_live_recording(self, name: str) -> LiveRecording:
         """Return one running recording."""
-        return self._one(parse_live_recording, "GET", _path("recordings", "live", name))
+        return self._one(parse_live_recording, "GET", join_path("recordings", "live", name))
 
     def find_live_recording(self, name: str) -> LiveRecording | None:
         """Return one running recording, or None if there is none of this name."""
@@ -318,35 +318,35 @@ class Ari:
 
     def stop_live_recording(self, name: str) -> bool:
         """End a recording and keep the file."""
-        return self._end("POST", _path("recordings", "live", name, "stop"))
+        return self._end("POST", join_path("recordings", "live", name, "stop"))
 
     def discard_live_recording(self, name: str) -> bool:
         """End a recording and delete its file."""
-        return self._end("DELETE", _path("recordings", "live", name))
+        return self._end("DELETE", join_path("recordings", "live", name))
 
     def pause_live_recording(self, name: str) -> None:
         """Stop writing for a while: the pause is missing from the file."""
-        self._do("POST", _path("recordings", "live", name, "pause"))
+        self._do("POST", join_path("recordings", "live", name, "pause"))
 
     def resume_live_recording(self, name: str) -> None:
         """Undo `pause_live_recording`."""
-        self._do("DELETE", _path("recordings", "live", name, "pause"))
+        self._do("DELETE", join_path("recordings", "live", name, "pause"))
 
     def mute_live_recording(self, name: str) -> None:
         """Write silence from now on: the file keeps its length."""
-        self._do("POST", _path("recordings", "live", name, "mute"))
+        self._do("POST", join_path("recordings", "live", name, "mute"))
 
     def unmute_live_recording(self, name: str) -> None:
         """Undo `mute_live_recording`."""
-        self._do("DELETE", _path("recordings", "live", name, "mute"))
+        self._do("DELETE", join_path("recordings", "live", name, "mute"))
 
     def list_stored_recordings(self) -> list[StoredRecording]:
         """Return all files under Asterisk's `recording` directory, unfinished files too."""
-        return self._many(parse_stored_recording, "GET", _path("recordings", "stored"))
+        return self._many(parse_stored_recording, "GET", join_path("recordings", "stored"))
 
     def get_stored_recording(self, name: str) -> StoredRecording:
         """Return one file under Asterisk's `recording` directory."""
-        return self._one(parse_stored_recording, "GET", _path("recordings", "stored", name))
+        return self._one(parse_stored_recording, "GET", join_path("recordings", "stored", name))
 
     def find_stored_recording(self, name: str) -> StoredRecording | None:
         """Return one file under Asterisk's `recording` directory, or None."""
@@ -354,7 +354,7 @@ class Ari:
 
     def delete_stored_recording(self, name: str) -> bool:
         """Delete a file on the PBX."""
-        return self._end("DELETE", _path("recordings", "stored", name))
+        return self._end("DELETE", join_path("recordings", "stored", name))
 
     def fetch_stored_recording(self, name: str, target: BinaryIO, *, chunk: int = 1 << 16) -> int:
         """Copy a file from the PBX into `target`, `chunk` bytes at a time; return its length.
@@ -362,7 +362,7 @@ class Ari:
         Raises AriUnavailable if the connection ends early; `target` then holds the first bytes. A
         running recording gives the part that is written so far.
         """
-        path = _path("recordings", "stored", name, "file")
+        path = join_path("recordings", "stored", name, "file")
         with self._answer("GET", path, stream=True) as response:
             announced = response.headers.get("Content-Length", "")
             if not announced.isdecimal():  # Asterisk announces a negative length above 2 GiB
@@ -376,11 +376,11 @@ class Ari:
 
     def list_bridges(self) -> list[Bridge]:
         """Return all bridges, ours or not."""
-        return self._many(parse_bridge, "GET", _path("bridges"))
+        return self._many(parse_bridge, "GET", join_path("bridges"))
 
     def get_bridge(self, bridge_id: str) -> Bridge:
         """Return one bridge."""
-        return self._one(parse_bridge, "GET", _path("bridges", bridge_id))
+        return self._one(parse_bridge, "GET", join_path("bridges", bridge_id))
 
     def find_bridge(self, bridge_id: str) -> Bridge | None:
         """Return one bridge, or None if it is gone."""
@@ -388,7 +388,7 @@ class Ari:
 
     def create_bridge(self, *, bridge_id: str, type: str = "mixing") -> Bridge:
         """Create a bridge; `type` is `mixing` or `holding`, or with attributes after commas."""
-        return self._one(parse_bridge, "POST", _path("bridges", bridge_id), {"type": type})
+        return self._one(parse_bridge, "POST", join_path("bridges", bridge_id), {"type": type})
 
     def add_to_bridge(self, bridge_id: str, *channel_ids: str, absorb_dtmf: bool = False) -> None:
         """Move channels of ours into a bridge of ours, out of their present one.
@@ -399,16 +399,16 @@ class Ari:
         query = {"channel": ",".join(channel_ids)}
         if absorb_dtmf:
             query["absorbDTMF"] = "true"
-        self._do("POST", _path("bridges", bridge_id, "addChannel"), query)
+        self._do("POST", join_path("bridges", bridge_id, "addChannel"), query)
 
     def remove_from_bridge(self, bridge_id: str, *channel_ids: str) -> None:
         """Take channels out of a bridge. Raises AriBadRequest if one is not in it."""
         query = {"channel": ",".join(channel_ids)}
-        self._do("POST", _path("bridges", bridge_id, "removeChannel"), query)
+        self._do("POST", join_path("bridges", bridge_id, "removeChannel"), query)
 
     def destroy_bridge(self, bridge_id: str) -> bool:
         """End a bridge; channels of ours stay in our application."""
-        return self._end("DELETE", _path("bridges", bridge_id))
+        return self._end("DELETE", join_path("bridges", bridge_id))
 
     # ------------------------------------------------------------------------------ events
 
@@ -419,7 +419,7 @@ class Ari:
         """
         types = [{"type": name} for name in sorted(allowed or ())]
         body = {} if allowed is None else {"allowed": types}
-        self._do("PUT", _path("applications", self.application, "eventFilter"), body=body)
+        self._do("PUT", join_path("applications", self.application, "eventFilter"), body=body)
 
     def post_user_event(
         self,
@@ -437,14 +437,14 @@ class Ari:
         query = {"application": application or self.application}
         query |= {"source": source} if source else {}
         body = {"variables": dict(variables or {})}
-        self._do("POST", _path("events", "user", name), query, body)
+        self._do("POST", join_path("events", "user", name), query, body)
 
     def subscribe(self, *sources: str) -> None:
         """Subscribe our application to `channel:ID`, `bridge:ID`, …; without an ID to all of them.
 
         Raises AriNotFound while nobody is connected as the application.
         """
-        path = _path("applications", self.application, "subscription")
+        path = join_path("applications", self.application, "subscription")
         self._do("POST", path, {"eventSource": ",".join(sources)})
 
     def events_url(self) -> str:
@@ -540,7 +540,7 @@ class Ari:
             session.trust_env = False  # a proxy or .netrc of the environment is not for a PBX
             session.headers["Authorization"] = self.authorization()
             session.headers["Accept-Encoding"] = "identity"  # else Content-Length has no meaning
-        if time.monotonic() - since > _IDLE_S:
+        if time.monotonic() - since > IDLE_S:
             session.close()
         try:
             yield session
@@ -548,7 +548,7 @@ class Ari:
             self._idle.append((session, time.monotonic()))
 
 
-def _path(*names: str) -> str:
+def join_path(*names: str) -> str:
     """Join names to a path; a `/` within a name becomes `%2F`.
 
     Raises ValueError for a name with an empty, `.` or `..` part, which would reach another thing:

@@ -184,6 +184,11 @@ class EventStream:
         except queue.Empty:
             return None
 
+    @property
+    def unread(self) -> int:
+        """Return how many items wait to be read."""
+        return self._queue.qsize()
+
     # ---------------------------------------------------------------------- the reader's thread
 
     def _run(self) -> None:
@@ -199,7 +204,7 @@ class EventStream:
             if time.monotonic() - began > _LONGEST_DELAY_S:
                 delays = backoff()  # only a connection that lasted shows that all is well again
             self._closing.wait(_LONGEST_DELAY_S if gap.fatal else next(delays))
-            while self._queue.qsize() > self._queue_size // 2 and not self._closing.wait(0.1):
+            while self.unread > self._queue_size // 2 and not self._closing.wait(0.1):
                 pass
 
     def _hold_connection(self) -> _Gap:
@@ -260,7 +265,7 @@ class EventStream:
             raise _Gap("the frame holds no event: this is not ARI")
         if self._allowed is not None and body.get("type") not in self._allowed:
             return  # the first events come before the filter is set
-        if self._queue.qsize() >= self._queue_size:
+        if self.unread >= self._queue_size:
             raise _Gap(f"{self._queue_size} events wait unread")
         try:
             event = parse_event(body)

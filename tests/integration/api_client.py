@@ -31,7 +31,7 @@ class ApiClient:
         self._app = app
         self._client = app.test_client()
         self._document = json.loads(json.dumps(build_document(iter_operations(app))))
-        self._token = token
+        self.token = token
 
     @property
     def application(self) -> Flask:
@@ -63,8 +63,8 @@ class ApiClient:
     ) -> TestResponse:
         """Send a request, and check the answer against the document."""
         sent = dict(headers or {})
-        if self._token is not None:
-            sent.setdefault("Authorization", f"Bearer {self._token}")
+        if self.token is not None:
+            sent.setdefault("Authorization", f"Bearer {self.token}")
         response = self._client.open(path, method=method, headers=sent, **options)
         self._check(method, path, response)
         return response

@@ -133,7 +133,7 @@ def test_the_rules_of_the_configuration(client: ApiClient, catalogue: Catalogue)
     parts = client.application.extensions["earwitness"]
     settings = replace(parts.settings, rules=(CONFIGURED,))
     app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
-    asking = ApiClient(app, client._token)
+    asking = ApiClient(app, client.token)
     early, late = create(asking, priority=10), create(asking, priority=90)
     ids: list[str] = []
     where: dict[str, Any] | None = {"limit": 1}
@@ -239,7 +239,7 @@ def test_one_trial_at_a_time(
 ) -> None:
     """A trial that waits too long for another one is 503."""
     monkeypatch.setattr("api.routes.rules.TRIAL_WITHIN_S", 0.05)
-    with api.routes.rules._trying:
+    with api.routes.rules.TRIAL_LOCK:
         refused = client.post("/api/v1/rules/test", json=past(rules=[]))
     assert problem(refused) == (503, "busy")
     assert int(refused.headers["Retry-After"]) > 0

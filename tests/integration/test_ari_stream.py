@@ -154,7 +154,7 @@ def test_a_full_queue_is_a_gap(ari: Ari) -> None:
         until(lambda: [one.state for one in ari.list_channels()] == ["Up", "Up"])
         place_call(ari)
         # The reader does not reconnect while nobody reads the queue.
-        until(lambda: events._queue.qsize() == 11)
+        until(lambda: events.unread == 11)
         items = all_queued(events)
         take(events, Connected)
         assert gets_events(events, ari)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.ari.client import Ari, _path
+from recorder.ari.client import Ari, join_path
 from recorder.ari.errors import AriError, AriProtocolError, AriUnavailable
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
@@ -100,7 +100,7 @@ def test_an_action_is_never_repeated() -> None:
 
 def test_a_connection_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """We close an idle connection before Asterisk does, so that no POST meets that moment."""
-    monkeypatch.setattr("recorder.ari.client._IDLE_S", 0.0)
+    monkeypatch.setattr("recorder.ari.client.IDLE_S", 0.0)
     with served(OK, OK) as (server, ari):
         ari.list_channels()
         server_connections = server.connections
@@ -230,7 +230,7 @@ PART = st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1)
 @given(names=st.lists(st.lists(PART, min_size=1).map("/".join), min_size=1))
 def test_a_name_is_one_segment_of_a_path(names: list[str]) -> None:
     """Every name becomes one segment that decodes to the same name."""
-    segments = _path(*names).split("/")[1:]
+    segments = join_path(*names).split("/")[1:]
     assert [unquote(segment) for segment in segments] == names
 
 
