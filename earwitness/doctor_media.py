@@ -6,16 +6,16 @@ a killed `doctor` the next one finds and removes its channels.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import cycle
 from uuid import UUID
 
 from tenacity import (
     Retrying,
-    retry_if_exception_type,
     retry_if_result,
     stop_after_delay,
     wait_fixed,
@@ -23,7 +23,8 @@ from tenacity import (
 
 from earwitness.proof import HEARS, Who, build_frames, find_faults
 from recorder import names
-from recorder.ari import Ari, AriBadRequest, AriConflict, AriUnavailable, Connected, EventStream
+from recorder.ari import Ari, AriConflict, AriUnavailable, Connected, EventStream
+from recorder.ari.stasis import in_stasis
 from recorder.media.channels import MediaChannel, MediaChannels
 from recorder.media.pacing import FRAME_S
 from recorder.recording.voices import BROWSER
@@ -52,7 +53,6 @@ SAYS: Mapping[Mode, tuple[str, ...]] = {
     "barge": (AGENT, CUSTOMER),
 }
 CONNECTS_WITHIN_S = 5.0
-ENTERS_WITHIN_S = 2.0
 CLEARS_WITHIN_S = 5.0
 # Audio from before a switch still arrives for a while.
 SETTLES_S = 0.5
@@ -77,21 +77,37 @@ def prove(ari: Ari) -> tuple[ProofResult, ...]:
     (-12 dBFS)",)` when a whisper reaches the customer.
     """
     with EventStream(ari, subscribe_all=False) as events:
-        _await_connection(events)
+        # Channels enter an application only while it has a reader.
+        first = events.next(CONNECTS_WITHIN_S)
+        if not isinstance(first, Connected):
+            raise AriUnavailable(f"no events: {getattr(first, 'reason', 'nothing came in time')}")
         clear(ari)
-        with _cleared(ari):
+        try:
             return asyncio.run(_prove(ari))
+        finally:
+            clear(ari)
 
 
 def clear(ari: Ari) -> None:
     """Remove the channels and bridges of a proof. Raises AriError; AriUnavailable if one stays."""
+
+    def clear_once() -> list[str]:
+        channels = [one.id for one in ari.list_channels() if is_of_proof(one.id)]
+        for channel_id in channels:
+            ari.hang_up(channel_id)
+        bridges = [one.id for one in ari.list_bridges() if is_of_proof(one.id)]
+        for bridge_id in bridges:
+            with suppress(AriConflict):  # it is going already
+                ari.destroy_bridge(bridge_id)
+        return channels + bridges
+
     attempts = Retrying(
         retry=retry_if_result(bool),
         stop=stop_after_delay(CLEARS_WITHIN_S),
         wait=wait_fixed(0.05),
         retry_error_callback=lambda state: state.outcome and state.outcome.result(),
     )
-    if left := attempts(_clear_once, ari):
+    if left := attempts(clear_once):
         raise AriUnavailable(f"does not go away: {', '.join(left)}")
 
 
@@ -101,33 +117,6 @@ def is_of_proof(id_: str) -> bool:
     if part is None:
         return id_ in {CUSTOMER, AGENT, CALL}
     return part.spy_id == SPY.id or part.channel_id == AGENT
-
-
-def _clear_once(ari: Ari) -> list[str]:
-    """Ask for the removal of every channel and bridge of a proof; return their ids."""
-    channels = [one.id for one in ari.list_channels() if is_of_proof(one.id)]
-    for channel_id in channels:
-        ari.hang_up(channel_id)
-    bridges = [one.id for one in ari.list_bridges() if is_of_proof(one.id)]
-    for bridge_id in bridges:
-        with suppress(AriConflict):  # it is going already
-            ari.destroy_bridge(bridge_id)
-    return channels + bridges
-
-
-@contextmanager
-def _cleared(ari: Ari) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        clear(ari)
-
-
-def _await_connection(events: EventStream) -> None:
-    """Wait for the event stream: channels enter an application only while it has a reader."""
-    first = events.next(CONNECTS_WITHIN_S)
-    if not isinstance(first, Connected):
-        raise AriUnavailable(f"no events: {getattr(first, 'reason', 'nothing came in time')}")
 
 
 # The call
@@ -164,41 +153,31 @@ async def _prove(ari: Ari) -> tuple[ProofResult, ...]:
         _participant(channels, CUSTOMER, "customer") as customer,
         _participant(channels, AGENT, "agent") as agent,
     ):
-        await asyncio.to_thread(_connect, ari)
+        await asyncio.to_thread(ari.create_bridge, bridge_id=CALL)
+        parties = partial(ari.add_to_bridge, CALL, CUSTOMER, AGENT)
+        await asyncio.to_thread(in_stasis, parties)
         for destination in (PHONE, BROWSER):
             spy = replace(SPY, destination=destination)
             async with _supervisor(ari, channels, spy) as supervisor:
+                participants = (customer, agent, supervisor)
                 for mode in HEARS:
-                    found = await _try(ari, replace(spy, mode=mode), (customer, agent, supervisor))
+                    found = await _prove_mode(ari, replace(spy, mode=mode), participants)
                     faults[mode] += [f"with a supervisor's {destination} {one}" for one in found]
     return tuple(ProofResult(mode, tuple(found)) for mode, found in faults.items())
 
 
-async def _try(ari: Ari, spy: SpyRecord, participants: tuple[Participant, ...]) -> tuple[str, ...]:
-    """Switch to a mode, record the audio of every party, and return the faults."""
-    await asyncio.to_thread(_switch, Rig(ari), spy)
+async def _prove_mode(
+    ari: Ari, spy: SpyRecord, participants: tuple[Participant, ...]
+) -> tuple[str, ...]:
+    """Switch to the spy's mode, record the audio of every party, and return the faults."""
+    rig, listener = Rig(ari), listener_of(spy)
+    await asyncio.to_thread(rig.listen, AGENT, listener)
+    await asyncio.to_thread(rig.speak, listener, SAYS[spy.mode])
     await asyncio.sleep(SETTLES_S)
     for participant in participants:
         participant.heard.clear()
     await asyncio.sleep(LISTENS_S)
     return find_faults(spy.mode, {one.who: bytes(one.heard) for one in participants})
-
-
-def _connect(ari: Ari) -> None:
-    ari.create_bridge(bridge_id=CALL)
-    attempts = Retrying(
-        retry=retry_if_exception_type((AriBadRequest, AriConflict)),
-        stop=stop_after_delay(ENTERS_WITHIN_S),
-        wait=wait_fixed(0.01),
-        reraise=True,
-    )
-    attempts(ari.add_to_bridge, CALL, CUSTOMER, AGENT)
-
-
-def _switch(rig: Rig, spy: SpyRecord) -> None:
-    listener = listener_of(spy)
-    rig.listen(AGENT, listener)
-    rig.speak(listener, SAYS[spy.mode])
 
 
 @asynccontextmanager

@@ -55,12 +55,17 @@ def find_faults(mode: Mode, heard: Mapping[Who, bytes]) -> tuple[str, ...]:
 
     Example: `find_faults("listen", heard) == ("the customer hears the supervisor (-12 dBFS)",)`.
     """
-    return tuple(
-        fault
-        for who in PARTIES
-        for speaker in PARTIES
-        if (fault := _fault(who, speaker, speaker in HEARS[mode][who], heard[who]))
-    )
+    faults = []
+    for who in PARTIES:
+        for speaker in PARTIES:
+            level = level_dbfs(heard[who], TONES_HZ[speaker])
+            tone = f"the {speaker}" if who != speaker else "an echo"
+            if speaker in HEARS[mode][who]:
+                if level <= PRESENT_DBFS:
+                    faults.append(f"the {who} does not hear {tone} ({level:.0f} dBFS)")
+            elif level >= ABSENT_DBFS:
+                faults.append(f"the {who} hears {tone} ({level:.0f} dBFS)")
+    return tuple(faults)
 
 
 def level_dbfs(sound: bytes, hz: float) -> float:
@@ -74,16 +79,6 @@ def level_dbfs(sound: bytes, hz: float) -> float:
     powers = [_power(samples[end - _BLOCK : end], hz) for end in ends]
     power = statistics.median(powers) if powers else 0.0
     return max(SILENCE_DBFS, 10 * math.log10(power + 1e-18))
-
-
-def _fault(who: Who, speaker: Who, is_due: bool, sound: bytes) -> str:
-    level = level_dbfs(sound, TONES_HZ[speaker])
-    sentence = f"the {who} hears the {speaker}" if who != speaker else f"the {who} hears an echo"
-    if is_due and level <= PRESENT_DBFS:
-        return f"{sentence.replace('hears', 'does not hear')} ({level:.0f} dBFS)"
-    if not is_due and level >= ABSENT_DBFS:
-        return f"{sentence} ({level:.0f} dBFS)"
-    return ""
 
 
 def _power(block: Sequence[int], hz: float) -> float:
