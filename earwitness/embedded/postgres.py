@@ -78,7 +78,9 @@ class EmbeddedPostgres(EmbeddedServer):
     @property
     def url(self) -> str:
         """The address for psycopg 3 and libpq, `postgresql://…`, whether or not the server runs."""
-        return f"postgresql://{_our_name()}@/{DATABASE}?host={quote(str(self.socket_directory))}"
+        return (
+            f"postgresql://{own_user_name()}@/{DATABASE}?host={quote(str(self.socket_directory))}"
+        )
 
     @property
     def address(self) -> str:
@@ -149,7 +151,7 @@ class EmbeddedPostgres(EmbeddedServer):
         fresh = self.directory / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         _make_directory(fresh)
-        where = (f"--pgdata={fresh}", f"--username={_our_name()}")
+        where = (f"--pgdata={fresh}", f"--username={own_user_name()}")
         _run([f"{binaries}/initdb", *where, *CLUSTER_OPTIONS])
         single = [f"{binaries}/postgres", "--single", "-D", str(fresh), "postgres"]
         _run(single, standard_input=f"CREATE DATABASE {DATABASE};\n")
@@ -201,7 +203,8 @@ def _run(command: Sequence[str], standard_input: str = "") -> None:
 # --- the user
 
 
-def _our_name() -> str:
+def own_user_name() -> str:
+    """Return the name of our own user. Raises ConfigurationInvalid if the user has none."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -32,7 +32,7 @@ from earwitness.embedded import (
     postgres_of,
 )
 from earwitness.embedded.objects import LOOPBACK, syncs_puts
-from earwitness.embedded.postgres import _our_name
+from earwitness.embedded.postgres import own_user_name
 from earwitness.embedded.processes import running_in
 from storage.errors import CatalogueUnavailable, ConfigurationInvalid
 from storage.objects.errors import StoreUnavailable
@@ -136,7 +136,7 @@ def test_postgres_lets_nobody_else_in(postgres: EmbeddedPostgres) -> None:
     socket_path = Path(query(postgres.url, "SHOW unix_socket_directories")) / ".s.PGSQL.5432"
     assert stat.S_IMODE(socket_path.stat().st_mode) & 0o077 == 0
     assert stat.S_IMODE(socket_path.parent.stat().st_mode) == 0o700
-    foreign = postgres.url.replace(f"//{_our_name()}@", "//postgres@")
+    foreign = postgres.url.replace(f"//{own_user_name()}@", "//postgres@")
     with pytest.raises(psycopg.OperationalError, match=r"[Pp]eer authentication failed"):
         psycopg.connect(foreign)
 

@@ -240,3 +240,29 @@ def test_unit_tests_mirror_the_tree() -> None:
     folders = {path.parent.relative_to(UNIT) for path in UNIT.rglob("test_*.py")}
     assert len(folders) > 10
     assert [str(folder) for folder in sorted(folders) if not (ROOT / folder).is_dir()] == []
+
+
+def test_tests_use_no_private_names() -> None:
+    """No test reads or patches a private name of an object or module: only its own `self._x`."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line} {name}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for line, name in private_names(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert found == []
+
+
+def private_names(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the private names of others that a test module uses, with their lines."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute):
+            own = isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}
+            names = [] if own else [node.attr]
+        elif isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "setattr":
+            texts = [one.value for one in node.args if isinstance(one, ast.Constant)]
+            names = [text.rpartition(".")[2] for text in texts if isinstance(text, str)]
+        else:
+            names = []
+        yield from ((node.lineno, one) for one in names if re.match(r"_[^_]", one))
