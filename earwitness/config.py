@@ -392,14 +392,10 @@ def _refuse_unknown_variables() -> None:
 def explain(error: ValidationError) -> str:
     """Return `key: expectation` for each fault in one line, without the values, which may be
     secrets."""
-    faults = error.errors(include_input=False, include_url=False)
-    return "; ".join(
-        f"{'.'.join(map(str, fault['loc']))}: {_expectation(fault['type'], fault['msg'])}"
-        for fault in faults
-    )
-
-
-def _expectation(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "unknown key"
-    return message.removeprefix("Value error, ").removeprefix("Input should be ")
+    lines: list[str] = []
+    for fault in error.errors(include_input=False, include_url=False):
+        expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        if fault["type"] == "extra_forbidden":
+            expected = "unknown key"
+        lines.append(f"{'.'.join(map(str, fault['loc']))}: {expected}")
+    return "; ".join(lines)

@@ -44,7 +44,11 @@ def serve(path: Path, config: Config) -> None:
         _require_port("media.port", config.media.host, config.media.port)
         _require_directory(config.data.directory)
         check_rules(config.rules)
-        servers = _servers(config)
+        servers: list[EmbeddedServer] = []  # the slowest to start first
+        if config.objects.kind == "embedded":
+            servers.append(objects_of(config))
+        if not config.database.url.get_secret_value():
+            servers.append(postgres_of(config))
         for server in servers:
             stack.callback(server.stop)
             server.launch()
@@ -52,20 +56,10 @@ def serve(path: Path, config: Config) -> None:
         children += [Child(role, path) for role in ROLES]  # first, because calls are waiting
         for server in servers:
             server.await_ready()
-        log.info("serve.began", url=f"http://{config.server.host}:{config.server.port}")
+        log.info("serve.started", url=f"http://{config.server.host}:{config.server.port}")
         _warn(Wiring(config))
         _keep_running(servers, children)
     log.info("serve.ended")
-
-
-def _servers(config: Config) -> list[EmbeddedServer]:
-    """Build the servers that the configuration does not name, the slowest to start first."""
-    servers: list[EmbeddedServer] = []
-    if config.objects.kind == "embedded":
-        servers.append(objects_of(config))
-    if not config.database.url.get_secret_value():
-        servers.append(postgres_of(config))
-    return servers
 
 
 class Child:

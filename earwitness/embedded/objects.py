@@ -143,8 +143,11 @@ class EmbeddedObjects(EmbeddedServer):
     def _prepare_access(self) -> StoreAccess:
         """Return the ports and the key of the last start; replace ports that are taken."""
         last = self._find_access()
+        with ExitStack() as held:
+            last_ports = last.ports if last else {}
+            ports = {name: _hold_port(held, last_ports.get(name, 0)) for name in PORTS}
         access = StoreAccess(
-            ports=_choose_ports(last.ports if last else {}),
+            ports=ports,
             access_key_id=last.access_key_id if last else secrets.token_hex(10).upper(),
             secret_access_key=last.secret_access_key if last else secrets.token_urlsafe(32),
         )
@@ -202,9 +205,18 @@ class EmbeddedObjects(EmbeddedServer):
 
     def _await_ready(self, process: Process) -> None:
         """Wait until the store has written, read and deleted an object in the bucket."""
-        access = self._get_access()
-        if not until(lambda: _answers(access.ports["s3"]), process):
-            raise StoreUnavailable(f"The embedded object store did not start: {self._complaint()}")
+        port = self._get_access().ports["s3"]
+
+        def answers() -> bool:
+            try:
+                socket.create_connection((LOOPBACK, port), timeout=1).close()
+            except OSError:
+                return False
+            return True
+
+        if not until(answers, process):
+            error = tail(self._log_path) or tail(self._logs / "weed.WARNING")
+            raise StoreUnavailable(f"The embedded object store did not start: {error}")
         self._prepare_bucket()
         store = self.open_store()
         failed = "it did not answer"
@@ -251,9 +263,6 @@ class EmbeddedObjects(EmbeddedServer):
             timeout=ANSWERS_WITHIN_S,  # the shell waits for ever if the store has ended
         )
         return done.stdout
-
-    def _complaint(self) -> str:
-        return tail(self._log_path) or tail(self._logs / "weed.WARNING")
 
     def _clean_up(self) -> None:
         """Remove the sockets of the gRPC ports, which SeaweedFS always leaves under /tmp."""
@@ -325,12 +334,6 @@ def syncs_puts(configuration: str, prefix: str) -> bool:
     return any(one.get("locationPrefix") == prefix and one.get("fsync") for one in locations)
 
 
-def _choose_ports(last: Mapping[str, int]) -> dict[str, int]:
-    """Choose a free port for each name: the one of the last start if it is still free."""
-    with ExitStack() as held:
-        return {name: _hold_port(held, last.get(name, 0)) for name in PORTS}
-
-
 def _hold_port(held: ExitStack, wanted: int) -> int:
     """Bind `wanted`, or a free port if it is taken; hold it, so that no other name gets it."""
     listener = held.enter_context(socket.socket())
@@ -341,11 +344,3 @@ def _hold_port(held: ExitStack, wanted: int) -> int:
         listener.bind((LOOPBACK, 0))
     port: int = listener.getsockname()[1]
     return port
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection((LOOPBACK, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
