@@ -52,10 +52,11 @@ class Pbx:
         """List the bridges."""
         return self.bridges
 
-    def find_variable(self, channel_id: str, _name: str) -> str | None:
+    def find_variable(self, channel_id: str, name: str) -> str | None:
         """Return the linkedid of a channel."""
         if not self.answers:
             raise AriUnavailable("no answer within 5 s")
+        assert name == LINKEDID
         self.read.append(channel_id)
         return self.linkedids.get(channel_id)
 
@@ -113,7 +114,9 @@ def test_calls_that_are_not_listed_have_ended(model: CallModel, lost_at: datetim
     reconcile(Pbx((channel("1", "1"),)), model)
     before = datetime.now(UTC)
     assert reconcile(Pbx(), model, lost_at) == {"main-1"}
-    ended_at = model.record("main-1").ended_at
+    record = model.record("main-1")
+    ended_at = record.ended_at
+    assert [leg.vanished for leg in record.channels] == [lost_at is None]
     assert ended_at is not None
     assert ended_at == lost_at if lost_at is not None else before <= ended_at
 
