@@ -70,12 +70,19 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
 
     With `may_be_pbx` a request from the address of a configured PBX needs no token.
     """
-    if may_be_pbx and _is_from_pbx():
+    # A proxy on the PBX's machine has the PBX's address, and adds one of these headers.
+    is_direct = "X-Forwarded-For" not in request.headers and "Forwarded" not in request.headers
+    is_from_pbx = is_direct and request.remote_addr in services().settings.pbx_addresses
+    if may_be_pbx and is_from_pbx and request.authorization is None:
         g.principal = Principal(DIALPLAN, permissions_of(DIALPLAN), None)
     else:
         g.principal = _find_principal(services().catalogue, read_secret())
     if may_be_pbx:
-        _refuse_browsers()
+        # Here a GET acts, and anybody can make a browser follow a link, also one on the PBX.
+        if g.principal.is_person:
+            refuse("requests of a dialplan")
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            refuse("requests of other sites")
     if request.method in SAFE_METHODS:
         return
     if g.principal.is_person:
@@ -216,27 +223,6 @@ def _cookie(name: str) -> tuple[str, bool]:
     """
     secure = request.is_secure or services().settings.public_url.startswith("https:")
     return (f"__Host-{name}" if secure else name), secure
-
-
-def _refuse_browsers() -> None:
-    """Refuse a browser where a GET acts: anybody can make it follow a link.
-
-    A browser on the PBX's own machine has the address of the PBX.
-    """
-    if principal().is_person:
-        refuse("requests of a dialplan")
-    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-        refuse("requests of other sites")
-
-
-def _is_from_pbx() -> bool:
-    """Whether the request comes straight from a PBX, not through a proxy on its machine."""
-    is_direct = "X-Forwarded-For" not in request.headers and "Forwarded" not in request.headers
-    return (
-        request.authorization is None
-        and is_direct
-        and request.remote_addr in services().settings.pbx_addresses
-    )
 
 
 def _is_basic() -> bool:

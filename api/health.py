@@ -65,26 +65,20 @@ class StoreProbe:
 
 def check_parts(catalogue: Catalogue, store: StoreProbe, names: Iterable[str]) -> tuple[Check, ...]:
     """Check the database, the store, and each PBX of these names."""
-    database, known = _ask_database(catalogue)
-    if known is None:
-        telephony = [_pbx_check(name, "unknown") for name in names]
-    else:
-        telephony = [_pbx_check(name, pbx_state(name, known, datetime.now(UTC))) for name in names]
-    return (database, store.check(), *telephony)
-
-
-def _ask_database(catalogue: Catalogue) -> tuple[Check, Sequence[PbxRecord] | None]:
-    """Check the database; return its PBXs too, None if it cannot be used."""
+    known: Sequence[PbxRecord] | None = None
+    database = Check("database", False, "outdated", "the schema is not this version's yet")
     try:
-        if not catalogue.is_migrated():
-            return Check(
-                "database", False, "outdated", "the schema is not this version's yet"
-            ), None
-        with catalogue.begin() as tx:
-            known = pbxs.list_pbxs(tx)
+        if catalogue.is_migrated():
+            with catalogue.begin() as tx:
+                known = pbxs.list_pbxs(tx)
+            database = Check("database", True, "connected", "PostgreSQL answers")
     except CatalogueUnavailable:
-        return Check("database", False, "unavailable", "PostgreSQL does not answer"), None
-    return Check("database", True, "connected", "PostgreSQL answers"), known
+        database = Check("database", False, "unavailable", "PostgreSQL does not answer")
+    checks = [database, store.check()]
+    for name in names:
+        state = "unknown" if known is None else pbx_state(name, known, datetime.now(UTC))
+        checks.append(Check(f"pbx.{name}", state == "connected", state, _PBX_DETAILS[state]))
+    return tuple(checks)
 
 
 def pbx_state(name: str, known: Iterable[PbxRecord], now: datetime) -> str:
@@ -93,7 +87,3 @@ def pbx_state(name: str, known: Iterable[PbxRecord], now: datetime) -> str:
     if record is None or now - record.seen_at > STALE_AFTER:
         return "unwatched"
     return record.state
-
-
-def _pbx_check(name: str, state: str) -> Check:
-    return Check(f"pbx.{name}", state == "connected", state, _PBX_DETAILS[state])

@@ -1,6 +1,6 @@
 """List the changes between the versions of a rule. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -19,19 +19,17 @@ class Change:
 
 def history_of(versions: Sequence[RuleRecord]) -> list[tuple[RuleRecord, list[Change]]]:
     """Return each version with its changes, in the given order: newest first."""
-    older = zip_longest(versions, versions[1:])
-    return [(one, [*_changes(before, one)]) for one, before in older]
-
-
-def _changes(before: RuleRecord | None, after: RuleRecord) -> Iterator[Change]:
-    if after.deleted:
-        return
-    for key, field in Terms.model_fields.items():
-        value = getattr(after, key)
-        if before is None and _text(value) != _text(field.default):
-            yield Change(key, None, _text(value))
-        elif before is not None and getattr(before, key) != value:
-            yield Change(key, _text(getattr(before, key)), _text(value))
+    found: list[tuple[RuleRecord, list[Change]]] = []
+    for after, before in zip_longest(versions, versions[1:]):
+        changes: list[Change] = []
+        for key, field in Terms.model_fields.items() if not after.deleted else ():
+            value = getattr(after, key)
+            if before is None and _text(value) != _text(field.default):
+                changes.append(Change(key, None, _text(value)))
+            elif before is not None and getattr(before, key) != value:
+                changes.append(Change(key, _text(getattr(before, key)), _text(value)))
+        found.append((after, changes))
+    return found
 
 
 def _text(value: object) -> str:

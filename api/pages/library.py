@@ -86,7 +86,19 @@ def show_library() -> Response:
                 tx, search.narrowed(), limit=AT_ONCE, cursor=search.cursor
             )
     except ValidationError as error:
-        faults = [_fault(str(fault["loc"][0])) for fault in error.errors()]
+        day, seconds = _("Write a day such as 2026-11-23."), _("Write a number, 0 or more.")
+        other = _("This search is not possible. Clear the fields, or start again.")
+        corrections = {
+            "number": _("Write at most 32 digits, * or #."),
+            "from": day,
+            "to": day,
+            "min_duration_s": seconds,
+            "max_duration_s": seconds,
+            "state": _("Choose one from the list."),
+        }
+        fields = [str(fault["loc"][0]) for fault in error.errors()]
+        labels = _labels()
+        faults = [(labels.get(one, ""), corrections.get(one, other)) for one in fields]
     except BadCursor:
         faults = [("", _("This list cannot be continued. Search again."))]
     values: dict[str, Any] = {"found": found, "asked": asked, "faults": faults, "states": _states()}
@@ -168,21 +180,6 @@ def _labels() -> dict[str, str]:
         "q": _("Words in note or names"),
         "state": _("State"),
     }
-
-
-def _fault(field: str) -> tuple[str, str]:
-    """Return the label of a wrong field, and the way to correct it."""
-    day, seconds = _("Write a day such as 2026-11-23."), _("Write a number, 0 or more.")
-    known = {
-        "number": _("Write at most 32 digits, * or #."),
-        "from": day,
-        "to": day,
-        "min_duration_s": seconds,
-        "max_duration_s": seconds,
-        "state": _("Choose one from the list."),
-    }
-    fault = known.get(field) or _("This search is not possible. Clear the fields, or start again.")
-    return _labels().get(field, ""), fault
 
 
 def _states() -> dict[str, str]:

@@ -12,11 +12,7 @@ def in_words(code: str | None) -> str:
 
     Example: `in_words("pbx-lost")` is "the PBX was away".
     """
-    return _words_of_codes().get(code or "") or code or ""
-
-
-def _words_of_codes() -> dict[str, str]:
-    return {
+    known = {
         # Why a recording is missing, or has a gap.
         "never-began": _("never began"),
         "has-gaps": _("has gaps"),
@@ -54,6 +50,7 @@ def _words_of_codes() -> dict[str, str]:
         "not-yet": _("matches once the call is answered"),
         "error": _("could not be evaluated"),
     }
+    return known.get(code or "") or code or ""
 
 
 def shell_words() -> dict[str, dict[str, str]]:

@@ -640,9 +640,7 @@ def test_limits_are_shared(make_app: AppMaker, catalogue: Catalogue) -> None:
     with catalogue.begin() as tx:
         tx.execute(update(schema.hits).values(expires_at=past))
     assert fail(two) == 401
-    assert (
-        count(catalogue, schema.hits) == 3
-    )  # by name, by address, by both; the expired are deleted
+    assert count(catalogue, schema.hits) == 3  # by name, by address, by both
 
 
 def test_failures_at_once(catalogue: Catalogue) -> None:
