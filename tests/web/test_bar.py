@@ -131,7 +131,7 @@ def test_another_page_listens(admin: Person, service: Service, world: World) -> 
     until(lambda: max(meters(admin.page)) > 0.3)
     admin.page.evaluate("url => { window.other = new WebSocket(url); }", spy["audio_url"])
     bar = admin.page.locator("#bar")
-    assert_says(admin.page, "it goes on in another page")
+    assert_says(admin.page, "Listening continues in another page")
     assert meters(admin.page) == [0, 0, 0]
     expect(bar.get_by_role("radio")).to_have_count(0)
     bar.get_by_role("button", name="Close").click()
