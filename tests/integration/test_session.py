@@ -10,14 +10,14 @@ import pytest
 from api_client import build_recording
 from uuid_utils.compat import uuid7
 
-from recorder import ari
+from recorder import ari, names
 from recorder.ari.errors import AriUnavailable
 from recorder.calls.model import CallModel
 from recorder.watch.reconcile import LINKEDID
 from recorder.watch.session import Session
-from storage.catalogue import calls, pbxs, recordings
+from storage.catalogue import calls, pbxs, recordings, segments
 from storage.catalogue.engine import Catalogue
-from storage.records import CallRecord
+from storage.records import CallRecord, SegmentRecord
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BRIDGE = ari.Bridge("b", "mixing", "simple_bridge", ("1", "2"))
@@ -66,6 +66,10 @@ class Pbx:
         if not self.answers:
             raise AriUnavailable("no answer within 5 s")
         return channel_id
+
+    def hang_up(self, channel_id: str) -> None:
+        """Note that a channel was hung up."""
+        self.done.append(("hang up", channel_id))
 
     def continue_in_dialplan(self, channel_id: str) -> None:
         """Note that a channel went back to the dialplan."""
@@ -243,6 +247,30 @@ def test_a_pbx_that_does_not_answer_is_listed_later(scene: Scene) -> None:
     assert scene.process(ari.Connected(AT)) == []
     assert scene.live_calls() == {"1": ["1"]}
     assert scene.state() == "unreachable"
+
+
+def test_snoops_without_a_segment_are_hung_up(scene: Scene) -> None:
+    """A snoop whose recording ended while nobody watched is hung up; all other channels stay."""
+    recording = build_recording(id=uuid7(), call_id=f"{scene.name}-1", pbx=scene.name)
+    segment = SegmentRecord(
+        id=uuid7(),
+        recording_id=recording.id,
+        channel_id="1",
+        side="left",
+        state="recording",
+        name="s",
+        started_at=AT,
+    )
+    scene.process(ari.ChannelCreated(AT, "", channel("1")))
+    with scene.catalogue.begin() as tx:
+        recordings.create_recording(tx, recording)
+        assert segments.claim_segment(tx, segment)
+    orphan, running = names.build_snoop_id(uuid7()), names.build_snoop_id(segment.id)
+    phone = names.build_phone_id(uuid7())
+    snoops = [channel(id_, technology="Snoop") for id_ in (orphan, running)]
+    scene.pbx.channels = [channel("1"), *snoops, channel(phone)]
+    scene.process(ari.Connected(AT))
+    assert scene.pbx.done == [("hang up", orphan)]
 
 
 def test_a_session_continues_with_the_saved_calls(scene: Scene) -> None:
