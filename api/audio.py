@@ -12,7 +12,7 @@ from api.errors import AudioNotStoredYet
 from api.operation import answer
 from api.ranges import ByteSpan, choose_span
 from api.services import services
-from api.stored import name_file, passed_on, redirect_to_object
+from api.stored import name_file, redirect_to_object, stream_object
 from storage import states
 from storage.catalogue import audit
 from storage.errors import AudioNotStored, ManifestInvalid
@@ -79,7 +79,7 @@ def stream_audio(audio: Audio, *, download: bool, by: str) -> Response:
     )
     answered = _with_headers(_described(audio, span), audio, download)
     first, last = (span.first, span.last) if span else (0, None)
-    with passed_on(answered, audio.key, first=first, last=last) as found:
+    with stream_object(answered, audio.key, first=first, last=last) as found:
         if found.size_bytes != audio.size_bytes:
             raise ObjectMismatch(f"{audio.key} has {found.size_bytes} bytes in the store")
     _note_heard(audio, span, by)

@@ -112,7 +112,7 @@ def principal() -> Principal:
 
 def read_secret() -> str:
     """Return the secret of the request: a token or a session. Raises NotAuthenticated."""
-    if request.authorization is None and (session := find_secret()):
+    if request.authorization is None and (session := find_secret_cookie()):
         return session
     given = request.authorization or Authorization("")
     secret = given.token if given.type == "bearer" else given.password if _is_basic() else None
@@ -128,7 +128,7 @@ def authorise(permission: str) -> None:
         refuse(permission)
 
 
-def keep_secret(
+def set_secret_cookie(
     answered: Response, secret: str, cookie: str = SESSION, *, lasts: timedelta | None = None
 ) -> None:
     """Set the cookie with this secret; without `lasts` the browser drops it when it is closed."""
@@ -136,23 +136,23 @@ def keep_secret(
     answered.set_cookie(name, secret, lasts, secure=secure, httponly=True, samesite="Lax")
 
 
-def find_secret(cookie: str = SESSION) -> str | None:
+def find_secret_cookie(cookie: str = SESSION) -> str | None:
     """Return the secret in the cookie of the request."""
     return request.cookies.get(_cookie(cookie)[0])
 
 
-def forget_secret(answered: Response, cookie: str = SESSION) -> None:
+def delete_secret_cookie(answered: Response, cookie: str = SESSION) -> None:
     """Delete the cookie."""
     name, secure = _cookie(cookie)
     answered.delete_cookie(name, secure=secure, httponly=True, samesite="Lax")
 
 
-def note_done(tx: Connection, action: str, subject: object, **detail: object) -> None:
+def audit_done(tx: Connection, action: str, subject: object, **detail: object) -> None:
     """Write to the audit trail that the caller has done this."""
     _note(tx, action, subject, "done", detail)
 
 
-def note_refused(tx: Connection, action: str, subject: object, **detail: object) -> None:
+def audit_refused(tx: Connection, action: str, subject: object, **detail: object) -> None:
     """Write to the audit trail that the caller was refused this."""
     _note(tx, action, subject, "refused", detail)
 
@@ -170,7 +170,7 @@ def require_grant(wanted: TokenRecord) -> None:
         refuse("calls of other agents")
 
 
-def see(get: Callable[..., Seen], id_: Any) -> Seen:
+def get_if_visible(get: Callable[..., Seen], id_: Any) -> Seen:
     """Return the record that `get` finds under this id, if the caller may see it.
 
     For the caller a record of other agents does not exist: `get` raises its error, such as
@@ -184,7 +184,7 @@ def see(get: Callable[..., Seen], id_: Any) -> Seen:
         if agents is not None:
             with services().catalogue.begin() as tx, suppress(type(error)):
                 get(tx, id_)  # raises, unless the record exists
-                note_refused(tx, g.wanted, id_, method=request.method, error_id=error.error_id)
+                audit_refused(tx, g.wanted, id_, method=request.method, error_id=error.error_id)
         raise
 
 
@@ -192,7 +192,7 @@ def refuse(permission: str) -> NoReturn:
     """Raise Forbidden, log it and write it to the audit trail."""
     with services().catalogue.begin() as tx:
         detail = {"method": request.method, "error_id": Forbidden.error_id}
-        note_refused(tx, permission, request.path, **detail)
+        audit_refused(tx, permission, request.path, **detail)
     log.warning(
         "request.refused",
         token=principal().name,

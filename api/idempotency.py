@@ -26,7 +26,7 @@ REPLAYED = "Idempotency-Replayed"
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def answered_once(act: Callable[[], Response], *, shown_once: str = "") -> Response:
+def act_once(act: Callable[[], Response], *, shown_once: str = "") -> Response:
     """Act, or repeat the answer of the first such request, without its secret.
 
     `shown_once` names the field that holds a secret: in a repeated answer it is null.

@@ -117,7 +117,7 @@ def refusals_of(operation: Operation) -> tuple[Refusal, ...]:
     if operation.body is not None:
         errors.append(RequestInvalid)
         http += BODY_REFUSALS
-    if operation.is_answered_once:
+    if operation.acts_once:
         errors.append(IdempotencyKeyReused)
     if "<" in operation.rule:
         http.append(PATH_REFUSAL)
@@ -170,7 +170,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             }
             for name, schema in operation.query.model_json_schema()["properties"].items()
         ]
-    if operation.is_answered_once:
+    if operation.acts_once:
         schema = {"type": "string", "minLength": 1, "maxLength": 255}
         found.append({"name": HEADER, "in": "header", "schema": schema})
     return found
@@ -200,7 +200,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
                 name: {"description": text, "schema": {"type": "string"}}
                 for name, text in reply.headers.items()
             }
-        if operation.is_answered_once:
+        if operation.acts_once:
             described.setdefault("headers", {})[REPLAYED] = {
                 "description": "present if this repeats the answer to an earlier request",
                 "schema": {"const": "true"},

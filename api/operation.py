@@ -21,7 +21,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from api.auth import authenticate, authorise
 from api.errors import RequestInvalid
-from api.idempotency import answered_once
+from api.idempotency import act_once
 from storage.errors import EarwitnessError
 
 Handler = Callable[..., Response]
@@ -82,7 +82,7 @@ class Operation:
         return self.handler.__name__
 
     @property
-    def is_answered_once(self) -> bool:
+    def acts_once(self) -> bool:
         """Whether it takes an Idempotency-Key; every other operation is safe to repeat."""
         return self.method == "POST" and self.body is not None
 
@@ -109,9 +109,9 @@ class Operation:
             body = parse_body(self.body)
             if self.body.model_fields:
                 arguments["body"] = body
-            if not self.is_answered_once:
+            if not self.acts_once:
                 return self.handler(**arguments)
-            return answered_once(lambda: self.handler(**arguments), shown_once=self.shown_once)
+            return act_once(lambda: self.handler(**arguments), shown_once=self.shown_once)
 
         return view
 

@@ -20,7 +20,7 @@ def redirect_to_object(key: str, content_type: str, file_name: str | None) -> Re
 
 
 @contextmanager
-def passed_on(
+def stream_object(
     answered: Response, key: str, *, first: int = 0, last: int | None = None
 ) -> Iterator[OpenObject]:
     """Stream an object of the store as the body of a response; the block may still refuse it.

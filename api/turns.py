@@ -59,10 +59,10 @@ class Turns:
             self._take()
 
 
-def others_turn() -> AbstractContextManager[None]:
+def give_turn_back() -> AbstractContextManager[None]:
     """Give this request's turn to another one while it waits for another server.
 
-    Example: `with others_turn(): sender.send(url, secret, event)`.
+    Example: `with give_turn_back(): sender.send(url, secret, event)`.
     """
     turns: Turns = g.turns
     return turns.left()

@@ -8,7 +8,7 @@ from flask_babel import gettext as _
 from pydantic import ValidationError
 
 from api.fields.system import AuditQuery
-from api.pages.page import Pages, filled_in, is_more, show
+from api.pages.page import Pages, form_fields, show, wants_next_part
 from api.permissions import AUDIT_READ
 from api.services import services
 from storage.catalogue import audit
@@ -23,7 +23,7 @@ AT_ONCE = 50
 @pages.get("/audit", AUDIT_READ)
 def show_audit() -> Response:
     """Show the trail, newest first, filtered by the form; scrolling loads the next part."""
-    asked = filled_in()
+    asked = form_fields()
     found: Slice[AuditRecord] = Slice((), None)
     fault = ""
     try:
@@ -33,7 +33,7 @@ def show_audit() -> Response:
     except (ValidationError, BadCursor):
         fault = _("This search is not possible. Clear the fields, or start again.")
     values: dict[str, Any] = {"found": found, "asked": asked, "detail": _detail}
-    if is_more() and not fault:
+    if wants_next_part() and not fault:
         return show("_audit.html", **values)
     return show("audit.html", fault=fault, narrowed=bool(asked), **values)
 

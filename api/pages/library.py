@@ -13,7 +13,7 @@ from api.auth import principal
 from api.fields.recordings import FormSearch, RecordingSearch, recording_fields
 from api.links import base_url
 from api.pages.journey import What, journey_of
-from api.pages.page import Pages, filled_in, is_more, show, show_notice
+from api.pages.page import Pages, form_fields, show, show_notice, wants_next_part
 from api.permissions import AUDIT_READ, BULK_ACTIONS, RECORDINGS_READ, RECORDINGS_SHARE
 from api.routes.recordings import get_visible
 from api.services import services
@@ -76,7 +76,7 @@ class LibraryForm(FormSearch):
 @pages.get("/library", RECORDINGS_READ)
 def show_library() -> Response:
     """Show the list of recordings and its form; the address holds the search."""
-    asked = filled_in()
+    asked = form_fields()
     found: Slice[RecordingRecord] = Slice((), None)
     faults: list[tuple[str, str]] = []
     try:
@@ -110,7 +110,7 @@ def show_library() -> Response:
         ("export", _("Export"), ""),
     ]
     values["acts"] = [act for act in acts if BULK_ACTIONS[act[0]] <= principal().permissions]
-    if is_more() and not faults:
+    if wants_next_part() and not faults:
         return show("_recordings.html", **values)
     with services().catalogue.begin() as tx:
         saved = searches.list_searches(tx, principal().name).items

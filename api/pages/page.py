@@ -129,12 +129,12 @@ def choose_language() -> str | None:
     return request.accept_languages.best_match(LANGUAGES)
 
 
-def is_more() -> bool:
+def wants_next_part() -> bool:
     """Whether the request wants only the next part of a list."""
     return request.headers.get("HX-Target") == "more"
 
 
-def filled_in() -> dict[str, str]:
+def form_fields() -> dict[str, str]:
     """Return the fields of the form that are not empty."""
     return {name: value for name, value in request.args.items() if value.strip()}
 

@@ -6,7 +6,7 @@ from flask import Response, make_response, redirect, request
 from flask_babel import gettext as _
 from sqlalchemy import Connection
 
-from api.auth import forget_secret, is_foreign, keep_secret, principal
+from api.auth import delete_secret_cookie, is_foreign, principal, set_secret_cookie
 from api.limits import Limits, address
 from api.operation import OPEN, SIGNED_IN
 from api.pages.page import Pages, local_path, show
@@ -49,7 +49,7 @@ def sign_in() -> Response:
         if is_outdated(kept):
             users.keep_hash(tx, found.id, hash_password(password))
         secret = users.begin_session(tx, found)
-        note(tx, name, "done")
+        audit_sign_in(tx, name, "done")
     return signed_in(secret, request.form.get("next", "/"))
 
 
@@ -110,11 +110,11 @@ def show_form(status: int, fault: str = "", *, wanted: str | None = None) -> Res
 def signed_in(secret: str, wanted: str) -> Response:
     """Set the session's cookie, and redirect to the wanted page."""
     answered = make_response(redirect(local_path(wanted), 303))
-    keep_secret(answered, secret)
+    set_secret_cookie(answered, secret)
     return answered
 
 
-def note(tx: Connection, name: str, outcome: Outcome, **detail: Any) -> None:
+def audit_sign_in(tx: Connection, name: str, outcome: Outcome, **detail: Any) -> None:
     """Write to the audit trail that this person started a session, or was refused one."""
     audit.add_audit(
         tx,
@@ -128,7 +128,7 @@ def note(tx: Connection, name: str, outcome: Outcome, **detail: Any) -> None:
 
 def _refused(name: str, status: int, fault: str) -> Response:
     with services().catalogue.begin() as tx:
-        note(tx, name, "refused")
+        audit_sign_in(tx, name, "refused")
     return show_form(status, fault)
 
 
@@ -138,5 +138,5 @@ def _name() -> str:
 
 def _signed_out() -> Response:
     answered = make_response(redirect("/sign-in", 303))
-    forget_secret(answered)
+    delete_secret_cookie(answered)
     return answered

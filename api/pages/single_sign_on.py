@@ -8,7 +8,7 @@ import structlog
 from flask import Response, abort, make_response, redirect, request
 from flask_babel import gettext as _
 
-from api.auth import find_secret, forget_secret, keep_secret
+from api.auth import delete_secret_cookie, find_secret_cookie, set_secret_cookie
 from api.claims import Identity
 from api.errors import NameTaken, NotAdmitted, ProviderUnavailable, SignInCancelled, SignInUnproven
 from api.limits import Limits, address
@@ -16,10 +16,10 @@ from api.links import base_url
 from api.oidc import Provider
 from api.operation import OPEN
 from api.pages.page import Pages, local_path
-from api.pages.sign_in import FAILURES_PER_ADDRESS, note, show_form, signed_in
+from api.pages.sign_in import FAILURES_PER_ADDRESS, audit_sign_in, show_form, signed_in
 from api.problems import RETRY_AFTER_S, status_of
 from api.services import services
-from api.turns import others_turn
+from api.turns import give_turn_back
 from recorder.spy.trail import dismiss
 from storage.catalogue import sign_ins, users
 from storage.errors import EarwitnessError, UserInvalid
@@ -36,21 +36,21 @@ def start_single_sign_on() -> Response:
     """Redirect to the provider; only this browser can come back, and only once."""
     wanted = local_path(request.args.get("next", "/"))
     try:
-        with others_turn():
+        with give_turn_back():
             url, begun = _provider().begin(_redirect_uri(), wanted)
     except ProviderUnavailable as error:
         return _show_failure(error, wanted)
     with services().catalogue.begin() as tx:
         secret = sign_ins.keep_sign_in(tx, begun)
     answered = make_response(redirect(url, 303))
-    keep_secret(answered, secret, COOKIE, lasts=sign_ins.LASTS)
+    set_secret_cookie(answered, secret, COOKIE, lasts=sign_ins.LASTS)
     return answered
 
 
 @pages.get("/sign-in/oidc/callback", OPEN)
 def finish_single_sign_on() -> Response:
     """Start a session for the person who came back from the provider."""
-    provider, secret, begun = _provider(), find_secret(COOKIE), None
+    provider, secret, begun = _provider(), find_secret_cookie(COOKIE), None
     if secret is not None:
         with services().catalogue.begin() as tx:
             begun = sign_ins.take_sign_in(tx, secret)
@@ -64,7 +64,7 @@ def finish_single_sign_on() -> Response:
         answered = _show_failure(error, wanted)
     else:
         answered = signed_in(secret, wanted)
-    forget_secret(answered, COOKIE)
+    delete_secret_cookie(answered, COOKIE)
     return answered
 
 
@@ -101,7 +101,7 @@ def _identify(provider: Provider, begun: SignInRecord | None) -> Identity:
         raise ProviderUnavailable(f"the provider answers {given['error'][:100]}")
     if "code" not in given:
         raise SignInUnproven("the answer has no code")
-    with others_turn():
+    with give_turn_back():
         return provider.finish(given["code"], begun, _redirect_uri())
 
 
@@ -114,7 +114,7 @@ def _begin_session(person: Identity) -> str:
             known = users.bring_user(
                 tx, issuer=issuer, subject=subject, name=name, role=role, team=team
             )
-            note(tx, name, "done", issuer=issuer, subject=subject, role=role, team=team)
+            audit_sign_in(tx, name, "done", issuer=issuer, subject=subject, role=role, team=team)
             is_other = before is not None and before != known
             dismissed = dismiss(tx, before.name, by=name) if before and is_other else ()
             secret = users.begin_session(tx, known)
@@ -133,7 +133,7 @@ def _refuse(error: NotAdmitted) -> None:
             users.end_sessions(tx, known.id)
             dismissed = dismiss(tx, known.name, by=known.name)
         detail = {"issuer": _issuer(), "subject": error.subject, "reason": str(error)}
-        note(tx, error.name, "refused", **detail)
+        audit_sign_in(tx, error.name, "refused", **detail)
     services().spies.take_down(dismissed)
 
 

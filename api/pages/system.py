@@ -5,7 +5,7 @@ from flask_babel import gettext as _
 from sqlalchemy import Connection
 
 from api.health import check_parts
-from api.pages.page import Pages, is_more, show
+from api.pages.page import Pages, show, wants_next_part
 from api.permissions import SYSTEM_READ
 from api.services import services
 from storage.catalogue import (
@@ -35,7 +35,7 @@ def show_system() -> Response:
     cursor = request.args.get("cursor") or None
     with services().catalogue.begin() as tx:
         missing = _missing(tx, cursor)
-        if is_more():
+        if wants_next_part():
             return show("_missing.html", missing=missing)
         failed = recordings.list_recordings(tx, RecordingFilter(state="failed"), limit=SHOWN)
         given_up = failed_jobs.list_failed_jobs(tx, limit=SHOWN)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import authorise, note_done, principal, see
+from api.auth import audit_done, authorise, get_if_visible, principal
 from api.fields.base import ListQuery, list_fields
 from api.fields.bulk import (
     Bulk,
@@ -24,7 +24,7 @@ from api.links import base_url
 from api.operation import Operations, Reply, answer, json
 from api.permissions import BULK_ACTIONS, RECORDINGS_EXPORT, RECORDINGS_HEAR, RECORDINGS_READ
 from api.services import services
-from api.stored import name_file, passed_on, redirect_to_object
+from api.stored import name_file, redirect_to_object, stream_object
 from storage.catalogue import bulks, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchBulk, NoSuchRecording, NoSuchSearch, TooMany
@@ -57,7 +57,7 @@ def create_bulk(body: NewBulk) -> Response:
             by=principal().name,
             owner_id=principal().id,
         )
-        note_done(tx, "bulk.create", made.id, what=made.action, recordings=len(found))
+        audit_done(tx, "bulk.create", made.id, what=made.action, recordings=len(found))
     return answer(bulk_fields(made, base_url()), 202)
 
 
@@ -96,12 +96,12 @@ def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
         found = bulks.get_bulk(tx, bulk_id, owner_id=principal().id)
         if found.object_key is None:
             raise NoSuchBulk("it has no file, or no longer")
-        note_done(tx, "bulk.download", bulk_id)
+        audit_done(tx, "bulk.download", bulk_id)
     name = f"recordings-{found.created_at:%Y%m%d-%H%M%S}.zip"
     if query.stream:
         answered = Response(content_type=ZIP)
         name_file(answered, name)
-        with passed_on(answered, found.object_key) as stored:
+        with stream_object(answered, found.object_key) as stored:
             answered.content_length = stored.size_bytes
         return answered
     return redirect_to_object(found.object_key, ZIP, name)
@@ -118,7 +118,7 @@ def _find(body: NewBulk) -> Sequence[UUID]:
     missing = set(body.ids or ()).difference(found)
     for one in missing:
         with suppress(NoSuchRecording):  # audits the attempt on a recording of other agents
-            see(recordings.get_recording, one)
+            get_if_visible(recordings.get_recording, one)
     if missing or not found:
         raise NoSuchRecording("one of these recordings does not exist" if found else "none found")
     return found

@@ -7,7 +7,7 @@ from uuid import UUID
 from flask import Response
 from sqlalchemy import Connection
 
-from api.auth import principal, see
+from api.auth import get_if_visible, principal
 from api.fields.calls import Call, CallList, CallQuery, call_fields
 from api.fields.recordings import NewRecording, Recording, recording_fields
 from api.links import base_url
@@ -40,7 +40,7 @@ def list_calls(query: CallQuery) -> Response:
 @operations.get("/calls/<call_id:call_id>", CALLS_READ, json(Call), errors=(NoSuchCall,))
 def get_call(call_id: str) -> Response:
     """Get one call."""
-    call = see(calls.get_call, call_id)
+    call = get_if_visible(calls.get_call, call_id)
     with services().catalogue.begin() as tx:
         (fields,) = _fields_of(tx, [call])
     return answer(fields)
@@ -55,7 +55,7 @@ def get_call(call_id: str) -> Response:
 )
 def start_recording(call_id: str, body: NewRecording) -> Response:
     """Start recording a call."""
-    see(calls.get_call, call_id)
+    get_if_visible(calls.get_call, call_id)
     record = services().capture.start(
         call_id, by=principal().name, layout=body.layout, format=body.format, tags=body.tags
     )

@@ -2,7 +2,7 @@
 
 from flask import Response
 
-from api.auth import note_done
+from api.auth import audit_done
 from api.fields.base import ListQuery, Nothing, list_fields
 from api.fields.system import FailedJobList, job_fields
 from api.operation import Operations, Reply, answer, json
@@ -33,7 +33,7 @@ def retry_job(job_id: int) -> Response:
     """Retry a failed job after its cause is fixed."""
     with services().catalogue.begin() as tx:
         task, subject = failed_jobs.retry_job(tx, job_id)
-        note_done(tx, "job.retry", subject, task=task)
+        audit_done(tx, "job.retry", subject, task=task)
     return Response(status=204)
 
 
@@ -47,5 +47,5 @@ def forget_job(job_id: int) -> Response:
     """Dismiss a failed job, so that it is no longer listed."""
     with services().catalogue.begin() as tx:
         task, subject = failed_jobs.forget_job(tx, job_id)
-        note_done(tx, "job.forget", subject, task=task)
+        audit_done(tx, "job.forget", subject, task=task)
     return Response(status=204)

@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Response
 
 from api.audio import Audio
-from api.auth import authorise, note_done, principal
+from api.auth import audit_done, authorise, principal
 from api.fields.base import ListQuery, list_fields
 from api.fields.keeping import NewLink, SharedLink, SharedLinkList, link_fields
 from api.links import base_url
@@ -37,7 +37,7 @@ def create_link(recording_id: UUID, body: NewLink) -> Response:
             tx, recording_id, by=principal().name, expires_in=timedelta(seconds=body.expires_in_s)
         )
         detail = {"link": str(made.id), "expires_at": made.expires_at.isoformat()}
-        note_done(tx, "link.create", recording_id, **detail)
+        audit_done(tx, "link.create", recording_id, **detail)
     return answer(link_fields(made, f"{base_url()}/shared/{secret}"), 201)
 
 
@@ -67,5 +67,5 @@ def revoke_link(recording_id: UUID, link_id: UUID) -> Response:
     get_visible(recording_id)
     with services().catalogue.begin() as tx:
         links.revoke_link(tx, recording_id, link_id)
-        note_done(tx, "link.revoke", recording_id, link=str(link_id))
+        audit_done(tx, "link.revoke", recording_id, link=str(link_id))
     return Response(status=204)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import principal, see
+from api.auth import get_if_visible, principal
 from api.fields.base import Nothing, list_fields
 from api.fields.recordings import Recording, RecordingList, RecordingQuery, recording_fields
 from api.links import base_url
@@ -79,7 +79,7 @@ def discard_recording(recording_id: UUID) -> Response:
 
 def get_visible(recording_id: UUID) -> RecordingRecord:
     """Return the recording. Raises NoSuchRecording if the caller may not see it."""
-    return see(recordings.get_recording, recording_id)
+    return get_if_visible(recordings.get_recording, recording_id)
 
 
 def _control(recording_id: UUID, act: Callable[..., RecordingRecord]) -> Response:

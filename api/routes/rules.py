@@ -27,7 +27,7 @@ from api.links import base_url
 from api.operation import Operations, Reply, answer, json
 from api.permissions import RULES_READ, RULES_WRITE
 from api.services import services
-from api.turns import others_turn
+from api.turns import give_turn_back
 from recorder.errors import RuleInvalid
 from recorder.rules import compile_rule
 from recorder.rules.trial import try_rules
@@ -166,7 +166,7 @@ def try_draft_rules(body: RuleTest) -> Response:
 def _alone() -> Iterator[None]:
     """Run one trial at a time in a process, because a trial needs a whole core. Raises Busy."""
     with ExitStack() as held:
-        with others_turn():
+        with give_turn_back():
             if not TRIAL_LOCK.acquire(timeout=TRIAL_WITHIN_S):
                 raise Busy("another trial of rules is running")
             held.callback(TRIAL_LOCK.release)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import note_refused, principal, see
+from api.auth import audit_refused, get_if_visible, principal
 from api.errors import Forbidden
 from api.fields.base import list_fields
 from api.fields.spies import ChangedSpy, NewSpy, Spy, SpyList, SpyQuery, spy_fields
@@ -48,7 +48,9 @@ def list_spies(query: SpyQuery) -> Response:
 @operations.get("/spies/<uuid:spy_id>", SPIES_READ, json(Spy), errors=(NoSuchSpy,))
 def get_spy(spy_id: UUID) -> Response:
     """Get one spy."""
-    return answer(spy_fields(see(partial(spies.get_spy, supervisor=principal().name), spy_id)))
+    return answer(
+        spy_fields(get_if_visible(partial(spies.get_spy, supervisor=principal().name), spy_id))
+    )
 
 
 @operations.post(
@@ -152,5 +154,5 @@ def _audited(action: str, subject: str, **detail: Any) -> Iterator[None]:
     except EarwitnessError as error:
         if isinstance(error, REFUSALS):
             with services().catalogue.begin() as tx:
-                note_refused(tx, action, subject, **detail, error_id=error.error_id)
+                audit_refused(tx, action, subject, **detail, error_id=error.error_id)
         raise

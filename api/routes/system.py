@@ -4,7 +4,7 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import note_done, principal, require_grant
+from api.auth import audit_done, principal, require_grant
 from api.fields.base import ListQuery, Nothing, list_fields
 from api.fields.system import (
     AuditList,
@@ -53,7 +53,7 @@ def create_token(body: NewToken) -> Response:
     require_grant(TokenRecord(UUID(int=0), **wanted))
     with services().catalogue.begin() as tx:
         made, secret = tokens.create_token(tx, **wanted)
-        note_done(tx, "token.create", made.id, name=made.name, role=made.role)
+        audit_done(tx, "token.create", made.id, name=made.name, role=made.role)
     return answer(token_fields(made, secret), 201)
 
 
@@ -67,7 +67,7 @@ def revoke_token(token_id: UUID) -> Response:
     """Revoke a bearer token."""
     with services().catalogue.begin() as tx:
         name = tokens.revoke_token(tx, token_id)
-        note_done(tx, "token.revoke", token_id, name=name)
+        audit_done(tx, "token.revoke", token_id, name=name)
         dismissed = dismiss(tx, name, by=principal().name)
     services().spies.take_down(dismissed)
     return Response(status=204)
@@ -95,7 +95,7 @@ def create_user(body: NewUser) -> Response:
     hashed = hash_password(body.password)
     with services().catalogue.begin() as tx:
         made = users.create_user(tx, **wanted, password_hash=hashed)
-        note_done(tx, "user.create", made.id, **wanted)
+        audit_done(tx, "user.create", made.id, **wanted)
     return answer(user_fields(made), 201)
 
 
@@ -109,7 +109,7 @@ def delete_user(user_id: UUID) -> Response:
     """Delete a user."""
     with services().catalogue.begin() as tx:
         name = users.delete_user(tx, user_id).name
-        note_done(tx, "user.delete", user_id, name=name)
+        audit_done(tx, "user.delete", user_id, name=name)
         dismissed = dismiss(tx, name, by=principal().name)
     services().spies.take_down(dismissed)
     return Response(status=204)
@@ -127,7 +127,7 @@ def sign_user_out(user_id: UUID) -> Response:
     with services().catalogue.begin() as tx:
         found = users.get_user(tx, user_id)
         users.end_sessions(tx, user_id)
-        note_done(tx, "user.sign-out", user_id, name=found.name)
+        audit_done(tx, "user.sign-out", user_id, name=found.name)
         dismissed = dismiss(tx, found.name, by=principal().name)
     services().spies.take_down(dismissed)
     return Response(status=204)

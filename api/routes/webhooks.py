@@ -8,13 +8,13 @@ from flask import Response
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from api.auth import note_done, principal
+from api.auth import audit_done, principal
 from api.fields.base import ListQuery, Nothing, list_fields
 from api.fields.webhooks import NewWebhook, Tested, Webhook, WebhookList, webhook_fields
 from api.operation import Operations, Reply, answer, json
 from api.permissions import SYSTEM_READ, SYSTEM_WRITE
 from api.services import services
-from api.turns import others_turn
+from api.turns import give_turn_back
 from recorder.work.webhooks import classify_response
 from storage.catalogue import webhooks
 from storage.errors import BadCursor, NoSuchWebhook
@@ -85,7 +85,7 @@ def test_webhook(webhook_id: UUID) -> Response:
     event = EventRecord(
         f"test-{uuid7()}", "webhook.test", datetime.now(UTC), None, {"id": str(webhook_id)}
     )
-    with others_turn(), services().make_sender() as sender:
+    with give_turn_back(), services().make_sender() as sender:
         response = sender.send(found.url, secret, event)
     delivered = classify_response(found, response).kind == "delivered"
     with services().catalogue.begin() as tx:
@@ -95,6 +95,6 @@ def test_webhook(webhook_id: UUID) -> Response:
     return answer({"delivered": delivered, "status": response.status, "told": response.summary})
 
 
-def _note(tx: Connection, action: str, webhook: WebhookRecord, **told: object) -> None:
+def _note(tx: Connection, action: str, webhook: WebhookRecord, **detail: object) -> None:
     """Write to the audit trail, with only the host of the URL: its path may be a secret."""
-    note_done(tx, action, webhook.id, host=urlsplit(webhook.url).hostname, **told)
+    audit_done(tx, action, webhook.id, host=urlsplit(webhook.url).hostname, **detail)

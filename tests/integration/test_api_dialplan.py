@@ -38,9 +38,9 @@ def call(catalogue: Catalogue) -> CallRecord:
 @pytest.fixture
 def nobody(client: ApiClient, catalogue: Catalogue) -> ApiClient:
     """Return a client without a token, of an API that knows its PBX's address and a rule."""
-    parts = client.application.extensions["earwitness"]
-    settings = replace(parts.settings, rules=(RULE,), pbx_addresses=frozenset({PBX}))
-    app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
+    services = client.application.extensions["earwitness"]
+    settings = replace(services.settings, rules=(RULE,), pbx_addresses=frozenset({PBX}))
+    app = build_app(catalogue, services.objects, services.capture, services.spies, settings)
     return ApiClient(app, None)
 
 

@@ -64,9 +64,9 @@ def test_a_database_that_is_away(objects: S3ObjectStore, recorder: CatalogueCapt
 
 def test_an_older_schema_is_not_ready(client: ApiClient, database_url: str) -> None:
     """The service is not ready before the migration; afterwards it does not check again."""
-    parts = client.application.extensions[EXTENSION]
+    before = client.application.extensions[EXTENSION]
     with closing(Catalogue(database_url)) as begun:
-        app = build_app(begun, parts.objects, parts.capture, parts.spies, parts.settings)
+        app = build_app(begun, before.objects, before.capture, before.spies, before.settings)
         with begun.begin() as tx:
             tx.execute(text("UPDATE alembic_version SET version_num = '0001'"))
         ready = app.test_client().get("/health/ready")
@@ -103,8 +103,8 @@ def test_what_needs_no_turn(
     """Under full load, health checks and static files are still answered."""
     monkeypatch.setattr(turns, "AT_ONCE", 0)
     monkeypatch.setattr(turns, "TURN_WITHIN_S", 0.01)
-    parts = client.application.extensions[EXTENSION]
-    app = build_app(catalogue, parts.objects, parts.capture, parts.spies, parts.settings)
+    before = client.application.extensions[EXTENSION]
+    app = build_app(catalogue, before.objects, before.capture, before.spies, before.settings)
     busy = app.test_client()
     assert busy.get("/health/live").status_code == 200
     assert busy.get("/static/icons.svg").status_code == 200

@@ -130,9 +130,9 @@ def test_a_rule_of_another_shape(client: ApiClient, body: dict[str, Any]) -> Non
 
 def test_the_rules_of_the_configuration(client: ApiClient, catalogue: Catalogue) -> None:
     """Rules of the configuration are listed in order, and cannot be changed here."""
-    parts = client.application.extensions["earwitness"]
-    settings = replace(parts.settings, rules=(CONFIGURED,))
-    app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
+    services = client.application.extensions["earwitness"]
+    settings = replace(services.settings, rules=(CONFIGURED,))
+    app = build_app(catalogue, services.objects, services.capture, services.spies, settings)
     asking = ApiClient(app, client.token)
     early, late = create(asking, priority=10), create(asking, priority=90)
     ids: list[str] = []

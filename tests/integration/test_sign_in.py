@@ -233,9 +233,9 @@ def test_whose_address_it_is(
     client: ApiClient, catalogue: Catalogue, proxies: int, address: str
 ) -> None:
     """Behind a proxy the address is the one that the proxy adds; else headers do not count."""
-    parts = client.application.extensions[EXTENSION]
+    services = client.application.extensions[EXTENSION]
     settings = ApiSettings(proxies=proxies)
-    app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
+    app = build_app(catalogue, services.objects, services.capture, services.spies, settings)
     name = f"nobody-{uuid4()}"
     forwarded = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
     beside = {"REMOTE_ADDR": "192.0.2.1"}
@@ -266,8 +266,8 @@ def test_too_often_from_everywhere(
 ) -> None:
     """Wrong passwords for a name are limited over all addresses."""
     monkeypatch.setattr(sign_in_page, "FAILURES_PER_NAME", "3 per minute")
-    parts, settings = client.application.extensions[EXTENSION], ApiSettings()
-    app = build_app(catalogue, parts.objects, parts.capture, parts.spies, settings)
+    services, settings = client.application.extensions[EXTENSION], ApiSettings()
+    app = build_app(catalogue, services.objects, services.capture, services.spies, settings)
     name = person()
     tried = [sign_in(app.test_client(), name, "wrong").status_code for _ in range(4)]
     assert tried == [401] * 3 + [429]
