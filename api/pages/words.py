@@ -29,7 +29,7 @@ def in_words(code: str | None) -> str:
         "file-empty": _("its file is empty"),
         "file-unreadable": _("its file cannot be read"),
         # Why a recording ended, or a job failed.
-        "on-request": _("on request"),
+        "on-request": _("A person discarded it."),
         "nothing-captured": _("It ended before anything was captured."),
         "no-audio-on-pbx": _("The PBX holds no audio of it."),
         "audio-unusable": _("Its files hold no usable audio."),

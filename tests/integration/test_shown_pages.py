@@ -77,6 +77,14 @@ def test_who_was_called(show: Show, catalogue: Catalogue) -> None:
     assert "<bdi>2001</bdi> ⇄ <bdi>12025550123</bdi>" in show(f"/recordings/{kept.id}")
 
 
+def test_why_there_is_no_audio(show: Show, catalogue: Catalogue) -> None:
+    """A recording without audio shows its state and its reason, as two sentences."""
+    with catalogue.begin() as tx:
+        (kept,) = recordings.list_recordings_of_calls(tx, ["main-short-24"])
+    shown = show(f"/recordings/{kept.id}")
+    assert "There is no audio now: failed. The PBX holds no audio of it.<" in shown
+
+
 def test_in_another_language(show: Show, catalogue: Catalogue) -> None:
     """Codes are shown in the language of the page, and an unknown one as it is."""
     with catalogue.begin() as tx:
