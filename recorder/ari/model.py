@@ -460,26 +460,22 @@ def _parse_party(body: object, kind: str) -> Party:
     return Party(number=fields.text("number"), name=fields.text("name"))
 
 
-def _parse_dialplan(body: object, kind: str) -> Dialplan:
-    fields = _Fields(body, kind)
-    return Dialplan(
-        context=fields.text("context"),
-        exten=fields.text("exten"),
-        app_name=fields.text_or_empty("app_name"),
-        app_data=fields.text_or_empty("app_data"),
-    )
-
-
 def parse_channel(body: object, kind: str = "Channel") -> Channel:
     """Read a `Channel`. Raises AriProtocolError, like every function here."""
     fields = _Fields(body, kind)
+    dialplan = fields.part("dialplan", _Fields)
     return Channel(
         id=fields.text("id"),
         name=fields.text("name"),
         state=fields.text("state"),
         caller=fields.part("caller", _parse_party),
         connected=fields.part("connected", _parse_party),
-        dialplan=fields.part("dialplan", _parse_dialplan),
+        dialplan=Dialplan(
+            context=dialplan.text("context"),
+            exten=dialplan.text("exten"),
+            app_name=dialplan.text_or_empty("app_name"),
+            app_data=dialplan.text_or_empty("app_data"),
+        ),
         created_at=fields.moment("creationtime"),
         variables=fields.texts_by_name("channelvars"),
     )

@@ -210,7 +210,16 @@ class EventStream:
     def _hold_connection(self) -> _Gap:
         """Connect, queue the events until the connection ends, and return the reason of its end."""
         try:
-            self._connect()
+            self._socket = _open_socket(self._ari)
+            if self._allowed is not None:
+                try:
+                    self._ari.set_event_filter(self._allowed)
+                except AriNotFound:
+                    _log.info("Asterisk has no event filter for this application: we filter here")
+            if self._subscribe_all:
+                self._ari.subscribe(*_EVERYTHING)
+            self._last_reason = None
+            self._queue.put(Connected(_now()))
             self._read()
         except _Gap as gap:
             return gap
@@ -225,18 +234,6 @@ class EventStream:
             if self._socket is not None:
                 _say_goodbye(self._socket)
                 self._socket.shutdown()
-
-    def _connect(self) -> None:
-        self._socket = _open_socket(self._ari)
-        if self._allowed is not None:
-            try:
-                self._ari.set_event_filter(self._allowed)
-            except AriNotFound:
-                _log.info("Asterisk has no event filter for this application: we filter here")
-        if self._subscribe_all:
-            self._ari.subscribe(*_EVERYTHING)
-        self._last_reason = None
-        self._queue.put(Connected(_now()))
 
     def _read(self) -> NoReturn:
         # A missing pong is noticed so much late. A time-out for each frame costs more than parsing.
