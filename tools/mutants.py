@@ -39,7 +39,7 @@ KILLED = {"killed", "timeout", "caught by type check"}
 
 @dataclass(frozen=True, order=True)
 class Mutant:
-    """A changed `module`: the changed lines before and after, without indentation."""
+    """A changed `module`: the changed lines before and after, or a table and its lost element."""
 
     module: str
     was: str
@@ -142,16 +142,18 @@ def drop_elements(module: str) -> Iterator[tuple[Mutant, str]]:
     for statement in tree.body:
         if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
             continue
-        was = ast.unparse(statement)
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        table = ast.unparse(targets[0])
         for node in find_tables(statement.value):
             lists: list[list[Any]] = (
                 [node.keys, node.values] if isinstance(node, ast.Dict) else [node.elts]
             )
             for place in range(len(lists[0])):
                 dropped = [one.pop(place) for one in lists]
-                yield Mutant(module, was, ast.unparse(statement)), ast.unparse(tree)
-                for one, element in zip(lists, dropped, strict=True):
-                    one.insert(place, element)
+                element = ": ".join(ast.unparse(part) for part in dropped if part)
+                yield Mutant(module, f"{table} with {element}", "without"), ast.unparse(tree)
+                for one, part in zip(lists, dropped, strict=True):
+                    one.insert(place, part)
 
 
 def find_tables(value: ast.expr) -> Iterator[ast.Dict | ast.Set | ast.List | ast.Tuple]:

@@ -9,6 +9,7 @@ import pytest
 
 from recorder import names
 from recorder.spy.plan import (
+    KEYS,
     SpyPlan,
     end_cause,
     find_target,
@@ -273,3 +274,24 @@ def test_a_voice_without_its_source_is_not_settled(destination: str) -> None:
     bridges = {LISTENING: frozenset(listeners), TALKING: frozenset({talking_snoop})}
     assert not is_settled(one, steps, bridges)
     assert is_settled(one, steps, {**bridges, TALKING: frozenset({talking_snoop, source})})
+
+
+@pytest.mark.parametrize(
+    ("cause", "codes"),
+    [
+        ("no-such-destination", {1, 2, 3, 28, 66}),
+        ("busy", {17}),
+        ("declined", {21}),
+        ("unreachable", {20, 27, 38, 41}),
+        ("congestion", {34, 42}),
+        ("incompatible", {58, 65, 88}),
+    ],
+)
+def test_each_q850_cause_of_an_unanswered_phone(cause: str, codes: set[int]) -> None:
+    """The codes of Q.850 are grouped by the cause that a supervisor understands."""
+    assert {code for code in range(128) if end_cause("ringing", code) == cause} == codes
+
+
+def test_the_keys_of_a_phone_are_those_of_chanspy() -> None:
+    """Keys 4, 5 and 6 switch the mode, as in ChanSpy with its option d."""
+    assert KEYS == {"4": "listen", "5": "whisper", "6": "barge"}
