@@ -260,7 +260,7 @@ def test_a_link_ends(officer: ApiClient, catalogue: Catalogue, heard: RecordingR
     for opened in (made["url"].removeprefix("http://localhost"), "/shared/guess"):
         page = anybody.get(opened)
         assert page.status_code == 404
-        assert "opens nothing any more" in page.text
+        assert "This link is no longer valid" in page.text
 
 
 @pytest.mark.parametrize("expires_in_s", [0, 59, 91 * 86_400, "soon"])

@@ -118,7 +118,7 @@ def test_the_last_admin_stays(client: ApiClient, catalogue: Catalogue) -> None:
         (
             "tokens",
             {"name": "x", "role": "service"},
-            "the role service has scopes, and no other has",
+            "only the role service has scopes, and it needs some",
         ),
         ("tokens", {"name": "x", "role": "king"}, "Input should be 'admin'"),
         (
