@@ -56,7 +56,7 @@ def put(store: ObjectStore, key: str, data: bytes, tmp_path: Path, **more: str) 
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 100_000, PART_BYTES, PART_BYTES + 1])
-def test_what_is_put_is_read_back(
+def test_every_put_byte_is_read_back(
     store: ObjectStore, key: str, tmp_path: Path, size_bytes: int
 ) -> None:
     """Every byte comes back, for the empty object, a whole put and one in parts."""
@@ -68,7 +68,7 @@ def test_what_is_put_is_read_back(
     store.verify(key, size_bytes=size_bytes, sha256=sha256(data))
 
 
-def test_the_head_says_what_was_put(store: ObjectStore, key: str, tmp_path: Path) -> None:
+def test_head_describes_the_object(store: ObjectStore, key: str, tmp_path: Path) -> None:
     """Size, type, metadata in lower case, our own sum and a time come with an object."""
     data = b"some audio"
     put(store, key, data, tmp_path, **{"Recording-Id": "r1", "channels": "2"})
@@ -126,7 +126,7 @@ def test_a_reader_may_leave_early(store: ObjectStore, key: str) -> None:
     assert store.head(key).size_bytes == PART_BYTES
 
 
-def test_what_is_not_there_is_an_error_or_none(store: ObjectStore, key: str) -> None:
+def test_a_missing_object_is_an_error_or_none(store: ObjectStore, key: str) -> None:
     """`get` and `head` raise, `find` gives None."""
     assert store.find(key) is None
     with pytest.raises(NoSuchObject):

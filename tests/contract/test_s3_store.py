@@ -239,7 +239,7 @@ def test_wrong_credentials_are_refused_everywhere(
     assert store.get_bytes(key) == b"audio"
 
 
-def test_missing_credentials_are_told(
+def test_missing_credentials_name_their_key(
     settings: ObjectStoreSettings, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without any credentials the message names the key of the configuration."""
@@ -267,7 +267,7 @@ def test_an_absent_store_is_noticed_in_bounded_time(settings: ObjectStoreSetting
 
 
 @pytest.mark.parametrize("key", ["object_lock", "encryption"])
-def test_what_is_not_built_is_refused(settings: ObjectStoreSettings, key: str) -> None:
+def test_unsupported_settings_are_refused(settings: ObjectStoreSettings, key: str) -> None:
     """An object lock or an encryption that we do not support is refused."""
     asked = replace(settings, **{key: "governance"})  # type: ignore[arg-type]
     with pytest.raises(EarwitnessError, match=f"objects.{key}"):

@@ -40,7 +40,7 @@ def ids(answered: dict[str, Any]) -> list[str]:
     return [one["call_id"] for one in answered["items"]]
 
 
-def test_what_is_missing(client: ApiClient) -> None:
+def test_short_calls_are_listed_newest_first(client: ApiClient) -> None:
     """The short calls are listed newest first, part by part."""
     first = client.get("/api/v1/assurance?limit=2").get_json()
     assert ids(first) == ["main-d", "main-b"]
@@ -55,7 +55,7 @@ def test_a_team_sees_its_own(client: ApiClient, make_token: TokenMaker) -> None:
     assert ids(sue.get("/api/v1/assurance").get_json()) == ["main-a"]
 
 
-def test_it_is_told(catalogue: Catalogue) -> None:
+def test_each_short_call_is_an_event(catalogue: Catalogue) -> None:
     """Each short call is an event and counts; complete and unexamined calls do not."""
     with catalogue.begin() as tx:
         assert decisions.count_missing(tx) == 3
@@ -69,7 +69,7 @@ def test_it_is_told(catalogue: Catalogue) -> None:
     assert unassured == ("main-e",)
 
 
-def test_moments_are_kept_behind_one_another(catalogue: Catalogue) -> None:
+def test_new_moments_are_appended(catalogue: Catalogue) -> None:
     """New moments are appended, the oldest are dropped, and `announced` is kept."""
     moments = [{"moment": "time", "at": str(n)} for n in range(decisions.MOST_MOMENTS + 2)]
     for moment in moments:
@@ -85,7 +85,7 @@ def test_moments_are_kept_behind_one_another(catalogue: Catalogue) -> None:
     assert (kept.reason, kept.announced) == (moments[-1]["at"], ("c1",))
 
 
-def test_a_decision_keeps_what_was_found(catalogue: Catalogue) -> None:
+def test_a_decision_keeps_its_assurance(catalogue: Catalogue) -> None:
     """A later evaluation does not change a stored assurance."""
     with catalogue.begin() as tx:
         decisions.save_decisions(tx, [DecisionRecord("main-a", "never", None, "", ())])

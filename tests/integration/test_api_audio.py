@@ -92,7 +92,7 @@ def test_the_stream_is_the_audio(client: ApiClient, path: str, stored: Recording
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_head_tells_without_the_bytes(client: ApiClient, path: str) -> None:
+def test_head_has_the_headers_of_the_whole(client: ApiClient, path: str) -> None:
     """HEAD has the headers of the whole audio, whatever the range."""
     response = client.request("HEAD", f"{path}?stream=1", headers={"Range": "bytes=0-1"})
     assert (response.status_code, response.data) == (200, b"")
@@ -206,7 +206,7 @@ def test_an_object_that_is_gone_is_our_fault(client: ApiClient, catalogue: Catal
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_who_gets_the_url_has_heard_it(
+def test_a_redirect_is_audited_as_a_hearing(
     client: ApiClient, make_token: Callable[..., str], path: str, method: str
 ) -> None:
     """A redirect is audited as a hearing before it is sent, because the URL needs no token."""
@@ -217,7 +217,7 @@ def test_who_gets_the_url_has_heard_it(
     assert told["action"] == "recording.heard"
 
 
-def test_who_heard_what_is_logged(client: ApiClient, path: str, stored: RecordingRecord) -> None:
+def test_each_hearing_is_logged(client: ApiClient, path: str, stored: RecordingRecord) -> None:
     """Each hearing is logged with token, recording and range; HEAD of a stream is none."""
     with capture_logs() as lines:
         client.get(path)

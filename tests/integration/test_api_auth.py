@@ -75,7 +75,7 @@ def test_nothing_answers_without_a_token(client: ApiClient, method: str, path: s
         ("audio/webm,audio/ogg,*/*;q=0.5", ["Bearer"]),
     ],
 )
-def test_a_browser_asks_its_person_for_an_address_alone(
+def test_only_navigation_opens_a_password_window(
     client: ApiClient, accepts: str, offered: list[str]
 ) -> None:
     """A request by fetch, EventSource or <audio> opens no password window."""
@@ -136,7 +136,7 @@ def test_another_sites_page_cannot_act(
     assert response.status_code == status
 
 
-def test_an_agent_sees_and_hears_its_own_alone(
+def test_an_agent_accesses_only_its_own_recordings(
     client: ApiClient, make_token: Callable[..., str]
 ) -> None:
     """An agent sees only its own recordings, and controls none."""
@@ -176,7 +176,7 @@ def test_an_agent_sees_and_hears_its_own_alone(
         ("POST calls/main-2.0/recordings", {}, "recordings.control"),
     ],
 )
-def test_what_is_anothers_is_not_there_and_audited(
+def test_another_agents_recording_is_404_and_audited(
     client: ApiClient,
     make_token: Callable[..., str],
     asked: str,
@@ -196,7 +196,7 @@ def test_what_is_anothers_is_not_there_and_audited(
     assert told["detail"]["error_id"] == response.get_json()["error_id"]
 
 
-def test_what_never_was_is_not_audited(client: ApiClient, make_token: Callable[..., str]) -> None:
+def test_an_unknown_id_is_not_audited(client: ApiClient, make_token: Callable[..., str]) -> None:
     """An unknown id is a 404 without an audit entry."""
     name = f"lost-{uuid4()}"
     holder = client.as_holder_of(make_token(name=name, role="agent"))
@@ -238,7 +238,7 @@ def test_a_supervisor_controls_its_teams_recordings(
         ("metrics.read", "/metrics"),
     ],
 )
-def test_a_service_does_what_its_scopes_say(
+def test_a_service_needs_exactly_its_scope(
     client: ApiClient, make_token: Callable[..., str], permission: str, path: str
 ) -> None:
     """A service needs exactly the one scope; all other scopes are refused."""

@@ -54,7 +54,7 @@ def from_pbx(**headers: str) -> dict[str, Any]:
     return {"environ_overrides": {"REMOTE_ADDR": PBX}, "headers": headers}
 
 
-def test_what_is_decided(nobody: ApiClient, call: CallRecord) -> None:
+def test_decide_returns_the_decision(nobody: ApiClient, call: CallRecord) -> None:
     """`decide` returns the decision and its rule before the call is answered."""
     assert ask(nobody, call, "decide", **from_pbx()) == (200, "record: rule 'support'\n")
 
@@ -81,7 +81,7 @@ def test_the_recording_is_controlled(
 
 
 @pytest.mark.parametrize("where", ["query_string", "data"])
-def test_by_post(nobody: ApiClient, call: CallRecord, where: str) -> None:
+def test_post_works_the_same(nobody: ApiClient, call: CallRecord, where: str) -> None:
     """POST works the same, with parameters in the URL or as a form."""
     asked = {where: {"channel": call.channels[0].name, "action": "decide"}}
     response = nobody.post("/api/v1/dialplan/record", **asked, **from_pbx())
@@ -116,7 +116,9 @@ def test_an_unknown_channel(nobody: ApiClient, call: CallRecord) -> None:
     ],
     ids=["elsewhere", "another", "proxy", "forwarded", "wrong-token"],
 )
-def test_who_may(nobody: ApiClient, call: CallRecord, how: dict[str, Any]) -> None:
+def test_only_the_pbx_needs_no_token(
+    nobody: ApiClient, call: CallRecord, how: dict[str, Any]
+) -> None:
     """Without a token only the PBX itself may call it, never through a proxy."""
     assert ask(nobody, call, "decide", **how)[0] == 401
 
@@ -134,11 +136,11 @@ def test_other_sites_do_not_act(
     assert ask(client, call, "decide", headers={"Sec-Fetch-Site": site})[0] == status
 
 
-def test_only_the_dialplans_question_goes_without(nobody: ApiClient) -> None:
+def test_other_operations_need_a_token(nobody: ApiClient) -> None:
     """The PBX's address opens no other operation."""
     assert nobody.get("/api/v1/calls", **from_pbx()).status_code == 401
 
 
-def test_with_a_token(client: ApiClient, call: CallRecord) -> None:
+def test_a_token_works_from_any_address(client: ApiClient, call: CallRecord) -> None:
     """With a token it works from any address."""
     assert ask(client, call, "decide")[0] == 200

@@ -118,7 +118,7 @@ def has(stream: Stream, *ids: str) -> bool:
 # The visible events
 
 
-def test_what_happens_is_told_at_once(
+def test_events_arrive_at_once(
     service: Service, catalogue: Catalogue, make_token: TokenMaker
 ) -> None:
     """Events of a call, its recording and its spy arrive at once, in order."""
@@ -142,7 +142,7 @@ def test_what_happens_is_told_at_once(
     assert first["at"].endswith("Z")
 
 
-def test_only_what_a_token_may_see_is_told(
+def test_a_stream_shows_only_permitted_events(
     service: Service, catalogue: Catalogue, make_token: TokenMaker
 ) -> None:
     """A stream shows events by permission, by team, and of the caller's own spies."""
@@ -244,7 +244,7 @@ def test_a_restart_loses_nothing(
     assert len(again.events) == 1
 
 
-def test_a_client_that_was_away_too_long_is_told(
+def test_a_client_learns_that_events_were_lost(
     service: Service, catalogue: Catalogue, make_token: TokenMaker
 ) -> None:
     """If its last event was dropped, a client gets `events.lost` first."""
@@ -256,15 +256,13 @@ def test_a_client_that_was_away_too_long_is_told(
     assert stream.events[1].data["data"]["id"] == call_id
 
 
-def test_what_is_no_event_id_is_told(client: ApiClient) -> None:
+def test_a_malformed_event_id_is_an_error(client: ApiClient) -> None:
     """A wrong event id is 422 `bad-cursor`, before the stream starts."""
     answered = client.get("/api/v1/events", headers={"Last-Event-ID": "yesterday"})
     assert (answered.status_code, answered.get_json()["error_id"]) == (422, "bad-cursor")
 
 
-def test_a_quiet_stream_says_that_it_lives(
-    client: ApiClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_quiet_stream_sends_comments(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quiet stream sends comments, so that no proxy closes it."""
     monkeypatch.setattr(route, "HEARTBEAT_S", 0.05)
     answered = client.get("/api/v1/events")
@@ -307,7 +305,7 @@ def test_streams_leave_room_for_requests(service: Service, make_token: TokenMake
         assert all(stream.is_open for stream in streams)
 
 
-def test_streams_beyond_the_most_are_refused(
+def test_too_many_streams_are_refused(
     client: ApiClient, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One stream too many is 503 `busy` with `Retry-After`; a closed stream makes room."""
@@ -338,7 +336,7 @@ def small(catalogue: Catalogue) -> Iterator[Feed]:
     feed.close()
 
 
-def test_what_is_no_longer_at_hand_is_read(small: Feed, catalogue: Catalogue) -> None:
+def test_dropped_events_are_read_from_the_catalogue(small: Feed, catalogue: Catalogue) -> None:
     """A slow reader gets every event once, in order, also those that the feed dropped."""
     with catalogue.begin() as tx:
         after = events.newest_event_id(tx)
@@ -355,9 +353,7 @@ def test_what_is_no_longer_at_hand_is_read(small: Feed, catalogue: Catalogue) ->
     assert seen == list(range(35))
 
 
-def test_an_event_hidden_by_an_older_transaction_is_told_after_it(
-    small: Feed, catalogue: Catalogue
-) -> None:
+def test_an_event_arrives_after_an_older_transaction(small: Feed, catalogue: Catalogue) -> None:
     """The feed polls for an event behind an older transaction, which notifies nobody."""
     with catalogue.begin() as tx:
         after = events.newest_event_id(tx)

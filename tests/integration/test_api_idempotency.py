@@ -46,7 +46,7 @@ def test_a_repeat_is_answered_and_not_acted_on(
         ("calls/main-1.0/spies", {"mode": "listen", "destination": "browser"}, "audio_url"),
     ],
 )
-def test_a_secret_is_told_once_and_not_kept(
+def test_a_secret_is_shown_once_and_not_stored(
     client: ApiClient, catalogue: Catalogue, path: str, body: dict[str, Any], shown_once: str
 ) -> None:
     """A repeat has no secret, and the catalogue stores none."""
@@ -77,7 +77,7 @@ def test_a_key_belongs_to_one_token(client: ApiClient, make_token: Callable[...,
     assert first.get_json()["id"] != second.get_json()["id"]
 
 
-def test_what_failed_may_be_tried_again(client: ApiClient, recorder: CatalogueCapture) -> None:
+def test_a_failed_request_can_be_retried(client: ApiClient, recorder: CatalogueCapture) -> None:
     """A failure is not stored: the same key acts when the PBX is back."""
     recorder.pbx_is_away = True
     assert client.post(START, headers=key("d")).status_code == 503
@@ -87,7 +87,7 @@ def test_what_failed_may_be_tried_again(client: ApiClient, recorder: CatalogueCa
     assert "Idempotency-Replayed" not in response.headers
 
 
-def test_twins_at_once_act_once(client: ApiClient, recorder: CatalogueCapture) -> None:
+def test_simultaneous_requests_act_once(client: ApiClient, recorder: CatalogueCapture) -> None:
     """One of many simultaneous requests with one key acts; the others repeat it or wait."""
     before = recorder.started
     with ThreadPoolExecutor(8) as pool:

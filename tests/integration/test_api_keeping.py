@@ -105,7 +105,7 @@ def test_note_and_tags(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> 
     assert officer.get(path(record)).json["tags"] == ["complaint", "vip"]
 
 
-def test_nothing_changed_is_nothing_done(
+def test_a_repeated_change_does_nothing(
     officer: ApiClient, catalogue: Catalogue, keep: Keep
 ) -> None:
     """A repeated change leaves no trace, and needs no new manifest."""
@@ -192,7 +192,7 @@ def test_a_hold(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> None:
         ("agent", ("POST", "/bookmarks", {"at_s": 1, "text": "here"}, 403)),
     ],
 )
-def test_who_may(
+def test_a_role_without_the_permission_is_refused(
     client: ApiClient,
     make_token: Callable[..., str],
     keep: Keep,
@@ -209,7 +209,9 @@ def test_who_may(
     assert (kept["retention"]["hold"], kept["bookmarks"]) == (None, [])
 
 
-def test_of_another_team(client: ApiClient, make_token: Callable[..., str], keep: Keep) -> None:
+def test_another_teams_recording_is_404(
+    client: ApiClient, make_token: Callable[..., str], keep: Keep
+) -> None:
     """A recording of another team is a 404 for every change."""
     make_token(name="2900", role="agent", team="sales")
     other = client.as_holder_of(make_token(name="boss", role="compliance", team="sales"))
@@ -272,14 +274,16 @@ def test_a_link_ends_within_reason(
     assert answered.json["errors"][0]["loc"] == ["body", "expires_in_s"]
 
 
-def test_nothing_to_share(officer: ApiClient, keep: Keep) -> None:
+def test_a_recording_without_audio_has_no_links(officer: ApiClient, keep: Keep) -> None:
     """A recording without audio has no links."""
     record = keep(state="aborted")
     answered = officer.post(path(record, "/links"), json={})
     assert answered.json["error_id"] == "audio-not-stored"
 
 
-def test_who_heard_it(officer: ApiClient, catalogue: Catalogue, heard: RecordingRecord) -> None:
+def test_several_ranges_are_one_hearing(
+    officer: ApiClient, catalogue: Catalogue, heard: RecordingRecord
+) -> None:
     """Several ranges are one hearing; opening the page is none."""
     for begin in (0, 100, 200):
         headers = {"Range": f"bytes={begin}-{begin + 9}"}

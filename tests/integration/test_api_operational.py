@@ -34,7 +34,7 @@ def say_pbx(catalogue: Catalogue, state: str, age_s: float) -> None:
         (("unreachable", 0), 503, "unreachable"),
     ],
 )
-def test_ready_is_when_all_parts_are(
+def test_ready_needs_all_parts(
     client: ApiClient, catalogue: Catalogue, said: tuple[str, float], status: int, told: str
 ) -> None:
     """Database, store and PBX report their state, and no address."""
@@ -78,9 +78,7 @@ def test_an_older_schema_is_not_ready(client: ApiClient, database_url: str) -> N
         assert checks[0]["state"] == "connected"
 
 
-def test_a_store_that_is_away_is_asked_seldom(
-    catalogue: Catalogue, recorder: CatalogueCapture
-) -> None:
+def test_the_store_is_probed_once_in_5_s(catalogue: Catalogue, recorder: CatalogueCapture) -> None:
     """The store is probed once in 5 s, for any number of requests."""
     asked = []
 
@@ -97,7 +95,7 @@ def test_a_store_that_is_away_is_asked_seldom(
     assert len(asked) == 1
 
 
-def test_what_needs_no_turn(
+def test_health_and_static_files_need_no_turn(
     client: ApiClient, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under full load, health checks and static files are still answered."""
@@ -111,7 +109,9 @@ def test_what_needs_no_turn(
     assert busy.get("/health/ready").status_code == 503
 
 
-def test_metrics_tell_requests_recordings_and_pbxs(client: ApiClient, catalogue: Catalogue) -> None:
+def test_metrics_count_requests_recordings_and_pbxs(
+    client: ApiClient, catalogue: Catalogue
+) -> None:
     """Metrics count requests by route, recordings by state, and PBXs that are up."""
     say_pbx(catalogue, "connected", 0)
     with catalogue.begin() as tx:
@@ -138,7 +138,7 @@ def test_the_document_is_served_and_valid(client: ApiClient) -> None:
     assert document["openapi"] == "3.1.0"
 
 
-def test_the_browser_comes_from_here_alone(client: ApiClient) -> None:
+def test_the_api_browser_loads_only_our_files(client: ApiClient) -> None:
     """Every file of /api/docs is ours, and the page may load no other."""
     page = client.get("/api/docs")
     policy = page.headers["Content-Security-Policy"]
@@ -169,7 +169,7 @@ def test_a_wrong_method_is_a_problem(client: ApiClient) -> None:
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
 
 
-def test_answers_stay_out_of_caches_and_frames(
+def test_every_answer_has_protecting_headers(
     client: ApiClient, make_token: Callable[..., str]
 ) -> None:
     """Every answer, also a problem, has the protecting headers."""

@@ -98,7 +98,7 @@ def test_links_begin_with_the_public_url(
         "q=refund%20ada",
     ],
 )
-def test_every_filter_finds_the_one(client: ApiClient, query: str) -> None:
+def test_every_filter_selects_the_right_recordings(client: ApiClient, query: str) -> None:
     """Each filter of the contract selects the right recordings."""
     assert ids(client, query) == [str(BEGAN.id)]
 

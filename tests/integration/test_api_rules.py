@@ -81,7 +81,7 @@ def test_the_life_of_a_rule(client: ApiClient, catalogue: Catalogue) -> None:
     assert set(noted) == {"rule.create", "rule.replace", "rule.delete"}
 
 
-def test_two_who_change_a_rule(client: ApiClient) -> None:
+def test_a_change_of_an_old_version_is_refused(client: ApiClient) -> None:
     """A change based on an old version is refused."""
     made = create(client)
     assert put(client, made["id"], name="one", version=1).status_code == 200
@@ -152,7 +152,9 @@ def test_the_rules_of_the_configuration(client: ApiClient, catalogue: Catalogue)
     assert problem(asking.delete("/api/v1/rules/config-1")) == (409, "rule-read-only")
 
 
-def test_who_may(client: ApiClient, compliance: ApiClient, make_token: TokenMaker) -> None:
+def test_only_an_admin_writes_rules(
+    client: ApiClient, compliance: ApiClient, make_token: TokenMaker
+) -> None:
     """An admin writes rules, compliance reads them, others do neither."""
     made = create(client)
     assert compliance.get(f"/api/v1/rules/{made['id']}").status_code == 200
@@ -162,7 +164,7 @@ def test_who_may(client: ApiClient, compliance: ApiClient, make_token: TokenMake
     assert supervisor.get("/api/v1/rules").status_code == 403
 
 
-def test_the_catalogue_asks_for_what_counts(client: ApiClient, catalogue: Catalogue) -> None:
+def test_each_change_raises_the_revision(client: ApiClient, catalogue: Catalogue) -> None:
     """Processes notice a change by the revision, and read the rules in force."""
     with catalogue.begin() as tx:
         before = rules.rules_revision(tx)
@@ -264,7 +266,7 @@ def test_drafts_that_change_nothing(client: ApiClient, past: Callable[..., dict[
     assert (told["recorded"], told["changed"], told["changes"]) == (3, 0, [])
 
 
-def test_drafts_see_what_the_rules_saw(client: ApiClient, catalogue: Catalogue) -> None:
+def test_drafts_use_the_facts_of_that_time(client: ApiClient, catalogue: Catalogue) -> None:
     """A past call is evaluated with the facts of that time."""
     at = PAST + timedelta(days=60)
     call = build_call(id="main-asked", state="ended", started_at=at, answered_at=at, ended_at=at)
@@ -287,7 +289,7 @@ def test_drafts_see_what_the_rules_saw(client: ApiClient, catalogue: Catalogue) 
     assert (told["calls"], told["recorded"]) == (1, 1)
 
 
-def test_drafts_that_cannot_be_tried(client: ApiClient) -> None:
+def test_invalid_drafts_are_refused(client: ApiClient) -> None:
     """An invalid draft is refused, and so is a time that ends before its start."""
     nonsense = {"rules": [{**RULE, "when": "nonsense"}]}
     response = client.post("/api/v1/rules/test", json=nonsense)

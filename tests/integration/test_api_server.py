@@ -70,7 +70,7 @@ def resident_bytes(parent: int) -> int:
     return max(int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) for status in statuses) * 1024
 
 
-def test_it_ends_within_10_s_though_a_client_reads_slowly(
+def test_a_slow_client_does_not_delay_the_end(
     mortal: Service, asked: requests.Session, path: str
 ) -> None:
     """SIGTERM ends the server in time, with status 0, and the clean-up runs once."""
@@ -115,7 +115,7 @@ def test_metrics_are_of_all_processes(service: Service, asked: requests.Session)
 @pytest.mark.parametrize(
     "framing", ["Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n64\r\n{"]
 )
-def test_slow_bodies_stop_nobody(
+def test_slow_bodies_do_not_delay_others(
     service: Service, asked: requests.Session, make_token: Callable[..., str], framing: str
 ) -> None:
     """Slow bodies do not delay other requests, and are answered in the end."""
@@ -135,7 +135,7 @@ def test_slow_bodies_stop_nobody(
         assert {one.recv(12) for one in slow} == {b"HTTP/1.1 408"}
 
 
-def test_forwarded_headers_count_nothing(service: Service, asked: requests.Session) -> None:
+def test_forwarded_headers_are_ignored(service: Service, asked: requests.Session) -> None:
     """Links lead to the requested address, whatever the headers."""
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example"}
     started = asked.get(f"{service.url}/api/v1/recordings", headers=headers, timeout=5).json()

@@ -109,7 +109,7 @@ def test_a_call_shows_its_spies(ann: ApiClient, client: ApiClient, call: CallRec
     assert ann.get(f"/api/v1/calls/{call.id}").get_json()["spies"] == [second["id"]]
 
 
-def test_an_ended_call_shows_all_that_were(
+def test_an_ended_call_shows_all_its_spies(
     ann: ApiClient, catalogue: Catalogue, call: CallRecord
 ) -> None:
     """An ended call shows all its spies."""
@@ -120,7 +120,7 @@ def test_an_ended_call_shows_all_that_were(
     assert ann.get(f"/api/v1/calls/{call.id}").get_json()["spies"] == [spy["id"]]
 
 
-def test_nobody_tells_the_agent(
+def test_an_agent_does_not_see_the_spy(
     client: ApiClient, make_token: TokenMaker, ann: ApiClient, call: CallRecord
 ) -> None:
     """An agent sees its call, and no spy on it."""
@@ -141,7 +141,7 @@ def test_nobody_tells_the_agent(
         PHONE | {"may": ["barge"]},
     ],
 )
-def test_a_wrong_body_is_told(ann: ApiClient, call: CallRecord, body: dict[str, Any]) -> None:
+def test_a_wrong_body_is_422(ann: ApiClient, call: CallRecord, body: dict[str, Any]) -> None:
     """A wrong body is 422, and starts nothing."""
     response = ann.post(f"/api/v1/calls/{call.id}/spies", json=body)
     assert problem(response) == (422, "request-invalid")
@@ -149,7 +149,7 @@ def test_a_wrong_body_is_told(ann: ApiClient, call: CallRecord, body: dict[str, 
     assert ann.get(f"/api/v1/calls/{call.id}").get_json()["spies"] == []
 
 
-def test_a_destination_that_cannot_be_is_told(ann: ApiClient, call: CallRecord) -> None:
+def test_a_bad_destination_is_422(ann: ApiClient, call: CallRecord) -> None:
     """A wrong destination is 422 `bad-destination`."""
     response = ann.post(f"/api/v1/calls/{call.id}/spies", json=PHONE | {"destination": "9001"})
     assert problem(response) == (422, "bad-destination")
@@ -219,7 +219,7 @@ def test_each_mode_is_a_right_of_its_own(
     assert [(who, what) for who, what, _ in refused(catalogue, spy)] == [("cat", "spy.switch")]
 
 
-def test_who_sees_a_spy_may_not_act_on_it(
+def test_seeing_a_spy_gives_no_right_to_act(
     client: ApiClient, make_token: TokenMaker, ann: ApiClient, call: CallRecord
 ) -> None:
     """Compliance and other supervisors see a spy, but cannot switch or end it."""
@@ -236,7 +236,7 @@ def test_who_sees_a_spy_may_not_act_on_it(
     assert client.delete(itself).get_json()["state"] == "ended"
 
 
-def test_an_admin_opens_nobodys_microphone(
+def test_an_admin_cannot_open_a_microphone(
     client: ApiClient, ann: ApiClient, call: CallRecord
 ) -> None:
     """An admin can close another person's microphone, and never open it."""

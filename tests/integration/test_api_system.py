@@ -73,9 +73,7 @@ def test_a_user(client: ApiClient, catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("how", ["revoke", "remove", "sign-out"])
-def test_nobody_listens_on_whose_right_is_gone(
-    client: ApiClient, catalogue: Catalogue, how: str
-) -> None:
+def test_spies_end_with_the_right(client: ApiClient, catalogue: Catalogue, how: str) -> None:
     """Spies end with their token, user or sessions, and the trail says by whom."""
     name = f"ear-{uuid4()}"
     with catalogue.begin() as tx:
@@ -133,7 +131,9 @@ def test_the_last_admin_stays(client: ApiClient, catalogue: Catalogue) -> None:
         ),
     ],
 )
-def test_what_cannot_be(client: ApiClient, path: str, body: dict[str, Any], told: str) -> None:
+def test_a_wrong_request_names_its_fault(
+    client: ApiClient, path: str, body: dict[str, Any], told: str
+) -> None:
     """A wrong request names its fault."""
     refused = client.post(f"/api/v1/{path}", json=body)
     assert refused.status_code == 422
@@ -149,7 +149,7 @@ def test_what_cannot_be(client: ApiClient, path: str, body: dict[str, Any], told
         ({"role": "service", "scopes": ["system.write"], "team": "b"}, "calls of other agents"),
     ],
 )
-def test_nobody_gives_more_than_they_have(
+def test_nobody_grants_more_than_their_rights(
     client: ApiClient, make_token: Callable[..., str], asked: dict[str, Any], told: str
 ) -> None:
     """Nobody creates a token or user with more rights than their own; refusals are audited."""
@@ -166,7 +166,7 @@ def test_nobody_gives_more_than_they_have(
     assert [one["action"] for one in refused] == ["audit.read", told]
 
 
-def test_a_name_is_one_persons(client: ApiClient) -> None:
+def test_a_used_name_is_refused(client: ApiClient) -> None:
     """A used name is refused; an agent's tokens and user are one person."""
     name, agent = f"ann-{uuid4()}", f"2001-{uuid4()}"
     token = {"name": name, "role": "supervisor"}
@@ -190,7 +190,9 @@ def test_a_short_password(client: ApiClient) -> None:
     assert asked["name"] not in client.get("/api/v1/users").text
 
 
-def test_who_may(client: ApiClient, make_token: Callable[..., str]) -> None:
+def test_only_an_admin_manages_the_system(
+    client: ApiClient, make_token: Callable[..., str]
+) -> None:
     """Only an administrator may; a compliance officer may read the trail."""
     officer = client.as_holder_of(make_token(name=f"officer-{uuid4()}", role="compliance"))
     boss = client.as_holder_of(make_token(name=f"boss-{uuid4()}", role="supervisor"))

@@ -70,7 +70,7 @@ def test_hello(asterisk: Asterisk, hello: subprocess.Popen[str]) -> None:
         ari.hang_up("caller")
 
 
-def test_hello_survives_a_caller_who_hangs_up(
+def test_hello_survives_a_hangup_during_the_greeting(
     asterisk: Asterisk, hello: subprocess.Popen[str]
 ) -> None:
     """After a caller who hangs up during the greeting, the next caller is greeted."""

@@ -201,7 +201,7 @@ def test_exports_are_kept_for_a_week(
     assert officer.get(f"/api/v1/bulk/{ended['id']}/file").json["error_id"] == "no-such-bulk"
 
 
-def test_an_export_is_its_makers_alone(
+def test_only_its_maker_gets_an_export(
     client: ApiClient, make_token: Callable[..., str], keep: Keep, worker: Bulks
 ) -> None:
     """Another person of the same name gets no ZIP; request and download are audited."""
@@ -352,14 +352,16 @@ def test_a_retried_job_keeps_its_queue(
         ({"action": "burn", "search": {}}, "Input should be 'tag', 'hold' or 'export'"),
     ],
 )
-def test_what_cannot_be_asked(officer: ApiClient, body: dict[str, Any], told: str) -> None:
+def test_a_wrong_request_names_its_fault(
+    officer: ApiClient, body: dict[str, Any], told: str
+) -> None:
     """A wrong request names its fault, and does nothing."""
     refused = ask(officer, **body)
     assert (refused.status_code, refused.json["errors"][0]["msg"]) == (422, told)
     assert officer.get("/api/v1/bulk").json["items"] == []
 
 
-def test_who_may(
+def test_a_missing_right_is_refused(
     client: ApiClient, make_token: Callable[..., str], catalogue: Catalogue, keep: Keep
 ) -> None:
     """A missing right is refused, and a hidden recording is a 404."""

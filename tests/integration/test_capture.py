@@ -217,7 +217,7 @@ def test_both_legs_are_captured(scene: Scene) -> None:
 # A leg that has hung up
 
 
-def test_a_call_whose_legs_have_hung_up(scene: Scene) -> None:
+def test_a_recording_without_legs_is_aborted(scene: Scene) -> None:
     """A recording without any leg stays `requested`, and is `aborted` at the end of the call."""
     scene.pbx.channels.clear()
     recording = scene.start()

@@ -114,7 +114,7 @@ def test_one_of_many_claims_a_leg(catalogue: Catalogue) -> None:
     assert kept == {one.id for one, mine in zip(wanted, won, strict=True) if mine}
 
 
-def test_a_claim_that_is_rolled_back_is_none(catalogue: Catalogue) -> None:
+def test_a_rolled_back_claim_does_not_count(catalogue: Catalogue) -> None:
     """A process that dies before its commit leaves the leg to the next one."""
     record = keep(catalogue)
     with catalogue.begin() as tx:
@@ -162,7 +162,7 @@ def test_a_recording_moves_as_the_states_allow(
     assert find(catalogue, record).state == (target if allowed else source)
 
 
-def test_of_concurrent_movers_one_wins(catalogue: Catalogue) -> None:
+def test_only_one_concurrent_move_succeeds(catalogue: Catalogue) -> None:
     """Of a call's end, a person's discard and a failure at the same time, one wins."""
     for _ in range(5):
         record = keep(catalogue, state="recording")
@@ -175,7 +175,7 @@ def test_of_concurrent_movers_one_wins(catalogue: Catalogue) -> None:
         assert find(catalogue, record) == winner
 
 
-def test_a_pause_is_not_undone_by_a_beginning(catalogue: Catalogue) -> None:
+def test_a_second_leg_does_not_end_a_pause(catalogue: Catalogue) -> None:
     """Only a `requested` recording begins: the second leg of a paused one changes nothing."""
     record = keep(catalogue, state="requested", started_at=None)
     with catalogue.begin() as tx:
@@ -310,7 +310,7 @@ def listed(catalogue: Catalogue, narrowed: RecordingFilter) -> list[RecordingRec
     return [record for record in page.items if record.pbx == "list"]
 
 
-def test_every_filter_is_tried() -> None:
+def test_every_filter_is_tested() -> None:
     """Each filter of the list is in this test."""
     assert set(FILTERS) == {field.name for field in fields(RecordingFilter)}
 
@@ -383,7 +383,7 @@ def test_calls_are_listed_page_by_page(catalogue: Catalogue) -> None:
 # Calls
 
 
-def test_calls_are_saved_over(catalogue: Catalogue) -> None:
+def test_a_saved_call_replaces_its_row(catalogue: Catalogue) -> None:
     """A saved call replaces its older row; an ended call is not live."""
     first = build_call(id="save-1.0", pbx="save", channels=(leg("1.0"),))
     other = build_call(id="save-2.0", pbx="save")
@@ -418,7 +418,7 @@ def people(record: CallRecord | RecordingRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in PEOPLE}
 
 
-def test_people_are_brought_to_live_recordings_alone(catalogue: Catalogue) -> None:
+def test_only_live_recordings_get_the_new_agent(catalogue: Catalogue) -> None:
     """After a transfer a running recording has the new agent, and that agent's viewers get one
     event; an ended recording keeps the old agent."""
     kept = {
@@ -505,7 +505,7 @@ def test_a_request_is_acted_on_once(catalogue: Catalogue, token_id: UUID) -> Non
             idempotency.claim_key(tx, token_id, "k", OTHER)
 
 
-def test_of_concurrent_requests_one_acts(catalogue: Catalogue, token_id: UUID) -> None:
+def test_only_one_concurrent_request_acts(catalogue: Catalogue, token_id: UUID) -> None:
     """Of two equal requests at the same time, one acts and the other has to wait."""
 
     def claim(tx: Connection) -> bool:
@@ -566,7 +566,7 @@ def test_a_key_is_free_again(
 OLDER_REASONS = ("the PBX holds no audio of this recording", "the PBX burnt down")
 
 
-def test_to_migrate_again_changes_nothing(catalogue: Catalogue) -> None:
+def test_a_second_migration_changes_nothing(catalogue: Catalogue) -> None:
     """Every start migrates, several at the same time, and no row changes."""
     record = keep(catalogue)
     with ThreadPoolExecutor(3) as pool:
@@ -654,14 +654,14 @@ def test_a_database_that_is_away_is_named() -> None:
     assert "secret" not in str(caught.value) + repr(away)
 
 
-def test_a_password_may_hold_what_a_url_reserves() -> None:
+def test_a_password_may_hold_reserved_characters() -> None:
     """The catalogue and the job queue read the same address, with any character in the password."""
     url = Catalogue("postgresql://user:a/b@127.0.0.1:9/none").url
     told = {"user": "user", "password": "a/b", "host": "127.0.0.1", "port": "9", "dbname": "none"}
     assert conninfo_to_dict(url) == told
 
 
-def test_what_is_written_shows_in_no_error(catalogue: Catalogue) -> None:
+def test_errors_show_no_values(catalogue: Catalogue) -> None:
     """The error of a statement does not show its values, such as secrets."""
     with pytest.raises(DBAPIError) as caught, catalogue.begin() as tx:
         tx.execute(text("SELECT 1 / length(substr(:secret, 100))"), {"secret": "whsec_opens-it"})
@@ -684,7 +684,7 @@ LEFT JOIN procrastinate_events AS told ON told.job_id = job.id GROUP BY lock ORD
 """
 
 
-def test_what_is_of_no_use_any_more_goes(catalogue: Catalogue, token_id: UUID) -> None:
+def test_old_rows_are_deleted(catalogue: Catalogue, token_id: UUID) -> None:
     """Old answers and traces of jobs are deleted, but not young ones, or those of jobs to retry."""
     about = '{"recording_id": "a"}'
     made = [("finish", about, "failed"), ("finish", about, "todo"), ("tidy", "{}", "failed")]
@@ -712,7 +712,7 @@ def test_what_is_of_no_use_any_more_goes(catalogue: Catalogue, token_id: UUID) -
     assert (kept["finish todo old"], kept["finish failed old"] > 0) == (0, True)
 
 
-def test_who_holds_locks_is_never_short_of_connections(database_url: str) -> None:
+def test_lock_holders_always_get_a_connection(database_url: str) -> None:
     """More threads than the pool has connections hold a lock each, take another one, and read."""
     small, threads = Catalogue(database_url, pool_size=1), 8
     holding = threading.Barrier(threads, timeout=20)
@@ -773,9 +773,7 @@ def test_a_pool_that_stays_empty_is_named(
         pass
 
 
-def test_times_are_utc_whatever_the_zone_of_the_database(
-    catalogue: Catalogue, database_url: str
-) -> None:
+def test_times_are_utc_in_any_server_zone(catalogue: Catalogue, database_url: str) -> None:
     """Times are read in UTC, whatever the time zone of the server."""
     database = make_url(database_url).database
     with catalogue.begin() as tx:
@@ -814,7 +812,7 @@ def tcp_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"postgresql://{user}@127.0.0.1:{port}/{postgres.DATABASE}"
 
 
-def test_a_machine_that_dies_is_missed_in_seconds(tcp_url: str) -> None:
+def test_a_dead_connection_is_noticed_in_seconds(tcp_url: str) -> None:
     """PostgreSQL and the client both notice a dead connection in seconds, the client first."""
     served = "SELECT name, setting FROM pg_settings WHERE name ~ '^tcp_(keepalives|user_timeout)'"
     with (

@@ -207,7 +207,7 @@ def test_a_list_of_spies_goes_on_where_it_stopped(catalogue: Catalogue) -> None:
     assert found == made[::-1]
 
 
-def test_a_page_that_is_connected_was_seen(catalogue: Catalogue) -> None:
+def test_touch_spy_sets_the_time(catalogue: Catalogue) -> None:
     """`touch_spy` says when."""
     record = keep(catalogue)
     with catalogue.begin() as tx:
@@ -286,7 +286,7 @@ def test_steps_of_spies_write_events(catalogue: Catalogue) -> None:
     assert written[-1].data["cause"] == "hung-up"
 
 
-def test_no_event_is_passed_over(catalogue: Catalogue) -> None:
+def test_no_event_is_skipped(catalogue: Catalogue) -> None:
     """Newer events stay hidden until an older transaction ends, so that readers skip none."""
     before = newest(catalogue)
     with catalogue.begin() as slow:
@@ -343,7 +343,7 @@ def test_old_events_are_dropped(catalogue: Catalogue) -> None:
 @pytest.mark.parametrize(
     "wrong", ["", "1", "1-", "-1-2", "1-2-3", "\u0661-\u0662", "9" * 30 + "-1"]
 )
-def test_other_texts_are_no_event_ids(catalogue: Catalogue, wrong: str) -> None:
+def test_other_texts_are_bad_cursors(catalogue: Catalogue, wrong: str) -> None:
     """A text of another form raises BadCursor, before the database sees it."""
     with catalogue.begin() as tx, pytest.raises(BadCursor):
         events.list_events(tx, wrong, 1)
@@ -365,7 +365,7 @@ def test_a_commit_ends_a_wait(catalogue: Catalogue) -> None:
             assert time.monotonic() - began < 10
 
 
-def test_a_lost_connection_is_made_anew(catalogue: Catalogue) -> None:
+def test_a_lost_connection_is_replaced(catalogue: Catalogue) -> None:
     """After a lost connection the wait ends, and the next event ends the next wait."""
     listening = text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -410,7 +410,7 @@ def test_the_audit_trail_keeps_an_entry(catalogue: Catalogue) -> None:
     assert datetime.now(UTC) - row.at < timedelta(minutes=1)
 
 
-def test_a_token_without_is_read_as_it_was_made(catalogue: Catalogue) -> None:
+def test_removed_rights_are_saved_with_the_token(catalogue: Catalogue) -> None:
     """The rights that a token lacks are kept with it."""
     with catalogue.begin() as tx:
         made, secret = tokens.create_token(tx, name="s", role="supervisor", without=["spies.barge"])

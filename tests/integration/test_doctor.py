@@ -70,7 +70,7 @@ def test_every_fault_is_a_line_and_the_status(tmp_path: Path) -> None:
 # Asterisk
 
 
-def test_what_to_know_of_this_build_is_noted(asterisk: Asterisk) -> None:
+def test_known_defects_are_hints(asterisk: Asterisk) -> None:
     """A build with a known defect, and a module that can lock up ARI, are hints and no faults."""
     found = examine(asterisk)
     assert failed(found) == {}
@@ -79,7 +79,7 @@ def test_what_to_know_of_this_build_is_noted(asterisk: Asterisk) -> None:
     assert "issue 2170" in found["device states"].text
 
 
-def test_a_wrong_password_is_told(asterisk: Asterisk) -> None:
+def test_doctor_reports_a_wrong_password(asterisk: Asterisk) -> None:
     """A wrong password names its keys and stops the checks."""
     found = examine(asterisk, password="wrong")
     told = f"pbx.username, pbx.password: {asterisk.ari_url} refuses recorder; compare ari.conf"
@@ -87,7 +87,7 @@ def test_a_wrong_password_is_told(asterisk: Asterisk) -> None:
     assert len(found) == 1
 
 
-def test_an_absent_pbx_is_told(asterisk: Asterisk) -> None:
+def test_doctor_reports_an_absent_pbx(asterisk: Asterisk) -> None:
     """An absent PBX names its key and stops the checks."""
     absent = Asterisk(ensure_root(root_directory()), "absent")
     found = examine(absent)
@@ -96,7 +96,7 @@ def test_an_absent_pbx_is_told(asterisk: Asterisk) -> None:
     assert len(found) == 1
 
 
-def test_a_user_that_may_only_read_is_told(asterisk: Asterisk) -> None:
+def test_doctor_reports_a_read_only_user(asterisk: Asterisk) -> None:
     """A user with `read_only=yes` is found without touching a call."""
     found = examine(asterisk, "reader", "reader")
     assert failed(found) == {
@@ -104,7 +104,7 @@ def test_a_user_that_may_only_read_is_told(asterisk: Asterisk) -> None:
     }
 
 
-def test_a_missing_recording_directory_is_told(asterisk: Asterisk) -> None:
+def test_doctor_reports_a_missing_recording_directory(asterisk: Asterisk) -> None:
     """A missing directory of recordings is found (Debian's package makes none), and nothing is left
     behind."""
     shutil.rmtree(asterisk.recordings)
@@ -117,7 +117,7 @@ def test_a_missing_recording_directory_is_told(asterisk: Asterisk) -> None:
     until(lambda: is_empty(asterisk))
 
 
-def test_a_missing_module_is_told() -> None:
+def test_doctor_reports_a_missing_module() -> None:
     """A missing module is named, and its check fails."""
     missing = ("chan_bridge_media", "res_stasis_device_state", "res_ari_device_states")
     with Asterisk(ensure_root(root_directory()), "doctor", without=missing) as incomplete:
@@ -136,7 +136,7 @@ def test_a_missing_module_is_told() -> None:
         ),
     ],
 )
-def test_what_spies_miss_is_told(missing: tuple[str, ...], told: str) -> None:
+def test_a_missing_module_of_spies_fails_spies_alone(missing: tuple[str, ...], told: str) -> None:
     """A missing module of spies fails the check of spies alone."""
     with Asterisk(ensure_root(root_directory()), "doctor", without=missing) as incomplete:
         assert failed(examine(incomplete)) == {"spies": told}
@@ -149,7 +149,7 @@ def test_nothing_is_left_on_the_pbx(asterisk: Asterisk) -> None:
     assert asterisk.ari("GET", "/recordings/stored") == []
 
 
-def test_what_a_killed_proof_left_is_removed(asterisk: Asterisk) -> None:
+def test_leftovers_of_a_killed_proof_are_removed(asterisk: Asterisk) -> None:
     """A proof removes the channels and bridges of a killed one, and nothing else."""
     for bridge in (doctor_media.CALL, f"earwitness-voice-{doctor_media.SPY.id}", "theirs"):
         asterisk.ari("POST", f"/bridges/{bridge}")

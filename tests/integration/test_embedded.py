@@ -124,13 +124,13 @@ def test_postgres_takes_connections_and_keeps_its_rows(directory: Path) -> None:
         assert query(server.url, "SELECT lower('ÅÉ')") == "åé"
 
 
-def test_postgres_writes_what_it_acknowledges(postgres: EmbeddedPostgres) -> None:
+def test_an_acknowledged_commit_is_on_disk(postgres: EmbeddedPostgres) -> None:
     """An acknowledged commit is on the disk."""
     for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
         assert query(postgres.url, f"SHOW {name}") == "on"
 
 
-def test_postgres_lets_nobody_else_in(postgres: EmbeddedPostgres) -> None:
+def test_only_our_user_opens_postgres(postgres: EmbeddedPostgres) -> None:
     """There is no port; only its user can open the socket, and only under that user's name."""
     assert query(postgres.url, "SHOW listen_addresses") == ""
     socket_path = Path(query(postgres.url, "SHOW unix_socket_directories")) / ".s.PGSQL.5432"
@@ -208,7 +208,7 @@ def test_a_directory_in_use_is_refused(postgres: EmbeddedPostgres) -> None:
 
 
 @pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedObjects])
-def test_an_unwritable_directory_is_told(
+def test_an_unwritable_directory_is_reported(
     directory: Path, kind: type[EmbeddedPostgres] | type[EmbeddedObjects]
 ) -> None:
     """An unwritable directory is reported with its key and path."""
@@ -217,7 +217,9 @@ def test_an_unwritable_directory_is_told(
         kind(directory / "file" / "data").start()
 
 
-def test_a_missing_extra_is_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_names_its_package(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without the embedded servers the message names the package to install, and the key to set
     instead."""
 
@@ -250,9 +252,7 @@ def test_both_die_with_the_service_and_start_again(directory: Path) -> None:
         assert objects.open_store().get_bytes("a/b") == b"kept"
 
 
-def test_a_command_beside_the_service_uses_what_runs(
-    directory: Path, running: EmbeddedObjects
-) -> None:
+def test_a_command_uses_the_running_server(directory: Path, running: EmbeddedObjects) -> None:
     """A command starts an embedded server, or uses the one of a running service."""
     config = Config(data=Data(directory=directory))
     with embedded_database(config) as url:
@@ -399,7 +399,7 @@ def test_the_bucket_can_lock(running: EmbeddedObjects) -> None:
     assert answer["ObjectLockConfiguration"]["ObjectLockEnabled"] == "Enabled"
 
 
-def test_the_service_cannot_go_round_a_lock(running: EmbeddedObjects) -> None:
+def test_the_service_cannot_bypass_a_lock(running: EmbeddedObjects) -> None:
     """The service may lock and hold, but not shorten, bypass or delete under a lock."""
     client = s3(running)
     target = {"Bucket": "recordings", "Key": "locked/one"}
@@ -424,7 +424,7 @@ def test_the_service_cannot_go_round_a_lock(running: EmbeddedObjects) -> None:
     assert client.get_object(**target, VersionId=version)["Body"].read() == b"evidence"
 
 
-def test_the_service_cannot_change_who_may_what(running: EmbeddedObjects) -> None:
+def test_the_service_cannot_change_access_rules(running: EmbeddedObjects) -> None:
     """The service's identity cannot change policies, access lists, lock settings or buckets."""
     client = s3(running)
     policy = '{"Version": "2012-10-17", "Statement": []}'

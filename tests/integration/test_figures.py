@@ -101,7 +101,7 @@ def many(catalogue: Catalogue) -> None:
         partial(list_recordings, rule="rare"),
     ],
 )
-def test_what_is_not_there_is_known_at_once(
+def test_an_empty_search_is_fast(
     catalogue: Catalogue, many: None, find: Callable[..., Slice[Any]]
 ) -> None:
     """A search without results reads next to no row of millions."""

@@ -466,7 +466,7 @@ def test_a_rotten_object_is_put_again(scene: Scene) -> None:
     assert_tones(scene.audio(), LEFT_HZ, RIGHT_HZ)
 
 
-def test_a_store_that_always_spoils(scene: Scene) -> None:
+def test_a_store_that_always_corrupts_fails_the_recording(scene: Scene) -> None:
     """In the end the recording fails with a reason, and all its files stay on the PBX."""
     scene.capture_both()
     files = scene.files()
@@ -514,7 +514,7 @@ def test_files_are_deleted_later_if_the_pbx_is_away(scene: Scene, asterisk: Aste
     scene.assert_stored()
 
 
-def test_to_finish_again_changes_nothing(scene: Scene) -> None:
+def test_a_second_finish_changes_nothing(scene: Scene) -> None:
     """A job that runs twice finds its work done and changes nothing."""
     scene.capture_both()
     scene.finish()

@@ -208,7 +208,7 @@ def assert_unproven(browser: Browser, answered: TestResponse) -> None:
     assert browser.client.get_cookie(COOKIE) is None
 
 
-def test_another_state(app: Flask, provider: Provider) -> None:
+def test_another_sign_ins_answer_is_refused(app: Flask, provider: Provider) -> None:
     """The answer to another sign-in signs nobody in."""
     theirs = Browser(app)
     stolen = theirs.prove(theirs.begin(), person(provider))
@@ -243,7 +243,7 @@ def test_a_cookie_that_was_changed(app: Flask, provider: Provider) -> None:
     assert_unproven(browser, browser.get(back))
 
 
-def test_too_late(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
+def test_a_sign_in_expires(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
     """A sign-in expires after ten minutes, and the next one deletes it."""
     browser = Browser(app)
     back = browser.prove(browser.begin(), person(provider))
@@ -313,7 +313,7 @@ def test_the_provider_changes_its_key(app: Flask, provider: Provider) -> None:
     assert told == ["/.well-known/openid-configuration", "/keys", "/keys"]
 
 
-def test_claims_that_are_told_elsewhere(
+def test_missing_claims_come_from_userinfo(
     app: Flask, provider: Provider, catalogue: Catalogue
 ) -> None:
     """Claims missing in the id_token come from userinfo; the id_token has precedence."""
@@ -390,9 +390,7 @@ def test_a_role_that_changes(app: Flask, provider: Provider, catalogue: Catalogu
     assert [one.get("/api/v1/calls").status_code for one in (here, there)] == [401, 401]
 
 
-def test_who_becomes_another_listens_no_more(
-    app: Flask, provider: Provider, catalogue: Catalogue
-) -> None:
+def test_another_role_ends_the_spies(app: Flask, provider: Provider, catalogue: Catalogue) -> None:
     """A sign-in with another role ends the person's spies; any other does not."""
     name = person(provider, "supervisor")
     spy = build_spy(supervisor=name)
@@ -509,7 +507,7 @@ def test_a_provider_that_says_nothing(
     assert count(catalogue, schema.sign_in) == before
 
 
-def test_nobody_else_waits(
+def test_other_requests_do_not_wait(
     make_app: AppMaker, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests that wait for the provider do not delay others."""
@@ -553,7 +551,7 @@ def test_a_provider_that_goes_away(app: Flask, provider: Provider, catalogue: Ca
     assert not any(secret in str(line) for secret in (code, CLIENT_SECRET))
 
 
-def test_what_is_known_of_the_provider(provider: Provider) -> None:
+def test_metadata_is_kept_for_an_hour(provider: Provider) -> None:
     """Metadata is kept for an hour, a failure for seconds."""
     settings = oidc_settings(configure(provider.issuer))
     assert settings is not None

@@ -139,7 +139,7 @@ def states(url: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("section", ["server", "media"])
-def test_a_port_that_is_taken_is_told(tmp_path: Path, section: str) -> None:
+def test_a_taken_port_is_one_line(tmp_path: Path, section: str) -> None:
     """A taken port: one line names the address, file and key; status 2."""
     ports = {"server": free_port(), "media": free_port()}
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -151,7 +151,7 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, section: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_an_unknown_key_is_told(tmp_path: Path) -> None:
+def test_an_unknown_key_is_one_line(tmp_path: Path) -> None:
     """An unknown key: one line names file and key; status 2 for every command."""
     config = write(tmp_path, "[server]\nprot = 9000")
     for command in ("serve", "watch", "doctor"):
@@ -160,7 +160,7 @@ def test_an_unknown_key_is_told(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_directory_is_one_line(tmp_path: Path) -> None:
     """An unwritable directory: one line names file, key and directory; status 2."""
     (tmp_path / "var").touch()
     config = write(tmp_path, f"[server]\nport = {free_port()}\n[media]\nport = {free_port()}")
@@ -171,7 +171,7 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_a_role_alone_asks_for_a_database_and_a_store(tmp_path: Path) -> None:
+def test_a_role_needs_a_database_and_a_store(tmp_path: Path) -> None:
     """A role without a database and a store: one line; status 2, because only `serve` starts its
     own."""
     config = write(tmp_path)
@@ -183,14 +183,14 @@ def test_a_role_alone_asks_for_a_database_and_a_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["swerve"], ["serve", "--loudly"], ["token", "create"]])
-def test_wrong_usage_is_told(words: list[str]) -> None:
+def test_wrong_usage_is_status_2(words: list[str]) -> None:
     """An unknown command or option, or a missing one: status 2, and nothing on standard output."""
     done = run(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Error" in done.stderr
 
 
-def test_a_missing_configuration_is_told(tmp_path: Path) -> None:
+def test_a_missing_configuration_is_status_2(tmp_path: Path) -> None:
     """A typo in --config does not start a service on defaults; status 2."""
     done = run("--config", f"{tmp_path}/confg.toml", "serve")
     assert done.stderr.startswith(f"earwitness: {tmp_path}/confg.toml: no such file")
@@ -306,7 +306,7 @@ def servers(
         yield Servers(postgres, objects_server)
 
 
-def test_faults_of_others_are_told_retried_and_outlived(
+def test_outside_faults_are_reported_and_retried(
     servers: Servers, asterisk: Asterisk, tmp_path: Path
 ) -> None:
     """With a wrong password, an absent PBX, a refusing store and no database, the service starts

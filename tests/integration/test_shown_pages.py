@@ -52,7 +52,7 @@ def _short_calls(catalogue: Catalogue) -> None:
         recordings.create_recording(tx, replace(kept, reason=reason, gaps=gaps))
 
 
-def test_all_that_is_missing(show: Show, catalogue: Catalogue) -> None:
+def test_missing_recordings_are_listed_in_parts(show: Show, catalogue: Catalogue) -> None:
     """The list continues behind its first part, and links to the recording of a call."""
     with catalogue.begin() as tx:
         (kept,) = recordings.list_recordings_of_calls(tx, ["main-short-24"])
@@ -70,7 +70,7 @@ def test_all_that_is_missing(show: Show, catalogue: Catalogue) -> None:
     assert "<html" in show(more)
 
 
-def test_who_was_called(show: Show, catalogue: Catalogue) -> None:
+def test_an_outgoing_call_shows_the_called_number(show: Show, catalogue: Catalogue) -> None:
     """In an outgoing call the caller is the agent, and the other side is the number called."""
     with catalogue.begin() as tx:
         (kept,) = recordings.list_recordings_of_calls(tx, ["main-short-24"])
@@ -99,13 +99,13 @@ def test_in_another_language(show: Show, catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize(("field", "label"), [("from=0001-01-01", "From"), ("to=9999-12-31", "To")])
-def test_a_day_that_no_calendar_goes_beyond(show: Show, field: str, label: str) -> None:
+def test_a_wrong_day_is_named(show: Show, field: str, label: str) -> None:
     """A wrong day is named with its field and its correction."""
     told = show(f"/library?zone=Asia/Tokyo&{field}")
     assert f"<p>{label}: Write a day such as 2026-11-23.</p>" in told
 
 
-def test_a_part_that_cannot_be_had(show: Show) -> None:
+def test_a_failed_part_is_a_problem(show: Show) -> None:
     """A failed page is a page, and a failed part is a problem document."""
     absent = "/recordings/01a21561-8b4c-77fc-8ec4-3e8044f73899"
     for path in (absent, "/nothing"):

@@ -95,7 +95,7 @@ def test_no_way_to_other_sites(browser: Client, person: Person, wanted: str) -> 
 @pytest.mark.parametrize(
     ("name", "password"), [("", PASSWORD), (None, "wrong"), ("nobody", PASSWORD), ("a\0b", "x")]
 )
-def test_refused(
+def test_wrong_credentials_are_refused(
     browser: Client, catalogue: Catalogue, person: Person, name: str | None, password: str
 ) -> None:
     """A wrong name and a wrong password get the same words and no session, and are audited."""
@@ -118,7 +118,7 @@ def test_the_cookie(browser: Client, person: Person, scheme: str, name: str) -> 
     assert ("Secure" in flags) == (scheme == "https")
 
 
-def test_it_ends(browser: Client, catalogue: Catalogue, person: Person) -> None:
+def test_a_session_expires(browser: Client, catalogue: Catalogue, person: Person) -> None:
     """An expired session does not count, and the next one deletes it."""
     name = person()
     sign_in(browser, name)
@@ -194,7 +194,7 @@ def test_another_password_ends_all(
     "headers",
     [{}, {"X-CSRF-Token": "x"}, {"X-CSRF-Token": "mine", "Origin": "https://evil.test"}],
 )
-def test_what_other_sites_send(
+def test_changes_need_the_csrf_token_and_our_origin(
     browser: Client, catalogue: Catalogue, person: Person, headers: dict[str, str]
 ) -> None:
     """A request that changes something needs the CSRF token and our origin."""
@@ -210,7 +210,9 @@ def test_what_other_sites_send(
     assert browser.post("/api/v1/rules", json=rule, headers=good).status_code == 201
 
 
-def test_a_link_that_acts(browser: Client, catalogue: Catalogue, person: Person) -> None:
+def test_a_link_cannot_use_the_dialplan(
+    browser: Client, catalogue: Catalogue, person: Person
+) -> None:
     """A browser that follows a link cannot use the dialplan's GET."""
     name = person("admin")
     sign_in(browser, name)
@@ -229,7 +231,7 @@ def test_a_form_of_another_site(browser: Client, person: Person) -> None:
 
 
 @pytest.mark.parametrize(("proxies", "address"), [(0, "192.0.2.1"), (1, "198.51.100.7")])
-def test_whose_address_it_is(
+def test_the_proxy_gives_the_address(
     client: ApiClient, catalogue: Catalogue, proxies: int, address: str
 ) -> None:
     """Behind a proxy the address is the one that the proxy adds; else headers do not count."""
@@ -301,7 +303,7 @@ def test_a_team_sees_its_own(browser: Client, catalogue: Catalogue, person: Pers
     assert seen == {signs_in, has_token}
 
 
-def test_an_agent_is_shown_nobody_else(
+def test_an_agent_sees_no_other_names(
     browser: Client, catalogue: Catalogue, person: Person
 ) -> None:
     """An agent without a team sees no names and teams of others."""
@@ -314,7 +316,7 @@ def test_an_agent_is_shown_nobody_else(
     assert team not in shown
 
 
-def test_a_page_that_one_may_not_see(browser: Client, catalogue: Catalogue) -> None:
+def test_a_forbidden_page_is_audited(browser: Client, catalogue: Catalogue) -> None:
     """A forbidden page names the next step, and is audited."""
     with catalogue.begin() as tx:
         _, token = tokens.create_token(tx, name="meter", role="service", scopes=["metrics.read"])
@@ -344,7 +346,7 @@ def test_the_trail_on_a_page(browser: Client, person: Person, catalogue: Catalog
         assert "This search is not possible" in browser.get(f"/audit?{wrong}").text
 
 
-def test_errors_are_pages_for_people(browser: Client, person: Person) -> None:
+def test_a_browser_gets_errors_as_pages(browser: Client, person: Person) -> None:
     """A browser gets a page with the next step, a program the problem."""
     sign_in(browser, person())
     shown = browser.get("/nothing", headers={"Accept": "text/html,*/*;q=0.8"})
@@ -372,7 +374,7 @@ def test_the_catalogue_is_away(
     assert shown.headers["Retry-After"]
 
 
-def test_nothing_runs_but_ours(browser: Client, person: Person) -> None:
+def test_pages_load_only_our_scripts(browser: Client, person: Person) -> None:
     """Pages load only our scripts, and no other site can frame them."""
     sign_in(browser, person())
     policy = browser.get("/").headers["Content-Security-Policy"]

@@ -147,7 +147,7 @@ def test_a_locked_spy_delays_no_other(world: World, monkeypatch: pytest.MonkeyPa
     assert names.build_phone_id(locked.id) not in bridge
 
 
-def test_a_check_ends_spies_whose_supervisor_is_gone(world: World) -> None:
+def test_a_check_ends_spies_without_a_supervisor(world: World) -> None:
     """A phone without a channel has hung up; a page that stays away is lost, since last seen."""
     long_ago = datetime.now(UTC) - timedelta(minutes=5)
     phone = world.add_spy()
@@ -176,7 +176,7 @@ def test_the_end_of_the_call_ends_its_spy(world: World) -> None:
     assert names.build_phone_id(spy.id) not in world.pbx.channels
 
 
-def test_a_new_snoop_for_one_is_settled_for_all(world: World) -> None:
+def test_a_new_snoop_is_settled_for_all_spies(world: World) -> None:
     """Another supervisor who whispers to the target is heard again after the snoop was renewed."""
     one, other = world.add_spy(), world.add_spy(mode="whisper")
     for spy in (one, other):

@@ -77,7 +77,7 @@ describe("events", () => {
     assert.equal(model.calls.size, 0);
   });
 
-  test("a call of which nothing is known does not leave", () => {
+  test("an unknown call does not leave", () => {
     const change = modelOf({ calls: [] }).apply({ type: "call.left", data: { id: "main-1" } });
     assert.deepEqual(change, { calls: [], over: null, isStale: false });
   });

@@ -153,7 +153,7 @@ describe("a stream that the browser gives up", () => {
     assert.deepEqual([said, FakeEventSource.all.length, requests.length], [["new", "broke", "again"], 1, 0]);
   });
 
-  test("is not opened again if it was closed while the service was asked", async () => {
+  test("is not opened again if it was closed during the request", async () => {
     FakeEventSource.last.fail({ forGood: true });
     mock.timers.tick(5000);
     stream.close();

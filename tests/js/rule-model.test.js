@@ -54,7 +54,7 @@ test("a word is completed by the fields that begin with it", () => {
   assert.deepEqual(completionsOf("", ["did"]), []);
 });
 
-test("a trial is told in sentences, with the part only if it is incomplete", () => {
+test("a trial is described in sentences, with the part only if it is incomplete", () => {
   const words = {
     tried: { one: "{calls} call.", other: "{calls} calls." },
     changed: { one: "{changed} changes.", other: "{changed} change." },

@@ -74,7 +74,7 @@ describe("a connection", () => {
     assert.deepEqual(socket.sent, ['{"type":"mode"}', new ArrayBuffer(640)]);
   });
 
-  test("comes back after it broke, and counts its attempts anew", () => {
+  test("comes back after it broke, and counts its attempts from zero", () => {
     FakeWebSocket.last.open();
     FakeWebSocket.last.break(1006);
     pass(100);

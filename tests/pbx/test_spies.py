@@ -47,7 +47,7 @@ def service(start_service: Callable[..., Service]) -> Service:
 
 
 @pytest.mark.parametrize("begin", [watch, watch_outbound])
-def test_who_hears_whom(
+def test_each_mode_reaches_the_right_parties(
     service: Service, world: World, begin: Callable[[Service, World], Watched]
 ) -> None:
     """Listening is silent, a whisper reaches the agent alone, a barge reaches everybody."""
@@ -96,7 +96,7 @@ def test_keys(service: Service, world: World) -> None:
     watched.assert_hears(agent, "after", C)
 
 
-def test_a_switch_is_quick_and_interrupts_nobody(service: Service, world: World) -> None:
+def test_a_switch_is_quick_and_seamless(service: Service, world: World) -> None:
     """The agent hears the switch within 100 ms, and nobody's audio breaks meanwhile."""
     watched = watch(service, world)
     spy = watched.spy("listen")
@@ -255,7 +255,7 @@ def test_following_a_channel(service: Service, world: World) -> None:
 @pytest.mark.parametrize(
     ("did", "music", "follow"), [(DID_QUEUE, (MUSIC_HZ,), "call"), (DID_IVR, (), "agent")]
 )
-def test_a_caller_whom_no_agent_has(
+def test_a_caller_without_an_agent(
     service: Service, world: World, did: str, music: tuple[int, ...], follow: str
 ) -> None:
     """In a queue or a menu the caller is heard and hears no whisper; later the agent does."""

@@ -77,7 +77,7 @@ def meters(page: Page) -> list[float]:
     return found
 
 
-def test_of_two_clicks_the_second_counts(admin: Person, service: Service, world: World) -> None:
+def test_the_second_of_two_clicks_counts(admin: Person, service: Service, world: World) -> None:
     """After two quick clicks only the second call sounds, even if its answer comes first."""
     first, second = watch(service, world), watch(service, world)
     held: list[Route] = []
@@ -124,7 +124,7 @@ def test_back_and_forward(admin: Person, service: Service, world: World) -> None
     stop(admin, world, watched)
 
 
-def test_another_page_listens(admin: Person, service: Service, world: World) -> None:
+def test_another_page_takes_over(admin: Person, service: Service, world: World) -> None:
     """When another page takes over the spy, the bar says so and goes silent; the spy lives on."""
     watched = watch(service, world)
     spy = listen(admin, watched).json()
@@ -141,7 +141,7 @@ def test_another_page_listens(admin: Person, service: Service, world: World) -> 
     until(lambda: not parts_left(world))
 
 
-def test_lost_for_too_long(admin: Person, service: Service, world: World) -> None:
+def test_a_lost_connection_is_given_up(admin: Person, service: Service, world: World) -> None:
     """The bar shows the attempts and then the end of a lost connection; one click listens again."""
     watched = watch(service, world)
     listen(admin, watched)

@@ -60,7 +60,7 @@ def officer(service: Service, page: Page) -> Person:
     return person
 
 
-def test_find_one(officer: Person, recorded: tuple[str, str]) -> None:
+def test_find_a_recording(officer: Person, recorded: tuple[str, str]) -> None:
     """The library finds by last digits and tag, and the address keeps the search."""
     page, (recording_id, caller) = officer.page, recorded
     page.get_by_label("Number").fill(caller[-4:])
@@ -80,7 +80,7 @@ def test_find_one(officer: Person, recorded: tuple[str, str]) -> None:
     assert officer.faults == []
 
 
-def test_play_it(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
+def test_play_a_recording(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
     """The recording plays, jumps to a chosen position, and plays one side alone."""
     page, (recording_id, _) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
@@ -98,7 +98,9 @@ def test_play_it(officer: Person, service: Service, recorded: tuple[str, str]) -
     assert officer.faults == []
 
 
-def test_it_says_why_and_how(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
+def test_the_page_shows_reason_and_hash(
+    officer: Person, service: Service, recorded: tuple[str, str]
+) -> None:
     """The page shows the course of the call, the reason of the recording, and the object's hash."""
     page, (recording_id, caller) = officer.page, recorded
     page.goto(f"{service.url}/recordings/{recording_id}")
@@ -113,7 +115,7 @@ def test_it_says_why_and_how(officer: Person, service: Service, recorded: tuple[
     until(lambda: page.evaluate(drawn) != light)
 
 
-def test_to_open_is_not_to_hear(
+def test_opening_is_not_hearing(
     service: Service, page: Page, recorded: tuple[str, str], browser_page: Callable[[], Page]
 ) -> None:
     """A person who opens a recording has not heard it; a person who plays it has."""
@@ -134,7 +136,7 @@ def test_to_open_is_not_to_hear(
     expect(heard).not_to_contain_text(looker.name)
 
 
-def test_its_journey(officer: Person, service: Service, telephones: World) -> None:
+def test_the_journey_of_the_call(officer: Person, service: Service, telephones: World) -> None:
     """The page lists hold and transfer in their order."""
     caller = next(numbers)
     call = telephones.inbound(caller=caller)
@@ -192,7 +194,7 @@ def _refuse(route: Route) -> None:
     route.fulfill(status=502)
 
 
-def test_an_answer_that_does_not_come(
+def test_a_form_reports_a_missing_answer(
     officer: Person, service: Service, recorded: tuple[str, str]
 ) -> None:
     """A form reports that the service did not answer, until a later attempt succeeds."""
@@ -236,7 +238,7 @@ def test_a_form_is_sent_early(officer: Person, service: Service, recorded: tuple
     assert officer.faults == []
 
 
-def test_a_side_is_chosen_early(
+def test_early_controls_wait_for_their_module(
     officer: Person, service: Service, recorded: tuple[str, str]
 ) -> None:
     """Controls wait for their module; if it fails to load, the page says so."""
@@ -257,7 +259,7 @@ def test_a_side_is_chosen_early(
     expect(hear).to_be_disabled()
 
 
-def test_from_right_to_left_it_plays(
+def test_the_player_from_right_to_left(
     officer: Person, service: Service, recorded: tuple[str, str]
 ) -> None:
     """In Arabic the slider and the waveform still run from left to right."""
@@ -268,7 +270,7 @@ def test_from_right_to_left_it_plays(
     assert directions == ["rtl", "ltr", "ltr"]
 
 
-def test_what_is_not_there(officer: Person, recorded: tuple[str, str]) -> None:
+def test_a_missing_recording_is_an_error_page(officer: Person, recorded: tuple[str, str]) -> None:
     """A link to a missing recording shows an error page without leaving the app."""
     page = officer.page
     page.evaluate("""() => {
@@ -289,7 +291,9 @@ def test_what_is_not_there(officer: Person, recorded: tuple[str, str]) -> None:
     assert page.evaluate("window.stays")
 
 
-def test_more_of_them(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
+def test_more_rows_load_by_click(
+    officer: Person, service: Service, recorded: tuple[str, str]
+) -> None:
     """If the next rows fail to load on scrolling, a click loads them."""
     page = officer.page
     in_catalogue(service, COPY, id=recorded[0])
@@ -307,7 +311,9 @@ def test_more_of_them(officer: Person, service: Service, recorded: tuple[str, st
         in_catalogue(service, "DELETE FROM recording WHERE caller_number = '999'")
 
 
-def test_work_is_followed(officer: Person, service: Service, recorded: tuple[str, str]) -> None:
+def test_a_bulk_job_is_followed(
+    officer: Person, service: Service, recorded: tuple[str, str]
+) -> None:
     """The page keeps looking at a bulk job after a look has failed."""
     page = officer.page
     in_catalogue(service, BULK, id=recorded[0], by=officer.name)
@@ -319,7 +325,7 @@ def test_work_is_followed(officer: Person, service: Service, recorded: tuple[str
     expect(page.locator("#bulks")).to_contain_text("done")
 
 
-def test_bookmark_it_and_share_it(
+def test_bookmark_and_share(
     officer: Person,
     service: Service,
     browser_page: Callable[[], Page],
@@ -383,7 +389,7 @@ def test_export(officer: Person, recorded: tuple[str, str]) -> None:
     assert officer.faults == []
 
 
-def test_tag_and_hold_all_that_is_found(officer: Person, recorded: tuple[str, str]) -> None:
+def test_tag_and_hold_all_results(officer: Person, recorded: tuple[str, str]) -> None:
     """All results of a search get a tag and a hold in the background, and the list shows both."""
     page, (_, caller) = officer.page, recorded
     page.get_by_label("Number").fill(caller)
@@ -404,7 +410,7 @@ def test_tag_and_hold_all_that_is_found(officer: Person, recorded: tuple[str, st
     assert officer.faults == []
 
 
-def test_the_bar_stays(service: Service, world: World, page: Page) -> None:
+def test_playing_continues_on_other_pages(service: Service, world: World, page: Page) -> None:
     """The sound continues while the person moves through the pages."""
     person = Person(service, page, "admin")
     person.sign_in()
@@ -424,14 +430,14 @@ def test_the_bar_stays(service: Service, world: World, page: Page) -> None:
 
 
 @pytest.mark.parametrize("search", ["from=nonsense", "min_duration_s=-1", "cursor=x", "zone=Mars"])
-def test_a_search_that_cannot_be(officer: Person, service: Service, search: str) -> None:
+def test_an_invalid_search_is_reported(officer: Person, service: Service, search: str) -> None:
     """The page reports an invalid search, and keeps its fields."""
     officer.page.goto(f"{service.url}/library?{search}&agent=2001")
     expect(officer.page.get_by_role("alert")).to_be_visible()
     expect(officer.page.get_by_role("textbox", name="Agent")).to_have_value("2001")
 
 
-def test_of_another_team(
+def test_another_teams_recording_is_hidden(
     service: Service, page: Page, browser_page: Callable[[], Page], recorded: tuple[str, str]
 ) -> None:
     """A supervisor can neither list nor open a recording of another team."""
@@ -443,7 +449,7 @@ def test_of_another_team(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everybody_can_find_and_play(
+def test_library_and_player_are_accessible(
     officer: Person, service: Service, recorded: tuple[str, str], scheme: str
 ) -> None:
     """axe finds no fault in the library and the player, and no page is too wide."""

@@ -33,7 +33,7 @@ media.getUserMedia = async function (...all) {
 """
 
 
-def test_who_hears_whom(service: Service, world: World, page: Page) -> None:
+def test_each_mode_reaches_the_right_parties(service: Service, world: World, page: Page) -> None:
     """The page always hears both parties, and the mode decides who hears the page."""
     watched = watch(service, world)
     one = Listening(page, watched)
@@ -119,7 +119,7 @@ def test_a_lost_connection_comes_back(service: Service, world: World, page: Page
     until(lambda: not parts_left(world))
 
 
-def test_it_follows_a_transfer(service: Service, world: World, page: Page) -> None:
+def test_the_page_follows_a_transfer(service: Service, world: World, page: Page) -> None:
     """After a blind transfer the page hears the customer and the new agent."""
     watched = watch(service, world)
     one = Listening(page, watched)
@@ -215,7 +215,7 @@ def test_the_agents_next_call(service: Service, world: World, page: Page) -> Non
     until(lambda: not parts_left(world))
 
 
-def test_whose_right_is_gone_hears_no_more(service: Service, world: World, page: Page) -> None:
+def test_a_revoked_token_ends_the_sound(service: Service, world: World, page: Page) -> None:
     """When a supervisor's token is revoked, the sound ends and cannot be opened again."""
     made = service.post("/tokens", {"name": f"ear-{uuid4()}", "role": "supervisor"}).json()
     watched = watch(service, world)
@@ -342,7 +342,9 @@ def _kill(service: Service, role: str) -> None:
     until(lambda: set(service.pids_of(role)) - before, 30)
 
 
-def test_a_microphone_that_ended(service: Service, world: World, page: Page) -> None:
+def test_an_ended_microphone_channel_is_replaced(
+    service: Service, world: World, page: Page
+) -> None:
     """If the channel of the microphone ends, a new one is made, and all hear the page again."""
     watched = watch(service, world)
     one = Listening(page, watched, "barge")
@@ -358,7 +360,9 @@ def test_a_microphone_that_ended(service: Service, world: World, page: Page) -> 
     until(lambda: not parts_left(world))
 
 
-def test_a_page_that_comes_before_it_is_missed(service: Service, world: World, page: Page) -> None:
+def test_a_page_connects_again_before_its_end_is_noticed(
+    service: Service, world: World, page: Page
+) -> None:
     """All hear a barging page that connects again while its old connection still exists."""
     watched = watch(service, world)
     one = Listening(page, watched, "barge")
@@ -394,7 +398,7 @@ def test_a_media_server_that_stalls(service: Service, world: World, page: Page) 
     until(lambda: not parts_left(world))
 
 
-def test_a_headset_that_goes_away(service: Service, world: World, page: Page) -> None:
+def test_the_next_microphone_is_opened(service: Service, world: World, page: Page) -> None:
     """If the microphone ends, the page opens the next one, and is heard again."""
     page.add_init_script(GIVEN)
     watched = watch(service, world)

@@ -121,7 +121,7 @@ def test_levels(
     assert admin.faults == []
 
 
-def test_levels_go_along(admin: Person, service: Service, world: World) -> None:
+def test_levels_after_a_transfer(admin: Person, service: Service, world: World) -> None:
     """Both meters move after a transfer, and after the media server died."""
     watched = watch(service, world)
     caller = service.get(f"/calls/{watched.call_id}")["caller"]["number"]
@@ -167,7 +167,7 @@ def test_recording(admin: Person, service: Service, world: World) -> None:
     assert admin.faults == []
 
 
-def test_what_is_refused_is_told(admin: Person, service: Service, world: World) -> None:
+def test_a_refused_click_shows_the_reason(admin: Person, service: Service, world: World) -> None:
     """A click that comes too late shows the reason for its refusal."""
     caller = next(numbers)
     call = world.inbound(caller=caller)
@@ -186,7 +186,7 @@ def test_what_is_refused_is_told(admin: Person, service: Service, world: World) 
     expect(admin.page.get_by_role("alert")).to_be_visible()
 
 
-def test_a_page_that_cannot_be_had(admin: Person, service: Service, world: World) -> None:
+def test_a_page_that_fails_to_load(admin: Person, service: Service, world: World) -> None:
     """If another page fails to load, the live page says so and keeps running."""
     page = admin.page
     page.route("**/library", lambda route: route.fulfill(status=500))
@@ -213,7 +213,7 @@ def test_the_service_is_killed(admin: Person, service: Service, world: World) ->
     expect(admin.row(caller)).to_have_count(0)
 
 
-def test_a_list_that_cannot_be_had(admin: Person, service: Service, world: World) -> None:
+def test_a_list_that_fails_to_load(admin: Person, service: Service, world: World) -> None:
     """The page says that it may be old, and asks again until the list arrives."""
     page = admin.page
     page.route("**/api/v1/calls?limit=200", lambda route: route.fulfill(status=503))
@@ -352,7 +352,7 @@ def test_an_agent(service: Service, world: World, page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everybody_can_use_it(service: Service, world: World, page: Page, scheme: str) -> None:
+def test_live_pages_are_accessible(service: Service, world: World, page: Page, scheme: str) -> None:
     """axe finds no fault in the form, the empty page, a call, and the bar."""
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
     person = Person(service, page, "admin")

@@ -98,7 +98,7 @@ def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world:
     assert page.evaluate("window.stays")  # a full load would end the sound
 
 
-def test_what_is_wrong_is_told_in_place(admin: Person, service: Service) -> None:
+def test_the_editor_shows_a_fault_in_place(admin: Person, service: Service) -> None:
     """The editor shows position, cause and remedy of a fault, and saves nothing."""
     page = admin.page
     page.goto(f"{service.url}/rules/new")
@@ -111,7 +111,7 @@ def test_what_is_wrong_is_told_in_place(admin: Person, service: Service) -> None
     assert service.get("/rules")["items"] == []
 
 
-def test_a_late_answer_is_not_told(admin: Person, service: Service) -> None:
+def test_a_late_answer_is_ignored(admin: Person, service: Service) -> None:
     """The editor ignores the answer to an older text."""
     page = admin.page
     page.goto(f"{service.url}/rules/new")
@@ -131,7 +131,7 @@ def test_a_late_answer_is_not_told(admin: Person, service: Service) -> None:
     expect(page.locator("[data-told]")).to_contain_text("== compares")
 
 
-def test_nothing_of_a_rule_is_lost(admin: Person, service: Service) -> None:
+def test_untouched_terms_are_kept(admin: Person, service: Service) -> None:
     """Untouched terms of a rule stay, and a double click saves one rule."""
     page = admin.page
     terms = {"layout": "mono", "format": "wav", "announce_to": "both", "begins": "ringing"}
@@ -156,7 +156,7 @@ def test_nothing_of_a_rule_is_lost(admin: Person, service: Service) -> None:
     assert admin.faults == []
 
 
-def test_who_may_not(service: Service, page: Page) -> None:
+def test_compliance_cannot_change_rules(service: Service, page: Page) -> None:
     """A compliance officer reads rules but cannot change them, and sees no system page."""
     made = service.post("/rules", {"name": "theirs", "action": "never", "when": "false"}).json()
     officer = Person(service, page, "compliance")
@@ -197,7 +197,7 @@ def test_the_trail(service: Service, page: Page) -> None:
     assert officer.faults == []
 
 
-def test_a_job_is_tried_again(admin: Person, service: Service, world: World) -> None:
+def test_a_failed_job_is_retried(admin: Person, service: Service, world: World) -> None:
     """A job that was given up is listed with its recording, and one click retries it."""
     caller = next(numbers)
     call = world.inbound(caller=caller)
@@ -290,7 +290,7 @@ def test_webhooks(admin: Person, service: Service) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everybody_can_rule(admin: Person, service: Service, scheme: str) -> None:
+def test_rule_pages_are_accessible(admin: Person, service: Service, scheme: str) -> None:
     """axe finds no fault in rules, editor, audit and system, and no page is too wide."""
     page = admin.page
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
@@ -304,7 +304,7 @@ def test_everybody_can_rule(admin: Person, service: Service, scheme: str) -> Non
             assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_question_that_was_answered(admin: Person, service: Service) -> None:
+def test_a_refresh_keeps_a_later_question(admin: Person, service: Service) -> None:
     """A refresh of the part where an earlier question was asked does not close a later question."""
     page = admin.page
     service.post("/tokens", {"name": "asked", "role": "agent"})

@@ -68,7 +68,9 @@ def test_a_person(changed: dict[str, Any], person: Identity) -> None:
         ({"team": {"sales": True}}, "one team in the claim team", "2001"),
     ],
 )
-def test_nobody_of_ours(changed: dict[str, Any], reason: str, name: str) -> None:
+def test_a_missing_claim_refuses_the_person(
+    changed: dict[str, Any], reason: str, name: str
+) -> None:
     """A missing or ambiguous claim refuses the person, with name and reason."""
     with pytest.raises(NotAdmitted, match=reason) as refused:
         parse_person(claims(**changed), SETTINGS)
@@ -83,7 +85,7 @@ def test_finding_a_claim() -> None:
     assert find_claim(told, "https://x.test/roles") == 5
 
 
-def test_what_is_left_out() -> None:
+def test_missing_claims_are_listed() -> None:
     """A configured claim that is missing counts as left out."""
     assert lacks(claims(team=None), SETTINGS)
     assert not lacks(claims(), SETTINGS)

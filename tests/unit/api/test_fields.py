@@ -143,7 +143,7 @@ def test_a_time_is_rfc_3339(text: str, instant: datetime) -> None:
 @pytest.mark.parametrize(
     "text", ["2026-11-23", "2026-11-23T18:00:00", "1795424777", "now", "", "T", "2026-13-01T00:00Z"]
 )
-def test_anything_else_is_no_time(text: str) -> None:
+def test_other_values_are_no_time(text: str) -> None:
     """A date, a time without an offset and a number of seconds are refused."""
     with pytest.raises(ValidationError):
         RecordingQuery.model_validate({"from": text})

@@ -19,9 +19,7 @@ NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
         ("other", 0, "unwatched"),
     ],
 )
-def test_a_pbx_is_what_its_watcher_says_while_there_is_one(
-    name: str, age_s: float, state: str
-) -> None:
+def test_a_watchers_state_counts_for_20_s(name: str, age_s: float, state: str) -> None:
     """A watcher's state counts for 20 s; after that the PBX is unwatched."""
     known = [PbxRecord("main", "connected", "", "22.1", NOW - timedelta(seconds=age_s))]
     assert pbx_state(name, known, NOW) == state

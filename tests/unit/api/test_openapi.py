@@ -32,7 +32,7 @@ def test_the_document_is_valid(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
-def test_every_route_is_an_operation_that_says_what_it_needs(app: Flask) -> None:
+def test_every_route_declares_its_permission(app: Flask) -> None:
     """Every view is an operation or a page with a declared permission."""
     for rule in app.url_map.iter_rules():
         operation = find_operation(app, rule.endpoint)

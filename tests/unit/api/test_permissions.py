@@ -48,7 +48,7 @@ from storage.records import TokenRecord
         ("cleaner", set()),
     ],
 )
-def test_a_role_permits_what_the_contract_says(role: str, permissions: set[str]) -> None:
+def test_each_role_has_its_permissions(role: str, permissions: set[str]) -> None:
     """Each role has its permissions, an unknown role none; scopes add none to a role."""
     token = TokenRecord(uuid4(), "t", role, None, () if role == "service" else tuple(PERMISSIONS))
     assert permissions_of(token) == permissions
@@ -65,7 +65,7 @@ def test_roles_name_known_permissions() -> None:
     assert set().union(*ROLES.values()) == set(PERMISSIONS)
 
 
-def test_a_token_can_lack_what_its_role_has() -> None:
+def test_a_token_can_lack_permissions_of_its_role() -> None:
     """`without` removes permissions from a role and from scopes."""
     supervisor = TokenRecord(uuid4(), "t", "supervisor", None, (), ("spies.barge",))
     assert permissions_of(supervisor) == ROLES["supervisor"] - {"spies.barge"}
@@ -73,7 +73,7 @@ def test_a_token_can_lack_what_its_role_has() -> None:
     assert permissions_of(service) == set()
 
 
-def test_modes_are_permitted_one_by_one() -> None:
+def test_each_mode_needs_its_permission() -> None:
     """Each mode needs its own permission."""
     assert modes_of(ROLES["supervisor"]) == ("listen", "whisper", "barge")
     assert modes_of({"spies.barge"}) == ("barge",)

@@ -38,7 +38,7 @@ def test_error_ids_differ() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_a_refusal_says_what_happened() -> None:
+def test_a_refusal_has_the_message_of_the_error() -> None:
     """Below 500 the detail is the message of the error."""
     problem = build_problem(NoSuchCall("there is no call main-1.0"))
     assert (problem.status, problem.detail) == (404, "there is no call main-1.0")

@@ -25,7 +25,7 @@ def told(**changed: Any) -> dict[str, Any]:
     return {name: value for name, value in (usual | changed).items() if value is not None}
 
 
-def test_what_is_used() -> None:
+def test_only_known_names_are_kept() -> None:
     """Only known names are kept, and optional ones have defaults."""
     known = parse_metadata(told(), SETTINGS)
     assert "verify" not in known

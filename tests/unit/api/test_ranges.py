@@ -38,7 +38,7 @@ def test_behind_the_end(first: int) -> None:
 
 
 @given(st.text(max_size=30))
-def test_whatever_is_sent(wanted: str) -> None:
+def test_any_header_is_handled(wanted: str) -> None:
     """Any header gets a span within the audio, the whole, or 416, and no other error."""
     try:
         span = choose(wanted, 100)

@@ -90,7 +90,7 @@ def test_a_fault_is_a_line_that_names_the_key(path: Path, text: str, said: str) 
     assert fault(path, text).startswith(said)
 
 
-def test_several_faults_are_told_at_once(path: Path) -> None:
+def test_one_message_names_all_faults(path: Path) -> None:
     """One message names all faults."""
     said = fault(path, "[server]\nprot = 1\n[data]\ndir = 2")
     assert said == "server.prot: unknown key; data.dir: unknown key"
@@ -142,7 +142,9 @@ def test_faults_of_the_identity_provider(path: Path, text: str, said: str) -> No
         ('[oidc.roles]\nagent = ["a", "b"]\nadmin = ["c"]', {"admin": {"c"}, "agent": {"a", "b"}}),
     ],
 )
-def test_what_gives_a_role(path: Path, text: str, roles: dict[str, set[str]]) -> None:
+def test_the_configuration_gives_the_roles(
+    path: Path, text: str, roles: dict[str, set[str]]
+) -> None:
     """By default a role's name gives the role; configured values replace all names, the strongest
     role first."""
     path.write_text(f'{ISSUER}client_id = "a"\nclient_secret = "hush"\n{text}')
@@ -171,7 +173,7 @@ def test_rules_in_the_order_of_the_file(path: Path) -> None:
     ("text", "action"),
     [("", "never"), ('default = "on_demand"', "on_demand"), ("record_all = true", "record")],
 )
-def test_what_is_done_without_a_rule(path: Path, text: str, action: str) -> None:
+def test_the_default_action_is_a_key(path: Path, text: str, action: str) -> None:
     """The default action is a key; `record_all` is short for "record"."""
     path.write_text(f"[recording]\n{text}")
     assert load_config(path).default_action == action
@@ -203,7 +205,7 @@ def test_faults_of_rules_and_keys(path: Path, text: str, said: str) -> None:
         ('announcement = "http://x"', "rule.0.announcement ('one'): "),
     ],
 )
-def test_a_rule_that_cannot_be_asked(path: Path, more: str, said: str) -> None:
+def test_an_invalid_condition_stops_the_start(path: Path, more: str, said: str) -> None:
     """An invalid condition stops the start, with position and hint."""
     path.write_text(RULE + more)
     with pytest.raises(ConfigurationInvalid) as caught:

@@ -40,21 +40,21 @@ def kept(part: Part, monkeypatch: pytest.MonkeyPatch) -> Kept:
     return Kept(part, "part.ended")
 
 
-def test_what_lives_is_left_alone(part: Part, kept: Kept) -> None:
+def test_a_live_part_is_not_started(part: Part, kept: Kept) -> None:
     """A live part is not started."""
     for now in range(100):
         kept.check(now)
     assert part.started == 0
 
 
-def test_what_ended_is_started_at_once(part: Part, kept: Kept) -> None:
+def test_the_first_restart_comes_at_once(part: Part, kept: Kept) -> None:
     """The first restart comes at once."""
     part.is_alive = False
     kept.check(1.0)
     assert (part.started, part.is_alive) == (1, True)
 
 
-def test_what_never_lives_long_rests_longer(part: Part, kept: Kept) -> None:
+def test_delays_between_restarts_double(part: Part, kept: Kept) -> None:
     """The times between restarts double, up to half a minute."""
     part.starts = part.is_alive = False
     started_at = []
@@ -68,7 +68,7 @@ def test_what_never_lives_long_rests_longer(part: Part, kept: Kept) -> None:
     assert rests[5:] == pytest.approx([LONGEST_REST_S] * len(rests[5:]), abs=0.2)
 
 
-def test_what_lived_long_is_started_at_once_again(part: Part, kept: Kept) -> None:
+def test_a_minute_of_life_resets_the_delay(part: Part, kept: Kept) -> None:
     """After a minute of life the next restart comes at once."""
     for now, started in ((1.0, 1), (2.0, 1), (3.0, 2), (4.0, 2), (6.0, 3), (100.0, 4)):
         if now not in {3.0, 6.0}:

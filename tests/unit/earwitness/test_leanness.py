@@ -35,6 +35,6 @@ def loaded(statement: str) -> set[str]:
         ("import api.app, storage.objects.s3, recorder.recording.capture", CODECS),
     ],
 )
-def test_what_is_not_needed_is_not_loaded(statement: str, unneeded: set[str]) -> None:
+def test_only_needed_libraries_are_loaded(statement: str, unneeded: set[str]) -> None:
     """`serve` loads no library of a role, the watcher no store, the API no codec."""
     assert loaded(statement) & unneeded == set()

@@ -70,7 +70,7 @@ def test_a_lost_frame_is_no_other_tone() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_is_right_has_no_fault(mode: Mode) -> None:
+def test_correct_audio_has_no_fault(mode: Mode) -> None:
     """Audio as the mode wants it has no fault."""
     assert find_faults(mode, heard_in(mode)) == ()
 
@@ -87,7 +87,7 @@ def test_every_wrong_hearing_is_a_fault(mode: Mode, who: Who, speaker: Who) -> N
     assert speaker in fault or "an echo" in fault
 
 
-def test_what_is_faint_is_wrong_either_way() -> None:
+def test_a_faint_voice_is_always_a_fault() -> None:
     """A voice of -40 dBFS is neither heard well nor silent."""
     faint = sound_of("supervisor", turned_down_db=28)
     (fault,) = find_faults(

@@ -129,7 +129,7 @@ def test_cut_out() -> None:
 
 
 @pytest.mark.parametrize("name", ["x.wav", "x.flac", "x.mp3"])
-def test_read_what_soundfile_writes(tmp_path: Path, name: str) -> None:
+def test_read_wav(tmp_path: Path, name: str) -> None:
     """Each side of a file is read with its own tone alone."""
     sound = np.stack((tone(440, 2, rate=16000), tone(880, 2, rate=16000)))
     soundfile.write(tmp_path / name, sound.T, 16000)

@@ -11,7 +11,7 @@ def test_answer_is_returned_as_soon_as_there_is_one() -> None:
     assert until(lambda: next(answers)) == 0
 
 
-def test_failing_assertion_is_asked_again() -> None:
+def test_failing_assertion_is_retried() -> None:
     """An assertion may fail at first and hold later."""
     counted: list[int] = []
 
@@ -23,7 +23,7 @@ def test_failing_assertion_is_asked_again() -> None:
     assert until(third_time)
 
 
-def test_last_failure_is_told() -> None:
+def test_last_failure_is_raised() -> None:
     """After the deadline `until` raises the assertion's own message."""
 
     def never() -> bool:

@@ -34,7 +34,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["a\0", "\ud800"])
-def test_what_cannot_be_kept_is_refused(part: str) -> None:
+def test_text_that_postgresql_refuses_is_refused(part: str) -> None:
     """A cursor with a text that PostgreSQL refuses raises BadCursor."""
     with pytest.raises(BadCursor):
         decode_cursor(encode_cursor(part), str)

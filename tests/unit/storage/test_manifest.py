@@ -136,7 +136,7 @@ def test_a_document_of_another_form_is_refused(change: Any) -> None:
 
 
 @pytest.mark.parametrize("document", [b"", b"[]", b"\xff", b"nonsense", b"[" * 100_000])
-def test_what_is_no_manifest_is_refused(document: bytes) -> None:
+def test_foreign_bytes_are_refused(document: bytes) -> None:
     """Foreign bytes raise ManifestInvalid."""
     with pytest.raises(ManifestInvalid):
         verify_manifest(document, TRUSTED)
@@ -155,7 +155,7 @@ def test_a_key_does_not_show_itself() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, datetime(2026, 3, 1)])  # noqa: DTZ001
-def test_what_json_cannot_say_is_not_signed(value: object) -> None:
+def test_a_value_without_canonical_form_is_not_signed(value: object) -> None:
     """A value without a canonical form is never signed."""
     with pytest.raises(ValueError, match=r"cannot hold|not JSON compliant"):
         sign_manifest({"value": value}, KEY)

@@ -20,7 +20,7 @@ GOOD = "correct horse battery"
         ("not UTF-8: \udcff\udcfe", "UTF-8"),
     ],
 )
-def test_a_password_that_may_not_be_used_is_told(password: str, told: str) -> None:
+def test_an_error_names_the_broken_rule(password: str, told: str) -> None:
     """The error names the broken rule, and not the password."""
     with pytest.raises(UserInvalid, match=told) as raised:
         hash_password(password)
@@ -39,14 +39,14 @@ def test_a_password_is_known_by_its_hash(password: str) -> None:
 
 
 @pytest.mark.parametrize("password", [GOOD, "short", "a" * 10_000, "\0" * 12, "\udcff" * 12])
-def test_nobody_has_a_password(password: str) -> None:
+def test_an_unknown_user_has_no_password(password: str) -> None:
     """Every password of an unknown user is wrong, and never an error."""
     assert not is_password(password, None)
     assert not is_password("nobody's password", None)
 
 
 @pytest.mark.parametrize("password", ["short", "a" * 10_000, "\0" * 12, "\udcff" * 12])
-def test_what_may_not_be_used_is_nobodys_password(password: str) -> None:
+def test_a_forbidden_password_is_wrong(password: str) -> None:
     """A password that breaks a rule is wrong, and never an error."""
     assert not is_password(password, hash_password(GOOD))
     assert not is_password("nobody's password", hash_password(GOOD))

@@ -15,7 +15,7 @@ FIRST = RuleRecord(
 )
 
 
-def test_what_was_changed() -> None:
+def test_each_version_lists_its_changes() -> None:
     """The first version lists its values, the next the differences, a deletion nothing."""
     second = FIRST.replace(version=2, tags=("a", "b"), sample_percent=12.5, enabled=False, when="")
     last = second.replace(version=3, deleted=True)
@@ -40,6 +40,6 @@ def test_a_large_number_is_written_out() -> None:
     assert changed == [Change("priority", "100", "1000000")]
 
 
-def test_nothing() -> None:
+def test_a_configured_rule_has_no_history() -> None:
     """A rule of the configuration has no history."""
     assert history_of(()) == []

@@ -30,7 +30,7 @@ signal.pause()
         ("Error: first\nerror: second\nhint", "error: second"),
     ],
 )
-def test_the_last_complaint_of_a_log_is_told(tmp_path: Path, text: str, line: str) -> None:
+def test_the_last_error_of_a_log_is_found(tmp_path: Path, text: str, line: str) -> None:
     """The last error of a log is found, or else its last line."""
     log = tmp_path / "log"
     assert tail(log) == ""
@@ -57,7 +57,7 @@ def test_a_stubborn_child_is_ended_in_steps(tmp_path: Path) -> None:
     assert list(running_in(tmp_path, program)) == []
 
 
-def test_a_long_log_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_log_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long log of earlier starts is deleted."""
     monkeypatch.setattr(processes, "LOG_BYTES", 10)
     log = tmp_path / "log"

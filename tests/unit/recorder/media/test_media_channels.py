@@ -219,7 +219,7 @@ def test_an_overtaken_packet_is_dropped() -> None:
     assert asyncio.run(hear()) == [1, 2, 3, 5]
 
 
-def test_halving_keeps_speech_and_drops_what_would_fold() -> None:
+def test_halving_keeps_speech_and_removes_aliases() -> None:
     """A constant stays as it is, from one frame to the next; half the old rate is silenced."""
     halver = Halver()
     constant = struct.pack("<4h", *[1000] * 4)

@@ -55,7 +55,7 @@ def test_a_stream_in_time_is_not_in_arrears() -> None:
     assert not any(arrears.count(n * FRAME_S + late[n % 4]) for n in range(3000))
 
 
-def test_missing_frames_begin_the_stream_anew() -> None:
+def test_missing_frames_restart_the_stream() -> None:
     """Three frames that stay missing for two seconds start the stream again, once."""
     arrears = Arrears()
     asked = [n for n in range(1000) if arrears.count(n * FRAME_S + (0.06 if n >= 100 else 0))]
@@ -63,7 +63,7 @@ def test_missing_frames_begin_the_stream_anew() -> None:
     assert 200 <= asked[0] <= 202
 
 
-def test_two_missing_frames_are_let_be() -> None:
+def test_two_missing_frames_are_ignored() -> None:
     """40 ms are no reason to interrupt a listener."""
     arrears = Arrears()
     assert not any(arrears.count(n * FRAME_S + (0.04 if n >= 100 else 0)) for n in range(1000))

@@ -133,7 +133,7 @@ def test_the_segment_of_a_leg_that_left_ends() -> None:
 
 
 @pytest.mark.parametrize("state", ["finished", "lost", "deleted"])
-def test_a_leg_whose_segment_ended_is_captured_again(state: str) -> None:
+def test_a_leg_with_an_ended_segment_is_captured_again(state: str) -> None:
     """A leg gets a new segment when its segment ended behind our back."""
     steps = plan_capture(CONVERSATION, recording("recording"), [segment("a", state), segment("b")])
     assert attached(steps) == ["a"]
@@ -148,7 +148,7 @@ def test_a_segment_of_unknown_outcome_is_checked() -> None:
     assert not steps.is_settled
 
 
-def test_a_recording_whose_segment_began_has_begun() -> None:
+def test_a_recording_starts_with_its_first_segment() -> None:
     """A requested recording starts at the start of its first segment that has begun."""
     lost, unknown = segment("a", "lost", 1), segment("b", "requested", 1.5)
     for first, then in (("finished", "recording"), ("recording", "finished")):

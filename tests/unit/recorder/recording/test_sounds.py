@@ -101,7 +101,7 @@ def test_a_sound_for_nobody() -> None:
     assert sounds_of(Pbx()).play([], NOTICE)
 
 
-def test_a_sound_whose_event_is_lost() -> None:
+def test_a_sound_without_an_event() -> None:
     """A sound that has disappeared without an event does not count as heard."""
     pbx = Pbx("a")
     pbx.on_play = pbx.playing.discard

@@ -71,7 +71,9 @@ COMPARE = 'compare it with a value, for example queue == "support"'
         ("a\0b\0c", 1, "it contains NUL", ""),
     ],
 )
-def test_refused(when: str, position: int | None, message: str, hint: str) -> None:
+def test_invalid_rules_are_refused(
+    when: str, position: int | None, message: str, hint: str
+) -> None:
     """The error names the fault, its position, and a way to mend it."""
     with pytest.raises(RuleInvalid) as caught:
         compiled(when)
@@ -120,7 +122,7 @@ def test_announcements(announcement: str | None, is_good: bool) -> None:
 
 
 @pytest.mark.parametrize("zone", ["Europe/Atlantis", "", "../etc/passwd", "\0"])
-def test_a_time_zone_that_is_none(zone: str) -> None:
+def test_an_unknown_time_zone_is_refused(zone: str) -> None:
     """A rule with an unknown time zone is refused."""
     with pytest.raises(RuleInvalid) as caught:
         compiled("", timezone=zone)

@@ -96,7 +96,7 @@ def test_the_target(legs: tuple[LegRecord, ...], target: str | None) -> None:
         ("barge", (leg("c", party="customer", joined=False),), ("c",)),
     ],
 )
-def test_who_hears_the_supervisor(
+def test_the_mode_decides_the_hearing_parties(
     mode: Any, legs: tuple[LegRecord, ...], says: tuple[str, ...]
 ) -> None:
     """An agent alone hears a whisper, and a customer never does; everybody hears a barge."""

@@ -36,7 +36,7 @@ def test_a_key_is_made_of_the_characters_the_contract_allows(key: ObjectKey) -> 
 
 
 @given(st.text() | st.from_regex(r"[a-z.]{1,4}/\d{4}/\d\d/\d\d/[0-9a-fA-F-]{32,36}\.[a-z.]{1,5}"))
-def test_what_parses_is_written_back_unchanged(text: str) -> None:
+def test_a_parsed_key_builds_the_same_text(text: str) -> None:
     """A text that parses is the only spelling of its key."""
     try:
         key = parse_key(text)
