@@ -82,8 +82,8 @@ def measure(url: str, port: int, token: str, wanted: argparse.Namespace) -> bool
     listener.start()
     if not signals.ready.wait(120):
         raise TimeoutError("not every stream opened")
-    asked: list[float] = []
-    asking = threading.Thread(target=ask, args=(port, token, signals.stop, asked))
+    answered_s: list[float] = []
+    asking = threading.Thread(target=ask, args=(port, token, signals.stop, answered_s))
     asking.start()
     written = write(url, wanted.rate, wanted.seconds)
     time.sleep(SETTLES_S)
@@ -91,10 +91,10 @@ def measure(url: str, port: int, token: str, wanted: argparse.Namespace) -> bool
     heard = answers.get(timeout=60)
     asking.join()
     listener.join()
-    return report(heard, written, asked)
+    return report(heard, written, answered_s)
 
 
-def report(heard: Heard, written: int, asked: list[float]) -> bool:
+def report(heard: Heard, written: int, answered_s: list[float]) -> bool:
     """Print the figures; return whether the bars are met."""
     whole = sum(len(ids) == written == len(set(ids)) for ids in heard.ids)
     late = percentile(heard.delays_s, 99)
@@ -109,8 +109,9 @@ def report(heard: Heard, written: int, asked: list[float]) -> bool:
     )
     print(f"from the write to the stream: {delays} (bar: 99th percentile {LATE_S * 1000:.0f} ms)")
     print(
-        f"{len(asked)} requests beside them: median {statistics.median(asked) * 1000:.0f} ms,"
-        f" 99th percentile {percentile(asked, 99) * 1000:.0f} ms"
+        f"{len(answered_s)} requests beside them: "
+        f"median {statistics.median(answered_s) * 1000:.0f} ms,"
+        f" 99th percentile {percentile(answered_s, 99) * 1000:.0f} ms"
     )
     return whole == len(heard.ids) and late <= LATE_S
 

@@ -71,7 +71,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--marks", type=int, default=80)
     parser.add_argument("--switches", type=int, default=20)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     ensure_program("chromium", "chromium")
     with (
         TemporaryDirectory() as name,
@@ -86,16 +86,16 @@ def main() -> int:
         service = Service(folder, world.pbx)
         service.start()
         try:
-            marks, silence, marked_s = write_marks(world.far_asterisk.directory, asked)
+            marks, silence, marked_s = write_marks(world.far_asterisk.directory, options)
             ends_s = time.monotonic() + marked_s
             watched = watch(service, world, customer_says=marks, agent_says=silence)
             page = browser.new_page()
             listening = Listening(page, watched)
-            ok = report_age(measure_age(page, asked.marks))
+            ok = report_age(measure_age(page, options.marks))
             time.sleep(
                 max(0.0, ends_s + BEFORE_S - time.monotonic())
             )  # a mark has some of any tone
-            ok = report_switch(measure_switch(listening, asked.switches)) and ok
+            ok = report_switch(measure_switch(listening, options.switches)) and ok
             world.hang_up_all()
         finally:
             service.stop()
@@ -167,15 +167,15 @@ def percentile(values: list[float], percent: int) -> float:
     return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
 
 
-def write_marks(folder: Path, asked: argparse.Namespace) -> tuple[Path, Path, float]:
+def write_marks(folder: Path, options: argparse.Namespace) -> tuple[Path, Path, float]:
     """Write bursts of tone with silence after them, and a silent file of the same length.
 
     Return both files, and how many seconds the bursts take. Their distances are uneven, so that
     each mark in the page has one mark on the wire.
     """
-    marked_s = asked.marks * MARK_EVERY_S + BEFORE_S
+    marked_s = options.marks * MARK_EVERY_S + BEFORE_S
     spacing = np.random.default_rng(7).uniform(0.55, 0.75, int(marked_s / 0.75))
-    silent_s = 2 * BEFORE_S + asked.switches * SWITCH_EVERY_S
+    silent_s = 2 * BEFORE_S + options.switches * SWITCH_EVERY_S
     samples = np.zeros(int((marked_s + silent_s) * RATE), np.float32)
     tone = 0.5 * np.sin(2 * np.pi * MARK_HZ * np.arange(int(MARK_S * RATE)) / RATE)
     for at in np.cumsum(spacing):

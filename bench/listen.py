@@ -97,18 +97,18 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--listeners", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with TemporaryDirectory() as folder, World(ensure_root(root_directory())) as world:
         service = Service(Path(folder), world.pbx)
         service.start()
         try:
             watched = watch(service, world)
-            found = first_sounds(watched, asked.rounds)
+            found = first_sounds(watched, options.rounds)
             median, worst = statistics.median(found), max(found)
             print(f"POST to first sound: median {median:.3f} s, worst {worst:.3f} s", flush=True)
-            came, media, asterisk = share(watched, asked.listeners, asked.seconds)
+            came, media, asterisk = share(watched, options.listeners, options.seconds)
             print(
-                f"{asked.listeners} listeners: {100 * came:.2f} % of the frames; CPU for each: "
+                f"{options.listeners} listeners: {100 * came:.2f} % of the frames; CPU for each: "
                 f"media {100 * media:.3f} %, Asterisk {100 * asterisk:.3f} % of a core"
             )
             world.hang_up_all()

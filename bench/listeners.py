@@ -59,13 +59,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--pages", type=int, default=50)
     parser.add_argument("--streams", type=int, default=200)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with TemporaryDirectory() as folder, World(ensure_root(root_directory())) as world:
         service = Service(Path(folder), world.pbx)
         service.start()
         try:
-            compare(service, world, asked.listeners, asked.seconds)
-            ok = together(service, world, asked.pages, asked.streams)
+            compare(service, world, options.listeners, options.seconds)
+            ok = together(service, world, options.pages, options.streams)
             world.hang_up_all()
         finally:
             service.stop()

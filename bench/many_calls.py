@@ -137,15 +137,15 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=2000)
     parser.add_argument("--seconds", type=float, default=60)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with TemporaryDirectory(prefix="earwitness-bench-") as name:
         directory, port = Path(name), free_port()
         directory.chmod(0o755)  # PostgreSQL's own account has to pass
         (directory / "trace.json").write_text(json.dumps(trace()))
         url = f"http://127.0.0.1:{port}"
         config = directory / "config.toml"
-        told = f"[data]\ndirectory = {json.dumps(str(directory / 'var'))}\n"
-        config.write_text(f'{told}[[pbx]]\nurl = "{url}"\npassword = "none"\n{RULES}')
+        section = f"[data]\ndirectory = {json.dumps(str(directory / 'var'))}\n"
+        config.write_text(f'{section}[[pbx]]\nurl = "{url}"\npassword = "none"\n{RULES}')
         loaded = load_config(config)
         loaded.data.directory.mkdir()
         simulated = ("bench/rig/simulated.py", str(directory / "trace.json"), str(port))
@@ -153,16 +153,19 @@ def main() -> int:
             catalogue = Catalogue(postgres.url)
             catalogue.migrate()
             watch = ("-m", "earwitness", "--config", str(config), "watch")
-            with running(*simulated, str(asked.calls), str(asked.rate)), running(*watch) as process:
+            with (
+                running(*simulated, str(options.calls), str(options.rate)),
+                running(*watch) as process,
+            ):
                 began = time.monotonic()
-                until(lambda: count_decided(catalogue) == asked.calls, FOLLOWED_WITHIN_S)
+                until(lambda: count_decided(catalogue) == options.calls, FOLLOWED_WITHIN_S)
                 until(lambda: is_connected(catalogue), FOLLOWED_WITHIN_S)
                 print(
-                    f"{asked.calls} calls found and decided in {time.monotonic() - began:.1f} s",
+                    f"{options.calls} calls found and decided in {time.monotonic() - began:.1f} s",
                     flush=True,
                 )
                 began = time.monotonic()
-                lags, cores = measure(url, catalogue, process.pid, asked.seconds)
+                lags, cores = measure(url, catalogue, process.pid, options.seconds)
                 sent = requests.get(f"{url}/state", timeout=5).json()["sent"]
                 sending_s = time.monotonic() - began
                 requests.post(f"{url}/pause", timeout=5)
@@ -172,7 +175,7 @@ def main() -> int:
     worst, middle = max(lags), statistics.median(lags)
     per_s = sent / sending_s
     print(
-        f"{asked.calls} calls, {per_s:.0f} events a second: decided after {middle:.2f} s in the "
+        f"{options.calls} calls, {per_s:.0f} events a second: decided after {middle:.2f} s in the "
         f"median, {worst:.2f} s at most, of {len(lags)} (bar {LAG_BAR_S:g}); {cores:.2f} of a core "
         f"(bar {CORE_BAR:g}), peak {peak:.0f} MB (bar {MEMORY_BAR_MB:.0f}); in the end the same "
         "calls live in the catalogue as on the PBX"

@@ -207,12 +207,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--serve", choices=KINDS)
     parser.add_argument("--port", type=int, default=0)
-    asked = parser.parse_args()
-    if asked.serve:
-        globals()[f"serve_{asked.serve}"](asked.port)
+    options = parser.parse_args()
+    if options.serve:
+        globals()[f"serve_{options.serve}"](options.port)
         return
     for kind in KINDS:
-        measure(kind, asked.listeners, asked.seconds)
+        measure(kind, options.listeners, options.seconds)
 
 
 if __name__ == "__main__":

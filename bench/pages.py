@@ -52,12 +52,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=30.0)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     ensure_program("chromium", "chromium")
     with TemporaryDirectory(prefix="earwitness-bench-") as directory:
         os.chmod(directory, 0o755)  # PostgreSQL's own account has to pass  # noqa: S103
         with EmbeddedPostgres(Path(directory) / "postgres") as postgres:
-            url, token = fill(postgres.url, asked.rows)
+            url, token = fill(postgres.url, options.rows)
             catalogue = Catalogue(url)
             with catalogue.begin() as tx:
                 users.create_user(
@@ -70,7 +70,7 @@ def main() -> None:
             with serving(build_ours, url) as port, sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
                 good = measure_paint(browser, f"http://127.0.0.1:{port}")
-                good &= measure_live_page(browser, port, token, catalogue, asked.seconds)
+                good &= measure_live_page(browser, port, token, catalogue, options.seconds)
                 browser.close()
             catalogue.close()
     raise SystemExit(not good)

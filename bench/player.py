@@ -77,11 +77,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--length", type=float, default=7200.0)
     parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     ensure_program("chromium", "chromium")
     with Works.running() as works:
         with works.worker():
-            works.finish(speak(works.directory, asked.length), 1)
+            works.finish(speak(works.directory, options.length), 1)
         with works.catalogue.begin() as tx:
             (record,) = recordings.list_recordings(tx, RecordingFilter(), limit=1).items
             _, token = tokens.create_token(tx, name="bench", role="admin")
@@ -92,18 +92,18 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
             state = sign_in(browser, base)
             url = f"{base}/recordings/{record.id}"
-            found = measure(browser, state, url, presigned(base, str(record.id), token), asked)
+            found = measure(browser, state, url, presigned(base, str(record.id), token), options)
             browser.close()
-    raise SystemExit(not tell(found))
+    raise SystemExit(not report(found))
 
 
 def measure(
-    browser: Browser, state: object, shown: str, bare: str, asked: argparse.Namespace
+    browser: Browser, state: object, shown: str, bare: str, options: argparse.Namespace
 ) -> dict[str, list[float]]:
     """Return the milliseconds of each round, by the name of the measurement."""
     found: dict[str, list[float]] = {}
-    jump = asked.length - FROM_END_S
-    for _ in range(asked.rounds):
+    jump = options.length - FROM_END_S
+    for _ in range(options.rounds):
         with fresh(browser, state) as page:
             page.goto(shown, wait_until="commit")
             page.get_by_role("button", name="Play").click()
@@ -127,7 +127,7 @@ def measure(
     return found
 
 
-def tell(found: dict[str, list[float]]) -> bool:
+def report(found: dict[str, list[float]]) -> bool:
     """Print the results; return whether all are within the bar."""
     medians = {what: statistics.median(each) for what, each in found.items()}
     for what, each in found.items():

@@ -23,19 +23,19 @@ AT_ONCE = 50
 @pages.get("/audit", AUDIT_READ)
 def show_audit() -> Response:
     """Show the trail, newest first, filtered by the form; scrolling loads the next part."""
-    asked = form_fields()
+    form = form_fields()
     found: Slice[AuditRecord] = Slice((), None)
     fault = ""
     try:
-        wanted = AuditQuery.model_validate({**asked, "limit": AT_ONCE})
+        wanted = AuditQuery.model_validate({**form, "limit": AT_ONCE})
         with services().catalogue.begin() as tx:
             found = audit.list_audit(tx, **wanted.model_dump())
     except (ValidationError, BadCursor):
         fault = _("This search is not possible. Clear the fields, or start again.")
-    values: dict[str, Any] = {"found": found, "asked": asked, "detail": _detail}
+    values: dict[str, Any] = {"found": found, "form": form, "detail": _detail}
     if wants_next_part() and not fault:
         return show("_audit.html", **values)
-    return show("audit.html", fault=fault, narrowed=bool(asked), **values)
+    return show("audit.html", fault=fault, narrowed=bool(form), **values)
 
 
 def _detail(detail: Mapping[str, Any]) -> str:

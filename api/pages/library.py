@@ -76,11 +76,11 @@ class LibraryForm(FormSearch):
 @pages.get("/library", RECORDINGS_READ)
 def show_library() -> Response:
     """Show the list of recordings and its form; the address holds the search."""
-    asked = form_fields()
+    form = form_fields()
     found: Slice[RecordingRecord] = Slice((), None)
     faults: list[tuple[str, str]] = []
     try:
-        search = LibraryForm.model_validate(asked)
+        search = LibraryForm.model_validate(form)
         with services().catalogue.begin() as tx:
             found = recordings.list_recordings(
                 tx, search.narrowed(), limit=AT_ONCE, cursor=search.cursor
@@ -101,7 +101,7 @@ def show_library() -> Response:
         faults = [(labels.get(one, ""), corrections.get(one, other)) for one in fields]
     except BadCursor:
         faults = [("", _("This list cannot be continued. Search again."))]
-    values: dict[str, Any] = {"found": found, "asked": asked, "faults": faults, "states": _states()}
+    values: dict[str, Any] = {"found": found, "form": form, "faults": faults, "states": _states()}
     values["labels"] = _labels()
     # The action, its button, and the label of its field, if any.
     acts: list[tuple[BulkAction, str, str]] = [
@@ -114,15 +114,15 @@ def show_library() -> Response:
         return show("_recordings.html", **values)
     with services().catalogue.begin() as tx:
         saved = searches.list_searches(tx, principal().name).items
-        asked_for = bulks.list_bulks(tx, owner_id=principal().id, limit=BULKS_SHOWN).items
-    searched = {name: value for name, value in asked.items() if name != "cursor"}
+        own_bulks = bulks.list_bulks(tx, owner_id=principal().id, limit=BULKS_SHOWN).items
+    searched = {name: value for name, value in form.items() if name != "cursor"}
     return show(
         "library.html",
         narrowed=bool(searched.keys() - {"zone"}),
         searched=searched,
         api_search=search.for_api() if not faults else {},
         searches=saved,
-        bulks=asked_for,
+        bulks=own_bulks,
         **values,
     )
 

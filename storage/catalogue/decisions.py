@@ -59,8 +59,8 @@ def _with_room() -> ColumnElement[Any]:
 
 def add_announced(tx: Connection, call_id: str, channel_ids: Iterable[str]) -> None:
     """Note that the parties on these channels heard the announcement."""
-    told = func.array_cat(decision.c.announced, cast(list(channel_ids), ARRAY(Text)))
-    tx.execute(update(decision).where(decision.c.call_id == call_id).values(announced=told))
+    announced = func.array_cat(decision.c.announced, cast(list(channel_ids), ARRAY(Text)))
+    tx.execute(update(decision).where(decision.c.call_id == call_id).values(announced=announced))
 
 
 def find_decision(tx: Connection, call_id: str) -> DecisionRecord | None:
@@ -101,12 +101,12 @@ def save_assurances(tx: Connection, found: Mapping[str, Assurance]) -> None:
     facts = {call_id: asdict(one) for call_id, one in found.items()}
     tx.execute(
         statement.values(assurance=bindparam("facts")),
-        [{"id": call_id, "facts": told} for call_id, told in facts.items()],
+        [{"id": call_id, "facts": row} for call_id, row in facts.items()],
     )
     for call_id in (call_id for call_id, one in found.items() if one.cause is not None):
         agent = tx.scalar(select(call.c.agent).where(call.c.id == call_id))
-        told = {"call_id": call_id, **facts[call_id]}
-        events.add_event(tx, "recording.missing", told, agent=agent)
+        missing = {"call_id": call_id, **facts[call_id]}
+        events.add_event(tx, "recording.missing", missing, agent=agent)
 
 
 def list_missing(

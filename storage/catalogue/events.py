@@ -126,9 +126,9 @@ def are_hidden(tx: Connection) -> bool:
     return bool(tx.scalar(select(select(event.c.n).where(~_SETTLED).exists())))
 
 
-def event_json(told: EventRecord) -> str:
+def event_json(record: EventRecord) -> str:
     """Return an event as its readers get it, on the stream and by webhook."""
-    return to_json({"type": told.type, "at": told.at, "data": told.data}).decode()
+    return to_json({"type": record.type, "at": record.at, "data": record.data}).decode()
 
 
 def build_event_id(xid: int, n: int) -> str:

@@ -28,7 +28,7 @@ _LIST = f"""
     CROSS JOIN LATERAL (
         SELECT coalesce(max(at), now()) AS failed_at FROM procrastinate_events
         WHERE job_id = job.id AND type <> 'scheduled'
-    ) AS told
+    ) AS latest
     LEFT JOIN recording ON task_name = 'finish' AND recording.id = (args ->> 'recording_id')::uuid
     LEFT JOIN bulk ON bulk.id = (args ->> 'bulk_id')::uuid
     WHERE status = 'failed' AND {_SUBJECT} IS NOT NULL AND job.id < :before
@@ -49,8 +49,8 @@ _DROP_JOBS = f"""
 """  # noqa: S608
 # A store that is away for days leaves hundreds of them for each job.
 _DROP_EVENTS = """
-    DELETE FROM procrastinate_events AS told USING procrastinate_jobs AS job
-    WHERE job.id = told.job_id AND job.status IN ('todo', 'doing') AND told.at < :before
+    DELETE FROM procrastinate_events AS event USING procrastinate_jobs AS job
+    WHERE job.id = event.job_id AND job.status IN ('todo', 'doing') AND event.at < :before
 """
 
 

@@ -31,8 +31,8 @@ def fingerprint(secret: str, method: str, path: str, body: bytes) -> bytes:
     A body may hold a password. The digest is keyed with the principal's secret, so nobody else can
     test guesses.
     """
-    told = b"\0".join((method.encode(), path.encode(), body))
-    return hmac.digest(secret.encode(), told, "sha256")
+    request = b"\0".join((method.encode(), path.encode(), body))
+    return hmac.digest(secret.encode(), request, "sha256")
 
 
 def claim_key(tx: Connection, token_id: UUID, key: str, request: bytes) -> StoredAnswer | None:

@@ -34,8 +34,8 @@ def insert_rows(table: Table, rows: Sequence[Mapping[str, Any]]) -> Insert:
     """
     names = list(rows[0])
     shape: ColumnElement[Any] = literal_column(f'NULL::"{table.name}"')
-    told = cast(literal(to_json(rows).decode(), Text), JSONB)
-    given = func.jsonb_populate_recordset(shape, told).table_valued(
+    document = cast(literal(to_json(rows).decode(), Text), JSONB)
+    given = func.jsonb_populate_recordset(shape, document).table_valued(
         *(column(name, table.c[name].type) for name in names)
     )
     return insert(table).from_select(names, select(given))

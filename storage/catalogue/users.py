@@ -46,10 +46,12 @@ def bring_user(
     before = find_subject(tx, issuer, subject)
     if (before is None or before.name != name) and is_tokens_name(tx, name, role):
         raise UserInvalid(f"there is a token {name!r}")
-    told = {"name": name, "role": role, "team": team}
+    changes = {"name": name, "role": role, "team": team}
     row = {"id": uuid7(), "issuer": issuer, "subject": subject, "created_at": datetime.now(UTC)}
     known = [user.c.issuer, user.c.subject]
-    brought = insert(user).values(row | told).on_conflict_do_update(index_elements=known, set_=told)
+    brought = (
+        insert(user).values(row | changes).on_conflict_do_update(index_elements=known, set_=changes)
+    )
     try:
         return _record(tx.execute(brought.returning(*_COLUMNS)).mappings().one())
     except IntegrityError as error:
