@@ -26,7 +26,7 @@ class Provider:
 
     `people` maps each user to the claims of the id_token, `userinfo` to claims of the userinfo
     endpoint alone. `changes` go into each id_token, `signer` signs it, and `keys` are published.
-    `asked` lists the path of every request. A request waits until `answers` is set.
+    `paths` lists the path of every request. A request waits until `answers` is set.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Provider:
         self.changes: dict[str, Any] = {}
         self.signer = new_key()
         self.keys = [self.signer]
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         self.answers = Event()
         self.answers.set()
         self._codes: dict[str, dict[str, str]] = {}
@@ -71,7 +71,7 @@ class Provider:
         self.keys = [self.signer]
 
     def _admit(self) -> None:
-        self.asked.append(request.path)
+        self.paths.append(request.path)
         self.answers.wait(60)
 
     def _discover(self) -> dict[str, Any]:

@@ -269,9 +269,9 @@ def test_an_absent_store_is_noticed_in_bounded_time(settings: ObjectStoreSetting
 @pytest.mark.parametrize("key", ["object_lock", "encryption"])
 def test_unsupported_settings_are_refused(settings: ObjectStoreSettings, key: str) -> None:
     """An object lock or an encryption that we do not support is refused."""
-    asked = replace(settings, **{key: "governance"})  # type: ignore[arg-type]
+    unsupported = replace(settings, **{key: "governance"})  # type: ignore[arg-type]
     with pytest.raises(EarwitnessError, match=f"objects.{key}"):
-        S3ObjectStore(asked)
+        S3ObjectStore(unsupported)
 
 
 def test_the_secret_is_not_shown(settings: ObjectStoreSettings) -> None:

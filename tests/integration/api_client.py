@@ -88,18 +88,18 @@ class ApiClient:
 
     def _responses(self, method: str, path: str) -> dict[str, Any] | None:
         adapter = self._app.url_map.bind("localhost")
-        asked = "GET" if method == "HEAD" else method
-        if not adapter.test(path.partition("?")[0], asked):
+        verb = "GET" if method == "HEAD" else method
+        if not adapter.test(path.partition("?")[0], verb):
             return None
-        endpoint, _ = adapter.match(path.partition("?")[0], asked)
+        endpoint, _ = adapter.match(path.partition("?")[0], verb)
         operation = find_operation(self._app, endpoint)
         assert operation is not None
         found = [
             described
             for described in self._document["paths"].values()
-            if described.get(asked.lower(), {}).get("operationId") == operation.name
+            if described.get(verb.lower(), {}).get("operationId") == operation.name
         ]
-        responses: dict[str, Any] = found[0][asked.lower()]["responses"]
+        responses: dict[str, Any] = found[0][verb.lower()]["responses"]
         return responses
 
 

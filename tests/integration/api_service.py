@@ -23,9 +23,9 @@ from storage.objects.s3 import S3ObjectStore
 from storage.objects.store import ObjectStoreSettings
 
 
-def main(port: str, told: str, ended: str) -> None:
+def main(port: str, arguments: str, ended: str) -> None:
     """Serve until SIGTERM."""
-    wanted = json.loads(told)
+    wanted = json.loads(arguments)
     provider = oidc_settings(Config.model_validate({"oidc": wanted.get("oidc", {})}))
 
     def build() -> Flask:

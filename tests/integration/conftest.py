@@ -86,7 +86,7 @@ def objects(objects_server: EmbeddedObjects) -> S3ObjectStore:
 
 
 @pytest.fixture(scope="module")
-def told(database_url: str, objects_server: EmbeddedObjects, catalogue: Catalogue) -> str:
+def arguments(database_url: str, objects_server: EmbeddedObjects, catalogue: Catalogue) -> str:
     """Return the arguments of a service, as JSON."""
     objects = asdict(objects_server.settings)
     return json.dumps({"database_url": database_url, "objects": objects})

@@ -20,11 +20,11 @@ WORKERS = 2
 class Service:
     """The server in a process of its own."""
 
-    def __init__(self, port: int, told: str, ended: Path) -> None:
+    def __init__(self, port: int, arguments: str, ended: Path) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.ended = ended
         self.process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(port), told, str(ended)],
+            [sys.executable, str(SCRIPT), str(port), arguments, str(ended)],
             env={**os.environ, "PYTHONPATH": f"{HERE.parent.parent}"},
             stderr=subprocess.PIPE,
             text=True,
@@ -40,11 +40,11 @@ class Service:
 
 
 @contextmanager
-def serving(told: str, directory: Path) -> Iterator[Service]:
+def serving(arguments: str, directory: Path) -> Iterator[Service]:
     """Start a service, and wait until each of its workers answers."""
     for built in directory.glob("built-*"):
         built.unlink()
-    service = Service(free_port(), told, directory / "ended")
+    service = Service(free_port(), arguments, directory / "ended")
     try:
         until(service.is_alive, 60)
         until(lambda: len([*directory.glob("built-*")]) == WORKERS, 60)

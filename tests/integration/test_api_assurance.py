@@ -59,13 +59,13 @@ def test_each_short_call_is_an_event(catalogue: Catalogue) -> None:
     """Each short call is an event and counts; complete and unexamined calls do not."""
     with catalogue.begin() as tx:
         assert decisions.count_missing(tx) == 3
-        told = [
+        missing = [
             one for one in events.list_events(tx, None, 1000) if one.type == "recording.missing"
         ]
         unassured = decisions.list_unassured(
             tx, "main", ended_before=NOW + timedelta(hours=1), limit=9
         )
-    assert {one.data["call_id"] for one in told} == {"main-a", "main-b", "main-d"}
+    assert {one.data["call_id"] for one in missing} == {"main-a", "main-b", "main-d"}
     assert unassured == ("main-e",)
 
 

@@ -213,8 +213,8 @@ def test_a_redirect_is_audited_as_a_hearing(
     name = f"hears-{uuid4()}"
     holder = client.as_holder_of(make_token(name=name, role="compliance"))
     assert "X-Amz-Signature" in holder.request(method, path).headers["Location"]
-    (told,) = client.get(f"/api/v1/audit?actor={name}").json["items"]
-    assert told["action"] == "recording.heard"
+    (entry,) = client.get(f"/api/v1/audit?actor={name}").json["items"]
+    assert entry["action"] == "recording.heard"
 
 
 def test_each_hearing_is_logged(client: ApiClient, path: str, stored: RecordingRecord) -> None:

@@ -81,8 +81,8 @@ def test_only_navigation_opens_a_password_window(
     """A request by fetch, EventSource or <audio> opens no password window."""
     headers = {"Accept": accepts, "Accept-Language": "en"}
     response = client.as_holder_of(None).get("/api/v1/events", headers=headers)
-    told = [one.partition(" ")[0] for one in response.headers.getlist("WWW-Authenticate")]
-    assert told == offered
+    schemes = [one.partition(" ")[0] for one in response.headers.getlist("WWW-Authenticate")]
+    assert schemes == offered
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_an_agent_accesses_only_its_own_recordings(
 
 
 @pytest.mark.parametrize(
-    ("asked", "body", "needed"),
+    ("operation", "body", "needed"),
     [
         (f"GET recordings/{OTHERS_ID}", None, "recordings.read"),
         (f"GET recordings/{OTHERS_ID}/audio", None, "recordings.hear"),
@@ -179,21 +179,21 @@ def test_an_agent_accesses_only_its_own_recordings(
 def test_another_agents_recording_is_404_and_audited(
     client: ApiClient,
     make_token: Callable[..., str],
-    asked: str,
+    operation: str,
     body: dict[str, Any] | None,
     needed: str,
 ) -> None:
     """A recording of other agents is a 404, and the attempt is audited."""
-    method, path = asked.split()
+    method, path = operation.split()
     name = f"curious-{uuid4()}"
     scopes = sorted({needed, "recordings.read"})
     token = make_token(name=name, role="service", team="nobodys", scopes=scopes)
     response = client.as_holder_of(token).request(method, f"/api/v1/{path}", json=body)
     assert response.status_code == 404
-    (told,) = client.get(f"/api/v1/audit?actor={name}").json["items"]
-    assert (told["action"], told["outcome"]) == (needed, "refused")
-    assert told["subject"] == ("main-2.0" if "calls" in path else str(OTHERS_ID))
-    assert told["detail"]["error_id"] == response.get_json()["error_id"]
+    (entry,) = client.get(f"/api/v1/audit?actor={name}").json["items"]
+    assert (entry["action"], entry["outcome"]) == (needed, "refused")
+    assert entry["subject"] == ("main-2.0" if "calls" in path else str(OTHERS_ID))
+    assert entry["detail"]["error_id"] == response.get_json()["error_id"]
 
 
 def test_an_unknown_id_is_not_audited(client: ApiClient, make_token: Callable[..., str]) -> None:
@@ -257,8 +257,8 @@ def test_nul_in_a_path(client: ApiClient, make_token: Callable[..., str], path: 
     headers = basic(make_token(name=name, role="admin")) | {"Origin": "https://evil.example"}
     assert browser.delete(path, headers=headers).status_code == 403
     assert browser.get(path, headers=headers).status_code == 404
-    (told,) = client.get(f"/api/v1/audit?actor={name}").json["items"]
-    assert told["subject"] == path.removesuffix("%00")
+    (entry,) = client.get(f"/api/v1/audit?actor={name}").json["items"]
+    assert entry["subject"] == path.removesuffix("%00")
 
 
 def test_a_refusal_is_logged(client: ApiClient, make_token: Callable[..., str]) -> None:

@@ -83,10 +83,10 @@ def test_the_recording_is_controlled(
 @pytest.mark.parametrize("where", ["query_string", "data"])
 def test_post_works_the_same(nobody: ApiClient, call: CallRecord, where: str) -> None:
     """POST works the same, with parameters in the URL or as a form."""
-    asked = {where: {"channel": call.channels[0].name, "action": "decide"}}
-    response = nobody.post("/api/v1/dialplan/record", **asked, **from_pbx())
+    arguments = {where: {"channel": call.channels[0].name, "action": "decide"}}
+    response = nobody.post("/api/v1/dialplan/record", **arguments, **from_pbx())
     assert (response.status_code, response.text) == (200, "record: rule 'support'\n")
-    assert nobody.post("/api/v1/dialplan/record", **asked).status_code == 401
+    assert nobody.post("/api/v1/dialplan/record", **arguments).status_code == 401
 
 
 def test_a_parameter_that_comes_twice(nobody: ApiClient, call: CallRecord) -> None:

@@ -79,9 +79,9 @@ class Stream:
 
 
 @pytest.fixture(scope="module")
-def service(told: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(arguments: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Start a service for the tests that do not end it."""
-    with serving(told, tmp_path_factory.mktemp("service")) as service:
+    with serving(arguments, tmp_path_factory.mktemp("service")) as service:
         yield service
 
 
@@ -133,8 +133,8 @@ def test_events_arrive_at_once(
     assert stream.types() == ["call.ringing", "recording.requested", "spy.requested"]
     first = stream.events[0].data
     assert first["type"] == "call.ringing"
-    told = {"id": call_id, "pbx": "main", "state": "ringing", "direction": "inbound"}
-    assert first["data"].items() >= (told | {"queue": None, "agent": "2001"}).items()
+    expected = {"id": call_id, "pbx": "main", "state": "ringing", "direction": "inbound"}
+    assert first["data"].items() >= (expected | {"queue": None, "agent": "2001"}).items()
     with catalogue.begin() as tx:
         listed = call_fields(calls.get_call(tx, call_id), [], [], None)
     beside = {"channels", "recordings", "spies", "decision"}
@@ -227,11 +227,11 @@ def test_a_client_that_comes_back_misses_nothing(
 
 
 def test_a_restart_loses_nothing(
-    told: str, tmp_path: Path, catalogue: Catalogue, make_token: TokenMaker
+    arguments: str, tmp_path: Path, catalogue: Catalogue, make_token: TokenMaker
 ) -> None:
     """An ending service closes its streams, and the next one resumes them."""
     token = make_token(name="root", role="admin")
-    with serving(told, tmp_path) as service, following(service, token) as stream:
+    with serving(arguments, tmp_path) as service, following(service, token) as stream:
         first = ring(catalogue)
         until(lambda: has(stream, first), PATIENCE_S)
         service.process.terminate()
@@ -239,7 +239,10 @@ def test_a_restart_loses_nothing(
         until(lambda: not stream.is_open, PATIENCE_S)
     missed = ring(catalogue)
     (tmp_path / "ended").unlink()
-    with serving(told, tmp_path) as service, following(service, token, stream.last_id) as again:
+    with (
+        serving(arguments, tmp_path) as service,
+        following(service, token, stream.last_id) as again,
+    ):
         until(lambda: has(again, missed), PATIENCE_S)
     assert len(again.events) == 1
 
@@ -267,10 +270,10 @@ def test_a_quiet_stream_sends_comments(client: ApiClient, monkeypatch: pytest.Mo
     monkeypatch.setattr(route, "HEARTBEAT_S", 0.05)
     answered = client.get("/api/v1/events")
     stream = iter(answered.response)
-    told = [next(stream) for _ in range(3)]
+    lines = [next(stream) for _ in range(3)]
     answered.close()
-    assert told[0].startswith(b"retry: ")
-    assert [one.startswith(b": ") for one in told[1:]] == [True, True]
+    assert lines[0].startswith(b"retry: ")
+    assert [one.startswith(b": ") for one in lines[1:]] == [True, True]
 
 
 def test_a_stream_ends_with_the_token(
@@ -348,7 +351,7 @@ def test_dropped_events_are_read_from_the_catalogue(small: Feed, catalogue: Cata
     deadline = time.monotonic() + PATIENCE_S
     while len(seen) < 35 and time.monotonic() < deadline:
         found = small.read_after(after, timeout_s=1.0)
-        seen += [told.event.data["id"] for told in found]
+        seen += [row.event.data["id"] for row in found]
         after = found[-1].event.id if found else after
     assert seen == list(range(35))
 
@@ -363,6 +366,6 @@ def test_an_event_arrives_after_an_older_transaction(small: Feed, catalogue: Cat
             events.add_event(tx, "call.up", {"id": "hidden"})
         assert not small.read_after(after, timeout_s=0.3)
     began = time.monotonic()
-    (told,) = small.read_after(after, timeout_s=20)
-    assert told.event.data["id"] == "hidden"
+    (row,) = small.read_after(after, timeout_s=20)
+    assert row.event.data["id"] == "hidden"
     assert time.monotonic() - began < 10

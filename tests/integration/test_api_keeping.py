@@ -99,8 +99,8 @@ def test_note_and_tags(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> 
     assert actions(catalogue, record) == ["recording.change"]
     assert waiting(catalogue, record) == ["manifest"]
     with catalogue.begin() as tx:
-        told = [one.type for one in events.list_events(tx, before, 10)]
-    assert told == ["recording.changed"]
+        types = [one.type for one in events.list_events(tx, before, 10)]
+    assert types == ["recording.changed"]
     assert officer.patch(path(record), json={"note": ""}).json["note"] is None
     assert officer.get(path(record)).json["tags"] == ["complaint", "vip"]
 
@@ -149,9 +149,9 @@ def test_bookmarks(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> None
         officer.post(path(record, "/bookmarks"), json={"at_s": at_s, "text": said}).json
         for at_s, said in ((42.5, "the order"), (3, "consent"))
     ]
-    told = officer.get(path(record)).json["bookmarks"]
-    assert [(one["at_s"], one["text"]) for one in told] == [(3.0, "consent"), (42.5, "the order")]
-    assert {one["id"] for one in told} == {one["id"] for one in made}
+    listed = officer.get(path(record)).json["bookmarks"]
+    assert [(one["at_s"], one["text"]) for one in listed] == [(3.0, "consent"), (42.5, "the order")]
+    assert {one["id"] for one in listed} == {one["id"] for one in made}
     gone = officer.delete(path(record, f"/bookmarks/{made[0]['id']}"))
     assert [one["text"] for one in gone.json["bookmarks"]] == ["consent"]
     again = officer.delete(path(record, f"/bookmarks/{made[0]['id']}"))
@@ -182,7 +182,7 @@ def test_a_hold(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "asked"),
+    ("role", "change"),
     [
         ("supervisor", ("PATCH", "", {"note": "seen"}, 200)),
         ("supervisor", ("PATCH", "", {"retention_days": 9999}, 403)),
@@ -197,12 +197,12 @@ def test_a_role_without_the_permission_is_refused(
     make_token: Callable[..., str],
     keep: Keep,
     role: str,
-    asked: tuple[str, str, dict[str, Any], int],
+    change: tuple[str, str, dict[str, Any], int],
 ) -> None:
     """A role without the permission is refused, and nothing changes."""
     record = keep(agent="2001", retention_days=30)
     asker = client.as_holder_of(make_token(name="2001", role=role))
-    method, more, body, status = asked
+    method, more, body, status = change
     assert asker.request(method, path(record, more), json=body).status_code == status
     kept = client.get(path(record)).json
     assert (kept["note"] == "seen") == (status == 200)
@@ -216,14 +216,14 @@ def test_another_teams_recording_is_404(
     make_token(name="2900", role="agent", team="sales")
     other = client.as_holder_of(make_token(name="boss", role="compliance", team="sales"))
     record = keep(agent="2001")
-    asked = [
+    answers = [
         other.patch(path(record), json={"note": "mine"}),
         other.post(path(record, "/bookmarks"), json={"at_s": 1, "text": "mine"}),
         other.request("PUT", path(record, "/hold"), json={"reason": "mine"}),
         other.post(path(record, "/links"), json={}),
         other.get(path(record, "/links")),
     ]
-    assert [one.status_code for one in asked] == [404] * 5
+    assert [one.status_code for one in answers] == [404] * 5
     assert client.get(path(record)).json["note"] is None
 
 
@@ -240,14 +240,14 @@ def test_a_link(officer: ApiClient, catalogue: Catalogue, heard: RecordingRecord
     part = anybody.get(f"{shared}/audio", headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.data) == (206, AUDIO[10:20])
     assert anybody.get(f"{shared}/waveform").json["peaks"] == [[1]]
-    (told,) = officer.get(path(heard, "/links")).json["items"]
-    assert (told["id"], told["opened"], told["url"]) == (made.json["id"], 1, None)
+    (listed,) = officer.get(path(heard, "/links")).json["items"]
+    assert (listed["id"], listed["opened"], listed["url"]) == (made.json["id"], 1, None)
     assert actions(catalogue, heard) == ["link.create", "link.open", "recording.heard"]
     with catalogue.begin() as tx:
         assert [one.actor for one in audit.list_heard(tx, heard.id, limit=9)] == [
-            f"link {told['id']}"
+            f"link {listed['id']}"
         ]
-    assert officer.delete(path(heard, f"/links/{told['id']}")).status_code == 204
+    assert officer.delete(path(heard, f"/links/{listed['id']}")).status_code == 204
     for more in ("", "/audio", "/waveform"):
         assert anybody.get(shared + more).status_code == 404
     assert officer.delete(path(heard, f"/links/{uuid4()}")).status_code == 404

@@ -27,7 +27,7 @@ def say_pbx(catalogue: Catalogue, state: str, age_s: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "told"),
+    ("saved", "status", "expected"),
     [
         (("connected", 0), 200, "connected"),
         (("connected", 30), 503, "unwatched"),
@@ -35,14 +35,14 @@ def say_pbx(catalogue: Catalogue, state: str, age_s: float) -> None:
     ],
 )
 def test_ready_needs_all_parts(
-    client: ApiClient, catalogue: Catalogue, said: tuple[str, float], status: int, told: str
+    client: ApiClient, catalogue: Catalogue, saved: tuple[str, float], status: int, expected: str
 ) -> None:
     """Database, store and PBX report their state, and no address."""
-    say_pbx(catalogue, *said)
+    say_pbx(catalogue, *saved)
     response = client.as_holder_of(None).get("/health/ready")
     states = {check["name"]: check["state"] for check in response.get_json()["checks"]}
     assert response.status_code == status
-    assert states == {"database": "connected", "objects": "connected", "pbx.main": told}
+    assert states == {"database": "connected", "objects": "connected", "pbx.main": expected}
     assert "10.1.2.3" not in response.text
 
 
@@ -80,11 +80,11 @@ def test_an_older_schema_is_not_ready(client: ApiClient, database_url: str) -> N
 
 def test_the_store_is_probed_once_in_5_s(catalogue: Catalogue, recorder: CatalogueCapture) -> None:
     """The store is probed once in 5 s, for any number of requests."""
-    asked = []
+    probes = []
 
     class Away:
         def find(self, key: str) -> None:
-            asked.append(key)
+            probes.append(key)
             raise StoreUnavailable("http://10.1.2.3:8333")
 
     client = ApiClient(
@@ -92,7 +92,7 @@ def test_the_store_is_probed_once_in_5_s(catalogue: Catalogue, recorder: Catalog
     )
     answers = [client.get("/health/ready").get_json()["checks"][1] for _ in range(3)]
     assert [(answer["ok"], answer["state"]) for answer in answers] == [(False, "unavailable")] * 3
-    assert len(asked) == 1
+    assert len(probes) == 1
 
 
 def test_health_and_static_files_need_no_turn(

@@ -105,9 +105,9 @@ def test_an_invalid_rule(
     before = client.get("/api/v1/rules").get_json()["items"]
     response = client.post("/api/v1/rules", json=RULE | more)
     assert problem(response) == (422, "rule-invalid")
-    told = response.get_json()
-    assert (told["field"], told["position"]) == (field, position)
-    assert hint in told["hint"]
+    details = response.get_json()
+    assert (details["field"], details["position"]) == (field, position)
+    assert hint in details["hint"]
     assert client.get("/api/v1/rules").get_json()["items"] == before
 
 
@@ -212,12 +212,12 @@ def past(catalogue: Catalogue) -> Callable[..., dict[str, Any]]:
 def test_drafts_on_past_calls(client: ApiClient, past: Callable[..., dict[str, Any]]) -> None:
     """A trial counts recordings and their audio, and lists the calls that change."""
     body = past(rules=[{"name": "new", "when": 'did == "3001"', "action": "record"}])
-    told = client.post("/api/v1/rules/test", json=body).get_json()
-    assert (told["calls"], told["recorded"], told["recorded_before"]) == (10, 5, 3)
-    assert told["audio_s"] == told["audio_s_per_month"] == 300
-    assert told["bytes_per_month"] > 0
-    assert told["changed"] == 8
-    changes = {one["call_id"]: (one["before"], one["after"]) for one in told["changes"]}
+    result = client.post("/api/v1/rules/test", json=body).get_json()
+    assert (result["calls"], result["recorded"], result["recorded_before"]) == (10, 5, 3)
+    assert result["audio_s"] == result["audio_s_per_month"] == 300
+    assert result["bytes_per_month"] > 0
+    assert result["changed"] == 8
+    changes = {one["call_id"]: (one["before"], one["after"]) for one in result["changes"]}
     assert changes["main-past-0"] == ("old", None)
     assert changes["main-past-9"] == (None, "new")
 
@@ -229,11 +229,11 @@ def test_a_trial_has_an_end(
     whole = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
     monkeypatch.setattr("recorder.rules.trial.AT_ONCE", 4)
     monkeypatch.setattr("api.routes.rules.TRIAL_TAKES_S", -1.0)
-    told = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
+    result = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
     assert (whole["calls"], whole["complete"]) == (10, True)
-    assert (told["calls"], told["complete"]) == (4, False)
-    assert told["from"] > whole["from"]
-    assert told["to"] == whole["to"]
+    assert (result["calls"], result["complete"]) == (4, False)
+    assert result["from"] > whole["from"]
+    assert result["to"] == whole["to"]
 
 
 def test_one_trial_at_a_time(
@@ -254,16 +254,16 @@ def test_drafts_on_a_teams_calls(
     """A caller with a team tries drafts on the team's calls only."""
     token = make_token(name="planner", role="service", team="empty", scopes=["rules.read"])
     body = past(rules=[{"name": "new", "action": "record"}])
-    told = client.as_holder_of(token).post("/api/v1/rules/test", json=body).get_json()
-    assert (told["calls"], told["changes"]) == (0, [])
+    result = client.as_holder_of(token).post("/api/v1/rules/test", json=body).get_json()
+    assert (result["calls"], result["changes"]) == (0, [])
 
 
 def test_drafts_that_change_nothing(client: ApiClient, past: Callable[..., dict[str, Any]]) -> None:
     """Equal rules change nothing."""
     when = 'did == "3000" && hour < 3'
     body = past(rules=[{"name": "old", "when": when, "action": "record"}])
-    told = client.post("/api/v1/rules/test", json=body).get_json()
-    assert (told["recorded"], told["changed"], told["changes"]) == (3, 0, [])
+    result = client.post("/api/v1/rules/test", json=body).get_json()
+    assert (result["recorded"], result["changed"], result["changes"]) == (3, 0, [])
 
 
 def test_drafts_use_the_facts_of_that_time(client: ApiClient, catalogue: Catalogue) -> None:
@@ -285,8 +285,8 @@ def test_drafts_use_the_facts_of_that_time(client: ApiClient, catalogue: Catalog
         "from": (at - timedelta(hours=1)).isoformat(),
         "to": (at + timedelta(hours=1)).isoformat(),
     }
-    told = client.post("/api/v1/rules/test", json=body).get_json()
-    assert (told["calls"], told["recorded"]) == (1, 1)
+    result = client.post("/api/v1/rules/test", json=body).get_json()
+    assert (result["calls"], result["recorded"]) == (1, 1)
 
 
 def test_invalid_drafts_are_refused(client: ApiClient) -> None:

@@ -25,21 +25,21 @@ AUDIO = os.urandom(1 << 20) * 24
 
 
 @pytest.fixture(scope="module")
-def service(told: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(arguments: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Start a service for the tests that do not end it."""
-    with serving(told, tmp_path_factory.mktemp("service")) as service:
+    with serving(arguments, tmp_path_factory.mktemp("service")) as service:
         yield service
 
 
 @pytest.fixture
-def mortal(told: str, tmp_path: Path) -> Iterator[Service]:
+def mortal(arguments: str, tmp_path: Path) -> Iterator[Service]:
     """Start a service for a test that ends it."""
-    with serving(told, tmp_path) as service:
+    with serving(arguments, tmp_path) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def asked(make_token: Callable[..., str]) -> requests.Session:
+def admin(make_token: Callable[..., str]) -> requests.Session:
     """Return a client with an admin's token."""
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {make_token(name='root', role='admin')}"
@@ -71,10 +71,10 @@ def resident_bytes(parent: int) -> int:
 
 
 def test_a_slow_client_does_not_delay_the_end(
-    mortal: Service, asked: requests.Session, path: str
+    mortal: Service, admin: requests.Session, path: str
 ) -> None:
     """SIGTERM ends the server in time, with status 0, and the clean-up runs once."""
-    stream = asked.get(mortal.url + path, stream=True, timeout=30)
+    stream = admin.get(mortal.url + path, stream=True, timeout=30)
     assert stream.raw.read(1000) == AUDIO[:1000]
     began = time.monotonic()
     mortal.process.terminate()
@@ -93,20 +93,20 @@ def test_an_idle_server_ends_at_once(mortal: Service) -> None:
 
 
 def test_a_stream_takes_bounded_memory(
-    service: Service, asked: requests.Session, path: str
+    service: Service, admin: requests.Session, path: str
 ) -> None:
     """Streaming 24 MiB takes much less memory."""
-    asked.get(service.url + path, headers={"Range": "bytes=0-99"}, timeout=30)
+    admin.get(service.url + path, headers={"Range": "bytes=0-99"}, timeout=30)
     before = resident_bytes(service.process.pid)
-    assert asked.get(service.url + path, timeout=60).content == AUDIO
+    assert admin.get(service.url + path, timeout=60).content == AUDIO
     assert resident_bytes(service.process.pid) - before < 12 * 1024 * 1024
 
 
-def test_metrics_are_of_all_processes(service: Service, asked: requests.Session) -> None:
+def test_metrics_are_of_all_processes(service: Service, admin: requests.Session) -> None:
     """A scrape counts the requests of all processes."""
     for _ in range(20):  # a connection each, so that both processes get some
         requests.get(f"{service.url}/health/live", headers={"Connection": "close"}, timeout=5)
-    text = asked.get(f"{service.url}/metrics", timeout=5).text
+    text = admin.get(f"{service.url}/metrics", timeout=5).text
     counted = re.findall(r'requests_total\{method="GET",route="/health/live".*\} (\d+)', text)
     assert int(counted[0]) >= 20
     assert "earwitness_http_request_duration_seconds_bucket" in text
@@ -116,7 +116,7 @@ def test_metrics_are_of_all_processes(service: Service, asked: requests.Session)
     "framing", ["Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n64\r\n{"]
 )
 def test_slow_bodies_do_not_delay_others(
-    service: Service, asked: requests.Session, make_token: Callable[..., str], framing: str
+    service: Service, admin: requests.Session, make_token: Callable[..., str], framing: str
 ) -> None:
     """Slow bodies do not delay other requests, and are answered in the end."""
     token = make_token(name="slow", role="admin")
@@ -130,23 +130,23 @@ def test_slow_bodies_do_not_delay_others(
         for one in slow:
             one.sendall(f"{head}{framing}".encode())
         for _ in range(10):
-            answered = asked.get(f"{service.url}/api/v1/calls", timeout=5)
+            answered = admin.get(f"{service.url}/api/v1/calls", timeout=5)
             assert answered.status_code == 200
         assert {one.recv(12) for one in slow} == {b"HTTP/1.1 408"}
 
 
-def test_forwarded_headers_are_ignored(service: Service, asked: requests.Session) -> None:
+def test_forwarded_headers_are_ignored(service: Service, admin: requests.Session) -> None:
     """Links lead to the requested address, whatever the headers."""
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example"}
-    started = asked.get(f"{service.url}/api/v1/recordings", headers=headers, timeout=5).json()
+    started = admin.get(f"{service.url}/api/v1/recordings", headers=headers, timeout=5).json()
     assert "https" not in json.dumps(started)
     assert "evil" not in json.dumps(started)
 
 
-def test_a_taken_port_is_one_line(service: Service, told: str, tmp_path: Path) -> None:
+def test_a_taken_port_is_one_line(service: Service, arguments: str, tmp_path: Path) -> None:
     """A second server names the key to change, and ends with status 2."""
     port = int(service.url.rpartition(":")[2])
-    second = Service(port, told, tmp_path / "other")
+    second = Service(port, arguments, tmp_path / "other")
     _, complaint = second.process.communicate(timeout=30)
     assert second.process.returncode == 2
     assert complaint == f"server.port: cannot listen on 127.0.0.1:{port}: Address already in use\n"

@@ -158,10 +158,10 @@ def test_a_bad_destination_is_422(ann: ApiClient, call: CallRecord) -> None:
 def test_a_post_is_acted_on_once(ann: ApiClient, call: CallRecord) -> None:
     """A repeat under the same key gets the same answer, and there is one spy."""
     headers = {"Idempotency-Key": str(uuid4())}
-    asked = [
+    answers = [
         ann.post(f"/api/v1/calls/{call.id}/spies", json=PHONE, headers=headers) for _ in range(2)
     ]
-    assert asked[0].data == asked[1].data
+    assert answers[0].data == answers[1].data
     assert len(ann.get(f"/api/v1/calls/{call.id}").get_json()["spies"]) == 1
 
 

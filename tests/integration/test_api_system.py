@@ -19,19 +19,19 @@ PASSWORD = "correct horse battery"
 def test_a_token(client: ApiClient) -> None:
     """A token is shown once, works, is listed without its secret, and can be revoked."""
     name = f"wallboard-{uuid4()}"
-    asked = {"name": name, "role": "service", "scopes": ["calls.read"]}
-    made = client.post("/api/v1/tokens", json=asked)
+    body = {"name": name, "role": "service", "scopes": ["calls.read"]}
+    made = client.post("/api/v1/tokens", json=body)
     assert made.status_code == 201
     holder = client.as_holder_of(made.json["token"])
     assert holder.get("/api/v1/calls").status_code == 200
     assert holder.get("/api/v1/recordings").status_code == 403
-    (told,) = [one for one in client.get("/api/v1/tokens").json["items"] if one["name"] == name]
-    assert (told["token"], told["scopes"]) == (None, ["calls.read"])
-    path = f"/api/v1/tokens/{told['id']}"
+    (listed,) = [one for one in client.get("/api/v1/tokens").json["items"] if one["name"] == name]
+    assert (listed["token"], listed["scopes"]) == (None, ["calls.read"])
+    path = f"/api/v1/tokens/{listed['id']}"
     assert client.delete(path).status_code == 204
     assert holder.get("/api/v1/calls").status_code == 401
     assert client.delete(path).json["error_id"] == "no-such-token"
-    trail = client.get(f"/api/v1/audit?subject={told['id']}").json["items"]
+    trail = client.get(f"/api/v1/audit?subject={listed['id']}").json["items"]
     assert [one["action"] for one in trail] == ["token.revoke", "token.create"]
     assert made.json["token"] not in str(trail)
 
@@ -49,12 +49,12 @@ def test_a_session_is_no_token(client: ApiClient, catalogue: Catalogue) -> None:
 
 def test_a_user(client: ApiClient, catalogue: Catalogue) -> None:
     """A user can sign in, be signed out and be removed; the trail has it without passwords."""
-    asked = {"name": f"ann-{uuid4()}", "role": "supervisor", "team": "sales", "password": PASSWORD}
-    made = client.post("/api/v1/users", json=asked)
+    body = {"name": f"ann-{uuid4()}", "role": "supervisor", "team": "sales", "password": PASSWORD}
+    made = client.post("/api/v1/users", json=body)
     assert made.status_code == 201
     assert "password" not in made.json
     with catalogue.begin() as tx:
-        found = users.find_user(tx, asked["name"])
+        found = users.find_user(tx, body["name"])
         assert found is not None
         assert is_password(PASSWORD, found.password_hash)
         users.begin_session(tx, found)
@@ -63,10 +63,10 @@ def test_a_user(client: ApiClient, catalogue: Catalogue) -> None:
     with catalogue.begin() as tx:
         query = text("SELECT count(*) FROM token WHERE user_id = :id")
         assert tx.scalar(query, {"id": found.id}) == 0
-    assert client.post("/api/v1/users", json=asked).json["error_id"] == "user-invalid"
+    assert client.post("/api/v1/users", json=body).json["error_id"] == "user-invalid"
     assert client.delete(path).status_code == 204
     assert client.delete(path).json["error_id"] == "no-such-user"
-    assert asked["name"] not in client.get("/api/v1/users").text
+    assert body["name"] not in client.get("/api/v1/users").text
     trail = client.get(f"/api/v1/audit?subject={made.json['id']}").json["items"]
     assert [one["action"] for one in trail] == ["user.delete", "user.sign-out", "user.create"]
     assert PASSWORD not in str(trail)
@@ -80,29 +80,29 @@ def test_spies_end_with_the_right(client: ApiClient, catalogue: Catalogue, how: 
         mine, theirs = build_spy(supervisor=name), build_spy(supervisor=f"not-{name}")
         spies.create_spy(tx, mine)
         spies.create_spy(tx, theirs)
-    asked = {"name": name, "role": "supervisor"}
+    body = {"name": name, "role": "supervisor"}
     if how == "revoke":
-        made = client.post("/api/v1/tokens", json=asked)
+        made = client.post("/api/v1/tokens", json=body)
         assert client.delete(f"/api/v1/tokens/{made.json['id']}").status_code == 204
     else:
-        made = client.post("/api/v1/users", json=asked | {"password": PASSWORD})
+        made = client.post("/api/v1/users", json=body | {"password": PASSWORD})
         path = f"/api/v1/users/{made.json['id']}"
         ended = client.delete(path) if how == "remove" else client.post(f"{path}/sign-out")
         assert ended.status_code == 204
     spy = client.get(f"/api/v1/spies/{mine.id}").json
     assert (spy["state"], spy["cause"]) == ("ended", "not-permitted")
     assert client.get(f"/api/v1/spies/{theirs.id}").json["state"] == "requested"
-    (told,) = client.get(f"/api/v1/audit?subject={mine.id}").json["items"]
-    assert (told["actor"], told["action"]) == ("root", "spy.end")
+    (entry,) = client.get(f"/api/v1/audit?subject={mine.id}").json["items"]
+    assert (entry["actor"], entry["action"]) == ("root", "spy.end")
 
 
 def test_the_last_admin_stays(client: ApiClient, catalogue: Catalogue) -> None:
     """The last administrator cannot be removed."""
     with catalogue.begin() as tx:
         tx.execute(text("DELETE FROM \"user\" WHERE role = 'admin'"))
-    asked = {"role": "admin", "password": PASSWORD}
+    body = {"role": "admin", "password": PASSWORD}
     first, second = (
-        client.post("/api/v1/users", json={**asked, "name": f"root-{uuid4()}"}).json["id"]
+        client.post("/api/v1/users", json={**body, "name": f"root-{uuid4()}"}).json["id"]
         for _ in range(2)
     )
     assert client.delete(f"/api/v1/users/{first}").status_code == 204
@@ -111,7 +111,7 @@ def test_the_last_admin_stays(client: ApiClient, catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "told"),
+    ("path", "body", "expected"),
     [
         (
             "tokens",
@@ -132,16 +132,16 @@ def test_the_last_admin_stays(client: ApiClient, catalogue: Catalogue) -> None:
     ],
 )
 def test_a_wrong_request_names_its_fault(
-    client: ApiClient, path: str, body: dict[str, Any], told: str
+    client: ApiClient, path: str, body: dict[str, Any], expected: str
 ) -> None:
     """A wrong request names its fault."""
     refused = client.post(f"/api/v1/{path}", json=body)
     assert refused.status_code == 422
-    assert refused.json["errors"][0]["msg"].startswith(told)
+    assert refused.json["errors"][0]["msg"].startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("body", "expected"),
     [
         ({"role": "service", "scopes": ["system.write", "calls.read"]}, "calls.read"),
         ({"role": "compliance"}, "audit.read"),
@@ -150,7 +150,7 @@ def test_a_wrong_request_names_its_fault(
     ],
 )
 def test_nobody_grants_more_than_their_rights(
-    client: ApiClient, make_token: Callable[..., str], asked: dict[str, Any], told: str
+    client: ApiClient, make_token: Callable[..., str], body: dict[str, Any], expected: str
 ) -> None:
     """Nobody creates a token or user with more rights than their own; refusals are audited."""
     name = f"maker-{uuid4()}"
@@ -158,12 +158,12 @@ def test_nobody_grants_more_than_their_rights(
     maker = client.as_holder_of(token)
     own = {"name": f"more-{uuid4()}", "role": "service", "team": "a", "scopes": ["system.write"]}
     assert maker.post("/api/v1/tokens", json=own | {"name": f"same-{uuid4()}"}).status_code == 201
-    assert maker.post("/api/v1/tokens", json={"name": own["name"]} | asked).status_code == 403
+    assert maker.post("/api/v1/tokens", json={"name": own["name"]} | body).status_code == 403
     person = {"name": own["name"], "role": "admin", "password": PASSWORD}
     assert maker.post("/api/v1/users", json=person).status_code == 403
     assert own["name"] not in client.get("/api/v1/tokens").text + client.get("/api/v1/users").text
     refused = client.get(f"/api/v1/audit?actor={name}&outcome=refused").json["items"]
-    assert [one["action"] for one in refused] == ["audit.read", told]
+    assert [one["action"] for one in refused] == ["audit.read", expected]
 
 
 def test_a_used_name_is_refused(client: ApiClient) -> None:
@@ -185,9 +185,9 @@ def test_a_used_name_is_refused(client: ApiClient) -> None:
 
 def test_a_short_password(client: ApiClient) -> None:
     """A short password is refused, and no user is added."""
-    asked = {"name": f"weak-{uuid4()}", "role": "agent", "password": "short"}
-    assert client.post("/api/v1/users", json=asked).json["error_id"] == "user-invalid"
-    assert asked["name"] not in client.get("/api/v1/users").text
+    body = {"name": f"weak-{uuid4()}", "role": "agent", "password": "short"}
+    assert client.post("/api/v1/users", json=body).json["error_id"] == "user-invalid"
+    assert body["name"] not in client.get("/api/v1/users").text
 
 
 def test_only_an_admin_manages_the_system(
@@ -225,8 +225,8 @@ def make_things(client: ApiClient, catalogue: Catalogue) -> str:
             searches.save_search(tx, owner="root", name=one, query={})
             links.create_link(tx, recording.id, by="root", expires_in=timedelta(days=1))
     for _ in range(3):
-        asked = {"action": "tag", "ids": [str(recording.id)], "tags": ["x"]}
-        assert client.post("/api/v1/bulk", json=asked).status_code == 202
+        body = {"action": "tag", "ids": [str(recording.id)], "tags": ["x"]}
+        assert client.post("/api/v1/bulk", json=body).status_code == 202
     with catalogue.begin() as tx:
         tx.execute(text("UPDATE procrastinate_jobs SET status = 'failed' WHERE task_name = 'bulk'"))
     return str(recording.id)

@@ -82,11 +82,11 @@ def ask(client: ApiClient, **body: Any) -> Any:
 
 def done(client: ApiClient, worker: Bulks, **body: Any) -> Any:
     """Create a bulk, let a worker do it, and return the bulk."""
-    asked = ask(client, **body)
-    assert asked.status_code == 202, asked.text
-    assert (asked.json["state"], asked.json["done"]) == ("waiting", 0)
-    worker.work(UUID(asked.json["id"]))
-    return client.get(f"/api/v1/bulk/{asked.json['id']}").json
+    answer = ask(client, **body)
+    assert answer.status_code == 202, answer.text
+    assert (answer.json["state"], answer.json["done"]) == ("waiting", 0)
+    worker.work(UUID(answer.json["id"]))
+    return client.get(f"/api/v1/bulk/{answer.json['id']}").json
 
 
 def audited(catalogue: Catalogue, record: RecordingRecord) -> list[str]:
@@ -101,8 +101,8 @@ def test_tags(officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulk
     tag = f"t{uuid4().hex}"
     found = [keep(tags=(tag, "old")) for _ in range(25)]
     other = keep(tags=("old",))
-    told = {"search": {"tag": tag}, "tags": ["new", "old2"], "remove_tags": ["old"]}
-    ended = done(officer, worker, action="tag", **told)
+    body = {"search": {"tag": tag}, "tags": ["new", "old2"], "remove_tags": ["old"]}
+    ended = done(officer, worker, action="tag", **body)
     assert (ended["state"], ended["total"], ended["done"]) == ("done", 25, 25)
     assert ended["ended_at"] is not None
     for record in found:
@@ -116,13 +116,13 @@ def test_the_first_refusals_are_listed(
     officer: ApiClient, catalogue: Catalogue, keep: Keep
 ) -> None:
     """The first 100 refusals are listed, and all are counted."""
-    asked = ask(officer, action="tag", ids=[str(keep().id)], tags=["x"]).json
+    bulk = ask(officer, action="tag", ids=[str(keep().id)], tags=["x"]).json
     refused = [{"id": str(uuid4()), "reason": "gone"} for _ in range(150)]
     with catalogue.begin() as tx:
-        bulks.note_progress(tx, UUID(asked["id"]), done=1, refused=refused)
-    told = officer.get(f"/api/v1/bulk/{asked['id']}").json
-    assert (told["refused"], told["refused_total"]) == (refused[:100], 150)
-    assert officer.get("/api/v1/bulk").json["items"] == [told]
+        bulks.note_progress(tx, UUID(bulk["id"]), done=1, refused=refused)
+    read = officer.get(f"/api/v1/bulk/{bulk['id']}").json
+    assert (read["refused"], read["refused_total"]) == (refused[:100], 150)
+    assert officer.get("/api/v1/bulk").json["items"] == [read]
 
 
 def test_a_worker_is_killed(
@@ -132,13 +132,13 @@ def test_a_worker_is_killed(
     tag = f"t{uuid4().hex}"
     for _ in range(5):
         keep(tags=(tag,))
-    asked = ask(officer, action="tag", search={"tag": tag}, tags=["new"]).json
+    bulk = ask(officer, action="tag", search={"tag": tag}, tags=["new"]).json
     with catalogue.begin() as tx:
-        bulks.note_progress(tx, UUID(asked["id"]), done=3, refused=[])
-    worker.work(UUID(asked["id"]))
+        bulks.note_progress(tx, UUID(bulk["id"]), done=3, refused=[])
+    worker.work(UUID(bulk["id"]))
     found = officer.get(f"/api/v1/recordings?tag={tag}").json["items"]
     assert [("new" in one["tags"]) for one in found] == [False, False, False, True, True]
-    assert officer.get(f"/api/v1/bulk/{asked['id']}").json["state"] == "done"
+    assert officer.get(f"/api/v1/bulk/{bulk['id']}").json["state"] == "done"
 
 
 def test_holds(officer: ApiClient, keep: Keep, worker: Bulks) -> None:
@@ -223,16 +223,16 @@ def test_an_ended_bulk_is_deleted_after_a_month(
     """A bulk is deleted after a month, unless a person can still retry it."""
     picked, now = [str(keep().id)], datetime.now(UTC)
     states = {"done": 31, "failed": 31, "running": 0, "young": 29}
-    asked = {name: ask(officer, action="tag", ids=picked, tags=["x"]).json["id"] for name in states}
+    ids = {name: ask(officer, action="tag", ids=picked, tags=["x"]).json["id"] for name in states}
     with catalogue.begin() as tx:
         for name in ("done", "failed", "young"):
             ended_at = now - timedelta(days=states[name])
-            bulks.set_bulk(tx, UUID(asked[name]), state="done", ended_at=ended_at)
+            bulks.set_bulk(tx, UUID(ids[name]), state="done", ended_at=ended_at)
         done = text("DELETE FROM procrastinate_jobs WHERE lock IN (:done, :young)")
-        tx.execute(done, {name: asked[name] for name in ("done", "young")})
+        tx.execute(done, {name: ids[name] for name in ("done", "young")})
     tidy(catalogue)
     kept = [one["id"] for one in officer.get("/api/v1/bulk").json["items"]]
-    assert kept == [asked["young"], asked["running"], asked["failed"]]
+    assert kept == [ids["young"], ids["running"], ids["failed"]]
 
 
 def tidy(catalogue: Catalogue) -> None:
@@ -243,20 +243,20 @@ def tidy(catalogue: Catalogue) -> None:
 def test_no_space(officer: ApiClient, keep: Keep, worker: Bulks) -> None:
     """An export that would fill the disk does not start, and fails with the reason `spool-full`."""
     record = keep(b"sound", size_bytes=1 << 60)
-    asked = ask(officer, action="export", ids=[str(record.id)]).json
+    bulk = ask(officer, action="export", ids=[str(record.id)]).json
     attempts = iter(range(100))
 
     def attempt() -> None:
         job = SimpleNamespace(attempts=next(attempts), task_kwargs={})
         context = SimpleNamespace(additional_context={"bulks": worker}, job=job)
-        tasks.bulk.func(context, asked["id"])
+        tasks.bulk.func(context, bulk["id"])
 
-    while officer.get(f"/api/v1/bulk/{asked['id']}").json["state"] == "waiting":
+    while officer.get(f"/api/v1/bulk/{bulk['id']}").json["state"] == "waiting":
         with pytest.raises(SpoolFull):
             attempt()
-    told = officer.get(f"/api/v1/bulk/{asked['id']}").json
-    assert (told["state"], next(attempts)) == ("failed", 10)
-    assert told["reason"] == "spool-full"
+    read = officer.get(f"/api/v1/bulk/{bulk['id']}").json
+    assert (read["state"], next(attempts)) == ("failed", 10)
+    assert read["reason"] == "spool-full"
 
 
 # A worker whose bulks never end. Each bulk and each finished recording leaves a file of its id.
@@ -289,14 +289,14 @@ VALUES ('clock', 'retry_stalled', 'retry_stalled', '{"timestamp": 1}', 'doing') 
 @pytest.fixture
 def stuck(catalogue: Catalogue, database_url: str, tmp_path: Path) -> Iterator[list[BulkRecord]]:
     """Create more bulks than may run, and a worker that hangs in them."""
-    asked: dict[str, Any] = {"action": "tag", "arguments": {}, "recordings": [], "by": "boss"}
-    asked["owner_id"] = uuid4()
+    arguments: dict[str, Any] = {"action": "tag", "arguments": {}, "recordings": [], "by": "boss"}
+    arguments["owner_id"] = uuid4()
     with catalogue.begin() as tx:
         tx.execute(text("DELETE FROM procrastinate_jobs"))
-        asked_for = [bulks.create_bulk(tx, **asked) for _ in range(tasks.QUEUES[jobs.SLOW] + 1)]
+        created = [bulks.create_bulk(tx, **arguments) for _ in range(tasks.QUEUES[jobs.SLOW] + 1)]
     worker = subprocess.Popen([sys.executable, "-c", STUCK, database_url, str(tmp_path)])
     try:
-        yield asked_for
+        yield created
     finally:
         worker.kill()
         worker.wait(5)
@@ -329,21 +329,21 @@ def test_a_retried_job_keeps_its_queue(
     client: ApiClient, officer: ApiClient, catalogue: Catalogue, keep: Keep
 ) -> None:
     """A job stays in its queue when a person retries it."""
-    asked = ask(officer, action="tag", ids=[str(keep().id)], tags=["x"]).json
-    told = {"lock": asked["id"]}
+    bulk = ask(officer, action="tag", ids=[str(keep().id)], tags=["x"]).json
+    values = {"lock": bulk["id"]}
     with catalogue.begin() as tx:
         failed = text("UPDATE procrastinate_jobs SET status = 'failed' WHERE lock = :lock")
-        tx.execute(failed, told)
+        tx.execute(failed, values)
     jobs_given_up = client.get("/api/v1/jobs").json["items"]
-    (id_,) = (one["id"] for one in jobs_given_up if one["subject"] == asked["id"])
+    (id_,) = (one["id"] for one in jobs_given_up if one["subject"] == bulk["id"])
     assert client.post(f"/api/v1/jobs/{id_}/retry").status_code == 204
     with catalogue.begin() as tx:
         again = text("SELECT queue_name, status FROM procrastinate_jobs WHERE lock = :lock")
-        assert tx.execute(again, told).all() == [(jobs.SLOW, "todo")]
+        assert tx.execute(again, values).all() == [(jobs.SLOW, "todo")]
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ({"action": "tag", "tags": ["x"]}, "give either ids or search"),
         ({"action": "tag", "search": {}}, "give tags or remove_tags"),
@@ -353,11 +353,11 @@ def test_a_retried_job_keeps_its_queue(
     ],
 )
 def test_a_wrong_request_names_its_fault(
-    officer: ApiClient, body: dict[str, Any], told: str
+    officer: ApiClient, body: dict[str, Any], message: str
 ) -> None:
     """A wrong request names its fault, and does nothing."""
     refused = ask(officer, **body)
-    assert (refused.status_code, refused.json["errors"][0]["msg"]) == (422, told)
+    assert (refused.status_code, refused.json["errors"][0]["msg"]) == (422, message)
     assert officer.get("/api/v1/bulk").json["items"] == []
 
 

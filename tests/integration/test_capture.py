@@ -402,16 +402,16 @@ class PauseMeanwhile:
 
     scene: Scene
     pool: ThreadPoolExecutor
-    asked: list[Future[RecordingRecord]] = field(default_factory=list)
+    answers: list[Future[RecordingRecord]] = field(default_factory=list)
 
     def __call__(self) -> None:
         pause = self.scene.another_process().pause
-        self.asked.append(self.pool.submit(pause, self.scene.recording().id, by="sue"))
+        self.answers.append(self.pool.submit(pause, self.scene.recording().id, by="sue"))
         until(lambda: self.scene.recording().state == "paused")
 
     def assert_answered(self) -> None:
         """Assert that the other process got a paused recording."""
-        assert [one.result(timeout=20).state for one in self.asked] == ["paused"]
+        assert [one.result(timeout=20).state for one in self.answers] == ["paused"]
 
 
 @pytest.fixture

@@ -433,10 +433,10 @@ def test_only_live_recordings_get_the_new_agent(catalogue: Catalogue) -> None:
         with catalogue.begin() as tx:
             recordings.update_people(tx, "people-1.0", now)
     with catalogue.begin() as tx:
-        told = events.list_events(tx, before, 100)
+        found = events.list_events(tx, before, 100)
     running = {str(kept[state].id) for state in states.LIVE}
-    assert {(one.type, one.agent) for one in told} == {("recording.changed", "2003")}
-    assert sorted(one.data["id"] for one in told) == sorted(running)
+    assert {(one.type, one.agent) for one in found} == {("recording.changed", "2003")}
+    assert sorted(one.data["id"] for one in found) == sorted(running)
     for state, record in kept.items():
         assert people(find(catalogue, record)) == (now if state in states.LIVE else people(record))
     assert find(catalogue, other) == other
@@ -657,8 +657,14 @@ def test_a_database_that_is_away_is_named() -> None:
 def test_a_password_may_hold_reserved_characters() -> None:
     """The catalogue and the job queue read the same address, with any character in the password."""
     url = Catalogue("postgresql://user:a/b@127.0.0.1:9/none").url
-    told = {"user": "user", "password": "a/b", "host": "127.0.0.1", "port": "9", "dbname": "none"}
-    assert conninfo_to_dict(url) == told
+    expected = {
+        "user": "user",
+        "password": "a/b",
+        "host": "127.0.0.1",
+        "port": "9",
+        "dbname": "none",
+    }
+    assert conninfo_to_dict(url) == expected
 
 
 def test_errors_show_no_values(catalogue: Catalogue) -> None:
@@ -679,8 +685,8 @@ UPDATE procrastinate_jobs SET status = 'failed' WHERE lock LIKE '% failed %' AND
 """
 AGE = "UPDATE procrastinate_events SET at = at - interval '2 days'"
 TRACES = """
-SELECT lock, count(told.id) FROM procrastinate_jobs AS job
-LEFT JOIN procrastinate_events AS told ON told.job_id = job.id GROUP BY lock ORDER BY lock
+SELECT lock, count(event.id) FROM procrastinate_jobs AS job
+LEFT JOIN procrastinate_events AS event ON event.job_id = job.id GROUP BY lock ORDER BY lock
 """
 
 
@@ -692,8 +698,8 @@ def test_old_rows_are_deleted(catalogue: Catalogue, token_id: UUID) -> None:
         tx.execute(text("DELETE FROM procrastinate_jobs"))
         for when in ("old", "young"):
             for task, args, status in made:
-                told = {"task": task, "lock": f"{task} {status} {when}", "args": args}
-                tx.execute(text(MAKE_JOB), told)
+                values = {"task": task, "lock": f"{task} {status} {when}", "args": args}
+                tx.execute(text(MAKE_JOB), values)
             tx.execute(text(FAIL))
             idempotency.claim_key(tx, token_id, f"tidy {when}", b"x")
             if when == "old":

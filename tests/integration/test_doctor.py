@@ -82,8 +82,8 @@ def test_known_defects_are_hints(asterisk: Asterisk) -> None:
 def test_doctor_reports_a_wrong_password(asterisk: Asterisk) -> None:
     """A wrong password names its keys and stops the checks."""
     found = examine(asterisk, password="wrong")
-    told = f"pbx.username, pbx.password: {asterisk.ari_url} refuses recorder; compare ari.conf"
-    assert failed(found) == {"reachable": told}
+    expected = f"pbx.username, pbx.password: {asterisk.ari_url} refuses recorder; compare ari.conf"
+    assert failed(found) == {"reachable": expected}
     assert len(found) == 1
 
 
@@ -127,7 +127,7 @@ def test_doctor_reports_a_missing_module() -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"),
+    ("missing", "expected"),
     [
         (("func_volume",), "not loaded: func_volume; see modules.conf"),
         (
@@ -136,10 +136,12 @@ def test_doctor_reports_a_missing_module() -> None:
         ),
     ],
 )
-def test_a_missing_module_of_spies_fails_spies_alone(missing: tuple[str, ...], told: str) -> None:
+def test_a_missing_module_of_spies_fails_spies_alone(
+    missing: tuple[str, ...], expected: str
+) -> None:
     """A missing module of spies fails the check of spies alone."""
     with Asterisk(ensure_root(root_directory()), "doctor", without=missing) as incomplete:
-        assert failed(examine(incomplete)) == {"spies": told}
+        assert failed(examine(incomplete)) == {"spies": expected}
 
 
 def test_nothing_is_left_on_the_pbx(asterisk: Asterisk) -> None:

@@ -62,8 +62,8 @@ def make_app(
     """Return a function that builds applications from a configuration of the provider."""
     made: list[Flask] = []
 
-    def make(issuer: str, **told: Any) -> Flask:
-        config = configure(issuer, **told)
+    def make(issuer: str, **changed: Any) -> Flask:
+        config = configure(issuer, **changed)
         settings = ApiSettings(oidc=oidc_settings(config), passwords=config.oidc.passwords)
         supervisor = CatalogueSpies(catalogue)
         made.append(build_app(catalogue, objects, recorder, supervisor, settings))
@@ -80,10 +80,10 @@ def app(make_app: AppMaker, provider: Provider) -> Flask:
     return make_app(provider.issuer)
 
 
-def configure(issuer: str, **told: Any) -> Config:
+def configure(issuer: str, **changed: Any) -> Config:
     """Return the configuration of the provider."""
     known = {"issuer": issuer, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-    return Config.model_validate({"oidc": known | told})
+    return Config.model_validate({"oidc": known | changed})
 
 
 class Browser:
@@ -148,25 +148,25 @@ def count(catalogue: Catalogue, table: Any) -> int:
 
 
 def test_a_whole_sign_in(
-    provider: Provider, catalogue: Catalogue, told: str, tmp_path: Path
+    provider: Provider, catalogue: Catalogue, arguments: str, tmp_path: Path
 ) -> None:
     """A sign-in leads to the wanted page, whichever process answers."""
     name = person(provider, "supervisor", earwitness_team="sales")
     settings = configure(provider.issuer).oidc.model_dump(mode="json")
     known = {**settings, "client_secret": CLIENT_SECRET}
-    with serving(json.dumps({**json.loads(told), "oidc": known}), tmp_path) as service:
+    with serving(json.dumps({**json.loads(arguments), "oidc": known}), tmp_path) as service:
         browser = requests.Session()
         form = browser.get(f"{service.url}/library?tag=vip", timeout=10)
         assert "Sign in with single sign-on" in form.text
         assert 'href="/sign-in/oidc?next=/library%3Ftag%3Dvip" hx-boost="false"' in form.text
         link = f"{service.url}/sign-in/oidc?next=/library%3Ftag%3Dvip"
-        asked = browser.get(link, timeout=10)
-        page = browser.post(asked.url, data={"user": name, "act": "in"}, timeout=10)
+        form = browser.get(link, timeout=10)
+        page = browser.post(form.url, data={"user": name, "act": "in"}, timeout=10)
         assert (page.status_code, page.url) == (200, f"{service.url}/library?tag=vip")
         assert name in page.text
         assert browser.get(f"{service.url}/api/v1/calls", timeout=10).status_code == 200
         assert {*browser.cookies.keys()} == {SESSION}
-    query = parse_qs(urlsplit(asked.url).query)
+    query = parse_qs(urlsplit(form.url).query)
     assert query["redirect_uri"] == [f"{service.url}{CALLBACK}"]
     assert query["scope"] == ["openid profile"]
     found = find(catalogue, name)
@@ -230,7 +230,7 @@ def test_coming_back_twice(app: Flask, provider: Provider) -> None:
     other = Browser(app)
     other.client.set_cookie(COOKIE, kept.value)
     assert_unproven(other, other.get(back))
-    assert provider.asked.count("/token") == 1
+    assert provider.paths.count("/token") == 1
 
 
 def test_a_cookie_that_was_changed(app: Flask, provider: Provider) -> None:
@@ -309,8 +309,8 @@ def test_the_provider_changes_its_key(app: Flask, provider: Provider) -> None:
     provider.rotate()
     assert Browser(app).sign_in(name).status_code == 303
     assert Browser(app).sign_in(name).status_code == 303
-    told = [path for path in provider.asked if path not in {"/authorize", "/token", "/userinfo"}]
-    assert told == ["/.well-known/openid-configuration", "/keys", "/keys"]
+    paths = [path for path in provider.paths if path not in {"/authorize", "/token", "/userinfo"}]
+    assert paths == ["/.well-known/openid-configuration", "/keys", "/keys"]
 
 
 def test_missing_claims_come_from_userinfo(
@@ -515,9 +515,9 @@ def test_other_requests_do_not_wait(
     app = make_app(provider.issuer)
     begin, begun = api.oidc.Provider.begin, []
 
-    def note(self: api.oidc.Provider, *told: str) -> Any:
-        begun.append(told)
-        return begin(self, *told)
+    def note(self: api.oidc.Provider, *arguments: str) -> Any:
+        begun.append(arguments)
+        return begin(self, *arguments)
 
     monkeypatch.setattr(api.oidc.Provider, "begin", note)
     browsers = [Browser(app) for _ in range(AT_ONCE)]
@@ -532,7 +532,7 @@ def test_other_requests_do_not_wait(
         backs = [one.prove(url.result(10), name) for one, url in zip(browsers, going, strict=True)]
         provider.answers.clear()
         coming = [pool.submit(one.get, back) for one, back in zip(browsers, backs, strict=True)]
-        until(lambda: provider.asked.count("/token") == AT_ONCE)
+        until(lambda: provider.paths.count("/token") == AT_ONCE)
         assert Browser(app).get("/sign-in").status_code == 200
         provider.answers.set()
         assert [one.result(10).status_code for one in coming] == [303] * AT_ONCE
@@ -563,7 +563,7 @@ def test_metadata_is_kept_for_an_hour(provider: Provider) -> None:
         return known.check()
 
     assert [check(at_s) for at_s in (0, 3599, 3601, 7200)] == ["RS256"] * 4
-    assert len(provider.asked) == 2
+    assert len(provider.paths) == 2
     provider.stop()
     for at_s in (7202, 7206):
         with pytest.raises(ProviderUnavailable):

@@ -230,8 +230,8 @@ def test_a_new_token_stands_alone_on_standard_output(service: Service) -> None:
     again = ("token", "create", "--name", "reports", "--role", "admin")
     refused = run("--config", str(service.config), *again)
     assert refused.returncode == 2
-    told = "earwitness: --name: there is a token or a user 'reports' already"
-    assert refused.stderr.splitlines()[-1] == told
+    expected = "earwitness: --name: there is a token or a user 'reports' already"
+    assert refused.stderr.splitlines()[-1] == expected
 
 
 def test_doctor_looks_at_a_service_that_runs(service: Service) -> None:
@@ -331,10 +331,10 @@ def test_outside_faults_are_reported_and_retried(
         wanted = {"objects": "refused", "pbx.absent": "unreachable", "pbx.locked": "unreachable"}
         until(lambda: states(url) == {"database": "connected", **wanted}, PATIENCE_S)
         until(lambda: len(program.lines("check.failed")) == 3, PATIENCE_S)
-        told = {line["check"]: line["mend"] for line in program.lines("check.failed")}
-        assert "see objects.secret_access_key" in told["objects bucket"]
-        assert f"pbx.url: {absent.ari_url} does not answer" in told["pbx absent reachable"]
-        assert "pbx.username, pbx.password:" in told["pbx locked reachable"]
+        remedies = {line["check"]: line["mend"] for line in program.lines("check.failed")}
+        assert "see objects.secret_access_key" in remedies["objects bucket"]
+        assert f"pbx.url: {absent.ari_url} does not answer" in remedies["pbx absent reachable"]
+        assert "pbx.username, pbx.password:" in remedies["pbx locked reachable"]
 
         absent.start()
         let_in(asterisk, "later-right")

@@ -90,8 +90,8 @@ def test_in_another_language(show: Show, catalogue: Catalogue) -> None:
     with catalogue.begin() as tx:
         (kept,) = recordings.list_recordings_of_calls(tx, ["main-short-24"])
     page = show(f"/recordings/{kept.id}", language="ar")
-    for told in ("لا صوت له في المقسم.", "كان المقسم غائبًا", "a word of the PBX"):
-        assert told in page
+    for words in ("لا صوت له في المقسم.", "كان المقسم غائبًا", "a word of the PBX"):
+        assert words in page
     system = show("/system", language="ar")
     assert ("has-gaps" in system, "فيه فجوات" in system) == (False, True)
     fault = show("/library?min_duration_s=-1", language="ar")
@@ -101,8 +101,8 @@ def test_in_another_language(show: Show, catalogue: Catalogue) -> None:
 @pytest.mark.parametrize(("field", "label"), [("from=0001-01-01", "From"), ("to=9999-12-31", "To")])
 def test_a_wrong_day_is_named(show: Show, field: str, label: str) -> None:
     """A wrong day is named with its field and its correction."""
-    told = show(f"/library?zone=Asia/Tokyo&{field}")
-    assert f"<p>{label}: Write a day such as 2026-11-23.</p>" in told
+    page = show(f"/library?zone=Asia/Tokyo&{field}")
+    assert f"<p>{label}: Write a day such as 2026-11-23.</p>" in page
 
 
 def test_a_failed_part_is_a_problem(show: Show) -> None:

@@ -73,10 +73,10 @@ def refusals(catalogue: Catalogue, actor: str) -> list[str]:
 
 def test_a_page_leads_to_the_form_and_back(browser: Client, person: Person) -> None:
     """A page without a session leads to the form, and from there to the wanted page."""
-    asked = browser.get("/?queue=support")
-    assert asked.status_code == 303
-    assert asked.headers["Location"] == "/sign-in?next=/%3Fqueue%3Dsupport"
-    assert 'name="next" value="/?queue=support"' in browser.get(asked.headers["Location"]).text
+    redirect = browser.get("/?queue=support")
+    assert redirect.status_code == 303
+    assert redirect.headers["Location"] == "/sign-in?next=/%3Fqueue%3Dsupport"
+    assert 'name="next" value="/?queue=support"' in browser.get(redirect.headers["Location"]).text
     answered = sign_in(browser, person(), next="/?queue=support")
     assert (answered.status_code, answered.headers["Location"]) == (303, "/?queue=support")
     assert browser.get("/").status_code == 200
@@ -378,8 +378,8 @@ def test_pages_load_only_our_scripts(browser: Client, person: Person) -> None:
     """Pages load only our scripts, and no other site can frame them."""
     sign_in(browser, person())
     policy = browser.get("/").headers["Content-Security-Policy"]
-    told = dict(part.strip().split(" ", 1) for part in policy.split(";"))
-    assert told["default-src"] == "'none'"
-    assert told["script-src"] == "'self'"
-    assert told["frame-ancestors"] == "'none'"
-    assert "ws://localhost:8081" in told["connect-src"]
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert directives["default-src"] == "'none'"
+    assert directives["script-src"] == "'self'"
+    assert directives["frame-ancestors"] == "'none'"
+    assert "ws://localhost:8081" in directives["connect-src"]

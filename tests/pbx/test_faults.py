@@ -141,11 +141,11 @@ def test_the_service_is_killed_while_it_pauses(
     talk.talk_until(1.5)
     thaw = freeze(world)
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(pause, talk)
+        answer = pool.submit(pause, talk)
         path = f"/recordings/{talk.recording['id']}"
         until(lambda: service.get(path)["state"] == "paused")
         service.kill()
-        assert isinstance(asked.exception(), requests.ConnectionError)
+        assert isinstance(answer.exception(), requests.ConnectionError)
     thaw()
     talk.talk_until(3.5)
     assert is_listened_to(world)
@@ -189,8 +189,8 @@ def test_a_second_call_of_the_agent(service: Service, world: World) -> None:
     talk.call.hold("agent")
     asking = world.far.place("2003", "2001", "2001")
     colleague = world.far.await_leg("2003")
-    asked = Talk(service, talk.call, service.live_call("2001")["id"])
-    asked.talk_until(2)
+    consultation = Talk(service, talk.call, service.live_call("2001")["id"])
+    consultation.talk_until(2)
     asking.await_up().hang_up()
     colleague.await_down()
     talk.call.unhold("agent")
@@ -201,7 +201,7 @@ def test_a_second_call_of_the_agent(service: Service, world: World) -> None:
     assert_hears(sides[0], rate, CUSTOMER_HZ)
     assert_hears(sides[1], rate, A1)
     assert_hears(cut_out(sides[1], rate, 1.5, back_s - 0.5), rate)
-    recording = service.await_state(asked.recording["id"], ["stored"])
+    recording = service.await_state(consultation.recording["id"], ["stored"])
     rate, sides = read_audio(service.fetch_audio(recording))
     assert recording["direction"] == "internal"
     assert_hears(sides[0], rate, A1)
@@ -214,8 +214,8 @@ def test_a_caller_in_a_menu(service: Service, world: World) -> None:
     call = world.inbound(did="3002", caller=number)
     live = service.live_call(number)
     until(lambda: service.get(f"/calls/{live['id']}")["state"] == "up")
-    asked = service.record(live["id"])
-    assert service.recordings(live["id"]) == [asked]
+    started = service.record(live["id"])
+    assert service.recordings(live["id"]) == [started]
     menu = Talk(service, call, live["id"])
     menu.talk_until(1.5)
     call.send_dtmf("1", by="customer")

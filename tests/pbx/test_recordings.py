@@ -278,6 +278,6 @@ def _begins(side: Any, rate: int, hz: float) -> list[float]:
     return [from_s for from_s, _ in tone_spans(side, rate, hz)]
 
 
-def _lags(ones: list[float], others: list[float]) -> list[float]:
+def _lags(bursts: list[float], others: list[float]) -> list[float]:
     """Return the distance from each burst to the nearest one of the other side, in seconds."""
-    return [min((other - one for other in others), key=abs) for one in ones]
+    return [min((other - one for other in others), key=abs) for one in bursts]

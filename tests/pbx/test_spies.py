@@ -100,10 +100,10 @@ def test_a_switch_is_quick_and_seamless(service: Service, world: World) -> None:
     """The agent hears the switch within 100 ms, and nobody's audio breaks meanwhile."""
     watched = watch(service, world)
     spy = watched.spy("listen")
-    asked, began = [], time.monotonic()
+    switched_at, began = [], time.monotonic()
     for _ in range(5):
         time.sleep(0.6)
-        asked.append(time.monotonic())
+        switched_at.append(time.monotonic())
         spy.switch("whisper")
         time.sleep(0.6)
         spy.switch("barge")
@@ -111,11 +111,11 @@ def test_a_switch_is_quick_and_seamless(service: Service, world: World) -> None:
         spy.switch("listen")
     watched.hang_up()
     heard_at = watched.onsets(watched.call.leg("agent"), S)
-    lags = [heard - at for heard, at in zip(heard_at, asked, strict=True)]
+    lags = [heard - at for heard, at in zip(heard_at, switched_at, strict=True)]
     assert min(lags) < SWITCHED_WITHIN_S, lags
     assert statistics.median(lags) < MOSTLY_WITHIN_S, lags
-    told = ((spy.leg, C), (spy.leg, A1), (watched.call.leg("customer"), A1))
-    for leg, hz in (*told, (watched.call.leg("agent"), C)):
+    silent = ((spy.leg, C), (spy.leg, A1), (watched.call.leg("customer"), A1))
+    for leg, hz in (*silent, (watched.call.leg("agent"), C)):
         breaks = watched.breaks(leg, hz, began)
         assert max(breaks, default=0.0) < BROKEN_S, (leg.party, breaks)
         assert len([one for one in breaks if one >= BREAK_S]) <= MOST_BREAKS, (leg.party, breaks)

@@ -279,14 +279,14 @@ def test_requests_of_the_readme_are_answered() -> None:
         f"{operation.method} {re.sub(r'<[^>]+>', '*', operation.rule)}"
         for operation in operations()
     }
-    asked = set()
+    requests = set()
     for line in re.findall(r"^curl .*$", read("README.md"), re.MULTILINE):
         path = re.search(r"\$api(/[^\s?\"]*)", line)
         assert path, line
         rule = re.sub(r"/(ID|CALL)(?=/|$)", "/*", path[1])
-        asked.add(f"{'POST' if '-X POST' in line else 'GET'} /api/v1{rule}")
-    assert asked
-    assert asked - served == set()
+        requests.add(f"{'POST' if '-X POST' in line else 'GET'} /api/v1{rule}")
+    assert requests
+    assert requests - served == set()
 
 
 def operations() -> Iterator[Any]:

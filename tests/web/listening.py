@@ -20,9 +20,9 @@ HTML = (
 import { Spy } from "/static/spy.js";
 const media = navigator.mediaDevices;
 const ask = media.getUserMedia.bind(media);
-window.asked = 0;
+window.microphoneRequests = 0;
 media.getUserMedia = () => {
-  window.asked += 1;
+  window.microphoneRequests += 1;
   const off = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   return ask({ audio: off });
 };

@@ -38,7 +38,7 @@ def test_each_mode_reaches_the_right_parties(service: Service, world: World, pag
     watched = watch(service, world)
     one = Listening(page, watched)
     one.assert_hears(C, A1, not_hz=(S,))
-    assert page.evaluate("asked") == 0
+    assert page.evaluate("microphoneRequests") == 0
     watched.part("listen")
     for mode in ("whisper", "barge"):
         one.switch(mode)
@@ -352,7 +352,7 @@ def test_an_ended_microphone_channel_is_replaced(
     one.assert_hears(C, A1)
     mic = f"earwitness-mic-{one.id}"
     world.pbx.ari("DELETE", f"/channels/{mic}")
-    until(lambda: _made_anew(world, mic))
+    until(lambda: _is_bridged(world, mic))
     watched.part("after")
     watched.hang_up()
     assert_heard(watched, watched.call.leg("customer"), "after", A1, S)
@@ -413,14 +413,14 @@ def test_the_next_microphone_is_opened(service: Service, world: World, page: Pag
         }"""
     )
     one.await_microphone()
-    assert page.evaluate("asked") == 2
+    assert page.evaluate("microphoneRequests") == 2
     watched.part("after")
     watched.hang_up()
     assert_heard(watched, watched.call.leg("agent"), "after", C, S)
     until(lambda: not parts_left(world))
 
 
-def _made_anew(world: World, channel_id: str) -> bool:
+def _is_bridged(world: World, channel_id: str) -> bool:
     """Say whether the channel exists and is in a bridge."""
     bridges = world.pbx.ari("GET", "/bridges")
     return any(channel_id in one["channels"] for one in bridges)

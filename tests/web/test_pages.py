@@ -464,8 +464,8 @@ def test_signing_out_everywhere(
     page.get_by_text(here.name).click()
     page.get_by_role("button", name="Sign out everywhere").click()
     page.wait_for_url("**/sign-in")
-    asked = "fetch('/api/v1/calls').then(({ status }) => status)"
-    assert there.evaluate(asked) == 401, "and no window for a password stops the page"
+    request = "fetch('/api/v1/calls').then(({ status }) => status)"
+    assert there.evaluate(request) == 401, "and no window for a password stops the page"
     there.get_by_role("link", name="Library").click()
     there.wait_for_url("**/sign-in**")
 

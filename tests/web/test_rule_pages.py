@@ -55,10 +55,10 @@ def in_history(page: Page) -> Any:
 
 def answer(page: Page, name: str) -> None:
     """Answer the question of the page; its harmless answer must have the focus."""
-    asked = page.get_by_role("alertdialog")
-    expect(asked.get_by_role("button", name="Cancel")).to_be_focused()
-    asked.get_by_role("button", name=name, exact=True).click()
-    expect(asked).to_be_hidden()
+    dialog = page.get_by_role("alertdialog")
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    dialog.get_by_role("button", name=name, exact=True).click()
+    expect(dialog).to_be_hidden()
 
 
 def test_from_a_draft_to_a_recorded_call(admin: Person, service: Service, world: World) -> None:
@@ -312,10 +312,10 @@ def test_a_refresh_keeps_a_later_question(admin: Person, service: Service) -> No
     page.get_by_role("button", name=f"Remove {admin.name}").click()
     answer(page, "Cancel")
     page.get_by_role("button", name="Revoke asked").click()
-    read_anew = "part => import('/static/act.js').then(({ refresh }) => refresh(part))"
-    page.evaluate(read_anew, "#users")
+    refresh_part = "part => import('/static/act.js').then(({ refresh }) => refresh(part))"
+    page.evaluate(refresh_part, "#users")
     expect(page.get_by_role("alertdialog")).to_be_visible()
-    page.evaluate(read_anew, "#tokens")
+    page.evaluate(refresh_part, "#tokens")
     expect(page.get_by_role("alertdialog")).to_be_hidden()
     page.get_by_role("button", name="Revoke asked").click()
     answer(page, "Revoke asked")

@@ -79,10 +79,10 @@ def test_a_missing_claim_refuses_the_person(
 
 def test_finding_a_claim() -> None:
     """A whole name with dots has precedence over a nested claim."""
-    told = {"a.b": 1, "a": {"b": 2, "c": {"d": 3}, "e.f": 4}, "https://x.test/roles": 5}
-    found = {name: find_claim(told, name) for name in ("a.b", "a.c.d", "a.e.f", "a.b.c", "z")}
+    claimed = {"a.b": 1, "a": {"b": 2, "c": {"d": 3}, "e.f": 4}, "https://x.test/roles": 5}
+    found = {name: find_claim(claimed, name) for name in ("a.b", "a.c.d", "a.e.f", "a.b.c", "z")}
     assert found == {"a.b": 1, "a.c.d": 3, "a.e.f": 4, "a.b.c": None, "z": None}
-    assert find_claim(told, "https://x.test/roles") == 5
+    assert find_claim(claimed, "https://x.test/roles") == 5
 
 
 def test_missing_claims_are_listed() -> None:

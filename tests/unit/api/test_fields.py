@@ -56,7 +56,7 @@ PEOPLE = dict.fromkeys(
 DIRECTIONS = st.sampled_from(get_args(records.Direction))
 
 
-def asked_back(answered: dict[str, Any]) -> Any:
+def read_back(answered: dict[str, Any]) -> Any:
     """Return the answer as a client reads it."""
     return json.loads(to_json(answered))
 
@@ -81,7 +81,7 @@ def asked_back(answered: dict[str, Any]) -> Any:
 )
 def test_a_recording_agrees_with_its_model(record: RecordingRecord) -> None:
     """A recording's answer has exactly the documented fields, in UTC."""
-    answered = asked_back(recording_fields(record, "http://ear.example"))
+    answered = read_back(recording_fields(record, "http://ear.example"))
     Recording.model_validate(answered)
     assert answered["started_at"] is None or answered["started_at"].endswith("Z")
 
@@ -109,7 +109,7 @@ def test_a_call_agrees_with_its_model(
     record: CallRecord, made: list[UUID], decision: DecisionRecord | None
 ) -> None:
     """A call's answer has exactly the documented fields, and so have its channels."""
-    Call.model_validate(asked_back(call_fields(record, made, made, decision)))
+    Call.model_validate(read_back(call_fields(record, made, made, decision)))
 
 
 def test_fields_keep_their_order() -> None:

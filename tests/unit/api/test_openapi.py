@@ -58,9 +58,9 @@ def test_every_route_is_documented_with_its_errors(app: Flask, document: dict[st
         assert in_path == set(re.findall(r"{(\w+)}", path))
         assert {str(status) for status in operation.answers} <= set(described["responses"])
         for refusal in refusals_of(operation):
-            told = described["responses"][str(refusal.status)]
-            assert f"`{refusal.error_id}`" in told["description"]
-            assert "application/problem+json" in told["content"]
+            response = described["responses"][str(refusal.status)]
+            assert f"`{refusal.error_id}`" in response["description"]
+            assert "application/problem+json" in response["content"]
         assert described["summary"]
 
 

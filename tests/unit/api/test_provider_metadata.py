@@ -13,7 +13,7 @@ ISSUER = "https://login.example/main"
 SETTINGS = OidcSettings(ISSUER, "earwitness", "hush", "login", ("openid",), "n", "r", "t", {})
 
 
-def told(**changed: Any) -> dict[str, Any]:
+def discovery_document(**changed: Any) -> dict[str, Any]:
     """Return a discovery document; None removes a name."""
     usual = {
         "issuer": ISSUER,
@@ -27,7 +27,7 @@ def told(**changed: Any) -> dict[str, Any]:
 
 def test_only_known_names_are_kept() -> None:
     """Only known names are kept, and optional ones have defaults."""
-    known = parse_metadata(told(), SETTINGS)
+    known = parse_metadata(discovery_document(), SETTINGS)
     assert "verify" not in known
     assert "userinfo_endpoint" not in known
     assert known["id_token_signing_alg_values_supported"] == ["RS256"]
@@ -37,14 +37,14 @@ def test_only_known_names_are_kept() -> None:
 def test_signatures() -> None:
     """Only signatures with a private key count."""
     some = ["none", "HS256", "ES256", "PS512"]
-    known = parse_metadata(told(id_token_signing_alg_values_supported=some), SETTINGS)
+    known = parse_metadata(discovery_document(id_token_signing_alg_values_supported=some), SETTINGS)
     assert known["id_token_signing_alg_values_supported"] == ["ES256", "PS512"]
 
 
 @pytest.mark.parametrize(("secret", "method"), [("hush", "client_secret_post"), ("", None)])
 def test_how_the_client_proves_itself(secret: str, method: str | None) -> None:
     """The client uses Basic, or the form if the provider takes only that, or no secret."""
-    document = told(token_endpoint_auth_methods_supported=["client_secret_post"])
+    document = discovery_document(token_endpoint_auth_methods_supported=["client_secret_post"])
     known = parse_metadata(document, replace(SETTINGS, client_secret=secret))
     assert known["token_endpoint_auth_method"] == method
 
@@ -64,4 +64,4 @@ def test_how_the_client_proves_itself(secret: str, method: str | None) -> None:
 def test_a_provider_that_cannot_be_used(changed: dict[str, Any], reason: str) -> None:
     """The error names the fault."""
     with pytest.raises(ProviderUnavailable, match=reason):
-        parse_metadata(told(**changed), SETTINGS)
+        parse_metadata(discovery_document(**changed), SETTINGS)

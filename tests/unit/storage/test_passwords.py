@@ -10,7 +10,7 @@ GOOD = "correct horse battery"
 
 
 @pytest.mark.parametrize(
-    ("password", "told"),
+    ("password", "message"),
     [
         ("eleven char", "too short"),
         ("", "too short"),
@@ -20,9 +20,9 @@ GOOD = "correct horse battery"
         ("not UTF-8: \udcff\udcfe", "UTF-8"),
     ],
 )
-def test_an_error_names_the_broken_rule(password: str, told: str) -> None:
+def test_an_error_names_the_broken_rule(password: str, message: str) -> None:
     """The error names the broken rule, and not the password."""
-    with pytest.raises(UserInvalid, match=told) as raised:
+    with pytest.raises(UserInvalid, match=message) as raised:
         hash_password(password)
     assert not password or password not in str(raised.value)
 

@@ -44,7 +44,7 @@ class Pbx:
         self.bridges: dict[str, list[str]] = {}
         self.now = ZERO
 
-    def tell(self, event: ari.Event) -> frozenset[str]:
+    def apply(self, event: ari.Event) -> frozenset[str]:
         needed = self.model.linkedids_needed(event)
         return self.model.apply(event, {id_: self.linkedids[id_] for id_ in needed})
 
@@ -54,23 +54,23 @@ class Pbx:
 
     def create(self, one: ari.Channel, linkedid: str = "1.0") -> None:
         self.linkedids[one.id] = linkedid
-        self.tell(ari.ChannelCreated(self.tick(), "", one))
+        self.apply(ari.ChannelCreated(self.tick(), "", one))
 
     def answer(self, one: ari.Channel) -> None:
-        self.tell(ari.ChannelStateChange(self.tick(), "", replace(one, state="Up")))
+        self.apply(ari.ChannelStateChange(self.tick(), "", replace(one, state="Up")))
 
     def enter(self, one: ari.Channel, bridge: str = "b", type_: str = "mixing") -> None:
         self.bridges.setdefault(bridge, []).append(one.id)
         there = ari.Bridge(bridge, type_, "", tuple(self.bridges[bridge]))
-        self.tell(ari.ChannelEnteredBridge(self.tick(), "", there, replace(one, state="Up")))
+        self.apply(ari.ChannelEnteredBridge(self.tick(), "", there, replace(one, state="Up")))
 
     def leave(self, one: ari.Channel, bridge: str = "b") -> None:
         self.bridges[bridge].remove(one.id)
         there = ari.Bridge(bridge, "mixing", "simple_bridge", tuple(self.bridges[bridge]))
-        self.tell(ari.ChannelLeftBridge(self.tick(), "", there, replace(one, state="Up")))
+        self.apply(ari.ChannelLeftBridge(self.tick(), "", there, replace(one, state="Up")))
 
     def destroy(self, one: ari.Channel) -> None:
-        self.tell(ari.ChannelDestroyed(self.tick(), "", one, 16, "Normal Clearing"))
+        self.apply(ari.ChannelDestroyed(self.tick(), "", one, 16, "Normal Clearing"))
 
     def call(self, linkedid: str = "1.0") -> CallRecord:
         return self.model.record(f"main-{linkedid}")
@@ -122,12 +122,12 @@ def test_hold_and_transfer() -> None:
     """A leg has its holds and its transfer, also after a restore; a repeated event adds none."""
     pbx = inbound()
     for kind in (ari.ChannelHold, ari.ChannelHold, ari.ChannelUnhold, ari.ChannelUnhold):
-        pbx.tell(kind(pbx.tick(), "", AGENT))
-    pbx.tell(ari.ChannelHold(pbx.tick(), "", AGENT))
+        pbx.apply(kind(pbx.tick(), "", AGENT))
+    pbx.apply(ari.ChannelHold(pbx.tick(), "", AGENT))
     held = pbx.now
     sent = ari.BridgeBlindTransfer(pbx.tick(), "", AGENT, None, None, "2002", "in", "Success", None)
-    pbx.tell(sent)
-    pbx.tell(replace(sent, result="Fail", exten="2009"))
+    pbx.apply(sent)
+    pbx.apply(replace(sent, result="Fail", exten="2009"))
     _, agent = legs_of(pbx.call())
     first, last = agent.holds
     assert first[1] == first[0] + timedelta(seconds=2)
@@ -143,7 +143,7 @@ def test_an_attended_transfer_names_its_target() -> None:
     for target, number in ((replace(OTHER, state="Up"), "2002"), (None, "2003")):
         pbx = inbound()
         consulting = replace(AGENT, id="1.2", connected=ari.Party("2003", ""))
-        pbx.tell(
+        pbx.apply(
             ari.BridgeAttendedTransfer(
                 pbx.tick(), "", AGENT, consulting, "Success", "bridge", CUSTOMER, target, None,
                 None, None, "b", "", None, None, None, None,
@@ -194,7 +194,7 @@ def test_a_queue_is_known_and_its_callers_are_not_yet_talking() -> None:
     pbx = Pbx()
     pbx.create(CUSTOMER)
     pbx.answer(CUSTOMER)
-    pbx.tell(ari.ChannelDialplan(pbx.now, "", CUSTOMER, "Queue", "support,t,,,60"))
+    pbx.apply(ari.ChannelDialplan(pbx.now, "", CUSTOMER, "Queue", "support,t,,,60"))
     assert (pbx.call().queue, pbx.call().state) == ("support", "up")
     assert not is_conversation(pbx.call())
 
@@ -327,7 +327,7 @@ def test_an_ended_call_can_be_forgotten() -> None:
     with pytest.raises(KeyError):
         pbx.call()
     assert pbx.model.find_call_of(AGENT.id) is None
-    assert pbx.tell(ari.ChannelDestroyed(pbx.now, "", AGENT, 16, "")) == frozenset()
+    assert pbx.apply(ari.ChannelDestroyed(pbx.now, "", AGENT, 16, "")) == frozenset()
 
 
 CHANNELS = [CUSTOMER, AGENT, OTHER, channel("1.4", "Local/x@y-00000001;1")]

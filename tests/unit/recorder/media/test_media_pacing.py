@@ -58,9 +58,9 @@ def test_a_stream_in_time_is_not_in_arrears() -> None:
 def test_missing_frames_restart_the_stream() -> None:
     """Three frames that stay missing for two seconds start the stream again, once."""
     arrears = Arrears()
-    asked = [n for n in range(1000) if arrears.count(n * FRAME_S + (0.06 if n >= 100 else 0))]
-    assert len(asked) == 1
-    assert 200 <= asked[0] <= 202
+    restarts = [n for n in range(1000) if arrears.count(n * FRAME_S + (0.06 if n >= 100 else 0))]
+    assert len(restarts) == 1
+    assert 200 <= restarts[0] <= 202
 
 
 def test_two_missing_frames_are_ignored() -> None:

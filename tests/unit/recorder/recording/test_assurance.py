@@ -37,7 +37,7 @@ def call(*, talk: bool = True) -> CallRecord:
     )
 
 
-def said(action: str = "record", second: float = 10, now: str | None = None) -> DecisionRecord:
+def decided(action: str = "record", second: float = 10, now: str | None = None) -> DecisionRecord:
     """Return a decision with one evaluation at this second; `now` is the action at the end."""
     moment = {"at": at(second).isoformat(), "action": action}
     rule = {"id": "r", "version": 1, "name": "r"}
@@ -68,47 +68,62 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
 @pytest.mark.parametrize(
     ("decision", "made", "parts", "found"),
     [
-        (said(), [recording()], [segment(10.2, 60)], Assurance(50, 49.8, None)),
-        (said("force"), [recording()], [segment(10, 60)], Assurance(50, 50, None)),
-        (said(), [recording()], [segment(10, 30), segment(29, 60)], Assurance(50, 50, None)),
-        (said(), [recording()], [segment(10, 30), segment(40, 60)], Assurance(50, 40, "has-gaps")),
-        (said(), [recording()], [segment(10, 60, "lost")], Assurance(50, 0, "has-gaps")),
-        (said(), [], [], Assurance(50, 0, "never-began")),
-        (said(second=50), [], [], Assurance(10, 0, "never-began")),
-        (said("never"), [], [], Assurance(0, 0, None)),
-        (said("on_demand"), [], [], Assurance(0, 0, None)),
-        (said(now="never"), [], [], Assurance(0, 0, None)),
+        (decided(), [recording()], [segment(10.2, 60)], Assurance(50, 49.8, None)),
+        (decided("force"), [recording()], [segment(10, 60)], Assurance(50, 50, None)),
+        (decided(), [recording()], [segment(10, 30), segment(29, 60)], Assurance(50, 50, None)),
         (
-            said(),
+            decided(),
+            [recording()],
+            [segment(10, 30), segment(40, 60)],
+            Assurance(50, 40, "has-gaps"),
+        ),
+        (decided(), [recording()], [segment(10, 60, "lost")], Assurance(50, 0, "has-gaps")),
+        (decided(), [], [], Assurance(50, 0, "never-began")),
+        (decided(second=50), [], [], Assurance(10, 0, "never-began")),
+        (decided("never"), [], [], Assurance(0, 0, None)),
+        (decided("on_demand"), [], [], Assurance(0, 0, None)),
+        (decided(now="never"), [], [], Assurance(0, 0, None)),
+        (
+            decided(),
             [recording(state="failed", reason="the disk was full")],
             [segment(10, 60)],
             Assurance(50, 0, "the disk was full"),
         ),
-        (said(), [recording(trigger="manual")], [segment(10, 60)], Assurance(50, 0, "never-began")),
         (
-            said(),
+            decided(),
+            [recording(trigger="manual")],
+            [segment(10, 60)],
+            Assurance(50, 0, "never-began"),
+        ),
+        (
+            decided(),
             [recording(pauses=(Pause(at(20), at(30), "ann"),))],
             [segment(10, 20), segment(30, 60)],
             Assurance(40, 40, None),
         ),
-        (said(), [recording(ended_at=at(20))], [segment(10, 20)], Assurance(10, 10, None)),
+        (decided(), [recording(ended_at=at(20))], [segment(10, 20)], Assurance(10, 10, None)),
         (
-            said(),
+            decided(),
             [recording(state="stored", gaps=(Gap(5, 8, "unobserved"),))],
             [segment(10, 60)],
             Assurance(50, 47, "has-gaps"),
         ),
         (
-            said(),
+            decided(),
             [recording(announcement="sound:x", started_at=at(15))],
             [segment(15, 60)],
             Assurance(45, 45, None),
         ),
-        (said(), [recording(started_at=at(15))], [segment(15, 60)], Assurance(50, 45, "has-gaps")),
-        (said(), [recording()], [segment(11, 60)], Assurance(50, 49, None)),
-        (said(), [recording(state="aborted")], [segment(10, 60)], Assurance(50, 0, "aborted")),
         (
-            said(),
+            decided(),
+            [recording(started_at=at(15))],
+            [segment(15, 60)],
+            Assurance(50, 45, "has-gaps"),
+        ),
+        (decided(), [recording()], [segment(11, 60)], Assurance(50, 49, None)),
+        (decided(), [recording(state="aborted")], [segment(10, 60)], Assurance(50, 0, "aborted")),
+        (
+            decided(),
             [
                 recording(state="failed", reason="a"),
                 recording(state="failed", reason="b"),
@@ -117,14 +132,14 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
             [],
             Assurance(50, 0, "aborted"),
         ),
-        (said(), [recording(state="stored", ended_at=None)], [], Assurance(50, 50, None)),
+        (decided(), [recording(state="stored", ended_at=None)], [], Assurance(50, 50, None)),
         (
-            said(second=10.1234567),
+            decided(second=10.1234567),
             [recording()],
             [segment(10.5678912, 60)],
             Assurance(49.877, 49.432, None),
         ),
-        (said(second=70), [], [], Assurance(0, 0, None)),
+        (decided(second=70), [], [], Assurance(0, 0, None)),
     ],
     ids=[
         "whole",
@@ -164,7 +179,7 @@ def test_the_missing_time(
 
 def test_nobody_talked() -> None:
     """A call that only one person joined needs no recording."""
-    assert assure(call(talk=False), said(), [], []) == Assurance(0, 0, None)
+    assert assure(call(talk=False), decided(), [], []) == Assurance(0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +206,7 @@ def test_the_end_of_the_conversation(
     ]
     ended_at = at(ended_s) if ended_s is not None else None
     one = replace(call(), ended_at=ended_at, channels=tuple(legs))
-    assert assure(one, said(), [], []).expected_s == expected_s
+    assert assure(one, decided(), [], []).expected_s == expected_s
 
 
 def moment(second: float, action: str) -> dict[str, Any]:
@@ -244,7 +259,7 @@ def test_while_it_was_forbidden(
 ) -> None:
     """Ten forbidden seconds are not expected; the conversation after them is."""
     moments = (moment(10, "record"), moment(30, "never"), moment(40, "record"))
-    decision = replace(said(), moments=moments)
+    decision = replace(decided(), moments=moments)
     kept = [
         replace(segment(from_s, to_s), recording_id=UUID(int=id_)) for id_, from_s, to_s in parts
     ]
@@ -264,7 +279,7 @@ def test_a_recording_that_a_rule_ended(ended_s: float | None, by_rule: bool) -> 
         moment(50, "never"),
     )
     ended_at = at(ended_s) if ended_s is not None else None
-    decision = replace(said(), moments=moments)
+    decision = replace(decided(), moments=moments)
     assert is_ended_by_rule(recording(ended_at=ended_at), decision) is by_rule
 
 
@@ -272,4 +287,4 @@ def test_only_a_rule_ends_a_recording() -> None:
     """Neither the default nor a call without any evaluation ends a recording."""
     default = {"at": at(10).isoformat(), "action": "never", "rule": None}
     for moments in ((), (default,)):
-        assert not is_ended_by_rule(recording(), replace(said(), moments=moments))
+        assert not is_ended_by_rule(recording(), replace(decided(), moments=moments))

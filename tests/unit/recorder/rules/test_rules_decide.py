@@ -113,8 +113,8 @@ def test_rules_that_forbid(rules: list[RuleRecord], forbids: bool) -> None:
 def test_when_it_begins(begins: str, answer: str) -> None:
     """A rule waits for the answer, unless it begins at ringing; a rule that forbids never waits."""
     ringing = replace(TALKING, answered=False)
-    asked = RuleSet([rule(begins=begins)]).decide(ringing, "main-1.0").answers
-    assert [one.answer for one in asked] == [answer]
+    answers = RuleSet([rule(begins=begins)]).decide(ringing, "main-1.0").answers
+    assert [one.answer for one in answers] == [answer]
     assert RuleSet([rule("never", begins=begins)]).decide(ringing, "1").rule is not None
 
 
