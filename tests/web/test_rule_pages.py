@@ -326,7 +326,7 @@ def test_the_longest_name(admin: Person, service: Service) -> None:
     """The editor accepts no longer name than the API does."""
     page = admin.page
     page.goto(f"{service.url}/rules/new")
-    page.get_by_label("Name").focus()
+    page.get_by_label("Name").click()  # waits until the editor is ready
     page.keyboard.insert_text("n" * 201)
     page.get_by_role("button", name="Save").click()
     expect(in_history(page)).to_have_count(1)
