@@ -22,7 +22,7 @@ from recorder.ari import AriConflict, AriNotFound, AriServerError, AriUnavailabl
 from recorder.ari.pbxs import Pbxs
 from recorder.errors import CallEnded, NothingToRecord, PbxUnavailable, RecordingNotActive
 from recorder.recording.capture import Capture
-from storage.catalogue import calls, recordings, segments
+from storage.catalogue import audit, calls, recordings, segments
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord, LegRecord, RecordingRecord, SegmentRecord
 from tests.legs import leg
@@ -494,3 +494,15 @@ def test_a_call_that_ends_in_a_pause_closes_it(scene: Scene) -> None:
     assert ended.state == "captured"
     assert [one.to_at is not None for one in ended.pauses] == [True]
     assert scene.jobs() == ["finish"]
+
+
+def test_the_trail_names_the_person_who_discarded(scene: Scene) -> None:
+    """A discard keeps no audio and no name in its reason: the audit trail has the person."""
+    recording = scene.capture.start(scene.call.id, by="ann")
+    discarded = scene.capture.discard(recording.id, by="sue")
+    with scene.catalogue.begin() as tx:
+        trail = audit.list_audit(tx, limit=9, subject=str(recording.id)).items
+    assert discarded.reason == "on-request"
+    assert [(one.actor, one.action, one.outcome) for one in trail] == [
+        ("sue", "recording.discard", "done")
+    ]
