@@ -2,7 +2,7 @@ import js from "@eslint/js";
 import globals from "globals";
 
 export default [
-  { ignores: [".venv/", ".cache/", "node_modules/", "var/"] },
+  { ignores: [".venv/", ".cache/", "mutants/", "node_modules/", "var/"] },
   js.configs.recommended,
   {
     linterOptions: { reportUnusedDisableDirectives: "error" },
