@@ -101,7 +101,7 @@ def side_by_side(catalogue: Catalogue, works: Sequence[Callable[[Connection], T]
 
 
 def test_one_of_many_claims_a_leg(catalogue: Catalogue) -> None:
-    """Of many processes that claim a leg at the same time, one gets it; other legs are free."""
+    """One of many processes that claim a leg at the same time gets it; other legs are free."""
     record = keep(catalogue)
     wanted = [segment(record) for _ in range(6)] + [segment(record, "b")]
     won = side_by_side(
@@ -153,7 +153,7 @@ def test_the_first_end_of_a_segment_is_believed(catalogue: Catalogue) -> None:
 def test_a_recording_moves_as_the_states_allow(
     catalogue: Catalogue, source: str, target: str
 ) -> None:
-    """Of every pair of states only a legal move changes the row."""
+    """Only a legal move changes the row, for every pair of states."""
     record = keep(catalogue, state=source)
     with catalogue.begin() as tx:
         moved = recordings.move(tx, record.id, to=target)
@@ -163,7 +163,7 @@ def test_a_recording_moves_as_the_states_allow(
 
 
 def test_only_one_concurrent_move_succeeds(catalogue: Catalogue) -> None:
-    """Of a call's end, a person's discard and a failure at the same time, one wins."""
+    """One wins when a call ends, a person discards and a job fails at the same time."""
     for _ in range(5):
         record = keep(catalogue, state="recording")
         targets = ["captured", "captured", "discarded", "discarded"]
@@ -506,7 +506,7 @@ def test_a_request_is_acted_on_once(catalogue: Catalogue, token_id: UUID) -> Non
 
 
 def test_only_one_concurrent_request_acts(catalogue: Catalogue, token_id: UUID) -> None:
-    """Of two equal requests at the same time, one acts and the other has to wait."""
+    """One of two equal requests at the same time acts, and the other has to wait."""
 
     def claim(tx: Connection) -> bool:
         try:

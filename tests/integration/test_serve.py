@@ -309,8 +309,7 @@ def servers(
 def test_outside_faults_are_reported_and_retried(
     servers: Servers, asterisk: Asterisk, tmp_path: Path
 ) -> None:
-    """With a wrong password, an absent PBX, a refusing store and no database, the service starts
-    all the same.
+    """The service starts even with a wrong password, no PBX, a refusing store and no database.
 
     One line reports each fault with its remedy, and /health/ready shows it. The service recovers by
     itself, and SIGTERM ends it even so.

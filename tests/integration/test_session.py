@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -13,28 +13,18 @@ from uuid_utils.compat import uuid7
 from recorder import ari, names
 from recorder.ari.errors import AriUnavailable
 from recorder.calls.model import CallModel
-from recorder.watch.reconcile import LINKEDID
 from recorder.watch.session import Session
 from storage.catalogue import calls, pbxs, recordings, segments
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord, SegmentRecord
+from tests.channels import AT
+from tests.channels import channel as build_channel
 
-AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BRIDGE = ari.Bridge("b", "mixing", "simple_bridge", ("1", "2"))
 
 
 def channel(id_: str, linkedid: str = "1", technology: str = "PJSIP") -> ari.Channel:
-    """Return a channel that is up."""
-    return ari.Channel(
-        id=id_,
-        name=f"{technology}/{id_}-00000001",
-        state="Up",
-        caller=ari.Party(id_, ""),
-        connected=ari.Party("", ""),
-        dialplan=ari.Dialplan("in", "s", "", ""),
-        created_at=AT,
-        variables={LINKEDID: linkedid},
-    )
+    return build_channel(id_, linkedid, technology)
 
 
 class Pbx:

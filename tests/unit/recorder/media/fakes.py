@@ -10,20 +10,9 @@ from uuid import UUID
 
 from recorder.spy.plan import SpyPlan
 from storage.records import SpyRecord
-from tests.legs import ZERO
+from tests.spies import spy
 
-SPY = SpyRecord(
-    id=UUID(int=7),
-    call_id="main-1.0",
-    pbx="main",
-    mode="whisper",
-    destination="browser",
-    state="live",
-    supervisor="sue",
-    follow="call",
-    started_at=ZERO,
-    may=("listen", "whisper", "barge"),
-)
+SPY = spy(mode="whisper", destination="browser")
 
 
 class Connection:

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -11,26 +10,10 @@ from recorder import names
 from recorder.spy.listeners import PageListener, PhoneListener, listener_of
 from storage.records import SpyRecord
 from tests.legs import ZERO
+from tests.spies import SPY_ID, spy
 
-ID = UUID(int=7)
-PHONE = names.build_phone_id(ID)
-MICROPHONE = names.build_microphone_id(ID)
-
-
-def spy(**changes: Any) -> SpyRecord:
-    fields: dict[str, Any] = {
-        "id": ID,
-        "call_id": "main-1.0",
-        "pbx": "main",
-        "mode": "listen",
-        "destination": "PJSIP/9001",
-        "state": "live",
-        "supervisor": "sue",
-        "follow": "call",
-        "started_at": ZERO,
-        "may": ("listen", "whisper", "barge"),
-    }
-    return SpyRecord(**fields | changes)
+PHONE = names.build_phone_id(SPY_ID)
+MICROPHONE = names.build_microphone_id(SPY_ID)
 
 
 def page(**changes: Any) -> SpyRecord:
@@ -58,7 +41,7 @@ def test_a_phone_is_one_channel() -> None:
     listener = listener_of(spy())
     assert listener.supervisor_channel == listener.voice_channel == PHONE
     assert listener.listening_channel("agent") == PHONE
-    assert listener.talking_channel == names.build_phone_snoop_id(ID)
+    assert listener.talking_channel == names.build_phone_snoop_id(SPY_ID)
     assert (listener.is_loud, listener.has_meters) == (True, False)
     assert all(listener_of(spy(mode=mode)).joins_listeners() for mode in ("listen", "barge"))
 
@@ -68,7 +51,7 @@ def test_a_page_has_three_channels() -> None:
     listener = listener_of(page())
     assert listener.listening_channel("agent") == names.build_listening_channel_id("agent")
     assert listener.voice_channel == listener.talking_channel == MICROPHONE
-    assert listener.supervisor_channel == names.build_barge_channel_id(ID)
+    assert listener.supervisor_channel == names.build_barge_channel_id(SPY_ID)
     assert (listener.is_loud, listener.has_meters) == (False, True)
     joins = {mode: listener_of(page(mode=mode)).joins_listeners() for mode in spy().may}
     assert joins == {"listen": False, "whisper": False, "barge": True}

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -20,9 +19,10 @@ from recorder.spy.plan import (
 )
 from storage.records import CallRecord, Heard, LegRecord, SpyRecord
 from tests.legs import ZERO, leg
+from tests.spies import SPY_ID
+from tests.spies import spy as build_spy
 
 LATER = (ZERO + timedelta(seconds=9)).isoformat()
-SPY_ID = UUID(int=7)
 LISTENING, TALKING = names.build_listening_bridge_id("a"), names.build_talking_bridge_id(SPY_ID)
 CUSTOMER = leg("c", party="customer", name="PJSIP/trunk-1")
 AGENT = leg("a", name="PJSIP/2001-1")
@@ -35,21 +35,7 @@ def call(*legs: LegRecord, id_: str = "main-1.0", **more: Any) -> CallRecord:
 
 
 def spy(**changes: Any) -> SpyRecord:
-    fields: dict[str, Any] = {
-        "id": SPY_ID,
-        "call_id": "main-1.0",
-        "pbx": "main",
-        "mode": "listen",
-        "destination": "PJSIP/9001",
-        "state": "live",
-        "supervisor": "sue",
-        "follow": "call",
-        "started_at": ZERO,
-        "may": ("listen", "whisper", "barge"),
-        "agent": "2001",
-        "channel_id": "a",
-    }
-    return SpyRecord(**{**fields, **changes})
+    return build_spy(**{"agent": "2001", "channel_id": "a", **changes})
 
 
 @pytest.mark.parametrize(

@@ -17,19 +17,12 @@ from storage.errors import LockTimeout
 from storage.records import Heard, Mode, SpyRecord
 from tests.fake_pbx import FakePbx
 from tests.legs import ZERO
+from tests.spies import spy
 
-SPY = SpyRecord(
-    id=UUID(int=7),
-    call_id="main-1.0",
-    pbx="main",
+SPY = spy(
     mode="whisper",
     destination="browser",
-    state="live",
-    supervisor="sue",
-    follow="call",
-    started_at=ZERO,
     seen_at=ZERO,
-    may=("listen", "whisper", "barge"),
     heard=(Heard(ZERO, None, "main-1.0"),),
 )
 MICROPHONE, PHONE = names.build_microphone_id(SPY.id), names.build_phone_id(SPY.id)

@@ -10,23 +10,9 @@ from recorder import ari
 from recorder.ari.errors import AriUnavailable
 from recorder.calls.model import CallModel
 from recorder.watch.reconcile import LINKEDID, find_linkedids, reconcile_calls
+from tests.channels import AT, channel
 
-AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LOST_AT = datetime(2026, 11, 24, 12, 1, tzinfo=UTC)
-
-
-def channel(id_: str, linkedid: str | None = None, technology: str = "PJSIP") -> ari.Channel:
-    """Return a channel that is up; `linkedid` comes with it if `channelvars` names it."""
-    return ari.Channel(
-        id=id_,
-        name=f"{technology}/{id_}-00000001",
-        state="Up",
-        caller=ari.Party(id_, ""),
-        connected=ari.Party("", ""),
-        dialplan=ari.Dialplan("in", "s", "", ""),
-        created_at=AT,
-        variables={LINKEDID: linkedid} if linkedid is not None else {},
-    )
 
 
 def bridge(*channel_ids: str) -> ari.Bridge:
