@@ -19,6 +19,7 @@ PbxState = Literal["connected", "unreachable"]
 CallState = Literal["ringing", "up", "ended"]
 Direction = Literal["inbound", "outbound", "internal"]
 Party = Literal["customer", "agent"]
+Speaker = Literal["customer", "agent", "supervisor"]
 RecordingState = Literal[
     "requested",
     "recording",
@@ -36,6 +37,8 @@ Format = Literal["opus", "mp3", "flac", "wav"]
 PauseLeaves = Literal["silence", "skip"]
 Side = Literal["left", "right", "both"]
 SegmentState = Literal["requested", "recording", "finished", "lost", "deleted"]
+# Why a recording ended: its call did, a person or a rule ended it, or another recording goes on.
+EndedBy = Literal["call", "person", "rule", "merge"]
 # Why a segment ended, and so why audio is missing after it. Older rows hold sentences too.
 GapCause = Literal[
     "finished",
@@ -49,6 +52,8 @@ GapCause = Literal[
     "file-missing",
     "file-empty",
     "file-unreadable",
+    "forbidden",
+    "pause",
 ]
 Mode = Literal["listen", "whisper", "barge"]
 Follow = Literal["call", "agent", "channel"]
@@ -75,7 +80,7 @@ EndCause = Literal[
 ]
 Action = Literal["force", "record", "on_demand", "never"]
 DefaultAction = Literal["record", "on_demand", "never"]
-Begins = Literal["ringing", "answer"]
+Begins = Literal["ringing", "media", "answer"]
 AnnounceTo = Literal["customer", "both"]
 Origin = Literal["config", "api"]
 PersonRole = Literal["admin", "supervisor", "compliance", "agent"]
@@ -92,16 +97,26 @@ def shallow(record: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class Stay:
+    """A span of a channel in one bridge; `to_at` is None while it lasts."""
+
+    bridge_id: str
+    from_at: datetime
+    to_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LegRecord:
     """A channel of a person in a call, with the times of its part in it.
 
     `name` and `state` are Asterisk's words (`PJSIP/2001-00000001`, `Up`); after the channel left,
-    the state is `Gone`. `joined_at` is the first time in a bridge; from then on the leg has a
-    `side` of the recordings. `left_at` is None while the channel is in the call. `vanished` means
-    that no event announced the departure, so `left_at` is only the time when we noticed it. `holds`
-    are the spans (begin, end) in which this party kept the others on hold; the last end is None
-    while the hold lasts. `transferred_to` is the number to which this party sent the call, "" if it
-    did not.
+    the state is `Gone`. `joined_at` is the first time in a bridge, `bridge_id` the bridge of now,
+    `stays` all bridges so far. `served_at` is the last time at which this party got together with a
+    customer, `media_at` the first audio before the answer. `left_at` is None while the channel is
+    in the call. `vanished` means that no event announced the departure, so `left_at` is only the
+    time when we noticed it. `holds` are the spans (begin, end) in which this party kept the others
+    on hold; the last end is None while the hold lasts. `transferred_to` is the number to which this
+    party sent the call, "" if it did not.
     """
 
     id: str
@@ -116,6 +131,9 @@ class LegRecord:
     joined_at: datetime | None = None
     side: Side | None = None
     bridge_id: str | None = None
+    stays: tuple[Stay, ...] = ()
+    served_at: datetime | None = None
+    media_at: datetime | None = None
     left_at: datetime | None = None
     vanished: bool = False
     holds: tuple[tuple[datetime, datetime | None], ...] = ()
@@ -135,7 +153,13 @@ class LegRecord:
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """A call as Asterisk links it; `channels` are in the order of their appearance."""
+    """A call as Asterisk links it; `channels` are in the order of their appearance.
+
+    `joined` are the other calls of the same conversation now, `met` those of any time. `talked_at`
+    is the first time at which two people heard each other, `changed_at` the last change of a fact
+    that rules read, both by the PBX's clock. `waiting_since` is set while the caller waits in the
+    queue.
+    """
 
     id: str
     pbx: str
@@ -151,6 +175,11 @@ class CallRecord:
     agent: str | None = None
     answered_at: datetime | None = None
     ended_at: datetime | None = None
+    talked_at: datetime | None = None
+    changed_at: datetime | None = None
+    waiting_since: datetime | None = None
+    joined: tuple[str, ...] = ()
+    met: tuple[str, ...] = ()
     channels: tuple[LegRecord, ...] = ()
 
 
@@ -170,6 +199,36 @@ class Gap:
     from_s: float
     to_s: float
     cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingParty:
+    """A person whom a recording hears, with the spans in seconds from its start.
+
+    `agent` is the extension of an agent, such as `2001`; None for everybody else.
+    """
+
+    party: Speaker
+    number: str | None
+    name: str | None
+    side: Side
+    spans: tuple[tuple[float, float | None], ...] = ()
+    agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeoplePause:
+    """A pause of the people on these channels; `to_at` is None while it lasts.
+
+    No recording hears them meanwhile, whatever becomes of their calls.
+    """
+
+    id: UUID
+    pbx: str
+    legs: tuple[str, ...]
+    from_at: datetime
+    by: str
+    to_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +252,12 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class RecordingRecord:
-    """Our promise to keep a call's audio, and its result."""
+    """Our promise to keep a conversation's audio, and its result.
+
+    `promised_at` is the moment from which it was to hear everything. Where two recorded
+    conversations became one, the recording that ended names in `continued_in` the one that goes on,
+    and that one names the other in `continues`.
+    """
 
     id: UUID
     call_id: str
@@ -218,6 +282,11 @@ class RecordingRecord:
     duration_s: float | None = None
     pauses: tuple[Pause, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    parties: tuple[RecordingParty, ...] = ()
+    promised_at: datetime | None = None
+    ended_by: EndedBy | None = None
+    continues: UUID | None = None
+    continued_in: UUID | None = None
     tags: tuple[str, ...] = ()
     retention_days: int | None = None
     announcement: str | None = None
@@ -265,7 +334,8 @@ class SpyRecord:
 
     `destination` is a phone (`PJSIP/9001`) or `browser`. With `follow: agent`, `call_id` changes
     from call to call; `agent` and `channel_id` stay. `may` are the modes that the supervisor may
-    use, `seen_at` is the last time when the page was connected.
+    use, `seen_at` is the last time when the page was connected. `owner_id` is the token or user
+    whose rights the spy needs. `unheard` means that the supervisor talks and nobody can hear it.
     """
 
     id: UUID
@@ -285,6 +355,8 @@ class SpyRecord:
     cause: EndCause | None = None
     heard: tuple[Heard, ...] = ()
     seen_at: datetime | None = None
+    owner_id: UUID | None = None
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,7 +511,8 @@ class DecisionRecord:
 
     `rule` holds the id, version and name of the rule that won, None for the default. `moments` are
     JSON-able: the time and occasion of each evaluation, its facts, and the answer of each rule.
-    `announced` are the channels of the parties that heard the announcement.
+    `announced` are the channels of the parties that heard the announcement. `as_of` is the
+    `changed_at` of the call for which it was made: a call with a later one needs a new decision.
     """
 
     call_id: str
@@ -448,6 +521,7 @@ class DecisionRecord:
     reason: str
     moments: tuple[Mapping[str, Any], ...]
     announced: tuple[str, ...] = ()
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

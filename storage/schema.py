@@ -33,6 +33,7 @@ from storage.records import (
     BulkState,
     CallState,
     Direction,
+    EndedBy,
     Follow,
     Layout,
     Mode,
@@ -101,6 +102,11 @@ call = Table(
     Column("started_at", Instant, nullable=False),
     Column("answered_at", Instant),
     Column("ended_at", Instant),
+    Column("talked_at", Instant),
+    Column("changed_at", Instant),
+    Column("waiting_since", Instant),
+    Column("joined", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("met", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("channels", JSONB, nullable=False),
     _one_of("state", CallState),
     _one_of("direction", Direction),
@@ -128,6 +134,11 @@ recording = Table(
     Column("duration_s", Float),
     Column("pauses", JSONB, nullable=False, server_default=text("'[]'")),
     Column("gaps", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("parties", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("promised_at", Instant),
+    Column("ended_by", Text),
+    Column("continues", Uuid),
+    Column("continued_in", Uuid),
     Column("tags", ARRAY(Text), nullable=False),
     Column("retention_days", Integer),
     Column("announcement", Text),
@@ -145,6 +156,7 @@ recording = Table(
     _one_of("trigger", Trigger),
     _one_of("layout", Layout),
     _one_of("pause_leaves", PauseLeaves),
+    _one_of("ended_by", EndedBy),
     Index(None, "call_id", "id"),
     Index(None, "agent", "id"),
     Index(None, "queue", "id"),
@@ -172,6 +184,30 @@ SEARCHED_WORDS = (
     " coalesce(callee_name, ''))"
 )
 Index("recording_words_idx", text(SEARCHED_WORDS), _table=recording, postgresql_using="gin")
+
+# Who can be found by a search: everyone whom a recording hears. Pure index, made from `parties`.
+recording_party = Table(
+    "recording_party",
+    metadata,
+    Column("recording_id", ForeignKey("recording.id"), nullable=False, index=True),
+    Column("number", Text),
+    Column("agent", Text),
+    Index("recording_party_number_idx", text("reverse(number) text_pattern_ops"), "recording_id"),
+    Index(None, "agent", "recording_id"),
+)
+
+# A pause covers people: it holds for their channels, whatever calls and recordings they get into.
+pause = Table(
+    "pause",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("pbx", Text, nullable=False),
+    Column("legs", ARRAY(Text), nullable=False),
+    Column("from_at", Instant, nullable=False),
+    Column("to_at", Instant),
+    Column("by", Text, nullable=False),
+    Index("pause_open_idx", "pbx", postgresql_where=text("to_at IS NULL")),
+)
 
 segment = Table(
     "segment",
@@ -220,6 +256,8 @@ spy = Table(
     Column("heard", JSONB, nullable=False, server_default=text("'[]'")),
     Column("seen_at", Instant),
     Column("audio_token_sha256", LargeBinary, unique=True),
+    Column("owner_id", Uuid),
+    Column("unheard", Boolean, nullable=False, server_default=text("false")),
     _one_of("mode", Mode),
     _one_of("state", SpyState),
     _one_of("follow", Follow),
@@ -284,6 +322,7 @@ decision = Table(
     Column("reason", Text, nullable=False),
     Column("moments", JSONB, nullable=False),
     Column("announced", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("as_of", Instant),
     Column("assurance", JSONB(none_as_null=True)),
     Index("decision_unassured_idx", "call_id", postgresql_where=text("assurance IS NULL")),
     Index(

@@ -21,6 +21,7 @@ def leg(id_: str, *, joined: bool = True, left: bool = False, **more: Any) -> Le
         "party": "agent",
         "created_at": ZERO.isoformat(),
         "joined_at": ZERO.isoformat() if joined else None,
+        "bridge_id": "b" if joined and not left else None,
         "side": "right" if joined else None,
         "left_at": ZERO.isoformat() if left else None,
     }

@@ -11,16 +11,17 @@ from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.catalogue.events import NewEvent
 from storage.catalogue.rows import excluded, insert_rows
 from storage.errors import NoSuchCall
-from storage.records import CallRecord, LegRecord, Slice, shallow
+from storage.records import CallRecord, LegRecord, Slice, Stay, shallow
 from storage.schema import call
 
 # A literal, not a parameter: else PostgreSQL does not use the index of live calls.
 _LIVES = call.c.state != literal_column("'ended'")
 _EVENT_FIELDS = (
     *("id", "pbx", "state", "direction", "did", "queue", "agent"),
-    *("started_at", "answered_at", "ended_at"),
+    *("started_at", "answered_at", "ended_at", "talked_at", "waiting_since", "joined"),
 )
-_INSTANTS = ("joined_at", "left_at", "transferred_at")
+_INSTANTS = ("joined_at", "served_at", "media_at", "left_at", "transferred_at")
+_LISTS = ("joined", "met")
 _KEPT = {column.name for column in call.columns} - {"id", "pbx"}
 
 
@@ -121,6 +122,29 @@ def find_calls(tx: Connection, call_ids: Collection[str]) -> dict[str, CallRecor
     return {row["id"]: parse_call(row) for row in rows}
 
 
+def list_joined(tx: Connection, call_id: str) -> dict[str, CallRecord]:
+    """Return a call and all live calls joined with it, directly or through others, by id.
+
+    An ended call comes alone. Raises NoSuchCall.
+    """
+    found = {call_id: get_call(tx, call_id)}
+    while missing := {id_ for one in found.values() for id_ in one.joined} - found.keys():
+        new = find_calls(tx, missing)
+        found |= new
+        if len(new) < len(missing):
+            break
+    return found
+
+
+def list_met(tx: Connection, call_id: str) -> dict[str, CallRecord]:
+    """Return a call and all calls with which it ever shared a conversation, by id.
+
+    Raises NoSuchCall.
+    """
+    record = get_call(tx, call_id)
+    return {call_id: record} | find_calls(tx, record.met)
+
+
 def _events(record: CallRecord, before: CallRecord | None) -> Iterator[NewEvent]:
     """Yield the events of a new or changed call, with every field that a list of calls shows.
 
@@ -138,26 +162,43 @@ def _events(record: CallRecord, before: CallRecord | None) -> Iterator[NewEvent]
 
 def parse_call(row: RowMapping | Mapping[str, Any]) -> CallRecord:
     """Read a row of the table."""
-    return CallRecord(**{**row, "channels": tuple(parse_leg(entry) for entry in row["channels"])})
+    lists = {name: tuple(row[name]) for name in _LISTS}
+    return CallRecord(
+        **{**row, **lists, "channels": tuple(parse_leg(entry) for entry in row["channels"])}
+    )
 
 
 def parse_leg(entry: Mapping[str, Any]) -> LegRecord:
-    """Read an entry of the column `channels`; older entries lack the newest fields."""
+    """Read an entry of the column `channels`; older entries lack the newest fields.
+
+    Where an entry has no `stays`, its leg counts as one stay from `joined_at` to `left_at`.
+    """
     instants = {name: _instant(entry.get(name)) for name in _INSTANTS}
-    holds = tuple((datetime.fromisoformat(a), _instant(b)) for a, b in entry.get("holds", ()))
-    created_at = datetime.fromisoformat(entry["created_at"])
-    return LegRecord(**{**entry, **instants, "created_at": created_at, "holds": holds})
+    spans = {
+        "created_at": datetime.fromisoformat(entry["created_at"]),
+        "holds": tuple((datetime.fromisoformat(a), _instant(b)) for a, b in entry.get("holds", ())),
+        "stays": tuple(
+            Stay(bridge_id, datetime.fromisoformat(a), _instant(b))
+            for bridge_id, a, b in entry.get("stays", ())
+        ),
+    }
+    joined_at = instants["joined_at"]
+    if joined_at is not None and not spans["stays"]:
+        spans["stays"] = (Stay(entry.get("bridge_id") or "", joined_at, instants["left_at"]),)
+    return LegRecord(**{**entry, **instants, **spans})
 
 
 def dump_leg(leg: LegRecord) -> dict[str, Any]:
     """Write a leg as an entry of the column `channels`; `parse_leg` reads it back."""
     instants = {name: _text(getattr(leg, name)) for name in ("created_at", *_INSTANTS)}
     holds = [[begin.isoformat(), _text(end)] for begin, end in leg.holds]
-    return {**shallow(leg), **instants, "holds": holds}
+    stays = [[one.bridge_id, one.from_at.isoformat(), _text(one.to_at)] for one in leg.stays]
+    return {**shallow(leg), **instants, "holds": holds, "stays": stays}
 
 
 def _row(record: CallRecord) -> dict[str, Any]:
-    return {**shallow(record), "channels": [dump_leg(leg) for leg in record.channels]}
+    lists = {name: list(getattr(record, name)) for name in _LISTS}
+    return {**shallow(record), **lists, "channels": [dump_leg(leg) for leg in record.channels]}
 
 
 def _instant(value: str | None) -> datetime | None:

@@ -1,6 +1,6 @@
 """Recordings: their rows, their states, and the search among millions."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,17 @@ from storage import states
 from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.errors import NoSuchRecording
-from storage.records import Bookmark, Gap, Hold, Pause, RecordingRecord, RecordingState, Slice
+from storage.records import (
+    Bookmark,
+    Gap,
+    Hold,
+    Pause,
+    RecordingParty,
+    RecordingRecord,
+    RecordingState,
+    Slice,
+    shallow,
+)
 from storage.schema import SEARCHED_WORDS, Instant, people, recording
 
 PEOPLE = tuple(column.name for column in people())
@@ -294,6 +304,16 @@ def _number_ends_with(digits: str) -> ColumnElement[bool]:
     )
 
 
+def dump_parties(parties: Iterable[RecordingParty]) -> list[dict[str, Any]]:
+    """Write parties as the column `parties` holds them."""
+    return [{**shallow(one), "spans": [list(span) for span in one.spans]} for one in parties]
+
+
+def _party(entry: Mapping[str, Any]) -> RecordingParty:
+    spans = tuple((from_s, to_s) for from_s, to_s in entry["spans"])
+    return RecordingParty(**{**entry, "spans": spans})
+
+
 def _row(record: RecordingRecord) -> dict[str, Any]:
     hold = record.hold
     return {
@@ -308,6 +328,7 @@ def _row(record: RecordingRecord) -> dict[str, Any]:
             for pause in record.pauses
         ],
         "gaps": [asdict(gap) for gap in record.gaps],
+        "parties": dump_parties(record.parties),
         "bookmarks": [{**asdict(one), "id": str(one.id)} for one in record.bookmarks],
         "hold": asdict(hold) | {"at": hold.at.isoformat()} if hold else None,
     }
@@ -328,6 +349,7 @@ def _record(row: RowMapping | Mapping[str, Any]) -> RecordingRecord:
                 for pause in row["pauses"]
             ),
             "gaps": tuple(Gap(**gap) for gap in row["gaps"]),
+            "parties": tuple(_party(one) for one in row["parties"]),
             "bookmarks": tuple(
                 Bookmark(**{**one, "id": UUID(one["id"])}) for one in row["bookmarks"]
             ),

@@ -1,0 +1,72 @@
+"""Conversations: who heard whom, who is paused, and which recording goes on in which."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0012"
+down_revision = "0011"
+
+INSTANT = sa.DateTime(timezone=True)
+TEXTS = postgresql.ARRAY(sa.Text())
+
+
+def upgrade() -> None:
+    """Add the columns and tables of conversations."""
+    for name in ("talked_at", "changed_at", "waiting_since"):
+        op.add_column("call", sa.Column(name, INSTANT))
+    for name in ("joined", "met"):
+        empty = sa.text("'{}'")
+        op.add_column("call", sa.Column(name, TEXTS, nullable=False, server_default=empty))
+    op.add_column("decision", sa.Column("as_of", INSTANT))
+    op.add_column("recording", sa.Column("promised_at", INSTANT))
+    op.add_column("recording", sa.Column("ended_by", sa.Text()))
+    op.add_column("recording", sa.Column("continues", sa.Uuid()))
+    op.add_column("recording", sa.Column("continued_in", sa.Uuid()))
+    op.add_column(
+        "recording",
+        sa.Column("parties", postgresql.JSONB(), nullable=False, server_default=sa.text("'[]'")),
+    )
+    op.create_check_constraint(
+        op.f("recording_ended_by_check"),
+        "recording",
+        "ended_by IN ('call', 'person', 'rule', 'merge')",
+    )
+    op.create_table(
+        "recording_party",
+        sa.Column("recording_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Text()),
+        sa.Column("agent", sa.Text()),
+        sa.ForeignKeyConstraint(
+            ["recording_id"], ["recording.id"], name=op.f("recording_party_recording_id_fkey")
+        ),
+    )
+    op.create_index(op.f("recording_party_recording_id_idx"), "recording_party", ["recording_id"])
+    op.create_index(
+        "recording_party_number_idx",
+        "recording_party",
+        [sa.text("reverse(number) text_pattern_ops"), "recording_id"],
+    )
+    op.create_index(
+        op.f("recording_party_agent_recording_id_idx"), "recording_party", ["agent", "recording_id"]
+    )
+    op.create_table(
+        "pause",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("pbx", sa.Text(), nullable=False),
+        sa.Column("legs", TEXTS, nullable=False),
+        sa.Column("from_at", INSTANT, nullable=False),
+        sa.Column("to_at", INSTANT),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pause_pkey")),
+    )
+    op.create_index("pause_open_idx", "pause", ["pbx"], postgresql_where=sa.text("to_at IS NULL"))
+    op.add_column("spy", sa.Column("owner_id", sa.Uuid()))
+    op.add_column(
+        "spy",
+        sa.Column("unheard", sa.Boolean(), nullable=False, server_default=sa.text("false")),
+    )
+    op.drop_constraint(op.f("rule_begins_check"), "rule")
+    op.create_check_constraint(
+        op.f("rule_begins_check"), "rule", "begins IN ('ringing', 'media', 'answer')"
+    )
