@@ -100,10 +100,14 @@ class Wiring:
     def capture(self) -> "Capture":
         """The recordings at the PBXs."""
         from recorder.recording.capture import Capture, Defaults
+        from recorder.recording.gate import Gate
 
         wanted = self.config.recording
         return Capture(
-            self.catalogue, self.pbxs, Defaults(wanted.layout, wanted.format, wanted.pause)
+            self.catalogue,
+            self.pbxs,
+            Defaults(wanted.layout, wanted.format, wanted.pause),
+            Gate(self.catalogue, self.pbxs, self.book),
         )
 
     @cached_property

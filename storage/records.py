@@ -129,7 +129,6 @@ class LegRecord:
     exten: str = ""
     context: str = ""
     joined_at: datetime | None = None
-    side: Side | None = None
     bridge_id: str | None = None
     stays: tuple[Stay, ...] = ()
     served_at: datetime | None = None

@@ -22,7 +22,6 @@ def leg(id_: str, *, joined: bool = True, left: bool = False, **more: Any) -> Le
         "created_at": ZERO.isoformat(),
         "joined_at": ZERO.isoformat() if joined else None,
         "bridge_id": "b" if joined and not left else None,
-        "side": "right" if joined else None,
         "left_at": ZERO.isoformat() if left else None,
     }
     return parse_leg(usual | more)

@@ -6,7 +6,7 @@ A *leg* is a channel that belongs to a person: neither a Local half nor one of A
 
 from datetime import datetime
 
-from storage.records import CallRecord, LegRecord, Side
+from storage.records import CallRecord, LegRecord
 
 LOCAL = "Local"
 
@@ -31,8 +31,8 @@ def ever_joined_legs(call: CallRecord) -> tuple[LegRecord, ...]:
     return tuple(leg for leg in legs_of(call) if leg.joined_at is not None)
 
 
-def legs_to_capture(call: CallRecord) -> tuple[LegRecord, ...]:
-    """Return the live legs that have joined the conversation.
+def audible_legs(call: CallRecord) -> tuple[LegRecord, ...]:
+    """Return the live legs that have joined a conversation.
 
     Before anybody has joined (a caller in a menu), return the live legs that are up.
     """
@@ -44,14 +44,17 @@ def is_person(leg: LegRecord) -> bool:
     return leg.name.partition("/")[0] != LOCAL
 
 
-def is_conversation(call: CallRecord) -> bool:
-    """Whether two people are talking; an automatic recording starts then."""
-    return len(joined_legs(call)) > 1
-
-
 def have_talked(call: CallRecord) -> bool:
-    """Whether two people have joined, even if one of them has left since, as in a transfer."""
-    return len(ever_joined_legs(call)) > 1
+    """Whether two people have talked, even if one of them has left since, as in a transfer.
+
+    Rows of older versions have no `talked_at`.
+    """
+    return call.talked_at is not None or len(ever_joined_legs(call)) > 1
+
+
+def has_customer(call: CallRecord) -> bool:
+    """Whether a customer is, or was, in the call."""
+    return any(leg.party == "customer" for leg in call.channels)
 
 
 def is_over(call: CallRecord) -> bool:
@@ -75,8 +78,3 @@ def endpoint_of(leg: LegRecord) -> str:
 def extension_of(leg: LegRecord) -> str:
     """Return the endpoint without its technology: `2001` for `PJSIP/2001-0000000a`."""
     return endpoint_of(leg).partition("/")[2]
-
-
-def side_of(leg: LegRecord) -> Side:
-    """Return the side of a dual recording on which the leg is heard."""
-    return leg.side or ("left" if leg.party == "customer" else "right")

@@ -7,6 +7,7 @@ Playing takes seconds, so it must not block the lane. All else happens in the ca
 piece of work at a time: an announcement and a start can never race.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -30,6 +31,7 @@ class Announcer:
         self._sounds = sounds
         self._submit = submit
         self._announcing: set[str] = set()
+        self._lock = threading.Lock()
 
     def is_announcing(self, call_id: str) -> bool:
         """Whether an announcement plays to the call, or its recording is about to start."""
@@ -40,9 +42,13 @@ class Announcer:
     ) -> None:
         """Play a sound to these channels, and afterwards run `then` in the call's lane.
 
-        `then` runs after a failure too: a missing sound file must not cost the recording.
+        `then` runs after a failure too: a missing sound file must not cost the recording. While an
+        announcement plays to the call, do nothing: the lane of a joined call may want the same.
         """
-        self._announcing.add(call_id)
+        with self._lock:
+            if call_id in self._announcing:
+                return
+            self._announcing.add(call_id)
         self._sounds.submit(self._play, call_id, media, channel_ids, then)
 
     def _play(

@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
-from recorder.calls.legs import joined_legs
+from recorder.recording.coverage import cover
+from recorder.recording.gate import read_scene
 from recorder.recording.sounds import BEEP, Sounds
-from storage.catalogue import calls, recordings
+from storage.catalogue import recordings
 from storage.catalogue.engine import Catalogue
 
 
@@ -34,5 +35,5 @@ class Beeps:
                 continue
             self._next_at[recording_id] = now + recording.beep_every_s
             with self._catalogue.begin() as tx:
-                call = calls.get_call(tx, recording.call_id)
-            self._sounds.play_soon([leg.id for leg in joined_legs(call)], BEEP)
+                scene = read_scene(tx, recording.call_id)
+            self._sounds.play_soon(tuple(cover(scene, recording).legs), BEEP)

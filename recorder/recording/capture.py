@@ -5,10 +5,12 @@ person, the watcher for an event. Each change is written to the catalogue first 
 the state); then `settle` brings the PBX in line. If the PBX does not answer, the new state stays,
 the caller gets PbxUnavailable, and the watcher settles the recording once the PBX is back.
 
-A pause ends the captures: during a pause no channel of ours listens to the call.
+A recording hears the people of its call in whatever conversation they are, and a pause holds for
+people, in whatever recording they are: `recorder/recording/coverage.py` decides both. A pause ends
+the captures: during a pause no channel of ours captures these people.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from recorder import names
 from recorder.ari import Ari, AriConflict, AriNotFound, AriServerError
 from recorder.ari.pbxs import Pbxs
 from recorder.ari.stasis import in_stasis
-from recorder.calls.legs import is_over, legs_to_capture, side_of
+from recorder.calls.legs import audible_legs, is_over
 from recorder.errors import (
     CallEnded,
     NothingToRecord,
@@ -32,17 +34,28 @@ from recorder.errors import (
     RecordingNotActive,
     UnderHold,
 )
+from recorder.recording.coverage import (
+    Coverage,
+    Scene,
+    cover,
+    list_heard,
+    talk_began_at,
+)
+from recorder.recording.gate import Gate, read_scene
 from recorder.recording.plan import CapturePlan, plan_capture
 from recorder.recording.voices import voice_channels
 from storage import jobs, states
-from storage.catalogue import audit, calls, decisions, recordings, segments, spies
+from storage.catalogue import audit, pauses, recordings, segments, spies
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import PEOPLE
+from storage.errors import LockTimeout
 from storage.records import (
     CallRecord,
+    EndedBy,
     Format,
     Layout,
     PauseLeaves,
+    PeoplePause,
     RecordingRecord,
     RuleRecord,
     SegmentRecord,
@@ -68,18 +81,42 @@ class Defaults:
     pause: PauseLeaves = "silence"
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A recording with everything that decides about it, as of one moment."""
+
+    recording: RecordingRecord
+    scene: Scene
+    coverage: Coverage
+    segments: tuple[SegmentRecord, ...]
+    plan: CapturePlan
+
+    @property
+    def has_work(self) -> bool:
+        """Whether the recording lives, or a segment of it still runs."""
+        runs = any(segment.state in segments.RUNNING for segment in self.segments)
+        return self.recording.state in states.LIVE or runs
+
+
 class Capture:
-    """The recordings of live calls.
+    """The recordings of live calls. `gate` brings decisions that are as new as the calls.
 
     Raises NoSuchCall, NoSuchRecording, CallEnded, NothingToRecord, RecordingForbidden,
     RecordingForced, RecordingNotActive, and PbxUnavailable where the PBX does not answer or is not
     configured in this process.
     """
 
-    def __init__(self, catalogue: Catalogue, pbxs: Pbxs, defaults: Defaults | None = None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        pbxs: Pbxs,
+        defaults: Defaults | None = None,
+        gate: Gate | None = None,
+    ) -> None:
         self._catalogue = catalogue
         self._pbxs = pbxs
         self._defaults = defaults or Defaults()
+        self._gate = gate or Gate(catalogue, pbxs)
 
     # Requests
 
@@ -101,59 +138,80 @@ class Capture:
 
         Example: `capture.start("main-1795424777.0", by="ann", tags=["complaint"])`.
         """
+        scene = self._gate.read_scene(call_id)
+        call = scene.calls[call_id]
+        if is_over(call):
+            raise CallEnded(f"call {call.id} has ended")
+        conversations = scene.conversations_with(call_id)
+        if not audible_legs(call) and not any(one.is_talk for one in conversations):
+            raise NothingToRecord(f"nobody has answered call {call.id} yet")
+        if all(scene.forbids(one) for one in conversations):
+            raise _forbidden(scene, call_id)
+        record = RecordingRecord(
+            id=uuid7(),
+            call_id=call.id,
+            pbx=call.pbx,
+            state="requested",
+            trigger=trigger,
+            layout=layout or self._defaults.layout,
+            format=format or self._defaults.format,
+            pause_leaves=self._defaults.pause,
+            promised_at=_promised_at(scene, call, trigger, rule),
+            tags=tuple(tags),
+            **{name: getattr(call, name) for name in PEOPLE},
+        )
+        record = _apply_rule(rule, record) if rule is not None else record
         with self._catalogue.begin() as tx:
-            call = calls.get_call(tx, call_id)
-            if is_over(call):
-                raise CallEnded(f"call {call.id} has ended")
-            if not legs_to_capture(call):
-                raise NothingToRecord(f"nobody has answered call {call.id} yet")
-            decision = decisions.find_decision(tx, call_id)
-            # A rule forbids everybody; the default `never` only records nothing by itself.
-            if decision is not None and decision.action == "never" and decision.rule is not None:
-                name = decision.rule["name"]
-                raise RecordingForbidden(f"rule {name!r} forbids recording call {call_id}")
-            record = RecordingRecord(
-                id=uuid7(),
-                call_id=call.id,
-                pbx=call.pbx,
-                state="requested",
-                trigger=trigger,
-                layout=layout or self._defaults.layout,
-                format=format or self._defaults.format,
-                pause_leaves=self._defaults.pause,
-                tags=tuple(tags),
-                **{name: getattr(call, name) for name in PEOPLE},
-            )
-            record = _apply_rule(rule, record) if rule is not None else record
             recordings.create_recording(tx, record)
         log.info("recording.requested", recording=str(record.id), call=call.id, by=by)
         try:
-            return self.settle(record.id)
+            settled = self.settle(record.id)
         except PbxUnavailable as error:
             log.warning("recording.postponed", recording=str(record.id), error=str(error))
             return record
+        if settled.ended_by == "rule":  # a rule forbade it a moment ago
+            raise _forbidden(self._gate.read_scene(call_id), call_id)
+        return settled
 
     def pause(self, recording_id: UUID, *, by: str) -> RecordingRecord:
-        """Pause the recording; a repeat changes nothing."""
+        """Pause the people whom the recording hears, in every recording; a repeat changes nothing.
+
+        The pause goes with these people until a resume.
+        """
+        now = datetime.now(UTC)
         with self._catalogue.begin() as tx:
-            moved = recordings.open_pause(tx, recording_id, at=datetime.now(UTC), by=by)
+            recording, scene, people = _read_people(tx, recording_id)
+            moved = recordings.open_pause(tx, recording_id, at=now, by=by)
             _require(moved, tx, recording_id, unless="paused")
-        log.info("recording.paused", recording=str(recording_id), by=by)
-        return self.settle(recording_id)
+            if moved is not None and people:
+                pause = PeoplePause(uuid7(), recording.pbx, tuple(sorted(people)), now, by)
+                pauses.open_pause(tx, pause)
+        if moved is not None:
+            log.info("recording.paused", recording=str(recording_id), by=by)
+        return self._settle_all(recording_id, scene)
 
     def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
-        """End the pause of the recording; a repeat changes nothing."""
+        """End the pauses of the people whom the recording hears; a repeat changes nothing."""
+        now = datetime.now(UTC)
         with self._catalogue.begin() as tx:
-            moved = recordings.close_pause(tx, recording_id, at=datetime.now(UTC))
+            recording, scene, people = _read_people(tx, recording_id)
+            pauses.close_pauses(tx, recording.pbx, people, at=now)
+            moved = recordings.close_pause(tx, recording_id, at=now)
             _require(moved, tx, recording_id, unless="recording")
-        log.info("recording.resumed", recording=str(recording_id), by=by)
-        return self.settle(recording_id)
+        if moved is not None:
+            log.info("recording.resumed", recording=str(recording_id), by=by)
+        return self._settle_all(recording_id, scene)
+
+    def list_heard(self, call_id: str) -> Collection[RecordingRecord]:
+        """Return the live recordings that hear the people of a call, oldest first."""
+        with self._catalogue.begin() as tx:
+            return list_heard(read_scene(tx, call_id), call_id)
 
     def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
         """End the recording and keep it, while the call goes on. Raises RecordingForced."""
         with self._catalogue.begin() as tx:
             _refuse_forced(tx, recording_id)
-            _require(_end(tx, recording_id, datetime.now(UTC)), tx, recording_id)
+            _require(_end(tx, recording_id, datetime.now(UTC), "person"), tx, recording_id)
         log.info("recording.stopped", recording=str(recording_id), by=by)
         return self.settle(recording_id)
 
@@ -164,7 +222,12 @@ class Capture:
             if recordings.lock_recording(tx, recording_id).hold is not None:
                 raise UnderHold(f"the recording {recording_id} is under a legal hold")
             moved = recordings.move(
-                tx, recording_id, to="discarded", ended_at=datetime.now(UTC), reason="on-request"
+                tx,
+                recording_id,
+                to="discarded",
+                ended_at=datetime.now(UTC),
+                ended_by="person",
+                reason="on-request",
             )
             _require(moved, tx, recording_id)
             audit.add_audit(
@@ -193,21 +256,29 @@ class Capture:
     # Reconciliation
 
     def settle(self, recording_id: UUID) -> RecordingRecord:
-        """Bring the PBX in line with the recording's state. A repeat changes nothing."""
-        with self._catalogue.lock(f"recording {recording_id}", wait_s=LOCK_WITHIN_S):
-            recording, call, present, voices = self._read(recording_id)
-            is_running = any(segment.state in segments.RUNNING for segment in present)
-            if recording.state not in states.LIVE and not is_running:
-                return recording
-            with self._pbxs.reach(recording.pbx) as ari:
-                steps = plan_capture(call, recording, present, voices)
-                if steps.check:
-                    for segment in steps.check:
-                        self._check_segment(ari, segment)
-                    recording, call, present, voices = self._read(recording_id)
-                    steps = plan_capture(call, recording, present, voices)
-                self._carry_out(ari, steps, recording, call)
-            return self._read(recording_id)[0]
+        """Bring the PBX in line with the recording's state. A repeat changes nothing.
+
+        Where another recording goes on with these people, that one captures them first, and this
+        one ends after it: between the two nothing is lost.
+        """
+        successor: UUID | None = None
+        while True:
+            with self._catalogue.lock(f"recording {recording_id}", wait_s=LOCK_WITHIN_S):
+                seen = self._look(recording_id)
+                if not seen.has_work:
+                    return seen.recording
+                if seen.coverage.continued_in == successor or not seen.plan.ends:
+                    return self._bring(seen)
+                successor = seen.coverage.continued_in
+            if successor is not None:
+                self.settle(successor)
+
+    def list_unsettled(self, pbx: str) -> tuple[RecordingRecord, ...]:
+        """Return the live recordings of a PBX whose plan has a step left."""
+        with self._catalogue.begin() as tx:
+            live = recordings.list_live_recordings(tx, pbx)
+        seen = (self._look(one.id) for one in live)
+        return tuple(one.recording for one in seen if not one.plan.is_settled)
 
     def check_running(self, pbx: str, lost_at: datetime | None) -> None:
         """After a time without events, end the segments that Asterisk no longer records.
@@ -243,23 +314,73 @@ class Capture:
 
     # Steps
 
-    def _read(
-        self, recording_id: UUID
-    ) -> tuple[RecordingRecord, CallRecord, tuple[SegmentRecord, ...], tuple[str, ...]]:
-        """Return the recording, its call, its segments, and the channels of barging supervisors."""
+    def _look(self, recording_id: UUID) -> _Seen:
+        """Read a recording and everything that decides about it. The gate comes before the plan."""
         with self._catalogue.begin() as tx:
             recording = recordings.get_recording(tx, recording_id)
-            call = calls.get_call(tx, recording.call_id)
-            barging = voice_channels(spies.list_spies_of_calls(tx, [call.id]))
-            return recording, call, segments.list_segments(tx, recording_id), barging
+        scene = self._gate.read_scene(recording.call_id)
+        with self._catalogue.begin() as tx:
+            recording = recordings.get_recording(tx, recording_id)
+            present = segments.list_segments(tx, recording_id)
+            coverage = Coverage(is_over=True)
+            if recording.state in states.LIVE:
+                coverage = cover(scene, recording)
+            barging = spies.list_spies_of_calls(tx, coverage.call_ids) if coverage.legs else ()
+        plan = plan_capture(coverage, recording, present, voice_channels(barging))
+        return _Seen(recording, scene, coverage, present, plan)
 
-    def _carry_out(
-        self, ari: Ari, steps: CapturePlan, recording: RecordingRecord, call: CallRecord
-    ) -> None:
-        if steps.started_at is not None:
+    def _bring(self, seen: _Seen) -> RecordingRecord:
+        """Carry out the steps for one recording, under its lock; return it as it is then."""
+        recording_id = seen.recording.id
+        if seen.plan.pauses or seen.plan.resumes:
+            self._follow_pauses(seen)
+            seen = self._look(recording_id)
+        with self._pbxs.reach(seen.recording.pbx) as ari:
+            if seen.plan.check:
+                for segment in seen.plan.check:
+                    self._check_segment(ari, segment)
+                seen = self._look(recording_id)
+            self._carry_out(ari, seen)
+        with self._catalogue.begin() as tx:
+            return recordings.get_recording(tx, recording_id)
+
+    def _follow_pauses(self, seen: _Seen) -> None:
+        """Pause, or resume, a recording whose people were paused, or resumed, elsewhere.
+
+        The pause counts from the moment at which the paused people came, by the PBX's clock.
+        """
+        recording, met_at = seen.recording, datetime.min.replace(tzinfo=UTC)
+        with self._catalogue.begin() as tx:
+            if seen.plan.resumes:
+                moved = recordings.close_pause(tx, recording.id, at=datetime.now(UTC))
+            else:
+                pause = min(seen.coverage.pauses, key=lambda one: one.from_at)
+                for one in seen.scene.conversations:
+                    if not one.leg_ids.isdisjoint(pause.legs):
+                        met_at = talk_began_at(one) or met_at
+                at = max(pause.from_at, met_at, recording.started_at or pause.from_at)
+                moved = recordings.open_pause(tx, recording.id, at=at, by=pause.by)
+        if moved is not None:
+            event = "recording.resumed" if seen.plan.resumes else "recording.paused"
+            log.info(event, recording=str(recording.id), by="people")
+
+    def _settle_all(self, recording_id: UUID, scene: Scene) -> RecordingRecord:
+        """Settle one recording, and the others of its scene; a failure of these costs nothing."""
+        settled = self.settle(recording_id)
+        for other in scene.recordings:
+            if other.id != recording_id:
+                try:
+                    self.settle(other.id)
+                except (PbxUnavailable, LockTimeout) as error:
+                    log.warning("recording.postponed", recording=str(other.id), error=str(error))
+        return settled
+
+    def _carry_out(self, ari: Ari, seen: _Seen) -> None:
+        plan, recording = seen.plan, seen.recording
+        if plan.started_at is not None:
             with self._catalogue.begin() as tx:
-                recordings.begin(tx, recording.id, at=steps.started_at)
-        for segment in steps.detach:
+                recordings.begin(tx, recording.id, at=plan.started_at)
+        for segment in plan.detach:
             # Hang up and stop: a recording that is still queued ignores the stop, and a snoop
             # without frames stays after the hang-up. Hang up first: the end of the file is an
             # event, and after that event nobody looks for the snoop any more.
@@ -267,21 +388,43 @@ class Capture:
             with suppress(AriConflict):  # it has just ended
                 ari.stop_live_recording(segment.name)
             self.segment_ended(segment.id, datetime.now(UTC), "stopped")
-        if steps.over:
-            with self._catalogue.begin() as tx:
-                _end(tx, recording.id, call.ended_at or datetime.now(UTC))
+        if plan.ends:
+            self._end_of_coverage(seen)
             return
         problems = []
-        for leg in steps.attach:
+        for leg_id, side in plan.attach.items():
             try:
-                self._attach(ari, recording, leg.id, side_of(leg))
+                self._attach(ari, recording, leg_id, side)
             except AriServerError as error:  # capture the other legs first
                 problems.append(error)
         if problems:
             raise problems[0]
-        for voice in steps.voices:
+        for voice in plan.voices:
             if ari.find_channel(voice) is not None:  # a page has to open its microphone first
                 self._attach(ari, recording, voice, "both")
+
+    def _end_of_coverage(self, seen: _Seen) -> None:
+        """End a recording whose call is over, which a rule forbids, or which goes on in another."""
+        recording, coverage = seen.recording, seen.coverage
+        home = seen.scene.calls.get(recording.call_id)
+        ended_at = datetime.now(UTC)
+        ended_by: EndedBy = "rule"
+        if coverage.continued_in is not None:
+            ended_by = "merge"
+        elif coverage.is_over:
+            ended_by = "call"
+            if home is not None and home.ended_at is not None:
+                ended_at = home.ended_at
+        with self._catalogue.begin() as tx:
+            moved = _end(tx, recording.id, ended_at, ended_by, coverage.continued_in)
+            if moved is not None and coverage.continued_in is not None:
+                recordings.set_continues(tx, coverage.continued_in, recording.id)
+        if moved is not None and coverage.continued_in is not None:
+            log.info(
+                "recording.continued",
+                recording=str(recording.id),
+                continued_in=str(coverage.continued_in),
+            )
 
     def _attach(self, ari: Ari, recording: RecordingRecord, channel_id: str, side: Side) -> None:
         """Start a new segment: open a snoop on the channel and record it."""
@@ -352,20 +495,25 @@ def _apply_rule(rule: RuleRecord, record: RecordingRecord) -> RecordingRecord:
     )
 
 
-def _end(tx: Connection, recording_id: UUID, at: datetime) -> RecordingRecord | None:
+def _end(
+    tx: Connection,
+    recording_id: UUID,
+    at: datetime,
+    by: EndedBy,
+    continued_in: UUID | None = None,
+) -> RecordingRecord | None:
     """End the recording and hand it to the workers; return None if it had ended before.
 
     It becomes `aborted` only where all its segments are known to hold nothing.
     """
+    end = {"ended_at": at, "ended_by": by, "continued_in": continued_in}
     perhaps = [one for one in segments.list_segments(tx, recording_id) if one.state != "lost"]
     if perhaps:
         recordings.begin(tx, recording_id, at=perhaps[0].started_at)
     recordings.close_pause(tx, recording_id, at=at)
-    moved = recordings.move(tx, recording_id, to="captured", ended_at=at)
+    moved = recordings.move(tx, recording_id, to="captured", **end)
     if moved is None:
-        return recordings.move(
-            tx, recording_id, to="aborted", ended_at=at, reason="nothing-captured"
-        )
+        return recordings.move(tx, recording_id, to="aborted", reason="nothing-captured", **end)
     jobs.defer(tx, "finish", lock=str(recording_id), recording_id=str(recording_id))
     log.info("recording.captured", recording=str(recording_id))
     return moved
@@ -374,11 +522,62 @@ def _end(tx: Connection, recording_id: UUID, at: datetime) -> RecordingRecord | 
 def _refuse_forced(tx: Connection, recording_id: UUID) -> None:
     """Raise RecordingForced where a rule forces this recording until the end of its call."""
     recording = recordings.get_recording(tx, recording_id)
-    decision = decisions.find_decision(tx, recording.call_id)
-    if decision is None or decision.action != "force" or decision.rule is None:
+    if recording.trigger != "rule" or recording.state not in states.LIVE:
         return
-    if recording.trigger == "rule" and recording.state in states.LIVE:
-        raise RecordingForced(f"rule {decision.rule['name']!r} forces this recording")
+    scene = read_scene(tx, recording.call_id)
+    for conversation in scene.conversations:
+        decision = scene.decision_on(conversation)
+        if decision is None or decision.action != "force" or decision.rule is None:
+            continue
+        if scene.find_owner(conversation) == recording:
+            raise RecordingForced(f"rule {decision.rule['name']!r} forces this recording")
+
+
+def _read_people(
+    tx: Connection, recording_id: UUID
+) -> tuple[RecordingRecord, Scene, frozenset[str]]:
+    """Return a recording, its scene, and the legs of everybody in the conversations it hears."""
+    recording = recordings.get_recording(tx, recording_id)
+    scene = read_scene(tx, recording.call_id)
+    people = set(scene_legs(scene, recording))
+    return recording, scene, frozenset(people)
+
+
+def scene_legs(scene: Scene, recording: RecordingRecord) -> Collection[str]:
+    """Return the live legs whose conversations a recording hears, paused or not."""
+    heard = cover(scene, recording).legs.keys()
+    mine = [
+        one
+        for one in scene.conversations
+        if recording.call_id in one.call_ids or heard & one.leg_ids
+    ]
+    return [id_ for one in mine for id_ in one.leg_ids]
+
+
+def _forbidden(scene: Scene, call_id: str) -> RecordingForbidden:
+    """Return the error that names the rule which forbids to record this call."""
+    decisions = (scene.decision_on(one) for one in scene.conversations_with(call_id))
+    names_ = [one.rule["name"] for one in decisions if one is not None and one.rule is not None]
+    return RecordingForbidden(f"rule {', '.join(names_[:1])!r} forbids recording call {call_id}")
+
+
+def _promised_at(
+    scene: Scene, call: CallRecord, trigger: Trigger, rule: RuleRecord | None
+) -> datetime:
+    """Return the moment from which a new recording has to hear everything.
+
+    A rule wants it from the moment of the decision, once two people talk; an announcement comes
+    before it. A person wants it from now.
+    """
+    now = datetime.now(UTC)
+    if trigger != "rule" or (rule is not None and rule.announcement is not None):
+        return now
+    talks = [talk_began_at(one) for one in scene.conversations_with(call.id)]
+    decision = scene.decisions.get(call.id)
+    moments = [one for one in talks if one is not None]
+    if decision is not None and decision.as_of is not None:
+        moments.append(decision.as_of)
+    return min(now, max(moments, default=now))
 
 
 def _require(

@@ -3,11 +3,11 @@
     changed call ──▶ facts ──▶ rules ──▶ decision, saved with the call ──▶ next step
 
 The rules are evaluated when a call starts, and again whenever one of its facts changes. The owner
-of the PBX does so, in the lane of the call: one piece of work at a time for each call.
+of the PBX does so, in the lane of the call: one piece of work at a time for each call. A step is
+for all people of a conversation, so it may concern a recording of another call.
 """
 
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,80 +15,29 @@ from typing import Any
 
 import structlog
 
-from recorder.ari import Ari, AriError, AriServerError
-from recorder.calls.legs import is_over, legs_of
+from recorder.ari import AriError
+from recorder.calls.legs import is_over
 from recorder.recording.announce import Announcer
 from recorder.recording.capture import Capture
-from recorder.recording.next_step import has_recording, is_binding, next_step
-from recorder.rules import Decision, Facts, RuleSet
+from recorder.recording.coverage import RECORDS, find_starter
+from recorder.recording.fact_reader import FactReader
+from recorder.recording.gate import read_scene, summary_of
+from recorder.recording.next_step import next_step
+from recorder.rules import Decision, Facts
 from recorder.rules.book import RuleBook
-from recorder.rules.facts import facts_of, past_facts
-from storage.catalogue import decisions, recordings, tokens
+from storage.catalogue import decisions
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
-from storage.records import CallRecord, DecisionRecord, RecordingRecord, RuleRecord, shallow
+from storage.records import CallRecord, DecisionRecord, RuleRecord, shallow
 
 log = structlog.get_logger()
 
 BY = "rules"
 LOCK_WITHIN_S = 30.0
-TEAMS_FOR_S = 5.0
 SUMMARY = ("action", "rule", "reason")
 # Time zones differ by multiples of 15 minutes: `hour` and `weekday` change on a quarter hour only.
 QUARTER_HOUR_S = 900
 NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-class FactReader:
-    """Reads the facts of calls: from their records, from the catalogue and from the PBX."""
-
-    def __init__(self, catalogue: Catalogue, client: Ari) -> None:
-        self._catalogue = catalogue
-        self._ari = client
-        # For each agent: until when the team is good, on the monotonic clock, and the team.
-        self._teams: dict[str, tuple[float, str]] = {}
-
-    def read_teams(self, agents: Collection[str]) -> None:
-        """Read the teams of these agents, unless they were read within the last 5 seconds."""
-        now = time.monotonic()
-        old = {agent for agent in agents if now >= self._teams.get(agent, (now, ""))[0]}
-        if old:
-            with self._catalogue.begin() as tx:
-                teams = tokens.find_teams(tx, old)
-            self._teams |= {agent: (now + TEAMS_FOR_S, teams.get(agent, "")) for agent in old}
-
-    def read(self, call: CallRecord, rules: RuleSet, before: Facts | None) -> Facts:
-        """Return the facts of a call now; `before` are its facts at the last evaluation.
-
-        Variables and headers are those of the first channel. After it has left, they stay as they
-        were. A channel that is gone reads like one without any variable. So if the values differ
-        from `before`, check that the channel still exists. Raises AriError, CatalogueUnavailable.
-        """
-        _, team = self._teams.get(call.agent or "", (0.0, ""))
-        facts = replace(facts_of(call, datetime.now(UTC)), team=team)
-        if not rules.variables and not rules.headers:
-            return facts
-        first = next(iter(legs_of(call)), None)
-        if first is not None and first.alive:
-            variables = {name: self._ari.find_variable(first.id, name) for name in rules.variables}
-            headers = {name: self._find_header(first.id, name) for name in rules.headers}
-            read = replace(facts, variables=_set_only(variables), headers=_set_only(headers))
-            if before is not None and _values(read) == _values(before):
-                return read
-            if self._ari.find_channel(first.id) is not None:
-                return read
-        if before is None:  # another process evaluated the rules before us
-            with self._catalogue.begin() as tx:
-                kept = decisions.find_decision(tx, call.id)
-            before = past_facts(call, kept)[-1]
-        return replace(facts, variables=before.variables, headers=before.headers)
-
-    def _find_header(self, channel_id: str, name: str) -> str | None:
-        """Return a SIP header. Asterisk answers 500 where there is none, and without PJSIP."""
-        try:
-            return self._ari.find_variable(channel_id, f"PJSIP_HEADER(read,{name})")
-        except AriServerError:
-            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,28 +102,40 @@ class Decisions:
         """Start or announce the recordings that the rules want, after `evaluate`."""
         self._apply([call for call in records if not is_over(call)], forbidden=False)
 
-    def apply_decision(self, call: CallRecord, decision: Decision) -> bool:
-        """Take the next step for a call. Return True if nothing is left to do.
+    def reconsider(self, call_ids: Collection[str]) -> None:
+        """Consider these calls again although no fact of them changed: their company did."""
+        self._open.update(call_ids)
+
+    def apply_decision(self, call: CallRecord) -> bool:
+        """Take the next step for the people of a call. Return True if nothing is left to do.
 
         Raises CatalogueUnavailable.
         """
-        if not is_binding(decision):  # this spares a query for most calls
-            return True
-        is_announcing = self._announcer.is_announcing(call.id)
-        made, kept = self._read(call.id)
+        last = self._last.get(call.id)
+        if last is None or (not call.joined and not _is_binding(last.decision)):
+            return last is not None  # this spares the queries for most calls
+        with self._catalogue.begin() as tx:
+            scene = read_scene(tx, call.id)
+            known = decisions.list_decisions(tx, scene.calls, with_moments=False)
+        rules = {id_: self._last[id_].decision.rule for id_ in scene.calls if id_ in self._last}
         step = next_step(
-            call, decision, kept, made, is_announcing=is_announcing, now=datetime.now(UTC)
+            scene,
+            call.id,
+            rules,
+            announced={id_ for one in known for id_ in one.announced},
+            announcing={id_ for id_ in scene.calls if self._announcer.is_announcing(id_)},
         )
         match step.action:
             case "start":
-                return self._start(call.id, decision.rule)
-            case "announce":
-                start = partial(self._start, call.id, decision.rule)
-                self._announcer.announce(call.id, step.media, step.channel_ids, start)
-            case "stop":
+                return self._start(step.call_id, step.rule)
+            case "announce" if step.rule is not None:
+                start = partial(self._start, step.call_id, step.rule)
+                sound = step.rule.announcement or ""
+                self._announcer.announce(step.call_id, sound, step.channel_ids, start)
+            case "settle":
                 for recording_id in step.recording_ids:
                     try:
-                        self._capture.stop(recording_id, by=BY)
+                        self._capture.settle(recording_id)
                     except EarwitnessError as error:  # it ended just now, or the PBX is away
                         log.warning("recording.not-stopped", call=call.id, reason=str(error))
         return step.action == "nothing"
@@ -186,6 +147,7 @@ class Decisions:
         self._facts.read_teams({call.agent for call in living if call.agent})
         found: dict[str, _Evaluated] = {}
         moments: dict[str, dict[str, Any]] = {}
+        changed_at = {call.id: call.changed_at for call in living}
         for call in living:
             last = self._last.get(call.id)
             before = last.facts if last is not None else None
@@ -201,19 +163,27 @@ class Decisions:
             found[call.id] = _Evaluated(facts, decision)
             cause = _cause(before, facts)
             if last is None or cause != "time" or decision.answers != last.decision.answers:
-                moments[call.id] = _moment(cause, facts, decision)
+                moments[call.id] = _moment(cause, call, facts, decision)
         if moments:
             rows = [
-                DecisionRecord(id_, moments=(moment,), **{name: moment[name] for name in SUMMARY})
+                DecisionRecord(
+                    id_,
+                    moments=(moment,),
+                    as_of=changed_at[id_],
+                    **{name: moment[name] for name in SUMMARY},
+                )
                 for id_, moment in moments.items()
             ]
             with self._catalogue.begin() as tx:
                 decisions.save_decisions(tx, rows)
         for id_, moment in moments.items():
-            last, summary = self._last.get(id_), _summary(found[id_].decision)
-            if last is None or _summary(last.decision) != summary:
+            last, summary = self._last.get(id_), summary_of(found[id_].decision)
+            if last is None or summary_of(last.decision) != summary:
                 log.info("call.decided", call=id_, moment=moment["moment"], **summary)
         self._open.update(moments)
+        for call in living:  # a decision holds for the people of joined calls too
+            if call.id in moments:
+                self._open.update(call.joined)
         self._last |= found
 
     def _apply(self, living: Sequence[CallRecord], *, forbidden: bool) -> None:
@@ -225,38 +195,35 @@ class Decisions:
             if (last.decision.action == "never") is not forbidden:
                 continue
             try:
-                if self.apply_decision(call, last.decision):
+                if self.apply_decision(call):
                     self._open.discard(call.id)
             except EarwitnessError as error:
                 log.warning("decision.not-applied", call=call.id, reason=str(error))
 
     def _start(self, call_id: str, rule: RuleRecord | None) -> bool:
-        """Start a recording, unless the call has one. Return False if it did not start.
+        """Start a recording, unless these people have one. Return False if it did not start.
 
-        The lock is against an earlier owner of the PBX, whose announcement may end only now.
+        The lock is against the lanes of joined calls, and against an earlier owner of the PBX,
+        whose announcement may end only now.
         """
         try:
-            with self._catalogue.lock(f"begin {call_id}", wait_s=LOCK_WITHIN_S):
-                made, kept = self._read(call_id)
-                if not has_recording(made, kept):
+            with self._catalogue.begin() as tx:
+                first = min(read_scene(tx, call_id).calls)
+            with self._catalogue.lock(f"begin {first}", wait_s=LOCK_WITHIN_S):
+                with self._catalogue.begin() as tx:
+                    scene = read_scene(tx, call_id)
+                starters = [find_starter(scene, one) for one in scene.conversations_with(call_id)]
+                if any(one is not None and one.id == call_id for one in starters):
                     self._capture.start(call_id, by=BY, trigger="rule", rule=rule)
         except EarwitnessError as error:
             log.warning("recording.not-started", call=call_id, reason=str(error))
             return False
         return True
 
-    def _read(self, call_id: str) -> tuple[Sequence[RecordingRecord], DecisionRecord | None]:
-        with self._catalogue.begin() as tx:
-            made = recordings.list_recordings_of_calls(tx, [call_id])
-            return made, decisions.find_decision(tx, call_id)
 
-
-def _set_only(read: Mapping[str, str | None]) -> dict[str, str]:
-    return {name: value for name, value in read.items() if value}
-
-
-def _values(facts: Facts) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    return facts.variables, facts.headers
+def _is_binding(decision: Decision) -> bool:
+    """Whether the decision starts or forbids a recording; the default never forbids one."""
+    return decision.action in RECORDS or (decision.action == "never" and decision.rule is not None)
 
 
 def _timeless(facts: Facts) -> Facts:
@@ -277,21 +244,19 @@ def _cause(before: Facts | None, now: Facts) -> str:
     return "change" if _timeless(before) != _timeless(now) else "time"
 
 
-def _summary(decision: Decision) -> dict[str, Any]:
-    """Return the action, the rule and the reason, as the catalogue keeps them."""
-    rule = decision.rule
-    kept = {"id": rule.id, "version": rule.version, "name": rule.name} if rule else None
-    return {"action": decision.action, "rule": kept, "reason": decision.reason}
+def _moment(cause: str, call: CallRecord, facts: Facts, decision: Decision) -> dict[str, Any]:
+    """Return one evaluation as JSON: its time, its cause, the facts and each rule's answer.
 
-
-def _moment(cause: str, facts: Facts, decision: Decision) -> dict[str, Any]:
-    """Return one evaluation as JSON: its time, its cause, the facts and each rule's answer."""
+    `since` is the time of the change by the PBX's clock: from then on the decision holds.
+    """
     seen = shallow(facts)
     del seen["at"]
+    since = facts.at if cause == "time" or call.changed_at is None else call.changed_at
     return {
         "at": facts.at.isoformat(),
+        "since": min(since, facts.at).isoformat(),
         "moment": cause,
         "facts": seen,
         "asked": [shallow(answer) for answer in decision.answers],
-        **_summary(decision),
+        **summary_of(decision),
     }

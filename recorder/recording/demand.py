@@ -1,17 +1,16 @@
 """Recordings on demand: commands from an agent's keys, a dialplan or a user event."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import structlog
 
 from recorder.calls.legs import extension_of, legs_of
-from recorder.errors import RecordingNotActive
+from recorder.errors import RecordingForced, RecordingNotActive
 from recorder.recording.capture import Capture
+from recorder.recording.gate import read_scene
 from recorder.recording.sounds import PAUSED, STARTED, STOPPED, Sound, Sounds
-from storage import states
-from storage.catalogue import calls, decisions, recordings
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
 from storage.records import RecordingRecord, Trigger
@@ -48,21 +47,38 @@ class OnDemand:
     def carry_out(
         self, call_id: str, command: Command, *, by: str, trigger: Trigger
     ) -> RecordingRecord:
-        """Apply the command to the newest live recording of the call, or start a recording.
+        """Apply the command to every recording that hears the people of the call, or start one.
 
-        Raises RecordingNotActive where there is none to stop, pause or resume.
+        Return the newest of them. Raises RecordingNotActive where there is none to stop, pause or
+        resume, and RecordingForced where a rule forces each of them.
         """
-        running = self._find_running(call_id)
-        if command == "start":
-            return running or self.capture.start(call_id, by=by, trigger=trigger)
-        if running is None:
+        running = self.capture.list_heard(call_id)
+        if not running:
+            if command == "start":
+                return self.capture.start(call_id, by=by, trigger=trigger)
             raise RecordingNotActive(f"call {call_id} is not being recorded")
-        act = {
-            "stop": self.capture.stop,
-            "pause": self.capture.pause,
-            "resume": self.capture.resume,
-        }
-        return act[command](running.id, by=by)
+        newest = max(running, key=lambda recording: recording.id)
+        if command == "start":
+            return newest
+        if command == "stop":
+            return self._stop(running, by)
+        # A pause, and a resume, holds for the people, so one request reaches every recording.
+        active = [one for one in running if one.state != "requested"]
+        chosen = max(active, key=lambda recording: recording.id, default=newest)
+        act = self.capture.pause if command == "pause" else self.capture.resume
+        return act(chosen.id, by=by)
+
+    def _stop(self, running: Collection[RecordingRecord], by: str) -> RecordingRecord:
+        stopped: RecordingRecord | None = None
+        forced: RecordingForced | None = None
+        for recording in running:
+            try:
+                stopped = self.capture.stop(recording.id, by=by)
+            except RecordingForced as error:
+                forced = error
+        if stopped is None:
+            raise forced or RecordingNotActive("no recording was stopped")
+        return stopped
 
     def pressed(self, sounds: Sounds, call_id: str, channel_id: str, function: KeyFunction) -> None:
         """Carry out an agent's key sequence where the rules allow it, and confirm it by a sound.
@@ -70,19 +86,21 @@ class OnDemand:
         Each sequence is a switch: `toggle` starts or stops, `pause` pauses or resumes.
         """
         with self.catalogue.begin() as tx:
-            call = calls.get_call(tx, call_id)
-            decision = decisions.find_decision(tx, call_id)
-        leg = next((one for one in legs_of(call) if one.id == channel_id), None)
-        is_allowed = decision is not None and decision.action in LEFT_TO_AGENTS
+            scene = read_scene(tx, call_id)
+        leg = next((one for one in legs_of(scene.calls[call_id]) if one.id == channel_id), None)
+        together = [one for one in scene.conversations if channel_id in one.leg_ids]
+        found = (scene.decision_on(one) for one in together)
+        is_allowed = any(one is not None and one.action in LEFT_TO_AGENTS for one in found)
         if leg is None or leg.party != "agent" or not is_allowed:
             log.info("keys.ignored", call=call_id, channel=channel_id, function=function)
             return
-        running = self._find_running(call_id)
+        running = self.capture.list_heard(call_id)
         command: Command
         if function == "toggle":
-            command = "stop" if running is not None else "start"
+            command = "stop" if running else "start"
         else:
-            command = "resume" if running is not None and running.state == "paused" else "pause"
+            is_paused = any(one.state == "paused" for one in running)
+            command = "resume" if is_paused else "pause"
         by = extension_of(leg)
         try:
             recording = self.carry_out(call_id, command, by=by, trigger="dtmf")
@@ -91,9 +109,3 @@ class OnDemand:
             return
         log.info("keys.accepted", call=call_id, command=command, recording=str(recording.id), by=by)
         sounds.play_soon([channel_id], _SOUNDS[command], AFTER_KEYS_S)
-
-    def _find_running(self, call_id: str) -> RecordingRecord | None:
-        """Return the newest live recording of the call; recording ids grow with time."""
-        with self.catalogue.begin() as tx:
-            found = recordings.list_recordings_of_calls(tx, [call_id], in_states=states.LIVE)
-        return max(found, key=lambda recording: recording.id, default=None)

@@ -4,14 +4,14 @@ Every event, every restart and every process makes the same comparison. Making i
 nothing.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from recorder.calls.legs import is_over, legs_to_capture
+from recorder.recording.coverage import Coverage
 from storage import states
 from storage.catalogue.segments import RUNNING
-from storage.records import CallRecord, LegRecord, RecordingRecord, SegmentRecord
+from storage.records import RecordingRecord, SegmentRecord, Side
 
 # The recording states in which audio is captured: not while paused.
 CAPTURING = frozenset({"requested", "recording"})
@@ -23,28 +23,28 @@ class CapturePlan:
 
     `check` are segments whose start Asterisk has not confirmed: find out about them first.
     `started_at` is the start of a recording that is still `requested` although a segment has begun.
-    `attach` are legs to capture, `voices` channels of supervisors to capture, `detach` segments to
-    end. `over` means that the recording ends, because its call is over.
+    `pauses` and `resumes` say that its people were paused, or resumed, by another recording.
+    `attach` are channels to capture, each with its side, `voices` channels of supervisors to
+    capture, `detach` segments to end. `ends` means that the recording ends.
     """
 
-    check: tuple[SegmentRecord, ...]
-    started_at: datetime | None
-    attach: tuple[LegRecord, ...]
-    detach: tuple[SegmentRecord, ...]
-    over: bool
+    check: tuple[SegmentRecord, ...] = ()
+    started_at: datetime | None = None
+    pauses: bool = False
+    resumes: bool = False
+    attach: Mapping[str, Side] = field(default_factory=dict)
+    detach: tuple[SegmentRecord, ...] = ()
     voices: tuple[str, ...] = ()
+    ends: bool = False
 
     @property
     def is_settled(self) -> bool:
         """Whether no step is left."""
-        return self == NOTHING
-
-
-NOTHING = CapturePlan(check=(), started_at=None, attach=(), detach=(), over=False)
+        return self == CapturePlan()
 
 
 def plan_capture(
-    call: CallRecord,
+    coverage: Coverage,
     recording: RecordingRecord,
     segments: Sequence[SegmentRecord],
     voices: Sequence[str] = (),
@@ -53,18 +53,26 @@ def plan_capture(
 
     `segments` are all segments of the recording, `voices` the channels of barging supervisors.
     """
-    is_capturing = recording.state in CAPTURING and not is_over(call)
-    legs = legs_to_capture(call) if is_capturing else ()
+    is_live = recording.state in states.LIVE
+    is_paused = bool(coverage.pauses)
+    is_capturing = recording.state in CAPTURING and not coverage.is_ending and not is_paused
+    legs = coverage.legs if is_capturing else {}
     voices = tuple(voices) if is_capturing else ()
-    wanted = {leg.id for leg in legs} | set(voices)
     running = [segment for segment in segments if segment.state in RUNNING]
     captured = {segment.channel_id for segment in running}
     starts = [one.started_at for one in segments if one.state in {"recording", "finished"}]
+    goes_on = is_live and not coverage.is_ending
     return CapturePlan(
         check=tuple(segment for segment in segments if segment.state == "requested"),
         started_at=min(starts, default=None) if recording.state == "requested" else None,
-        attach=tuple(leg for leg in legs if leg.id not in captured),
-        detach=tuple(segment for segment in running if segment.channel_id not in wanted),
-        over=recording.state in states.LIVE and is_over(call),
+        pauses=goes_on and recording.state == "recording" and is_paused,
+        resumes=goes_on and recording.state == "paused" and not is_paused,
+        attach={id_: side for id_, side in legs.items() if id_ not in captured},
+        detach=tuple(
+            segment
+            for segment in running
+            if segment.channel_id not in legs and segment.channel_id not in voices
+        ),
         voices=tuple(voice for voice in voices if voice not in captured),
+        ends=is_live and coverage.is_ending,
     )

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from recorder import names
 from recorder.calls.legs import (
+    audible_legs,
     extension_of,
     joined_legs,
     joined_or_created_at,
     legs_of,
-    legs_to_capture,
     live_legs,
 )
 from recorder.recording.voices import hears_call
@@ -139,7 +139,7 @@ def find_target(call: CallRecord) -> LegRecord | None:
     agents = [leg for leg in joined_legs(call) if leg.party == "agent"]
     if agents:
         return max(agents, key=joined_or_created_at)
-    audible = legs_to_capture(call)
+    audible = audible_legs(call)
     customers = [leg for leg in audible if leg.party == "customer"]
     return next(iter(customers or audible), None)
 

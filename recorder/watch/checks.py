@@ -11,17 +11,15 @@ from uuid import UUID
 from recorder.recording.assurance_loop import assure_ended_calls
 from recorder.recording.beeps import Beeps
 from recorder.recording.capture import Capture
-from recorder.recording.plan import plan_capture
-from recorder.recording.voices import voice_channels
 from recorder.spy.spies import Spies
 from recorder.watch.lanes import Lanes
-from storage.catalogue import calls, recordings, segments, spies
+from storage.catalogue import pauses, recordings, segments, spies
 from storage.catalogue.engine import Catalogue
 from storage.records import RecordingRecord
 
 
 class Checks:
-    """The repeated checks of one PBX."""
+    """The repeated checks of one PBX. `is_alive` tells whether a channel has not hung up."""
 
     def __init__(
         self,
@@ -33,6 +31,7 @@ class Checks:
         capture: Capture,
         spies: Spies,
         beeps: Beeps,
+        is_alive: Callable[[str], bool],
         resume_after_s: int,
     ) -> None:
         self._pbx = pbx
@@ -42,29 +41,37 @@ class Checks:
         self._capture = capture
         self._spies = spies
         self._beeps = beeps
+        self._is_alive = is_alive
         self._resume_after = timedelta(seconds=resume_after_s)
         self._may_have_spies = True  # a process before us may have left some
 
     def check_recordings(self) -> None:
-        """Settle each recording that differs from its plan, and resume forgotten pauses."""
+        """Settle each recording that differs from its plan, and end forgotten pauses."""
         self._lanes.submit(self._pbx, self._capture.check_snoops, self._pbx)
-        unsettled: list[UUID] = []
+        self._lanes.submit(self._pbx, self._settle_unsettled)
+        self._lanes.submit(self._pbx, self._end_pauses)
+
+    def _settle_unsettled(self) -> None:
+        unsettled = [(one.id, one.call_id) for one in self._capture.list_unsettled(self._pbx)]
         with self._catalogue.begin() as tx:
             live = recordings.list_live_recordings(tx, self._pbx)
-            for recording in live:
-                call = calls.get_call(tx, recording.call_id)
-                speaking = voice_channels(spies.list_spies_of_calls(tx, [call.id]))
-                present = segments.list_segments(tx, recording.id)
-                if not plan_capture(call, recording, present, speaking).is_settled:
-                    unsettled.append(recording.id)
             unended = segments.list_unended_segments(tx, self._pbx)
-        unsettled += [segment.recording_id for segment in unended]
-        for recording_id in dict.fromkeys(unsettled):
-            key = self._key_of_recording(recording_id)
+        for recording_id in {segment.recording_id for segment in unended}:
+            unsettled.append((recording_id, self._key_of_recording(recording_id)))
+        for recording_id, key in unsettled:
             self._lanes.submit(key, self._capture.settle, recording_id)
         for recording in live:
             if self._is_forgotten(recording):
                 self._lanes.submit(recording.call_id, self._resume_forgotten, recording.id)
+
+    def _end_pauses(self) -> None:
+        """End the pauses of people who have all hung up, or whose time is over."""
+        now = datetime.now(UTC)
+        with self._catalogue.begin() as tx:
+            for pause in pauses.list_open_pauses(tx, self._pbx):
+                is_over = bool(self._resume_after) and now - pause.from_at >= self._resume_after
+                if is_over or not any(self._is_alive(leg) for leg in pause.legs):
+                    pauses.close_pauses(tx, self._pbx, pause.legs, at=now)
 
     def check_spies(self) -> None:
         """Check the spies while there are any, and until one check after the last succeeds.

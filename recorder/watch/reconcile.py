@@ -30,15 +30,14 @@ def reconcile_calls(client: Ari, model: CallModel, lost_at: datetime | None) -> 
     `lost_at` is the moment at which the PBX itself stopped; None where it went on without us.
     Raises AriError and leaves the model as it is: a channel that was not read may still be there.
     """
-    listed = [channel for channel in client.list_channels() if belongs_to_call(channel)]
-    bridges = client.list_bridges()
-    linkedids = {channel.id: channel.variables.get(LINKEDID, "") for channel in listed}
-    # A bridge gives all its channels one linkedid. Where two are listed in one bridge, the list of
-    # channels is older than the bridge, and the linkedids of these channels are read again.
-    bridged = [[id_ for id_ in bridge.channel_ids if id_ in linkedids] for bridge in bridges]
-    outdated = {id_ for ids in bridged if len({linkedids[id_] for id_ in ids}) > 1 for id_ in ids}
-    known = {id_: one for id_, one in linkedids.items() if one and id_ not in outdated}
-    known |= _read_linkedids(client, (id_ for id_ in linkedids if id_ not in known))
+    listed, bridges = client.list_channels(), client.list_bridges()
+    new = {
+        channel.id: channel.variables.get(LINKEDID, "")
+        for channel in listed
+        if belongs_to_call(channel) and model.find_call_of(channel.id) is None
+    }
+    known = {id_: linkedid for id_, linkedid in new.items() if linkedid}
+    known |= _read_linkedids(client, (id_ for id_ in new if id_ not in known))
     return model.rebuild(
         listed, known, bridges, lost_at or datetime.now(UTC), vanished=lost_at is None
     )

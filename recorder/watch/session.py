@@ -8,6 +8,7 @@ requests. The session itself sends requests only to read, or to hand a call back
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from recorder.ari import Ari, AriError
 from recorder.calls.model import HELPERS, CallModel
 from recorder.recording.capture import Capture
 from recorder.recording.decisions import Decisions
+from recorder.rules.facts import facts_of
 from recorder.spy.plan import follows
 from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
@@ -134,7 +136,7 @@ class Session:
         if not self._each_check.is_due():
             return
         lock.verify()
-        if self._outdated or self._model.is_split():
+        if self._outdated:
             self._reconcile()
         with self._catalogue.begin() as tx:
             pbxs.touch_pbx(tx, self._pbx, now)
@@ -196,7 +198,7 @@ class Session:
         if not self._changed:
             return
         saved = self._saved
-        records = [self._model.record(call_id) for call_id in self._changed]
+        records = [self._read_call(call_id) for call_id in self._changed]
         changed = [record for record in records if record != saved.get(record.id)]
         parties = {
             record.id: fields
@@ -225,14 +227,35 @@ class Session:
                 self._model.forget(record.id)
                 del saved[record.id]
 
+    def _read_call(self, call_id: str) -> CallRecord:
+        """Return a call of the model; `changed_at` stays unless a fact that rules read changed."""
+        record, before = self._model.record(call_id), self._saved.get(call_id)
+        if before is None:
+            return record
+        same = facts_of(record, record.started_at) == facts_of(before, before.started_at)
+        return replace(record, changed_at=before.changed_at) if same else record
+
     def _submit_work(self, changed: Mapping[str, CallRecord]) -> None:
         """Submit the rules, the running recordings and the spies of these calls to the lanes.
 
-        A spy may wait for the agent of another call: each spy that follows one of them counts.
+        Calls that are joined with one of them now, or were before the change, count too: their
+        people may hear others than before. A spy may wait for the agent of another call: each spy
+        that follows one of them counts.
         """
+        company = {id_ for record in changed.values() for id_ in record.joined}
+        company |= {
+            id_
+            for call_id in changed
+            if call_id in self._saved
+            for id_ in self._saved[call_id].joined
+        }
+        joined = {id_: self._saved[id_] for id_ in company if id_ in self._saved}
+        affected = joined | dict(changed)
+        near = affected.keys() | {id_ for record in affected.values() for id_ in record.met}
         with self._catalogue.begin() as tx:
-            running = recordings.list_recordings_of_calls(tx, changed, in_states=states.LIVE)
+            running = recordings.list_recordings_of_calls(tx, near, in_states=states.LIVE)
             live_spies = spies.list_live_spies(tx, self._pbx)
+        self._decisions.reconsider(affected.keys() if company else ())
         # Settle running recordings before evaluating the rules, because starting one is not
         # urgent. Evaluate first if a rule may forbid a recording.
         evaluates_first = self._decisions.may_forbid()
@@ -242,9 +265,9 @@ class Session:
             self._lanes.submit(recording.call_id, self._capture.settle, recording.id)
         if not evaluates_first:
             self._evaluations.submit(changed.values())
-        self._lanes.submit_calls(self._decisions.apply_decisions, changed.values())
+        self._lanes.submit_calls(self._decisions.apply_decisions, affected.values())
         for spy in live_spies:
-            if any(follows(spy, record) for record in changed.values()):
+            if any(follows(spy, record) for record in affected.values()):
                 self._lanes.submit(str(spy.id), self._spies.settle, spy.id)
 
     def _submit_rules(self, records: Collection[CallRecord]) -> None:
@@ -293,6 +316,7 @@ def _leg_fields(record: CallRecord | None) -> Any:
     """Return the fields of the legs on which captures and spies depend."""
     if record is None:
         return None
-    return [
+    legs = [
         (leg.id, leg.joined_at, leg.left_at, leg.state, leg.bridge_id) for leg in record.channels
     ]
+    return legs, record.joined

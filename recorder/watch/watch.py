@@ -16,9 +16,10 @@ from recorder.calls.model import CallModel
 from recorder.recording.announce import Announcer
 from recorder.recording.beeps import Beeps
 from recorder.recording.capture import Capture
-from recorder.recording.decisions import Decisions, FactReader
+from recorder.recording.decisions import Decisions
 from recorder.recording.demand import KeyFunction, OnDemand
 from recorder.recording.dtmf import KeySequences
+from recorder.recording.fact_reader import FactReader
 from recorder.recording.sounds import Sounds
 from recorder.rules.book import RuleBook
 from recorder.spy.spies import Spies
@@ -103,11 +104,12 @@ class Watch:
     def build_session(self, lanes: Lanes, sounds: Sounds) -> Session:
         """Build a session and all its parts."""
         key_of_recording = build_recording_keys(self.catalogue)
+        model = CallModel(self.name, self.settings.trunks)
         return Session(
             pbx=self.name,
             client=self.client,
             catalogue=self.catalogue,
-            model=CallModel(self.name, self.settings.trunks),
+            model=model,
             lanes=lanes,
             decisions=Decisions(
                 self.catalogue,
@@ -135,6 +137,7 @@ class Watch:
                 capture=self.capture,
                 spies=self.spies,
                 beeps=Beeps(self.catalogue, sounds),
+                is_alive=lambda channel_id: model.find_call_of(channel_id) is not None,
                 resume_after_s=self.settings.resume_after_s,
             ),
         )

@@ -169,7 +169,7 @@ def parse_call(row: RowMapping | Mapping[str, Any]) -> CallRecord:
 
 
 def parse_leg(entry: Mapping[str, Any]) -> LegRecord:
-    """Read an entry of the column `channels`; older entries lack the newest fields.
+    """Read an entry of the column `channels`; older entries lack some fields, and have others.
 
     Where an entry has no `stays`, its leg counts as one stay from `joined_at` to `left_at`.
     """
@@ -185,7 +185,8 @@ def parse_leg(entry: Mapping[str, Any]) -> LegRecord:
     joined_at = instants["joined_at"]
     if joined_at is not None and not spans["stays"]:
         spans["stays"] = (Stay(entry.get("bridge_id") or "", joined_at, instants["left_at"]),)
-    return LegRecord(**{**entry, **instants, **spans})
+    known = {name: value for name, value in entry.items() if name in LegRecord.__slots__}
+    return LegRecord(**{**known, **instants, **spans})
 
 
 def dump_leg(leg: LegRecord) -> dict[str, Any]:

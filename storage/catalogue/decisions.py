@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    RowMapping,
     Text,
     bindparam,
     case,
@@ -28,7 +27,7 @@ from storage.schema import call, decision
 
 # A long call can be evaluated for ever: keep only so many moments.
 MOST_MOMENTS = 100
-_REPLACED = ("action", "rule", "reason")
+_REPLACED = ("action", "rule", "reason", "as_of")
 _COLUMNS = [column for column in decision.columns if column is not decision.c.assurance]
 _CAUSE = decision.c.assurance["cause"].astext
 
@@ -68,10 +67,13 @@ def find_decision(tx: Connection, call_id: str) -> DecisionRecord | None:
     return next(iter(list_decisions(tx, [call_id])), None)
 
 
-def list_decisions(tx: Connection, call_ids: Iterable[str]) -> tuple[DecisionRecord, ...]:
-    """Return the decisions about these calls."""
-    query = select(*_COLUMNS).where(decision.c.call_id.in_(list(call_ids)))
-    return tuple(_record(row) for row in tx.execute(query).mappings())
+def list_decisions(
+    tx: Connection, call_ids: Iterable[str], *, with_moments: bool = True
+) -> tuple[DecisionRecord, ...]:
+    """Return the decisions about these calls; `with_moments=False` leaves out their moments."""
+    columns = _COLUMNS if with_moments else [one for one in _COLUMNS if one.name != "moments"]
+    query = select(*columns).where(decision.c.call_id.in_(list(call_ids)))
+    return tuple(_record({"moments": (), **row}) for row in tx.execute(query).mappings())
 
 
 def list_unassured(
@@ -142,6 +144,6 @@ def _row(record: DecisionRecord) -> dict[str, Any]:
     return {**shallow(record), **lists}
 
 
-def _record(row: RowMapping) -> DecisionRecord:
+def _record(row: Mapping[str, Any]) -> DecisionRecord:
     lists = {"moments": tuple(row["moments"]), "announced": tuple(row["announced"])}
     return DecisionRecord(**{**row, **lists})

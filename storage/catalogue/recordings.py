@@ -139,6 +139,21 @@ def list_live_recordings(tx: Connection, pbx: str) -> tuple[RecordingRecord, ...
     return tuple(_record(row) for row in tx.execute(query.order_by(recording.c.id)).mappings())
 
 
+def list_stopped_by_person(tx: Connection, call_ids: Collection[str]) -> tuple[UUID, ...]:
+    """Return the recordings of these calls that a rule started and a person ended."""
+    query = select(recording.c.id).where(
+        recording.c.call_id.in_(call_ids),
+        recording.c.trigger == "rule",
+        recording.c.ended_by == "person",
+    )
+    return tuple(tx.scalars(query))
+
+
+def set_continues(tx: Connection, recording_id: UUID, ended_id: UUID) -> None:
+    """Note that a recording goes on where another one ended, because their people met."""
+    tx.execute(update(recording).where(recording.c.id == recording_id).values(continues=ended_id))
+
+
 def count_newest_by_state(tx: Connection, newest: int) -> dict[str, int]:
     """Count the newest recordings by state; to count all of them takes too long."""
     states_of_newest = (

@@ -41,6 +41,21 @@ def list_running_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]
     return tuple(SegmentRecord(**row._mapping) for row in tx.execute(query))
 
 
+def map_captured(
+    tx: Connection, recording_ids: Collection[UUID], *, running: bool
+) -> dict[UUID, frozenset[str]]:
+    """Return for each recording the channels of its segments; of the running ones alone, if so."""
+    query = select(segment.c.recording_id, segment.c.channel_id).where(
+        segment.c.recording_id.in_(recording_ids)
+    )
+    if running:
+        query = query.where(segment.c.state.in_(RUNNING))
+    found: dict[UUID, set[str]] = {}
+    for recording_id, channel_id in tx.execute(query):
+        found.setdefault(recording_id, set()).add(channel_id)
+    return {id_: frozenset(channels) for id_, channels in found.items()}
+
+
 def list_unended_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]:
     """Return the running segments of ended recordings: a process died between the two changes."""
     query = (

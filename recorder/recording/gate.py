@@ -1,0 +1,107 @@
+"""The gate before every capture: the scene of a call, with decisions as new as the call itself.
+
+A call may have changed an instant ago, for example by a transfer to an agent under a rule `never`.
+Whoever settles a recording then must not act on the older decision. The row of a call says when a
+fact of it changed, and the row of a decision, for which change it was made. So this process
+evaluates the rules itself where the watcher has not done so yet.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from recorder.ari.pbxs import Pbxs
+from recorder.calls.legs import is_over
+from recorder.recording.coverage import Scene
+from recorder.recording.fact_reader import FactReader
+from recorder.rules import Decision, RuleSet
+from recorder.rules.book import RuleBook
+from storage import states
+from storage.catalogue import calls, decisions, pauses, recordings, segments
+from storage.catalogue.engine import Catalogue
+from storage.records import CallRecord, DecisionRecord
+
+
+class Gate:
+    """Reads scenes. Without a `book` no rule forbids anything, so every decision is new enough."""
+
+    def __init__(self, catalogue: Catalogue, pbxs: Pbxs, book: RuleBook | None = None) -> None:
+        self._catalogue = catalogue
+        self._pbxs = pbxs
+        self._book = book
+        self._readers = {name: FactReader(catalogue, ari) for name, ari in pbxs.items()}
+
+    def read_scene(self, call_id: str) -> Scene:
+        """Return the scene of a call now. Raises NoSuchCall, PbxUnavailable."""
+        with self._catalogue.begin() as tx:
+            scene = read_scene(tx, call_id)
+        stale = [one for one in scene.calls.values() if _is_stale(one, scene.decisions)]
+        if self._book is None or not stale or not self._book.current().forbids:
+            return scene
+        fresh = self._evaluate(self._book.current(), stale)
+        return replace(scene, decisions={**scene.decisions, **fresh})
+
+    def _evaluate(self, rules: RuleSet, stale: list[CallRecord]) -> Mapping[str, DecisionRecord]:
+        found = {}
+        for call in stale:
+            reader = self._readers.get(call.pbx)
+            if reader is None:
+                continue
+            with self._pbxs.reach(call.pbx):
+                reader.read_teams({call.agent} if call.agent else ())
+                decision = rules.decide(reader.read(call, rules, None), call.id)
+            found[call.id] = DecisionRecord(
+                call.id, moments=(), as_of=call.changed_at, **summary_of(decision)
+            )
+        return found
+
+
+def read_scene(tx: Connection, call_id: str) -> Scene:
+    """Return the scene of a call as the catalogue has it. Raises NoSuchCall."""
+    found = calls.list_joined(tx, call_id)
+    home = found[call_id]
+    if is_over(home):
+        # Its recording may go on with people of other calls.
+        for met in calls.find_calls(tx, home.met).values():
+            if not is_over(met) and met.id not in found:
+                found |= calls.list_joined(tx, met.id)
+    # A recording may hear these people although its own call is over.
+    near = found.keys() | {id_ for one in found.values() for id_ in one.met}
+    live = recordings.list_recordings_of_calls(tx, near, in_states=states.LIVE)
+    adrift = [one.id for one in live if one.call_id not in found or is_over(found[one.call_id])]
+    stopped = recordings.list_stopped_by_person(tx, near)
+    heard = segments.map_captured(tx, stopped, running=False).values() if stopped else ()
+    silenced = {id_ for ids in heard for id_ in ids}
+    channels = {leg.id: one.id for one in found.values() for leg in one.channels}
+    alive = [leg.id for one in found.values() for leg in one.channels if leg.alive]
+    return Scene(
+        calls=found,
+        decisions={
+            one.call_id: one for one in decisions.list_decisions(tx, found, with_moments=False)
+        },
+        recordings=live,
+        pauses=pauses.list_open_pauses(tx, home.pbx, alive),
+        captured=segments.map_captured(tx, adrift, running=True) if adrift else {},
+        stopped=frozenset(channels[id_] for id_ in silenced & channels.keys()),
+    )
+
+
+def summary_of(decision: Decision) -> dict[str, Any]:
+    """Return the action, the rule and the reason, as the catalogue keeps them."""
+    rule = decision.rule
+    kept = None
+    if rule is not None:
+        kept = {name: getattr(rule, name) for name in ("id", "version", "name", "priority")}
+    return {"action": decision.action, "rule": kept, "reason": decision.reason}
+
+
+def _is_stale(call: CallRecord, known: Mapping[str, DecisionRecord]) -> bool:
+    """Whether a fact of a live call has changed since the decision about it."""
+    decision = known.get(call.id)
+    if is_over(call):
+        return False
+    if decision is None or decision.as_of is None:
+        return decision is None
+    return call.changed_at is not None and call.changed_at > decision.as_of
