@@ -57,7 +57,8 @@ class Spies:
     """The spies of all PBXs.
 
     `trunks` lists for each PBX the patterns of endpoints that lead out of the house: no supervisor
-    is rung there.
+    is rung there. With `deaf_in_pauses`, supervisors in listen and whisper hear nothing of a call
+    while it is paused.
 
     Raises NoSuchCall, NoSuchSpy, CallEnded, SpyEnded, BadDestination, ModeNotPermitted, and
     PbxUnavailable where the PBX does not answer or is not configured in this process.
@@ -68,10 +69,13 @@ class Spies:
         catalogue: Catalogue,
         pbxs: Pbxs,
         trunks: Mapping[str, Collection[str]],
+        *,
+        deaf_in_pauses: bool = True,
     ) -> None:
         self._catalogue = catalogue
         self._pbxs = pbxs
         self._trunks = trunks
+        self._deaf_in_pauses = deaf_in_pauses
         self._capture = Capture(catalogue, pbxs)
 
     # Commands of a person
