@@ -475,6 +475,39 @@ bulk = Table(
     Index(None, "owner_id", "id"),
 )
 
+# A trial of draft rules on past calls; `result` holds its figures once it is done.
+trial = Table(
+    "trial",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("drafts", JSONB, nullable=False),
+    Column("default_action", Text, nullable=False),
+    Column("from_at", Instant, nullable=False),
+    Column("to_at", Instant, nullable=False),
+    Column("agents", ARRAY(Text)),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("done", Integer, nullable=False, server_default=text("0")),
+    Column("total", Integer, nullable=False, server_default=text("0")),
+    Column("result", JSONB(none_as_null=True)),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("owner_id", Uuid, nullable=False),
+    _one_of("state", BulkState),
+)
+
+# A call that the draft rules of a trial treat differently.
+trial_change = Table(
+    "trial_change",
+    metadata,
+    Column("trial_id", ForeignKey("trial.id", ondelete="CASCADE"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("call_id", Text, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+)
+
 # A server that gets our events. `after` is the id of the last event that is delivered or given up;
 # `attempts` and `rejections` count the deliveries of the next one, which is due at `retry_at`.
 webhook = Table(

@@ -70,3 +70,40 @@ def upgrade() -> None:
     op.create_check_constraint(
         op.f("rule_begins_check"), "rule", "begins IN ('ringing', 'media', 'answer')"
     )
+    op.create_table(
+        "trial",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("drafts", postgresql.JSONB(), nullable=False),
+        sa.Column("default_action", sa.Text(), nullable=False),
+        sa.Column("from_at", INSTANT, nullable=False),
+        sa.Column("to_at", INSTANT, nullable=False),
+        sa.Column("agents", TEXTS),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text()),
+        sa.Column("done", sa.Integer(), nullable=False, server_default=sa.text("0")),
+        sa.Column("total", sa.Integer(), nullable=False, server_default=sa.text("0")),
+        sa.Column("result", postgresql.JSONB()),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", INSTANT, nullable=False),
+        sa.Column("ended_at", INSTANT),
+        sa.Column("owner_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'running', 'done', 'failed')", name=op.f("trial_state_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("trial_pkey")),
+    )
+    op.create_table(
+        "trial_change",
+        sa.Column("trial_id", sa.Uuid(), nullable=False),
+        sa.Column("place", sa.Integer(), nullable=False),
+        sa.Column("call_id", sa.Text(), nullable=False),
+        sa.Column("before", sa.Text()),
+        sa.Column("after", sa.Text()),
+        sa.ForeignKeyConstraint(
+            ["trial_id"],
+            ["trial.id"],
+            name=op.f("trial_change_trial_id_fkey"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("trial_id", "place", name=op.f("trial_change_pkey")),
+    )
