@@ -171,21 +171,16 @@ recording = Table(
     Index("recording_tags_idx", "tags", postgresql_using="gin"),
     Index("recording_unusual_idx", "state", "id", postgresql_where=text("state <> 'stored'")),
 )
-# People search for the last digits of a number: reversed, they are a prefix.
-for end in ("caller", "callee"):
-    Index(
-        f"recording_{end}_number_idx",
-        text(f"reverse({end}_number) text_pattern_ops"),
-        recording.c.id,
-    )
-
 SEARCHED_WORDS = (
     "to_tsvector('simple', coalesce(note, '') || ' ' || coalesce(caller_name, '') || ' ' ||"
     " coalesce(callee_name, ''))"
 )
 Index("recording_words_idx", text(SEARCHED_WORDS), _table=recording, postgresql_using="gin")
 
-# Who can be found by a search: everyone whom a recording hears. Pure index, made from `parties`.
+# Who can be found by a search: everyone whom a recording hears. Pure index, made from `parties` and
+# the columns of people. People search for the last digits of a number: reversed, they are a prefix.
+# The index of last digits finds the newest of a frequent number, the other one a rare number.
+TAIL_DIGITS = 3
 recording_party = Table(
     "recording_party",
     metadata,
@@ -193,6 +188,12 @@ recording_party = Table(
     Column("number", Text),
     Column("agent", Text),
     Index("recording_party_number_idx", text("reverse(number) text_pattern_ops"), "recording_id"),
+    Index(
+        "recording_party_tail_idx",
+        text(f'"left"(reverse(number), {TAIL_DIGITS})'),
+        "recording_id",
+        postgresql_include=["number"],
+    ),
     Index(None, "agent", "recording_id"),
 )
 
@@ -225,6 +226,7 @@ segment = Table(
     Column("size_bytes", BigInteger),
     _one_of("side", Side),
     _one_of("state", SegmentState),
+    Index(None, "channel_id"),
     # At most one running segment for each leg, whichever process starts it.
     Index(
         "segment_running_idx",

@@ -10,6 +10,18 @@ down_revision = "0011"
 INSTANT = sa.DateTime(timezone=True)
 TEXTS = postgresql.ARRAY(sa.Text())
 
+# The two ends and the agent. Where the agent is one of the ends, one row says both.
+PARTIES_OF_OLD_RECORDINGS = """
+INSERT INTO recording_party (recording_id, number, agent)
+SELECT id, number, CASE WHEN number IS NULL OR number = agent THEN agent END
+FROM recording CROSS JOIN LATERAL (
+    SELECT caller_number AS number WHERE caller_number IS NOT NULL
+    UNION SELECT callee_number WHERE callee_number IS NOT NULL
+    UNION SELECT NULL WHERE agent IS NOT NULL
+        AND agent IS DISTINCT FROM caller_number AND agent IS DISTINCT FROM callee_number
+) AS ends
+"""
+
 
 def upgrade() -> None:
     """Add the columns and tables of conversations."""
@@ -37,9 +49,14 @@ def upgrade() -> None:
         sa.Column("recording_id", sa.Uuid(), nullable=False),
         sa.Column("number", sa.Text()),
         sa.Column("agent", sa.Text()),
-        sa.ForeignKeyConstraint(
-            ["recording_id"], ["recording.id"], name=op.f("recording_party_recording_id_fkey")
-        ),
+    )
+    op.execute(PARTIES_OF_OLD_RECORDINGS)  # before the indexes: they take longer row by row
+    op.create_foreign_key(
+        op.f("recording_party_recording_id_fkey"),
+        "recording_party",
+        "recording",
+        ["recording_id"],
+        ["id"],
     )
     op.create_index(op.f("recording_party_recording_id_idx"), "recording_party", ["recording_id"])
     op.create_index(
@@ -48,8 +65,17 @@ def upgrade() -> None:
         [sa.text("reverse(number) text_pattern_ops"), "recording_id"],
     )
     op.create_index(
+        "recording_party_tail_idx",
+        "recording_party",
+        [sa.text('"left"(reverse(number), 3)'), "recording_id"],
+        postgresql_include=["number"],
+    )
+    op.create_index(
         op.f("recording_party_agent_recording_id_idx"), "recording_party", ["agent", "recording_id"]
     )
+    for end in ("caller", "callee"):  # a search finds the ends in recording_party, too
+        op.drop_index(f"recording_{end}_number_idx", "recording")
+    op.execute("ANALYZE recording_party")
     op.create_table(
         "pause",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -61,6 +87,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pause_pkey")),
     )
     op.create_index("pause_open_idx", "pause", ["pbx"], postgresql_where=sa.text("to_at IS NULL"))
+    op.create_index(op.f("segment_channel_id_idx"), "segment", ["channel_id"])
     op.add_column("spy", sa.Column("owner_id", sa.Uuid()))
     op.add_column(
         "spy",
