@@ -208,6 +208,7 @@ pause = Table(
     Column("to_at", Instant),
     Column("by", Text, nullable=False),
     Index("pause_open_idx", "pbx", postgresql_where=text("to_at IS NULL")),
+    Index("pause_legs_idx", "legs", postgresql_using="gin"),
 )
 
 segment = Table(
@@ -223,6 +224,7 @@ segment = Table(
     Column("ended_at", Instant),
     Column("end_cause", Text),
     Column("duration_s", Float),
+    Column("alignment_ms", Integer),
     Column("size_bytes", BigInteger),
     _one_of("side", Side),
     _one_of("state", SegmentState),

@@ -87,6 +87,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pause_pkey")),
     )
     op.create_index("pause_open_idx", "pause", ["pbx"], postgresql_where=sa.text("to_at IS NULL"))
+    op.create_index("pause_legs_idx", "pause", ["legs"], postgresql_using="gin")
+    op.add_column("segment", sa.Column("alignment_ms", sa.Integer()))
     op.create_index(op.f("segment_channel_id_idx"), "segment", ["channel_id"])
     op.add_column("spy", sa.Column("owner_id", sa.Uuid()))
     op.add_column(
