@@ -98,8 +98,13 @@ def plan_spy(spy: SpyRecord, call: CallRecord, others: Iterable[CallRecord]) -> 
     return SpyPlan(present.id, target.id, company, heard_by, party=target.party)
 
 
-def is_settled(spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[str]]) -> bool:
-    """Whether the PBX is as planned; `bridges` maps each of its bridges to the channels inside."""
+def is_settled(
+    instance: str, spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[str]]
+) -> bool:
+    """Whether the PBX is as planned; `bridges` maps each of its bridges to the channels inside.
+
+    `instance` is the Stasis application of our channels.
+    """
     if plan.cause is not None or plan.call_id != spy.call_id or spy.state != "live":
         return False
     listener = listener_of(spy)
@@ -113,12 +118,12 @@ def is_settled(spy: SpyRecord, plan: SpyPlan, bridges: Mapping[str, frozenset[st
     if plan.target is None:
         return not hears_call(spy)
     wanted = {
-        names.build_listening_snoop_id(plan.target, plan.company),
-        listener.listening_channel(plan.target),
+        names.build_listening_snoop_id(instance, plan.target, plan.company),
+        listener.listening_channel(instance, plan.target),
     }
     if listener.joins_listeners():
         wanted.add(listener.supervisor_channel)
-    listening = bridges.get(names.build_listening_bridge_id(plan.target), frozenset())
+    listening = bridges.get(names.build_listening_bridge_id(instance, plan.target), frozenset())
     return hears_call(spy) and wanted <= listening
 
 

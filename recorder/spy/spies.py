@@ -252,6 +252,7 @@ class Spies:
     def check(self, pbx: str) -> None:
         """Settle every live spy that is not as planned, then remove leftovers from the PBX."""
         with self._pbxs.reach(pbx) as ari:
+            instance = ari.application
             bridges = {one.id: frozenset(one.channel_ids) for one in ari.list_bridges()}
         for spy in self._list_live(pbx):
             with _postponed(spy.id):
@@ -259,7 +260,7 @@ class Spies:
                     cause = listener_of(spy).find_loss(ari.find_channel, datetime.now(UTC))
                 if cause is not None:
                     self.end(spy.id, cause=cause, by="watch")
-                elif not is_settled(*self.read(spy.id), bridges):
+                elif not is_settled(instance, *self.read(spy.id), bridges):
                     self.settle(spy.id)
         with self._pbxs.reach(pbx) as ari:
             self._leftovers(ari, pbx).sweep()
@@ -340,7 +341,11 @@ class Spies:
             targets = (self.read(spy.id)[1].target for spy in live)
             return frozenset([*(str(spy.id) for spy in live), *filter(None, targets)])
 
-        return Leftovers(ari, partial(self._lock_listening, pbx), find_needed)
+        def find_known(spy_ids: Collection[UUID]) -> frozenset[UUID]:
+            with self._catalogue.begin() as tx:
+                return spies.find_known(tx, spy_ids)
+
+        return Leftovers(ari, partial(self._lock_listening, pbx), find_needed, find_known)
 
     def _list_live(self, pbx: str) -> tuple[SpyRecord, ...]:
         with self._catalogue.begin() as tx:

@@ -101,6 +101,8 @@ class FakeChannel:
 class FakeChannels:
     """The media channels of a PBX that opens every channel, or refuses all of them."""
 
+    instance = "earwitness"
+
     def __init__(self, error: Exception | None = None) -> None:
         self.made: list[FakeChannel] = []
         self._error = error

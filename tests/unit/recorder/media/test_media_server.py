@@ -25,7 +25,8 @@ def test_pages_are_touched_again_after_a_failure(monkeypatch: pytest.MonkeyPatch
         raise ValueError("something is wrong")
 
     async def touch() -> None:
-        catalogue, pbxs = SimpleNamespace(begin=begin), {"main": SimpleNamespace()}
+        catalogue = SimpleNamespace(begin=begin)
+        pbxs = {"main": SimpleNamespace(application="earwitness")}
         server = MediaServer(FakeSpies(), catalogue, pbxs)  # type: ignore[arg-type]
         server.open_session(Connection(), SPY)  # type: ignore[arg-type]
         touching = asyncio.create_task(server.touch_spies())

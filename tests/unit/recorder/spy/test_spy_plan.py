@@ -18,12 +18,16 @@ from recorder.spy.plan import (
     plan_spy,
 )
 from storage.records import CallRecord, Heard, LegRecord, SpyRecord
+from tests.fake_pbx import INSTANCE
 from tests.legs import ZERO, leg
 from tests.spies import SPY_ID
 from tests.spies import spy as build_spy
 
 LATER = (ZERO + timedelta(seconds=9)).isoformat()
-LISTENING, TALKING = names.build_listening_bridge_id("a"), names.build_talking_bridge_id(SPY_ID)
+LISTENING, TALKING = (
+    names.build_listening_bridge_id(INSTANCE, "a"),
+    names.build_talking_bridge_id(SPY_ID),
+)
 CUSTOMER = leg("c", party="customer", name="PJSIP/trunk-1")
 AGENT = leg("a", name="PJSIP/2001-1")
 NEXT_AGENT = leg("b", name="PJSIP/2002-1", joined_at=LATER)
@@ -172,38 +176,40 @@ def test_a_settled_phone() -> None:
     whispering = spy(mode="whisper", heard=(Heard(ZERO, None, "main-1.0"),))
     steps = plan_spy(whispering, call(CUSTOMER, AGENT), ())
     phone, phone_snoop = names.build_phone_id(SPY_ID), names.build_phone_snoop_id(SPY_ID)
-    snoop = names.build_listening_snoop_id("a", steps.company)
-    talking_snoop = names.build_talking_snoop_id(SPY_ID, "a")
+    snoop = names.build_listening_snoop_id(INSTANCE, "a", steps.company)
+    talking_snoop = names.build_talking_snoop_id(INSTANCE, SPY_ID, "a")
     whole = {LISTENING: frozenset({snoop, phone}), TALKING: frozenset({phone_snoop, talking_snoop})}
-    assert is_settled(whispering, steps, whole)
-    assert not is_settled(whispering, steps, {**whole, LISTENING: frozenset({phone})})
-    assert not is_settled(whispering, steps, {**whole, LISTENING: frozenset({snoop})})
-    assert not is_settled(whispering, steps, {**whole, TALKING: frozenset({phone_snoop})})
-    other = names.build_listening_snoop_id("a", ["somebody"])
-    assert not is_settled(whispering, steps, {**whole, LISTENING: frozenset({other, phone})})
-    assert not is_settled(whispering, steps, {})
-    assert not is_settled(spy(), plan_spy(spy(), call(CUSTOMER, AGENT), ()), whole)
+    assert is_settled(INSTANCE, whispering, steps, whole)
+    assert not is_settled(INSTANCE, whispering, steps, {**whole, LISTENING: frozenset({phone})})
+    assert not is_settled(INSTANCE, whispering, steps, {**whole, LISTENING: frozenset({snoop})})
+    assert not is_settled(INSTANCE, whispering, steps, {**whole, TALKING: frozenset({phone_snoop})})
+    other = names.build_listening_snoop_id(INSTANCE, "a", ["somebody"])
+    assert not is_settled(
+        INSTANCE, whispering, steps, {**whole, LISTENING: frozenset({other, phone})}
+    )
+    assert not is_settled(INSTANCE, whispering, steps, {})
+    assert not is_settled(INSTANCE, spy(), plan_spy(spy(), call(CUSTOMER, AGENT), ()), whole)
 
 
 def test_a_spy_that_must_change_is_not_settled() -> None:
     """A spy that is over, has moved to another call, or is not live yet has to be settled."""
     listening = spy(heard=(Heard(ZERO, None, "main-1.0"),))
     steps = plan_spy(listening, call(CUSTOMER, AGENT), ())
-    inside = {names.build_phone_id(listening.id), names.build_listening_snoop_id("a", ())}
-    bridges = {names.build_listening_bridge_id("a"): frozenset(inside)}
-    assert is_settled(listening, steps, bridges)
-    assert not is_settled(listening, replace(steps, cause="call-ended"), bridges)
-    assert not is_settled(listening, replace(steps, call_id="main-2.0"), bridges)
-    assert not is_settled(replace(listening, state="ringing"), steps, bridges)
-    assert not is_settled(replace(listening, heard=()), steps, bridges)
-    assert not is_settled(listening, steps, {})
+    inside = {names.build_phone_id(listening.id), names.build_listening_snoop_id(INSTANCE, "a", ())}
+    bridges = {names.build_listening_bridge_id(INSTANCE, "a"): frozenset(inside)}
+    assert is_settled(INSTANCE, listening, steps, bridges)
+    assert not is_settled(INSTANCE, listening, replace(steps, cause="call-ended"), bridges)
+    assert not is_settled(INSTANCE, listening, replace(steps, call_id="main-2.0"), bridges)
+    assert not is_settled(INSTANCE, replace(listening, state="ringing"), steps, bridges)
+    assert not is_settled(INSTANCE, replace(listening, heard=()), steps, bridges)
+    assert not is_settled(INSTANCE, listening, steps, {})
 
 
 def test_without_a_target_a_settled_spy_hears_nothing() -> None:
     """While its agent has no call, a spy is settled once its last span of hearing is closed."""
     waiting = SpyPlan("main-1.0")
-    assert is_settled(spy(follow="agent"), waiting, {})
-    assert not is_settled(spy(heard=(Heard(ZERO, None, "main-1.0"),)), waiting, {})
+    assert is_settled(INSTANCE, spy(follow="agent"), waiting, {})
+    assert not is_settled(INSTANCE, spy(heard=(Heard(ZERO, None, "main-1.0"),)), waiting, {})
 
 
 def test_a_settled_page() -> None:
@@ -212,15 +218,21 @@ def test_a_settled_page() -> None:
     page = spy(destination="browser", heard=heard)
     barging = spy(destination="browser", mode="barge", heard=heard)
     quiet, loud = (plan_spy(one, call(CUSTOMER), ()) for one in (page, barging))
-    listening = names.build_listening_bridge_id("c")
-    inside = {names.build_listening_snoop_id("c", ()), names.build_listening_channel_id("c")}
+    listening = names.build_listening_bridge_id(INSTANCE, "c")
+    inside = {
+        names.build_listening_snoop_id(INSTANCE, "c", ()),
+        names.build_listening_channel_id(INSTANCE, "c"),
+    }
     bridges = {listening: frozenset(inside)}
-    assert is_settled(page, quiet, bridges)
-    talking = {names.build_talking_snoop_id(SPY_ID, "c"), names.build_microphone_id(SPY_ID)}
+    assert is_settled(INSTANCE, page, quiet, bridges)
+    talking = {
+        names.build_talking_snoop_id(INSTANCE, SPY_ID, "c"),
+        names.build_microphone_id(SPY_ID),
+    }
     bridges[TALKING] = frozenset(talking)
-    assert not is_settled(barging, loud, bridges)
+    assert not is_settled(INSTANCE, barging, loud, bridges)
     bridges[listening] |= {names.build_barge_channel_id(SPY_ID)}
-    assert is_settled(barging, loud, bridges)
+    assert is_settled(INSTANCE, barging, loud, bridges)
 
 
 @pytest.mark.parametrize(
@@ -247,19 +259,21 @@ def test_a_voice_without_its_source_is_not_settled(destination: str) -> None:
     one = spy(destination=destination, mode="whisper", heard=heard)
     steps = plan_spy(one, call(CUSTOMER, AGENT), ())
     listeners = {
-        names.build_listening_snoop_id("a", steps.company),
-        names.build_listening_channel_id("a"),
+        names.build_listening_snoop_id(INSTANCE, "a", steps.company),
+        names.build_listening_channel_id(INSTANCE, "a"),
         names.build_phone_id(one.id),
     }
-    talking_snoop = names.build_talking_snoop_id(one.id, "a")
+    talking_snoop = names.build_talking_snoop_id(INSTANCE, one.id, "a")
     source = (
         names.build_microphone_id(one.id)
         if destination == "browser"
         else names.build_phone_snoop_id(one.id)
     )
     bridges = {LISTENING: frozenset(listeners), TALKING: frozenset({talking_snoop})}
-    assert not is_settled(one, steps, bridges)
-    assert is_settled(one, steps, {**bridges, TALKING: frozenset({talking_snoop, source})})
+    assert not is_settled(INSTANCE, one, steps, bridges)
+    assert is_settled(
+        INSTANCE, one, steps, {**bridges, TALKING: frozenset({talking_snoop, source})}
+    )
 
 
 @pytest.mark.parametrize(
