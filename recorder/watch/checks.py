@@ -29,7 +29,7 @@ class Checks:
         pbx: str,
         catalogue: Catalogue,
         lanes: Lanes,
-        key_of_recording: Callable[[UUID], str],
+        key_of_recording: Callable[[UUID], str | None],
         capture: Capture,
         spies: Spies,
         beeps: Beeps,
@@ -60,7 +60,7 @@ class Checks:
             unended = segments.list_unended_segments(tx, self._pbx)
         unsettled += [segment.recording_id for segment in unended]
         for recording_id in dict.fromkeys(unsettled):
-            key = self._key_of_recording(recording_id)
+            key = self._key_of_recording(recording_id) or str(recording_id)
             self._lanes.submit(key, self._capture.settle, recording_id)
         for recording in live:
             if self._is_forgotten(recording):
