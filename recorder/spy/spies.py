@@ -13,6 +13,7 @@ from functools import partial
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from recorder import names
@@ -30,19 +31,19 @@ from recorder.spy.plan import (
     KEYS,
     SpyPlan,
     end_cause,
+    find_present_call,
     find_target,
     is_settled,
-    may_need_others,
     plan_spy,
 )
 from recorder.spy.rig import Rig
 from recorder.spy.settling import Settler
 from recorder.spy.trail import note
 from storage import states
-from storage.catalogue import calls, recordings, spies
+from storage.catalogue import calls, pauses, recordings, spies
 from storage.catalogue.engine import Catalogue
 from storage.errors import LockTimeout
-from storage.records import Follow, Mode, SpyRecord
+from storage.records import CallRecord, Follow, Mode, SpyRecord
 
 log = structlog.get_logger()
 
@@ -103,7 +104,7 @@ class Spies:
             refuse_trunk(destination, self._trunks.get(call.pbx, ()))
             if mode not in may:
                 raise ModeNotPermitted(f"{by} may not {mode}")
-            target = find_target(call)
+            target = find_target(call, calls.list_joined(tx, call.id).values())
             spy = SpyRecord(
                 id=uuid7(),
                 call_id=call.id,
@@ -179,9 +180,9 @@ class Spies:
         with self._catalogue.begin() as tx:
             spy = spies.get_spy(tx, spy_id)
             call = calls.get_call(tx, spy.call_id)
-            needs_others = spy.state in states.SPY_LIVE and may_need_others(spy, call)
-            others = calls.list_live_calls(tx, pbx=spy.pbx) if needs_others else ()
-            return spy, plan_spy(spy, call, others)
+            others = _list_others(tx, spy, call) if spy.state in states.SPY_LIVE else ()
+            paused = {leg for one in pauses.list_open_pauses(tx, spy.pbx) for leg in one.legs}
+            return spy, plan_spy(spy, call, others, paused if self._deaf_in_pauses else ())
 
     def renew(self, spy_id: UUID) -> None:
         """Replace the listening snoop of the target, because the delay of a snoop only grows."""
@@ -350,6 +351,20 @@ class Spies:
     def _list_live(self, pbx: str) -> tuple[SpyRecord, ...]:
         with self._catalogue.begin() as tx:
             return spies.list_live_spies(tx, pbx)
+
+
+def _list_others(tx: Connection, spy: SpyRecord, call: CallRecord) -> Collection[CallRecord]:
+    """Return the calls that the plan of a spy needs beside the spy's own."""
+    others = calls.list_joined(tx, call.id)
+    if spy.follow == "agent" and spy.agent is not None:
+        for one in calls.list_calls_of_agent(tx, spy.pbx, spy.agent):
+            if one.id not in others:
+                others |= calls.list_joined(tx, one.id)
+    elif find_present_call(spy, call, ()) is None:
+        moved = find_present_call(spy, call, calls.list_live_calls(tx, pbx=spy.pbx))
+        if moved is not None:
+            others |= calls.list_joined(tx, moved.id)
+    return others.values()
 
 
 @contextmanager
