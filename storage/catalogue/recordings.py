@@ -54,6 +54,11 @@ from storage.schema import (
 PEOPLE = tuple(column.name for column in people())
 # The columns that people change, in any state of the recording.
 ANNOTATIONS = ("tags", "note", "bookmarks", "retention_days", "hold")
+# A search sorts the recordings of so many parties; more are read in their order.
+SORTED_PARTIES = 1000
+_NO_MERGE = text(
+    "SELECT set_config('enable_mergejoin', 'off', true), set_config('enable_hashjoin', 'off', true)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ def list_recordings(
 ) -> Slice[RecordingRecord]:
     """Return a slice of the recordings, newest first."""
     before = decode_cursor(cursor, UUID)[0] if cursor is not None else None
-    query = _search(select(recording), narrowed, before).limit(limit + 1)
+    query = _search(tx, select(recording), narrowed, before).limit(limit + 1)
     records = [_record(row) for row in tx.execute(query).mappings()]
     return slice_of(records, limit, lambda one: (str(one.id),))
 
@@ -128,7 +133,7 @@ def list_ids(
 ) -> tuple[UUID, ...]:
     """Return the ids of at most `limit` recordings, newest first; `among` restricts the search to
     these ids."""
-    query = _search(select(recording.c.id), narrowed)
+    query = _search(tx, select(recording.c.id), narrowed)
     if among is not None:
         query = query.where(recording.c.id.in_(among))
     return tuple(tx.scalars(query.limit(limit)))
@@ -364,16 +369,13 @@ def _add_event(tx: Connection, record: RecordingRecord, what: str | None = None)
 
 
 def _search(
-    query: Select[Any], narrowed: RecordingFilter, before: UUID | None = None
+    tx: Connection, query: Select[Any], narrowed: RecordingFilter, before: UUID | None = None
 ) -> Select[Any]:
-    """Narrow a query to the recordings that pass the filter and precede `before`, newest first.
-
-    Any index by party also holds the recording's id, so PostgreSQL can read the newest first, and
-    stop at the limit, also where a number is frequent.
-    """
+    """Narrow a query to the recordings that pass the filter and precede `before`, newest first."""
     parties: list[Callable[[FromClause], ColumnElement[bool]]] = []
-    if narrowed.number is not None:
-        parties.append(partial(_number_ends_with, narrowed.number))
+    if (number := narrowed.number) is not None:
+        ends = _ends_frequent if _is_frequent(tx, number) else _ends_rare
+        parties.append(partial(ends, number))
     if (agent := narrowed.agent) is not None:
         parties.append(lambda party: party.c.agent == literal(agent, literal_execute=True))
     for condition in parties:
@@ -385,7 +387,41 @@ def _search(
         query = query.where(recording.c.id < before)
     if parties:  # two parties of a recording may match
         query = query.ext(distinct_on(recording.c.id))
+        # An index by party holds the recordings' ids in order: read from the newest to the limit.
+        # PostgreSQL would sometimes read all recordings beside it, as if parties were spread evenly
+        # over the years.
+        tx.execute(_NO_MERGE)
     return query.where(*_conditions(narrowed)).order_by(recording.c.id.desc())
+
+
+def _is_frequent(tx: Connection, digits: str) -> bool:
+    """Return whether more parties have such a number than we want to sort."""
+    party = recording_party
+    one_more: Select[Any] = (
+        select(literal_column("1")).where(_ends_rare(digits, party)).offset(SORTED_PARTIES)
+    )
+    return tx.scalar(one_more.limit(1)) is not None
+
+
+def _ends_rare(digits: str, party: FromClause) -> ColumnElement[bool]:
+    """Build the condition on the end of a number for the index of whole numbers."""
+    pattern = literal(f"{_quoted(digits[::-1])}%", literal_execute=True)
+    return func.reverse(party.c.number).like(pattern)
+
+
+def _ends_frequent(digits: str, party: FromClause) -> ColumnElement[bool]:
+    """Build the same condition for an index in the order of the recordings."""
+    ends = party.c.number.like(literal(f"%{_quoted(digits)}", literal_execute=True))
+    if len(digits) < TAIL_DIGITS:
+        return ends
+    tail = func.left(func.reverse(party.c.number), literal_column(str(TAIL_DIGITS)))
+    same_tail = tail == literal(digits[::-1][:TAIL_DIGITS], literal_execute=True)
+    return same_tail & ends if len(digits) > TAIL_DIGITS else same_tail
+
+
+def _quoted(text: str) -> str:
+    """Quote the characters that LIKE reads as patterns."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _conditions(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:
@@ -413,22 +449,6 @@ def _conditions(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:
         (narrowed.max_duration_s, columns.duration_s.__le__),
     )
     return conditions + [compare(value) for value, compare in ranges if value is not None]
-
-
-def _number_ends_with(digits: str, party: FromClause) -> ColumnElement[bool]:
-    """Build the condition that the indexes on reversed numbers serve.
-
-    Its values are literals, not parameters: PostgreSQL has to see how frequent this number is.
-    """
-    reverse, tail = func.reverse(party.c.number), digits[::-1]
-    pattern = tail.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    condition = reverse.like(literal(pattern, literal_execute=True))
-    if len(digits) < TAIL_DIGITS:
-        return condition
-    same_tail = func.left(reverse, literal_column(str(TAIL_DIGITS))) == literal(
-        tail[:TAIL_DIGITS], literal_execute=True
-    )
-    return same_tail & condition
 
 
 def dump_parties(parties: Iterable[RecordingParty]) -> list[dict[str, Any]]:
