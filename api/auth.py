@@ -21,11 +21,11 @@ from sqlalchemy import Connection
 from werkzeug.datastructures import Authorization
 
 from api.errors import Forbidden, NotAuthenticated
-from api.permissions import permissions_of
 from api.services import services
 from storage.catalogue import audit, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
+from storage.permissions import permissions_of
 from storage.records import Outcome, TokenRecord
 
 log = structlog.get_logger()

@@ -13,9 +13,9 @@ from api.errors import Busy, Forbidden, InternalError, NotAuthenticated, Request
 from api.fields.base import Answer
 from api.idempotency import HEADER, REPLAYED
 from api.operation import FORM, JSON, OPEN, SIGNED_IN, Operation
-from api.permissions import PERMISSIONS, ROLES
 from api.problems import MEDIA_TYPE, status_of, title_of
 from storage.errors import CatalogueUnavailable, EarwitnessError, IdempotencyKeyReused
+from storage.permissions import PERMISSIONS, ROLES
 
 VERSION = "3.1.0"
 REFS = "#/components/schemas/{model}"

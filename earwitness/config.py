@@ -272,6 +272,7 @@ class Recording(Section):
     format: Format = "opus"
     pause: PauseLeaves = "silence"
     resume_after_s: int = Field(0, ge=0)
+    pause_listeners: Literal["deaf", "hear"] = "deaf"
     dtmf: Dtmf = Dtmf()
 
 

@@ -186,7 +186,7 @@ async def _supervisor(
 ) -> AsyncIterator[Participant]:
     """Open the one channel of a phone, or the two of a page; yield the channel that hears."""
     listener = listener_of(spy)
-    hearing = listener.listening_channel(AGENT)
+    hearing = listener.listening_channel(ari.application, AGENT)
     async with _participant(channels, listener.voice_channel, "supervisor") as talking:
         if hearing == listener.voice_channel:
             yield talking

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from api.permissions import PERMISSIONS
 from earwitness.config import Config
 from earwitness.wiring import open_catalogue
 from storage.catalogue import tokens
 from storage.errors import ConfigurationInvalid, TokenInvalid
+from storage.permissions import PERMISSIONS
 from storage.records import Role
 
 

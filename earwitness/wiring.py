@@ -116,7 +116,8 @@ class Wiring:
         from recorder.spy.spies import Spies
 
         trunks = {pbx.name: pbx.trunks for pbx in self.config.pbx}
-        return Spies(self.catalogue, self.pbxs, trunks)
+        deaf = self.config.recording.pause_listeners == "deaf"
+        return Spies(self.catalogue, self.pbxs, trunks, deaf_in_pauses=deaf)
 
     @cached_property
     def book(self) -> "RuleBook":

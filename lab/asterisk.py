@@ -80,6 +80,7 @@ class Asterisk:
         )
         self.ari_url = f"http://127.0.0.1:{self.http_port}"
         self.username, self.password = "recorder", secrets.token_urlsafe(12)
+        self._manager = requests.Session()
         self._process: subprocess.Popen[bytes] | None = None
         _sweep(root / "lab")
         # Debian's package makes no `recording` directory; without it every ARI recording fails.
@@ -189,6 +190,22 @@ class Asterisk:
             timeout=REQUEST_TIMEOUT_S,
         )
 
+    def ami(self, action: str, **headers: str) -> str:
+        """Run one action of the manager interface (over HTTP); return its answer as text.
+
+        Raise LabError when Asterisk refuses. Example: `ami("Redirect", Channel=name, …)`
+        """
+        login = {"Username": self.username, "Secret": self.password}
+        for step, fields in (("Login", login), (action, headers)):
+            answer = self._manager.get(
+                f"{self.ari_url}/rawman",
+                params={"Action": step, **fields},
+                timeout=REQUEST_TIMEOUT_S,
+            ).text
+            if "Response: Error" in answer:
+                raise LabError(f"{step}: {answer.strip()}")
+        return answer
+
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines of its log."""
         log = self.directory / "log/messages.log"
@@ -237,6 +254,11 @@ class Asterisk:
             "logger.conf": "[general]\n[logfiles]\nmessages.log => error,warning,notice\n",
             "cdr.conf": "[general]\nenable=no\n",
             "http.conf": f"[general]\nenabled=yes\nbindaddr=127.0.0.1\nbindport={self.http_port}\n",
+            "manager.conf": (
+                "[general]\nenabled=yes\nwebenabled=yes\nbindaddr=127.0.0.1\n"
+                f"port={free_port(socket.SOCK_STREAM)}\n"
+                f"[{self.username}]\nsecret={self.password}\nread=\nwrite=all\n"
+            ),
             "rtp.conf": "[general]\nrtpstart=10000\nrtpend=29999\n",
             "ari.conf": (
                 f"[general]\nenabled=yes\nchannelvars={','.join(channelvars)}\n"
@@ -272,7 +294,6 @@ _EMPTY_FILES = (
     "extensions.conf",
     "features.conf",
     "indications.conf",
-    "manager.conf",
     "musiconhold.conf",
     "pjproject.conf",
     "pjsip.conf",

@@ -8,12 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
+from lab.bot import BOT_HZ
+from lab.far import AGENT_HZ, CUSTOMER_HZ, OTHER_CUSTOMER_HZ, SUPERVISOR_HZ
 from lab.pbx import MUSIC_HZ, RING_HZ
 
 Samples = npt.NDArray[np.float64]
 
-ALL_HZ = (CUSTOMER_HZ, *AGENT_HZ.values(), SUPERVISOR_HZ, MUSIC_HZ, RING_HZ)
+ALL_HZ = (
+    *(CUSTOMER_HZ, *OTHER_CUSTOMER_HZ.values(), *AGENT_HZ.values()),
+    *(BOT_HZ, SUPERVISOR_HZ, MUSIC_HZ, RING_HZ),
+)
 SILENCE_DBFS = -120.0
 LEVEL_BLOCK_S = 0.5
 CLICK_BLOCK_S = 0.1

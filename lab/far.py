@@ -24,16 +24,20 @@ CUSTOMER_HZ = 440
 SUPERVISOR_HZ = 1320
 AGENT_HZ = {"2001": 880, "2002": 1100, "2003": 1210}
 TONES_HZ = AGENT_HZ | dict.fromkeys(SUPERVISORS, SUPERVISOR_HZ)
+# Customers whose numbers begin with these digits have another tone: two can be told apart.
+OTHER_CUSTOMER_HZ = {"1303": 980, "1404": 2050}
 CHANNELVARS = ("LAB_PARTY", "LAB_DOES")
 BYTES_PER_S = 16_000  # of the files: 16 bits, 8 kHz
 
-Manner = Literal["answer", "busy", "decline", "absent", "ring"]
+Manner = Literal["answer", "busy", "decline", "absent", "ring", "progress", "forward"]
 
-# The globals MANNER_x, DELAY_x, FILE_x and TONE_x steer the phone at number x.
+# The globals MANNER_x, DELAY_x, FILE_x and FORWARD_x steer the phone at number x; TONE_x is the
+# tone of the numbers that begin with x.
 DIALPLAN = """\
 [phones]
 exten => _X.,1,Set(LAB_PARTY=${EXTEN})
- same => n,Set(LAB_TONE=${IF($["${GLOBAL(TONE_${EXTEN})}"=""]?440:${GLOBAL(TONE_${EXTEN})})})
+ same => n,Set(LAB_TONE=${GLOBAL(TONE_${EXTEN:0:4})})
+ same => n,ExecIf($["${LAB_TONE}"=""]?Set(LAB_TONE=440))
  same => n,Set(LAB_FILE=${GLOBAL(FILE_${EXTEN})})
  same => n,Goto(${IF($["${GLOBAL(MANNER_${EXTEN})}"=""]?answer:${GLOBAL(MANNER_${EXTEN})})})
  same => n(busy),Hangup(17)
@@ -42,6 +46,14 @@ exten => _X.,1,Set(LAB_PARTY=${EXTEN})
  same => n(absent),Hangup(19)
  same => n(ring),Ringing()
  same => n,Wait(600)
+ same => n(forward),Transfer(PJSIP/${GLOBAL(FORWARD_${EXTEN})})
+ same => n,Hangup()
+ same => n(progress),Progress()
+ same => n,Playtones(${LAB_TONE}/100000)
+ same => n,Wait(${GLOBAL(DELAY_${EXTEN})})
+ same => n,StopPlaytones()
+ same => n,Answer(0,i)
+ same => n,Goto(talk,s,1)
  same => n(answer),Ringing()
  same => n,Wait(${IF($["${GLOBAL(DELAY_${EXTEN})}"=""]?0.1:${GLOBAL(DELAY_${EXTEN})})})
  same => n,Answer(0,i)
@@ -78,7 +90,8 @@ dial = 350
 
 def far_files(sip_port: int, pbx_port: int, codecs: str) -> dict[str, str]:
     """Return the configuration files of the far end: name to text."""
-    tones = "".join(f"TONE_{number} = {hz}\n" for number, hz in TONES_HZ.items())
+    prefixes = TONES_HZ | OTHER_CUSTOMER_HZ
+    tones = "".join(f"TONE_{prefix} = {hz}\n" for prefix, hz in prefixes.items())
     contact = f"sip:127.0.0.1:{pbx_port}"
     options = {"moh_passthrough": "yes", "trust_id_inbound": "yes"}
     # `pbx` takes the PBX's calls; each other endpoint places the calls of one party.
@@ -119,6 +132,11 @@ class FarEnd:
         self._set_global(f"DELAY_{number}", f"{answer_after_s:g}")
         self._set_global(f"FILE_{number}", self._sound(says))
 
+    def forward(self, number: str, to: str) -> None:
+        """Let the phone at `number` answer each call with 302, to another number at the PBX."""
+        self._set_global(f"FORWARD_{number}", self.contact(to))
+        self.behave(number, "forward", 0, None)
+
     def pick_up(self, number: str) -> "Leg":
         """Answer the phone at `number`, which rings, and let it answer from now on."""
         ringing = next(c for c in self.channels() if c["channelvars"]["LAB_PARTY"] == number)
@@ -139,7 +157,7 @@ class FarEnd:
         """Let `party` call `number` by the endpoint `via`; return before anyone answers."""
         variables = {
             "LAB_PARTY": party,
-            "LAB_TONE": str(TONES_HZ.get(party, CUSTOMER_HZ)),
+            "LAB_TONE": str(hz_of(party)),
             "LAB_FILE": self._sound(says),
             **{f"PJSIP_HEADER(add,{one})": value for one, value in (headers or {}).items()},
         }
@@ -216,7 +234,7 @@ class Leg:
     @property
     def hz(self) -> int:
         """Return the tone of this party, in Hz."""
-        return TONES_HZ.get(self.party, CUSTOMER_HZ)
+        return hz_of(self.party)
 
     def find(self) -> dict[str, Any] | None:
         """Return the channel as ARI lists it, or None when it is gone."""
@@ -273,12 +291,21 @@ class Leg:
 
     def dialog(self) -> str:
         """Return this leg's SIP dialog as a Replaces header (RFC 3891), seen from the PBX."""
-        path = f"/channels/{self.channel_id}/variable"
-        parts = {
-            part: self.far.asterisk.ari("GET", path, variable=f"CHANNEL(pjsip,{part})")["value"]
-            for part in ("call-id", "local_tag", "remote_tag")
-        }
+        parts = {part: self._pjsip(part) for part in ("call-id", "local_tag", "remote_tag")}
         return "{call-id};to-tag={remote_tag};from-tag={local_tag}".format_map(parts)
+
+    def pbx_channel(self, pbx: Asterisk) -> dict[str, Any]:
+        """Return the PBX's channel of this leg, as the PBX's ARI lists it."""
+        call_id = self._pjsip("call-id")
+        channels: list[dict[str, Any]] = pbx.ari("GET", "/channels")
+        return next(
+            channel
+            for channel in channels
+            if channel["name"].startswith("PJSIP/") and sip_call_id(pbx, channel["id"]) == call_id
+        )
+
+    def _pjsip(self, part: str) -> str:
+        return read_variable(self.far.asterisk, self.channel_id, f"CHANNEL(pjsip,{part})")
 
     def heard(self) -> Path:
         """Return the WAV of the audio that this party heard; the leg must be over.
@@ -332,6 +359,22 @@ class Leg:
             return True
 
         until(accepted)
+
+
+def hz_of(number: str) -> int:
+    """Return the tone of the party at a number, in Hz."""
+    return (TONES_HZ | OTHER_CUSTOMER_HZ).get(number[:4], CUSTOMER_HZ)
+
+
+def sip_call_id(asterisk: Asterisk, channel_id: str) -> str:
+    """Return the Call-ID of a PJSIP channel; empty when it is gone."""
+    return read_variable(asterisk, channel_id, "CHANNEL(pjsip,call-id)")
+
+
+def read_variable(asterisk: Asterisk, channel_id: str, name: str) -> str:
+    """Return a variable or function of a channel; empty when it is gone or has none."""
+    answer = asterisk.ari_response("GET", f"/channels/{channel_id}/variable", variable=name)
+    return str(answer.json()["value"]) if answer.ok else ""
 
 
 def _talks(channel: Mapping[str, Any]) -> bool:

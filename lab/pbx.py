@@ -2,9 +2,11 @@
 
 Customers are behind `PJSIP/trunk`. Agents have phones at 2001 to 2003, supervisors at 9001 and
 9002. The far end (`lab.far`) plays all of them on one loopback port; the PBX recognises each by the
-user in From.
+user in From. Real telephones at other extensions (`lab.phones`) have ports of their own. Everybody
+may dial a conference room: 8000 to 8999.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,13 @@ DID_AGENT = "3000"
 DID_QUEUE = "3001"
 DID_IVR = "3002"
 DID_VIP = "3003"  # as DID_AGENT, with the variable VIP set to "yes"
+DID_SECOND = "3004"  # rings 2002
+DID_BOT = "3005"  # a voice bot takes the call (`lab.bot`)
+DID_ANSWERED = "3006"  # the PBX answers before it rings 2001, so the caller can speak at once
 PARKING = "700"
+ROOM = "8000"
+OTHER_ROOM = "8001"
+BOT = "bot"  # the ARI application of the voice bot
 
 DIALPLAN = """\
 [dids]
@@ -34,6 +42,13 @@ exten => 3002,1,Answer()
  same => n,WaitExten(60)
 exten => 3003,1,Set(VIP=yes)
  same => n,Goto(3000,1)
+exten => 3004,1,Dial(PJSIP/2002,60,t)
+exten => 3005,1,Answer()
+ same => n,Stasis(bot)
+exten => 3006,1,Answer()
+ same => n,Goto(3000,1)
+exten => _8XXX,1,Answer()
+ same => n,ConfBridge(${EXTEN})
 exten => 1,1,Goto(3000,1)
 exten => 2,1,Goto(3001,1)
 
@@ -79,6 +94,15 @@ callwaiting = {RING_HZ}/1000,0/3000
 dialrecall = {RING_HZ}
 """
 
+CONFERENCES = """\
+[general]
+[default_user]
+type = user
+quiet = yes
+[default_bridge]
+type = bridge
+"""
+
 PARKING_LOT = """\
 [default]
 parkext => 700
@@ -88,24 +112,31 @@ parkingtime => 300
 """
 
 
-def pbx_files(sip_port: int, far_port: int, music: str, codecs: str) -> dict[str, str]:
-    """Return the PBX's configuration files; `music` is the music directory inside the root."""
+def pbx_files(
+    sip_port: int, far_port: int, music: str, codecs: str, telephones: Mapping[str, int]
+) -> dict[str, str]:
+    """Return the PBX's configuration files; `music` is the music directory inside the root.
+
+    `telephones` maps the extensions of real telephones to their ports.
+    """
     trunk = endpoint(TRUNK, f"sip:127.0.0.1:{far_port}", "dids", codecs, trust_id_inbound="yes")
+    names = AGENTS | SUPERVISORS | dict.fromkeys(telephones, "Real Telephone")
     phones = "".join(
         endpoint(
             number,
-            f"sip:{number}@127.0.0.1:{far_port}",
+            f"sip:{number}@127.0.0.1:{telephones.get(number, far_port)}",
             "agents",
             codecs,
             device_state_busy_at="1",
             callerid=f'"{name}" <{number}>',
         )
-        for number, name in (AGENTS | SUPERVISORS).items()
+        for number, name in names.items()
     )
     return {
         "extensions.conf": DIALPLAN,
         "queues.conf": QUEUES,
         "features.conf": FEATURES,
+        "confbridge.conf": CONFERENCES,
         "res_parking.conf": PARKING_LOT,
         "indications.conf": INDICATIONS,
         "musiconhold.conf": f"[default]\nmode = files\ndirectory = {music}\n",

@@ -12,11 +12,16 @@ from typing import Literal, Self
 from lab.asterisk import Asterisk
 from lab.far import CHANNELVARS, FarEnd, Leg, Manner, far_files
 from lab.pbx import (
+    AGENTS,
     DID_AGENT,
+    DID_ANSWERED,
+    DID_BOT,
     DID_IVR,
     DID_QUEUE,
+    DID_SECOND,
     DID_VIP,
     PARKING,
+    ROOM,
     TRUNK,
     pbx_files,
     write_music,
@@ -30,6 +35,9 @@ RUNG = {
     DID_QUEUE: ("2001", "2002"),
     DID_IVR: (),
     DID_VIP: ("2001",),
+    DID_SECOND: ("2002",),
+    DID_BOT: (),
+    DID_ANSWERED: ("2001",),
 }
 
 How = Literal["refer", "dtmf"]
@@ -46,6 +54,7 @@ class World:
 
     `far_root` is another root for the far end: the files of an Asterisk 16 contain no silence, so
     they cannot serve as a clock. `channelvars` are the PBX's; the default is the documented one.
+    `telephones` maps the extensions of real telephones to their ports.
     """
 
     def __init__(
@@ -56,6 +65,7 @@ class World:
         native_bridging: bool = False,
         far_root: Path | None = None,
         channelvars: Sequence[str] = ("CHANNEL(linkedid)",),
+        telephones: Mapping[str, int] | None = None,
     ):
         without = () if native_bridging else ("bridge_native_rtp",)
         self.pbx = Asterisk(root, "pbx", channelvars=channelvars, without=without)
@@ -63,7 +73,9 @@ class World:
         pbx, far = self.pbx, self.far_asterisk
         music = pbx.directory / "music"
         write_music(music)
-        pbx.configure(pbx_files(pbx.sip_port, far.sip_port, pbx.inside(music), codecs))
+        pbx.configure(
+            pbx_files(pbx.sip_port, far.sip_port, pbx.inside(music), codecs, telephones or {})
+        )
         far.configure(far_files(far.sip_port, pbx.sip_port, codecs))
 
     def start(self) -> None:
@@ -139,6 +151,58 @@ class World:
         leg = self.far.place(to, agent, agent)
         colleague = self.far.await_leg(to, answer_after_s + 10)
         return Call(self, agent=leg.await_up(), colleague=colleague)
+
+    def originate(self, channel: str, number: str, agent: str = "2001") -> "Call":
+        """Let the PBX call an agent first, and then the number that the agent wants.
+
+        `channel` is the first one in Asterisk's words, such as `PJSIP/2001` or
+        `Local/2001@agents/n`.
+        """
+        self.far.behave(agent, "answer", ANSWER_AFTER_S, None)
+        self.far.behave(number, "answer", ANSWER_AFTER_S, None)
+        self.pbx.cli(f"channel originate {channel} extension {number}@agents")
+        leg, other = self.far.await_leg(agent), self.far.await_leg(number)
+        if number in AGENTS:
+            return Call(self, agent=leg, colleague=other)
+        return Call(self, agent=leg, customer=other)
+
+    def conference(self, *numbers: str, room: str = ROOM) -> "Conference":
+        """Let these people dial a conference room; return when all are in it and speak.
+
+        Example: `world.conference("12025550100", "2001", "2002")`
+        """
+        conference = Conference(self, room)
+        for number in numbers:
+            conference.join(number)
+        return conference
+
+    def merge(self, held: "Call", taken: "Call") -> "Call":
+        """Let the agent of two calls join them by REFER with Replaces, and leave.
+
+        `held` is the call that waits on hold. Return the call of the two others: the customer of
+        `taken`, with the held colleague as agent, or with the held customer as colleague.
+        """
+        first, second = held.leg("agent"), taken.leg("agent")
+        other = held.colleague or held.leg("customer")
+        second.refer(other.party, replaces=first)
+        for leg in (first, second):
+            leg.await_down()
+        gone = [*held.left, *taken.left, first, second]
+        if held.colleague:
+            return Call(self, customer=taken.customer, agent=other, left=gone)
+        return Call(self, customer=taken.customer, colleague=other, left=gone)
+
+    def redirect(self, extension: str, leg: Leg, other: Leg | None = None) -> None:
+        """Send a leg, or both legs of a call at once, to an extension of the dialplan.
+
+        It is Redirect of the manager interface. Asterisk hangs up whoever stays behind alone.
+        """
+        target = {"Context": "agents", "Exten": extension, "Priority": "1"}
+        target["Channel"] = leg.pbx_channel(self.pbx)["name"]
+        if other:
+            extra = {"Channel": other.pbx_channel(self.pbx)["name"]}
+            target |= {f"Extra{key}": value for key, value in (target | extra).items()}
+        self.pbx.ami("Redirect", **target)
 
     def supervisor(self, number: str = "9001", timeout_s: float = 10.0) -> Leg:
         """Wait until a supervisor's phone has answered the PBX's call, and return its leg."""
@@ -271,6 +335,15 @@ class Call:
         self.talk_for(asking_s)
         return target
 
+    def consult(self, to: str = "2003") -> Leg:
+        """Let the agent ask a colleague by the PBX's feature code; return the colleague's leg.
+
+        When the colleague hangs up, the agent is back with the customer.
+        """
+        self.world.far.behave(to, "answer", ANSWER_AFTER_S, None)
+        self.send_dtmf(f"*3{to}")
+        return self._ask(to, 0)
+
     def park(self) -> str:
         """Let the agent park the call; return the slot from which another phone takes it."""
         agent = self.leg("agent")
@@ -304,3 +377,29 @@ class Call:
 
     def _legs(self) -> list[Leg]:
         return self._present() + self.left
+
+
+class Conference:
+    """A conference room of the PBX; `members` maps the number of each member to the leg."""
+
+    def __init__(self, world: World, room: str) -> None:
+        self.world = world
+        self.room = room
+        self.members: dict[str, Leg] = {}
+
+    def join(self, number: str) -> Leg:
+        """Let a customer or an agent dial the room; return when the leg is in it and speaks."""
+        leg = self.world.far.place(self.room, number if number in AGENTS else TRUNK, number)
+        self.members[number] = leg.await_up()
+        return leg
+
+    def leave(self, number: str) -> Leg:
+        """Let a member hang up; return the leg."""
+        leg = self.members.pop(number)
+        leg.hang_up()
+        return leg
+
+    def end(self) -> None:
+        """Let all members hang up."""
+        for number in list(self.members):
+            self.leave(number)

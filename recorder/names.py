@@ -25,6 +25,11 @@ channel spied on:
     earwitness-gauge-{way}-{channel}     its media channel
 
 `earwitness-sound-{uuid}-{channel}` belongs to no spy: through this snoop a leg hears one sound.
+
+Another Earwitness may run on the same PBX, with a database of its own. Each is an *instance*, named
+by its Stasis application. A name with the id of a segment or spy is ours if our catalogue has the
+row, which is always written first. A name with the id of a channel says the instance before the
+channel: `{channel}` above stands for `{instance}~{channel}`, except in the names of sounds.
 """
 
 import re
@@ -38,13 +43,15 @@ from zlib import crc32
 # The ids of all our channels and bridges begin with this.
 OURS = "earwitness-"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_INSTANCE = r"[A-Za-z0-9_-]+"
 _RECORDING_NAME = re.compile(rf"earwitness/\d{{4}}-\d\d-\d\d/({_UUID})\.({_UUID})")
 _SNOOP_ID = re.compile(rf"earwitness-({_UUID})")
 _SPY_PART = re.compile(rf"earwitness-(phone|voice|tap|mic|seat)-({_UUID})")
 _SHARED_PART = re.compile(
-    r"earwitness-(listen|ear|hear-[0-9a-f]{8}|(?:gauging|probe|gauge)-(?:in|out))-(.+)"
+    r"earwitness-(listen|ear|hear-[0-9a-f]{8}|(?:gauging|probe|gauge)-(?:in|out))"
+    rf"-({_INSTANCE})~(.+)"
 )
-_TALKING_SNOOP = re.compile(rf"earwitness-say-({_UUID})-(.+)")
+_TALKING_SNOOP = re.compile(rf"earwitness-say-({_UUID})-({_INSTANCE})~(.+)")
 _SOUND = re.compile(rf"earwitness-sound-({_UUID})-(.+)")
 _CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)")
 
@@ -92,11 +99,15 @@ WAYS: tuple[Way, ...] = ("in", "out")
 
 @dataclass(frozen=True, slots=True)
 class SpyPart:
-    """A channel or bridge of spies: of one spy, of one channel spied on, or of both."""
+    """A channel or bridge of spies: of one spy, of one channel spied on, or of both.
+
+    `instance` is the Earwitness that made a part with a channel.
+    """
 
     kind: PartKind
     spy_id: UUID | None = None
     channel_id: str | None = None
+    instance: str | None = None
 
 
 def build_recording_name(recording_id: UUID, segment_id: UUID, at: datetime) -> str:
@@ -146,40 +157,40 @@ def build_barge_channel_id(spy_id: UUID) -> str:
     return f"earwitness-seat-{spy_id}"
 
 
-def build_talking_snoop_id(spy_id: UUID, channel_id: str) -> str:
+def build_talking_snoop_id(instance: str, spy_id: UUID, channel_id: str) -> str:
     """Return the id of the snoop through which a leg hears a supervisor."""
-    return f"earwitness-say-{spy_id}-{channel_id}"
+    return f"earwitness-say-{spy_id}-{instance}~{channel_id}"
 
 
-def build_listening_bridge_id(channel_id: str) -> str:
+def build_listening_bridge_id(instance: str, channel_id: str) -> str:
     """Return the id of the bridge in which supervisors listen to a channel."""
-    return f"earwitness-listen-{channel_id}"
+    return f"earwitness-listen-{instance}~{channel_id}"
 
 
-def build_listening_snoop_id(channel_id: str, company: Iterable[str]) -> str:
+def build_listening_snoop_id(instance: str, channel_id: str, company: Iterable[str]) -> str:
     """Return the id of the snoop on a channel while it is in a bridge with `company`."""
     digest = crc32(" ".join(sorted(company)).encode())
-    return f"earwitness-hear-{digest:08x}-{channel_id}"
+    return f"earwitness-hear-{digest:08x}-{instance}~{channel_id}"
 
 
-def build_listening_channel_id(channel_id: str) -> str:
+def build_listening_channel_id(instance: str, channel_id: str) -> str:
     """Return the id of the media channel shared by all pages that listen to a channel."""
-    return f"earwitness-ear-{channel_id}"
+    return f"earwitness-ear-{instance}~{channel_id}"
 
 
-def build_meter_bridge_id(way: Way, channel_id: str) -> str:
+def build_meter_bridge_id(instance: str, way: Way, channel_id: str) -> str:
     """Return the id of the bridge that measures one way of a channel."""
-    return f"earwitness-gauging-{way}-{channel_id}"
+    return f"earwitness-gauging-{way}-{instance}~{channel_id}"
 
 
-def build_meter_snoop_id(way: Way, channel_id: str) -> str:
+def build_meter_snoop_id(instance: str, way: Way, channel_id: str) -> str:
     """Return the id of the snoop that copies one way of a channel into the bridge of its meter."""
-    return f"earwitness-probe-{way}-{channel_id}"
+    return f"earwitness-probe-{way}-{instance}~{channel_id}"
 
 
-def build_meter_channel_id(way: Way, channel_id: str) -> str:
+def build_meter_channel_id(instance: str, way: Way, channel_id: str) -> str:
     """Return the id of the media channel that receives the audio to measure."""
-    return f"earwitness-gauge-{way}-{channel_id}"
+    return f"earwitness-gauge-{way}-{instance}~{channel_id}"
 
 
 def build_sound_id(sound_id: UUID, channel_id: str) -> str:
@@ -197,14 +208,15 @@ def parse_spy_part(id_: str) -> SpyPart | None:
     if match := _SPY_PART.fullmatch(id_):
         return SpyPart(_WORDS[match[1]], spy_id=UUID(match[2]))
     if match := _TALKING_SNOOP.fullmatch(id_):
-        return SpyPart("talking-snoop", UUID(match[1]), match[2])
+        return SpyPart("talking-snoop", UUID(match[1]), match[3], match[2])
     if match := _SHARED_PART.fullmatch(id_):
-        return SpyPart(_WORDS[match[1].partition("-")[0]], channel_id=match[2])
+        kind = _WORDS[match[1].partition("-")[0]]
+        return SpyPart(kind, channel_id=match[3], instance=match[2])
     return None
 
 
 def is_ours(channel_id: str) -> bool:
-    """Whether the channel is ours, so that it belongs to no call."""
+    """Whether the channel is ours, or another instance's, so that it belongs to no call."""
     return channel_id.startswith(OURS)
 
 

@@ -46,6 +46,7 @@ GapCause = Literal[
     "stopped",
     "pbx-lost",
     "pbx-stalled",
+    "wrong-speed",
     "unobserved",
     "never-began",
     "not-captured",
@@ -303,7 +304,10 @@ class RecordingRecord:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
-    """A file that the PBX records without a break: the voice of one leg."""
+    """A file that the PBX records without a break: the voice of one leg.
+
+    `alignment_ms` is how far a sound in it may lie from its true time; None until it is measured.
+    """
 
     id: UUID
     recording_id: UUID
@@ -316,6 +320,7 @@ class SegmentRecord:
     end_cause: str | None = None
     duration_s: float | None = None
     size_bytes: int | None = None
+    alignment_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,21 +171,16 @@ recording = Table(
     Index("recording_tags_idx", "tags", postgresql_using="gin"),
     Index("recording_unusual_idx", "state", "id", postgresql_where=text("state <> 'stored'")),
 )
-# People search for the last digits of a number: reversed, they are a prefix.
-for end in ("caller", "callee"):
-    Index(
-        f"recording_{end}_number_idx",
-        text(f"reverse({end}_number) text_pattern_ops"),
-        recording.c.id,
-    )
-
 SEARCHED_WORDS = (
     "to_tsvector('simple', coalesce(note, '') || ' ' || coalesce(caller_name, '') || ' ' ||"
     " coalesce(callee_name, ''))"
 )
 Index("recording_words_idx", text(SEARCHED_WORDS), _table=recording, postgresql_using="gin")
 
-# Who can be found by a search: everyone whom a recording hears. Pure index, made from `parties`.
+# Who can be found by a search: everyone whom a recording hears. Pure index, made from `parties` and
+# the columns of people. People search for the last digits of a number: reversed, they are a prefix.
+# The index of last digits finds the newest of a frequent number, the other one a rare number.
+TAIL_DIGITS = 3
 recording_party = Table(
     "recording_party",
     metadata,
@@ -193,6 +188,12 @@ recording_party = Table(
     Column("number", Text),
     Column("agent", Text),
     Index("recording_party_number_idx", text("reverse(number) text_pattern_ops"), "recording_id"),
+    Index(
+        "recording_party_tail_idx",
+        text(f'"left"(reverse(number), {TAIL_DIGITS})'),
+        "recording_id",
+        postgresql_include=["number"],
+    ),
     Index(None, "agent", "recording_id"),
 )
 
@@ -207,6 +208,7 @@ pause = Table(
     Column("to_at", Instant),
     Column("by", Text, nullable=False),
     Index("pause_open_idx", "pbx", postgresql_where=text("to_at IS NULL")),
+    Index("pause_legs_idx", "legs", postgresql_using="gin"),
 )
 
 segment = Table(
@@ -222,9 +224,11 @@ segment = Table(
     Column("ended_at", Instant),
     Column("end_cause", Text),
     Column("duration_s", Float),
+    Column("alignment_ms", Integer),
     Column("size_bytes", BigInteger),
     _one_of("side", Side),
     _one_of("state", SegmentState),
+    Index(None, "channel_id"),
     # At most one running segment for each leg, whichever process starts it.
     Index(
         "segment_running_idx",
@@ -473,6 +477,39 @@ bulk = Table(
     _one_of("action", BulkAction),
     _one_of("state", BulkState),
     Index(None, "owner_id", "id"),
+)
+
+# A trial of draft rules on past calls; `result` holds its figures once it is done.
+trial = Table(
+    "trial",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("drafts", JSONB, nullable=False),
+    Column("default_action", Text, nullable=False),
+    Column("from_at", Instant, nullable=False),
+    Column("to_at", Instant, nullable=False),
+    Column("agents", ARRAY(Text)),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("done", Integer, nullable=False, server_default=text("0")),
+    Column("total", Integer, nullable=False, server_default=text("0")),
+    Column("result", JSONB(none_as_null=True)),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("owner_id", Uuid, nullable=False),
+    _one_of("state", BulkState),
+)
+
+# A call that the draft rules of a trial treat differently.
+trial_change = Table(
+    "trial_change",
+    metadata,
+    Column("trial_id", ForeignKey("trial.id", ondelete="CASCADE"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("call_id", Text, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
 )
 
 # A server that gets our events. `after` is the id of the last event that is delivered or given up;

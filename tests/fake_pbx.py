@@ -8,24 +8,23 @@ from uuid import UUID
 from recorder import names
 from recorder.ari import AriNotFound, Bridge
 
+INSTANCE = "earwitness"
+
 
 class FakePbx:
     """A PBX with channels, and bridges with channels inside; a snoop needs its channel."""
 
-    application = "earwitness"
+    application = INSTANCE
 
     def __init__(self, *channels: str) -> None:
         self.channels = set(channels)
         self.variables: dict[tuple[str, str], str] = {}
-        self.application_of: dict[str, str] = {}
         self.look: Callable[[str], None] = lambda _: None
         self.bridges: dict[str, list[str]] = {}
 
     def find_channel(self, id_: str) -> Any:
         self.look(id_)
-        application = self.application_of.get(id_, self.application)
-        plan = SimpleNamespace(app_name="Stasis", app_data=application)
-        up = SimpleNamespace(id=id_, state="Up", dialplan=plan)
+        up = SimpleNamespace(id=id_, state="Up")
         return up if id_ in self.channels else None
 
     def get_channel(self, id_: str) -> Any:

@@ -6,8 +6,8 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, model_validator
 
 from api.fields.base import Answer, Body, Instant, ListOf, ListQuery, Name, Text, fields_of
-from api.permissions import PERMISSIONS
 from storage import records
+from storage.permissions import PERMISSIONS
 from storage.records import AuditRecord, Outcome, PersonRole, Role, TokenRecord, UserRecord
 
 

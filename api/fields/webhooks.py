@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints
 
 from api.fields.base import Answer, Body, Instant, ListOf, fields_of
-from api.permissions import EVENTS
+from storage.permissions import EVENTS
 from storage.records import WebhookRecord
 
 LONGEST_URL = 2000

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from api.fields.system import AuditQuery
 from api.pages.page import Pages, form_fields, show, wants_next_part
-from api.permissions import AUDIT_READ
 from api.services import services
 from storage.catalogue import audit
 from storage.errors import BadCursor
+from storage.permissions import AUDIT_READ
 from storage.records import AuditRecord, Slice
 
 pages = Pages()

@@ -14,12 +14,12 @@ from api.fields.recordings import FormSearch, RecordingSearch, recording_fields
 from api.links import base_url
 from api.pages.journey import What, journey_of
 from api.pages.page import Pages, form_fields, show, show_notice, wants_next_part
-from api.permissions import AUDIT_READ, BULK_ACTIONS, RECORDINGS_READ, RECORDINGS_SHARE
 from api.routes.recordings import get_visible
 from api.services import services
 from storage.catalogue import audit, bulks, calls, decisions, links, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording
+from storage.permissions import AUDIT_READ, BULK_ACTIONS, RECORDINGS_READ, RECORDINGS_SHARE
 from storage.records import BulkAction, RecordingRecord, Slice
 
 pages = Pages()

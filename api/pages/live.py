@@ -5,9 +5,9 @@ from flask_babel import gettext as _
 
 from api.auth import principal
 from api.pages.page import Pages, show
-from api.permissions import CALLS_READ
 from api.services import services
 from storage.catalogue import tokens
+from storage.permissions import CALLS_READ
 
 pages = Pages()
 

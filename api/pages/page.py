@@ -24,8 +24,15 @@ from api.errors import Forbidden, NotAuthenticated
 from api.links import media_origin
 from api.operation import OPEN, SIGNED_IN, require_token
 from api.pages.words import in_words, shell_words
-from api.permissions import AUDIT_READ, CALLS_READ, MODES, RECORDINGS_READ, RULES_READ, SYSTEM_READ
 from api.problems import MEDIA_TYPE as PROBLEM
+from storage.permissions import (
+    AUDIT_READ,
+    CALLS_READ,
+    MODES,
+    RECORDINGS_READ,
+    RULES_READ,
+    SYSTEM_READ,
+)
 from storage.records import Mode
 
 Handler = Callable[..., Any]

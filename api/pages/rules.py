@@ -9,11 +9,11 @@ from flask_babel import ngettext
 from api.fields.rules import Terms
 from api.pages.history import history_of
 from api.pages.page import Pages, show, show_notice
-from api.permissions import RULES_READ, RULES_WRITE
 from api.routes.rules import find_configured, list_all
 from api.services import services
 from recorder.rules import FIELDS, RANK
 from storage.catalogue import rules
+from storage.permissions import RULES_READ, RULES_WRITE
 from storage.records import Format, RuleRecord
 
 pages = Pages()

@@ -6,7 +6,6 @@ from sqlalchemy import Connection
 
 from api.health import check_parts
 from api.pages.page import Pages, show, wants_next_part
-from api.permissions import SYSTEM_READ
 from api.services import services
 from storage.catalogue import (
     decisions,
@@ -20,6 +19,7 @@ from storage.catalogue import (
 )
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor
+from storage.permissions import SYSTEM_READ
 from storage.records import Assurance, CallRecord, RecordingRecord, Slice
 
 pages = Pages()

@@ -6,10 +6,10 @@ from api.auth import principal
 from api.fields.base import ListQuery, list_fields
 from api.fields.calls import MissingList, missing_fields
 from api.operation import Operations, answer, json
-from api.permissions import RECORDINGS_READ
 from api.services import services
 from storage.catalogue import decisions
 from storage.errors import BadCursor
+from storage.permissions import RECORDINGS_READ
 
 operations = Operations("/api/v1", tag="assurance")
 

@@ -22,13 +22,13 @@ from api.fields.bulk import (
 )
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
-from api.permissions import BULK_ACTIONS, RECORDINGS_EXPORT, RECORDINGS_HEAR, RECORDINGS_READ
 from api.services import services
 from api.stored import name_file, redirect_to_object, stream_object
 from storage.catalogue import bulks, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchBulk, NoSuchRecording, NoSuchSearch, TooMany
 from storage.objects.errors import NoSuchObject, StoreRefused, StoreUnavailable
+from storage.permissions import BULK_ACTIONS, RECORDINGS_EXPORT, RECORDINGS_HEAR, RECORDINGS_READ
 
 operations = Operations("/api/v1", tag="bulk")
 

@@ -12,12 +12,12 @@ from api.fields.calls import Call, CallList, CallQuery, call_fields
 from api.fields.recordings import NewRecording, Recording, recording_fields
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
-from api.permissions import CALLS_READ, RECORDINGS_CONTROL, SPIES_READ
 from api.services import services
 from recorder.errors import CallEnded, NothingToRecord, PbxUnavailable, RecordingForbidden
 from storage import states
 from storage.catalogue import calls, decisions, recordings, spies
 from storage.errors import BadCursor, NoSuchCall
+from storage.permissions import CALLS_READ, RECORDINGS_CONTROL, SPIES_READ
 from storage.records import CallRecord
 
 operations = Operations("/api/v1", tag="calls")

@@ -10,13 +10,13 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from api.fields.calls import DialplanQuery
 from api.operation import Operations, Reply
-from api.permissions import RECORDINGS_CONTROL
 from api.problems import status_of
 from api.services import services
 from recorder.recording.demand import OnDemand
 from recorder.rules.facts import past_facts
 from storage.catalogue import calls, decisions
 from storage.errors import EarwitnessError, NoSuchCall
+from storage.permissions import RECORDINGS_CONTROL
 from storage.records import CallRecord
 
 operations = Operations("/api/v1", tag="dialplan")

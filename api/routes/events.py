@@ -9,11 +9,11 @@ from api.auth import Principal, principal, principal_finder
 from api.errors import Busy, Forbidden, NotAuthenticated
 from api.feed import Feed
 from api.operation import Operations, Reply
-from api.permissions import EVENTS, EVENTS_READ
 from api.services import services
 from storage import states
 from storage.catalogue import events, spies
 from storage.errors import BadCursor, CatalogueUnavailable
+from storage.permissions import EVENTS, EVENTS_READ
 from storage.records import EventRecord
 
 Visibility = Callable[[EventRecord], bool]

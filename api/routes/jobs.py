@@ -6,10 +6,10 @@ from api.auth import audit_done
 from api.fields.base import ListQuery, Nothing, list_fields
 from api.fields.system import FailedJobList, job_fields
 from api.operation import Operations, Reply, answer, json
-from api.permissions import SYSTEM_READ, SYSTEM_WRITE
 from api.services import services
 from storage.catalogue import failed_jobs
 from storage.errors import BadCursor, NoSuchJob
+from storage.permissions import SYSTEM_READ, SYSTEM_WRITE
 
 operations = Operations("/api/v1", tag="system")
 

@@ -11,12 +11,12 @@ from api.fields.keeping import ChangedRecording, NewBookmark, Reasoned
 from api.fields.recordings import Recording, RecordingBookmark, recording_fields
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
-from api.permissions import RECORDINGS_ANNOTATE, RECORDINGS_HOLD
 from api.routes.recordings import get_visible
 from api.services import services
 from recorder.errors import NoSuchBookmark, RetentionNotExtended
 from recorder.work.keeping import Keeper
 from storage.errors import NoSuchRecording
+from storage.permissions import RECORDINGS_ANNOTATE, RECORDINGS_HOLD
 from storage.records import RecordingRecord
 
 operations = Operations("/api/v1", tag="recordings")

@@ -11,11 +11,11 @@ from api.fields.base import ListQuery, list_fields
 from api.fields.keeping import NewLink, SharedLink, SharedLinkList, link_fields
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
-from api.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
 from api.routes.recordings import get_visible
 from api.services import services
 from storage.catalogue import links
 from storage.errors import AudioNotStored, BadCursor, NoSuchLink, NoSuchRecording
+from storage.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
 
 operations = Operations("/api/v1", tag="links")
 

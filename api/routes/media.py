@@ -10,10 +10,10 @@ from api.auth import principal
 from api.errors import AudioNotStoredYet, RangeNotSatisfiable
 from api.fields.recordings import AudioQuery, Manifest, Waveform
 from api.operation import JSON, Operations, Reply, json
-from api.permissions import RECORDINGS_HEAR, RECORDINGS_READ
 from api.routes.recordings import get_visible
 from storage.errors import AudioNotStored, ManifestInvalid, NoSuchRecording
 from storage.objects.errors import NoSuchObject, ObjectMismatch, StoreRefused, StoreUnavailable
+from storage.permissions import RECORDINGS_HEAR, RECORDINGS_READ
 
 operations = Operations("/api/v1", tag="recordings")
 

@@ -9,8 +9,8 @@ from api.fields.base import Answer
 from api.health import check_parts
 from api.metrics import MEDIA_TYPE
 from api.operation import OPEN, Operations, Reply, answer, json
-from api.permissions import METRICS_READ
 from api.services import services
+from storage.permissions import METRICS_READ
 
 operations = Operations("", tag="operation")
 

@@ -11,12 +11,12 @@ from api.fields.base import Nothing, list_fields
 from api.fields.recordings import Recording, RecordingList, RecordingQuery, recording_fields
 from api.links import base_url
 from api.operation import Declare, Operations, answer, json
-from api.permissions import RECORDINGS_CONTROL, RECORDINGS_READ
 from api.services import services
 from recorder.errors import PbxUnavailable, RecordingNotActive
 from storage.catalogue import recordings
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording
+from storage.permissions import RECORDINGS_CONTROL, RECORDINGS_READ
 from storage.records import RecordingRecord
 
 operations = Operations("/api/v1", tag="recordings")

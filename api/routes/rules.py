@@ -25,7 +25,6 @@ from api.fields.rules import (
 )
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
-from api.permissions import RULES_READ, RULES_WRITE
 from api.services import services
 from api.turns import give_turn_back
 from recorder.errors import RuleInvalid
@@ -34,6 +33,7 @@ from recorder.rules.trial import try_rules
 from storage.catalogue import rules
 from storage.catalogue.cursor import decode_cursor, encode_cursor
 from storage.errors import BadCursor, NoSuchRule, RuleChanged, RuleReadOnly
+from storage.permissions import RULES_READ, RULES_WRITE
 from storage.records import RuleRecord, Slice
 
 operations = Operations("/api/v1", tag="rules")

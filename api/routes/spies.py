@@ -15,12 +15,12 @@ from api.fields.base import list_fields
 from api.fields.spies import ChangedSpy, NewSpy, Spy, SpyList, SpyQuery, spy_fields
 from api.links import audio_url, base_url
 from api.operation import Operations, Reply, answer, json
-from api.permissions import SPIES_READ, modes_of
 from api.services import services
 from recorder.errors import BadDestination, CallEnded, ModeNotPermitted, PbxUnavailable, SpyEnded
 from storage import states
 from storage.catalogue import calls, spies
 from storage.errors import BadCursor, EarwitnessError, NoSuchCall, NoSuchSpy
+from storage.permissions import SPIES_READ, modes_of
 from storage.records import Mode, SpyRecord
 
 operations = Operations("/api/v1", tag="spies")

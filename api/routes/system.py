@@ -20,12 +20,12 @@ from api.fields.system import (
     user_fields,
 )
 from api.operation import Operations, Reply, answer, json
-from api.permissions import AUDIT_READ, SYSTEM_READ, SYSTEM_WRITE
 from api.services import services
 from recorder.spy.trail import dismiss
 from storage.catalogue import audit, tokens, users
 from storage.errors import BadCursor, LastAdmin, NoSuchToken, NoSuchUser, TokenInvalid, UserInvalid
 from storage.passwords import hash_password
+from storage.permissions import AUDIT_READ, SYSTEM_READ, SYSTEM_WRITE
 from storage.records import TokenRecord
 
 operations = Operations("/api/v1", tag="system")

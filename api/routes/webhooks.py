@@ -12,12 +12,12 @@ from api.auth import audit_done, principal
 from api.fields.base import ListQuery, Nothing, list_fields
 from api.fields.webhooks import NewWebhook, Tested, Webhook, WebhookList, webhook_fields
 from api.operation import Operations, Reply, answer, json
-from api.permissions import SYSTEM_READ, SYSTEM_WRITE
 from api.services import services
 from api.turns import give_turn_back
 from recorder.work.webhooks import classify_response
 from storage.catalogue import webhooks
 from storage.errors import BadCursor, NoSuchWebhook
+from storage.permissions import SYSTEM_READ, SYSTEM_WRITE
 from storage.records import EventRecord, WebhookRecord
 
 operations = Operations("/api/v1", tag="webhooks")

@@ -6,6 +6,7 @@ const SILENT_MS = 15000; // a server that sends "alive" does so every few second
 const CLOSED = 1000;
 const ENDED = 1000;
 const REPLACED = 4000; // another page plays the spy now
+const REFUSED = [1007, 1009]; // the server understood nothing, so another attempt ends the same way
 const BEHIND_BYTES = 6400; // with so much unsent, a frame would arrive too late to be of use
 
 /**
@@ -16,7 +17,8 @@ const BEHIND_BYTES = 6400; // with so much unsent, a frame would arrive too late
  * @param {number} attempt how many attempts have failed since
  */
 export function reconnectAfterMs(code, lostMs, attempt) {
-  if (code === ENDED || code === REPLACED || lostMs > RECONNECT_WITHIN_MS) return null;
+  const isFinal = code !== undefined && [ENDED, REPLACED, ...REFUSED].includes(code);
+  if (isFinal || lostMs > RECONNECT_WITHIN_MS) return null;
   return RECONNECT_AFTER_MS[Math.min(attempt, RECONNECT_AFTER_MS.length - 1)];
 }
 

@@ -1,5 +1,7 @@
 """Measure the WAV files of a PBX, and render them into the one file of a recording."""
 
+from recorder.audio.drift import fitted_s
+from recorder.audio.late import measure_late_s
 from recorder.audio.probe import NotAudio, Wav, probe_wav
 from recorder.audio.render import Piece, Rendition, Span, Waveform, render
 
@@ -10,6 +12,8 @@ __all__ = [
     "Span",
     "Wav",
     "Waveform",
+    "fitted_s",
+    "measure_late_s",
     "probe_wav",
     "render",
 ]

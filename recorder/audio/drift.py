@@ -1,15 +1,19 @@
-"""Fit a file to its length by the clock, if it is a little longer or shorter.
+"""Fit a file to its length by the clock: one a little longer or shorter, or one far too slow.
 
 Asterisk's recordings miss a frame here and there, and two clocks never agree, so over a long call
 one side slides against the other. Stretches of at most 10 ms are dropped or repeated, evenly over
 the file. Each is put at the quietest place within a second, and each joint is blended over 5 ms.
 The end then is right to the sample. In between, a steady drift is off by at most one stretch and
 the search.
+
+After a change of codec some builds of Asterisk write three samples for one: the file is much longer
+than its time, and low in pitch. Playing it faster, by the ratio of the lengths, makes it right.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +25,9 @@ WORTH_S = 0.02  # nobody hears less
 # More than this share of the length, and the time to start and stop, is missing audio, not drift.
 MOST = 0.02
 MOST_S = 0.1
+# From here on a surplus is no inaccuracy of the clock; and no fault makes a file so much longer.
+SLOW_S = 1.0
+SLOWEST = 12
 STRETCH_S = 0.01
 FADE_S = 0.005
 SEARCH_S = 1.0
@@ -34,15 +41,37 @@ class Jump:
     by: int
 
 
+Fit = Literal["as-is", "drifted", "slow"]
+
+
+def fit_for(frames: int, rate: int, span_s: float | None) -> Fit:
+    """Return how a file of so many frames is fitted to its length by the clock, None if unknown.
+
+    Example: 30 s of audio from 10 s by the clock are `slow`; 10.05 s have `drifted`.
+    """
+    if span_s is None:
+        return "as-is"
+    surplus = frames - round(span_s * rate)
+    bound_s = MOST * span_s + MOST_S
+    # Each stretch with its fade needs its own place.
+    if WORTH_S < abs(surplus) / rate < bound_s and frames >= 8 * abs(surplus):
+        return "drifted"
+    is_slow = surplus / rate >= max(SLOW_S, bound_s) and frames <= SLOWEST * span_s * rate
+    return "slow" if is_slow else "as-is"
+
+
+def fitted_s(length_s: float, span_s: float | None) -> float:
+    """Return the length that a file has in the recording once it is fitted to the clock."""
+    rate = 48_000
+    fitted = span_s is not None and fit_for(round(length_s * rate), rate, span_s) != "as-is"
+    return span_s if fitted and span_s is not None else length_s
+
+
 def plan_jumps(read: Read, frames: int, rate: int, span_s: float | None) -> list[Jump]:
     """Return the jumps that fit `frames` to `span_s` seconds, or none if it is no drift."""
-    if span_s is None:
+    if span_s is None or fit_for(frames, rate, span_s) != "drifted":
         return []
     surplus = frames - round(span_s * rate)
-    is_drift = WORTH_S < abs(surplus) / rate < MOST * span_s + MOST_S
-    has_room = frames >= 8 * abs(surplus)  # each stretch with its fade needs its own place
-    if not (is_drift and has_room):
-        return []
     count = math.ceil(abs(surplus) / (STRETCH_S * rate))
     shares = np.diff(np.rint(np.linspace(0, surplus, count + 1)).astype(int)).tolist()
     return [

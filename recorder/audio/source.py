@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recorder.audio.drift import Samples, blend, fade_frames, plan_jumps
+from recorder.audio.drift import Samples, blend, fade_frames, fit_for, plan_jumps
 from recorder.audio.probe import Wav
 from storage.records import Side
 
@@ -15,15 +15,17 @@ _CHUNK_FRAMES = 32_000
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A WAV file whose first sample lies `offset_s` after the start of the recording.
+    """A WAV file, or its part between two seconds, that begins `offset_s` after the recording.
 
-    `span_s` is its length by the PBX's clock, or None.
+    `span_s` is its length by the PBX's clock, or None. `to_s` is None for the end of the file.
     """
 
     path: Path
     side: Side
     offset_s: float
     span_s: float | None
+    from_s: float = 0.0
+    to_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.offset_s < 0:
@@ -36,11 +38,17 @@ class Source:
     def __init__(self, piece: Piece, wav: Wav, rate: int) -> None:
         self.side = piece.side
         self._wav = wav
-        self._jumps = plan_jumps(self._read, wav.frames, wav.sample_rate, piece.span_s)
-        frames = wav.frames - sum(jump.by for jump in self._jumps)
+        self._first = min(round(piece.from_s * wav.sample_rate), wav.frames)
+        last = wav.frames if piece.to_s is None else round(piece.to_s * wav.sample_rate)
+        self._frames = max(0, min(last, wav.frames) - self._first)
+        self._jumps = plan_jumps(self._read, self._frames, wav.sample_rate, piece.span_s)
+        frames = self._frames - sum(jump.by for jump in self._jumps)
+        true_rate = wav.sample_rate
+        if piece.span_s and fit_for(self._frames, wav.sample_rate, piece.span_s) == "slow":
+            true_rate = round(self._frames / piece.span_s)
         self.start = round(piece.offset_s * rate)
-        self.end = self.start + round(frames * rate / wav.sample_rate)
-        self._chunks = _resample(self._iter_chunks(), wav.sample_rate, rate)
+        self.end = self.start + round(frames * rate / true_rate)
+        self._chunks = _resample(self._iter_chunks(), true_rate, rate)
         self._rest = np.zeros(0, np.int16)
 
     def read_samples(self, count: int) -> Samples:
@@ -56,22 +64,24 @@ class Source:
         return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
     def _iter_chunks(self) -> Iterator[Samples]:
-        """Yield the samples of the file at its own rate, with all jumps done."""
+        """Yield the samples of the piece at its own rate, with all jumps done."""
         first, fade = 0, fade_frames(self._wav.sample_rate)
         for jump in self._jumps:
             yield from self._iter_run(first, jump.at)
             yield blend(self._read(jump.at, fade), self._read(jump.at + jump.by, fade))
             first = jump.at + jump.by + fade
-        yield from self._iter_run(first, self._wav.frames)
+        yield from self._iter_run(first, self._frames)
 
     def _iter_run(self, first: int, end: int) -> Iterator[Samples]:
         for start in range(first, end, _CHUNK_FRAMES):
             yield self._read(start, min(_CHUNK_FRAMES, end - start))
 
     def _read(self, first: int, count: int) -> Samples:
-        """Return frames as one channel. Open the file each time: a call may have many pieces."""
+        """Return frames of the piece as one channel. Open the file each time: a call may have many
+        pieces.
+        """
         wav = self._wav
-        offset = wav.data_offset + 2 * wav.channels * first
+        offset = wav.data_offset + 2 * wav.channels * (self._first + first)
         samples: Samples = np.fromfile(wav.path, "<i2", count * wav.channels, offset=offset)
         if wav.channels == 1:
             return samples

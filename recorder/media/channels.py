@@ -80,6 +80,7 @@ class MediaChannels:
     """The media channels of one PBX, over the transport that this PBX offers."""
 
     def __init__(self, ari: Ari) -> None:
+        self.instance = ari.application
         self._ari = ari
         self._transport: Transport | None = None
         self._finding = asyncio.Lock()

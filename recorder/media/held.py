@@ -101,7 +101,9 @@ class Meter(HeldChannel):
     def __init__(
         self, channels: MediaChannels, target: str, way: names.Way, settle: Callable[[], None]
     ) -> None:
-        super().__init__(channels, names.build_meter_channel_id(way, target), on_end=settle)
+        super().__init__(
+            channels, names.build_meter_channel_id(channels.instance, way, target), on_end=settle
+        )
         self.level = Level()
         self._settle = settle
 
@@ -117,7 +119,8 @@ class ListeningChannel(HeldChannel):
     def __init__(
         self, channels: MediaChannels, target: str, renew: Callable[[UUID], object]
     ) -> None:
-        super().__init__(channels, names.build_listening_channel_id(target), on_end=self._wake)
+        channel_id = names.build_listening_channel_id(channels.instance, target)
+        super().__init__(channels, channel_id, on_end=self._wake)
         self.target = target
         self.pages: set[AudioReceiver] = set()
         self._renew = renew

@@ -10,6 +10,9 @@ Text messages are JSON:
                     {"type": "mode", "mode": "whisper"}   answers a state: the frames after it
                                                           belong to this mode, and to no other
 
+A binary message holds whole frames, and a text message is a JSON object: the connection of a page
+that sends anything else is closed with a reason. An object of another type is ignored.
+
 A page that receives nothing at all for some seconds has lost its connection.
 """
 
@@ -29,8 +32,9 @@ from recorder import names
 from recorder.ari import AriError
 from recorder.media.channels import MediaChannels
 from recorder.media.held import BargeChannel, ListeningChannel, ListeningChannels, Microphone
+from recorder.media.messages import cut_frames, parse_object
 from recorder.media.modes import ModeGate
-from recorder.media.pacing import Framer, Pace
+from recorder.media.pacing import FRAME_BYTES, Pace
 from recorder.spy.spies import Spies
 from storage import states
 from storage.errors import EarwitnessError
@@ -46,6 +50,7 @@ RETRY_S = 0.5
 # How long a new page waits until the channels of the page before it are gone.
 GONE_WITHIN_S = 5.0
 REPLACED = 4000  # the close code when another page opens the same spy
+MALFORMED = 1007  # the close code after a message that is no frame and no JSON object
 
 
 class PageSession:
@@ -155,28 +160,43 @@ class PageSession:
     # Messages from the page
 
     async def _receive(self) -> None:
-        """Send the microphone's frames on while the gate is open, and drop them otherwise."""
-        framer, pace = Framer(), Pace()
+        """Handle each message, and close the connection at the first malformed one."""
+        pace = Pace()
         async for message in self._connection:
             if isinstance(message, str):
-                self._handle_text(message)
+                fields = parse_object(message)
+                if fields is None:
+                    await self._refuse("a text message must be a JSON object")
+                    return
+                self._handle_fields(fields)
                 continue
-            for frame in framer.cut(message):
-                microphone = self._microphone if self.gate.may_send() else None
-                if microphone is not None and pace.admits(time.monotonic()):
-                    await microphone.send(frame)
-                    if self._barging is not None and self.gate.reaches_listeners():
-                        await self._barging.send(frame)
+            frames = cut_frames(message)
+            if frames is None:
+                await self._refuse(f"a binary message must hold frames of {FRAME_BYTES} bytes")
+                return
+            for frame in frames:
+                await self._speak(frame, pace)
 
-    def _handle_text(self, message: str) -> None:
+    async def _speak(self, frame: bytes, pace: Pace) -> None:
+        """Send a frame of the microphone on while the gate is open, and drop it otherwise."""
+        microphone = self._microphone if self.gate.may_send() else None
+        if microphone is not None and pace.admits(time.monotonic()):
+            await microphone.send(frame)
+            if self._barging is not None and self.gate.reaches_listeners():
+                await self._barging.send(frame)
+
+    def _handle_fields(self, fields: Mapping[str, Any]) -> None:
         """Handle a text message; ignore one that is not in the module's list."""
-        with suppress(ValueError):
-            match json.loads(message):
-                case {"type": "levels"}:
-                    self._wants_levels = True
-                    self.wake()
-                case {"type": "mode", "mode": mode}:
-                    self.gate.acknowledged = mode
+        match fields:
+            case {"type": "levels"} if not self._wants_levels:
+                self._wants_levels = True
+                self.wake()
+            case {"type": "mode", "mode": str(mode)}:
+                self.gate.acknowledged = mode
+
+    async def _refuse(self, reason: str) -> None:
+        log.warning("page.malformed", spy=str(self.spy.id), reason=reason)
+        await self._connection.close(MALFORMED, reason)
 
     # The spy's row
 

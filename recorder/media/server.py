@@ -40,7 +40,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 SOCKET_BYTES = 16 * FRAME_BYTES
-LONGEST_MESSAGE = 50 * FRAME_BYTES
+# A page sends single frames and short texts; a longer message closes the connection (1009).
+LONGEST_MESSAGE = 16 * FRAME_BYTES
 SEEN_EVERY_S = 5.0
 LOOK_EVERY_S = 1.0
 EVENTS_AT_ONCE = 1000
@@ -129,7 +130,10 @@ class MediaServer:
 
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a health check, and admit a page whose path and token open a spy together."""
-        address = urlsplit(request.path)
+        try:
+            address = urlsplit(request.path)
+        except ValueError:
+            return connection.respond(HTTPStatus.NOT_FOUND, "there is no such spy\n")
         if address.path == "/health/live":
             return connection.respond(HTTPStatus.OK, "live\n")
         token = parse_qs(address.query).get("token", [""])[0]

@@ -40,7 +40,7 @@ class Listener(Protocol):
     has_meters: bool
     """Whether the levels of both sides can be shown to the supervisor."""
 
-    def listening_channel(self, target: str) -> str:
+    def listening_channel(self, instance: str, target: str) -> str:
         """Return the channel through which the supervisor hears the target."""
 
     def joins_listeners(self) -> bool:
@@ -74,7 +74,7 @@ class PhoneListener:
         self.supervisor_channel = self.voice_channel = names.build_phone_id(spy.id)
         self.talking_channel = names.build_phone_snoop_id(spy.id)
 
-    def listening_channel(self, target: str) -> str:
+    def listening_channel(self, instance: str, target: str) -> str:
         """Return the phone, whatever the target."""
         return self.supervisor_channel
 
@@ -114,9 +114,9 @@ class PageListener:
         self.supervisor_channel = names.build_barge_channel_id(spy.id)
         self.voice_channel = self.talking_channel = names.build_microphone_id(spy.id)
 
-    def listening_channel(self, target: str) -> str:
+    def listening_channel(self, instance: str, target: str) -> str:
         """Return the listening channel that all pages share."""
-        return names.build_listening_channel_id(target)
+        return names.build_listening_channel_id(instance, target)
 
     def joins_listeners(self) -> bool:
         """Whether the page barges."""

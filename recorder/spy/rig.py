@@ -45,6 +45,7 @@ class Rig:
 
     def __init__(self, ari: Ari) -> None:
         self._ari = ari
+        self._instance = ari.application
 
     def listen(self, target: str, listener: Listener, *, company: Collection[str] = ()) -> bool:
         """Let the supervisor hear the voice of the target and the audio sent to it.
@@ -52,9 +53,9 @@ class Rig:
         `company` are the channels that share a bridge with the target. Return whether the
         supervisor or the listening snoop is new: then the caller must `speak` again.
         """
-        bridge_id = names.build_listening_bridge_id(target)
+        bridge_id = names.build_listening_bridge_id(self._instance, target)
         bridge = self._find_or_create_bridge(bridge_id)
-        snoop_id = names.build_listening_snoop_id(target, company)
+        snoop_id = names.build_listening_snoop_id(self._instance, target, company)
         needs_snoop = snoop_id not in bridge.channel_ids
         if needs_snoop:
             if bridge.channel_ids:
@@ -64,7 +65,7 @@ class Rig:
             loudness = UNCHANGED if listener.spy.mode == "barge" else SILENT
             phone = listener.supervisor_channel
             in_stasis(lambda: self._ari.set_variable(phone, LOUDNESS, loudness))
-        channel_id = listener.listening_channel(target)
+        channel_id = listener.listening_channel(self._instance, target)
         is_new = channel_id not in bridge.channel_ids
         if is_new:
             self._join(bridge_id, channel_id)
@@ -72,13 +73,15 @@ class Rig:
 
     def join_listeners(self, target: str, channel_id: str) -> None:
         """Add the channel of a barging page to the listening bridge, so that all hear it there."""
-        bridge = self._find_or_create_bridge(names.build_listening_bridge_id(target))
+        bridge = self._find_or_create_bridge(
+            names.build_listening_bridge_id(self._instance, target)
+        )
         if channel_id not in bridge.channel_ids:
             self._join(bridge.id, channel_id)
 
     def deafen(self, target: str) -> None:
         """Remove the listening snoop of the target: nobody hears it until the next `listen`."""
-        bridge = self._ari.find_bridge(names.build_listening_bridge_id(target))
+        bridge = self._ari.find_bridge(names.build_listening_bridge_id(self._instance, target))
         if bridge is not None:
             self._remove("listening-snoop", bridge, keep=())
 
@@ -86,10 +89,10 @@ class Rig:
         """Remove the listening bridge of the target with all its channels, and its meters."""
         self.deafen(target)
         for way in names.WAYS:
-            self._ari.hang_up(names.build_meter_channel_id(way, target))
+            self._ari.hang_up(names.build_meter_channel_id(self._instance, way, target))
             self._drop_meter(target, way)
-        self._ari.hang_up(names.build_listening_channel_id(target))
-        self._destroy(names.build_listening_bridge_id(target))
+        self._ari.hang_up(names.build_listening_channel_id(self._instance, target))
+        self._destroy(names.build_listening_bridge_id(self._instance, target))
 
     def leave(self, channel_id: str, *, keep: str | None = None) -> None:
         """Take a channel out of every listening bridge but that of the target `keep`."""
@@ -103,14 +106,16 @@ class Rig:
     def connect_meters(self, target: str) -> None:
         """Bring each way of the target to its meter channel, where a page has opened one."""
         for way in names.WAYS:
-            meter_id = names.build_meter_channel_id(way, target)
+            meter_id = names.build_meter_channel_id(self._instance, way, target)
             if self._ari.find_channel(meter_id) is None:
                 self._drop_meter(target, way)
                 continue
-            bridge = self._find_or_create_bridge(names.build_meter_bridge_id(way, target))
+            bridge = self._find_or_create_bridge(
+                names.build_meter_bridge_id(self._instance, way, target)
+            )
             if meter_id not in bridge.channel_ids:
                 self._join(bridge.id, meter_id)
-            snoop_id = names.build_meter_snoop_id(way, target)
+            snoop_id = names.build_meter_snoop_id(self._instance, way, target)
             if snoop_id not in bridge.channel_ids:
                 self._join(bridge.id, self._snoop(snoop_id, target, spy=way))
 
@@ -123,7 +128,7 @@ class Rig:
         spy_id, talking = listener.spy.id, listener.talking_channel
         bridge_id = names.build_talking_bridge_id(spy_id)
         bridge = self._find_or_create_bridge(bridge_id)
-        wanted = {names.build_talking_snoop_id(spy_id, leg): leg for leg in legs}
+        wanted = {names.build_talking_snoop_id(self._instance, spy_id, leg): leg for leg in legs}
         self._remove("talking-snoop", bridge, keep=wanted)
         if talking == listener.voice_channel:
             self._ari.get_channel(talking)
@@ -140,7 +145,7 @@ class Rig:
         spy_id = listener.spy.id
         bridge = self._ari.find_bridge(names.build_talking_bridge_id(spy_id))
         if bridge is not None:
-            kept = {names.build_talking_snoop_id(spy_id, leg) for leg in keep}
+            kept = {names.build_talking_snoop_id(self._instance, spy_id, leg) for leg in keep}
             self._remove("talking-snoop", bridge, keep=kept)
 
     def silence(self, listener: Listener) -> None:
@@ -154,7 +159,7 @@ class Rig:
         self._destroy(bridge.id)
 
     def _remove_all_snoops(self, target: str) -> None:
-        """Remove all snoops of spies from the target, and wait until they are gone.
+        """Remove all our snoops of spies from the target, and wait until they are gone.
 
         The faulty builds remember the first hook as long as any audiohook is left.
         """
@@ -164,7 +169,7 @@ class Rig:
             for id_ in bridge.channel_ids
             if (part := names.parse_spy_part(id_)) is not None
             and part.kind in ("listening-snoop", "talking-snoop", "meter-snoop")
-            and part.channel_id == target
+            and (part.instance, part.channel_id) == (self._instance, target)
         ]
         for bridge_id, id_ in snoops:
             self._leave(bridge_id, id_)
@@ -172,7 +177,7 @@ class Rig:
         _await_gone(self._ari.find_channel, [id_ for _, id_ in snoops])
 
     def _drop_meter(self, target: str, way: names.Way) -> None:
-        bridge = self._ari.find_bridge(names.build_meter_bridge_id(way, target))
+        bridge = self._ari.find_bridge(names.build_meter_bridge_id(self._instance, way, target))
         if bridge is not None:
             self._remove("meter-snoop", bridge, keep=())
             self._destroy(bridge.id)

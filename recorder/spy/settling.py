@@ -71,7 +71,8 @@ class Settler:
             rig.leave(listener.supervisor_channel)
             self._leftovers.drop_unheard()
             return False
-        own, listening = listener.supervisor_channel, listener.listening_channel(plan.target)
+        own = listener.supervisor_channel
+        listening = listener.listening_channel(self._ari.application, plan.target)
         if listening != own and self._ari.find_channel(listening) is None:
             return False  # the page has not opened it yet
         if hears_call(spy):  # this is a switch, and a switch must be quick

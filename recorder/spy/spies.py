@@ -13,6 +13,7 @@ from functools import partial
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from recorder import names
@@ -30,19 +31,19 @@ from recorder.spy.plan import (
     KEYS,
     SpyPlan,
     end_cause,
+    find_present_call,
     find_target,
     is_settled,
-    may_need_others,
     plan_spy,
 )
 from recorder.spy.rig import Rig
 from recorder.spy.settling import Settler
 from recorder.spy.trail import note
 from storage import states
-from storage.catalogue import calls, recordings, spies
+from storage.catalogue import calls, pauses, recordings, spies
 from storage.catalogue.engine import Catalogue
 from storage.errors import LockTimeout
-from storage.records import Follow, Mode, SpyRecord
+from storage.records import CallRecord, Follow, Mode, SpyRecord
 
 log = structlog.get_logger()
 
@@ -57,7 +58,8 @@ class Spies:
     """The spies of all PBXs.
 
     `trunks` lists for each PBX the patterns of endpoints that lead out of the house: no supervisor
-    is rung there.
+    is rung there. With `deaf_in_pauses`, supervisors in listen and whisper hear nothing of a call
+    while it is paused.
 
     Raises NoSuchCall, NoSuchSpy, CallEnded, SpyEnded, BadDestination, ModeNotPermitted, and
     PbxUnavailable where the PBX does not answer or is not configured in this process.
@@ -68,10 +70,13 @@ class Spies:
         catalogue: Catalogue,
         pbxs: Pbxs,
         trunks: Mapping[str, Collection[str]],
+        *,
+        deaf_in_pauses: bool = True,
     ) -> None:
         self._catalogue = catalogue
         self._pbxs = pbxs
         self._trunks = trunks
+        self._deaf_in_pauses = deaf_in_pauses
         self._capture = Capture(catalogue, pbxs)
 
     # Commands of a person
@@ -99,7 +104,7 @@ class Spies:
             refuse_trunk(destination, self._trunks.get(call.pbx, ()))
             if mode not in may:
                 raise ModeNotPermitted(f"{by} may not {mode}")
-            target = find_target(call)
+            target = find_target(call, calls.list_joined(tx, call.id).values())
             spy = SpyRecord(
                 id=uuid7(),
                 call_id=call.id,
@@ -175,9 +180,9 @@ class Spies:
         with self._catalogue.begin() as tx:
             spy = spies.get_spy(tx, spy_id)
             call = calls.get_call(tx, spy.call_id)
-            needs_others = spy.state in states.SPY_LIVE and may_need_others(spy, call)
-            others = calls.list_live_calls(tx, pbx=spy.pbx) if needs_others else ()
-            return spy, plan_spy(spy, call, others)
+            others = _list_others(tx, spy, call) if spy.state in states.SPY_LIVE else ()
+            paused = {leg for one in pauses.list_open_pauses(tx, spy.pbx) for leg in one.legs}
+            return spy, plan_spy(spy, call, others, paused if self._deaf_in_pauses else ())
 
     def renew(self, spy_id: UUID) -> None:
         """Replace the listening snoop of the target, because the delay of a snoop only grows."""
@@ -248,6 +253,7 @@ class Spies:
     def check(self, pbx: str) -> None:
         """Settle every live spy that is not as planned, then remove leftovers from the PBX."""
         with self._pbxs.reach(pbx) as ari:
+            instance = ari.application
             bridges = {one.id: frozenset(one.channel_ids) for one in ari.list_bridges()}
         for spy in self._list_live(pbx):
             with _postponed(spy.id):
@@ -255,7 +261,7 @@ class Spies:
                     cause = listener_of(spy).find_loss(ari.find_channel, datetime.now(UTC))
                 if cause is not None:
                     self.end(spy.id, cause=cause, by="watch")
-                elif not is_settled(*self.read(spy.id), bridges):
+                elif not is_settled(instance, *self.read(spy.id), bridges):
                     self.settle(spy.id)
         with self._pbxs.reach(pbx) as ari:
             self._leftovers(ari, pbx).sweep()
@@ -336,11 +342,29 @@ class Spies:
             targets = (self.read(spy.id)[1].target for spy in live)
             return frozenset([*(str(spy.id) for spy in live), *filter(None, targets)])
 
-        return Leftovers(ari, partial(self._lock_listening, pbx), find_needed)
+        def find_known(spy_ids: Collection[UUID]) -> frozenset[UUID]:
+            with self._catalogue.begin() as tx:
+                return spies.find_known(tx, spy_ids)
+
+        return Leftovers(ari, partial(self._lock_listening, pbx), find_needed, find_known)
 
     def _list_live(self, pbx: str) -> tuple[SpyRecord, ...]:
         with self._catalogue.begin() as tx:
             return spies.list_live_spies(tx, pbx)
+
+
+def _list_others(tx: Connection, spy: SpyRecord, call: CallRecord) -> Collection[CallRecord]:
+    """Return the calls that the plan of a spy needs beside the spy's own."""
+    others = calls.list_joined(tx, call.id)
+    if spy.follow == "agent" and spy.agent is not None:
+        for one in calls.list_calls_of_agent(tx, spy.pbx, spy.agent):
+            if one.id not in others:
+                others |= calls.list_joined(tx, one.id)
+    elif find_present_call(spy, call, ()) is None:
+        moved = find_present_call(spy, call, calls.list_live_calls(tx, pbx=spy.pbx))
+        if moved is not None:
+            others |= calls.list_joined(tx, moved.id)
+    return others.values()
 
 
 @contextmanager

@@ -27,7 +27,7 @@ class Checks:
         pbx: str,
         catalogue: Catalogue,
         lanes: Lanes,
-        key_of_recording: Callable[[UUID], str],
+        key_of_recording: Callable[[UUID], str | None],
         capture: Capture,
         spies: Spies,
         beeps: Beeps,
@@ -57,7 +57,8 @@ class Checks:
             live = recordings.list_live_recordings(tx, self._pbx)
             unended = segments.list_unended_segments(tx, self._pbx)
         for recording_id in {segment.recording_id for segment in unended}:
-            unsettled.append((recording_id, self._key_of_recording(recording_id)))
+            key = self._key_of_recording(recording_id) or str(recording_id)
+            unsettled.append((recording_id, key))
         for recording_id, key in unsettled:
             self._lanes.submit(key, self._capture.settle, recording_id)
         for recording in live:

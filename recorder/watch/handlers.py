@@ -31,7 +31,7 @@ class Handlers:
         self,
         *,
         lanes: Lanes,
-        key_of_recording: Callable[[UUID], str],
+        key_of_recording: Callable[[UUID], str | None],
         capture: Capture,
         spies: Spies,
         demand: OnDemand,
@@ -53,6 +53,8 @@ class Handlers:
             return
         recording_id, segment_id = segment.recording_id, segment.segment_id
         key = self._key_of_recording(recording_id)
+        if key is None:
+            return  # another instance's: our row comes before the file
         if isinstance(event, ari.RecordingStarted):
             started = self._capture.segment_started
             self._lanes.submit(key, started, recording_id, segment_id, event.at)

@@ -106,17 +106,19 @@ class Coalescer:
             self._work(newest)
 
 
-def build_recording_keys(catalogue: Catalogue) -> Callable[[UUID], str]:
+def build_recording_keys(catalogue: Catalogue) -> Callable[[UUID], str | None]:
     """Return a function that returns the key of a recording's work: the id of its call.
+
+    It returns None for a recording that our catalogue does not have.
 
     The rules of a call are evaluated in the same lane, before its recordings are settled.
     """
 
     @lru_cache(MOST_RECORDINGS)
-    def key_of_recording(recording_id: UUID) -> str:
+    def key_of_recording(recording_id: UUID) -> str | None:
         with catalogue.begin() as tx:
             found = recordings.find_recording(tx, recording_id)
-        return found.call_id if found is not None else str(recording_id)
+        return found.call_id if found is not None else None
 
     return key_of_recording
 

@@ -61,15 +61,15 @@ def _read_linkedids(client: Ari, channel_ids: Iterable[str]) -> dict[str, str]:
 
 
 def remove_orphans(client: Ari, catalogue: Catalogue, pbx: str) -> None:
-    """Hang up snoops of ours without a running segment: their recording ended while we were away.
+    """Hang up the snoops of ended segments: their recording ended while we were away.
 
+    A snoop without a row is another instance's, because a segment's row comes before its snoop.
     Raises AriError, CatalogueUnavailable.
     """
     channels = client.list_channels(prefix=names.OURS)
-    with catalogue.begin() as tx:  # after the list: a segment's row comes before its snoop
-        running = {segment.id for segment in segments.list_running_segments(tx, pbx)}
-    for channel in channels:
-        segment_id = names.parse_snoop_id(channel.id)
-        if segment_id is not None and segment_id not in running:
-            log.info("snoop.removed", pbx=pbx, channel=channel.id)
-            client.hang_up(channel.id)
+    captures = {segment_id for one in channels if (segment_id := names.parse_snoop_id(one.id))}
+    with catalogue.begin() as tx:
+        ended = segments.find_ended(tx, captures)
+    for segment_id in ended:
+        log.info("snoop.removed", pbx=pbx, segment=str(segment_id))
+        client.hang_up(names.build_snoop_id(segment_id))

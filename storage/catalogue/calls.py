@@ -1,10 +1,12 @@
 """Calls, live and past."""
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, literal_column, select, tuple_
+from sqlalchemy import Connection, RowMapping, cast, literal_column, select, tuple_
+from sqlalchemy.dialects.postgresql import JSONPATH
 
 from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, slice_of
@@ -114,6 +116,20 @@ def find_live_call_of(tx: Connection, channel_name: str) -> CallRecord | None:
     query = select(call).where(_LIVES, call.c.channels.contains([{"name": channel_name}]))
     row = tx.execute(query.order_by(call.c.started_at.desc()).limit(1)).mappings().first()
     return parse_call(row) if row is not None else None
+
+
+def list_calls_of_agent(tx: Connection, pbx: str, agent: str) -> tuple[CallRecord, ...]:
+    """Return the live calls of a PBX in which an agent's phone is now, newest first.
+
+    Example: `2001` is in a call with a live channel `PJSIP/2001-00000001`. A phone whose name ends
+    alike (`PJSIP/x/2001-1`) is found too.
+    """
+    named = json.dumps(f"/{agent}-")
+    path = f'$[*] ? (@.left_at == null).name ? (@ like_regex {named} flag "q")'
+    has_agent = call.c.channels.op("@?", is_comparison=True)(cast(path, JSONPATH))
+    query = select(call).where(_LIVES, call.c.pbx == pbx, has_agent)
+    rows = tx.execute(query.order_by(call.c.started_at.desc())).mappings()
+    return tuple(parse_call(row) for row in rows)
 
 
 def find_calls(tx: Connection, call_ids: Collection[str]) -> dict[str, CallRecord]:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Text, cast, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Text, cast, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from storage.records import PeoplePause, shallow
@@ -39,6 +39,15 @@ def list_open_pauses(
     if legs is not None:
         query = query.where(_covers(legs))
     return tuple(_record(row) for row in tx.execute(query).mappings())
+
+
+def list_pauses(
+    tx: Connection, pbx: str, legs: Collection[str], *, from_at: datetime, to_at: datetime
+) -> tuple[PeoplePause, ...]:
+    """Return the pauses of these people that touch a span, oldest first, also the open ones."""
+    touches = (pause.c.from_at < to_at, or_(_OPEN, pause.c.to_at > from_at))
+    query = select(pause).where(pause.c.pbx == pbx, _covers(legs), *touches)
+    return tuple(_record(row) for row in tx.execute(query.order_by(pause.c.id)).mappings())
 
 
 def _covers(legs: Collection[str]) -> Any:

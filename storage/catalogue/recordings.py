@@ -1,25 +1,29 @@
 """Recordings: their rows, their states, and the search among millions."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     RowMapping,
+    Select,
     cast,
+    delete,
     func,
     insert,
+    literal,
     literal_column,
-    or_,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 
 from storage import states
 from storage.catalogue import events
@@ -36,19 +40,32 @@ from storage.records import (
     Slice,
     shallow,
 )
-from storage.schema import SEARCHED_WORDS, Instant, people, recording
+from storage.schema import (
+    SEARCHED_WORDS,
+    TAIL_DIGITS,
+    Instant,
+    people,
+    recording,
+    recording_party,
+)
 
 PEOPLE = tuple(column.name for column in people())
 # The columns that people change, in any state of the recording.
 ANNOTATIONS = ("tags", "note", "bookmarks", "retention_days", "hold")
+# A search sorts the recordings of so many parties; more are read in their order.
+SORTED_PARTIES = 1000
+_NO_MERGE = text(
+    "SELECT set_config('enable_mergejoin', 'off', true), set_config('enable_hashjoin', 'off', true)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingFilter:
     """The conditions of a list of recordings; None means no condition.
 
-    `number` is the end of the number of either party; `words` must all occur in the note or the
-    names; `agents` are the agents whose recordings the caller may see.
+    `number` is the end of the number of any party, `agent` is any agent among the parties; `words`
+    must all occur in the note or the names; `agents` are the agents whose recordings the caller may
+    see.
     """
 
     call_id: str | None = None
@@ -71,6 +88,7 @@ class RecordingFilter:
 def create_recording(tx: Connection, record: RecordingRecord) -> None:
     """Create a recording in the state `requested`."""
     tx.execute(insert(recording).values(_row(record)))
+    _add_searched(tx, [record])
     _add_event(tx, record)
 
 
@@ -96,11 +114,8 @@ def list_recordings(
     tx: Connection, narrowed: RecordingFilter, *, limit: int, cursor: str | None = None
 ) -> Slice[RecordingRecord]:
     """Return a slice of the recordings, newest first."""
-    query = select(recording).where(*_conditions(narrowed))
-    if cursor is not None:
-        (before,) = decode_cursor(cursor, UUID)
-        query = query.where(recording.c.id < before)
-    query = query.order_by(recording.c.id.desc()).limit(limit + 1)
+    before = decode_cursor(cursor, UUID)[0] if cursor is not None else None
+    query = _search(tx, select(recording), narrowed, before).limit(limit + 1)
     records = [_record(row) for row in tx.execute(query).mappings()]
     return slice_of(records, limit, lambda one: (str(one.id),))
 
@@ -116,10 +131,10 @@ def list_ids(
 ) -> tuple[UUID, ...]:
     """Return the ids of at most `limit` recordings, newest first; `among` restricts the search to
     these ids."""
-    query = select(recording.c.id).where(*_conditions(narrowed))
+    query = _search(tx, select(recording.c.id), narrowed)
     if among is not None:
         query = query.where(recording.c.id.in_(among))
-    return tuple(tx.scalars(query.order_by(recording.c.id.desc()).limit(limit)))
+    return tuple(tx.scalars(query.limit(limit)))
 
 
 def list_recordings_of_calls(
@@ -169,7 +184,8 @@ def move(
 ) -> RecordingRecord | None:
     """Move a recording to a state, if its present state leads there; else return None.
 
-    Compare-and-set: of two callers who move the same recording, one gets None.
+    Compare-and-set: of two callers who move the same recording, one gets None. `columns` may have
+    `parties`, as RecordingParty.
     """
     return _change(tx, recording_id, states.sources(to), state=to, **columns)
 
@@ -223,10 +239,24 @@ def annotate(tx: Connection, record: RecordingRecord) -> None:
     _add_event(tx, record, "changed")
 
 
+def set_parties(tx: Connection, recording_id: UUID, parties: Iterable[RecordingParty]) -> None:
+    """Save everyone whom the recording hears; a search finds it by each of them."""
+    changed = (
+        update(recording)
+        .where(recording.c.id == recording_id)
+        .values(parties=dump_parties(parties))
+        .returning(recording)
+    )
+    row = tx.execute(changed).mappings().one_or_none()
+    if row is not None:
+        _replace_searched(tx, _record(row))
+
+
 def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> None:
     """Copy the parties of the call to its running recordings.
 
-    A client that sees recordings by agent gets an event for each one that moves to another agent.
+    A search still finds these by their former parties too. A client that sees recordings by agent
+    gets an event for each one that moves to another agent.
     """
     runs = (recording.c.call_id == call_id, recording.c.state.in_(states.LIVE))
     before = select(recording.c.id, recording.c.agent).where(*runs).with_for_update().cte("before")
@@ -236,10 +266,14 @@ def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> No
         .values({name: people[name] for name in PEOPLE})
         .returning(*recording.columns, before.c.agent.label("agent_before"))
     )
+    records = []
     for row in tx.execute(changed).mappings().all():
         fields = dict(row)
-        if fields.pop("agent_before") != fields["agent"]:
-            _add_event(tx, _record(fields), "changed")
+        agent_before = fields.pop("agent_before")
+        records.append(_record(fields))
+        if agent_before != fields["agent"]:
+            _add_event(tx, records[-1], "changed")
+    _add_searched(tx, records)
 
 
 def mean_bytes_per_second(tx: Connection) -> float | None:
@@ -261,6 +295,8 @@ def _change(
     """Change the recording if it is in one of `sources` and no hold forbids the change; else return
     None."""
     may_be_gone = [recording.c.hold.is_(None)] if state in states.DELETED else []
+    if "parties" in columns:
+        columns["parties"] = dump_parties(columns["parties"])
     statement = (
         update(recording)
         .where(recording.c.id == recording_id, recording.c.state.in_(sources), *may_be_gone)
@@ -271,8 +307,44 @@ def _change(
     if row is None:
         return None
     record = _record(row)
+    if "parties" in columns:
+        _replace_searched(tx, record)
     _add_event(tx, record)
     return record
+
+
+def _replace_searched(tx: Connection, record: RecordingRecord) -> None:
+    """Let a search find this recording by its present parties alone."""
+    tx.execute(delete(recording_party).where(recording_party.c.recording_id == record.id))
+    _add_searched(tx, [record])
+
+
+def _add_searched(tx: Connection, records: Iterable[RecordingRecord]) -> None:
+    """Let a search find these recordings by their present parties, too.
+
+    The rows of these recordings are locked, so nobody else adds the same.
+    """
+    wanted = {(one.id, *found) for one in records for found in _searched(one)}
+    if not wanted:
+        return
+    columns = recording_party.c
+    known = select(columns.recording_id, columns.number, columns.agent)
+    rows = tx.execute(known.where(columns.recording_id.in_({id_ for id_, *_ in wanted})))
+    missing = wanted - {tuple(row) for row in rows}
+    if missing:
+        named = ("recording_id", "number", "agent")
+        tx.execute(insert(recording_party), [dict(zip(named, one, strict=True)) for one in missing])
+
+
+def _searched(record: RecordingRecord) -> set[tuple[str | None, str | None]]:
+    """Return the number and agent of each party by which a search finds the recording."""
+    found = {(one.number, one.agent) for one in record.parties}
+    agents = {agent for _, agent in found} | {record.agent}
+    for number in (record.caller_number, record.callee_number):
+        found.add((number, number if number in agents else None))
+    if record.agent not in {agent for _, agent in found}:
+        found.add((None, record.agent))
+    return found - {(None, None)}
 
 
 def _add_event(tx: Connection, record: RecordingRecord, what: str | None = None) -> None:
@@ -281,16 +353,70 @@ def _add_event(tx: Connection, record: RecordingRecord, what: str | None = None)
     events.add_event(tx, f"recording.{what or record.state}", facts, agent=record.agent)
 
 
+def _search(
+    tx: Connection, query: Select[Any], narrowed: RecordingFilter, before: UUID | None = None
+) -> Select[Any]:
+    """Narrow a query to the recordings that pass the filter and precede `before`, newest first."""
+    parties: list[Callable[[FromClause], ColumnElement[bool]]] = []
+    if (number := narrowed.number) is not None:
+        ends = _ends_frequent if _is_frequent(tx, number) else _ends_rare
+        parties.append(partial(ends, number))
+    if (agent := narrowed.agent) is not None:
+        parties.append(lambda party: party.c.agent == literal(agent, literal_execute=True))
+    for condition in parties:
+        party = recording_party.alias()
+        query = query.join(party, party.c.recording_id == recording.c.id).where(condition(party))
+        if before is not None:
+            query = query.where(party.c.recording_id < before)
+    if before is not None:
+        query = query.where(recording.c.id < before)
+    if parties:  # two parties of a recording may match
+        query = query.ext(distinct_on(recording.c.id))
+        # An index by party holds the recordings' ids in order: read from the newest to the limit.
+        # PostgreSQL would sometimes read all recordings beside it, as if parties were spread evenly
+        # over the years.
+        tx.execute(_NO_MERGE)
+    return query.where(*_conditions(narrowed)).order_by(recording.c.id.desc())
+
+
+def _is_frequent(tx: Connection, digits: str) -> bool:
+    """Return whether more parties have such a number than we want to sort."""
+    party = recording_party
+    one_more: Select[Any] = (
+        select(literal_column("1")).where(_ends_rare(digits, party)).offset(SORTED_PARTIES)
+    )
+    return tx.scalar(one_more.limit(1)) is not None
+
+
+def _ends_rare(digits: str, party: FromClause) -> ColumnElement[bool]:
+    """Build the condition on the end of a number for the index of whole numbers."""
+    pattern = literal(f"{_quoted(digits[::-1])}%", literal_execute=True)
+    return func.reverse(party.c.number).like(pattern)
+
+
+def _ends_frequent(digits: str, party: FromClause) -> ColumnElement[bool]:
+    """Build the same condition for an index in the order of the recordings."""
+    ends = party.c.number.like(literal(f"%{_quoted(digits)}", literal_execute=True))
+    if len(digits) < TAIL_DIGITS:
+        return ends
+    tail = func.left(func.reverse(party.c.number), literal_column(str(TAIL_DIGITS)))
+    same_tail = tail == literal(digits[::-1][:TAIL_DIGITS], literal_execute=True)
+    return same_tail & ends if len(digits) > TAIL_DIGITS else same_tail
+
+
+def _quoted(text: str) -> str:
+    """Quote the characters that LIKE reads as patterns."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
 def _conditions(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:
     columns = recording.c
-    exact = ("call_id", "agent", "queue", "did", "direction", "rule", "state")
+    exact = ("call_id", "queue", "did", "direction", "rule", "state")
     conditions: list[ColumnElement[bool]] = [
         columns[name] == getattr(narrowed, name)
         for name in exact
         if getattr(narrowed, name) is not None
     ]
-    if narrowed.number is not None:
-        conditions.append(_number_ends_with(narrowed.number))
     if narrowed.tag is not None:
         conditions.append(columns.tags.contains([narrowed.tag]))
     if narrowed.words is not None:
@@ -308,15 +434,6 @@ def _conditions(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:
         (narrowed.max_duration_s, columns.duration_s.__le__),
     )
     return conditions + [compare(value) for value, compare in ranges if value is not None]
-
-
-def _number_ends_with(digits: str) -> ColumnElement[bool]:
-    """Build the condition that the indexes on reversed numbers serve."""
-    pattern = digits[::-1].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    return or_(
-        func.reverse(recording.c.caller_number).like(pattern),
-        func.reverse(recording.c.callee_number).like(pattern),
-    )
 
 
 def dump_parties(parties: Iterable[RecordingParty]) -> list[dict[str, Any]]:

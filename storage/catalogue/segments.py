@@ -70,6 +70,12 @@ def list_unended_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]
     return tuple(SegmentRecord(**row._mapping) for row in tx.execute(query))
 
 
+def find_ended(tx: Connection, segment_ids: Collection[UUID]) -> frozenset[UUID]:
+    """Return those of these segments that exist and are no longer running."""
+    ended = segment.c.state.not_in(RUNNING)
+    return frozenset(tx.scalars(select(segment.c.id).where(segment.c.id.in_(segment_ids), ended)))
+
+
 def move_segment(
     tx: Connection, segment_id: UUID, *, to: str, sources: Collection[str], **columns: Any
 ) -> bool:

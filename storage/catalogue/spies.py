@@ -67,6 +67,11 @@ def find_spy_by_token(tx: Connection, token: str) -> SpyRecord | None:
     return _find(tx, spy.c.audio_token_sha256 == digest_of(token), _LIVES)
 
 
+def find_known(tx: Connection, spy_ids: Collection[UUID]) -> frozenset[UUID]:
+    """Return those of these ids that belong to a spy, live or ended."""
+    return frozenset(tx.scalars(select(spy.c.id).where(spy.c.id.in_(spy_ids))))
+
+
 def list_spies(
     tx: Connection,
     *,

@@ -16,10 +16,10 @@ from api_client import (
 from structlog.testing import capture_logs
 
 from api.app import ApiSettings, build_app
-from api.permissions import PERMISSIONS
 from storage.catalogue import calls, recordings
 from storage.catalogue.engine import Catalogue
 from storage.objects.s3 import S3ObjectStore
+from storage.permissions import PERMISSIONS
 
 MINE_ID = UUID("01a20b94-8aa2-748d-802f-3134349fb921")  # every worker calls the tests alike
 MINE = build_recording(id=MINE_ID, call_id="main-1.0", agent="2001")

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -44,7 +45,14 @@ from storage.catalogue import (
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import PEOPLE, RecordingFilter
 from storage.errors import CatalogueUnavailable, IdempotencyKeyReused, LockTimeout
-from storage.records import CallRecord, Pause, RecordingRecord, SegmentRecord
+from storage.records import (
+    CallRecord,
+    Pause,
+    RecordingParty,
+    RecordingRecord,
+    SegmentRecord,
+    Speaker,
+)
 from storage.schema import metadata
 from tests.legs import leg
 
@@ -442,6 +450,89 @@ def test_only_live_recordings_get_the_new_agent(catalogue: Catalogue) -> None:
     assert find(catalogue, other) == other
 
 
+# Parties, by which a search finds a recording
+
+
+def party(party: Speaker, number: str | None, *spans: tuple[float, float | None]) -> RecordingParty:
+    agent = number if party == "agent" else None
+    return RecordingParty(party, number, f"name of {number}", "right", spans, agent)
+
+
+def found_by(catalogue: Catalogue, pbx: str, **narrowed: str) -> list[UUID]:
+    with catalogue.begin() as tx:
+        page = recordings.list_recordings(tx, RecordingFilter(**narrowed), limit=1000)
+    return [one.id for one in page.items if one.pbx == pbx]
+
+
+def test_parties_are_read_as_they_were_written(catalogue: Catalogue) -> None:
+    """Parties keep their spans, the open one too, by a change of state and by themselves."""
+    record = keep(catalogue)
+    parties = (party("customer", "12025550123", (0.0, 1.5), (2.0, None)), party("agent", "2001"))
+    with catalogue.begin() as tx:
+        moved = recordings.move(tx, record.id, to="captured", parties=parties)
+    assert moved == replace(record, state="captured", parties=parties)
+    assert find(catalogue, record) == moved
+    with catalogue.begin() as tx:
+        recordings.set_parties(tx, record.id, parties[:1])
+    assert find(catalogue, record).parties == parties[:1]
+
+
+def test_a_live_recording_is_found_by_every_party_so_far(catalogue: Catalogue) -> None:
+    """A transfer adds the new agent to the search and keeps the former one, until the parties are
+    known."""
+    ends = {"caller_number": "12025550123", "callee_number": "2001", "agent": "2001"}
+    record = keep(catalogue, pbx="found", call_id="found-1.0", **ends)
+    later = people(build_call(caller_number="12025550123", callee_number="2002", agent="2002"))
+    with catalogue.begin() as tx:
+        for _ in range(2):
+            recordings.update_people(tx, "found-1.0", later)
+    for narrowed in ({"number": "0123"}, {"number": "2001"}, {"number": "2002"}):
+        assert found_by(catalogue, "found", **narrowed) == [record.id], narrowed
+    for agent in ("2001", "2002"):
+        assert found_by(catalogue, "found", agent=agent) == [record.id], agent
+    heard = [party("customer", "12025550123", (0.0, 9.0)), party("supervisor", "9001", (3.0, 5.0))]
+    with catalogue.begin() as tx:
+        recordings.set_parties(tx, record.id, heard)
+    assert found_by(catalogue, "found", number="9001") == [record.id]
+    assert found_by(catalogue, "found", agent="2002") == [record.id]
+    assert found_by(catalogue, "found", agent="2001") == []
+    assert found_by(catalogue, "found", agent="9001") == []
+    assert found_by(catalogue, "found", number="9001", agent="2002") == [record.id]
+
+
+def test_recordings_that_capture_a_channel_now(catalogue: Catalogue) -> None:
+    """A live recording with a running segment of the channel is found, an ended one is not."""
+    live, over, elsewhere = (
+        keep(catalogue, pbx="hearing", state=state) for state in ("paused", "captured", "recording")
+    )
+    with catalogue.begin() as tx:
+        for record, channel in ((live, "hears-a"), (over, "hears-a"), (elsewhere, "hears-b")):
+            assert segments.claim_segment(tx, segment(record, channel))
+        of = partial(recordings.list_live_recordings_hearing, tx)
+        assert of("hearing", ["hears-a", "hears-c"]) == (live,)
+        assert {one.id for one in of("hearing", ["hears-a", "hears-b"])} == {live.id, elsewhere.id}
+        assert of("other", ["hears-a"]) == of("hearing", []) == ()
+        segments.end_segment(tx, segments.list_segments(tx, live.id)[0].id, at=NOW, cause="stopped")
+        assert of("hearing", ["hears-a"]) == ()
+
+
+def test_recordings_by_rule_that_a_person_ended(catalogue: Catalogue) -> None:
+    """Only a rule's recording that a person ended, and that captured the channel, is found."""
+    kept = {
+        (trigger, ended_by): keep(
+            catalogue, pbx="ended", state="captured", trigger=trigger, ended_by=ended_by
+        )
+        for trigger in ("rule", "manual")
+        for ended_by in ("person", "call", None)
+    }
+    with catalogue.begin() as tx:
+        for record in kept.values():
+            segments.claim_segment(tx, segment(record, "ended-a"))
+        of = partial(recordings.list_ended_by_person, tx)
+        assert of("ended", ["ended-a", "ended-b"]) == (kept["rule", "person"],)
+        assert of("ended", ["ended-b"]) == of("other", ["ended-a"]) == ()
+
+
 # Transactions
 
 
@@ -563,8 +654,6 @@ def test_a_key_is_free_again(
 
 # The schema
 
-OLDER_REASONS = ("the PBX holds no audio of this recording", "the PBX burnt down")
-
 
 def test_a_second_migration_changes_nothing(catalogue: Catalogue) -> None:
     """Every start migrates, several at the same time, and no row changes."""
@@ -592,19 +681,6 @@ def test_a_newer_schema_is_left_alone(catalogue: Catalogue, database_url: str) -
     finally:
         with catalogue.begin() as tx:
             tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": engine.NEWEST})
-
-
-def test_an_older_reason_becomes_a_code(catalogue: Catalogue, database_url: str) -> None:
-    """A sentence that an earlier version stored gets its code, and any other one stays."""
-    known, unknown = (keep(catalogue, state="failed", reason=reason) for reason in OLDER_REASONS)
-    with catalogue.begin() as tx:
-        tx.execute(text("UPDATE alembic_version SET version_num = '0010'"))
-    with closing(Catalogue(database_url)) as newer:
-        newer.migrate()
-    assert (find(catalogue, known).reason, find(catalogue, unknown).reason) == (
-        "no-audio-on-pbx",
-        "the PBX burnt down",
-    )
 
 
 DEFINITIONS = """

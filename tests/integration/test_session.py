@@ -1,7 +1,7 @@
 """A session of the watcher: events and lists of a PBX become calls, and work for the lanes."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -239,8 +239,9 @@ def test_a_pbx_that_does_not_answer_is_listed_later(scene: Scene) -> None:
     assert scene.state() == "unreachable"
 
 
-def test_snoops_without_a_segment_are_hung_up(scene: Scene) -> None:
-    """A snoop whose recording ended while nobody watched is hung up; all other channels stay."""
+def test_snoops_of_ended_segments_are_hung_up(scene: Scene) -> None:
+    """A snoop whose recording ended while nobody watched is hung up; all other channels stay, and
+    so do the snoops of another instance, which our catalogue does not know."""
     recording = build_recording(id=uuid7(), call_id=f"{scene.name}-1", pbx=scene.name)
     segment = SegmentRecord(
         id=uuid7(),
@@ -251,13 +252,15 @@ def test_snoops_without_a_segment_are_hung_up(scene: Scene) -> None:
         name="s",
         started_at=AT,
     )
+    over = replace(segment, id=uuid7(), state="finished")
     scene.process(ari.ChannelCreated(AT, "", channel("1")))
     with scene.catalogue.begin() as tx:
         recordings.create_recording(tx, recording)
         assert segments.claim_segment(tx, segment)
-    orphan, running = names.build_snoop_id(uuid7()), names.build_snoop_id(segment.id)
-    phone = names.build_phone_id(uuid7())
-    snoops = [channel(id_, technology="Snoop") for id_ in (orphan, running)]
+        assert segments.claim_segment(tx, over)
+    orphan, running = names.build_snoop_id(over.id), names.build_snoop_id(segment.id)
+    phone, foreign = names.build_phone_id(uuid7()), names.build_snoop_id(uuid7())
+    snoops = [channel(id_, technology="Snoop") for id_ in (orphan, running, foreign)]
     scene.pbx.channels = [channel("1"), *snoops, channel(phone)]
     scene.process(ari.Connected(AT))
     assert scene.pbx.done == [("hang up", orphan)]

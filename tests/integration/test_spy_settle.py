@@ -18,7 +18,7 @@ from recorder.spy.spies import Spies
 from storage.catalogue import calls, spies
 from storage.catalogue.engine import Catalogue
 from storage.records import Mode, SpyRecord
-from tests.fake_pbx import FakePbx
+from tests.fake_pbx import INSTANCE, FakePbx
 from tests.legs import leg
 
 EVERYBODY = {"agent", "customer"}
@@ -30,7 +30,7 @@ class World:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.name = f"p{uuid7().hex[-12:]}"
-        self.pbx = FakePbx("agent", "customer", names.build_listening_channel_id("agent"))
+        self.pbx = FakePbx("agent", "customer", names.build_listening_channel_id(INSTANCE, "agent"))
         pbxs = Pbxs({self.name: self.pbx})  # type: ignore[dict-item]
         self.spies = Spies(catalogue, pbxs, {})
         self.call_id = f"{self.name}-1.0"
@@ -113,8 +113,9 @@ def test_the_pbx_is_at_the_mode_that_settle_returns(world: World) -> None:
 def test_a_spy_that_fails_delays_no_other(world: World) -> None:
     """The check goes on to the next spy, and removes leftovers, when one spy cannot be settled."""
     failing, waiting = world.add_spy(), world.add_spy()
-    leftover = names.build_phone_id(UUID(int=99))
-    world.pbx.channels.add(leftover)
+    over = world.add_spy(state="ended", ended_at=datetime.now(UTC), cause="ended")
+    leftover, foreign = names.build_phone_id(over.id), names.build_phone_id(UUID(int=99))
+    world.pbx.channels.add(foreign)
 
     def fail(id_: str) -> None:
         if id_ == names.build_phone_id(failing.id):
@@ -130,10 +131,11 @@ def test_a_spy_that_fails_delays_no_other(world: World) -> None:
 
         patch.setattr(world.pbx, "list_channels", list_channels)
         world.spies.check(world.name)
-    bridge = world.pbx.bridges[names.build_listening_bridge_id("agent")]
+    bridge = world.pbx.bridges[names.build_listening_bridge_id(INSTANCE, "agent")]
     assert names.build_phone_id(waiting.id) in bridge
     assert names.build_phone_id(failing.id) not in bridge
     assert leftover not in world.pbx.channels
+    assert foreign in world.pbx.channels, "another instance's"
 
 
 def test_a_locked_spy_delays_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +144,7 @@ def test_a_locked_spy_delays_no_other(world: World, monkeypatch: pytest.MonkeyPa
     locked, waiting = world.add_spy(), world.add_spy()
     with world.catalogue.lock(f"spy {locked.id}", wait_s=1):
         world.spies.check(world.name)
-    bridge = world.pbx.bridges[names.build_listening_bridge_id("agent")]
+    bridge = world.pbx.bridges[names.build_listening_bridge_id(INSTANCE, "agent")]
     assert names.build_phone_id(waiting.id) in bridge
     assert names.build_phone_id(locked.id) not in bridge
 
@@ -183,7 +185,7 @@ def test_a_new_snoop_is_settled_for_all_spies(world: World) -> None:
         world.spies.settle(spy.id)
     world.spies.renew(one.id)
     assert world.pbx.heard_by(other.id) == {"agent"}
-    assert names.build_listening_snoop_id("agent", ()) in world.pbx.channels
+    assert names.build_listening_snoop_id(INSTANCE, "agent", ()) in world.pbx.channels
 
 
 @pytest.mark.parametrize(("key", "mode"), [("5", "whisper"), ("6", "barge"), ("9", "listen")])

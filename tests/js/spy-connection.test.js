@@ -46,6 +46,8 @@ test("a connection is given up after 30 seconds, or when the server has ended it
   assert.equal(reconnectAfterMs(1006, 30001, 9), null);
   assert.equal(reconnectAfterMs(1000, 0, 0), null);
   assert.equal(reconnectAfterMs(4000, 0, 0), null);
+  assert.equal(reconnectAfterMs(1007, 0, 0), null); // the server refused a message
+  assert.equal(reconnectAfterMs(1009, 0, 0), null);
   assert.equal(reconnectAfterMs(undefined, 0, 0), 100);
 });
 

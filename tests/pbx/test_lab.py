@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 
 from lab.asterisk import Asterisk
+from lab.bot import BOT_HZ, Bot
 from lab.ears import cut_out, level_dbfs, read_audio, tone_spans, worst_other_tone
-from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
-from lab.pbx import DID_IVR, DID_QUEUE, MUSIC_HZ, RING_HZ
+from lab.far import AGENT_HZ, CUSTOMER_HZ, OTHER_CUSTOMER_HZ, SUPERVISOR_HZ
+from lab.pbx import DID_ANSWERED, DID_BOT, DID_IVR, DID_QUEUE, DID_SECOND, MUSIC_HZ, RING_HZ, ROOM
 from lab.waiting import until
 from lab.world import How, World
 
 pytestmark = pytest.mark.pbx
 
+SECOND = "13035550100"
+SECOND_HZ = OTHER_CUSTOMER_HZ["1303"]
 ANN, BEN, CLEO = AGENT_HZ["2001"], AGENT_HZ["2002"], AGENT_HZ["2003"]
 PRESENT_DBFS, ABSENT_DBFS = -25.0, -60.0
 
@@ -231,6 +234,110 @@ def test_two_calls_at_once(world: World) -> None:
     assert not spans(first.heard("customer"), RING_HZ)
 
 
+def test_conference(world: World) -> None:
+    """In a room everybody hears everybody else, and members come and go."""
+    conference = world.conference("12025550100", SECOND, "2001")
+    conference.join("2002")
+    time.sleep(1.0)
+    legs = dict(conference.members)
+    early = conference.leave("2001")
+    time.sleep(1.0)
+    conference.end()
+    assert_tones(early.heard(), CUSTOMER_HZ, SECOND_HZ, BEN, last_s=0.8)
+    assert_tones(legs["2002"].heard(), CUSTOMER_HZ, SECOND_HZ, last_s=0.8)
+    assert_tones(legs[SECOND].heard(), CUSTOMER_HZ, BEN, last_s=0.8)
+
+
+def test_merge(world: World) -> None:
+    """An agent joins a held colleague and a customer, and is gone."""
+    held = world.internal("2001", "2002")
+    held.hold()
+    call = world.merge(held, world.inbound(caller=SECOND))
+    call.talk_for(1.2)
+    call.hang_up()
+    assert_tones(call.heard("customer"), BEN, last_s=0.8)
+    assert_tones(call.heard("agent"), SECOND_HZ, last_s=0.8)
+
+
+def test_merge_of_two_customers(world: World) -> None:
+    """An agent joins two customers, who then hear each other."""
+    held = world.inbound()
+    held.hold()
+    call = world.merge(held, world.inbound(caller=SECOND))
+    call.talk_for(1.2)
+    call.hang_up()
+    assert_tones(call.heard("customer"), CUSTOMER_HZ, last_s=0.8)
+    assert_tones(call.heard("colleague"), SECOND_HZ, last_s=0.8)
+
+
+def test_redirect(world: World) -> None:
+    """One leg, or both legs of a call at once, go into a room."""
+    first, second = world.inbound(), world.inbound(DID_SECOND, caller=SECOND)
+    world.redirect(ROOM, first.leg("agent"), first.leg("customer"))
+    world.redirect(ROOM, second.leg("agent"))
+    time.sleep(1.5)
+    world.hang_up_all()
+    assert_tones(first.heard("customer"), ANN, BEN, last_s=0.8)
+    assert_tones(second.heard("agent"), ANN, CUSTOMER_HZ, last_s=0.8)
+
+
+@pytest.mark.parametrize("channel", ["PJSIP/2001", "Local/2001@agents", "Local/2001@agents/n"])
+def test_originate(world: World, channel: str) -> None:
+    """The PBX calls the agent, and then the customer."""
+    call = world.originate(channel, SECOND)
+    call.talk_for(1)
+    call.hang_up()
+    assert_tones(call.heard("customer"), ANN)
+    assert_tones(call.heard("agent"), SECOND_HZ, last_s=0.8)
+
+
+def test_consultation_that_comes_back(world: World) -> None:
+    """When the colleague whom the agent asked hangs up, the agent has the customer again."""
+    call = world.inbound()
+    colleague = call.consult("2003")
+    call.talk_for(1)
+    colleague.hang_up()
+    call.talk_for(2)
+    call.hang_up()
+    assert_tones(colleague.heard(), ANN)
+    assert_tones(call.heard("customer"), ANN, last_s=0.8)
+
+
+def test_voice_bot(world: World) -> None:
+    """A bot takes the call of a customer, and leaves nothing on the PBX."""
+    with Bot(world.pbx):
+        call = world.inbound(DID_BOT)
+        call.leg("customer").await_up()
+        call.talk_for(1.5)
+        call.hang_up()
+        until(lambda: not world.pbx.ari("GET", "/channels"))
+    assert_tones(call.heard("customer"), BOT_HZ, last_s=0.8)
+
+
+def test_early_media(world: World) -> None:
+    """A phone can speak before it answers."""
+    with world.phone("2001", "progress", answer_after_s=1.5):
+        call = world.inbound(DID_ANSWERED, answered_by="")
+        call.customer = call.leg("customer").await_up()
+        call.agent = world.far.await_leg("2001")
+        call.talk_for(0.5)
+        call.hang_up()
+    assert spans(call.heard("customer"), ANN)[-1][1] > 1.8
+    assert spans(call.heard("customer"), ANN)[0][0] < 0.6
+
+
+def test_forwarding_phone(world: World) -> None:
+    """A phone can answer with 302: another phone rings."""
+    world.far.forward("2001", "2003")
+    call = world.inbound(answered_by="")
+    call.agent = world.far.await_leg("2003")
+    call.leg("customer").await_up()
+    call.talk_for(1)
+    call.hang_up()
+    world.far.behave("2001", "answer", 0.1, None)
+    assert_tones(call.heard("customer"), CLEO)
+
+
 def test_restart_keeps_files_and_ports(telephones: World) -> None:
     """A killed instance starts again on its ports, with its files; `stop` removes them."""
     asterisk = Asterisk(telephones.pbx.root, "restarted")
@@ -251,6 +358,7 @@ def test_restart_keeps_files_and_ports(telephones: World) -> None:
 PARENT = """
 import sys, pathlib
 from lab.asterisk import Asterisk
+from lab.bot import BOT_HZ, Bot
 asterisk = Asterisk(pathlib.Path(sys.argv[1]), "orphan")
 asterisk.start()
 print(asterisk.pid, asterisk.directory, flush=True)

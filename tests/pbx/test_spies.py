@@ -439,10 +439,10 @@ def test_leftovers_of_a_dead_process_are_removed(service: Service, world: World)
     """Channels and bridges that no spy needs go when the watcher comes back."""
     watched = watch(service, world)
     (leg, *_) = world.pbx.ari("GET", "/channels")
-    left = f"earwitness-say-{uuid4()}-{leg['id']}"
+    left = f"earwitness-say-{uuid4()}-earwitness~{leg['id']}"
     path = f"/channels/{leg['id']}/snoop/{left}"
     world.pbx.ari("POST", path, app="earwitness", whisper="out", spy="none")
-    world.pbx.ari("POST", f"/bridges/earwitness-listen-{leg['id']}", type="mixing")
+    world.pbx.ari("POST", f"/bridges/earwitness-listen-earwitness~{leg['id']}", type="mixing")
     service.kill_role("watch")
     until(lambda: not parts_left(world), 30)
     assert watched.call.is_up()

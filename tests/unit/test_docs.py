@@ -12,13 +12,13 @@ import typer.main
 from pydantic import BaseModel, SecretStr
 
 import api.errors  # its classes are found as subclasses
-from api.permissions import PERMISSIONS, ROLES
 from api.problems import status_of
 from earwitness import cli
 from earwitness.config import Config, Rule, read_rules
 from earwitness.doctor import MODULES, PAGE_MODULES, SPY_MODULES
 from recorder.rules import FIELDS, compile_rule
 from storage.errors import EarwitnessError
+from storage.permissions import PERMISSIONS, ROLES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -10,8 +10,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from api.app import ApiSettings, build_app
 from api.openapi import build_document, refusals_of
 from api.operation import OPEN, SIGNED_IN, find_operation, iter_operations
-from api.permissions import PERMISSIONS
 from storage.catalogue.engine import Catalogue
+from storage.permissions import PERMISSIONS
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,8 @@ def test_call_ids_round_trip(linkedid: str) -> None:
     assert names.parse_call_id(names.build_call_id("main", linkedid)) == ("main", linkedid)
 
 
-CHANNEL_IDS = ("1795424777.0", "asterisk-1-1795424777.12", "a/b c")
+INSTANCES = ("earwitness", "ear-2_b", "-")
+CHANNEL_IDS = ("1795424777.0", "asterisk-1-1795424777.12", "a/b c", "a~b")
 
 
 PARTS_OF_A_SPY = {
@@ -44,7 +45,9 @@ PARTS_OF_A_SPY = {
 }
 PARTS_OF_A_CHANNEL = {
     "listening-bridge": names.build_listening_bridge_id,
-    "listening-snoop": lambda channel: names.build_listening_snoop_id(channel, ("b", "a")),
+    "listening-snoop": lambda instance, channel: names.build_listening_snoop_id(
+        instance, channel, ("b", "a")
+    ),
     "listening-channel": names.build_listening_channel_id,
 }
 PARTS_OF_A_METER = {
@@ -54,20 +57,20 @@ PARTS_OF_A_METER = {
 }
 
 
-@given(ids, st.sampled_from(CHANNEL_IDS))
-def test_the_parts_of_spies_round_trip(spy: UUID, channel: str) -> None:
-    """The id of each part gives back the spy, or the channel spied on, and the kind of the part."""
+@given(ids, st.sampled_from(CHANNEL_IDS), st.sampled_from(INSTANCES))
+def test_the_parts_of_spies_round_trip(spy: UUID, channel: str, instance: str) -> None:
+    """The id of each part gives back the kind, and the spy or the instance and its channel."""
     for kind, build in PARTS_OF_A_SPY.items():
         assert names.parse_spy_part(build(spy)) == names.SpyPart(kind, spy)  # type: ignore[arg-type]
     for kind, build_for in PARTS_OF_A_CHANNEL.items():
-        part = names.SpyPart(kind, None, channel)  # type: ignore[arg-type]
-        assert names.parse_spy_part(build_for(channel)) == part
+        part = names.SpyPart(kind, None, channel, instance)  # type: ignore[arg-type]
+        assert names.parse_spy_part(build_for(instance, channel)) == part
     for kind, build_way in PARTS_OF_A_METER.items():
         for way in names.WAYS:
-            part = names.SpyPart(kind, None, channel)  # type: ignore[arg-type]
-            assert names.parse_spy_part(build_way(way, channel)) == part
-    talking = names.build_talking_snoop_id(spy, channel)
-    assert names.parse_spy_part(talking) == names.SpyPart("talking-snoop", spy, channel)
+            part = names.SpyPart(kind, None, channel, instance)  # type: ignore[arg-type]
+            assert names.parse_spy_part(build_way(instance, way, channel)) == part
+    talking = names.build_talking_snoop_id(instance, spy, channel)
+    assert names.parse_spy_part(talking) == names.SpyPart("talking-snoop", spy, channel, instance)
     assert names.is_ours(talking)
 
 

@@ -6,10 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sounds import LEFT_HZ, RIGHT_HZ, SILENT_DBFS, Heard, Pcm, piece, silence, tone
+from sounds import (
+    LEFT_HZ,
+    RIGHT_HZ,
+    SILENT_DBFS,
+    TONE_DBFS,
+    Heard,
+    Pcm,
+    piece,
+    silence,
+    tone,
+)
 
-from recorder.audio import render
+from recorder.audio import Piece, fitted_s, render
 from recorder.audio.drift import plan_jumps
+from storage.records import Format
 
 BEEP_S = 0.2
 
@@ -96,3 +107,66 @@ def test_jumps_never_cross(frames: int, off: int, seed: int) -> None:
         at = max(jump.at, jump.at + jump.by) + 40
         assert at <= frames
     assert sum(jump.by for jump in jumps) in (0, -off)
+
+
+@pytest.mark.parametrize("format", ["wav", "opus"])
+def test_a_file_that_is_far_too_slow_is_played_faster(tmp_path: Path, format: Format) -> None:
+    """Three samples for one give a file of three times its time and a third of its pitch."""
+    slow = tone(LEFT_HZ / 3, 30.0)
+    made = render(
+        [piece(tmp_path, "left", slow, 1.0, span_s=10.0)],
+        layout="dual",
+        format=format,
+        target=tmp_path / f"o.{format}",
+    )
+    heard = Heard(made.path)
+    assert made.duration_s == 11.0
+    assert heard.dbfs(0, LEFT_HZ, 1.0) == pytest.approx(TONE_DBFS, abs=1)
+    assert heard.dbfs(0, LEFT_HZ / 3, 1.0) < SILENT_DBFS
+
+
+def test_a_part_of_a_file_is_a_piece(tmp_path: Path) -> None:
+    """A file that became slow in its middle is rendered as two pieces."""
+    whole = piece(tmp_path, "left", np.concatenate((tone(LEFT_HZ, 4.0), tone(LEFT_HZ / 3, 12.0))))
+    made = render(
+        [
+            Piece(whole.path, "left", 0.0, 4.0, to_s=4.0),
+            Piece(whole.path, "left", 4.0, 4.0, from_s=4.0),
+        ],
+        layout="dual",
+        format="wav",
+        target=tmp_path / "o.wav",
+    )
+    heard = Heard(made.path)
+    assert made.duration_s == 8.0
+    assert heard.dbfs(0, LEFT_HZ, 0.1, 3.9) == pytest.approx(TONE_DBFS, abs=1)
+    assert heard.dbfs(0, LEFT_HZ, 4.1, 7.9) == pytest.approx(TONE_DBFS, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("length_s", "span_s", "fitted"),
+    [
+        (10.0, None, 10.0),
+        (10.0, 10.01, 10.0),
+        (10.0, 10.1, 10.1),
+        (10.0, 9.9, 9.9),
+        (10.0, 9.1, 10.0),
+        (10.0, 9.0, 9.0),
+        (10.0, 20.0, 10.0),
+        (30.0, 10.0, 10.0),
+        (10.0, 0.5, 10.0),
+    ],
+    ids=["unknown", "exact", "short", "long", "odd", "slow", "cut", "three-times", "no-clock"],
+)
+def test_the_fitted_length(
+    tmp_path: Path, length_s: float, span_s: float | None, fitted: float
+) -> None:
+    """The length that the time line expects is the length of the rendered piece."""
+    assert fitted_s(length_s, span_s) == fitted
+    made = render(
+        [piece(tmp_path, "left", tone(LEFT_HZ, length_s), span_s=span_s)],
+        layout="dual",
+        format="wav",
+        target=tmp_path / "o.wav",
+    )
+    assert made.duration_s == pytest.approx(fitted, abs=0.001)

@@ -20,13 +20,15 @@ class Connection:
 
     def __init__(self) -> None:
         self.closed: list[int] = []
+        self.reasons: list[str] = []
         self.texts: list[dict[str, Any]] = []
         self.frames: list[bytes] = []
         self.news = asyncio.Event()
         self.comes: asyncio.Queue[str | bytes] = asyncio.Queue()
 
-    async def close(self, code: int, _: str) -> None:
+    async def close(self, code: int, reason: str) -> None:
         self.closed.append(code)
+        self.reasons.append(reason)
 
     async def send(self, message: str | bytes) -> None:
         if isinstance(message, str):
@@ -100,6 +102,8 @@ class FakeChannel:
 
 class FakeChannels:
     """The media channels of a PBX that opens every channel, or refuses all of them."""
+
+    instance = "earwitness"
 
     def __init__(self, error: Exception | None = None) -> None:
         self.made: list[FakeChannel] = []

@@ -88,6 +88,8 @@ def test_a_broken_connection_is_a_failure(breaks: bool) -> None:
 class Ari:
     """A PBX that counts how often its modules are listed."""
 
+    application = "earwitness"
+
     def __init__(self) -> None:
         self.listings = 0
         self.hung_up: list[str] = []

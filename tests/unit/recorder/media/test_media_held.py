@@ -128,9 +128,9 @@ def test_a_meter_settles_the_pages_once_open() -> None:
         one.measure()
         await settled()
         assert [made.channel_id for made in channels.made] == [
-            "earwitness-ear-agent",
-            "earwitness-gauge-in-agent",
-            "earwitness-gauge-out-agent",
+            "earwitness-ear-earwitness~agent",
+            "earwitness-gauge-in-earwitness~agent",
+            "earwitness-gauge-out-earwitness~agent",
         ]
         assert page.settles == 2
         await shared.leave("main", one, page)

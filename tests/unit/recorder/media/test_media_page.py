@@ -201,6 +201,49 @@ def test_levels_are_named_after_the_sides(party: str) -> None:
     asyncio.run(show())
 
 
+@pytest.mark.parametrize(
+    "message", [b"x", b"x" * 641, b"", "[" * 5_000, "[]", "no JSON"], ids=lambda one: repr(one)[:6]
+)
+def test_a_malformed_message_closes_the_page(message: str | bytes) -> None:
+    """The page gets a reason, nothing of the message reaches the PBX, and its channels go."""
+
+    async def talk() -> None:
+        spies, connection, channels = FakeSpies(), Connection(), FakeChannels()
+        page = session(spies, connection, channels)
+        running = asyncio.create_task(page.run())
+        await until(connection, page.gate.may_send)
+        await connection.comes.put(b"a" * FRAME_BYTES)
+        await connection.comes.put(message)
+        await connection.comes.put(b"b" * FRAME_BYTES)
+        await asyncio.wait_for(running, 5)
+        assert connection.closed == [1007]
+        assert connection.reasons[-1].startswith(
+            "a text message" if isinstance(message, str) else "a binary message"
+        )
+        assert channels.made[0].sent == [b"a" * FRAME_BYTES]
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize("mode", [None, 1, ["whisper"], {}])
+def test_a_mode_that_is_no_word_acknowledges_nothing(mode: Any) -> None:
+    """Such an answer leaves the gate as it was: it stays closed to speech for another mode."""
+
+    async def answer() -> None:
+        spies, connection = FakeSpies(), Connection()
+        page = session(spies, connection)
+        running = asyncio.create_task(page.run())
+        await until(connection, page.gate.may_send)
+        for sent in ("listen", mode):
+            await connection.comes.put(json.dumps({"type": "mode", "mode": sent}))
+        await settled()
+        assert not page.gate.may_send()
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(answer())
+
+
 def test_the_end_of_the_spy_closes_the_page() -> None:
     """The page gets the last state with its cause, and its connection closes in good order."""
 

@@ -1,18 +1,125 @@
-"""The media server without a socket and without a PBX."""
+"""The media server without a PBX."""
 
 import asyncio
+import contextlib
 import threading
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from recorder.media import server as media
+from recorder.media.held import ListeningChannels
+from recorder.media.page import PageSession
 from recorder.media.server import MediaServer, concerns
 from storage.records import EventRecord
 from tests.legs import ZERO
-from tests.unit.recorder.media.fakes import SPY, Connection, FakeSpies
+from tests.unit.recorder.media.fakes import SPY, Connection, FakeChannels, FakeSpies
+
+SMALL = 400
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the token `good` open the spy."""
+    row = replace(SPY, seen_at=ZERO)
+    monkeypatch.setattr(
+        media.rows, "find_spy_by_token", lambda _, token: row if token == "good" else None
+    )
+
+
+def exchange(*messages: str | bytes, path: str | None = None) -> tuple[int, str]:
+    """Send messages to a media server over a real socket; return the close code and reason.
+
+    A refused handshake gives its HTTP status.
+    """
+
+    async def talk() -> tuple[int, str]:
+        catalogue = SimpleNamespace(begin=contextlib.nullcontext)
+        server = MediaServer(FakeSpies(), catalogue, {"main": SimpleNamespace()})  # type: ignore[arg-type]
+        server.open_session = partial(_open_session, server)  # type: ignore[method-assign]
+        async with server.listen("127.0.0.1", 0) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            address = path or f"/media/v1/spies/{SPY.id}?token=good"
+            try:
+                async with connect(f"ws://127.0.0.1:{port}{address}", proxy=None) as page:
+                    for message in messages:
+                        await page.send(message)
+                    async with asyncio.timeout(5):
+                        async for _ in page:
+                            pass
+                    await page.wait_closed()
+                    return page.close_code or 0, page.close_reason or ""
+            except InvalidStatus as refused:
+                return refused.response.status_code, ""
+            except ConnectionClosed:
+                return page.close_code or 0, page.close_reason or ""
+
+    return asyncio.run(talk())
+
+
+def _open_session(server: MediaServer, connection: Any, spy: Any) -> PageSession:
+    """Give the page a PBX that opens every channel."""
+    channels: Any = FakeChannels()
+    spies: Any = FakeSpies()
+    listening = ListeningChannels({"main": channels}, spies.renew)
+    page = PageSession(connection, spy, spies=spies, channels=channels, listening=listening)
+    server.pages[spy.id] = page
+    return page
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (b"x" * 641, 1007),
+        (b"x" * 20_000, 1009),
+        ("[" * 10_000, 1007),
+        ("[" * 20_000, 1009),
+        (b"", 1007),
+        ("{}[", 1007),
+    ],
+    ids=["odd", "huge", "deep", "huge text", "empty", "no JSON"],
+)
+def test_a_malformed_message_is_refused_on_the_wire(message: str | bytes, code: int) -> None:
+    """The close frame has a code and a reason, whatever the message."""
+    closed, reason = exchange(message)
+    assert closed == code
+    assert reason
+
+
+@pytest.mark.usefixtures("known")
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.text(max_size=SMALL) | st.binary(max_size=SMALL), max_size=4))
+def test_no_message_breaks_the_server(messages: list[str | bytes]) -> None:
+    """The first malformed message is refused; none ends in an error of ours (1011)."""
+    closed, _ = exchange(*messages, b"the end")
+    assert closed == 1007
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//[",
+        "/",
+        "/spies/",
+        f"/spies/{SPY.id}",
+        f"/spies/{SPY.id}?token=%ff%00",
+        "/spies/x?token=good",
+    ],
+)
+def test_an_address_that_opens_nothing(path: str) -> None:
+    """Any other address is refused with 404, also one that is no address at all."""
+    assert exchange(path=path)[0] == 404
 
 
 def test_pages_are_touched_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +132,8 @@ def test_pages_are_touched_again_after_a_failure(monkeypatch: pytest.MonkeyPatch
         raise ValueError("something is wrong")
 
     async def touch() -> None:
-        catalogue, pbxs = SimpleNamespace(begin=begin), {"main": SimpleNamespace()}
+        catalogue = SimpleNamespace(begin=begin)
+        pbxs = {"main": SimpleNamespace(application="earwitness")}
         server = MediaServer(FakeSpies(), catalogue, pbxs)  # type: ignore[arg-type]
         server.open_session(Connection(), SPY)  # type: ignore[arg-type]
         touching = asyncio.create_task(server.touch_spies())

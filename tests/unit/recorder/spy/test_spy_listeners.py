@@ -9,6 +9,7 @@ import pytest
 from recorder import names
 from recorder.spy.listeners import PageListener, PhoneListener, listener_of
 from storage.records import SpyRecord
+from tests.fake_pbx import INSTANCE
 from tests.legs import ZERO
 from tests.spies import SPY_ID, spy
 
@@ -40,7 +41,7 @@ def test_a_phone_is_one_channel() -> None:
     """The phone hears and talks, and its voice reaches the talking bridge by a snoop."""
     listener = listener_of(spy())
     assert listener.supervisor_channel == listener.voice_channel == PHONE
-    assert listener.listening_channel("agent") == PHONE
+    assert listener.listening_channel(INSTANCE, "agent") == PHONE
     assert listener.talking_channel == names.build_phone_snoop_id(SPY_ID)
     assert (listener.is_loud, listener.has_meters) == (True, False)
     assert all(listener_of(spy(mode=mode)).joins_listeners() for mode in ("listen", "barge"))
@@ -49,7 +50,9 @@ def test_a_phone_is_one_channel() -> None:
 def test_a_page_has_three_channels() -> None:
     """It hears by the shared channel, talks by its microphone, and barges by its own channel."""
     listener = listener_of(page())
-    assert listener.listening_channel("agent") == names.build_listening_channel_id("agent")
+    assert listener.listening_channel(INSTANCE, "agent") == names.build_listening_channel_id(
+        INSTANCE, "agent"
+    )
     assert listener.voice_channel == listener.talking_channel == MICROPHONE
     assert listener.supervisor_channel == names.build_barge_channel_id(SPY_ID)
     assert (listener.is_loud, listener.has_meters) == (False, True)

@@ -11,19 +11,23 @@ from recorder.spy.plan import (
     KEYS,
     SpyPlan,
     end_cause,
+    find_present_call,
     find_target,
     follows,
     is_settled,
-    may_need_others,
     plan_spy,
 )
 from storage.records import CallRecord, Heard, LegRecord, SpyRecord
+from tests.fake_pbx import INSTANCE
 from tests.legs import ZERO, leg
 from tests.spies import SPY_ID
 from tests.spies import spy as build_spy
 
 LATER = (ZERO + timedelta(seconds=9)).isoformat()
-LISTENING, TALKING = names.build_listening_bridge_id("a"), names.build_talking_bridge_id(SPY_ID)
+LISTENING, TALKING = (
+    names.build_listening_bridge_id(INSTANCE, "a"),
+    names.build_talking_bridge_id(SPY_ID),
+)
 CUSTOMER = leg("c", party="customer", name="PJSIP/trunk-1")
 AGENT = leg("a", name="PJSIP/2001-1")
 NEXT_AGENT = leg("b", name="PJSIP/2002-1", joined_at=LATER)
@@ -100,8 +104,8 @@ def test_a_spy_moves_with_its_channels() -> None:
     """When calls are joined and this one ends, the spy goes on in the other with the channels."""
     over = call(leg("a", left=True), state="ended")
     joined = call(CUSTOMER, AGENT, id_="main-0.5")
-    assert may_need_others(spy(), over)
-    assert plan_spy(spy(), over, [joined]) == SpyPlan("main-0.5", "a", party="agent")
+    assert find_present_call(spy(), over, ()) is None
+    assert plan_spy(spy(), over, [joined]) == SpyPlan("main-0.5", "a", ("c",), party="agent")
     assert plan_spy(spy(), over, [call(CUSTOMER, id_="main-0.5")]).cause == "call-ended"
 
 
@@ -110,9 +114,10 @@ def test_following_an_agent() -> None:
     follower = spy(follow="agent", mode="whisper")
     over = call(GONE_AGENT, state="ended")
     following = call(leg("n", name="PJSIP/2001-9"), CUSTOMER, id_="main-2.0", agent="2001")
-    others = call(leg("n", name="PJSIP/2002-9"), CUSTOMER, id_="main-3.0", agent="2002")
+    elsewhere = leg("m", name="PJSIP/2002-9", bridge_id="b2")
+    others = call(elsewhere, id_="main-3.0", agent="2002")
     assert plan_spy(follower, over, [others]) == SpyPlan("main-1.0")
-    found = SpyPlan("main-2.0", "n", heard_by=("n",), party="agent")
+    found = SpyPlan("main-2.0", "n", ("c",), ("n",), party="agent")
     assert plan_spy(follower, over, [others, following]) == found
     assert plan_spy(follower, call(CUSTOMER, GONE_AGENT, NEXT_AGENT), ()) == SpyPlan("main-1.0")
     assert follows(follower, following)
@@ -160,11 +165,93 @@ def test_following_a_channel() -> None:
 
 
 def test_the_company() -> None:
-    """Company are all channels in the target's bridge, halves of Local channels too."""
+    """Company are all channels that bridges connect with the target, Local halves too."""
     half = leg("l", name="Local/1@x-1;1", bridge_id="b1")
     agent, customer = replace(AGENT, bridge_id="b1"), replace(CUSTOMER, bridge_id="b2")
     assert plan_spy(spy(), call(customer, agent, half), ()).company == ("l",)
-    assert plan_spy(spy(), call(CUSTOMER, AGENT), ()).company == ()
+    far = leg("m", name="Local/1@x-1;2", bridge_id="b2")
+    through = plan_spy(spy(mode="barge"), call(customer, agent, half, far), ())
+    assert set(through.company) == {"l", "m", "c"}
+    assert set(through.heard_by) == {"a", "c"}
+    alone = replace(AGENT, bridge_id=None)
+    assert plan_spy(spy(), call(CUSTOMER, alone), ()).company == ()
+
+
+def test_a_barge_reaches_the_whole_conversation() -> None:
+    """In a conference with one call for each member, a barge reaches the members of all calls."""
+    mine = call(AGENT, joined=("main-2.0", "main-3.0"))
+    second = call(CUSTOMER, id_="main-2.0", joined=("main-1.0", "main-3.0"))
+    third = call(NEXT_AGENT, id_="main-3.0", joined=("main-1.0", "main-2.0"))
+    plan = plan_spy(spy(mode="barge"), mine, [second, third])
+    assert (plan.call_id, plan.target) == ("main-1.0", "a")
+    assert set(plan.heard_by) == {"a", "b", "c"}
+    assert set(plan.company) == {"b", "c"}
+    assert plan_spy(spy(mode="whisper"), mine, [second, third]).heard_by == ("a",)
+    assert follows(spy(), second)
+    assert follows(spy(), call(CUSTOMER, id_="main-2.0", met=("main-1.0",))), "it has just left"
+    assert not follows(spy(), call(CUSTOMER, id_="main-2.0"))
+
+
+def test_a_customer_on_hold_outside_hears_no_barge() -> None:
+    """During a consultation the supervisor hears agent and colleague, and so do these two him."""
+    waiting = replace(CUSTOMER, bridge_id=None)
+    consulting = replace(AGENT, bridge_id="b2", served_at=ZERO)
+    colleague = replace(NEXT_AGENT, bridge_id="b2")
+    plan = plan_spy(spy(mode="barge"), call(waiting, consulting, colleague), ())
+    assert plan.target == "a", "the colleague has not met the customer"
+    assert plan.heard_by == ("a", "b")
+    handed_over = replace(NEXT_AGENT, served_at=ZERO + timedelta(seconds=9))
+    assert plan_spy(spy(), call(CUSTOMER, GONE_AGENT, handed_over), ()).target == "b"
+
+
+def test_the_next_agent_may_come_from_another_call() -> None:
+    """After a merge the agent who holds the customer is in a call of its own."""
+    mine = call(CUSTOMER, GONE_AGENT, joined=("main-0.5",))
+    colleague = replace(NEXT_AGENT, served_at=ZERO)
+    other = call(colleague, leg("x", left=True), id_="main-0.5", joined=("main-1.0",))
+    plan = plan_spy(spy(mode="whisper"), mine, [other])
+    assert (plan.call_id, plan.target, plan.heard_by) == ("main-1.0", "b", ("b",))
+    assert plan_spy(spy(), other, [mine]).target == "b", "the spy of the other call"
+
+
+def test_a_call_without_a_customer_keeps_its_agent() -> None:
+    """A spy on a member of a conference stays on this member when another agent joins."""
+    later = replace(NEXT_AGENT, served_at=ZERO + timedelta(seconds=9))
+    mine = call(replace(AGENT, served_at=ZERO), joined=("main-2.0",))
+    assert plan_spy(spy(), mine, [call(later, CUSTOMER, id_="main-2.0")]).target == "a"
+
+
+@pytest.mark.parametrize("spied", ["main-1.0", "main-2.0"])
+def test_following_an_agent_with_two_legs(spied: str) -> None:
+    """While the agent keeps one call on hold and talks on another, the spy is on the other."""
+    kept = replace(leg("a1", name="PJSIP/2001-1"), holds=((ZERO, None),))
+    talking = leg("a2", name="PJSIP/2001-2", bridge_id="b2")
+    first = call(CUSTOMER, kept, id_="main-1.0", agent="2001")
+    second = call(
+        talking, leg("x", name="PJSIP/2002-1", bridge_id="b2"), id_="main-2.0", agent="2002"
+    )
+    calls = {one.id: one for one in (first, second)}
+    follower = spy(follow="agent", mode="barge", call_id=spied)
+    plan = plan_spy(follower, calls[spied], calls.values())
+    assert (plan.call_id, plan.target, plan.heard_by) == ("main-2.0", "a2", ("a2", "x"))
+    assert follows(follower, second)
+    back = replace(second, channels=(replace(talking, bridge_id=None),))
+    calls["main-2.0"] = back
+    assert plan_spy(follower, calls[spied], calls.values()).target == "a1"
+
+
+def test_supervisors_are_deaf_while_somebody_is_paused() -> None:
+    """A pause of one person keeps the conversation from supervisors, unless they barge."""
+    mine = call(AGENT, joined=("main-2.0",))
+    other = call(CUSTOMER, id_="main-2.0", joined=("main-1.0",))
+    whispering = spy(mode="whisper")
+    plan = plan_spy(whispering, mine, [other], paused={"c"})
+    assert (plan.deaf, plan.target, plan.heard_by) == (True, "a", ("a",))
+    assert plan_spy(spy(), mine, [other], paused={"c"}).deaf
+    assert not plan_spy(spy(mode="barge"), mine, [other], paused={"c"}).deaf
+    assert not plan_spy(whispering, mine, [other], paused={"x"}).deaf
+    apart = replace(other, channels=(replace(CUSTOMER, bridge_id="b2"),))
+    assert not plan_spy(whispering, mine, [apart], paused={"c"}).deaf
 
 
 def test_a_settled_phone() -> None:
@@ -172,38 +259,43 @@ def test_a_settled_phone() -> None:
     whispering = spy(mode="whisper", heard=(Heard(ZERO, None, "main-1.0"),))
     steps = plan_spy(whispering, call(CUSTOMER, AGENT), ())
     phone, phone_snoop = names.build_phone_id(SPY_ID), names.build_phone_snoop_id(SPY_ID)
-    snoop = names.build_listening_snoop_id("a", steps.company)
-    talking_snoop = names.build_talking_snoop_id(SPY_ID, "a")
+    snoop = names.build_listening_snoop_id(INSTANCE, "a", steps.company)
+    talking_snoop = names.build_talking_snoop_id(INSTANCE, SPY_ID, "a")
     whole = {LISTENING: frozenset({snoop, phone}), TALKING: frozenset({phone_snoop, talking_snoop})}
-    assert is_settled(whispering, steps, whole)
-    assert not is_settled(whispering, steps, {**whole, LISTENING: frozenset({phone})})
-    assert not is_settled(whispering, steps, {**whole, LISTENING: frozenset({snoop})})
-    assert not is_settled(whispering, steps, {**whole, TALKING: frozenset({phone_snoop})})
-    other = names.build_listening_snoop_id("a", ["somebody"])
-    assert not is_settled(whispering, steps, {**whole, LISTENING: frozenset({other, phone})})
-    assert not is_settled(whispering, steps, {})
-    assert not is_settled(spy(), plan_spy(spy(), call(CUSTOMER, AGENT), ()), whole)
+    assert is_settled(INSTANCE, whispering, steps, whole)
+    assert not is_settled(INSTANCE, whispering, steps, {**whole, LISTENING: frozenset({phone})})
+    assert not is_settled(INSTANCE, whispering, steps, {**whole, LISTENING: frozenset({snoop})})
+    assert not is_settled(INSTANCE, whispering, steps, {**whole, TALKING: frozenset({phone_snoop})})
+    other = names.build_listening_snoop_id(INSTANCE, "a", ["somebody"])
+    assert not is_settled(
+        INSTANCE, whispering, steps, {**whole, LISTENING: frozenset({other, phone})}
+    )
+    assert not is_settled(INSTANCE, whispering, steps, {})
+    assert not is_settled(INSTANCE, spy(), plan_spy(spy(), call(CUSTOMER, AGENT), ()), whole)
 
 
 def test_a_spy_that_must_change_is_not_settled() -> None:
     """A spy that is over, has moved to another call, or is not live yet has to be settled."""
     listening = spy(heard=(Heard(ZERO, None, "main-1.0"),))
     steps = plan_spy(listening, call(CUSTOMER, AGENT), ())
-    inside = {names.build_phone_id(listening.id), names.build_listening_snoop_id("a", ())}
-    bridges = {names.build_listening_bridge_id("a"): frozenset(inside)}
-    assert is_settled(listening, steps, bridges)
-    assert not is_settled(listening, replace(steps, cause="call-ended"), bridges)
-    assert not is_settled(listening, replace(steps, call_id="main-2.0"), bridges)
-    assert not is_settled(replace(listening, state="ringing"), steps, bridges)
-    assert not is_settled(replace(listening, heard=()), steps, bridges)
-    assert not is_settled(listening, steps, {})
+    inside = {
+        names.build_phone_id(listening.id),
+        names.build_listening_snoop_id(INSTANCE, "a", ("c",)),
+    }
+    bridges = {names.build_listening_bridge_id(INSTANCE, "a"): frozenset(inside)}
+    assert is_settled(INSTANCE, listening, steps, bridges)
+    assert not is_settled(INSTANCE, listening, replace(steps, cause="call-ended"), bridges)
+    assert not is_settled(INSTANCE, listening, replace(steps, call_id="main-2.0"), bridges)
+    assert not is_settled(INSTANCE, replace(listening, state="ringing"), steps, bridges)
+    assert not is_settled(INSTANCE, replace(listening, heard=()), steps, bridges)
+    assert not is_settled(INSTANCE, listening, steps, {})
 
 
 def test_without_a_target_a_settled_spy_hears_nothing() -> None:
     """While its agent has no call, a spy is settled once its last span of hearing is closed."""
     waiting = SpyPlan("main-1.0")
-    assert is_settled(spy(follow="agent"), waiting, {})
-    assert not is_settled(spy(heard=(Heard(ZERO, None, "main-1.0"),)), waiting, {})
+    assert is_settled(INSTANCE, spy(follow="agent"), waiting, {})
+    assert not is_settled(INSTANCE, spy(heard=(Heard(ZERO, None, "main-1.0"),)), waiting, {})
 
 
 def test_a_settled_page() -> None:
@@ -212,15 +304,21 @@ def test_a_settled_page() -> None:
     page = spy(destination="browser", heard=heard)
     barging = spy(destination="browser", mode="barge", heard=heard)
     quiet, loud = (plan_spy(one, call(CUSTOMER), ()) for one in (page, barging))
-    listening = names.build_listening_bridge_id("c")
-    inside = {names.build_listening_snoop_id("c", ()), names.build_listening_channel_id("c")}
+    listening = names.build_listening_bridge_id(INSTANCE, "c")
+    inside = {
+        names.build_listening_snoop_id(INSTANCE, "c", ()),
+        names.build_listening_channel_id(INSTANCE, "c"),
+    }
     bridges = {listening: frozenset(inside)}
-    assert is_settled(page, quiet, bridges)
-    talking = {names.build_talking_snoop_id(SPY_ID, "c"), names.build_microphone_id(SPY_ID)}
+    assert is_settled(INSTANCE, page, quiet, bridges)
+    talking = {
+        names.build_talking_snoop_id(INSTANCE, SPY_ID, "c"),
+        names.build_microphone_id(SPY_ID),
+    }
     bridges[TALKING] = frozenset(talking)
-    assert not is_settled(barging, loud, bridges)
+    assert not is_settled(INSTANCE, barging, loud, bridges)
     bridges[listening] |= {names.build_barge_channel_id(SPY_ID)}
-    assert is_settled(barging, loud, bridges)
+    assert is_settled(INSTANCE, barging, loud, bridges)
 
 
 @pytest.mark.parametrize(
@@ -247,19 +345,21 @@ def test_a_voice_without_its_source_is_not_settled(destination: str) -> None:
     one = spy(destination=destination, mode="whisper", heard=heard)
     steps = plan_spy(one, call(CUSTOMER, AGENT), ())
     listeners = {
-        names.build_listening_snoop_id("a", steps.company),
-        names.build_listening_channel_id("a"),
+        names.build_listening_snoop_id(INSTANCE, "a", steps.company),
+        names.build_listening_channel_id(INSTANCE, "a"),
         names.build_phone_id(one.id),
     }
-    talking_snoop = names.build_talking_snoop_id(one.id, "a")
+    talking_snoop = names.build_talking_snoop_id(INSTANCE, one.id, "a")
     source = (
         names.build_microphone_id(one.id)
         if destination == "browser"
         else names.build_phone_snoop_id(one.id)
     )
     bridges = {LISTENING: frozenset(listeners), TALKING: frozenset({talking_snoop})}
-    assert not is_settled(one, steps, bridges)
-    assert is_settled(one, steps, {**bridges, TALKING: frozenset({talking_snoop, source})})
+    assert not is_settled(INSTANCE, one, steps, bridges)
+    assert is_settled(
+        INSTANCE, one, steps, {**bridges, TALKING: frozenset({talking_snoop, source})}
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The steps that connect a supervisor to a call, in their order, on a PBX in memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
@@ -15,7 +15,7 @@ from recorder.spy.rig import Rig
 from recorder.spy.settling import Settler
 from storage.errors import LockTimeout
 from storage.records import Heard, Mode, SpyRecord
-from tests.fake_pbx import FakePbx
+from tests.fake_pbx import INSTANCE, FakePbx
 from tests.legs import ZERO
 from tests.spies import spy
 
@@ -27,8 +27,8 @@ SPY = spy(
 )
 MICROPHONE, PHONE = names.build_microphone_id(SPY.id), names.build_phone_id(SPY.id)
 BARGE = names.build_barge_channel_id(SPY.id)
-SHARED = names.build_listening_channel_id("agent")
-LISTENING = names.build_listening_bridge_id("agent")
+SHARED = names.build_listening_channel_id(INSTANCE, "agent")
+LISTENING = names.build_listening_bridge_id(INSTANCE, "agent")
 
 
 class Bench:
@@ -38,8 +38,14 @@ class Bench:
         self.pbx = FakePbx(*channels)
         self.before_lock: Callable[[], None] = lambda: None
         self.target: str | None = None
-        leftovers = Leftovers(self.pbx, self.lock, self.find_needed)  # type: ignore[arg-type]
-        self.settler = Settler(self.pbx, self.lock, leftovers)  # type: ignore[arg-type]
+        self.known: frozenset[UUID] = frozenset()
+        self.leftovers = Leftovers(
+            self.pbx,  # type: ignore[arg-type]
+            self.lock,
+            self.find_needed,
+            self.find_known,
+        )
+        self.settler = Settler(self.pbx, self.lock, self.leftovers)  # type: ignore[arg-type]
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -49,6 +55,9 @@ class Bench:
 
     def find_needed(self) -> frozenset[str]:
         return frozenset(filter(None, [str(SPY.id), self.target]))
+
+    def find_known(self, spy_ids: Collection[UUID]) -> frozenset[UUID]:
+        return self.known.intersection(spy_ids)
 
     def connect(self, spy: SpyRecord, plan: SpyPlan) -> bool:
         """Connect the spy as planned; return whether the supervisor hears the target."""
@@ -133,17 +142,17 @@ def test_disconnecting_leaves_nothing_of_the_spy() -> None:
 
 def test_meters_follow_the_channels_of_the_pages() -> None:
     """A way is measured while its meter channel is open; without it the meter is removed."""
-    ways = [names.build_meter_channel_id(way, "agent") for way in names.WAYS]
+    ways = [names.build_meter_channel_id(INSTANCE, way, "agent") for way in names.WAYS]
     bench = Bench("agent", *ways)
     listener = listener_of(SPY)
     bench.settler.measure(listener, "agent")
     for way, channel in zip(names.WAYS, ways, strict=True):
-        inside = bench.pbx.bridges[names.build_meter_bridge_id(way, "agent")]
-        assert inside == [channel, names.build_meter_snoop_id(way, "agent")]
+        inside = bench.pbx.bridges[names.build_meter_bridge_id(INSTANCE, way, "agent")]
+        assert inside == [channel, names.build_meter_snoop_id(INSTANCE, way, "agent")]
     bench.pbx.hang_up(ways[0])
     bench.settler.measure(listener, "agent")
-    assert list(bench.pbx.bridges) == [names.build_meter_bridge_id("out", "agent")]
-    assert names.build_meter_snoop_id("in", "agent") not in bench.pbx.channels
+    assert list(bench.pbx.bridges) == [names.build_meter_bridge_id(INSTANCE, "out", "agent")]
+    assert names.build_meter_snoop_id(INSTANCE, "in", "agent") not in bench.pbx.channels
     bench.pbx.channels.discard("agent")
     bench.pbx.channels.add(ways[0])
     bench.settler.measure(listener, "agent")  # the target is gone: that costs the levels alone
@@ -151,7 +160,9 @@ def test_meters_follow_the_channels_of_the_pages() -> None:
 
 def test_a_held_lock_costs_the_levels_alone() -> None:
     """A supervisor hears the call although the meters cannot be connected in time."""
-    bench = Bench("agent", *(names.build_meter_channel_id(way, "agent") for way in names.WAYS))
+    bench = Bench(
+        "agent", *(names.build_meter_channel_id(INSTANCE, way, "agent") for way in names.WAYS)
+    )
 
     def time_out() -> None:
         raise LockTimeout("another process holds it")
@@ -161,44 +172,64 @@ def test_a_held_lock_costs_the_levels_alone() -> None:
     assert bench.pbx.bridges == {}
 
 
-@pytest.mark.parametrize("foreign", [True, False])
-def test_a_sweep_spares_needed_and_foreign_parts(foreign: bool) -> None:
-    """Parts of ended spies go; parts of live spies, of other programs and of calls stay."""
-    over = UUID(int=9)
+def test_a_sweep_spares_needed_and_foreign_parts() -> None:
+    """Parts of ended spies go; parts of live spies, of other instances and of calls stay."""
+    over, theirs = UUID(int=9), UUID(int=10)
     left = {
         names.build_phone_id(over),
-        names.build_talking_snoop_id(over, "agent"),
-        names.build_listening_channel_id("nobody"),
+        names.build_talking_snoop_id(INSTANCE, over, "agent"),
+        names.build_listening_channel_id(INSTANCE, "nobody"),
     }
-    kept = {"agent", MICROPHONE, SHARED, names.build_snoop_id(UUID(int=3))}
+    kept = {
+        "agent",
+        MICROPHONE,
+        SHARED,
+        names.build_snoop_id(UUID(int=3)),
+        names.build_phone_id(theirs),
+        names.build_talking_snoop_id("other", theirs, "agent"),
+        names.build_listening_channel_id("other", "nobody"),
+    }
     bench = Bench(*left, *kept)
     bench.target = "agent"
-    bench.pbx.bridges = {
-        names.build_talking_bridge_id(over): [names.build_talking_snoop_id(over, "agent")],
+    bridges = {
         LISTENING: [SHARED],
         "call": ["agent"],
+        names.build_talking_bridge_id(theirs): [names.build_phone_id(theirs)],
+        names.build_listening_bridge_id("other", "nobody"): [],
     }
-    if foreign:
-        bench.pbx.application_of = dict.fromkeys(left, "another")
-    leftovers = Leftovers(bench.pbx, bench.lock, bench.find_needed)  # type: ignore[arg-type]
-    leftovers.sweep()
-    assert bench.pbx.channels == (kept | left if foreign else kept)
-    assert (names.build_talking_bridge_id(over) in bench.pbx.bridges) is foreign
-    assert {LISTENING, "call"} <= set(bench.pbx.bridges)
+    bench.pbx.bridges = {
+        **bridges,
+        names.build_talking_bridge_id(over): [
+            names.build_talking_snoop_id(INSTANCE, over, "agent")
+        ],
+        names.build_listening_bridge_id(INSTANCE, "nobody"): [],
+    }
+    bench.known = frozenset({over})
+    bench.leftovers.sweep()
+    assert bench.pbx.channels == kept
+    assert bench.pbx.bridges == bridges
 
 
-@pytest.mark.parametrize("foreign", [True, False])
-def test_an_unheard_bridge_is_dropped(foreign: bool) -> None:
-    """A listening bridge without a live spy goes with its channels, unless another program's."""
-    bench = Bench("agent", SHARED)
-    bench.pbx.bridges = {LISTENING: [SHARED]}
-    if foreign:
-        bench.pbx.application_of = {SHARED: "another"}
-    leftovers = Leftovers(bench.pbx, bench.lock, bench.find_needed)  # type: ignore[arg-type]
+def test_an_unheard_bridge_is_dropped() -> None:
+    """A listening bridge without a live spy goes with its channels, unless another instance's."""
+    theirs = names.build_listening_channel_id("other", "agent")
+    bench = Bench("agent", SHARED, theirs)
+    bridges = {names.build_listening_bridge_id("other", "agent"): [theirs]}
+    bench.pbx.bridges = {LISTENING: [SHARED], **bridges}
     bench.target = "agent"
-    leftovers.drop_unheard()
-    assert bench.pbx.bridges == {LISTENING: [SHARED]}
+    bench.leftovers.drop_unheard()
+    assert SHARED in bench.pbx.bridges[LISTENING]
     bench.target = None
-    leftovers.drop_unheard()
-    assert (LISTENING in bench.pbx.bridges) is foreign
-    assert (SHARED in bench.pbx.channels) is foreign
+    bench.leftovers.drop_unheard()
+    assert bench.pbx.bridges == bridges
+    assert bench.pbx.channels == {"agent", theirs}
+
+
+def test_new_company_leaves_the_snoops_of_other_instances() -> None:
+    """A new listening snoop clears the target of our snoops alone."""
+    theirs = names.build_talking_snoop_id("other", UUID(int=10), "agent")
+    bench = Bench("agent", MICROPHONE, SHARED, theirs)
+    bench.pbx.bridges = {names.build_talking_bridge_id(UUID(int=10)): [theirs]}
+    assert bench.connect(SPY, plan_for("agent"))
+    assert bench.connect(SPY, plan_for("agent", company="other"))
+    assert theirs in bench.pbx.bridges[names.build_talking_bridge_id(UUID(int=10))]

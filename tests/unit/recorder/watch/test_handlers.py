@@ -1,5 +1,6 @@
 """The handlers submit the work of each event to the right lane, in the right order."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -61,11 +62,11 @@ def sounds(noted: Noted) -> Any:
 
 @pytest.fixture
 def handlers(noted: Noted, sounds: Any) -> Handlers:
-    """Return handlers whose parts note their calls; every recording belongs to main-1."""
+    """Return handlers whose parts note their calls; they know one recording, of main-1."""
     lanes: Any = noted
     return Handlers(
         lanes=lanes,
-        key_of_recording=lambda _: "main-1",
+        key_of_recording={RECORDING: "main-1"}.get,
         capture=noted.part("segment_started", "segment_ended", "settle"),
         spies=noted.part("settle", "key_pressed", "phone_ended"),
         demand=noted.part("pressed", "carry_out"),
@@ -84,6 +85,13 @@ def test_a_segment_that_starts_is_saved(handlers: Handlers, noted: Noted) -> Non
     """The start of a segment's file is saved with its time on the PBX's clock."""
     handlers.on_segment(ari.RecordingStarted(AT, "", OURS))
     assert noted.calls == [("main-1", "segment_started", (RECORDING, SEGMENT, AT))]
+
+
+def test_segments_of_another_instance_are_ignored(handlers: Handlers, noted: Noted) -> None:
+    """A recording that our catalogue does not have is another instance's, and so is its file."""
+    name = names.build_recording_name(SEGMENT, SEGMENT, AT)
+    handlers.on_segment(ari.RecordingStarted(AT, "", replace(OURS, name=name)))
+    assert noted.calls == []
 
 
 def test_a_segment_that_ends_is_saved_and_settled(handlers: Handlers, noted: Noted) -> None:

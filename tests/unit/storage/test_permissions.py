@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from api.permissions import PERMISSIONS, ROLES, modes_of, permissions_of
+from storage.permissions import PERMISSIONS, ROLES, modes_of, permissions_of
 from storage.records import TokenRecord
 
 
