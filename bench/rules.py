@@ -1,6 +1,7 @@
 """The time to evaluate a thousand rules for a call, compared with functions of Python.
 
-Only the last rule matches, so all of them are evaluated. The bar: 5 ms.
+Only the last rule matches, so all of them are evaluated. The bar: 5 ms. Then the most expensive
+conditions that are accepted, each alone, with the longest facts. The bar: 10 ms.
 
     python bench/rules.py [--rules 1000] [--rounds 200]
 """
@@ -15,10 +16,26 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from recorder.rules import Facts, RuleSet
+from recorder.rules import Facts, RuleSet, compile_rule
 from storage.records import RuleRecord
 
 BAR_S = 0.005
+WORST_BAR_S = 0.010
+NUMBERS = "[" + ",".join(["1"] * 300) + "]"
+LONGEST = Facts(
+    at=datetime(2026, 11, 24, 12, tzinfo=UTC),
+    answered=True,
+    did="a" * 256,
+    variables={"V": "a" * 1024},
+)
+WORST = (
+    f"{NUMBERS}.map(a, a).size() == 1",
+    f"{NUMBERS}.all(a, variables.all(b, variables.V == variables.V))",
+    'variables.V.matches("(a?){90}a{90}b")',
+    'did.matches("^\\\\pL{1}b")',
+    " || ".join(['did.matches("[acegikmoqsuwy]b")'] * 25),
+    "[did+did].all(a, [a+a].all(b, [b+b].all(c, [c+c].all(d, [d+d].all(e, e != e)))))",
+)
 FACTS = Facts(
     at=datetime(2026, 11, 24, 12, tzinfo=UTC),
     answered=True,
@@ -47,7 +64,19 @@ def main() -> int:
         f"{arguments.rules} rules: {1000 * ours:.2f} ms (bar {1000 * BAR_S:.0f}),"
         f" functions of Python {1000 * peer:.2f} ms: {ours / peer:.1f} times"
     )
-    return 0 if ours < BAR_S else 1
+    worst = max(measure_condition(when, arguments.rounds) for when in WORST)
+    print(f"the most expensive condition: {1000 * worst:.2f} ms (bar {1000 * WORST_BAR_S:.0f})")
+    return 0 if ours < BAR_S and worst < WORST_BAR_S else 1
+
+
+def measure_condition(when: str, rounds: int) -> float:
+    """Return the median duration of one evaluation of a condition."""
+    record = rule(0, "").replace(when=when, variables=("V",))
+    compile_rule(record)
+    rules = RuleSet([record])
+    took = median_s(lambda: rules.decide(LONGEST, "main-1.0"), rounds)
+    print(f"{1000 * took:6.2f} ms  {when[:70]}")
+    return took
 
 
 def rule(place: int, did: str) -> RuleRecord:

@@ -24,6 +24,8 @@ Answer = Literal["matched", "not-matched", "sampled-out", "not-yet", "error"]
 # An action with a lower rank beats one with a higher rank.
 RANK: Mapping[Action, int] = {"force": 0, "never": 0, "record": 1, "on_demand": 2}
 _HIGHEST = 0
+# Conditions of one scope share their bindings: the time zone, the variables and the headers.
+_Scope = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class RuleSet:
         self.follows_clock = any(_reads(one, "hour", "weekday") for one in self._rules)
         self.follows_duration = any(_reads(one, "duration_s") for one in self._rules)
         self._unmatched = tuple(_answer(one, "not-matched") for one in self._rules)
-        self._batches = _build_batches(self._rules)
+        self._batches = _build_batches(self._rules, self.variables, self.headers)
         for _ in self._evaluate(EMPTY_CALL, ""):  # CEL plans at the first evaluation: do it now
             pass
 
@@ -94,14 +96,14 @@ class RuleSet:
 
     def _evaluate(self, facts: Facts, call_id: str) -> Iterator[tuple[RuleRecord, RuleAnswer]]:
         """Yield each rule with its answer; evaluate a batch when its first rule is reached."""
-        bindings: dict[str, Bindings] = {}
+        bindings: dict[_Scope, Bindings] = {}
         results: dict[int, bool | RuleFailed] = {}
         for place, rule in enumerate(self._rules):
             if place not in results:
-                zone, places, batch = self._batches[place]
-                if zone not in bindings:
-                    bindings[zone] = Bindings(facts, zone, self.variables, self.headers)
-                results.update(zip(places, batch.evaluate(bindings[zone]), strict=True))
+                scope, places, batch = self._batches[place]
+                if scope not in bindings:
+                    bindings[scope] = Bindings(facts, *scope)
+                results.update(zip(places, batch.evaluate(bindings[scope]), strict=True))
             result = results[place]
             if result is False:
                 yield rule, self._unmatched[place]
@@ -121,19 +123,28 @@ def is_sampled(rule: RuleRecord, call_id: str) -> bool:
     return int.from_bytes(digest[:8]) < rule.sample_percent / 100 * 2**64
 
 
-def _build_batches(rules: Sequence[RuleRecord]) -> dict[int, tuple[str, Sequence[int], Batch]]:
-    """Return for each rule's place its batch: the time zone, the places in it, and the batch."""
+def _build_batches(
+    rules: Sequence[RuleRecord], variables: tuple[str, ...], headers: tuple[str, ...]
+) -> dict[int, tuple[_Scope, Sequence[int], Batch]]:
+    """Return for each rule's place its batch: the scope, the places in it, and the batch.
+
+    Rules that read variables and headers by name share all of them. A rule that counts or lists
+    them must see its own only: its answer does not depend on other rules.
+    """
     compiled = [compile_stored(rule) for rule in rules]
-    zones: dict[str, list[int]] = {}
+    scopes: dict[_Scope, list[int]] = {}
     for place, rule in enumerate(compiled):
         # A faulty rule fails before it reads the clock, and its time zone may not exist.
-        zones.setdefault("UTC" if rule.fault else rule.record.timezone, []).append(place)
-    found: dict[int, tuple[str, Sequence[int], Batch]] = {}
-    for zone, all_places in zones.items():
+        scope = "UTC" if rule.fault else rule.record.timezone, variables, headers
+        if rule.reads_whole_maps:
+            scope = rule.record.timezone, rule.record.variables, rule.record.headers
+        scopes.setdefault(scope, []).append(place)
+    found: dict[int, tuple[_Scope, Sequence[int], Batch]] = {}
+    for scope, all_places in scopes.items():
         for first in range(0, len(all_places), AT_ONCE):
             places = all_places[first : first + AT_ONCE]
             batch = Batch([compiled[place] for place in places])
-            found |= dict.fromkeys(places, (zone, places, batch))
+            found |= dict.fromkeys(places, (scope, places, batch))
     return found
 
 

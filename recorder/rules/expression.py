@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cel_expr_python import cel
 
 from recorder.errors import RuleInvalid
+from recorder.rules.cost import LONGEST_TEXT, LONGEST_VALUE, refuse_expensive
 from recorder.rules.facts import HEADER, SOUND, VARIABLE, Facts
+from recorder.rules.syntax import Node, iter_nodes, parse_tree
 from storage.records import RuleRecord
 
 LONGEST = 4096  # characters of a condition
@@ -36,10 +38,6 @@ _CALL = cel.NewEnv(variables={name: _TYPES[type_] for name, type_ in FIELDS.item
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 # Facts for a first evaluation: the library plans an expression then, and that takes a while.
 EMPTY_CALL = Facts(at=datetime(2000, 1, 1, tzinfo=UTC))
-# Matches variables["VIP"] and headers.VIP
-_READS = re.compile(
-    r"""\b(variables|headers)\s*(?:\[\s*(["'])([^"']*)\2\s*\]|\.\s*(\w+)\b(?!\s*\())"""
-)
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 
 
@@ -48,13 +46,18 @@ class RuleFailed(Exception):
 
 
 class Bindings:
-    """The values of one call for conditions in one time zone, with these variables and headers."""
+    """The values of one call for conditions in one time zone, with these variables and headers.
+
+    Long values are cut, so that the cost of a condition has a bound.
+    """
 
     def __init__(
         self, facts: Facts, timezone: str, variables: Sequence[str], headers: Sequence[str]
     ) -> None:
         hour, weekday = facts.in_zone(timezone)
-        values: dict[str, Any] = {name: _clean(getattr(facts, name)) for name in TEXTS}
+        values: dict[str, Any] = {
+            name: _clean(getattr(facts, name)[:LONGEST_TEXT]) for name in TEXTS
+        }
         values |= {"hour": hour, "weekday": weekday, "duration_s": min(facts.duration_s, LONGEST_S)}
         values["variables"] = _select(facts.variables, variables)
         values["headers"] = _select(facts.headers, headers)
@@ -64,11 +67,16 @@ class Bindings:
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule with its compiled condition; `fault` says why it has none, or is ""."""
+    """A rule with its compiled condition; `fault` says why it has none, or is "".
+
+    `reads_whole_maps` means that the answer depends on all variables or headers that are bound, as
+    in `variables.size() > 1`, not only on those with a name in the condition.
+    """
 
     record: RuleRecord
     expression: Any
     fault: str = ""
+    reads_whole_maps: bool = False
 
     def matches(self, bindings: Bindings) -> bool:
         """Whether the condition is true. Raises RuleFailed where it has no answer."""
@@ -131,18 +139,17 @@ def compile_rule(record: RuleRecord) -> CompiledRule:
     _refuse_names("variables", record.variables, VARIABLE)
     _refuse_names("headers", record.headers, HEADER)
     _refuse_names("announcement", [record.announcement or "sound:none"], SOUND)
-    rule = CompiledRule(record, _compile(record.when.strip() or "true"))
-    # Evaluation alone does not find every unnamed read: `false && headers.X` ends before it.
-    named = {"variables": record.variables, "headers": record.headers}
-    for found in _READS.finditer(record.when):
-        of, name = found[1], found[3] or found[4]
-        if name not in named[of]:
-            raise _unnamed(name, found.start(), f"add {name!r} to the rule's {of}")
+    expression = _compile(record.when if record.when.strip() else "true")
+    tree = parse_tree(expression.serialize())
+    reads_whole_maps = _check_reads(tree, record)
+    most = {name: len(getattr(record, name)) for name in MAPS}
+    refuse_expensive(tree, dict.fromkeys(TEXTS, LONGEST_TEXT), most)
+    rule = CompiledRule(record, expression, reads_whole_maps=reads_whole_maps)
     try:
         rule.matches(Bindings(EMPTY_CALL, record.timezone, record.variables, record.headers))
     except RuleFailed as error:
         missing = re.search(r'Key not found in map : "(.*)"', str(error))
-        if missing:
+        if missing and reads_whole_maps:  # by a name that is computed
             hint = f"add {missing[1]!r} to the rule's variables, or to its headers"
             raise _unnamed(missing[1], None, hint) from error
     return rule
@@ -154,6 +161,31 @@ def compile_stored(record: RuleRecord) -> CompiledRule:
         return compile_rule(record)
     except RuleInvalid as error:
         return CompiledRule(record, None, f"{error.field}: {error}")
+
+
+def _check_reads(tree: Node, record: RuleRecord) -> bool:
+    """Check that the rule names each variable and header that it reads by name. Raises RuleInvalid.
+
+    Evaluation does not find every unnamed read: `false && headers.X` ends before it. Return whether
+    the condition reads any map as a whole.
+    """
+    named = {"variables": record.variables, "headers": record.headers}
+    is_whole = sum(node.name in MAPS for node in iter_nodes(tree) if node.kind == "name")
+    for node in iter_nodes(tree):
+        of = node.parts[0] if node.parts else node
+        if of.kind != "name" or of.name not in MAPS:
+            continue
+        name: str | None = None
+        if node.kind == "field":
+            name = node.name
+        elif node.kind == "call" and node.name == "_[_]":
+            name = node.parts[1].text
+        if name is None:
+            continue
+        is_whole -= 1
+        if name not in named[of.name]:
+            raise _unnamed(name, of.position, f"add {name!r} to the rule's {of.name}")
+    return is_whole > 0
 
 
 def _compile(when: str) -> Any:
@@ -212,7 +244,7 @@ def _refuse_names(field: str, names: Sequence[str], pattern: str) -> None:
 
 
 def _select(values: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
-    return {_clean(name): _clean(values.get(name, "")) for name in names}
+    return {_clean(name): _clean(values.get(name, "")[:LONGEST_VALUE]) for name in names}
 
 
 def _clean(text: str) -> str:

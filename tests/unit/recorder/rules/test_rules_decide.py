@@ -263,3 +263,11 @@ def test_no_call_breaks_anything(
     facts = Facts(NOON, True, caller=caller, queue=queue, duration_s=duration_s)
     decision = RuleSet([wanted]).decide(replace(facts, variables={"V": variable}), call_id)
     assert decision.answers[0].answer in {"matched", "not-matched"}
+
+
+def test_a_rule_counts_its_own_variables_only() -> None:
+    """A condition over all variables answers the same, whichever variables other rules name."""
+    counting = rule("record", "variables.size() == 1", id="a", variables=("A",))
+    reading = rule("on_demand", 'variables.B == "1"', id="b", variables=("B",))
+    answers = RuleSet([counting, reading]).decide(TALKING, "main-1.0").answers
+    assert [one.answer for one in answers] == ["matched", "not-matched"]

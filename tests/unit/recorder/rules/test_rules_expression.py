@@ -28,6 +28,7 @@ COMPARE = 'compare it with a value, for example queue == "support"'
     ("when", "position", "message", "hint"),
     [
         ('directon == "inbound"', 0, "undeclared", "did you mean direction?"),
+        ('  directon == "inbound"', 2, "undeclared", "did you mean direction?"),
         ('queue == "a" &&\n directon == "b"', 17, "undeclared", "did you mean direction?"),
         ("directio == 'in'", 0, "undeclared", "did you mean direction?"),
         ("xyzzy", 0, "undeclared", KNOWN),
@@ -150,12 +151,11 @@ def test_accepted(when: str) -> None:
     assert compiled(when, variables=("VIP",)).fault == ""
 
 
-def test_a_long_comprehension_ends() -> None:
-    """A nested comprehension fails at its budget, before it delays the watcher."""
-    numbers = "[" + ",".join(["1"] * 100) + "]"
-    when = f"{numbers}.all(a, {numbers}.all(b, {numbers}.all(c, {numbers}.all(d, a == d))))"
-    with pytest.raises(RuleFailed, match="budget exceeded"):
-        compiled(when).matches(Bindings(Facts(ZERO), "UTC", (), ()))
+def test_a_batch_of_loops_answers_alone() -> None:
+    """Conditions that together exceed the library's count of iterations keep their answers."""
+    numbers = "[" + ",".join(["1"] * 80) + "]"
+    rules = [compiled(f"{numbers}.all(a, {numbers}.all(b, a == b))") for _ in range(3)]
+    assert Batch(rules).evaluate(Bindings(Facts(ZERO), "UTC", (), ())) == [True] * 3
 
 
 def test_a_stored_rule_keeps_its_fault() -> None:
@@ -198,6 +198,31 @@ def test_bindings_hold_the_named_values_only() -> None:
     assert values["variables"] == {"VIP": "1", "TEAM": ""}
     assert values["headers"] == {"X-Team": "?"}
     assert (values["hour"], values["weekday"]) == (12, 1)
+
+
+def test_bindings_cut_long_values() -> None:
+    """A text of a call has at most 256 characters, a variable or header 1,024."""
+    facts = Facts(ZERO, caller="1" * 300, variables={"V": "v" * 2000}, headers={"H": "h" * 2000})
+    values = Bindings(facts, "UTC", ["V"], ["H"]).values
+    assert values["caller"] == "1" * 256
+    assert (values["variables"], values["headers"]) == ({"V": "v" * 1024}, {"H": "h" * 1024})
+
+
+@pytest.mark.parametrize(
+    ("when", "is_whole"),
+    [
+        ('variables.A == "1"', False),
+        ('variables["A"] == "1" && has(headers.B)', False),
+        ('direction == "variables"', False),
+        ("variables.size() > 1", True),
+        ('"A" in headers', True),
+        ('variables.A == "1" || did in variables && variables[did] == "1"', True),
+        ('variables.exists(name, variables[name] == "1")', True),
+    ],
+)
+def test_conditions_that_read_whole_maps(when: str, is_whole: bool) -> None:
+    """A condition reads a whole map unless it names each of its keys."""
+    assert compiled(when, variables=("A",), headers=("B",)).reads_whole_maps is is_whole
 
 
 def test_every_field_has_a_type() -> None:
