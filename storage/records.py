@@ -60,6 +60,8 @@ GapCause = Literal[
 Mode = Literal["listen", "whisper", "barge"]
 Follow = Literal["call", "agent", "channel"]
 SpyState = Literal["requested", "ringing", "live", "ended"]
+# What becomes of a spy whose call goes to another team: it ends, or only listens from then on.
+AfterTransfer = Literal["end", "listen"]
 # Why a spy ended.
 EndCause = Literal[
     "ended",
@@ -77,6 +79,7 @@ EndCause = Literal[
     "never-opened",
     "page-lost",
     "not-permitted",
+    "transferred",
     "pbx-unreachable",
     "pbx-lost",
 ]
@@ -369,7 +372,7 @@ class SpyRecord:
 
     `destination` is a phone (`PJSIP/9001`) or `browser`. With `follow: agent`, `call_id` changes
     from call to call; `agent` and `channel_id` stay. `may` are the modes that the supervisor may
-    use, `seen_at` is the last time when the page was connected. `owner_id` is the token or user
+    use, `seen_at` is the last time when the page was connected. `owner_id` is the token or session
     whose rights the spy needs. `unheard` means that the supervisor talks and nobody can hear it.
     """
 
