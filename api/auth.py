@@ -246,16 +246,4 @@ def _find_principal(catalogue: Catalogue, secret: str) -> Principal:
         token = tokens.find_token(tx, secret)
         if token is None:
             raise NotAuthenticated("this token is unknown, or no longer valid")
-        return Principal(token, permissions_of(token), _visible_agents(tx, token))
-
-
-def _visible_agents(tx: Connection, token: TokenRecord) -> frozenset[str] | None:
-    """Return the agents that the token may see; None, as for an admin, is all of them.
-
-    An agent sees itself; any other member of a team sees the agents of the team.
-    """
-    if token.role == "agent":
-        return frozenset({token.name})
-    if token.team is None or token.role == "admin":
-        return None
-    return tokens.list_agents_of_team(tx, token.team)
+        return Principal(token, permissions_of(token), tokens.list_visible_agents(tx, token))

@@ -75,6 +75,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     recorder_errors.UnderHold: 409,
     recorder_errors.RetentionNotExtended: 409,
     recorder_errors.SpyEnded: 409,
+    recorder_errors.PhoneInCall: 409,
     errors.RuleReadOnly: 409,
     errors.RuleChanged: 409,
     errors.IdempotencyKeyReused: 409,

@@ -32,6 +32,7 @@ from pydantic_settings import (
 from storage.errors import ConfigurationInvalid
 from storage.records import (
     Action,
+    AfterTransfer,
     DefaultAction,
     Format,
     Layout,
@@ -276,6 +277,12 @@ class Recording(Section):
     dtmf: Dtmf = Dtmf()
 
 
+class Spies(Section):
+    """The limits of supervisors on live calls."""
+
+    after_transfer: AfterTransfer = "end"
+
+
 class Rule(RuleTerms):
     """A rule of the file; see docs/rules.md."""
 
@@ -306,6 +313,7 @@ class Config(BaseSettings):
     webhooks: Webhooks = Webhooks()
     pbx: tuple[Pbx, ...] = ()
     recording: Recording = Recording()
+    spies: Spies = Spies()
     rule: tuple[Rule, ...] = ()
 
     @property

@@ -117,7 +117,13 @@ class Wiring:
 
         trunks = {pbx.name: pbx.trunks for pbx in self.config.pbx}
         deaf = self.config.recording.pause_listeners == "deaf"
-        return Spies(self.catalogue, self.pbxs, trunks, deaf_in_pauses=deaf)
+        return Spies(
+            self.catalogue,
+            self.pbxs,
+            trunks,
+            deaf_in_pauses=deaf,
+            after_transfer=self.config.spies.after_transfer,
+        )
 
     @cached_property
     def book(self) -> "RuleBook":

@@ -14,6 +14,7 @@
     ├── SpoolFull               the disk of this worker has no room left
     ├── SpyEnded                the spy is over: its mode cannot change any more
     ├── BadDestination          a spy needs a phone (`PJSIP/9001`) or the browser
+    ├── PhoneInCall             the phone of a spy is itself in the call
     ├── ModeNotPermitted        this supervisor may not use this mode
     ├── RuleInvalid             a rule cannot be used; names the field and the position in it
     └── PbxUnavailable          Asterisk does not answer, or refuses the request
@@ -99,9 +100,15 @@ class SpyEnded(EarwitnessError):
 
 
 class BadDestination(EarwitnessError):
-    """The destination is neither a phone (TECH/resource) nor the browser."""
+    """The destination is neither a phone (TECH/endpoint) nor the browser."""
 
     error_id = "bad-destination"
+
+
+class PhoneInCall(EarwitnessError):
+    """The phone is itself in the call: its owner would hear the own voice."""
+
+    error_id = "phone-in-call"
 
 
 class ModeNotPermitted(EarwitnessError):

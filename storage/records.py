@@ -17,6 +17,7 @@ T = TypeVar("T")
 # `storage/states.py`, the configuration, the API and its pages take their words from here.
 PbxState = Literal["connected", "unreachable"]
 CallState = Literal["ringing", "up", "ended"]
+Activity = Literal["ringing", "waiting", "menu", "talking", "on_hold", "conference"]
 Direction = Literal["inbound", "outbound", "internal"]
 Party = Literal["customer", "agent"]
 Speaker = Literal["customer", "agent", "supervisor"]
@@ -59,6 +60,8 @@ GapCause = Literal[
 Mode = Literal["listen", "whisper", "barge"]
 Follow = Literal["call", "agent", "channel"]
 SpyState = Literal["requested", "ringing", "live", "ended"]
+# What becomes of a spy whose call goes to another team: it ends, or only listens from then on.
+AfterTransfer = Literal["end", "listen"]
 # Why a spy ended.
 EndCause = Literal[
     "ended",
@@ -76,6 +79,7 @@ EndCause = Literal[
     "never-opened",
     "page-lost",
     "not-permitted",
+    "transferred",
     "pbx-unreachable",
     "pbx-lost",
 ]
@@ -158,7 +162,7 @@ class CallRecord:
     `joined` are the other calls of the same conversation now, `met` those of any time. `talked_at`
     is the first time at which two people heard each other, `changed_at` the last change of a fact
     that rules read, both by the PBX's clock. `waiting_since` is set while the caller waits in the
-    queue.
+    queue. `people` counts those who hear each other now, in the largest conversation of its legs.
     """
 
     id: str
@@ -180,7 +184,36 @@ class CallRecord:
     waiting_since: datetime | None = None
     joined: tuple[str, ...] = ()
     met: tuple[str, ...] = ()
+    people: int = 0
     channels: tuple[LegRecord, ...] = ()
+
+    @property
+    def talking(self) -> bool:
+        """Whether two people hear each other now."""
+        return self.state != "ended" and self.people > 1
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the caller waits in a queue now."""
+        return self.state != "ended" and self.queue is not None and self.waiting_since is not None
+
+    @property
+    def activity(self) -> Activity | None:
+        """Return the present activity of the call, None after its end.
+
+        Example: a caller in a queue is `waiting`, and one who hears a menu or is alone in a
+        conference is in the `menu`.
+        """
+        live = [leg for leg in self.channels if leg.alive]
+        if self.state == "ended":
+            return None
+        if self.talking:
+            is_held = any(leg.on_hold for leg in live)
+            return "conference" if self.people > 2 else "on_hold" if is_held else "talking"
+        if self.is_waiting:
+            return "waiting"
+        rings = any(leg.party is not None and leg.state != "Up" for leg in live)
+        return "ringing" if rings or self.state == "ringing" else "menu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +371,7 @@ class SpyRecord:
 
     `destination` is a phone (`PJSIP/9001`) or `browser`. With `follow: agent`, `call_id` changes
     from call to call; `agent` and `channel_id` stay. `may` are the modes that the supervisor may
-    use, `seen_at` is the last time when the page was connected. `owner_id` is the token or user
+    use, `seen_at` is the last time when the page was connected. `owner_id` is the token or session
     whose rights the spy needs. `unheard` means that the supervisor talks and nobody can hear it.
     """
 

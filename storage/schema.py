@@ -107,6 +107,7 @@ call = Table(
     Column("waiting_since", Instant),
     Column("joined", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("met", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("people", Integer, nullable=False, server_default=text("0")),
     Column("channels", JSONB, nullable=False),
     _one_of("state", CallState),
     _one_of("direction", Direction),

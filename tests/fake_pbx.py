@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from recorder import names
-from recorder.ari import AriNotFound, Bridge
+from recorder.ari import AriNotFound, AriServerError, Bridge, Endpoint
 
 INSTANCE = "earwitness"
 
@@ -21,10 +21,29 @@ class FakePbx:
         self.variables: dict[tuple[str, str], str] = {}
         self.look: Callable[[str], None] = lambda _: None
         self.bridges: dict[str, list[str]] = {}
+        self.endpoints = {"PJSIP/9001", "PJSIP/9002", "PJSIP/trunk"}
+        self.unregistered: set[str] = set()
+        self.dialled: list[str] = []
+        self.ringing: set[str] = set()
+
+    def find_endpoint(self, technology: str, resource: str) -> Endpoint | None:
+        found = f"{technology.upper()}/{resource}"
+        state = "offline" if found in self.unregistered else "online"
+        return Endpoint(technology.upper(), resource, state) if found in self.endpoints else None
+
+    def has_endpoints(self, technology: str) -> bool:
+        return any(one.startswith(f"{technology.upper()}/") for one in self.endpoints)
+
+    def originate(self, endpoint: str, *, channel_id: str, **_: Any) -> None:
+        if endpoint not in self.endpoints - self.unregistered:
+            raise AriServerError("Allocation failed")
+        self.dialled.append(endpoint)
+        self.channels.add(channel_id)
+        self.ringing.add(channel_id)
 
     def find_channel(self, id_: str) -> Any:
         self.look(id_)
-        up = SimpleNamespace(id=id_, state="Up")
+        up = SimpleNamespace(id=id_, state="Ringing" if id_ in self.ringing else "Up")
         return up if id_ in self.channels else None
 
     def get_channel(self, id_: str) -> Any:

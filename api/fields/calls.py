@@ -20,6 +20,7 @@ from api.fields.base import (
 )
 from storage.records import (
     Action,
+    Activity,
     Assurance,
     CallRecord,
     CallState,
@@ -83,6 +84,16 @@ class Decision(Answer):
     moments: list[Moment]
 
 
+class Waiting(Answer):
+    """The place of a caller in a queue."""
+
+    queue: str
+    since: Instant
+    position: int | None = Field(
+        description="1 is the next caller; it counts all calls that wait in this queue of the PBX"
+    )
+
+
 class Call(Answer):
     """One call, as Asterisk links its channels."""
 
@@ -98,6 +109,22 @@ class Call(Answer):
     started_at: Instant
     answered_at: Instant | None
     ended_at: Instant | None
+    talking: bool = Field(
+        description="whether two people hear each other now; a caller in a queue or a menu does not"
+        " talk, although the state is `up`"
+    )
+    activity: Activity | None = Field(
+        description="`ringing`; `waiting` in a queue; `menu`: one person alone, also in an empty"
+        " conference; `talking`; `on_hold`; `conference`: three people or more; null after the end"
+    )
+    people: int = Field(
+        description="how many people hear each other now, those of joined calls too"
+    )
+    joined: list[str] = Field(
+        description="the ids of the other calls in the same conversation now: after an attended"
+        " transfer, or in a conference; also of calls that the caller may not see"
+    )
+    waiting: Waiting | None = Field(description="null unless the caller waits in a queue")
     channels: list[Channel]
     recordings: list[UUID] = Field(
         description="the running recordings of a live call; all recordings of an ended call"
@@ -151,12 +178,16 @@ def call_fields(
     recordings: Sequence[UUID],
     spies: Sequence[UUID],
     decision: DecisionRecord | None,
+    position: int | None = None,
 ) -> dict[str, Any]:
-    """Return the fields of a call."""
+    """Return the fields of a call; `position` is its place in the queue."""
+    waiting = {"queue": record.queue, "since": record.waiting_since, "position": position}
     return fields_of(
         Call,
         record,
         **party_fields(record),
+        joined=[*record.joined],
+        waiting=waiting if record.is_waiting else None,
         channels=[fields_of(Channel, channel) for channel in record.channels],
         recordings=recordings,
         spies=spies,

@@ -77,6 +77,7 @@ def shell_words() -> dict[str, dict[str, str]]:
         "never-opened": _("the page did not connect"),
         "page-lost": _("the page lost its connection"),
         "not-permitted": _("you may not listen any more"),
+        "transferred": _("the phone was transferred"),
         "pbx-unreachable": _("the PBX did not answer"),
         "pbx-lost": _("the PBX was away"),
     }
@@ -96,6 +97,7 @@ def _problems() -> dict[str, str]:
         "under-hold": _("It is under a legal hold and cannot be deleted."),
         "spy-ended": _("The spy has ended."),
         "bad-destination": _("This phone cannot be called."),
+        "phone-in-call": _("This phone is itself in the call."),
         "rule-read-only": _("The rule belongs to config.toml: change it there."),
         "rule-changed": _("Another person has changed the rule. Reload the page."),
         "too-many": _("Too many recordings: narrow the search."),

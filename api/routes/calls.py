@@ -80,4 +80,8 @@ def _fields_of(tx: Connection, found: Sequence[CallRecord]) -> list[dict[str, An
             if ended[spy.call_id] or spy.state in states.SPY_LIVE:
                 spying[spy.call_id].append(spy.id)
     said = {one.call_id: one for one in decisions.list_decisions(tx, ended)}
-    return [call_fields(call, made[call.id], spying[call.id], said.get(call.id)) for call in found]
+    position = calls.find_positions(tx, found)
+    return [
+        call_fields(call, made[call.id], spying[call.id], said.get(call.id), position.get(call.id))
+        for call in found
+    ]

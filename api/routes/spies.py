@@ -16,9 +16,16 @@ from api.fields.spies import ChangedSpy, NewSpy, Spy, SpyList, SpyQuery, spy_fie
 from api.links import audio_url, base_url
 from api.operation import Operations, Reply, answer, json
 from api.services import services
-from recorder.errors import BadDestination, CallEnded, ModeNotPermitted, PbxUnavailable, SpyEnded
+from recorder.errors import (
+    BadDestination,
+    CallEnded,
+    ModeNotPermitted,
+    PbxUnavailable,
+    PhoneInCall,
+    SpyEnded,
+)
 from storage import states
-from storage.catalogue import calls, spies
+from storage.catalogue import spies
 from storage.errors import BadCursor, EarwitnessError, NoSuchCall, NoSuchSpy
 from storage.permissions import SPIES_READ, modes_of
 from storage.records import Mode, SpyRecord
@@ -58,7 +65,14 @@ def get_spy(spy_id: UUID) -> Response:
     SPIES_READ,
     {201: Reply("The phone rings, or the page can connect.", Spy, headers={"Location": "the spy"})},
     body=NewSpy,
-    errors=(NoSuchCall, CallEnded, BadDestination, ModeNotPermitted, PbxUnavailable),
+    errors=(
+        NoSuchCall,
+        CallEnded,
+        BadDestination,
+        PhoneInCall,
+        ModeNotPermitted,
+        PbxUnavailable,
+    ),
     shown_once="audio_url",
 )
 def start_spy(call_id: str, body: NewSpy) -> Response:
@@ -76,15 +90,12 @@ def start_spy(call_id: str, body: NewSpy) -> Response:
     """
     token = secrets.token_urlsafe(32) if body.destination == BROWSER else None
     with _audited("spy.start", call_id, mode=body.mode, destination=body.destination):
-        with services().catalogue.begin() as tx:
-            calls.get_call(tx, call_id, agents=principal().agents)
-        may = _require_mode(body.mode)
         record = services().spies.start(
             call_id,
             mode=body.mode,
             destination=body.destination,
             follow=body.follow,
-            may=may,
+            owner_id=principal().token.id,
             by=principal().name,
             audio_token=token,
         )
@@ -138,12 +149,10 @@ def _require_own(record: SpyRecord, *, admin_may: bool = True) -> None:
         raise Forbidden("this spy belongs to another supervisor")
 
 
-def _require_mode(mode: Mode) -> tuple[Mode, ...]:
-    """Return the modes that the caller may use. Raises ModeNotPermitted unless this is one."""
-    may = modes_of(principal().permissions)
-    if mode not in may:
+def _require_mode(mode: Mode) -> None:
+    """Raise ModeNotPermitted unless the caller may use this mode."""
+    if mode not in modes_of(principal().permissions):
         raise ModeNotPermitted(f"the token does not permit the mode {mode}")
-    return may
 
 
 @contextmanager

@@ -34,12 +34,14 @@ from recorder.ari.model import (
     AsteriskInfo,
     Bridge,
     Channel,
+    Endpoint,
     LiveRecording,
     Module,
     Playback,
     StoredRecording,
     parse_bridge,
     parse_channel,
+    parse_endpoint,
     parse_info,
     parse_live_recording,
     parse_module,
@@ -119,6 +121,21 @@ class Ari:
     def list_modules(self) -> list[Module]:
         """Return all loaded modules."""
         return self._many(parse_module, "GET", join_path("asterisk", "modules"))
+
+    # --------------------------------------------------------------------------- endpoints
+
+    def find_endpoint(self, technology: str, resource: str) -> Endpoint | None:
+        """Return the endpoint with this name, in the words of Asterisk, or None.
+
+        The case of `technology` is ignored, that of `resource` counts.
+        """
+        path = join_path("endpoints", technology, resource)
+        return _or_none(lambda: self._one(parse_endpoint, "GET", path))
+
+    def has_endpoints(self, technology: str) -> bool:
+        """Return whether Asterisk knows endpoints of this technology; `Local` has none."""
+        path = join_path("endpoints", technology)
+        return bool(_or_none(lambda: self._many(parse_endpoint, "GET", path)))
 
     # ---------------------------------------------------------------------------- channels
 

@@ -116,6 +116,18 @@ class AsteriskInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A telephone or trunk that a channel driver knows: `PJSIP` and `2001`.
+
+    `state` is `online`, `offline` (for example not registered) or `unknown`.
+    """
+
+    technology: str
+    resource: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Module:
     """A loaded module; `status` is `Running` if it works."""
 
@@ -344,10 +356,14 @@ class PlaybackFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class StasisStart(Event):
-    """A channel is ours now; `args` are from `Stasis()` or from the request that made it."""
+    """A channel is ours now; `args` are from `Stasis()` or from the request that made it.
+
+    `replace_channel` was ours before, and `channel` has taken its place, for example by a transfer.
+    """
 
     channel: Channel
     args: tuple[str, ...]
+    replace_channel: Channel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,6 +552,16 @@ def parse_info(body: object, kind: str = "AsteriskInfo") -> AsteriskInfo:
     )
 
 
+def parse_endpoint(body: object, kind: str = "Endpoint") -> Endpoint:
+    """Read an `Endpoint`."""
+    fields = _Fields(body, kind)
+    return Endpoint(
+        technology=fields.text("technology"),
+        resource=fields.text("resource"),
+        state=fields.text_or_empty("state"),
+    )
+
+
 def parse_module(body: object, kind: str = "Module") -> Module:
     """Read a `Module`."""
     fields = _Fields(body, kind)
@@ -698,5 +724,12 @@ _EVENTS: Mapping[str, tuple[Callable[..., Event], Mapping[str, _Read]]] = {
     "RecordingFinished": (RecordingFinished, _OF_RECORDING),
     "RecordingStarted": (RecordingStarted, _OF_RECORDING),
     "StasisEnd": (StasisEnd, _OF_CHANNEL),
-    "StasisStart": (StasisStart, {**_OF_CHANNEL, "args": lambda event: event.texts("args")}),
+    "StasisStart": (
+        StasisStart,
+        {
+            **_OF_CHANNEL,
+            "args": lambda event: event.texts("args"),
+            "replace_channel": _channel_or_none("replace_channel"),
+        },
+    ),
 }

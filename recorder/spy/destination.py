@@ -1,42 +1,69 @@
 """The destinations of a spy: a phone of the house, or the browser. Pure.
 
-The audio of a call must not leave the house: a spy rings no trunk and no foreign address, but
-phones that the PBX knows by name.
+The audio of a call must not leave the house. So a destination is parsed into a technology and an
+endpoint, both of plain characters; the PBX must know the endpoint, and it must be no trunk. The
+text of a request never reaches the PBX: the dial string is built from the words of the PBX.
+
+A dial string would lose characters: Asterisk dials `PJSIP/1@tr\\unk` by the trunk `trunk`. It may
+name an address (`PJSIP/9001/sip:me@example.com`, `SIP/example.com`), a number behind an endpoint
+(`PJSIP/1@trunk`), a place in the dialplan (`Local/1@agents`), or several phones (`&`).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 
-from recorder.errors import BadDestination
+from recorder.ari import Endpoint
+from recorder.calls.legs import endpoint_of, live_legs
+from recorder.errors import BadDestination, PhoneInCall
 from recorder.recording.voices import BROWSER
+from storage.records import CallRecord
 
-# The forms of a dial string that name an endpoint: NAME, NUMBER@NAME, NAME/NUMBER.
-_JOINTS = re.compile("[/@]")
+_PHONE = re.compile(r"([A-Za-z0-9]{1,20})/([A-Za-z0-9_][A-Za-z0-9_.+-]{0,79})")
+# Nothing is dialled in this context of the dialplan, because it does not exist.
+NOWHERE = "earwitness-nowhere"
+# A phone that answers by 302, or that transfers the spy, leads Asterisk to these contexts.
+STAYS_HERE = {"FORWARD_CONTEXT": NOWHERE, "TRANSFER_CONTEXT": NOWHERE}
 
 
-def refuse_destination(destination: str) -> None:
-    """Raise BadDestination unless the destination is `browser` or a phone, TECH/resource.
+def parse_destination(destination: str) -> tuple[str, str] | None:
+    """Return technology and endpoint of a phone, or None for the browser.
 
-    Local/ is refused, because it leads anywhere in the dialplan, and so is an address, for example
-    `PJSIP/9001/sip:me@example.com`.
+    Example: `PJSIP/9001` gives `("PJSIP", "9001")`. Raises BadDestination for anything else.
     """
-    technology, _, resource = destination.partition("/")
-    named = technology.isalnum() and resource and ":" not in resource and destination.isprintable()
-    if destination != BROWSER and (not named or technology.lower() == "local"):
-        raise BadDestination(f"{destination!r} is neither a phone (TECH/resource) nor the browser")
+    if destination == BROWSER:
+        return None
+    match = _PHONE.fullmatch(destination)
+    if match is None or match[1].casefold() == "local":
+        raise BadDestination(f"{destination!r} is neither a phone (TECH/endpoint) nor the browser")
+    return match[1], match[2]
 
 
-def refuse_trunk(destination: str, trunks: Iterable[str]) -> None:
-    """Raise BadDestination if the phone is a trunk of the PBX, or is behind one.
+def refuse_trunk(technology: str, resource: str, trunks: Collection[str]) -> None:
+    """Raise BadDestination if the endpoint is a trunk of the PBX.
 
     `trunks` are patterns such as `PJSIP/trunk*`. Case is ignored: Asterisk ignores it in a
     technology, and some of its databases ignore it in an endpoint.
     """
-    if destination == BROWSER:
-        return
-    technology, _, resource = destination.casefold().partition("/")
-    endpoints = {f"{technology}/{part}" for part in (resource, *_JOINTS.split(resource))}
-    patterns = [trunk.casefold() for trunk in trunks]
-    if any(fnmatchcase(one, pattern) for one in endpoints for pattern in patterns):
-        raise BadDestination(f"{destination!r} leads out of the house, by a trunk")
+    endpoint = f"{technology}/{resource}"
+    if any(fnmatchcase(endpoint.casefold(), trunk.casefold()) for trunk in trunks):
+        raise BadDestination(f"{endpoint!r} leads out of the house, by a trunk")
+
+
+def refuse_party(technology: str, resource: str, conversation: Collection[CallRecord]) -> None:
+    """Raise PhoneInCall if the phone is in one of these calls, or is the phone of its agent."""
+    endpoint = f"{technology}/{resource}".casefold()
+    inside = {endpoint_of(leg).casefold() for call in conversation for leg in live_legs(call)}
+    agents = {call.agent.casefold() for call in conversation if call.agent is not None}
+    if endpoint in inside or resource.casefold() in agents:
+        raise PhoneInCall(f"{technology}/{resource} is itself in the call")
+
+
+def build_destination(endpoint: Endpoint) -> str:
+    """Return the dial string of an endpoint. Raises BadDestination for a name of other characters.
+
+    The PBX has found the endpoint by a name of ours, so only its case may differ.
+    """
+    destination = f"{endpoint.technology}/{endpoint.resource}"
+    parse_destination(destination)
+    return destination

@@ -6,7 +6,7 @@ change is written to the row first; `settle` then brings the PBX to the row. Aft
 `check` removes its leftovers.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -20,10 +20,22 @@ from recorder import names
 from recorder.ari import Ari, AriBadRequest, AriConflict, AriNotFound, AriServerError
 from recorder.ari.pbxs import Pbxs
 from recorder.calls.legs import is_over
-from recorder.errors import CallEnded, ModeNotPermitted, PbxUnavailable, SpyEnded
+from recorder.errors import (
+    BadDestination,
+    CallEnded,
+    ModeNotPermitted,
+    PbxUnavailable,
+    SpyEnded,
+)
 from recorder.recording.capture import Capture
 from recorder.recording.voices import BROWSER
-from recorder.spy.destination import refuse_destination, refuse_trunk
+from recorder.spy.destination import (
+    STAYS_HERE,
+    build_destination,
+    parse_destination,
+    refuse_party,
+    refuse_trunk,
+)
 from recorder.spy.leftovers import Leftovers
 from recorder.spy.listeners import Listener, listener_of
 from recorder.spy.plan import (
@@ -37,13 +49,14 @@ from recorder.spy.plan import (
     plan_spy,
 )
 from recorder.spy.rig import Rig
+from recorder.spy.rights import modes_of_spy, modes_on
 from recorder.spy.settling import Settler
 from recorder.spy.trail import note
 from storage import states
-from storage.catalogue import calls, pauses, recordings, spies
+from storage.catalogue import calls, pauses, recordings, spies, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import LockTimeout
-from storage.records import CallRecord, Follow, Mode, SpyRecord
+from storage.records import AfterTransfer, CallRecord, Follow, Mode, SpyRecord
 
 log = structlog.get_logger()
 
@@ -59,10 +72,12 @@ class Spies:
 
     `trunks` lists for each PBX the patterns of endpoints that lead out of the house: no supervisor
     is rung there. With `deaf_in_pauses`, supervisors in listen and whisper hear nothing of a call
-    while it is paused.
+    while it is paused. `after_transfer` says what becomes of a spy whose call goes to an agent
+    whom its owner may not hear.
 
-    Raises NoSuchCall, NoSuchSpy, CallEnded, SpyEnded, BadDestination, ModeNotPermitted, and
-    PbxUnavailable where the PBX does not answer or is not configured in this process.
+    Raises NoSuchCall, NoSuchSpy, CallEnded, SpyEnded, BadDestination, PhoneInCall,
+    ModeNotPermitted, and PbxUnavailable where the PBX does not answer or is not configured in this
+    process.
     """
 
     def __init__(
@@ -72,11 +87,13 @@ class Spies:
         trunks: Mapping[str, Collection[str]],
         *,
         deaf_in_pauses: bool = True,
+        after_transfer: AfterTransfer = "end",
     ) -> None:
         self._catalogue = catalogue
         self._pbxs = pbxs
         self._trunks = trunks
         self._deaf_in_pauses = deaf_in_pauses
+        self._after_transfer = after_transfer
         self._capture = Capture(catalogue, pbxs)
 
     # Commands of a person
@@ -88,50 +105,57 @@ class Spies:
         mode: Mode,
         destination: str,
         follow: Follow,
-        may: Sequence[Mode],
+        owner_id: UUID,
         by: str,
         audio_token: str | None = None,
     ) -> SpyRecord:
         """Ring the supervisor's phone, or wait for the page.
 
-        A phone that cannot be rung ends the spy; the returned record has the cause.
+        A phone that cannot be rung ends the spy; the returned record has the cause. `owner_id` is
+        the token or session that asks. Its right is asked twice: before the PBX looks for the
+        phone, and in the transaction that writes the spy. That one keeps the owner from being
+        removed, so the removal finds this spy and ends it.
         """
-        refuse_destination(destination)
         with self._catalogue.begin() as tx:
-            call = calls.get_call(tx, call_id)
-            if is_over(call):
-                raise CallEnded(f"call {call_id} has ended")
-            refuse_trunk(destination, self._trunks.get(call.pbx, ()))
-            if mode not in may:
-                raise ModeNotPermitted(f"{by} may not {mode}")
-            target = find_target(call, calls.list_joined(tx, call.id).values())
+            call, _ = self._admit(tx, call_id, owner_id, mode, by=by)
+        wanted = parse_destination(destination)
+        found = self._find_phone(call.pbx, *wanted) if wanted is not None else destination
+        with self._catalogue.begin() as tx:
+            call, may = self._admit(tx, call_id, owner_id, mode, by=by, lock=True)
+            conversation = calls.list_joined(tx, call_id).values()
+            if wanted is not None:
+                refuse_party(*wanted, conversation)
+            target = find_target(call, conversation)
             spy = SpyRecord(
                 id=uuid7(),
                 call_id=call.id,
                 pbx=call.pbx,
                 mode=mode,
-                destination=destination,
+                destination=found or destination,
                 state="requested",
                 supervisor=by,
                 follow=follow,
                 started_at=datetime.now(UTC),
-                may=tuple(may),
+                may=may,
                 agent=call.agent,
                 channel_id=target.id if target is not None else None,
+                owner_id=owner_id,
             )
             spies.create_spy(tx, spy, audio_token=audio_token)
             note(tx, by, "spy.start", spy)
         log.info("spy.requested", spy=str(spy.id), call=call_id, mode=mode, by=by)
         if destination == BROWSER:
             return spy
+        if found is None:
+            return self._end_by_itself(spy, "no-such-destination")
         with self._catalogue.lock(f"spy {spy.id}", wait_s=SPY_LOCK_WITHIN_S):
             return self._ring(spy)
 
     def switch(self, spy_id: UUID, mode: Mode, *, by: str) -> SpyRecord:
-        """Change the mode; harmless to repeat."""
+        """Change the mode, if the owner of the spy may use it now; harmless to repeat."""
         with self._catalogue.begin() as tx:
             spy = spies.get_spy(tx, spy_id)
-            if mode not in spy.may:
+            if spy.state in states.SPY_LIVE and mode not in self._modes_now(tx, spy, spy.call_id):
                 raise ModeNotPermitted(f"{by} may not {mode}")
             if spies.set_mode(tx, spy_id, mode) is None:
                 raise SpyEnded(f"spy {spy_id} has ended")
@@ -216,11 +240,12 @@ class Spies:
             return
         if key == END_KEY:
             self.end(spy_id, by=spy.supervisor)
-        elif key in KEYS and KEYS[key] in spy.may:
-            self.switch(spy_id, KEYS[key], by=spy.supervisor)
         elif key in KEYS:
-            with self._catalogue.begin() as tx:
-                note(tx, spy.supervisor, "spy.switch", spy, outcome="refused", mode=KEYS[key])
+            try:
+                self.switch(spy_id, KEYS[key], by=spy.supervisor)
+            except ModeNotPermitted:
+                with self._catalogue.begin() as tx:
+                    note(tx, spy.supervisor, "spy.switch", spy, outcome="refused", mode=KEYS[key])
 
     def lose(self, pbx: str) -> None:
         """End the spies of a PBX that has restarted: their channels are gone."""
@@ -261,10 +286,19 @@ class Spies:
                     cause = listener_of(spy).find_loss(ari.find_channel, datetime.now(UTC))
                 if cause is not None:
                     self.end(spy.id, cause=cause, by="watch")
-                elif not is_settled(instance, *self.read(spy.id), bridges):
+                elif not self._is_settled(spy.id, instance, bridges):
                     self.settle(spy.id)
         with self._pbxs.reach(pbx) as ari:
             self._leftovers(ari, pbx).sweep()
+
+    def _is_settled(
+        self, spy_id: UUID, instance: str, bridges: Mapping[str, frozenset[str]]
+    ) -> bool:
+        """Whether the PBX is as planned, and the owner of the spy may still do as much."""
+        spy, plan = self.read(spy_id)
+        with self._catalogue.begin() as tx:
+            may = self._modes_now(tx, spy, plan.call_id)
+        return may == spy.may and spy.mode in may and is_settled(instance, spy, plan, bridges)
 
     def _settle_once(self, spy_id: UUID) -> SpyRecord:
         """Bring the PBX to the spy's row once; return the row that it was brought to."""
@@ -275,8 +309,11 @@ class Spies:
                 if agent is not None:
                     spies.set_agent(tx, spy_id, agent)
             spy, plan = self.read(spy_id)
-        if plan.cause is not None and spy.state in states.SPY_LIVE:
-            spy = self._end_by_itself(spy, plan.cause)
+        if spy.state in states.SPY_LIVE and plan.cause is None:
+            if self._apply_rights(spy, plan) != spy:
+                spy, plan = self.read(spy_id)
+        elif spy.state in states.SPY_LIVE:
+            spy = self._end_by_itself(spy, str(plan.cause))
         with self._pbxs.reach(spy.pbx) as ari:
             listener = listener_of(spy)
             lock = partial(self._lock_listening, spy.pbx)
@@ -310,10 +347,15 @@ class Spies:
         try:
             with self._pbxs.reach(spy.pbx) as ari:
                 try:
-                    ari.originate(spy.destination, channel_id=phone, timeout_s=RINGS_S)
+                    ari.originate(
+                        spy.destination,
+                        channel_id=phone,
+                        timeout_s=RINGS_S,
+                        variables=STAYS_HERE,
+                    )
                 except (AriBadRequest, AriConflict, AriNotFound, AriServerError) as error:
                     log.warning("spy.rejected", spy=str(spy.id), error=str(error))
-                    return self._end_by_itself(spy, "no-such-destination")
+                    return self._end_by_itself(spy, "unreachable")
         except PbxUnavailable:
             self._end_by_itself(spy, "pbx-unreachable")
             raise
@@ -330,7 +372,72 @@ class Spies:
                 note(tx, "watch", "spy.end", moved, cause=cause)
             return moved or spies.get_spy(tx, spy.id)
 
+    # Rights
+
+    def _admit(
+        self,
+        tx: Connection,
+        call_id: str,
+        owner_id: UUID,
+        mode: Mode,
+        *,
+        by: str,
+        lock: bool = False,
+    ) -> tuple[CallRecord, tuple[Mode, ...]]:
+        """Return the call, and the modes that the owner may use on it; refuse any other mode.
+
+        With `lock` the owner stays until the end of the transaction.
+        """
+        owner = tokens.find_token_by_id(tx, owner_id, lock=lock)
+        if owner is None:
+            raise ModeNotPermitted(f"{by} may not {mode} any more")
+        visible = tokens.list_visible_agents(tx, owner)
+        call = calls.get_call(tx, call_id, agents=visible)
+        may = modes_on(owner, visible, call.agent)
+        if mode not in may:
+            raise ModeNotPermitted(f"{by} may not {mode}")
+        if is_over(call):
+            raise CallEnded(f"call {call_id} has ended")
+        return call, may
+
+    def _modes_now(self, tx: Connection, spy: SpyRecord, call_id: str) -> tuple[Mode, ...]:
+        """Return the modes that the owner of the spy may use on this call now."""
+        owner = tokens.find_token_by_id(tx, spy.owner_id) if spy.owner_id is not None else None
+        visible = tokens.list_visible_agents(tx, owner) if owner is not None else ()
+        call = calls.get_call(tx, call_id)
+        return modes_of_spy(spy, call, owner, visible, after_transfer=self._after_transfer)
+
+    def _apply_rights(self, spy: SpyRecord, plan: SpyPlan) -> SpyRecord:
+        """End the spy, or let it only listen, where its owner has lost the right to more."""
+        with self._catalogue.begin() as tx:
+            may = self._modes_now(tx, spy, plan.call_id)
+            if spy.mode in may or "listen" in may:
+                if may != spy.may:
+                    spies.set_may(tx, spy.id, may)
+                if spy.mode not in may:
+                    spies.set_mode(tx, spy.id, "listen")
+                    note(tx, "watch", "spy.switch", spy, mode="listen")
+                    log.info("spy.switched", spy=str(spy.id), mode="listen", by="watch")
+                return spies.get_spy(tx, spy.id)
+        return self._end_by_itself(spy, "not-permitted")
+
     # Parts of one PBX
+
+    def _find_phone(self, pbx: str, technology: str, resource: str) -> str | None:
+        """Return the dial string of a phone, in the words of the PBX; None if it has no such phone.
+
+        Raises BadDestination for a trunk, and for a technology of which the PBX has no endpoint.
+        """
+        trunks = self._trunks.get(pbx, ())
+        refuse_trunk(technology, resource, trunks)
+        with self._pbxs.reach(pbx) as ari:
+            endpoint = ari.find_endpoint(technology, resource)
+            if endpoint is None and not ari.has_endpoints(technology):
+                raise BadDestination(f"this PBX has no phone of the technology {technology}")
+        if endpoint is None:
+            return None
+        refuse_trunk(endpoint.technology, endpoint.resource, trunks)
+        return build_destination(endpoint)
 
     def _lock_listening(self, pbx: str) -> AbstractContextManager[None]:
         """Keep other processes from changing the listening bridges of a PBX."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, cast, literal_column, select, tuple_
+from sqlalchemy import Connection, RowMapping, cast, func, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import JSONPATH
 
 from storage.catalogue import events
@@ -20,7 +20,7 @@ from storage.schema import call
 _LIVES = call.c.state != literal_column("'ended'")
 _EVENT_FIELDS = (
     *("id", "pbx", "state", "direction", "did", "queue", "agent"),
-    *("started_at", "answered_at", "ended_at", "talked_at", "waiting_since", "joined"),
+    *("started_at", "answered_at", "ended_at", "joined", "people", "talking", "activity"),
 )
 _INSTANTS = ("joined_at", "served_at", "media_at", "left_at", "transferred_at")
 _LISTS = ("joined", "met")
@@ -152,6 +152,23 @@ def list_joined(tx: Connection, call_id: str) -> dict[str, CallRecord]:
     return found
 
 
+def find_positions(tx: Connection, records: Iterable[CallRecord]) -> dict[str, int]:
+    """Return the position of each of these calls that waits in a queue: 1 is the next one.
+
+    It counts every call in the queue, whoever asks.
+    """
+    queues = {(one.pbx, one.queue) for one in records if one.is_waiting}
+    if not queues:
+        return {}
+    position = func.row_number().over(
+        partition_by=(call.c.pbx, call.c.queue), order_by=(call.c.waiting_since, call.c.id)
+    )
+    waiting = select(call.c.id, position).where(
+        _LIVES, call.c.waiting_since.is_not(None), tuple_(call.c.pbx, call.c.queue).in_(queues)
+    )
+    return {row.id: row[1] for row in tx.execute(waiting)}
+
+
 def list_met(tx: Connection, call_id: str) -> dict[str, CallRecord]:
     """Return a call and all calls with which it ever shared a conversation, by id.
 
@@ -171,6 +188,8 @@ def _events(record: CallRecord, before: CallRecord | None) -> Iterator[NewEvent]
         yield NewEvent("call.left", {**left, "agent": before.agent}, before.agent)
     moved = before is None or before.state != record.state
     facts: dict[str, Any] = {name: getattr(record, name) for name in _EVENT_FIELDS}
+    waiting = {"queue": record.queue, "since": record.waiting_since}
+    facts["waiting"] = waiting if record.is_waiting else None
     for who in ("caller", "callee"):
         facts[who] = {name: getattr(record, f"{who}_{name}") for name in ("number", "name")}
     yield NewEvent(f"call.{record.state if moved else 'changed'}", facts, record.agent)

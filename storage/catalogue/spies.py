@@ -154,6 +154,11 @@ def set_agent(tx: Connection, spy_id: UUID, agent: str) -> SpyRecord | None:
     return _change(tx, spy_id, _LIVES & spy.c.agent.is_(None), agent=agent)
 
 
+def set_may(tx: Connection, spy_id: UUID, may: Collection[Mode]) -> SpyRecord | None:
+    """Set the modes that the supervisor may use now. Return None if the spy has ended."""
+    return _change(tx, spy_id, _LIVES, may=list(may))
+
+
 def open_heard(tx: Connection, spy_id: UUID, *, at: datetime, call_id: str) -> SpyRecord | None:
     """Open a span in which the supervisor hears this call; harmless to repeat. Return None if the
     spy has ended."""

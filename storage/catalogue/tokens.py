@@ -18,6 +18,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    text,
     tuple_,
     union,
 )
@@ -31,6 +32,8 @@ from storage.records import Role, Slice, TokenRecord, shallow
 from storage.schema import token, user
 
 PREFIX = "ew_"
+# A token is locked for the length of a short transaction alone.
+LOCK_WITHIN = "5s"
 # The permissions of a session are those of its user now, not those of its start.
 _OF_USER = {"name", "role", "team", "without"}
 _COLUMNS = [
@@ -71,10 +74,34 @@ def keep_secret(tx: Connection, prefix: str, **values: Any) -> str:
 
 def find_token(tx: Connection, secret: str) -> TokenRecord | None:
     """Return the token of this secret, or None if it is unknown or has expired."""
-    query = select(*_COLUMNS).select_from(token.outerjoin(user))
-    lives = or_(token.c.expires_at.is_(None), token.c.expires_at > func.now())
-    row = tx.execute(query.where(token.c.sha256 == digest_of(secret), lives)).one_or_none()
-    return _record(row) if row is not None else None
+    return _find(tx, token.c.sha256 == digest_of(secret))
+
+
+def find_token_by_id(tx: Connection, token_id: UUID, *, lock: bool = False) -> TokenRecord | None:
+    """Return the token or session of this id with its present rights, or None if it is gone.
+
+    With `lock`, nobody can delete it, or its user, before the end of this transaction. Wait for a
+    transaction that deletes one of them now.
+    """
+    if lock:
+        tx.execute(text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": LOCK_WITHIN})
+        # Lock the user first, as deleting a user does: otherwise both could wait for each other.
+        owner = select(token.c.user_id).where(token.c.id == token_id).scalar_subquery()
+        tx.execute(select(user.c.id).where(user.c.id == owner).with_for_update(read=True))
+        tx.execute(select(token.c.id).where(token.c.id == token_id).with_for_update(read=True))
+    return _find(tx, token.c.id == token_id)
+
+
+def list_visible_agents(tx: Connection, who: TokenRecord) -> frozenset[str] | None:
+    """Return the agents whose calls the token may see; None, as for an admin, is all of them.
+
+    An agent sees itself; any other member of a team sees the agents of the team.
+    """
+    if who.role == "agent":
+        return frozenset({who.name})
+    if who.team is None or who.role == "admin":
+        return None
+    return list_agents_of_team(tx, who.team)
 
 
 def is_tokens_name(tx: Connection, name: str, role: str) -> bool:
@@ -126,6 +153,13 @@ def list_teams(tx: Connection, *, team: str | None = None) -> dict[str, str]:
     if team is not None:
         query = query.where(known.c.team == team)
     return {row.name: row.team for row in tx.execute(query.order_by(known.c.created_at))}
+
+
+def _find(tx: Connection, condition: ColumnElement[bool]) -> TokenRecord | None:
+    lives = or_(token.c.expires_at.is_(None), token.c.expires_at > func.now())
+    query = select(*_COLUMNS).select_from(token.outerjoin(user)).where(condition, lives)
+    row = tx.execute(query).one_or_none()
+    return _record(row) if row is not None else None
 
 
 def _has_another(

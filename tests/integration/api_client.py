@@ -1,7 +1,7 @@
 """A client of the API that checks every answer against the API's OpenAPI document."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,12 +14,14 @@ from werkzeug.test import TestResponse
 
 from api.openapi import build_document
 from api.operation import find_operation, iter_operations
-from recorder.errors import BadDestination, CallEnded, PbxUnavailable, RecordingNotActive, SpyEnded
+from recorder.ari.pbxs import Pbxs
+from recorder.errors import CallEnded, PbxUnavailable, RecordingNotActive
 from recorder.recording.capture import Capture
 from recorder.spy.spies import Spies
-from storage.catalogue import calls, recordings, spies
+from storage.catalogue import calls, recordings
 from storage.catalogue.engine import Catalogue
-from storage.records import CallRecord, Follow, Format, Layout, Mode, RecordingRecord, SpyRecord
+from storage.records import CallRecord, Format, Layout, RecordingRecord, SpyRecord
+from tests.fake_pbx import FakePbx
 
 NOW = datetime(2026, 11, 23, 18, 0, 0, 250_000, UTC)
 
@@ -159,57 +161,16 @@ class CatalogueCapture(Capture):
 
 
 class CatalogueSpies(Spies):
-    """Spies without a PBX: they move the states in the catalogue at once."""
+    """Spies on the PBX `main` in memory, where every phone rings and none answers."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        super().__init__(catalogue, {}, {})
+        self.pbx = FakePbx()
+        super().__init__(
+            catalogue,
+            Pbxs({"main": self.pbx}),  # type: ignore[dict-item]
+            {"main": ("PJSIP/trunk*",)},
+        )
         self.catalogue = catalogue
-
-    def start(
-        self,
-        call_id: str,
-        *,
-        mode: Mode,
-        destination: str,
-        follow: Follow,
-        may: Sequence[Mode],
-        by: str,
-        audio_token: str | None = None,
-    ) -> SpyRecord:
-        """Write a spy down."""
-        if destination != "browser" and "/" not in destination:
-            raise BadDestination("expected TECH/resource, or browser")
-        with self.catalogue.begin() as tx:
-            call = calls.get_call(tx, call_id)
-            if call.state == "ended":
-                raise CallEnded(f"call {call_id} is over")
-            record = build_spy(
-                call_id=call_id,
-                mode=mode,
-                destination=destination,
-                follow=follow,
-                may=tuple(may),
-                supervisor=by,
-            )
-            spies.create_spy(tx, record, audio_token=audio_token)
-            return record
-
-    def switch(self, spy_id: UUID, mode: Mode, *, by: str) -> SpyRecord:
-        """Store the mode."""
-        with self.catalogue.begin() as tx:
-            record = spies.set_mode(tx, spy_id, mode)
-        if record is None:
-            raise SpyEnded("the spy is over")
-        return record
-
-    def end(self, spy_id: UUID, *, cause: str = "ended", by: str) -> SpyRecord:
-        """End the spy, once."""
-        with self.catalogue.begin() as tx:
-            ended = spies.move_spy(tx, spy_id, to="ended", ended_at=NOW, cause=cause)
-            return ended or spies.get_spy(tx, spy_id)
-
-    def take_down(self, spy_ids: Iterable[UUID]) -> None:
-        """Do nothing: there is no PBX."""
 
 
 def build_spy(**fields: Any) -> SpyRecord:

@@ -1,6 +1,7 @@
 """Calls over HTTP, against a real PostgreSQL."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from api_client import NOW, ApiClient, CatalogueCapture, build_call, build_recor
 
 from storage.catalogue import calls, recordings
 from storage.catalogue.engine import Catalogue
+from storage.records import CallRecord
 from tests.legs import leg
 
 CHANNEL = leg(
@@ -159,3 +161,48 @@ def test_a_team_sees_its_calls_alone(client: ApiClient, make_token: Callable[...
     assert north.get("/api/v1/calls/main-6.0").status_code == 200
     assert north.get("/api/v1/calls/main-7.0").status_code == 404
     assert north.post("/api/v1/calls/main-7.0/recordings").status_code == 404
+
+
+def test_callers_in_a_queue_know_their_positions(client: ApiClient, catalogue: Catalogue) -> None:
+    """The first who came is the next; other queues, other PBXs and ended calls do not count."""
+
+    def waiting(number: int, second: int, **more: object) -> CallRecord:
+        usual = {"state": "up", "queue": "sales", "waiting_since": NOW + timedelta(seconds=second)}
+        return build_call(id=f"main-1{number}.0", **usual | more)
+
+    with catalogue.begin() as tx:
+        calls.save_calls(
+            tx,
+            [
+                waiting(0, 20),
+                waiting(1, 10),
+                waiting(2, 5, queue="other"),
+                waiting(3, 5, state="ended"),
+                replace(waiting(4, 5), id="second-14.0", pbx="second"),
+                waiting(5, 5, waiting_since=None),
+            ],
+        )
+    items = {one["id"]: one for one in client.get("/api/v1/calls").get_json()["items"]}
+    positions = {
+        call_id: items[call_id]["waiting"]["position"]
+        for call_id in ("main-10.0", "main-11.0", "main-12.0", "second-14.0")
+    }
+    assert positions == {"main-10.0": 2, "main-11.0": 1, "main-12.0": 1, "second-14.0": 1}
+    one = client.get("/api/v1/calls/main-10.0").get_json()
+    since = "2026-11-23T18:00:20.250000Z"
+    assert one["waiting"] == {"queue": "sales", "since": since, "position": 2}
+    assert (one["talking"], one["activity"]) == (False, "waiting")
+    assert items["main-15.0"]["waiting"] is None
+    assert client.get("/api/v1/calls/main-13.0").get_json()["waiting"] is None
+
+
+def test_a_call_names_the_calls_of_its_conversation(
+    client: ApiClient, catalogue: Catalogue
+) -> None:
+    """`joined` has their ids, and `people` counts everybody whom the call hears."""
+    record = build_call(id="main-20.0", state="up", joined=("main-21.0", "main-22.0"), people=3)
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [record])
+    one = client.get("/api/v1/calls/main-20.0").get_json()
+    assert one["joined"] == ["main-21.0", "main-22.0"]
+    assert (one["people"], one["talking"], one["activity"]) == (3, True, "conference")

@@ -13,6 +13,7 @@ from storage.catalogue import calls, spies
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord
 from storage.schema import audit
+from tests.legs import leg
 
 PHONE = {"mode": "listen", "destination": "PJSIP/9001"}
 
@@ -20,7 +21,9 @@ PHONE = {"mode": "listen", "destination": "PJSIP/9001"}
 @pytest.fixture
 def call(catalogue: Catalogue) -> CallRecord:
     """Store a call of the agent `2001`."""
-    record = build_call(id=f"main-{uuid4()}", agent="2001")
+    customer, agent = f"c{uuid4()}", f"a{uuid4()}"
+    legs = (leg(customer, party="customer", name="PJSIP/trunk-1"), leg(agent, name="PJSIP/2001-1"))
+    record = build_call(id=f"main-{uuid4()}", agent="2001", channels=legs)
     with catalogue.begin() as tx:
         calls.save_calls(tx, [record])
     return record

@@ -15,7 +15,7 @@ from recorder.ari import AriUnavailable
 from recorder.ari.pbxs import Pbxs
 from recorder.spy import spies as module
 from recorder.spy.spies import Spies
-from storage.catalogue import calls, spies
+from storage.catalogue import calls, spies, tokens
 from storage.catalogue.engine import Catalogue
 from storage.records import Mode, SpyRecord
 from tests.fake_pbx import INSTANCE, FakePbx
@@ -34,6 +34,8 @@ class World:
         pbxs = Pbxs({self.name: self.pbx})  # type: ignore[dict-item]
         self.spies = Spies(catalogue, pbxs, {})
         self.call_id = f"{self.name}-1.0"
+        with catalogue.begin() as tx:
+            self.owner_id = tokens.create_token(tx, name=self.name, role="admin")[0].id
         legs = (leg("customer", party="customer", name="PJSIP/trunk-1"), leg("agent"))
         self.save_call(channels=legs, agent="2001")
 
@@ -48,6 +50,7 @@ class World:
             "pbx": self.name,
             "state": "live",
             "started_at": datetime.now(UTC) - timedelta(minutes=1),
+            "owner_id": self.owner_id,
             "seen_at": datetime.now(UTC) if fields.get("destination") == "browser" else None,
         }
         record = build_spy(**usual | fields)
@@ -198,7 +201,11 @@ def test_keys_switch_the_mode(world: World, key: str, mode: str) -> None:
 
 def test_a_key_gives_no_right(world: World) -> None:
     """A key does not let a listening supervisor talk without the right; key 0 ends the spy."""
-    spy = world.add_spy(may=("listen",))
+    with world.catalogue.begin() as tx:
+        scopes = ["spies.read", "spies.listen"]
+        name = f"ears of {world.name}"
+        owner, _ = tokens.create_token(tx, name=name, role="service", scopes=scopes)
+    spy = world.add_spy(owner_id=owner.id)
     world.spies.key_pressed(spy.id, "6")
     assert world.spies.read(spy.id)[0].mode == "listen"
     world.spies.key_pressed(spy.id, "0")

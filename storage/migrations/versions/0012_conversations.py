@@ -30,6 +30,9 @@ def upgrade() -> None:
     for name in ("joined", "met"):
         empty = sa.text("'{}'")
         op.add_column("call", sa.Column(name, TEXTS, nullable=False, server_default=empty))
+    op.add_column(
+        "call", sa.Column("people", sa.Integer(), nullable=False, server_default=sa.text("0"))
+    )
     op.add_column("decision", sa.Column("as_of", INSTANT))
     op.add_column("recording", sa.Column("promised_at", INSTANT))
     op.add_column("recording", sa.Column("ended_by", sa.Text()))

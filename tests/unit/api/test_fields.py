@@ -93,6 +93,10 @@ def test_a_recording_agrees_with_its_model(record: RecordingRecord) -> None:
         direction=DIRECTIONS,
         started_at=INSTANTS,
         answered_at=st.none() | INSTANTS,
+        queue=st.none() | st.just("sales"),
+        waiting_since=st.none() | INSTANTS,
+        people=st.integers(0, 4),
+        joined=st.lists(st.just("main-2.0")).map(tuple),
         channels=st.lists(
             st.builds(
                 LegRecord,
