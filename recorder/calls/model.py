@@ -223,6 +223,7 @@ class CallModel:
     def _add(self, channel: ari.Channel, linkedid: str) -> None:
         if not (belongs_to_call(channel) or _is_program(channel)):
             return
+        linkedid = self._call_of.get(channel.id, linkedid)
         call = self._calls.get(linkedid)
         if call is None:
             call = self._calls[linkedid] = _Call(linkedid, channel.created_at)
@@ -499,7 +500,11 @@ class CallModel:
         return CallRecord(
             id=self._id(call.linkedid),
             pbx=self._pbx,
-            state="ended" if call.ended_at else "up" if call.answered_at else "ringing",
+            state="ended"
+            if call.ended_at
+            else "up"
+            if call.answered_at or call.talked_at
+            else "ringing",
             direction=direction,
             started_at=call.started_at,
             caller_number=first.number if first is not None else None,

@@ -132,21 +132,20 @@ def cover(scene: Scene, recording: RecordingRecord) -> Coverage:
     recording covers both, and Bob's is `continued_in` hers.
     """
     home = scene.calls.get(recording.call_id)
-    if home is not None and not is_over(home):
-        mine = scene.conversations_with(home.id)
-    else:
-        mine = tuple(one for one in scene.conversations if one.is_talk)
+    is_adrift = home is None or is_over(home)
+    mine = scene.conversations if is_adrift else scene.conversations_with(recording.call_id)
     owned = mine
     if recording.trigger == "rule":
         owners = [(one, scene.find_owner(one)) for one in mine]
         owned = tuple(one for one, owner in owners if owner == recording)
         talks = [owner for one, owner in owners if one.is_talk and owner is not None]
-        if talks and recording not in talks and home is not None and not is_over(home):
+        is_forbidden = all(scene.forbids(one) for one in mine)
+        if talks and recording not in talks and not is_adrift and not is_forbidden:
             return Coverage(continued_in=talks[0].id)
-    if (home is None or is_over(home)) and (not owned or recording.trigger != "rule"):
+    if is_adrift and (not owned or recording.trigger != "rule"):
         return Coverage(is_over=True)
     allowed = tuple(one for one in owned if not scene.forbids(one))
-    if owned and not allowed:
+    if mine and not allowed:
         return Coverage(is_forbidden=True)
     alone = {leg.id for leg in audible_legs(home)} if home is not None else set()
     legs: dict[str, Side] = {}

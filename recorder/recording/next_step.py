@@ -71,7 +71,7 @@ def _step_for(
     # The rule of the call that starts a recording, or has one, also announces it to newcomers.
     if starter is not None:
         call_id = starter.id
-    elif owner is not None and owner.call_id in conversation.call_ids:
+    elif owner is not None and scene.wants(conversation) and owner.call_id in rules:
         call_id = owner.call_id
     else:
         return NOTHING

@@ -36,7 +36,10 @@ def reconcile_calls(client: Ari, model: CallModel, lost_at: datetime | None) -> 
         for channel in listed
         if belongs_to_call(channel) and model.find_call_of(channel.id) is None
     }
-    known = {id_: linkedid for id_, linkedid in new.items() if linkedid}
+    # The list of channels may be older than a bridge that has given its channels one linkedid.
+    bridged = [[id_ for id_ in bridge.channel_ids if id_ in new] for bridge in bridges]
+    outdated = {id_ for ids in bridged if len({new[id_] for id_ in ids}) > 1 for id_ in ids}
+    known = {id_: one for id_, one in new.items() if one and id_ not in outdated}
     known |= _read_linkedids(client, (id_ for id_ in new if id_ not in known))
     return model.rebuild(
         listed, known, bridges, lost_at or datetime.now(UTC), vanished=lost_at is None

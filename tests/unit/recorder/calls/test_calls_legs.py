@@ -1,22 +1,21 @@
 """Questions about the legs of a call."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from recorder.calls.legs import (
+    audible_legs,
     endpoint_of,
     ever_joined_legs,
     extension_of,
     have_talked,
-    is_conversation,
     is_over,
     joined_legs,
     joined_or_created_at,
     legs_of,
-    legs_to_capture,
     live_legs,
-    side_of,
 )
 from storage.records import CallRecord, LegRecord
 from tests.legs import ZERO, leg
@@ -50,30 +49,27 @@ def test_legs_are_persons() -> None:
     ],
     ids=["joined", "menu", "one-left", "ringing", "local"],
 )
-def test_the_legs_to_capture(legs: list[LegRecord], captured: list[LegRecord]) -> None:
-    """Legs that joined are captured; before anybody has joined, legs that are up."""
-    assert list(legs_to_capture(call(*legs))) == captured
+def test_the_audible_legs(legs: list[LegRecord], captured: list[LegRecord]) -> None:
+    """Legs that joined can be heard; before anybody has joined, legs that are up."""
+    assert list(audible_legs(call(*legs))) == captured
 
 
 @pytest.mark.parametrize(
-    ("legs", "talking", "talked"),
+    ("legs", "talked"),
     [
-        ([], False, False),
-        ([JOINED], False, False),
-        ([JOINED, WAITING], False, False),
-        ([JOINED, GONE], False, True),
-        ([JOINED, leg("d")], True, True),
-        ([JOINED, leg("d"), leg("e")], True, True),
-        ([JOINED, LOCAL], False, False),
+        ([], False),
+        ([JOINED], False),
+        ([JOINED, WAITING], False),
+        ([JOINED, GONE], True),
+        ([JOINED, leg("d")], True),
+        ([JOINED, LOCAL], False),
     ],
-    ids=["nobody", "alone", "waiting", "left", "two", "three", "local"],
+    ids=["nobody", "alone", "waiting", "left", "two", "local"],
 )
-def test_two_persons_make_a_conversation(
-    legs: list[LegRecord], talking: bool, talked: bool
-) -> None:
-    """Two joined legs are a conversation; it still counts as talk after one of them has left."""
-    assert is_conversation(call(*legs)) is talking
+def test_a_call_has_talked_once_two_have_joined(legs: list[LegRecord], talked: bool) -> None:
+    """It counts as talk after one of two has left, and where people of another call were heard."""
     assert have_talked(call(*legs)) is talked
+    assert have_talked(replace(call(*legs), talked_at=ZERO))
 
 
 @pytest.mark.parametrize(
@@ -114,18 +110,3 @@ def test_the_endpoint_of_a_leg(name: str, endpoint: str, extension: str) -> None
     """The endpoint is the channel's name without its serial number, the extension its last part."""
     one = leg("a", name=name)
     assert (endpoint_of(one), extension_of(one)) == (endpoint, extension)
-
-
-@pytest.mark.parametrize(
-    ("party", "side", "heard"),
-    [
-        ("customer", None, "left"),
-        ("agent", None, "right"),
-        (None, None, "right"),
-        ("agent", "left", "left"),
-        ("customer", "right", "right"),
-    ],
-)
-def test_the_side_of_a_leg(party: str | None, side: str | None, heard: str) -> None:
-    """A leg keeps the side that it got when it joined; before that, customers are on the left."""
-    assert side_of(leg("a", party=party, side=side)) == heard

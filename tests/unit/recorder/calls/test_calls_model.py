@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder import ari
-from recorder.calls.legs import is_conversation, is_over, legs_of, legs_to_capture
+from recorder.calls.conversations import conversations_of
+from recorder.calls.legs import audible_legs, is_over, legs_of
 from recorder.calls.model import CallModel
 from storage.records import CallRecord
 
@@ -72,6 +73,10 @@ class Pbx:
     def destroy(self, one: ari.Channel) -> None:
         self.apply(ari.ChannelDestroyed(self.tick(), "", one, 16, "Normal Clearing"))
 
+    def talks(self, *linkedids: str) -> bool:
+        calls = [self.call(one) for one in linkedids or ("1.0",)]
+        return any(one.is_talk for one in conversations_of(calls))
+
     def call(self, linkedid: str = "1.0") -> CallRecord:
         return self.model.record(f"main-{linkedid}")
 
@@ -112,10 +117,10 @@ def test_calls_that_wait_in_one_place_are_not_joined() -> None:
     pbx.enter(other, "lot", "holding")
     lot = ari.Bridge("lot", "holding", "", (CUSTOMER.id, other.id))
     pbx.model.rebuild([CUSTOMER, other], pbx.linkedids, [lot], pbx.now, vanished=False)
-    assert not pbx.model.is_split()
+    assert pbx.call().joined == ()
     assert [leg.joined_at for leg in legs_of(pbx.call("2.0"))] == [None]
-    assert not is_conversation(pbx.call())
-    assert [leg.id for leg in legs_to_capture(pbx.call())] == [CUSTOMER.id]
+    assert not pbx.talks()
+    assert [leg.id for leg in audible_legs(pbx.call())] == [CUSTOMER.id]
 
 
 def test_hold_and_transfer() -> None:
@@ -172,21 +177,6 @@ def test_an_outbound_call() -> None:
     call = pbx.call()
     assert (call.direction, call.did, call.agent) == ("outbound", None, "2001")
     assert (call.caller_number, call.callee_number) == ("2001", "12025550123")
-    assert [leg.side for leg in legs_of(call)] == ["right", "left"]
-
-
-def test_an_internal_call_has_its_caller_left() -> None:
-    """Without a customer, the caller is on the left side."""
-    pbx = Pbx()
-    caller = channel("1.0", "PJSIP/2001-00000001", number="2001", exten="2002")
-    callee = channel("1.1", "PJSIP/2002-00000002", number="2002")
-    for one in (caller, callee):
-        pbx.create(one)
-    pbx.enter(callee)
-    pbx.enter(caller)
-    call = pbx.call()
-    assert call.direction == "internal"
-    assert {leg.id: leg.side for leg in legs_of(call)} == {"1.0": "left", "1.1": "right"}
 
 
 def test_a_queue_is_known_and_its_callers_are_not_yet_talking() -> None:
@@ -196,7 +186,27 @@ def test_a_queue_is_known_and_its_callers_are_not_yet_talking() -> None:
     pbx.answer(CUSTOMER)
     pbx.apply(ari.ChannelDialplan(pbx.now, "", CUSTOMER, "Queue", "support,t,,,60"))
     assert (pbx.call().queue, pbx.call().state) == ("support", "up")
-    assert not is_conversation(pbx.call())
+    assert not pbx.talks()
+    waiting_since = pbx.now
+    assert pbx.call().waiting_since == waiting_since
+    pbx.create(AGENT)
+    assert pbx.call().waiting_since == waiting_since
+    pbx.enter(CUSTOMER)
+    pbx.enter(AGENT)
+    assert (pbx.call().waiting_since, pbx.call().queue) == (None, "support")
+
+
+def test_a_caller_who_leaves_the_queue_waits_no_more() -> None:
+    """The next application of the dialplan, or the end of the call, ends the waiting."""
+    for end in ("Playback", None):
+        pbx = Pbx()
+        pbx.create(CUSTOMER)
+        pbx.apply(ari.ChannelDialplan(pbx.tick(), "", CUSTOMER, "Queue", "support"))
+        if end is None:
+            pbx.destroy(CUSTOMER)
+        else:
+            pbx.apply(ari.ChannelDialplan(pbx.tick(), "", CUSTOMER, end, "bye"))
+        assert pbx.call().waiting_since is None
 
 
 def test_helpers_and_local_halves_are_no_legs() -> None:
@@ -218,72 +228,194 @@ def test_a_blind_transfer_keeps_the_call() -> None:
     pbx.leave(CUSTOMER)
     pbx.leave(AGENT)
     pbx.destroy(AGENT)
-    assert [leg.id for leg in legs_to_capture(pbx.call())] == ["1.0"]
+    assert [leg.id for leg in audible_legs(pbx.call())] == ["1.0"]
     pbx.create(OTHER)
     pbx.enter(CUSTOMER, "b2")
     pbx.enter(OTHER, "b2")
     call = pbx.call()
-    assert [leg.id for leg in legs_to_capture(call)] == ["1.0", "1.3"]
+    assert [leg.id for leg in audible_legs(call)] == ["1.0", "1.3"]
     assert (call.agent, call.state) == ("2002", "up")
 
 
-def test_an_attended_transfer_joins_two_calls() -> None:
-    """The consulted agent moves to the customer's call; the consultation ends."""
+def consult() -> Pbx:
+    """Return a PBX where 2001 has a customer, and asks 2002 in a call of its own."""
     pbx = inbound()
-    consult = channel("1.2", "PJSIP/2001-00000002", number="2001", exten="2002")
-    pbx.create(consult, "1.2")
+    asking = channel("1.2", "PJSIP/2001-00000002", number="2001", exten="2002")
+    pbx.create(asking, "1.2")
     pbx.create(OTHER, "1.2")
-    pbx.enter(consult, "c")
+    pbx.enter(asking, "c")
     pbx.enter(OTHER, "c")
-    assert is_conversation(pbx.call("1.2"))
+    assert pbx.talks("1.2")
+    assert pbx.call().agent == "2001"
     pbx.leave(AGENT)
     pbx.leave(OTHER, "c")
-    pbx.linkedids["1.3"] = "1.0"
+    pbx.linkedids |= {"1.2": "1.0", "1.3": "1.0"}
     pbx.enter(OTHER)
-    pbx.leave(consult, "c")
+    pbx.leave(asking, "c")
     pbx.destroy(AGENT)
-    pbx.destroy(consult)
-    assert pbx.call("1.2").state == "ended"
+    pbx.destroy(asking)
+    return pbx
+
+
+def test_an_attended_transfer_joins_two_calls() -> None:
+    """Both calls live on, each names the other, and the customer's call has the new agent."""
+    pbx = consult()
+    customers, consultation = pbx.call(), pbx.call("1.2")
+    assert (customers.joined, consultation.joined) == (("main-1.2",), ("main-1.0",))
+    assert (customers.did, customers.agent, customers.callee_number) == ("3000", "2002", "2002")
+    assert [leg.id for leg in audible_legs(customers)] == ["1.0"]
+    assert [leg.id for leg in audible_legs(consultation)] == ["1.3"]
+    (talk,) = conversations_of([customers, consultation])
+    assert talk.leg_ids == {"1.0", "1.3"}
+
+
+def test_what_was_known_of_an_ended_conversation_stays() -> None:
+    """After everybody has hung up, the call keeps its last agent, its callee, and whom it met."""
+    pbx = consult()
+    pbx.destroy(OTHER)
+    pbx.destroy(CUSTOMER)
     call = pbx.call()
-    assert [leg.id for leg in legs_to_capture(call)] == ["1.0", "1.3"]
-    joined = {leg.id: leg.joined_at for leg in legs_of(call)}
-    assert joined["1.3"] is not None
-    assert joined["1.0"] is not None
-    assert joined["1.3"] > joined["1.0"]
-    assert [leg.alive for leg in legs_of(pbx.call("1.2"))] == [False, False]
+    assert (call.state, call.agent, call.callee_number) == ("ended", "2002", "2002")
+    assert (call.joined, call.met) == ((), ("main-1.2",))
+    assert pbx.call("1.2").met == ("main-1.0",)
 
 
-def test_a_forgotten_consultation_leaves_the_call_alone() -> None:
-    """A channel that moved to another call ends with that call."""
-    pbx = inbound()
-    pbx.create(OTHER, "1.3")
+def test_an_older_internal_call_takes_nothing_from_a_customer() -> None:
+    """The customer stays in the own call although Asterisk gives it the older linkedid."""
+    pbx = Pbx()
+    held = channel("0.1", "PJSIP/2001-00000009", number="2001", exten="2002")
+    pbx.create(held, "0.1")
+    pbx.create(OTHER, "0.1")
+    pbx.enter(held, "c")
     pbx.enter(OTHER, "c")
-    pbx.leave(OTHER, "c")
-    pbx.linkedids["1.3"] = "1.0"
-    pbx.enter(OTHER)
-    pbx.model.forget("main-1.3")
-    for one in (CUSTOMER, AGENT, OTHER):
-        pbx.destroy(one)
-    assert pbx.call().state == "ended"
-
-
-def test_a_bridge_joins_two_calls() -> None:
-    """The model is split while the linkedids of a bridge still differ."""
-    pbx = inbound()
-    pbx.create(OTHER, "1.3")
-    assert not pbx.model.is_split()
-    pbx.enter(OTHER)
-    assert pbx.model.is_split()
-
-
-def test_a_second_customer_is_on_the_right() -> None:
-    """A call that an agent transfers out again keeps the first customer on the left."""
-    pbx = inbound()
-    second = channel("1.5", "PJSIP/trunk-00000009", number="12025550199")
-    pbx.create(second)
+    for one in (CUSTOMER, AGENT):
+        pbx.create(one)
+    pbx.enter(CUSTOMER)
+    pbx.enter(AGENT)
+    pbx.leave(CUSTOMER)
+    pbx.linkedids |= {"1.0": "0.1", "1.1": "0.1"}
+    pbx.enter(CUSTOMER, "c")
+    pbx.leave(held, "c")
+    pbx.destroy(held)
     pbx.destroy(AGENT)
-    pbx.enter(second)
-    assert {leg.id: leg.side for leg in legs_of(pbx.call())}["1.5"] == "right"
+    call = pbx.call()
+    assert (call.did, call.caller_number, call.agent) == ("3000", "12025550100", "2002")
+    assert call.joined == ("main-0.1",)
+    assert (pbx.call("0.1").state, pbx.call("0.1").direction) == ("up", "internal")
+
+
+def test_the_agent_during_a_consultation_holds_the_customer() -> None:
+    """A colleague who is asked by a feature code is no agent of the call, and leaves no trace."""
+    pbx = inbound()
+    pbx.leave(AGENT)
+    pbx.create(OTHER)
+    pbx.enter(AGENT, "c")
+    pbx.enter(OTHER, "c")
+    assert pbx.call().agent == "2001"
+    pbx.leave(OTHER, "c")
+    pbx.destroy(OTHER)
+    pbx.leave(AGENT, "c")
+    pbx.enter(AGENT)
+    assert pbx.call().agent == "2001"
+
+
+def test_members_of_a_conference_are_joined_calls() -> None:
+    """Each member has its own call, and names the calls of all others, also after a restore."""
+    pbx, members = (
+        Pbx(),
+        [replace(one, id=f"{n}.0") for n, one in enumerate([CUSTOMER, AGENT, OTHER])],
+    )
+    for one in members:
+        pbx.create(one, one.id)
+        pbx.enter(one, "room")
+    assert pbx.call("1.0").joined == ("main-0.0", "main-2.0")
+    assert pbx.call("0.0").agent == "2002"
+    assert {pbx.call(one.id).talked_at for one in members} == {
+        pbx.now - timedelta(seconds=2),
+        pbx.now,
+    }
+    again = CallModel("main", ["PJSIP/trunk*"])
+    for one in members:
+        again.restore(pbx.call(one.id))
+    for one in members:
+        assert again.record(f"main-{one.id}") == pbx.call(one.id)
+    pbx.leave(members[0], "room")
+    assert pbx.call("0.0").joined == ()
+    assert pbx.call("1.0").joined == ("main-2.0",)
+    assert pbx.call("0.0").agent == "2002"
+
+
+def test_a_blank_call_is_absorbed_where_asterisk_links_it() -> None:
+    """The phone that takes a parked call joins that call; a member of a conference does not."""
+    for linkedid, absorbed in (("1.0", True), ("1.3", False)):
+        pbx = inbound()
+        pbx.destroy(AGENT)
+        pbx.create(OTHER, "1.3")
+        pbx.linkedids["1.3"] = linkedid
+        pbx.enter(OTHER)
+        assert (pbx.call("1.3").state == "ended") is absorbed
+        assert ("1.3" in {leg.id for leg in audible_legs(pbx.call())}) is absorbed
+        assert pbx.call().joined == (() if absorbed else ("main-1.3",))
+        assert pbx.call().agent == "2002"
+
+
+def test_a_customers_call_absorbs_the_older_call_of_an_agent() -> None:
+    """A program calls an agent first, then bridges a customer: the customer's call stays."""
+    pbx = Pbx()
+    pbx.create(AGENT, "0.1")
+    pbx.enter(AGENT)
+    pbx.create(CUSTOMER, "1.0")
+    pbx.linkedids["1.0"] = "0.1"
+    pbx.linkedids["1.1"] = "0.1"
+    pbx.enter(CUSTOMER)
+    assert pbx.call("0.1").state == "ended"
+    assert {leg.id for leg in audible_legs(pbx.call())} == {"1.0", "1.1"}
+    assert pbx.call().did == "3000"
+
+
+def test_the_program_in_a_bridge_is_a_party() -> None:
+    """The channel of a voice bot is on the agents' side of the customer's call, and no agent."""
+    for first in ("bot", "customer"):
+        pbx = Pbx()
+        bot = channel("b.1", "UnicastRTP/127.0.0.1:4000-0x1")
+        pbx.create(bot, "b.1")
+        pbx.create(CUSTOMER)
+        for one in (bot, CUSTOMER) if first == "bot" else (CUSTOMER, bot):
+            pbx.enter(one, "app")
+        call = pbx.call()
+        assert [(leg.id, leg.party) for leg in legs_of(call)] == [
+            ("1.0", "customer"),
+            ("b.1", "agent"),
+        ]
+        assert (pbx.talks(), call.agent) == (True, None)
+        pbx.destroy(bot)
+        assert not pbx.talks()
+
+
+def test_an_originated_call_has_the_dialled_number() -> None:
+    """A channel that an API originates has no extension before it runs the dialplan."""
+    pbx = Pbx()
+    agent = channel("1.0", "PJSIP/2001-00000001", number="2001", state="Down")
+    trunk = channel("1.1", "PJSIP/trunk-00000002", number="12025550123")
+    pbx.create(agent)
+    dials = replace(agent, dialplan=ari.Dialplan("agents", "12025550123", "Dial", "PJSIP/x"))
+    pbx.apply(ari.ChannelDialplan(pbx.tick(), "", dials, "Dial", "PJSIP/x"))
+    pbx.create(trunk)
+    pbx.enter(agent)
+    pbx.enter(trunk)
+    call = pbx.call()
+    assert (call.direction, call.caller_number) == ("outbound", "2001")
+    assert (call.callee_number, call.agent) == ("12025550123", "2001")
+
+
+def test_channels_of_one_millisecond_are_in_order() -> None:
+    """Listed channels with one time of creation keep Asterisk's order: the caller comes first."""
+    model = CallModel("main", ["PJSIP/trunk*"])
+    caller = channel("9.9", "PJSIP/trunk-00000001", number="12025550100", exten="3000")
+    callee = channel("9.10", "PJSIP/2001-00000002", number="2001")
+    linkedids = {"9.9": "9.9", "9.10": "9.9"}
+    model.rebuild([callee, caller], linkedids, [], ZERO, vanished=True)
+    assert model.record("main-9.9").direction == "inbound"
 
 
 def test_a_call_is_restored_from_its_record() -> None:

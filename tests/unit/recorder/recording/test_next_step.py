@@ -1,6 +1,5 @@
-"""The next step for a call: a table of situations, and rules that hold in each of them."""
+"""The next step for the people of a call: a table of situations, and rules that hold in each."""
 
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -8,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.recording.next_step import NextStep, has_recording, is_binding, next_step
-from recorder.rules import Decision
+from recorder.recording.coverage import RECORDS, Scene
+from recorder.recording.next_step import NextStep, next_step
 from storage.records import (
     Action,
     CallRecord,
@@ -22,7 +21,7 @@ from storage.records import (
 )
 from tests.legs import ZERO, leg
 
-NOW = ZERO + timedelta(seconds=60)
+CALL, OTHER = "main-1.0", "main-2.0"
 FIRST, SECOND = UUID(int=1), UUID(int=2)
 RULE = RuleRecord(id="r", version=1, name="r", when="", action="record", priority=1, origin="api")
 ANNOUNCED = RULE.replace(announcement="sound:told")
@@ -34,120 +33,87 @@ AGENT = leg("a")
 TALK = (CUSTOMER, AGENT)
 MENU = (leg("c", party="customer", joined=False),)
 
-NOTHING, START, WAIT = NextStep("nothing"), NextStep("start"), NextStep("wait")
+NOTHING = NextStep("nothing")
 
 
-def call(legs: tuple[LegRecord, ...] = TALK) -> CallRecord:
+def call(legs: tuple[LegRecord, ...] = TALK, id_: str = CALL) -> CallRecord:
     """Return a live call with these legs."""
-    return CallRecord("main-1.0", "main", "up", "inbound", ZERO, channels=legs)
+    return CallRecord(id_, "main", "up", "inbound", ZERO, channels=legs)
 
 
-def decide(action: Action, rule: RuleRecord | None = RULE) -> Decision:
-    """Return a decision for this action by this rule, or by the default."""
-    return Decision(action, rule, (), "r")
-
-
-def kept(
-    *moments: tuple[float, Action], announced: tuple[str, ...] = (), rule: object = "r"
-) -> DecisionRecord:
-    """Return the saved decision; each moment has its second and its action."""
-    return DecisionRecord(
-        "main-1.0",
-        moments=tuple(
-            {
-                "at": (ZERO + timedelta(seconds=second)).isoformat(),
-                "action": action,
-                "rule": {"id": rule},
-            }
-            for second, action in moments
-        ),
-        action=moments[-1][1] if moments else "never",
-        rule=None,
-        reason="r",
-        announced=announced,
-    )
+def decided(action: Action, rule: RuleRecord | None = RULE, call_id: str = CALL) -> DecisionRecord:
+    """Return the saved decision for this action by this rule, or by the default."""
+    named = {"id": rule.id, "version": 1, "name": rule.name, "priority": 1} if rule else None
+    return DecisionRecord(call_id, action, named, "rule-decided", ())
 
 
 def recording(
     id_: UUID = FIRST,
     state: RecordingState = "recording",
     trigger: Trigger = "rule",
-    ended_s: float | None = None,
+    call_id: str = CALL,
 ) -> RecordingRecord:
-    """Return a recording of the call; it ended at this second, if it did."""
+    """Return a live recording of the call."""
     return RecordingRecord(
-        id=id_,
-        call_id="main-1.0",
-        pbx="main",
-        state=state,
-        trigger=trigger,
-        layout="dual",
-        format="opus",
-        pause_leaves="silence",
-        direction="inbound",
-        ended_at=ZERO + timedelta(seconds=ended_s) if ended_s is not None else None,
+        id_, call_id, "main", state, trigger, "dual", "opus", "silence", "inbound"
     )
 
 
-STOPPED_BY_RULE = recording(state="captured", ended_s=25)
-STOPPED_BY_PERSON = recording(state="captured", ended_s=15)
-FORBIDDEN_ONCE = kept((10, "record"), (20, "never"), (30, "record"))
-
-
 def step(
-    decision: Decision,
+    action: Action,
     *recordings: RecordingRecord,
+    rule: RuleRecord | None = RULE,
     legs: tuple[LegRecord, ...] = TALK,
-    saved: DecisionRecord | None = None,
-    is_announcing: bool = False,
-    now: datetime = NOW,
+    announced: tuple[str, ...] = (),
+    announcing: tuple[str, ...] = (),
+    stopped: frozenset[str] = frozenset(),
 ) -> NextStep:
     """Return the next step in this situation."""
-    return next_step(call(legs), decision, saved, recordings, is_announcing=is_announcing, now=now)
+    scene = Scene({CALL: call(legs)}, {CALL: decided(action, rule)}, recordings, stopped=stopped)
+    return next_step(scene, CALL, {CALL: rule}, announced, announcing)
 
 
 @pytest.mark.parametrize(
-    ("decision", "legs", "expected"),
+    ("action", "rule", "legs", "expected"),
     [
-        (decide("record"), TALK, START),
-        (decide("force"), TALK, START),
-        (decide("record", None), TALK, START),
-        (decide("record"), MENU, WAIT),
-        (decide("record", None), MENU, WAIT),
-        (decide("record", FROM_RINGING), MENU, START),
-        (decide("record", FROM_RINGING), (leg("c", joined=False, state="Ring"),), WAIT),
-        (decide("record"), (CUSTOMER, leg("a", left=True)), WAIT),
-        (decide("on_demand"), TALK, NOTHING),
-        (decide("never", None), TALK, NOTHING),
-        (decide("never"), TALK, NOTHING),
+        ("record", RULE, TALK, "start"),
+        ("force", RULE, TALK, "start"),
+        ("record", None, TALK, "start"),
+        ("record", RULE, MENU, "wait"),
+        ("record", None, MENU, "wait"),
+        ("record", FROM_RINGING, MENU, "start"),
+        ("record", FROM_RINGING, (leg("c", joined=False, state="Ring"),), "wait"),
+        ("record", RULE, (CUSTOMER, leg("a", left=True)), "wait"),
+        ("on_demand", RULE, TALK, "nothing"),
+        ("never", None, TALK, "nothing"),
+        ("never", RULE, TALK, "nothing"),
     ],
 )
-def test_a_call_without_recordings(
-    decision: Decision, legs: tuple[LegRecord, ...], expected: NextStep
+def test_people_without_a_recording(
+    action: Action, rule: RuleRecord | None, legs: tuple[LegRecord, ...], expected: str
 ) -> None:
     """A recording starts with the conversation, or earlier where the rule says so."""
-    assert step(decision, legs=legs) == expected
+    found = step(action, rule=rule, legs=legs)
+    assert found.action == expected
+    if expected == "start":
+        assert (found.call_id, found.rule) == (CALL, rule)
 
 
 @pytest.mark.parametrize(
-    ("recordings", "saved", "expected"),
+    ("recordings", "stopped", "expected"),
     [
-        ((recording(),), None, NOTHING),
-        ((recording(state="paused"),), None, NOTHING),
-        ((recording(trigger="manual"),), None, START),
-        ((STOPPED_BY_PERSON,), kept((10, "record")), NOTHING),
-        ((STOPPED_BY_PERSON,), FORBIDDEN_ONCE, NOTHING),
-        ((STOPPED_BY_RULE,), FORBIDDEN_ONCE, START),
-        ((STOPPED_BY_RULE, recording(SECOND)), FORBIDDEN_ONCE, NOTHING),
-        ((recording(state="failed", ended_s=15),), kept((10, "record")), NOTHING),
+        ((recording(),), (), "nothing"),
+        ((recording(state="paused"),), (), "nothing"),
+        ((recording(trigger="manual"),), (), "start"),
+        ((), (CALL,), "nothing"),
+        ((recording(trigger="manual"),), (CALL,), "nothing"),
     ],
 )
-def test_a_call_with_recordings(
-    recordings: tuple[RecordingRecord, ...], saved: DecisionRecord | None, expected: NextStep
+def test_people_with_recordings(
+    recordings: tuple[RecordingRecord, ...], stopped: tuple[str, ...], expected: str
 ) -> None:
-    """One recording of a rule is enough, unless another rule stopped it."""
-    assert step(decide("record"), *recordings, saved=saved) == expected
-    assert has_recording(recordings, saved) is (expected == NOTHING)
+    """One recording of a rule is enough, and none starts after a person stopped it."""
+    assert step("record", *recordings, stopped=frozenset(stopped)).action == expected
 
 
 @pytest.mark.parametrize(
@@ -155,7 +121,7 @@ def test_a_call_with_recordings(
     [
         (ANNOUNCED, TALK, (), ("c",)),
         (ANNOUNCED, TALK, ("c",), None),
-        (TO_BOTH, TALK, (), ("c", "a")),
+        (TO_BOTH, TALK, (), ("a", "c")),
         (TO_BOTH, TALK, ("c",), ("a",)),
         (TO_BOTH, (*TALK, leg("gone", left=True)), ("c", "a"), None),
         (TO_BOTH, (*TALK, leg("rings", joined=False, state="Ring")), ("c", "a"), None),
@@ -169,113 +135,110 @@ def test_an_announcement_comes_before_the_recording(
     expected: tuple[str, ...] | None,
 ) -> None:
     """The parties that the rule names hear the announcement once, while they are in the call."""
-    found = step(decide("record", rule), legs=legs, saved=kept((10, "record"), announced=announced))
+    found = step("record", rule=rule, legs=legs, announced=announced)
     if expected is None:
-        assert found == START
+        assert found.action == "start"
     else:
-        assert found == NextStep("announce", media="sound:told", channel_ids=expected)
-
-
-def test_an_announcement_before_the_decision_is_saved() -> None:
-    """Without a saved decision, nobody has heard the announcement."""
-    announce = NextStep("announce", media="sound:told", channel_ids=("c",))
-    assert step(decide("record", ANNOUNCED), saved=None) == announce
+        assert found == NextStep("announce", CALL, rule, expected)
 
 
 def test_a_newcomer_hears_the_announcement_while_the_recording_runs() -> None:
     """A customer hears the announcement after joining later, if the recording is live."""
     legs = (*TALK, leg("d", party="customer"))
-    saved, decision = kept((10, "record"), announced=("c",)), decide("record", ANNOUNCED)
-    announce = NextStep("announce", media="sound:told", channel_ids=("d",))
-    assert step(decision, recording(), legs=legs, saved=saved) == announce
-    assert step(decision, recording(state="paused"), legs=legs, saved=saved) == announce
-    assert step(decision, STOPPED_BY_PERSON, legs=legs, saved=saved) == NOTHING
+    announce = NextStep("announce", CALL, ANNOUNCED, ("d",))
+    for state in ("recording", "paused"):
+        one = recording(state=state)  # type: ignore[arg-type]
+        assert step("record", one, rule=ANNOUNCED, legs=legs, announced=("c",)) == announce
+    stopped = frozenset({CALL})
+    assert step("record", rule=ANNOUNCED, legs=legs, announced=("c",), stopped=stopped) == NOTHING
 
 
 def test_a_call_waits_for_its_announcement() -> None:
     """While an announcement plays, nothing starts, and nobody hears a second announcement."""
     for rule in (RULE, ANNOUNCED):
-        assert step(decide("record", rule), is_announcing=True) == WAIT
-    assert step(decide("never"), is_announcing=True) == WAIT
+        assert step("record", rule=rule, announcing=(CALL,)).action == "wait"
 
 
-def test_a_never_stops_all_live_recordings() -> None:
-    """A rule's `never` stops every live recording, whoever started it, and no other."""
-    found = step(
-        decide("never"),
-        recording(FIRST, "paused", "manual"),
-        recording(SECOND, "requested"),
-        recording(UUID(int=3), "captured"),
-    )
-    assert found == NextStep("stop", recording_ids=(FIRST, SECOND))
+def test_a_never_ends_all_live_recordings() -> None:
+    """A rule's `never` ends every live recording of these people, whoever started it."""
+    ours = recording(FIRST, "paused", "manual"), recording(SECOND, "requested")
+    found = step("never", *ours)
+    assert (found.action, found.recording_ids) == ("settle", (FIRST, SECOND))
 
 
-def test_the_default_stops_no_recording() -> None:
+def test_the_default_ends_no_recording() -> None:
     """The default ends no recording that a person started."""
-    assert step(decide("never", None), recording(trigger="manual")) == NOTHING
+    assert step("never", recording(trigger="manual"), rule=None) == NOTHING
 
 
-@pytest.mark.parametrize(("after_s", "expected"), [(0, WAIT), (2.9, WAIT), (3, NOTHING)])
-def test_a_never_is_checked_again_for_three_seconds(after_s: float, expected: NextStep) -> None:
-    """A process that saw the decision before may start a recording within three seconds."""
-    saved = kept((5, "record"), (10, "record"), (20, "never"))
-    now = ZERO + timedelta(seconds=20 + after_s)
-    assert step(decide("never"), saved=saved, now=now) == expected
+def joined(*recordings: RecordingRecord, other: Action, rules: dict[str, Any]) -> NextStep:
+    """Return the next step for an agent's call that is joined with a customer's call."""
+    agents, customers = call((AGENT,)), call((CUSTOMER,), OTHER)
+    decisions = {CALL: decided("record"), OTHER: decided(other, call_id=OTHER)}
+    scene = Scene({CALL: agents, OTHER: customers}, decisions, recordings)
+    return next_step(scene, CALL, rules, (), ())
+
+
+def test_the_customers_rule_starts_the_recording_of_joined_calls() -> None:
+    """Whichever call changed, the recording starts for the customer's call, on its rule's terms.
+
+    Until the rules were evaluated for that call, the step is to wait.
+    """
+    rules = {CALL: RULE, OTHER: FROM_RINGING}
+    assert joined(other="record", rules=rules) == NextStep("start", OTHER, FROM_RINGING)
+    assert joined(other="record", rules={CALL: RULE}).action == "wait"
+    assert joined(other="on_demand", rules=rules) == NextStep("start", CALL, RULE)
+
+
+def test_a_never_of_a_joined_call_ends_the_recordings_of_all() -> None:
+    """A recording of either call ends while a rule forbids one of the people."""
+    for call_id in (CALL, OTHER):
+        found = joined(recording(call_id=call_id), other="never", rules={})
+        assert (found.action, found.recording_ids) == ("settle", (FIRST,))
 
 
 SITUATIONS = st.fixed_dictionaries(
     {
-        "decision": st.builds(
-            decide,
-            st.sampled_from(["force", "record", "on_demand", "never"]),
-            st.sampled_from([None, RULE, ANNOUNCED, TO_BOTH, FROM_RINGING]),
-        ),
+        "rule": st.sampled_from([None, RULE, ANNOUNCED, TO_BOTH, FROM_RINGING]),
         "legs": st.sampled_from([TALK, MENU, (CUSTOMER,), (*TALK, leg("b", left=True))]),
-        "saved": st.sampled_from(
-            [None, kept(), kept((10, "record"), announced=("c",)), FORBIDDEN_ONCE]
-        ),
-        "is_announcing": st.booleans(),
-        "now": st.sampled_from([ZERO + timedelta(seconds=second) for second in (0, 21, 60)]),
+        "announced": st.sampled_from([(), ("c",), ("c", "a")]),
+        "announcing": st.sampled_from([(), (CALL,)]),
+        "stopped": st.sampled_from([frozenset(), frozenset({CALL})]),
     }
 )
 RECORDINGS = st.lists(
     st.builds(
         recording,
         st.uuids(),
-        st.sampled_from(["requested", "recording", "paused", "captured", "aborted", "failed"]),
+        st.sampled_from(["requested", "recording", "paused"]),
         st.sampled_from(["rule", "manual"]),
-        st.sampled_from([None, 15.0, 25.0]),
     ),
     max_size=3,
 )
 
 
-@given(SITUATIONS, RECORDINGS)
+@given(st.sampled_from(["force", "record", "on_demand", "never"]), SITUATIONS, RECORDINGS)
 def test_each_step_is_allowed_by_its_situation(
-    situation: dict[str, Any], recordings: list[RecordingRecord]
+    action: Action, situation: dict[str, Any], recordings: list[RecordingRecord]
 ) -> None:
-    """Only a `never` stops; a start needs a `record`, no recording and no announcement."""
-    decision: Decision = situation.pop("decision")
-    found = step(decision, *recordings, **situation)
-    forbids = decision.action == "never" and decision.rule is not None
-    records = decision.action in {"force", "record"}
-    live = {one.id for one in recordings if one.state in {"requested", "recording", "paused"}}
-    saved: DecisionRecord | None = situation["saved"]
+    """Only a `never` ends; a start needs a `record`, no recording and no announcement."""
+    found = step(action, *recordings, **situation)
+    forbids = action == "never" and situation["rule"] is not None
+    has_one = any(one.trigger == "rule" for one in recordings)
     match found.action:
         case "start":
-            assert records
-            assert not situation["is_announcing"]
-            assert not has_recording(recordings, saved)
+            assert action in RECORDS
+            assert not situation["announcing"]
+            assert not has_one
+            assert not situation["stopped"]
         case "announce":
-            assert records
-            assert not situation["is_announcing"]
+            assert action in RECORDS
+            assert not situation["announcing"]
             assert set(found.channel_ids) <= {one.id for one in situation["legs"] if one.alive}
-            assert not set(found.channel_ids) & set(saved.announced if saved else ())
-        case "stop":
+            assert not set(found.channel_ids) & set(situation["announced"])
+        case "settle":
             assert forbids
-            assert set(found.recording_ids) == live
-        case "wait":
-            assert is_binding(decision)
+            assert set(found.recording_ids) == {one.id for one in recordings}
         case "nothing":
-            assert not (forbids and live)
-            assert not records or has_recording(recordings, saved)
+            assert not (forbids and recordings)
+            assert action not in RECORDS or has_one or situation["stopped"]

@@ -8,18 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recorder.recording.coverage import Coverage
 from recorder.recording.plan import CapturePlan, plan_capture
 from storage import states
 from storage.catalogue.segments import RUNNING
-from storage.records import CallRecord, LegRecord, RecordingRecord, SegmentRecord
-from tests.legs import ZERO, leg
+from storage.records import PeoplePause, RecordingRecord, SegmentRecord
+from tests.legs import ZERO
 
 NOT_LIVE = sorted(set(states.NEXT) - states.LIVE)
 SEGMENT_STATES = ("requested", "recording", "finished", "lost", "deleted")
-
-
-def call(*legs: LegRecord, state: str = "up") -> CallRecord:
-    return CallRecord("main-1.0", "main", state, "inbound", ZERO, channels=legs)
 
 
 def recording(state: str) -> RecordingRecord:
@@ -34,10 +31,18 @@ def segment(channel: str, state: str = "recording", from_s: float = 0) -> Segmen
 
 
 def attached(steps: CapturePlan) -> list[str]:
-    return [one.id for one in steps.attach]
+    return list(steps.attach)
 
 
-CONVERSATION = call(leg("a", party="customer", side="left"), leg("b"))
+def pause(*legs: str) -> PeoplePause:
+    return PeoplePause(UUID(int=9), "main", legs, ZERO, "ann")
+
+
+CONVERSATION = Coverage({"a": "left", "b": "right"})
+PAUSED = replace(CONVERSATION, pauses=(pause("a"),))
+OVER = Coverage(is_over=True)
+FORBIDDEN = Coverage(is_forbidden=True)
+MERGED = Coverage(continued_in=UUID(int=2))
 
 
 @pytest.mark.parametrize("state", ["requested", "recording"])
@@ -46,7 +51,7 @@ def test_every_leg_of_the_conversation_is_captured(state: str) -> None:
     steps = plan_capture(CONVERSATION, recording(state), [segment("b")])
     assert attached(steps) == ["a"]
     assert steps.detach == ()
-    assert not steps.over
+    assert not steps.ends
 
 
 @pytest.mark.parametrize("state", ["requested", "recording"])
@@ -69,64 +74,48 @@ def test_a_barging_supervisor_is_not_captured_in_any_other_state(state: str) -> 
 @pytest.mark.parametrize("state", ["paused", *NOT_LIVE])
 def test_nothing_is_captured_in_any_other_state(state: str) -> None:
     """While a recording is paused or has ended, every running segment ends and none starts."""
-    running = [segment("a"), segment("b", "requested")]
-    steps = plan_capture(CONVERSATION, recording(state), running)
+    running = [segment("a"), segment("c", "requested")]
+    steps = plan_capture(PAUSED if state == "paused" else Coverage(), recording(state), running)
     assert attached(steps) == []
     assert steps.detach == tuple(running)
-    assert not steps.over
+    assert not steps.ends
 
 
 @pytest.mark.parametrize("state", ["requested", "recording"])
-@pytest.mark.parametrize(
-    ("legs", "wanted"),
-    [
-        ([leg("a", joined=False)], ["a"]),
-        ([leg("a", joined=False, state="Ring")], []),
-        ([leg("a", joined=False), leg("b", joined=False, state="Ringing")], ["a"]),
-        ([leg("a"), leg("b", joined=False)], ["a"]),
-        ([leg("a"), leg("b", left=True)], ["a"]),
-        ([leg("a"), leg("l", name="Local/1@x-1;1")], ["a"]),
-    ],
-    ids=["menu", "not-up", "ringing", "not-joined", "left", "local"],
-)
-def test_the_captured_persons(legs: list[LegRecord], wanted: list[str], state: str) -> None:
-    """Persons who joined are captured; before anybody has joined, persons who are up."""
-    assert attached(plan_capture(call(*legs), recording(state), [])) == wanted
+def test_a_pause_of_its_people_holds_for_a_recording(state: str) -> None:
+    """A recording whose people are paused elsewhere captures nobody, not even before its start."""
+    running = [segment("a")]
+    steps = plan_capture(PAUSED, recording(state), running, ["phone"])
+    assert (steps.attach, steps.voices, steps.detach) == ({}, (), tuple(running))
+    assert steps.pauses is (state == "recording")
+
+
+def test_a_recording_goes_on_when_its_people_are_resumed() -> None:
+    """A paused recording resumes once no pause holds for its people."""
+    assert plan_capture(CONVERSATION, recording("paused"), []).resumes
+    assert plan_capture(PAUSED, recording("paused"), []).is_settled
 
 
 @pytest.mark.parametrize("state", sorted(states.LIVE))
-@pytest.mark.parametrize(
-    "ended",
-    [call(leg("a", left=True), state="ended"), call(leg("a", left=True), leg("b", left=True))],
-    ids=["ended", "empty"],
-)
-def test_a_call_that_is_over_ends_its_recording(ended: CallRecord, state: str) -> None:
-    """The end of a call ends a live recording in every state, with its segments and its voices."""
+@pytest.mark.parametrize("end", [OVER, FORBIDDEN, MERGED], ids=["over", "forbidden", "merged"])
+def test_an_end_ends_the_recording(end: Coverage, state: str) -> None:
+    """An end ends a live recording in every state, with its segments and its voices."""
     running = [segment("a"), segment("phone")]
-    steps = plan_capture(ended, recording(state), running, ["phone", "other"])
-    assert steps.over
+    steps = plan_capture(end, recording(state), running, ["phone", "other"])
+    assert steps.ends
     assert steps.detach == tuple(running)
-    assert (steps.attach, steps.voices) == ((), ())
-
-
-@pytest.mark.parametrize("state", sorted(states.LIVE))
-def test_an_ended_call_is_captured_no_more(state: str) -> None:
-    """A call that has ended gets no capture, even where its record still has a live leg."""
-    steps = plan_capture(call(leg("a"), state="ended"), recording(state), [segment("b")])
-    assert (attached(steps), steps.over) == ([], True)
+    assert (steps.attach, steps.voices) == ({}, ())
 
 
 @pytest.mark.parametrize("state", NOT_LIVE)
 def test_an_ended_recording_does_not_end_again(state: str) -> None:
     """A recording that has ended needs no further step."""
-    assert plan_capture(
-        call(state="ended"), recording(state), [segment("a", "finished")]
-    ).is_settled
+    assert plan_capture(OVER, recording(state), [segment("a", "finished")]).is_settled
 
 
 def test_the_segment_of_a_leg_that_left_ends() -> None:
     """After a transfer the segment of the old leg ends, and a segment of the new leg starts."""
-    transferred = call(leg("a"), leg("b", left=True), leg("c"))
+    transferred = Coverage({"a": "left", "c": "right"})
     steps = plan_capture(transferred, recording("recording"), [segment("a"), segment("b")])
     assert attached(steps) == ["c"]
     assert [one.channel_id for one in steps.detach] == ["b"]
@@ -144,7 +133,7 @@ def test_a_segment_of_unknown_outcome_is_checked() -> None:
     unknown = segment("a", "requested")
     steps = plan_capture(CONVERSATION, recording("recording"), [unknown, segment("b")])
     assert steps.check == (unknown,)
-    assert steps.attach == ()
+    assert steps.attach == {}
     assert not steps.is_settled
 
 
@@ -171,25 +160,23 @@ def carried_out(
     after = [replace(one, state="finished") if one in steps.detach else one for one in present]
     if steps.started_at is not None:
         now = replace(now, state="recording")
-    if steps.over:
+    if steps.pauses or steps.resumes:
+        now = replace(now, state="paused" if steps.pauses else "recording")
+    if steps.ends:
         kept = any(one.state != "lost" for one in after)
         return replace(now, state="captured" if kept else "aborted"), after
     if steps.attach:
         now = replace(now, state="recording")
-    return now, after + [segment(one.id) for one in steps.attach]
+    return now, after + [segment(one) for one in steps.attach]
 
 
-legs_strategy = st.lists(
+coverages = st.one_of(
+    st.sampled_from([OVER, FORBIDDEN, MERGED, PAUSED, CONVERSATION]),
     st.builds(
-        leg,
-        st.sampled_from("abcd"),
-        joined=st.booleans(),
-        left=st.booleans(),
-        state=st.sampled_from(["Up", "Ring", "Ringing"]),
-        party=st.sampled_from(["customer", "agent"]),
+        Coverage,
+        legs=st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["left", "right"])),
+        pauses=st.sampled_from([(), (pause("a"),)]),
     ),
-    max_size=4,
-    unique_by=lambda one: one.id,
 )
 segments_strategy = st.lists(
     st.builds(segment, st.sampled_from("abcd"), st.sampled_from(SEGMENT_STATES)),
@@ -199,21 +186,23 @@ segments_strategy = st.lists(
 
 
 @given(
-    legs_strategy,
+    coverages,
     segments_strategy,
     st.sampled_from(sorted(states.NEXT)),
     st.sampled_from(["recording", "finished", "lost"]),
 )
 def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
-    legs: list[LegRecord], present: list[SegmentRecord], state: str, said: str
+    coverage: Coverage, present: list[SegmentRecord], state: str, said: str
 ) -> None:
-    """From any state, one check and then one run of the steps leave no further step."""
-    mess = call(*legs)
-    present = answered(plan_capture(mess, recording(state), present), present, said)
-    now, present = carried_out(
-        plan_capture(mess, recording(state), present), recording(state), present
-    )
-    assert plan_capture(mess, now, present).is_settled
+    """From any state, one check and then the steps, once or twice, leave no further step.
+
+    A recording that follows a pause or a resume is planned a second time.
+    """
+    now = recording(state)
+    present = answered(plan_capture(coverage, now, present), present, said)
+    for _ in range(2):
+        now, present = carried_out(plan_capture(coverage, now, present), now, present)
+    assert plan_capture(coverage, now, present).is_settled
     running = [one.channel_id for one in present if one.state in RUNNING]
     assert len(running) == len(set(running))
     assert not running or now.state in {"requested", "recording"}
