@@ -335,7 +335,7 @@ class _Fault(Exception):
     """A check failed; the message says what to mend."""
 
 
-class _Warning(Exception):  # noqa: N818  # no error: the check has passed
+class _Warning(Exception):
     """A check passed, but this is not as it should be; the message says the consequence."""
 
 
