@@ -154,6 +154,21 @@ class Ari:
 
         return self._one(parse, "GET", join_path("channels"))
 
+    def list_own_channels(self) -> list[Channel]:
+        """Return the channels that are in our application now; only these are parsed."""
+
+        def is_own(body: object) -> bool:
+            dialplan = body.get("dialplan") if isinstance(body, dict) else None
+            if not isinstance(dialplan, dict) or dialplan.get("app_name") != "Stasis":
+                return False
+            application, _, _ = str(dialplan.get("app_data", "")).partition(",")
+            return application == self.application
+
+        def parse(body: object) -> list[Channel]:
+            return [parse_channel(one) for one in _items(body) if is_own(one)]
+
+        return self._one(parse, "GET", join_path("channels"))
+
     def get_channel(self, channel_id: str) -> Channel:
         """Return one channel."""
         return self._one(parse_channel, "GET", join_path("channels", channel_id))
