@@ -85,9 +85,13 @@ class TextConverter(BaseConverter):
 
 
 class CallIdConverter(BaseConverter):
-    """A call's id in a path: the PBX's name and Asterisk's linkedid, such as main-1795424777.0."""
+    """A call's id in a path: the PBX's name and Asterisk's linkedid, such as main-1795424777.0.
 
-    regex = r"[!-.0-~]{1,200}"
+    A linkedid is the id of a channel, which may hold any character, a slash too: `main-a%2Fb`.
+    """
+
+    regex = r"[^\0]{1,200}"
+    part_isolating = False
 
 
 def build_app(

@@ -111,7 +111,8 @@ def doctor(
     findings = examine(context.obj.config, media=media)
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
-        mark = "[green]ok[/]  " if finding.ok else "[red]FAIL[/]"
+        passed = "[yellow]warn[/]" if finding.warns else "[green]ok[/]  "
+        mark = passed if finding.ok else "[red]FAIL[/]"
         console.print(f"{mark} {escape(f'{finding.name}: {finding.text}')}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

@@ -49,15 +49,22 @@ MEANINGS: Mapping[Mode, str] = {
 }
 LEAST_FREE_BYTES = 2 * 1024**3
 OLDEST_ASTERISK = 16
+# Debian's builds with the components of its own ("+~cs") have the patch 2016_opus_plc, since
+# 16.23.0~dfsg+~cs6.10. Source: debian/changelog of the package.
+DEBIAN_WITH_PLC = ("dfsg", "+~cs")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A check: its name, whether it passed, and the result or the remedy."""
+    """A check: its name, whether it passed, and the result or the remedy.
+
+    A check that passed may warn, for example of a known defect of this Asterisk.
+    """
 
     name: str
     ok: bool
     text: str
+    warns: bool = False
 
 
 def examine(config: Config, *, media: bool = False) -> tuple[Finding, ...]:
@@ -89,6 +96,7 @@ def examine_pbx(wiring: Wiring, pbx: Pbx) -> list[Finding]:
         "modules": lambda: _modules(client),
         "spies": lambda: _spy_modules(client),
         "device states": lambda: _device_states(client),
+        "timing": lambda: _timing(client),
         "rights": lambda: _rights(client, pbx),
         "recording": lambda: _records(client),
     }
@@ -119,10 +127,17 @@ def _version(client: Ari) -> str:
     major = int("".join(takewhile(str.isdigit, version)) or 0)
     if major < OLDEST_ASTERISK:
         raise _Fault(f"Asterisk {version}: {OLDEST_ASTERISK} or newer is needed")
-    if version.startswith("22.10.1") and "dfsg" in version:
-        return (
-            f"Asterisk {version}; note: this Debian build may drop audio after transfers from"
-            " MixMonitor and snoops of both directions; Earwitness records each leg by itself"
+    if version.startswith("22.11.0"):
+        raise _Warning(
+            f"Asterisk {version} may take a whole processor core for each channel that hears a"
+            " supervisor's whisper, a beep or an announcement (asterisk issue 2134); use another"
+            " version"
+        )
+    if all(sign in version for sign in DEBIAN_WITH_PLC):
+        raise _Warning(
+            f"Asterisk {version}: this Debian build may drop audio after transfers from MixMonitor"
+            " and snoops of both directions (its patch 2016_opus_plc); recordings are whole,"
+            " because each leg is recorded by itself, but a supervisor may hear a new party late"
         )
     return f"Asterisk {version}"
 
@@ -154,10 +169,22 @@ def _spy_modules(client: Ari) -> str:
 def _device_states(client: Ari) -> str:
     if "res_stasis_device_state" not in _running_modules(client):
         return "not published over ARI"
-    return (
-        "published over ARI; note: if another client closes a socket with subscribeAll=true, ARI"
-        " may lock up (asterisk issue 2170); noload res_stasis_device_state if nothing needs it"
+    raise _Warning(
+        "published over ARI; if another client closes a socket with subscribeAll=true, ARI may lock"
+        " up (asterisk issue 2170); noload res_stasis_device_state if nothing needs it"
     )
+
+
+def _timing(client: Ari) -> str:
+    running = sorted(one for one in _running_modules(client) if one.startswith("res_timing_"))
+    if "res_timing_dahdi" in running:
+        raise _Warning(
+            "res_timing_dahdi floods the log while snoops run (asterisk issue 1482): noload it and"
+            " load res_timing_timerfd"
+        )
+    if not running:
+        raise _Fault("no timing module: load res_timing_timerfd; see modules.conf")
+    return f"by {', '.join(running)}"
 
 
 def _rights(client: Ari, pbx: Pbx) -> str:
@@ -308,8 +335,14 @@ class _Fault(Exception):
     """A check failed; the message says what to mend."""
 
 
+class _Warning(Exception):
+    """A check passed, but this is not as it should be; the message says the consequence."""
+
+
 def _try(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name, True, check())
+    except _Warning as warning:
+        return Finding(name, True, str(warning), warns=True)
     except (_Fault, AriError, EarwitnessError, OSError) as error:
         return Finding(name, False, str(error))

@@ -40,6 +40,7 @@ from typing import Literal
 from uuid import UUID
 from zlib import crc32
 
+# The id of a channel may hold any character, a line's end too.
 # The ids of all our channels and bridges begin with this.
 OURS = "earwitness-"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -49,11 +50,12 @@ _SNOOP_ID = re.compile(rf"earwitness-({_UUID})")
 _SPY_PART = re.compile(rf"earwitness-(phone|voice|tap|mic|seat)-({_UUID})")
 _SHARED_PART = re.compile(
     r"earwitness-(listen|ear|hear-[0-9a-f]{8}|(?:gauging|probe|gauge)-(?:in|out))"
-    rf"-({_INSTANCE})~(.+)"
+    rf"-({_INSTANCE})~(.+)",
+    re.DOTALL,
 )
-_TALKING_SNOOP = re.compile(rf"earwitness-say-({_UUID})-({_INSTANCE})~(.+)")
-_SOUND = re.compile(rf"earwitness-sound-({_UUID})-(.+)")
-_CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)")
+_TALKING_SNOOP = re.compile(rf"earwitness-say-({_UUID})-({_INSTANCE})~(.+)", re.DOTALL)
+_SOUND = re.compile(rf"earwitness-sound-({_UUID})-(.+)", re.DOTALL)
+_CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

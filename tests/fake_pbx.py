@@ -25,6 +25,8 @@ class FakePbx:
         self.unregistered: set[str] = set()
         self.dialled: list[str] = []
         self.ringing: set[str] = set()
+        self.names: dict[str, str] = {}
+        self.in_stasis: set[str] = set()
 
     def find_endpoint(self, technology: str, resource: str) -> Endpoint | None:
         found = f"{technology.upper()}/{resource}"
@@ -43,16 +45,21 @@ class FakePbx:
 
     def find_channel(self, id_: str) -> Any:
         self.look(id_)
-        up = SimpleNamespace(id=id_, state="Ringing" if id_ in self.ringing else "Up")
-        return up if id_ in self.channels else None
+        state = "Ringing" if id_ in self.ringing else "Up"
+        name = self.names.get(id_, f"PJSIP/{id_}-00000001")
+        found = SimpleNamespace(id=id_, state=state, name=name, technology=name.partition("/")[0])
+        return found if id_ in self.channels else None
 
     def get_channel(self, id_: str) -> Any:
         if id_ not in self.channels:
             raise AriNotFound(f"no channel {id_}")
         return self.find_channel(id_)
 
-    def list_channels(self, *, prefix: str) -> list[Any]:
+    def list_channels(self, *, prefix: str = "") -> list[Any]:
         return [self.find_channel(id_) for id_ in sorted(self.channels) if id_.startswith(prefix)]
+
+    def list_own_channels(self) -> list[Any]:
+        return [self.find_channel(id_) for id_ in sorted(self.channels & self.in_stasis)]
 
     def snoop(self, channel_id: str, *, snoop_id: str, **_: str) -> None:
         self.get_channel(channel_id)

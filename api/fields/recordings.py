@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, HttpUrl, StringConstraints
@@ -239,7 +240,7 @@ def recording_fields(record: RecordingRecord, base_url: str) -> dict[str, Any]:
             "audio": f"{itself}/audio",
             "waveform": f"{itself}/waveform",
             "manifest": f"{itself}/manifest",
-            "call": f"{base_url}/api/v1/calls/{record.call_id}",
+            "call": f"{base_url}/api/v1/calls/{quote(record.call_id, safe='')}",
         },
     )
 

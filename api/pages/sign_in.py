@@ -11,7 +11,7 @@ from api.limits import Limits, address
 from api.operation import OPEN, SIGNED_IN
 from api.pages.page import Pages, local_path, show
 from api.services import services
-from recorder.spy.trail import dismiss
+from recorder.spy.trail import dismiss, dismiss_owned
 from storage.catalogue import audit, users
 from storage.passwords import hash_password, is_outdated, is_password
 from storage.records import Outcome
@@ -55,9 +55,12 @@ def sign_in() -> Response:
 
 @pages.post("/sign-out", SIGNED_IN)
 def sign_out() -> Response:
-    """End this session."""
+    """End this session, and the spies that were started in it."""
+    owner_id, name = principal().token.id, principal().name
     with services().catalogue.begin() as tx:
-        users.end_session(tx, principal().token.id)
+        users.end_session(tx, owner_id)
+        dismissed = dismiss_owned(tx, owner_id, by=name)
+    services().spies.take_down(dismissed)
     return _signed_out()
 
 

@@ -154,6 +154,21 @@ class Ari:
 
         return self._one(parse, "GET", join_path("channels"))
 
+    def list_own_channels(self) -> list[Channel]:
+        """Return the channels that are in our application now; only these are parsed."""
+
+        def is_own(body: object) -> bool:
+            dialplan = body.get("dialplan") if isinstance(body, dict) else None
+            if not isinstance(dialplan, dict) or dialplan.get("app_name") != "Stasis":
+                return False
+            application, _, _ = str(dialplan.get("app_data", "")).partition(",")
+            return application == self.application
+
+        def parse(body: object) -> list[Channel]:
+            return [parse_channel(one) for one in _items(body) if is_own(one)]
+
+        return self._one(parse, "GET", join_path("channels"))
+
     def get_channel(self, channel_id: str) -> Channel:
         """Return one channel."""
         return self._one(parse_channel, "GET", join_path("channels", channel_id))
@@ -313,21 +328,21 @@ class Ari:
         `name` may hold directories. Raises AriConflict if the name is taken, or if the channel is
         in a bridge or not (yet) in our application, and AriBadRequest for an unknown format.
         """
-        join_path(name)
+        check_file_name(name)
         query = {"name": name, "format": format, "ifExists": if_exists}
         path = join_path("channels", channel_id, "record")
         return self._one(parse_live_recording, "POST", path, query)
 
     def record_bridge(self, bridge_id: str, *, name: str, format: str = "wav") -> LiveRecording:
         """Record the mix of a bridge. Raises AriServerError if no file can be written."""
-        join_path(name)
+        check_file_name(name)
         query = {"name": name, "format": format, "ifExists": "fail"}
         path = join_path("bridges", bridge_id, "record")
         return self._one(parse_live_recording, "POST", path, query)
 
     def get_live_recording(self, name: str) -> LiveRecording:
         """Return one running recording."""
-        return self._one(parse_live_recording, "GET", join_path("recordings", "live", name))
+        return self._one(parse_live_recording, "GET", _live(name))
 
     def find_live_recording(self, name: str) -> LiveRecording | None:
         """Return one running recording, or None if there is none of this name."""
@@ -335,27 +350,27 @@ class Ari:
 
     def stop_live_recording(self, name: str) -> bool:
         """End a recording and keep the file."""
-        return self._end("POST", join_path("recordings", "live", name, "stop"))
+        return self._end("POST", _live(name, "stop"))
 
     def discard_live_recording(self, name: str) -> bool:
         """End a recording and delete its file."""
-        return self._end("DELETE", join_path("recordings", "live", name))
+        return self._end("DELETE", _live(name))
 
     def pause_live_recording(self, name: str) -> None:
         """Stop writing for a while: the pause is missing from the file."""
-        self._do("POST", join_path("recordings", "live", name, "pause"))
+        self._do("POST", _live(name, "pause"))
 
     def resume_live_recording(self, name: str) -> None:
         """Undo `pause_live_recording`."""
-        self._do("DELETE", join_path("recordings", "live", name, "pause"))
+        self._do("DELETE", _live(name, "pause"))
 
     def mute_live_recording(self, name: str) -> None:
         """Write silence from now on: the file keeps its length."""
-        self._do("POST", join_path("recordings", "live", name, "mute"))
+        self._do("POST", _live(name, "mute"))
 
     def unmute_live_recording(self, name: str) -> None:
         """Undo `mute_live_recording`."""
-        self._do("DELETE", join_path("recordings", "live", name, "mute"))
+        self._do("DELETE", _live(name, "mute"))
 
     def list_stored_recordings(self) -> list[StoredRecording]:
         """Return all files under Asterisk's `recording` directory, unfinished files too."""
@@ -363,7 +378,7 @@ class Ari:
 
     def get_stored_recording(self, name: str) -> StoredRecording:
         """Return one file under Asterisk's `recording` directory."""
-        return self._one(parse_stored_recording, "GET", join_path("recordings", "stored", name))
+        return self._one(parse_stored_recording, "GET", _stored(name))
 
     def find_stored_recording(self, name: str) -> StoredRecording | None:
         """Return one file under Asterisk's `recording` directory, or None."""
@@ -371,7 +386,7 @@ class Ari:
 
     def delete_stored_recording(self, name: str) -> bool:
         """Delete a file on the PBX."""
-        return self._end("DELETE", join_path("recordings", "stored", name))
+        return self._end("DELETE", _stored(name))
 
     def fetch_stored_recording(self, name: str, target: BinaryIO, *, chunk: int = 1 << 16) -> int:
         """Copy a file from the PBX into `target`, `chunk` bytes at a time; return its length.
@@ -379,7 +394,7 @@ class Ari:
         Raises AriUnavailable if the connection ends early; `target` then holds the first bytes. A
         running recording gives the part that is written so far.
         """
-        path = join_path("recordings", "stored", name, "file")
+        path = _stored(name, "file")
         with self._answer("GET", path, stream=True) as response:
             announced = response.headers.get("Content-Length", "")
             if not announced.isdecimal():  # Asterisk announces a negative length above 2 GiB
@@ -413,15 +428,14 @@ class Ari:
         With `absorb_dtmf` nobody in the bridge hears their keys. Raises AriBadRequest for a channel
         that is gone, or not (yet) in our application.
         """
-        query = {"channel": ",".join(channel_ids)}
-        if absorb_dtmf:
-            query["absorbDTMF"] = "true"
-        self._do("POST", join_path("bridges", bridge_id, "addChannel"), query)
+        query = {"absorbDTMF": "true"} if absorb_dtmf else None
+        body = {"channel": list(channel_ids)}  # in a query, a comma in an id would end it
+        self._do("POST", join_path("bridges", bridge_id, "addChannel"), query, body)
 
     def remove_from_bridge(self, bridge_id: str, *channel_ids: str) -> None:
         """Take channels out of a bridge. Raises AriBadRequest if one is not in it."""
-        query = {"channel": ",".join(channel_ids)}
-        self._do("POST", join_path("bridges", bridge_id, "removeChannel"), query)
+        body = {"channel": list(channel_ids)}
+        self._do("POST", join_path("bridges", bridge_id, "removeChannel"), body=body)
 
     def destroy_bridge(self, bridge_id: str) -> bool:
         """End a bridge; channels of ours stay in our application."""
@@ -566,15 +580,35 @@ class Ari:
 
 
 def join_path(*names: str) -> str:
-    """Join names to a path; a `/` within a name becomes `%2F`.
+    """Join names to a path; each becomes one segment, so that a `/` within a name becomes `%2F`.
 
-    Raises ValueError for a name with an empty, `.` or `..` part, which would reach another thing:
-    for a recording, a file outside of Asterisk's directory.
+    The id of a channel may hold any character. Raises ValueError for an empty name.
     """
-    for name in names:
-        if not {"", ".", ".."}.isdisjoint(name.split("/")):
-            raise ValueError(f"{name!r} cannot be a name in ARI")
-    return "".join("/" + quote(name, safe="") for name in names)
+    if "" in names:
+        raise ValueError("an empty text cannot be a name in ARI")
+    # A segment of dots would be taken for a folder.
+    return "".join(
+        "/" + (quote(name, safe="") if name.strip(".") else "%2E" * len(name)) for name in names
+    )
+
+
+def check_file_name(name: str) -> None:
+    """Raise ValueError for the name of a file with an empty, `.` or `..` part.
+
+    It would reach a file outside of Asterisk's directory.
+    """
+    if not {"", ".", ".."}.isdisjoint(name.split("/")):
+        raise ValueError(f"{name!r} cannot be a name in ARI")
+
+
+def _live(name: str, *more: str) -> str:
+    check_file_name(name)
+    return join_path("recordings", "live", name, *more)
+
+
+def _stored(name: str, *more: str) -> str:
+    check_file_name(name)
+    return join_path("recordings", "stored", name, *more)
 
 
 def _or_none(get: Callable[[], _Value]) -> _Value | None:

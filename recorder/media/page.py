@@ -13,6 +13,9 @@ Text messages are JSON:
 A binary message holds whole frames, and a text message is a JSON object: the connection of a page
 that sends anything else is closed with a reason. An object of another type is ignored.
 
+While the people of its conversation are paused, a page that listens or whispers is deaf: no sound
+of the call goes to it, only a short tone at the start, and the state says `"deaf": true`.
+
 A page that receives nothing at all for some seconds has lost its connection.
 """
 
@@ -32,9 +35,12 @@ from recorder import names
 from recorder.ari import AriError
 from recorder.media.channels import MediaChannels
 from recorder.media.held import BargeChannel, ListeningChannel, ListeningChannels, Microphone
+from recorder.media.level import SILENCE_DBFS
 from recorder.media.messages import cut_frames, parse_object
 from recorder.media.modes import ModeGate
-from recorder.media.pacing import FRAME_BYTES, Pace
+from recorder.media.pacing import FRAME_BYTES, FRAME_S, Pace
+from recorder.media.tone import build_tone
+from recorder.spy.plan import SpyPlan
 from recorder.spy.spies import Spies
 from storage import states
 from storage.errors import EarwitnessError
@@ -49,7 +55,12 @@ LOOK_AGAIN_S = 5.0
 RETRY_S = 0.5
 # How long a new page waits until the channels of the page before it are gone.
 GONE_WITHIN_S = 5.0
+# Sound that was spoken in a pause may arrive this long after its end.
+LATE_SOUND_S = 0.3
 REPLACED = 4000  # the close code when another page opens the same spy
+# The levels of a deaf page, and the sound that tells that its sound stops.
+RESTING = {"type": "levels", "agent": SILENCE_DBFS, "customer": SILENCE_DBFS}
+TONE = build_tone()
 MALFORMED = 1007  # the close code after a message that is no frame and no JSON object
 
 
@@ -75,6 +86,12 @@ class PageSession:
         self._levels: str | None = None
         self._wants_levels = False
         self._party: str | None = None
+        self.channels: frozenset[str] = frozenset()
+        """The channels of the conversation that the page hears."""
+        self._is_deaf = False
+        self._is_unsure = False  # whether the page may have become deaf: the plan is not read yet
+        self._hears_from = 0.0
+        self._toning: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._look = asyncio.Event()
         self._must_settle = True
@@ -100,6 +117,8 @@ class PageSession:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            if self._toning is not None:
+                self._toning.cancel()
             await self._stop_listening()
             await self._stop_barging()
             if self._microphone is not None:
@@ -122,7 +141,9 @@ class PageSession:
     # Audio and levels for the page
 
     def hear(self, frame: bytes) -> None:
-        """Queue a frame for the page; a slow page loses the oldest frame."""
+        """Queue a frame for the page, unless it is deaf; a slow page loses the oldest frame."""
+        if self._is_deaf or self._is_unsure or time.monotonic() < self._hears_from:
+            return
         self._unsent.append(frame)
         self._news.set()
 
@@ -133,7 +154,7 @@ class PageSession:
 
     def show_levels(self, levels: Mapping[names.Way, float]) -> None:
         """Queue the levels of both sides, if the page asked for levels; only the newest is sent."""
-        if self._wants_levels:
+        if self._wants_levels and not self._is_deaf:
             sides = ("customer", "agent") if self._party == "customer" else ("agent", "customer")
             named = {
                 side: round(levels[way], 1) for side, way in zip(sides, names.WAYS, strict=True)
@@ -150,6 +171,7 @@ class PageSession:
             levels, self._levels = self._levels, None
             if levels is not None:
                 await self._connection.send(levels)
+            await self._send_state()
 
     async def _send_alive(self) -> None:
         """Prove every few seconds that the connection works, even when the call is silent."""
@@ -210,9 +232,41 @@ class PageSession:
         self.wake()
 
     def apply_mode(self, mode: Mode) -> None:
-        """Close the gate at once to speech for another mode, then compare the spy with its row."""
+        """Close the gate at once to speech for another mode, then compare the spy with its row.
+
+        A page that stops barging may be deaf from then on, so it hears nothing until its plan is
+        read.
+        """
+        if self.gate.written == "barge" != mode:
+            self._is_unsure = True
+            self._unsent.clear()
         self.gate.write(mode)
         self.wake()
+
+    def apply_plan(self, plan: SpyPlan) -> None:
+        """Let the page hear its conversation or be deaf, as the plan says.
+
+        This does not wait for the PBX. Sound that was queued before a pause is dropped too.
+        """
+        self.channels = frozenset(filter(None, [plan.target, *plan.company]))
+        self._is_unsure = False
+        if plan.deaf == self._is_deaf:
+            return
+        self._is_deaf = plan.deaf
+        self._unsent.clear()
+        if plan.deaf:
+            self._levels = json.dumps(RESTING) if self._wants_levels else None
+            self._toning = asyncio.create_task(self._play_tone())
+        else:
+            self._hears_from = time.monotonic() + LATE_SOUND_S
+        self._news.set()
+
+    async def _play_tone(self) -> None:
+        """Send the tone at the pace of sound: a page drops frames that come all at once."""
+        with suppress(ConnectionClosed):
+            for frame in TONE:
+                await self._connection.send(frame)
+                await asyncio.sleep(FRAME_S)
 
     async def _follow_row(self) -> None:
         while self.spy.state in states.SPY_LIVE:
@@ -235,6 +289,7 @@ class PageSession:
         must_settle = spy.mode != self.gate.on_pbx or spy.call_id != self.spy.call_id
         self.spy = spy
         self.gate.write(spy.mode)
+        self.apply_plan(plan)
         if spy.mode != self.gate.on_pbx and self._microphone is not None:
             await self._microphone.flush()
         if spy.state == "ended":
@@ -298,6 +353,8 @@ class PageSession:
             "mode": spy.mode,
             "call_id": spy.call_id,
             "cause": spy.cause,
+            "deaf": self._is_deaf,
+            "unheard": spy.unheard,
         }
         if state != self._sent_state:
             self._sent_state = state

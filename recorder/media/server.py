@@ -28,7 +28,7 @@ from recorder.media.held import ListeningChannels
 from recorder.media.pacing import FRAME_BYTES
 from recorder.media.page import PageSession
 from recorder.spy.spies import Spies
-from storage.catalogue import events
+from storage.catalogue import events, pauses
 from storage.catalogue import spies as rows
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.events import Notifications
@@ -97,6 +97,7 @@ class MediaServer:
         self._catalogue = catalogue
         self._channels = {name: MediaChannels(ari) for name, ari in pbxs.items()}
         self._listening = ListeningChannels(self._channels, spies.renew)
+        self._paused: Mapping[str, frozenset[str]] = {}  # PBX → channels of paused people
         self._loop = asyncio.get_running_loop()
 
     def listen(self, host: str, port: int) -> AbstractAsyncContextManager[Any]:
@@ -199,16 +200,38 @@ class MediaServer:
                 for pbx in {page.spy.pbx for page in pages}
                 for spy in rows.list_live_spies(tx, pbx)
             }
+            paused = {
+                pbx: frozenset(
+                    leg for pause in pauses.list_open_pauses(tx, pbx) for leg in pause.legs
+                )
+                for pbx in {page.spy.pbx for page in pages}
+            }
         changed = [event for event in happened if event.type.startswith("call.")]
+        before, self._paused = self._paused, paused
+        urgent: list[PageSession] = []
         for page in pages:
-            spy, known = written.get(page.spy.id), page.spy
+            spy, known, pbx = written.get(page.spy.id), page.spy, page.spy.pbx
+            is_changed = spy is None or _look_of(spy) != _look_of(known) or concerns(spy, changed)
             if spy is None:
                 self._loop.call_soon_threadsafe(page.wake)
-            elif (
-                (spy.state, spy.mode, spy.call_id) != (known.state, known.mode, known.call_id)
-            ) or concerns(spy, changed):
+            elif is_changed:
                 self._loop.call_soon_threadsafe(page.apply_mode, spy.mode)
+            news = before.get(pbx, frozenset()) ^ paused[pbx]
+            if (is_changed and paused[pbx]) or not page.channels.isdisjoint(news):
+                urgent.append(page)
+        for page in urgent:
+            self._read_plan(page)
         return happened[-1].id if happened else newest
+
+    def _read_plan(self, page: PageSession) -> None:
+        """Apply a pause to a page at once: the page itself may be waiting for the PBX."""
+        try:
+            _, plan = self._spies.read(page.spy.id)
+        except EarwitnessError as error:
+            log.warning("page.postponed", spy=str(page.spy.id), error=str(error))
+        else:
+            self._loop.call_soon_threadsafe(page.apply_plan, plan)
+        self._loop.call_soon_threadsafe(page.wake)
 
     async def touch_spies(self) -> None:
         """Write into the spies' rows, every few seconds, that their pages are connected."""
@@ -232,6 +255,11 @@ def concerns(spy: SpyRecord, changed: Iterable[EventRecord]) -> bool:
         or spy.follow == "channel"
         for event in changed
     )
+
+
+def _look_of(spy: SpyRecord) -> tuple[object, ...]:
+    """Return the fields whose change a page shows or follows."""
+    return spy.state, spy.mode, spy.call_id, spy.unheard
 
 
 async def _log_failure(work: Awaitable[T]) -> T | None:

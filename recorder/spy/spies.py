@@ -36,6 +36,7 @@ from recorder.spy.destination import (
     refuse_party,
     refuse_trunk,
 )
+from recorder.spy.intruders import Intruder, expel, list_intruders
 from recorder.spy.leftovers import Leftovers
 from recorder.spy.listeners import Listener, listener_of
 from recorder.spy.plan import (
@@ -53,7 +54,7 @@ from recorder.spy.rights import modes_of_spy, modes_on
 from recorder.spy.settling import Settler
 from recorder.spy.trail import note
 from storage import states
-from storage.catalogue import calls, pauses, recordings, spies, tokens
+from storage.catalogue import audit, calls, pauses, recordings, spies, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import LockTimeout
 from storage.records import AfterTransfer, CallRecord, Follow, Mode, SpyRecord
@@ -232,6 +233,31 @@ class Spies:
             cause = end_cause(spy.state, q850)
             self.end(spy_id, cause=cause, by=spy.supervisor)
 
+    def phone_replaced(self, pbx: str, intruder: Intruder) -> None:
+        """End the spy whose phone was transferred, and hang up all that took the phone's place.
+
+        The caller has hung up the intruder itself. Write it into the audit trail.
+        """
+        with self._catalogue.begin() as tx:
+            spy = spies.find_spy(tx, intruder.spy_id) if intruder.spy_id is not None else None
+            if spy is not None:
+                note(tx, spy.supervisor, "spy.transfer", spy, "refused", channel=intruder.name)
+            else:
+                audit.add_audit(
+                    tx,
+                    actor="watch",
+                    action="spy.transfer",
+                    subject=intruder.channel_id,
+                    outcome="refused",
+                    detail={"pbx": pbx, "channel": intruder.name},
+                )
+        id_ = str(spy.id) if spy is not None else None
+        log.warning("spy.transferred", spy=id_, pbx=pbx, channel=intruder.channel_id)
+        with self._pbxs.reach(pbx) as ari:
+            expel(ari, intruder)
+        if spy is not None:
+            self.end(spy.id, cause="transferred", by=spy.supervisor)
+
     def key_pressed(self, spy_id: UUID, key: str) -> None:
         """Switch the mode if the supervisor may, or end the spy, as a key of its phone says."""
         with self._catalogue.begin() as tx:
@@ -275,8 +301,16 @@ class Spies:
                 log.warning("recording.postponed", recording=str(recording.id), error=str(error))
         return spy
 
-    def check(self, pbx: str) -> None:
-        """Settle every live spy that is not as planned, then remove leftovers from the PBX."""
+    def check(self, pbx: str) -> bool:
+        """Settle every live spy that is not as planned, then remove leftovers from the PBX.
+
+        First hang up all foreign channels in the bridges of spies. Return whether there were any:
+        then check again, because a channel may outlive its hangup.
+        """
+        with self._pbxs.reach(pbx) as ari:
+            intruders = list_intruders(ari)
+        for intruder in intruders:
+            self.phone_replaced(pbx, intruder)
         with self._pbxs.reach(pbx) as ari:
             instance = ari.application
             bridges = {one.id: frozenset(one.channel_ids) for one in ari.list_bridges()}
@@ -290,6 +324,7 @@ class Spies:
                     self.settle(spy.id)
         with self._pbxs.reach(pbx) as ari:
             self._leftovers(ari, pbx).sweep()
+        return bool(intruders)
 
     def _is_settled(
         self, spy_id: UUID, instance: str, bridges: Mapping[str, frozenset[str]]
@@ -350,6 +385,7 @@ class Spies:
                     ari.originate(
                         spy.destination,
                         channel_id=phone,
+                        app_args=[phone],
                         timeout_s=RINGS_S,
                         variables=STAYS_HERE,
                     )

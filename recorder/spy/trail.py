@@ -27,8 +27,17 @@ def dismiss(tx: Connection, supervisor: str, *, by: str) -> Sequence[UUID]:
 
     Afterwards `Spies.take_down` settles the PBX; without it the watcher does.
     """
+    return _dismiss(tx, spies.list_live_spies_of(tx, supervisor), by=by)
+
+
+def dismiss_owned(tx: Connection, owner_id: UUID, *, by: str) -> Sequence[UUID]:
+    """End all spies of a token or session, like `dismiss`."""
+    return _dismiss(tx, spies.list_live_spies_of_owner(tx, owner_id), by=by)
+
+
+def _dismiss(tx: Connection, live: Sequence[SpyRecord], *, by: str) -> Sequence[UUID]:
     cause, dismissed = "not-permitted", []
-    for one in spies.list_live_spies_of(tx, supervisor):
+    for one in live:
         moved = spies.move_spy(tx, one.id, to="ended", ended_at=datetime.now(UTC), cause=cause)
         if moved is not None:
             note(tx, by, "spy.end", moved, cause=cause)

@@ -86,8 +86,8 @@ class Checks:
             return
 
         def check() -> None:
-            self._spies.check(self._pbx)
-            self._may_have_spies = has_spies
+            had_intruders = self._spies.check(self._pbx)
+            self._may_have_spies = has_spies or had_intruders
 
         self._lanes.submit(self._pbx, check)
 

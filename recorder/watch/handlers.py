@@ -14,6 +14,7 @@ from recorder.recording.capture import Capture
 from recorder.recording.demand import COMMANDS, Command, OnDemand
 from recorder.recording.dtmf import KeySequences
 from recorder.recording.sounds import Sounds
+from recorder.spy.intruders import Intruder
 from recorder.spy.spies import Spies
 from recorder.watch.lanes import Lanes
 from storage.errors import EarwitnessError
@@ -75,6 +76,11 @@ class Handlers:
                 self._lanes.submit(key, self._spies.key_pressed, spy_id, digit)
             case ari.ChannelDestroyed(cause=cause):
                 self._lanes.submit(key, self._spies.phone_ended, spy_id, cause)
+
+    def on_intruder(self, pbx: str, intruder: Intruder) -> None:
+        """End the spy whose phone was transferred, once the session has hung up the intruder."""
+        key = str(intruder.spy_id or intruder.channel_id)
+        self._lanes.submit(key, self._spies.phone_replaced, pbx, intruder)
 
     def on_key(self, event: ari.DtmfReceived, call_id: str | None) -> None:
         """Carry out the function of a party's keys, if this key completes a sequence."""

@@ -20,6 +20,7 @@ from recorder.calls.model import HELPERS, CallModel
 from recorder.recording.capture import Capture
 from recorder.recording.decisions import Decisions
 from recorder.rules.facts import facts_of
+from recorder.spy.intruders import find_intruder
 from recorder.spy.plan import follows
 from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
@@ -151,6 +152,7 @@ class Session:
 
         The changed calls are saved by the next `process_batch`.
         """
+        is_intrusion = self._expel_intruder(item)
         match item:
             case ari.Connected():
                 self._reconcile()
@@ -176,7 +178,9 @@ class Session:
                 self._flush()  # the call may have started just now
                 call_id = self._model.find_call_of(channel.id) if channel is not None else None
                 self._handlers.on_command(item, call_id)
-            case ari.StasisStart(channel=channel) if channel.technology not in HELPERS:
+            case ari.StasisStart(channel=channel) if (
+                channel.technology not in HELPERS and not is_intrusion
+            ):
                 # Our application is no destination: the call goes on in the dialplan.
                 log.warning("call.sent-back", pbx=self._pbx, channel=channel.id)
                 try:
@@ -190,6 +194,18 @@ class Session:
                     log.warning("linkedid.not-read", pbx=self._pbx, error=str(error))
                     self._outdated, linkedids = True, {}
                 self._changed |= self._model.apply(item, linkedids)
+
+    def _expel_intruder(self, item: Item) -> bool:
+        """Hang up a channel that would hear a call through us; the next frame is 20 ms away."""
+        intruder = find_intruder(item, self._ari.application)
+        if intruder is None:
+            return False
+        try:
+            self._ari.hang_up(intruder.channel_id)
+        except AriError as error:  # every check tries again
+            log.warning("intruder.not-hung-up", channel=intruder.channel_id, error=str(error))
+        self._handlers.on_intruder(self._pbx, intruder)
+        return True
 
     # The catalogue
 

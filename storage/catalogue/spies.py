@@ -105,6 +105,12 @@ def list_live_spies_of(tx: Connection, supervisor: str) -> tuple[SpyRecord, ...]
     return tuple(_record(row) for row in tx.execute(query).mappings())
 
 
+def list_live_spies_of_owner(tx: Connection, owner_id: UUID) -> tuple[SpyRecord, ...]:
+    """Return every live spy of this token or session, oldest first."""
+    query = select(*_COLUMNS).where(spy.c.owner_id == owner_id, _LIVES).order_by(spy.c.id)
+    return tuple(_record(row) for row in tx.execute(query).mappings())
+
+
 def list_spies_of_calls(
     tx: Connection, call_ids: Collection[str], *, live_only: bool = True
 ) -> tuple[SpyRecord, ...]:

@@ -17,11 +17,16 @@ from functools import partial
 from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+)
 from botocore.response import StreamingBody
 
 from storage.errors import EarwitnessError
@@ -48,6 +53,8 @@ if TYPE_CHECKING:
 PART_BYTES = 8 * 1024 * 1024
 KEYS_PER_PAGE = 1000  # the most that S3 lists at once
 CHECK_PREFIX = ".earwitness-check/"
+
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 20
@@ -200,7 +207,7 @@ class S3ObjectStore:
             size_bytes=answer["ContentLength"],
             etag=answer["ETag"],
             content_type=answer["ContentType"],
-            metadata={name.lower(): value for name, value in answer["Metadata"].items()},
+            metadata={name.lower(): unquote(value) for name, value in answer["Metadata"].items()},
             modified_at=answer["LastModified"],
             version_id=answer.get("VersionId"),
         )
@@ -355,7 +362,12 @@ class _Upload:
 
     @property
     def user_metadata(self) -> dict[str, str]:
-        return {**self.metadata, "sha256": self.sha256}
+        """The metadata for the headers of a request, whose values are visible ASCII.
+
+        Any other character is percent-encoded, and so is `%`, so that `head` can decode it.
+        """
+        values = {**self.metadata, "sha256": self.sha256}
+        return {name: quote(value, safe=_VISIBLE) for name, value in values.items()}
 
 
 class _Part(RawIOBase):
@@ -476,6 +488,10 @@ def _translated(key: str) -> Iterator[None]:
         raise StoreRefused(
             "There are no credentials for the object store: see objects.access_key_id."
         ) from error
+    except ParamValidationError as error:  # the library sent nothing: the fault is ours
+        if "bucket name" in str(error):
+            raise StoreRefused(_refusal("InvalidBucketName")) from error
+        raise ValueError(f"the request for {key!r} cannot be sent to a store") from error
     except BotoCoreError as error:
         raise StoreUnavailable(
             f"The object store does not answer ({type(error).__name__}): see objects.endpoint_url."
@@ -498,4 +514,8 @@ def _raise_answer(error: ClientError, key: str) -> NoReturn:
         raise NoSuchObject(f"The object store holds no object {key}.") from error
     if status >= 500 or status in {408, 409, 429}:
         raise StoreUnavailable(f"The object store cannot do this now ({code}).") from error
-    raise StoreRefused(f"The object store refuses: {_REASONS.get(code, code)}.") from error
+    raise StoreRefused(_refusal(code)) from error
+
+
+def _refusal(code: str) -> str:
+    return f"The object store refuses: {_REASONS.get(code, code)}."

@@ -80,6 +80,16 @@ def test_head_describes_the_object(store: ObjectStore, key: str, tmp_path: Path)
     assert info.etag
 
 
+@pytest.mark.parametrize("size_bytes", [9, PART_BYTES + 1])
+def test_metadata_holds_any_text(
+    store: ObjectStore, key: str, tmp_path: Path, size_bytes: int
+) -> None:
+    """Every character of a metadata's value comes back: the id of a call may hold any."""
+    call_id = "main-größe/50%41  \t\n☎ "
+    put(store, key, bytes(size_bytes), tmp_path, **{"call-id": call_id})
+    assert store.head(key).metadata["call-id"] == call_id
+
+
 def test_bytes_are_put_and_got(store: ObjectStore, key: str) -> None:
     """Bytes come back as they went in."""
     left = store.put_bytes(key, b'{"a":1}', content_type="application/json")

@@ -30,6 +30,8 @@ def channel(id_: str, linkedid: str = "1", technology: str = "PJSIP") -> ari.Cha
 class Pbx:
     """An Asterisk that lists these channels, or does not answer."""
 
+    application = "earwitness"
+
     def __init__(self) -> None:
         self.channels: list[ari.Channel] = []
         self.bridges: list[ari.Bridge] = []

@@ -52,8 +52,10 @@ def test_two_instances_share_a_call(service: Service, second: Service, world: Wo
     since = talk.began + talk.age_s + 0.5
     for instance in (service, second):
         talk.talk_until(talk.age_s + 2)
+        parts = set(parts_left(world))
         restart_watcher(instance)
         talk.talk_until(talk.age_s + 6)  # time for a check of each watcher
+        assert set(parts_left(world)) == parts, "nothing was removed, and nothing made anew"
     assert one.get()["state"] == two.get()["state"] == "live"
     for each in (talk, other):
         each.talked_s = each.age_s

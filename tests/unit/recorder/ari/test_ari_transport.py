@@ -222,22 +222,33 @@ def test_the_event_socket_is_derived_from_the_url(url: str, expected: str) -> No
     assert Ari(url, "user", "s3cret", "a b").events_url() == expected
 
 
-PART = st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1).filter(
-    lambda part: part not in (".", "..")
-)
+NAME = st.text(st.characters(codec="utf-8"), min_size=1)
 
 
-@given(names=st.lists(st.lists(PART, min_size=1).map("/".join), min_size=1))
+@given(names=st.lists(NAME | st.sampled_from([".", "..", "a//b", "a/../b"]), min_size=1))
 def test_a_name_is_one_segment_of_a_path(names: list[str]) -> None:
     """Every name becomes one segment that decodes to the same name."""
     segments = join_path(*names).split("/")[1:]
     assert [unquote(segment) for segment in segments] == names
+    assert {".", ".."}.isdisjoint(segments)
+
+
+@pytest.mark.parametrize(
+    ("channel_id", "sent"),
+    [("a//b", "a%2F%2Fb"), ("a/../b", "a%2F..%2Fb"), ("..", ".."), ("größe", "gr%C3%B6%C3%9Fe")],
+)
+def test_every_id_of_a_channel_reaches_the_pbx(channel_id: str, sent: str) -> None:
+    """An id may hold any character; Asterisk reads its part of the path as it stands."""
+    with served(OK) as (server, ari), pytest.raises(AriProtocolError):
+        ari.get_channel(channel_id)
+    assert server.requests == [f"GET /ari/channels/{sent} HTTP/1.1"]
 
 
 CALLS_WITH_A_NAME: list[Callable[[Ari, str], object]] = [
-    Ari.get_channel,
-    Ari.hang_up,
+    Ari.get_stored_recording,
     Ari.delete_stored_recording,
+    Ari.get_live_recording,
+    Ari.discard_live_recording,
     lambda ari, name: ari.record_channel("a", name=name),
     lambda ari, name: ari.fetch_stored_recording(name, io.BytesIO()),
 ]
@@ -248,7 +259,7 @@ CALLS_WITH_A_NAME: list[Callable[[Ari, str], object]] = [
 def test_a_name_of_another_path_is_never_sent(
     call: Callable[[Ari, str], object], name: str
 ) -> None:
-    """A name can neither leave its directory nor become another request."""
+    """The name of a file can neither leave its directory nor become another request."""
     with served(OK) as (server, ari), pytest.raises(ValueError, match="cannot be a name"):
         call(ari, name)
     assert server.requests == []

@@ -121,3 +121,12 @@ async def settled() -> None:
     """Let every task run until it waits."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+async def until(connection: Connection, found: Any) -> None:
+    """Wait until `found()` is true, looking again after each message to the page."""
+    async with asyncio.timeout(5):
+        while not found():
+            connection.news.clear()
+            if not found():
+                await asyncio.wait([asyncio.ensure_future(connection.news.wait())], timeout=0.005)

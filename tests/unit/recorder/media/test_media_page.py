@@ -11,7 +11,7 @@ from recorder.media import page as pages
 from recorder.media.held import ListeningChannels
 from recorder.media.pacing import FRAME_BYTES
 from recorder.media.page import PageSession
-from tests.unit.recorder.media.fakes import SPY, Connection, FakeChannels, FakeSpies, settled
+from tests.unit.recorder.media.fakes import SPY, Connection, FakeChannels, FakeSpies, settled, until
 
 
 def session(
@@ -27,15 +27,6 @@ def session(
         channels=channels,  # type: ignore[arg-type]
         listening=listening,
     )
-
-
-async def until(connection: Connection, found: Any) -> None:
-    """Wait until `found()` is true, looking again after each message to the page."""
-    async with asyncio.timeout(5):
-        while not found():
-            connection.news.clear()
-            if not found():
-                await asyncio.wait([asyncio.ensure_future(connection.news.wait())], timeout=0.005)
 
 
 def test_a_new_page_waits_for_the_channels_of_the_page_before() -> None:
@@ -242,6 +233,112 @@ def test_a_mode_that_is_no_word_acknowledges_nothing(mode: Any) -> None:
         await asyncio.wait([running])
 
     asyncio.run(answer())
+
+
+def tones(connection: Connection) -> list[bytes]:
+    """Return the frames of our tone that the page got."""
+    return [frame for frame in connection.frames if frame in pages.TONE]
+
+
+def states(connection: Connection) -> list[dict[str, Any]]:
+    """Return the states that the page got."""
+    return [one for one in connection.texts if one["type"] == "state"]
+
+
+@pytest.mark.parametrize("mode", ["listen", "whisper"])
+def test_a_page_is_deaf_in_a_pause(monkeypatch: pytest.MonkeyPatch, mode: Any) -> None:
+    """No frame of the call goes to the page, only one tone; the levels rest, the state says so."""
+    monkeypatch.setattr(pages, "LATE_SOUND_S", 0.0)
+
+    async def listen() -> None:
+        spies = FakeSpies(replace(SPY, mode=mode), target="agent")
+        connection, channels = Connection(), FakeChannels()
+        page = session(spies, connection, channels)
+        running = asyncio.create_task(page.run())
+        await connection.comes.put(json.dumps({"type": "levels"}))
+        await until(connection, lambda: page.gate.on_pbx == mode)
+        shared = channels.made[0]
+        shared.receive(b"before")
+        await until(connection, lambda: connection.frames == [b"before"])
+        page.hear(b"queued")
+        page.show_levels({"in": -10.0, "out": -10.0})
+        page.apply_plan(replace(spies.plan, deaf=True))
+        for word in (b"card", b"digits"):
+            shared.receive(word)
+        page.show_levels({"in": -10.0, "out": -10.0})
+        await until(connection, lambda: len(tones(connection)) == len(pages.TONE))
+        page.apply_plan(replace(spies.plan, deaf=True))
+        await settled()
+        assert connection.frames == [b"before", *pages.TONE]
+        assert states(connection)[-1]["deaf"] is True
+        levels = [one for one in connection.texts if one["type"] == "levels"]
+        assert levels[-1] == {"type": "levels", "agent": -90.0, "customer": -90.0}
+        page.apply_plan(spies.plan)
+        shared.receive(b"after")
+        await until(connection, lambda: connection.frames[-1] == b"after")
+        await until(connection, lambda: states(connection)[-1]["deaf"] is False)
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(listen())
+
+
+def test_sound_that_arrives_late_after_a_pause_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The PBX may deliver the last sound of the pause after its end."""
+    now = 100.0
+    monkeypatch.setattr(pages.time, "monotonic", lambda: now)
+
+    async def listen() -> None:
+        nonlocal now
+        spies, connection = FakeSpies(), Connection()
+        page = session(spies, connection)
+        for deaf in (True, False):
+            page.apply_plan(replace(spies.plan, deaf=deaf))
+        sending = asyncio.create_task(page.run())
+        page.hear(b"late")
+        now += 0.31
+        page.hear(b"after")
+        await until(connection, lambda: b"after" in connection.frames)
+        assert b"late" not in connection.frames
+        sending.cancel()
+        await asyncio.wait([sending])
+
+    asyncio.run(listen())
+
+
+def test_a_page_that_stops_barging_hears_nothing_until_its_plan_is_read() -> None:
+    """In a pause it was a party until then, and is deaf from then on."""
+
+    async def switch() -> None:
+        spies, connection = FakeSpies(replace(SPY, mode="listen")), Connection()
+        page = session(spies, connection)
+        for word, mode in ((b"party", "barge"), (b"digits", "listen"), (b"more", "listen")):
+            page.apply_mode(mode)  # type: ignore[arg-type]
+            page.hear(word)
+        page.apply_plan(spies.plan)
+        page.hear(b"after")
+        running = asyncio.create_task(page.run())
+        await until(connection, lambda: connection.frames)
+        assert connection.frames == [b"after"]
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(switch())
+
+
+def test_a_page_learns_that_nobody_hears_it() -> None:
+    """The state says `unheard` while the row does."""
+
+    async def talk() -> None:
+        spies, connection = FakeSpies(replace(SPY, unheard=True)), Connection()
+        running = asyncio.create_task(session(spies, connection).run())
+        await until(
+            connection, lambda: states(connection)[-1:] and states(connection)[-1]["unheard"]
+        )
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(talk())
 
 
 def test_the_end_of_the_spy_closes_the_page() -> None:

@@ -20,9 +20,10 @@ from recorder.media.page import PageSession
 from recorder.media.server import MediaServer, concerns
 from storage.records import EventRecord
 from tests.legs import ZERO
-from tests.unit.recorder.media.fakes import SPY, Connection, FakeChannels, FakeSpies
+from tests.unit.recorder.media.fakes import SPY, Connection, FakeChannels, FakeSpies, settled, until
 
 SMALL = 400
+PBX: Any = SimpleNamespace(application="earwitness")
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def exchange(*messages: str | bytes, path: str | None = None) -> tuple[int, str]
 
     async def talk() -> tuple[int, str]:
         catalogue = SimpleNamespace(begin=contextlib.nullcontext)
-        server = MediaServer(FakeSpies(), catalogue, {"main": SimpleNamespace()})  # type: ignore[arg-type]
+        server = MediaServer(FakeSpies(), catalogue, {"main": PBX})  # type: ignore[arg-type]
         server.open_session = partial(_open_session, server)  # type: ignore[method-assign]
         async with server.listen("127.0.0.1", 0) as listening:
             port = listening.sockets[0].getsockname()[1]
@@ -163,3 +164,90 @@ def test_a_page_is_woken_by_calls_that_may_concern_it(
     event = EventRecord("1-1", "call.up", ZERO, agent_of_call, {"id": call_id})
     assert concerns(spy, [event]) is expected
     assert not concerns(spy, [])
+
+
+class Notified:
+    """Notifications that come when the test says."""
+
+    def __init__(self) -> None:
+        self._news = threading.Semaphore(0)
+
+    def wait(self, seen: int, *, timeout_s: float) -> int:
+        """Wait for the test, but not for ever."""
+        self._news.acquire(timeout=timeout_s)
+        return seen + 1
+
+    def notify(self) -> None:
+        """Tell the media server that something has changed."""
+        self._news.release()
+
+
+def test_a_pause_reaches_a_page_that_waits_for_the_pbx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sound stops at once, although the page is waiting until its spy is settled."""
+    spies, paused = FakeSpies(replace(SPY, mode="listen"), target="agent"), []
+    spies.plan = replace(spies.plan, company=("customer",))
+    monkeypatch.setattr(media.rows, "list_live_spies", lambda _, __: [spies.row])
+    monkeypatch.setattr(media.pauses, "list_open_pauses", lambda _, __: tuple(paused))
+    monkeypatch.setattr(media.events, "newest_event_id", lambda _: "1-1")
+    monkeypatch.setattr(media.events, "list_events", lambda *_: ())
+
+    async def listen() -> None:
+        catalogue: Any = SimpleNamespace(begin=contextlib.nullcontext)
+        server = MediaServer(spies, catalogue, {"main": PBX})  # type: ignore[arg-type]
+        connection, notified = Connection(), Notified()
+        channels: Any = FakeChannels()
+        listening = ListeningChannels({"main": channels}, spies.renew)
+        page = PageSession(
+            connection,  # type: ignore[arg-type]
+            spies.row,
+            spies=spies,  # type: ignore[arg-type]
+            channels=channels,
+            listening=listening,
+        )
+        server.pages[SPY.id] = page
+        spies.joining.clear()
+        tasks = [asyncio.create_task(page.run())]
+        tasks.append(asyncio.create_task(server.follow(notified)))  # type: ignore[arg-type]
+        await until(connection, lambda: spies.joins)
+        channels.made[0].receive(b"before")
+        await until(connection, lambda: b"before" in connection.frames)
+        spies.plan = replace(spies.plan, deaf=True)
+        paused.append(SimpleNamespace(legs=("customer",)))
+        notified.notify()
+        await until(connection, lambda: connection.texts[-1].get("deaf"))
+        channels.made[0].receive(b"digits")
+        await settled()
+        assert b"digits" not in connection.frames
+        spies.joining.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    asyncio.run(listen())
+
+
+def test_a_pause_of_other_people_reads_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause concerns the pages alone that hear one of its people."""
+    spies = FakeSpies(replace(SPY, mode="listen"), target="agent")
+    reads: list[Any] = []
+    monkeypatch.setattr(media.rows, "list_live_spies", lambda _, __: [spies.row])
+    pause = SimpleNamespace(legs=("somebody",))
+    monkeypatch.setattr(media.pauses, "list_open_pauses", lambda _, __: (pause,))
+    monkeypatch.setattr(media.events, "newest_event_id", lambda _: "1-1")
+
+    async def follow() -> None:
+        catalogue: Any = SimpleNamespace(begin=contextlib.nullcontext)
+        server = MediaServer(spies, catalogue, {"main": PBX})  # type: ignore[arg-type]
+        page = server.open_session(Connection(), spies.row)  # type: ignore[arg-type]
+        page.apply_plan(spies.plan)
+        monkeypatch.setattr(spies, "read", reads.append)
+        notified = Notified()
+        following = asyncio.create_task(server.follow(notified))  # type: ignore[arg-type]
+        for _ in range(3):
+            notified.notify()
+        await asyncio.sleep(0.05)
+        following.cancel()
+        await asyncio.wait([following])
+        assert reads == []
+
+    asyncio.run(follow())

@@ -24,14 +24,15 @@ def lanes() -> Iterator[Lanes]:
 def test_spies_are_checked_until_a_check_succeeds(
     monkeypatch: pytest.MonkeyPatch, lanes: Lanes
 ) -> None:
-    """After the last spy has ended, a check that failed is repeated, and then no more."""
+    """After the last spy has ended, a check is repeated that failed or found an intruder."""
     monkeypatch.setattr("recorder.watch.checks.spies.list_live_spies", lambda *_: ())
     checked: list[str] = []
 
-    def check(pbx: str) -> None:
+    def check(pbx: str) -> bool:
         checked.append(pbx)
         if len(checked) == 1:
             raise PbxUnavailable("no answer")
+        return len(checked) == 2
 
     unused: Any = None
     fakes: dict[str, Any] = {
@@ -48,9 +49,9 @@ def test_spies_are_checked_until_a_check_succeeds(
         resume_after_s=0,
         **fakes,
     )
-    for _ in range(4):
+    for _ in range(5):
         checks.check_spies()
         done = threading.Event()
         lanes.submit("main", done.set)
         assert done.wait(5)
-    assert checked == ["main", "main"]
+    assert checked == ["main"] * 3
