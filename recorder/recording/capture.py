@@ -335,6 +335,9 @@ class Capture:
         if seen.plan.pauses or seen.plan.resumes:
             self._follow_pauses(seen)
             seen = self._look(recording_id)
+        if seen.plan.ends and seen.coverage.is_forbidden:  # also while the PBX does not answer
+            self._end_of_coverage(seen)
+            seen = self._look(recording_id)
         with self._pbxs.reach(seen.recording.pbx) as ari:
             if seen.plan.check:
                 for segment in seen.plan.check:

@@ -71,7 +71,7 @@ def read_scene(tx: Connection, call_id: str) -> Scene:
     near = found.keys() | {id_ for one in found.values() for id_ in one.met}
     live = recordings.list_recordings_of_calls(tx, near, in_states=states.LIVE)
     adrift = [one.id for one in live if one.call_id not in found or is_over(found[one.call_id])]
-    stopped = recordings.list_stopped_by_person(tx, near)
+    stopped = recordings.map_stopped_by_person(tx, near)
     heard = segments.map_captured(tx, stopped, running=False).values() if stopped else ()
     silenced = {id_ for ids in heard for id_ in ids}
     channels = {leg.id: one.id for one in found.values() for leg in one.channels}
@@ -84,7 +84,7 @@ def read_scene(tx: Connection, call_id: str) -> Scene:
         recordings=live,
         pauses=pauses.list_open_pauses(tx, home.pbx, alive),
         captured=segments.map_captured(tx, adrift, running=True) if adrift else {},
-        stopped=frozenset(channels[id_] for id_ in silenced & channels.keys()),
+        stopped=frozenset(stopped.values()) | {channels[id_] for id_ in silenced & channels.keys()},
     )
 
 

@@ -271,7 +271,8 @@ class Session:
         with self._catalogue.begin() as tx:
             running = recordings.list_recordings_of_calls(tx, near, in_states=states.LIVE)
             live_spies = spies.list_live_spies(tx, self._pbx)
-        self._decisions.reconsider(affected.keys() if company else ())
+        if company:
+            self._decisions.reconsider(affected.keys())
         # Settle running recordings before evaluating the rules, because starting one is not
         # urgent. Evaluate first if a rule may forbid a recording.
         evaluates_first = self._decisions.may_forbid()

@@ -154,14 +154,15 @@ def list_live_recordings(tx: Connection, pbx: str) -> tuple[RecordingRecord, ...
     return tuple(_record(row) for row in tx.execute(query.order_by(recording.c.id)).mappings())
 
 
-def list_stopped_by_person(tx: Connection, call_ids: Collection[str]) -> tuple[UUID, ...]:
-    """Return the recordings of these calls that a rule started and a person ended."""
-    query = select(recording.c.id).where(
+def map_stopped_by_person(tx: Connection, call_ids: Collection[str]) -> dict[UUID, str]:
+    """Return the recordings of these calls that a rule started and a person ended, with their
+    calls."""
+    query = select(recording.c.id, recording.c.call_id).where(
         recording.c.call_id.in_(call_ids),
         recording.c.trigger == "rule",
         recording.c.ended_by == "person",
     )
-    return tuple(tx.scalars(query))
+    return {row.id: row.call_id for row in tx.execute(query)}
 
 
 def set_continues(tx: Connection, recording_id: UUID, ended_id: UUID) -> None:

@@ -11,13 +11,13 @@ from api_client import build_call
 
 from lab.waiting import until
 from recorder.recording.announce import Announcer
-from recorder.recording.decisions import Decisions, FactReader
+from recorder.recording.decisions import Decisions
+from recorder.recording.fact_reader import FactReader
 from recorder.rules.book import RuleBook
-from recorder.rules.decide import Decision
 from recorder.watch.lanes import Lanes
-from storage.catalogue import calls, decisions
+from storage.catalogue import calls
 from storage.catalogue.engine import Catalogue
-from storage.records import CallRecord, DecisionRecord, RuleRecord
+from storage.records import CallRecord, RuleRecord
 from tests.legs import leg
 
 RULE = RuleRecord(
@@ -30,7 +30,6 @@ RULE = RuleRecord(
     origin="api",
     announcement="sound:told",
 )
-RECORD = Decision("record", RULE, (), "r")
 
 
 class Sounds:
@@ -74,12 +73,13 @@ class Scene:
         parts: dict[str, Any] = {"sounds": self.sounds, "capture": self.capture, "client": None}
         self.announcer = Announcer(self.catalogue, parts["sounds"], self.lanes.submit)
         facts = FactReader(self.catalogue, parts["client"])
-        book = RuleBook(self.catalogue, (), "never")
+        book = RuleBook(self.catalogue, (RULE,), "never")
         self.decisions = Decisions(self.catalogue, facts, book, self.announcer, parts["capture"])
+        self.decisions.evaluate([self.call])
 
     def apply(self) -> bool:
         """Take the next step for the call. Return whether nothing is left to do."""
-        return self.decisions.apply_decision(self.call, RECORD)
+        return self.decisions.apply_decision(self.call)
 
 
 @pytest.fixture
@@ -89,7 +89,6 @@ def scene(catalogue: Catalogue) -> Iterator[Scene]:
     call = build_call(id=f"main-{uuid4()}", state="up", channels=legs)
     with catalogue.begin() as tx:
         calls.save_calls(tx, [call])
-        decisions.save_decisions(tx, [DecisionRecord(call.id, "record", None, "r", ())])
     made = Scene(catalogue, call)
     yield made
     made.sounds.may_end.set()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ from recorder.ari import AriConflict, AriNotFound, AriServerError, AriUnavailabl
 from recorder.ari.pbxs import Pbxs
 from recorder.errors import CallEnded, NothingToRecord, PbxUnavailable, RecordingNotActive
 from recorder.recording.capture import Capture
-from storage.catalogue import audit, calls, recordings, segments
+from storage.catalogue import audit, calls, pauses, recordings, segments
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord, LegRecord, RecordingRecord, SegmentRecord
 from tests.legs import leg
@@ -197,7 +198,9 @@ class Scene:
 
 @pytest.fixture
 def scene(catalogue: Catalogue) -> Scene:
-    legs = (leg("customer", party="customer", side="left"), leg("agent"))
+    legs = (leg("customer", party="customer"), leg("agent"))
+    with catalogue.begin() as tx:  # these channels were paused in another test
+        pauses.close_pauses(tx, "main", ["customer", "agent"], at=datetime.now(UTC))
     call = build_call(id=f"main-{uuid4()}", channels=legs)
     pbx = Pbx({"customer", "agent"})
     scene = Scene(catalogue, pbx, call, Capture(catalogue, Pbxs({"main": pbx})))  # type: ignore[dict-item]

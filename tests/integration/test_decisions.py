@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
@@ -12,9 +13,11 @@ from uuid_utils.compat import uuid7
 
 from lab.waiting import until
 from recorder.ari.pbxs import Pbxs
+from recorder.errors import PbxUnavailable
 from recorder.recording.announce import Announcer
 from recorder.recording.capture import Capture
-from recorder.recording.decisions import Decisions, FactReader
+from recorder.recording.decisions import Decisions
+from recorder.recording.fact_reader import FactReader
 from recorder.rules.book import RuleBook
 from storage.catalogue import calls, decisions, recordings
 from storage.catalogue.engine import Catalogue
@@ -189,15 +192,17 @@ def test_a_recording_after_a_never(make_scene: MakeScene) -> None:
 
 
 def test_a_recording_that_starts_as_it_is_forbidden(make_scene: MakeScene) -> None:
-    """A recording that another process starts just after the `never` is stopped too."""
+    """A recording that another process creates just after the `never` ends before it captures."""
     scene = make_scene(NOT_IN_PAYMENTS, ALL)
     scene.change(queue="payments")
-    late = build_recording(id=uuid7(), call_id=scene.call.id, state="recording")
+    late = build_recording(id=uuid7(), call_id=scene.call.id, state="requested")
     with scene.catalogue.begin() as tx:
         recordings.create_recording(tx, late)
-    assert scene.decisions.is_open(scene.call.id)
-    scene.change()
-    assert [one.state for one in scene.recordings()] == ["captured"]
+    assert late.id in {one.id for one in scene.capture.list_unsettled("main")}
+    with suppress(PbxUnavailable):
+        scene.capture.settle(late.id)
+    (ended,) = scene.recordings()
+    assert (ended.state, ended.ended_by) == ("aborted", "rule")
 
 
 def test_an_announcement_that_outlives_its_owner(make_scene: MakeScene) -> None:
