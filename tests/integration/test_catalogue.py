@@ -156,6 +156,29 @@ def test_the_first_end_of_a_segment_is_believed(catalogue: Catalogue) -> None:
     assert (ended.ended_at, ended.end_cause) == (NOW, "finished")
 
 
+@pytest.mark.parametrize(
+    ("noted", "then", "ended_s", "cause"),
+    [
+        ("stopped", "finished", 4, "stopped"),
+        ("unobserved", "finished", 4, "finished"),
+        ("pbx-lost", "finished", 5, "pbx-lost"),
+        ("stopped", "unobserved", 5, "stopped"),
+    ],
+)
+def test_the_time_of_the_pbx_replaces_our_note(
+    catalogue: Catalogue, noted: str, then: str, ended_s: float, cause: str
+) -> None:
+    """Our note of an end is late by the way of our request; Asterisk's event has the true time."""
+    record = keep(catalogue)
+    one = segment(record)
+    with catalogue.begin() as tx:
+        segments.claim_segment(tx, one)
+        segments.end_segment(tx, one.id, at=at(5), cause=noted)
+        assert not segments.end_segment(tx, one.id, at=at(4), cause=then)
+        (ended,) = segments.list_segments(tx, record.id)
+    assert (ended.ended_at, ended.end_cause) == (at(ended_s), cause)
+
+
 @pytest.mark.parametrize("target", sorted(states.NEXT))
 @pytest.mark.parametrize("source", sorted(states.NEXT))
 def test_a_recording_moves_as_the_states_allow(
