@@ -1,16 +1,16 @@
 """Who was with the people of a recording, when, and what of it no recording may hold. Pure.
 
 A recording of a call hears every talk in which a leg of that call is. A rule's recording leaves out
-the talks that a recording of another call in it owns: the customer's call before an internal one,
-else the older one.
+the talks that another rule's recording owns: that of a customer's call before that of an internal
+one, else the older one. When its call is over, it goes on with the people whom it captures.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from uuid import UUID
 
 from recorder.calls.conversations import Talk, talks_of
-from recorder.calls.legs import legs_of
+from recorder.calls.legs import has_customer, legs_of
 from recorder.calls.spans import TimeSpan, intersect, merge, subtract
 from recorder.recording.moments import iter_periods
 from storage.records import (
@@ -67,12 +67,14 @@ class Protected:
     paused: tuple[TimeSpan, ...]
 
 
-def find_presence(past: Past, window: TimeSpan) -> tuple[Presence, ...]:
+def find_presence(
+    past: Past, segments: Sequence[SegmentRecord], window: TimeSpan
+) -> tuple[Presence, ...]:
     """Return the legs that the recording had to hear within the window, and when.
 
     A leg of the call itself also counts while nobody is with it, from its joining on.
     """
-    scenes = _list_scenes(past, talks_of(past.calls.values()), window)
+    scenes = _list_scenes(past, talks_of(past.calls.values()), segments, window)
     found: list[Presence] = []
     for leg in past.legs.values():
         if spans := [span for leg_ids, span in scenes if leg.id in leg_ids]:
@@ -80,7 +82,7 @@ def find_presence(past: Past, window: TimeSpan) -> tuple[Presence, ...]:
     return tuple(found)
 
 
-def find_protected(past: Past, segments: Iterable[SegmentRecord], window: TimeSpan) -> Protected:
+def find_protected(past: Past, segments: Sequence[SegmentRecord], window: TimeSpan) -> Protected:
     """Return the times within the window in which a captured person was protected.
 
     Whoever was captured then was with a person whom a rule, or a pause, protects.
@@ -90,7 +92,7 @@ def find_protected(past: Past, segments: Iterable[SegmentRecord], window: TimeSp
     decisions = {one.call_id: one for one in past.decisions}
     forbidden: list[TimeSpan] = []
     paused: list[TimeSpan] = []
-    scenes = _list_scenes(past, talks, window)
+    scenes = _list_scenes(past, talks, segments, window)
     for one in segments:
         captured = intersect((one.started_at, one.ended_at or window[1]), window)
         if captured is None or one.channel_id not in call_of:
@@ -115,9 +117,16 @@ def find_protected(past: Past, segments: Iterable[SegmentRecord], window: TimeSp
     return Protected(tuple(merge(forbidden)), tuple(merge(paused)))
 
 
-def _list_scenes(past: Past, talks: Sequence[Talk], window: TimeSpan) -> list[_Scene]:
+def _list_scenes(
+    past: Past, talks: Sequence[Talk], segments: Sequence[SegmentRecord], window: TimeSpan
+) -> list[_Scene]:
     """Return the people that the recording had to hear within the window, together or alone."""
-    scenes = _list_heard(past, talks, window)
+    scenes = [
+        (talk.leg_ids, part)
+        for talk in talks
+        for heard in _list_heard(past, talk, segments, window)
+        for part in subtract(heard, _list_owned(past, talk, window))
+    ]
     for leg in legs_of(past.call):
         if leg.joined_at is None:
             continue
@@ -129,36 +138,47 @@ def _list_scenes(past: Past, talks: Sequence[Talk], window: TimeSpan) -> list[_S
     return scenes
 
 
-def _list_heard(past: Past, talks: Sequence[Talk], window: TimeSpan) -> list[_Scene]:
-    """Return the talks that the recording had to hear, cut to the window."""
-    recording = past.recording
-    own = {leg.id for leg in legs_of(past.call)}
-    call_of = {leg.id: call.id for call in past.calls.values() for leg in legs_of(call)}
-    found: list[_Scene] = []
-    for talk in talks:
-        span = _cut(talk, window)
-        if span is None or own.isdisjoint(talk.leg_ids):
-            continue
-        others = {call_of[leg_id] for leg_id in talk.leg_ids} - {past.call.id}
-        owned = [
-            (one.promised_at or one.started_at, one.ended_at or window[1])
-            for one in past.recordings
-            if recording.trigger == one.trigger == "rule"
-            and one.call_id in others
-            and one.state != "aborted"
-            and _rank(past.calls[one.call_id]) < _rank(past.call)
-        ]
-        times = [(from_at, to_at) for from_at, to_at in owned if from_at is not None]
-        found += [(talk.leg_ids, part) for part in subtract(span, times)]
-    return found
+def _list_heard(
+    past: Past, talk: Talk, segments: Sequence[SegmentRecord], window: TimeSpan
+) -> list[TimeSpan]:
+    """Return the times of a talk that the recording hears, if no other recording owns them."""
+    span, over_at = _cut(talk, window), past.call.ended_at
+    if span is None or any(leg.id in talk.leg_ids for leg in legs_of(past.call)):
+        return [span] if span is not None else []
+    if past.recording.trigger != "rule" or over_at is None:
+        return []
+    captured = [
+        (max(one.started_at, over_at), one.ended_at or window[1])
+        for one in segments
+        if one.channel_id in talk.leg_ids
+    ]
+    return merge(part for one in captured if (part := intersect(one, span)) is not None)
 
 
-def _rank(call: CallRecord) -> tuple[bool, datetime, str]:
-    """Return the rank of a call among those in one conversation; the lowest one's recording goes
-    on.
+def _list_owned(past: Past, talk: Talk, window: TimeSpan) -> list[TimeSpan]:
+    """Return the times in which a rule's recording of another call in a talk comes before ours.
+
+    One whose own call is over comes last.
     """
-    has_customer = any(leg.party == "customer" for leg in legs_of(call))
-    return not has_customer, call.started_at, call.id
+    ours, owned = past.recording, []
+    if ours.trigger != "rule":
+        return []
+    for one in past.recordings:
+        call = past.calls[one.call_id]
+        from_at = one.promised_at or one.started_at
+        is_in = any(leg.id in talk.leg_ids for leg in legs_of(call))
+        is_rival = one.call_id != ours.call_id and one.trigger == "rule"
+        if not (is_in and is_rival) or one.state == "aborted" or from_at is None:
+            continue
+        to_at = min(one.ended_at or window[1], call.ended_at or window[1])
+        if _precedence(past, one) > _precedence(past, ours):
+            from_at = max(from_at, past.call.ended_at or window[1])
+        owned.append((from_at, to_at))
+    return owned
+
+
+def _precedence(past: Past, recording: RecordingRecord) -> tuple[bool, UUID]:
+    return not has_customer(past.calls[recording.call_id]), recording.id
 
 
 def _cut(talk: Talk, window: TimeSpan) -> TimeSpan | None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from recorder.audio import Span
-from recorder.calls.legs import extension_of, legs_of, side_of
+from recorder.calls.legs import extension_of, legs_of
 from recorder.names import parse_spy_part
 from recorder.recording.presence import Past
 from recorder.recording.voices import BROWSER
@@ -58,7 +58,8 @@ def supervisors_of(segments: Iterable[SegmentRecord]) -> frozenset[UUID]:
 
 
 def _party_of(leg: LegRecord, call: CallRecord, mine: Sequence[SegmentRecord]) -> RecordingParty:
-    side: Side = mine[0].side if mine else side_of(leg)
+    side: Side = "left" if leg.party == "customer" else "right"
+    side = mine[0].side if mine else side
     if leg.party == "customer":
         number, name = leg.number, leg.caller_name
         customers = [one for one in legs_of(call) if one.party == "customer"]

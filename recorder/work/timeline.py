@@ -56,7 +56,7 @@ def build_timeline(past: Past, segments: Sequence[SegmentRecord]) -> Timeline:
     ended_at = recording.ended_at or last
     presence = [
         _without_unseen_end(one, segments)
-        for one in find_presence(past, (_promised_at(past, first), ended_at))
+        for one in find_presence(past, segments, (_promised_at(past, first), ended_at))
     ]
     due = min([first, *(one.spans[0][0] for one in presence if one.spans)])
     zero = due if first - due >= START_TAKES else first

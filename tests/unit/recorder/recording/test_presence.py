@@ -66,8 +66,8 @@ def past(one: RecordingRecord, *calls: CallRecord, **more: Any) -> Past:
     return Past(one, {call.id: call for call in calls}, **more)
 
 
-def present(known: Past) -> dict[str, list[TimeSpan]]:
-    return {one.leg.id: list(one.spans) for one in find_presence(known, WINDOW)}
+def present(known: Past, *parts: SegmentRecord) -> dict[str, list[TimeSpan]]:
+    return {one.leg.id: list(one.spans) for one in find_presence(known, parts, WINDOW)}
 
 
 def segment(channel: str, from_s: float, to_s: float) -> SegmentRecord:
@@ -122,6 +122,40 @@ def test_a_recording_that_a_person_started_hears_every_talk() -> None:
     assert present(past(both[0], customer, internal, recordings=both)) == {
         "2002": [span(3, 6)],
         "cus": [span(3, 6)],
+    }
+
+
+def test_a_recording_goes_on_with_the_people_whom_it_captures() -> None:
+    """Over its own call, a rule's recording hears the people it captures, and those with them."""
+    ours = replace(call(1, leg("ann", ("x", 0, 4))), ended_at=at(4))
+    others = call(2, leg("bob", ("x", 0, 8))), call(3, leg("cid", ("x", 2, 8), ("z", 8, 9)))
+    late = call(4, leg("dan", ("x", 6, 8)), leg("eve", ("z", 8, 9)))
+    parts = [segment("bob", 0, 7), segment("cid", 2, 5)]
+    known = past(recording(1, 1), ours, *others, late)
+    assert present(known, *parts) == {
+        "ann": [span(0, 4)],
+        "bob": [span(0, 7)],
+        "cid": [span(2, 7)],
+        "dan": [span(6, 7)],
+    }
+    by_hand = replace(known, recording=recording(1, 1, trigger="manual"))
+    assert present(by_hand, *parts)["bob"] == [span(0, 4)]
+
+
+def test_a_recording_whose_call_is_over_comes_last() -> None:
+    """The recording of a live call takes the conversation over from it, though newer."""
+    ours = replace(call(1, leg("ann", ("x", 0, 4), party="customer")), ended_at=at(4))
+    other = call(2, leg("bob", ("x", 0, 8)), leg("cid", ("x", 0, 8)))
+    both = [recording(1, 1), recording(2, 2)]
+    parts = [segment("bob", 0, 8), segment("cid", 0, 8)]
+    assert present(past(both[0], ours, other, recordings=both), *parts) == {
+        "ann": [span(0, 4)],
+        "bob": [span(0, 4)],
+        "cid": [span(0, 4)],
+    }
+    assert present(past(both[1], ours, other, recordings=both), *parts) == {
+        "bob": [span(4, 8)],
+        "cid": [span(4, 8)],
     }
 
 
