@@ -248,6 +248,14 @@ class Ari:
         """Undo `mute`."""
         self._do("DELETE", join_path("channels", channel_id, "mute"), {"direction": direction})
 
+    def start_silence(self, channel_id: str) -> None:
+        """Send silence to a channel of ours that is in no bridge."""
+        self._do("POST", join_path("channels", channel_id, "silence"))
+
+    def stop_silence(self, channel_id: str) -> None:
+        """Undo `start_silence`; harmless where there is none."""
+        self._do("DELETE", join_path("channels", channel_id, "silence"))
+
     def send_dtmf(self, channel_id: str, digits: str) -> None:
         """Send digits to the party behind the channel, 100 ms each with 100 ms between."""
         self._do("POST", join_path("channels", channel_id, "dtmf"), {"dtmf": digits})
