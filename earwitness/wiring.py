@@ -108,6 +108,7 @@ class Wiring:
             self.pbxs,
             Defaults(wanted.layout, wanted.format, wanted.pause),
             Gate(self.catalogue, self.pbxs, self.book),
+            on_pause=self.spies.follow_pauses,
         )
 
     @cached_property
