@@ -61,6 +61,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     recorder_errors.NoSuchBookmark: 404,
     errors.NoSuchSearch: 404,
     errors.NoSuchBulk: 404,
+    errors.NoSuchTrial: 404,
     errors.NoSuchLink: 404,
     errors.NoSuchWebhook: 404,
     errors.AudioNotStored: 404,
