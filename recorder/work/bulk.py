@@ -183,10 +183,12 @@ class Bulks:
                     if record is None or record.object_key is None:
                         raise NoSuchRecording(f"the recording {recording_id} has no audio")
                     key = parse_key(record.object_key)
-                    manifest = self.objects.get_bytes(str(key.manifest))
                     name = str(key).rpartition("/")[2]
+                    with self._noticing_loss(recording_id, str(key.manifest)) as manifest_key:
+                        manifest = self.objects.get_bytes(manifest_key)
                     with (
-                        self.objects.open(str(key)) as audio,
+                        self._noticing_loss(recording_id, str(key)) as audio_key,
+                        self.objects.open(audio_key) as audio,
                         target.open(name, "w", force_zip64=True) as entry,
                     ):
                         for chunk in audio.chunks():
@@ -197,6 +199,18 @@ class Bulks:
             target.writestr("index.csv", index.getvalue())
         progress.write()
         return exported
+
+    @contextmanager
+    def _noticing_loss(self, recording_id: UUID, key: str) -> Iterator[str]:
+        """Yield the key; sound the alarm if the store no longer holds this object."""
+        try:
+            yield key
+        except NoSuchObject:
+            with self.catalogue.begin() as tx:
+                is_new = recordings.note_lost(tx, recording_id, key)
+            if is_new:
+                log.error("recording.object-lost", recording=str(recording_id), key=key)
+            raise
 
 
 def next_wait_s(error: BaseException, attempts: int) -> float | None:

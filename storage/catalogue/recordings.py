@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
+from sqlalchemy.dialects.postgresql import insert as insert_or_ignore
 
 from storage import states
 from storage.catalogue import events
@@ -44,6 +45,7 @@ from storage.schema import (
     SEARCHED_WORDS,
     TAIL_DIGITS,
     Instant,
+    lost_object,
     people,
     recording,
     recording_party,
@@ -274,6 +276,29 @@ def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> No
         if agent_before != fields["agent"]:
             _add_event(tx, records[-1], "changed")
     _add_searched(tx, records)
+
+
+def note_lost(tx: Connection, recording_id: UUID, object_key: str) -> bool:
+    """Write down that the store no longer holds a file of the recording, and send an event.
+
+    Return False if that is known already.
+    """
+    row = {"object_key": object_key, "recording_id": recording_id}
+    added = insert_or_ignore(lost_object).values(row).on_conflict_do_nothing()
+    if tx.scalar(added.returning(lost_object.c.object_key)) is None:
+        return False
+    _add_event(tx, get_recording(tx, recording_id), "object-lost")
+    return True
+
+
+def note_found(tx: Connection, object_key: str) -> None:
+    """Forget that the store had lost this file: somebody has restored it."""
+    tx.execute(delete(lost_object).where(lost_object.c.object_key == object_key))
+
+
+def count_lost(tx: Connection) -> int:
+    """Count the files of recordings that the store was found not to hold."""
+    return tx.scalar(select(func.count()).select_from(lost_object)) or 0
 
 
 def mean_bytes_per_second(tx: Connection) -> float | None:

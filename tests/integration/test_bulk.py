@@ -18,6 +18,7 @@ import pytest
 import requests
 from api_client import NOW, ApiClient, build_recording
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from lab.waiting import until
 from recorder.audio.waveform import Waveform
@@ -29,7 +30,7 @@ from storage import jobs
 from storage.catalogue import bulks, recordings
 from storage.catalogue.engine import Catalogue
 from storage.manifest import SigningKey, build_manifest, sign_manifest
-from storage.objects.keys import ObjectKey
+from storage.objects.keys import ObjectKey, build_export_key, parse_key
 from storage.objects.s3 import S3ObjectStore
 from storage.records import BulkRecord, Hold, RecordingRecord
 
@@ -184,6 +185,33 @@ def test_an_export(
     assert audited(catalogue, kept[0]) == ["recording.exported"]
     assert audited(catalogue, silent) == []
     assert list((tmp_path / "exports").iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["audio", "manifest"])
+def test_an_export_without_lost_files(
+    officer: ApiClient,
+    keep: Keep,
+    worker: Bulks,
+    objects: S3ObjectStore,
+    part: str,
+) -> None:
+    """A recording that the store has lost is refused and sounds the alarm; the others are there."""
+    kept, lost = keep(b"sound"), keep(b"lost")
+    key = parse_key(str(lost.object_key))
+    gone = str(key if part == "audio" else key.manifest)
+    objects.delete(gone)
+    with capture_logs() as lines:
+        ended = done(officer, worker, action="export", ids=[str(lost.id), str(kept.id)])
+    assert ended["state"] == "done"
+    assert ended["refused"] == [{"id": str(lost.id), "reason": "no-such-object"}]
+    alarms = [line for line in lines if line["event"] == "recording.object-lost"]
+    assert [(one["recording"], one["key"]) for one in alarms] == [(str(lost.id), gone)]
+    streamed = officer.get(f"/api/v1/bulk/{ended['id']}/file?stream=1")
+    with ZipFile(io.BytesIO(streamed.data)) as packed:
+        assert set(packed.namelist()) == {f"{kept.id}.opus", f"{kept.id}.json", "index.csv"}
+    objects.delete(build_export_key(UUID(ended["id"])))
+    for query in ("", "?stream=1"):
+        assert officer.get(f"/api/v1/bulk/{ended['id']}/file{query}").status_code == 410
 
 
 def test_exports_are_kept_for_a_week(

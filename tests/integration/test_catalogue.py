@@ -524,36 +524,32 @@ def test_a_live_recording_is_found_by_every_party_so_far(catalogue: Catalogue) -
 
 
 def test_recordings_that_capture_a_channel_now(catalogue: Catalogue) -> None:
-    """A live recording with a running segment of the channel is found, an ended one is not."""
-    live, over, elsewhere = (
-        keep(catalogue, pbx="hearing", state=state) for state in ("paused", "captured", "recording")
-    )
+    """The channels of each recording are those of its running segments, or of all."""
+    one, other = (keep(catalogue, pbx="captured") for _ in range(2))
     with catalogue.begin() as tx:
-        for record, channel in ((live, "hears-a"), (over, "hears-a"), (elsewhere, "hears-b")):
+        for record, channel in ((one, "a"), (one, "b"), (other, "c")):
             assert segments.claim_segment(tx, segment(record, channel))
-        of = partial(recordings.list_live_recordings_hearing, tx)
-        assert of("hearing", ["hears-a", "hears-c"]) == (live,)
-        assert {one.id for one in of("hearing", ["hears-a", "hears-b"])} == {live.id, elsewhere.id}
-        assert of("other", ["hears-a"]) == of("hearing", []) == ()
-        segments.end_segment(tx, segments.list_segments(tx, live.id)[0].id, at=NOW, cause="stopped")
-        assert of("hearing", ["hears-a"]) == ()
+        (first, _) = segments.list_segments(tx, one.id)
+        segments.end_segment(tx, first.id, at=NOW, cause="stopped")
+        of = partial(segments.map_captured, tx, [one.id, other.id])
+        left = {"a", "b"} - {first.channel_id}
+        assert of(running=True) == {one.id: left, other.id: {"c"}}
+        assert of(running=False) == {one.id: {"a", "b"}, other.id: {"c"}}
+        assert segments.map_captured(tx, [], running=False) == {}
 
 
 def test_recordings_by_rule_that_a_person_ended(catalogue: Catalogue) -> None:
-    """Only a rule's recording that a person ended, and that captured the channel, is found."""
+    """Only a rule's recording that a person ended, of one of these calls, is found."""
+    made = {"call_id": "stopped-1.0", "state": "captured"}
     kept = {
-        (trigger, ended_by): keep(
-            catalogue, pbx="ended", state="captured", trigger=trigger, ended_by=ended_by
-        )
+        (trigger, ended_by): keep(catalogue, **made, trigger=trigger, ended_by=ended_by)
         for trigger in ("rule", "manual")
         for ended_by in ("person", "call", None)
     }
     with catalogue.begin() as tx:
-        for record in kept.values():
-            segments.claim_segment(tx, segment(record, "ended-a"))
-        of = partial(recordings.list_ended_by_person, tx)
-        assert of("ended", ["ended-a", "ended-b"]) == (kept["rule", "person"],)
-        assert of("ended", ["ended-b"]) == of("other", ["ended-a"]) == ()
+        found = recordings.list_stopped_by_person(tx, ["stopped-1.0", "stopped-2.0"])
+        assert recordings.list_stopped_by_person(tx, ["stopped-2.0"]) == ()
+    assert found == (kept["rule", "person"].id,)
 
 
 # Transactions
