@@ -38,8 +38,9 @@ PROGRESS_EVERY = 20
 SPARE_BYTES = 256 * 1024 * 1024
 INDEX = (
     "file", "id", "call_id", "started_at", "duration_s", "direction", "caller_number",
-    "callee_number", "queue", "agent", "tags", "sha256",
+    "callee_number", "queue", "agent", "tags", "sha256", "parties",
 )  # fmt: skip
+LISTS = ("tags", "parties")
 
 
 @dataclass(slots=True)
@@ -224,6 +225,8 @@ def _cells(record: RecordingRecord) -> Iterator[str]:
     """Yield the cells of a recording's row, with a quote before everything like a formula."""
     for name in INDEX[1:]:
         value = getattr(record, name)
-        cell = ",".join(value) if name == "tags" else "" if value is None else str(value)
+        if name == "parties":  # "customer 12025550123,agent 2001"
+            value = [f"{one.party} {one.number or one.name or ''}".rstrip() for one in value]
+        cell = ",".join(value) if name in LISTS else "" if value is None else str(value)
         # A spreadsheet reads a number that begins with + as a formula, too.
         yield f"'{cell}" if cell[:1] in "=@-+\t\r" and cell else cell

@@ -32,7 +32,7 @@ from storage.catalogue.engine import Catalogue
 from storage.manifest import SigningKey, build_manifest, sign_manifest
 from storage.objects.keys import ObjectKey, build_export_key, parse_key
 from storage.objects.s3 import S3ObjectStore
-from storage.records import BulkRecord, Hold, RecordingRecord
+from storage.records import BulkRecord, Hold, RecordingParty, RecordingRecord
 
 Keep = Callable[..., RecordingRecord]
 WAVEFORM = Waveform(0.1, peaks=((1,),), talk=((),), silence=((),), level_dbfs=(-20.0,)).to_json()
@@ -158,7 +158,12 @@ def test_an_export(
 ) -> None:
     """The ZIP has audio, manifests and an index; a recording without audio is listed as refused."""
     sounds = [os.urandom(100_000) for _ in range(3)]
-    kept = [keep(sound, caller_number="+4930", agent="=1+1") for sound in sounds]
+    parties = (
+        RecordingParty("customer", "4930", "Ada", "left"),
+        RecordingParty("supervisor", None, "Sue", "right"),
+        RecordingParty("customer", None, None, "right"),
+    )
+    kept = [keep(sound, caller_number="+4930", agent="=1+1", parties=parties) for sound in sounds]
     silent = keep(state="aborted")
     ids = [str(one.id) for one in (*kept, silent)]
     ended = done(officer, worker, action="export", ids=ids)
@@ -182,6 +187,7 @@ def test_an_export(
         rows = list(csv.DictReader(io.StringIO(packed.read("index.csv").decode())))
     assert {row["sha256"] for row in rows} == {record.sha256 for record in kept}
     assert {(row["caller_number"], row["agent"]) for row in rows} == {("'+4930", "'=1+1")}
+    assert {row["parties"] for row in rows} == {"customer 4930,supervisor Sue,customer"}
     assert audited(catalogue, kept[0]) == ["recording.exported"]
     assert audited(catalogue, silent) == []
     assert list((tmp_path / "exports").iterdir()) == []
