@@ -22,8 +22,8 @@ USUAL_PRIORITY = 100
 class Period:
     """A time in which the joined decision was the same.
 
-    `is_wanted` means that a recording had to run: a rule, or the default, wanted it then or before,
-    and nothing has forbidden it since. `is_forbidden` means that a rule forbade it.
+    `is_wanted` means that a rule, or the default, wanted a recording; `is_forbidden`, that a rule
+    forbade it.
     """
 
     from_at: datetime
@@ -84,16 +84,12 @@ def time_of(moment: Mapping[str, Any]) -> datetime:
 
 def _course_of(moments: Sequence[Mapping[str, Any]]) -> list[_Step]:
     steps: list[_Step] = []
-    is_wanted = False
     for moment in moments:
         action, rule = moment["action"], moment["rule"]
-        forbids = action == "never" and rule is not None
-        # A recording that has begun goes on where a rule merely stops to want it.
-        is_wanted = not forbids and (is_wanted or action in WANTING)
         binds = rule is not None and action in ("force", "never")
         rank = _Rank(rule.get("priority", USUAL_PRIORITY), action == "force") if binds else None
         at = max([time_of(moment), *(step.at for step in steps[-1:])])
-        steps.append(_Step(at, is_wanted, rank))
+        steps.append(_Step(at, action in WANTING, rank))
     return steps
 
 

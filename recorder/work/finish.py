@@ -23,11 +23,12 @@ from recorder.ari import Ari, AriNotFound
 from recorder.ari.pbxs import Pbxs
 from recorder.audio import NotAudio, Piece, Rendition, measure_late_s, probe_wav, render
 from recorder.errors import NoAudioOnPbx, PbxUnavailable
+from recorder.names import parse_spy_part
 from recorder.recording.capture import Capture
 from recorder.recording.presence import Past
 from recorder.work.fitting import alignment_ms
 from recorder.work.parties import list_parties, supervisors_of
-from recorder.work.timeline import build_timeline
+from recorder.work.timeline import Timeline, build_timeline
 from storage import states
 from storage.catalogue import calls, decisions, pauses, recordings, segments, signing, spies
 from storage.catalogue.engine import Catalogue
@@ -142,7 +143,7 @@ class Finisher:
                         size_bytes=one.segment.size_bytes,
                         alignment_ms=one.segment.alignment_ms,
                     )
-                past = _read_past(tx, recording)
+                past = _read_past(tx, recording, present)
                 barged = [spies.find_spy(tx, id_) for id_ in supervisors_of(present)]
             for missing in lost:
                 log.warning(
@@ -157,26 +158,7 @@ class Finisher:
             timeline = build_timeline(past, measured)
             supervisors = [spy for spy in barged if spy is not None]
             parties = list_parties(past, timeline, measured, supervisors)
-            paths = {one.segment.id: one.path for one in fetched}
-            # A pause stays silent, even if the PBX went on capturing, or is cut out.
-            rendition = render(
-                [
-                    Piece(
-                        paths[one.segment_id],
-                        one.side,
-                        one.offset_s,
-                        one.span_s,
-                        one.from_s,
-                        one.to_s,
-                    )
-                    for one in timeline.placements
-                ],
-                layout=recording.layout,
-                format=recording.format,
-                target=folder / f"rendition.{recording.format}",
-                blank=timeline.blank,
-                cut=timeline.pauses if recording.pause_leaves == "skip" else (),
-            )
+            rendition = _render(recording, timeline, fetched, folder)
             heard = replace(recording, gaps=timeline.gaps, parties=parties)
             return self._put(heard, timeline.started_at, rendition)
 
@@ -291,9 +273,21 @@ class Finisher:
             return segments.list_segments(tx, recording_id)
 
 
-def _read_past(tx: Connection, recording: RecordingRecord) -> Past:
+def _read_past(
+    tx: Connection, recording: RecordingRecord, present: Sequence[SegmentRecord]
+) -> Past:
     """Read everything that happened to the people of a recording."""
     met = calls.list_met(tx, recording.call_id)
+    captured = {
+        segment.channel_id for segment in present if parse_spy_part(segment.channel_id) is None
+    }
+    # A recording whose call is over goes on with people whom this call never met.
+    while captured - {leg.id for call in met.values() for leg in call.channels}:
+        further = {id_ for call in met.values() for id_ in call.met} - met.keys()
+        found = calls.find_calls(tx, further)
+        if not found:
+            break
+        met |= found
     legs = [leg.id for call in met.values() for leg in call.channels]
     from_at = min(call.started_at for call in met.values())
     to_at = recording.ended_at or datetime.now(UTC)
@@ -303,6 +297,24 @@ def _read_past(tx: Connection, recording: RecordingRecord) -> Past:
         decisions.list_decisions(tx, met),
         recordings.list_recordings_of_calls(tx, list(met)),
         pauses.list_pauses(tx, recording.pbx, legs, from_at=from_at, to_at=to_at),
+    )
+
+
+def _render(
+    recording: RecordingRecord, timeline: Timeline, fetched: Sequence[Fetched], folder: Path
+) -> Rendition:
+    """Render the files; a pause stays silent, even if the PBX went on capturing, or is cut out."""
+    paths = {one.segment.id: one.path for one in fetched}
+    return render(
+        [
+            Piece(paths[one.segment_id], one.side, one.offset_s, one.span_s, one.from_s, one.to_s)
+            for one in timeline.placements
+        ],
+        layout=recording.layout,
+        format=recording.format,
+        target=folder / f"rendition.{recording.format}",
+        blank=timeline.blank,
+        cut=timeline.pauses if recording.pause_leaves == "skip" else (),
     )
 
 

@@ -50,7 +50,7 @@ def periods(*decisions: DecisionRecord) -> list[tuple[float, float, str]]:
         ([decided((0, "never"))], [(0, 10, "forbidden")]),
         ([decided((0, "never"), ruled=False)], [(0, 10, "free")]),
         ([decided((0, "record"), (5, "never"))], [(0, 5, "wanted"), (5, 10, "forbidden")]),
-        ([decided((0, "record"), (5, "on_demand"))], [(0, 10, "wanted")]),
+        ([decided((0, "record"), (5, "on_demand"))], [(0, 5, "wanted"), (5, 10, "free")]),
         (
             [decided((0, "record"), (5, "never"), (7, "on_demand"))],
             [(0, 5, "wanted"), (5, 7, "forbidden"), (7, 10, "free")],
@@ -80,7 +80,7 @@ def periods(*decisions: DecisionRecord) -> list[tuple[float, float, str]]:
         "never",
         "default-never",
         "then-never",
-        "goes-on",
+        "no-more",
         "begins-anew",
         "another-forbids",
         "a-default-forbids-nothing",
@@ -93,7 +93,7 @@ def periods(*decisions: DecisionRecord) -> list[tuple[float, float, str]]:
 def test_joined_periods(
     decisions: list[DecisionRecord], found: list[tuple[float, float, str]]
 ) -> None:
-    """`force` and `never` win by priority; then anybody's wish to record, until it is forbidden."""
+    """`force` and `never` win by priority; then anybody's wish to record."""
     assert periods(*decisions) == found
 
 
