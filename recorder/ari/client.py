@@ -46,6 +46,7 @@ from recorder.ari.model import (
     parse_live_recording,
     parse_module,
     parse_playback,
+    parse_rtp_sent,
     parse_stored_recording,
     parse_variable,
 )
@@ -189,6 +190,11 @@ class Ari:
     def find_variable(self, channel_id: str, name: str) -> str | None:
         """Return a variable, or None if the channel is gone or the variable is not set."""
         return _or_none(lambda: self.get_variable(channel_id, name))
+
+    def get_rtp_sent(self, channel_id: str) -> int:
+        """Return how many RTP packets Asterisk has sent to any channel with RTP."""
+        path = join_path("channels", channel_id, "rtp_statistics")
+        return self._one(parse_rtp_sent, "GET", path)
 
     def set_variable(self, channel_id: str, name: str, value: str) -> None:
         """Set a variable or function of a channel that is in our application."""

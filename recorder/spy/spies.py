@@ -55,7 +55,7 @@ from recorder.spy.rights import modes_of_spy, modes_on
 from recorder.spy.settling import Settler
 from recorder.spy.trail import note
 from storage import states
-from storage.catalogue import audit, calls, pauses, recordings, spies, tokens
+from storage.catalogue import audit, calls, pauses, spies, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import LockTimeout
 from storage.records import AfterTransfer, CallRecord, Follow, Mode, SpyRecord
@@ -307,9 +307,7 @@ class Spies:
                 if spy.mode == settled.mode or spy.state not in states.SPY_LIVE:
                     break
         # A barging supervisor is recorded, and no longer once the barge is over.
-        with self._catalogue.begin() as tx:
-            live = recordings.list_recordings_of_calls(tx, [spy.call_id], in_states=states.LIVE)
-        for recording in live:
+        for recording in self._capture.list_heard(spy.call_id):
             try:
                 self._capture.settle(recording.id)
             except (PbxUnavailable, LockTimeout) as error:

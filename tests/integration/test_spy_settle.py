@@ -21,10 +21,10 @@ from recorder.spy import spies as module
 from recorder.spy.intruders import Intruder
 from recorder.spy.spies import Spies
 from recorder.spy.trail import dismiss_owned
-from storage.catalogue import audit, calls, spies, tokens
+from storage.catalogue import audit, calls, pauses, spies, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable
-from storage.records import AfterTransfer, Mode, SpyRecord
+from storage.records import AfterTransfer, Mode, PeoplePause, SpyRecord
 from storage.schema import token
 from tests.fake_pbx import INSTANCE, FakePbx
 from tests.legs import leg
@@ -217,7 +217,74 @@ def test_a_new_snoop_is_settled_for_all_spies(world: World) -> None:
         world.spies.settle(spy.id)
     world.spies.renew(one.id)
     assert world.pbx.heard_by(other.id) == {"agent"}
-    assert names.build_listening_snoop_id(INSTANCE, "agent", ()) in world.pbx.channels
+    assert names.build_listening_snoop_id(INSTANCE, "agent", ["customer"]) in world.pbx.channels
+
+
+def test_a_pause_makes_deaf(world: World) -> None:
+    """A pause takes the call from listening and whispering supervisors, until its end."""
+    listening, whispering, barging = (
+        world.add_spy(mode=mode, live_at=datetime.now(UTC))
+        for mode in ("listen", "whisper", "barge")
+    )
+    everybody = [spy.id for spy in (listening, whispering, barging)]
+    for spy_id in everybody:
+        world.spies.settle(spy_id)
+    inside = names.build_listening_bridge_id(INSTANCE, "agent")
+    for _ in range(2):
+        with world.catalogue.begin() as tx:
+            now = datetime.now(UTC)
+            pauses.open_pause(tx, PeoplePause(uuid7(), world.name, ("customer",), now, "ann"))
+        world.spies.follow_pauses(world.name)
+        phones = {id_ for id_ in world.pbx.bridges[inside] if "-phone-" in id_}
+        assert phones == {names.build_phone_id(barging.id)}
+        heard = {spy_id: world.spies.read(spy_id)[0].heard[-1] for spy_id in everybody}
+        assert [spy_id for spy_id, span in heard.items() if span.to_at is None] == [barging.id]
+        assert world.pbx.heard_by(whispering.id) == {"agent"}
+        world.spies.follow_pauses(world.name)
+        with world.catalogue.begin() as tx:
+            pauses.close_pauses(tx, world.name, ["customer"], at=datetime.now(UTC))
+        world.spies.follow_pauses(world.name)
+        assert {names.build_phone_id(id_) for id_ in everybody} <= set(world.pbx.bridges[inside])
+        assert all(world.spies.read(spy_id)[0].heard[-1].to_at is None for spy_id in everybody)
+    assert len(world.pbx.played) == 4, "one tone for each pause and deaf phone"
+
+
+def test_nobody_is_deaf_where_listeners_hear_pauses(world: World) -> None:
+    """With `pause_listeners = "hear"` a pause changes nothing for supervisors."""
+    hearing = Spies(world.catalogue, Pbxs({world.name: world.pbx}), {}, deaf_in_pauses=False)  # type: ignore[dict-item]
+    spy = world.add_spy()
+    with world.catalogue.begin() as tx:
+        now = datetime.now(UTC)
+        pauses.open_pause(tx, PeoplePause(uuid7(), world.name, ("customer",), now, "ann"))
+    assert hearing.settle(spy.id).heard[-1].to_at is None
+    assert not hearing.read(spy.id)[1].deaf
+    assert world.spies.read(spy.id)[1].deaf
+
+
+def test_a_barge_reaches_the_members_of_other_calls(world: World) -> None:
+    """The members of a conference have a call each, and hear the barge; a spy follows its agent."""
+    spy = world.add_spy(mode="barge")
+    other = f"{world.name}-2.0"
+    third = leg("third", name="PJSIP/2003-1")
+    first = (leg("customer", party="customer", name="PJSIP/trunk-1"), leg("agent"))
+    world.save_call(channels=first, agent="2001", joined=(other,))
+    with world.catalogue.begin() as tx:
+        member = build_call(
+            id=other, pbx=world.name, channels=(third,), agent="2003", joined=(world.call_id,)
+        )
+        calls.save_calls(tx, [member])
+    world.pbx.channels.add("third")
+    world.spies.settle(spy.id)
+    assert world.pbx.heard_by(spy.id) == {"agent", "customer", "third"}
+    follower = world.add_spy(follow="agent", agent="2003")
+    assert world.spies.settle(follower.id).call_id == other
+    assert world.spies.read(follower.id)[1].target == "third"
+    with world.catalogue.begin() as tx:
+        assert [one.id for one in calls.list_calls_of_agent(tx, world.name, "2003")] == [other]
+        assert calls.list_calls_of_agent(tx, world.name, "003") == ()
+        gone = replace(member, channels=(replace(third, left_at=datetime.now(UTC)),))
+        calls.save_calls(tx, [gone])
+        assert calls.list_calls_of_agent(tx, world.name, "2003") == ()
 
 
 @pytest.mark.parametrize(("key", "mode"), [("5", "whisper"), ("6", "barge"), ("9", "listen")])
