@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_ignore
 from storage import states
 from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, slice_of
+from storage.catalogue.rows import insert_rows
 from storage.errors import NoSuchRecording
 from storage.records import (
     Bookmark,
@@ -90,7 +91,7 @@ class RecordingFilter:
 def create_recording(tx: Connection, record: RecordingRecord) -> None:
     """Create a recording in the state `requested`."""
     tx.execute(insert(recording).values(_row(record)))
-    _add_searched(tx, [record])
+    _insert_searched(tx, [(record.id, *found) for found in _searched(record)])
     _add_event(tx, record)
 
 
@@ -341,24 +342,27 @@ def _change(
 def _replace_searched(tx: Connection, record: RecordingRecord) -> None:
     """Let a search find this recording by its present parties alone."""
     tx.execute(delete(recording_party).where(recording_party.c.recording_id == record.id))
-    _add_searched(tx, [record])
+    _insert_searched(tx, [(record.id, *found) for found in _searched(record)])
 
 
-def _add_searched(tx: Connection, records: Iterable[RecordingRecord]) -> None:
+def _add_searched(tx: Connection, records: Collection[RecordingRecord]) -> None:
     """Let a search find these recordings by their present parties, too.
 
     The rows of these recordings are locked, so nobody else adds the same.
     """
-    wanted = {(one.id, *found) for one in records for found in _searched(one)}
-    if not wanted:
+    if not records:
         return
+    wanted = {(one.id, *found) for one in records for found in _searched(one)}
     columns = recording_party.c
     known = select(columns.recording_id, columns.number, columns.agent)
-    rows = tx.execute(known.where(columns.recording_id.in_({id_ for id_, *_ in wanted})))
-    missing = wanted - {tuple(row) for row in rows}
-    if missing:
-        named = ("recording_id", "number", "agent")
-        tx.execute(insert(recording_party), [dict(zip(named, one, strict=True)) for one in missing])
+    rows = tx.execute(known.where(columns.recording_id.in_({one.id for one in records})))
+    _insert_searched(tx, wanted - {tuple(row) for row in rows})
+
+
+def _insert_searched(tx: Connection, rows: Iterable[tuple[UUID, str | None, str | None]]) -> None:
+    named = [{"recording_id": one[0], "number": one[1], "agent": one[2]} for one in rows]
+    if named:
+        tx.execute(insert_rows(recording_party, named))
 
 
 def _searched(record: RecordingRecord) -> set[tuple[str | None, str | None]]:
