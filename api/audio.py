@@ -1,6 +1,8 @@
 """Send the audio, the waveform and the manifest of a recording."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
@@ -12,11 +14,11 @@ from api.errors import AudioNotStoredYet
 from api.operation import answer
 from api.ranges import ByteSpan, choose_span
 from api.services import services
-from api.stored import name_file, redirect_to_object, stream_object
+from api.stored import check_object, check_size, name_file, redirect_to_object, stream_object
 from storage import states
-from storage.catalogue import audit
+from storage.catalogue import audit, recordings
 from storage.errors import AudioNotStored, ManifestInvalid
-from storage.objects.errors import ObjectMismatch
+from storage.objects.errors import NoSuchObject
 from storage.objects.keys import parse_key
 from storage.records import RecordingRecord
 
@@ -56,20 +58,29 @@ class Audio:
 
 
 def redirect_to_audio(audio: Audio, *, download: bool, by: str) -> Response:
-    """Redirect to a presigned URL. HEAD gets it too, so it is audited as a hearing."""
-    _note_heard(audio, None, by)
+    """Redirect to a presigned URL. HEAD gets it too, so it is audited as a hearing.
+
+    Raises NoSuchObject, ObjectMismatch, and the errors of the store.
+    """
     name = audio.file_name if download else None
-    return redirect_to_object(audio.key, audio.content_type, name)
+    with _noticing_loss(audio, audio.key):
+        redirected = redirect_to_object(
+            audio.key, audio.content_type, name, size_bytes=audio.size_bytes
+        )
+    _note_heard(audio, None, by)
+    return redirected
 
 
 def stream_audio(audio: Audio, *, download: bool, by: str) -> Response:
     """Send the requested bytes, and audit the hearing by this caller.
 
-    Raises RangeNotSatisfiable, ObjectMismatch, and the errors of the store.
+    Raises RangeNotSatisfiable, NoSuchObject, ObjectMismatch, and the errors of the store.
     """
     if request.if_none_match.contains_weak(audio.sha256):
         return _with_headers(Response(status=304), audio, download)
-    if request.method == "HEAD":  # the catalogue knows the size; only GET has ranges
+    if request.method == "HEAD":  # only GET has ranges
+        with _noticing_loss(audio, audio.key):
+            check_object(audio.key, size_bytes=audio.size_bytes)
         return _with_headers(_described(audio, None), audio, download)
     span = choose_span(
         request.headers.get("Range"),
@@ -79,9 +90,11 @@ def stream_audio(audio: Audio, *, download: bool, by: str) -> Response:
     )
     answered = _with_headers(_described(audio, span), audio, download)
     first, last = (span.first, span.last) if span else (0, None)
-    with stream_object(answered, audio.key, first=first, last=last) as found:
-        if found.size_bytes != audio.size_bytes:
-            raise ObjectMismatch(f"{audio.key} has {found.size_bytes} bytes in the store")
+    with (
+        _noticing_loss(audio, audio.key),
+        stream_object(answered, audio.key, first=first, last=last) as found,
+    ):
+        check_size(audio.key, found.size_bytes, audio.size_bytes)
     _note_heard(audio, span, by)
     return answered
 
@@ -95,8 +108,24 @@ def send_waveform(audio: Audio) -> Response:
 
 
 def read_manifest(audio: Audio) -> bytes:
-    """Return the signed manifest, byte for byte. Raises the errors of the store."""
-    return services().objects.get_bytes(str(parse_key(audio.key).manifest))
+    """Return the signed manifest, byte for byte. Raises NoSuchObject, and the errors of the
+    store."""
+    key = str(parse_key(audio.key).manifest)
+    with _noticing_loss(audio, key):
+        return services().objects.get_bytes(key)
+
+
+@contextmanager
+def _noticing_loss(audio: Audio, key: str) -> Iterator[None]:
+    """Sound the alarm if the store no longer holds this file of the recording."""
+    try:
+        yield
+    except NoSuchObject as error:
+        with services().catalogue.begin() as tx:
+            is_new = recordings.note_lost(tx, audio.recording_id, key)
+        if is_new:
+            log.error("recording.object-lost", recording=str(audio.recording_id), key=key)
+        raise NoSuchObject("the object store no longer has this file of the recording") from error
 
 
 def _described(audio: Audio, span: ByteSpan | None) -> Response:
@@ -119,4 +148,5 @@ def _note_heard(audio: Audio, span: ByteSpan | None, by: str) -> None:
     detail = {"range": span.content_range if span else None}
     log.info("recording.heard", recording=str(audio.recording_id), token=by, **detail)
     with services().catalogue.begin() as tx:
+        recordings.note_found(tx, audio.key)
         audit.note_heard(tx, audio.recording_id, actor=by, detail=detail)

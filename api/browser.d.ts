@@ -23,6 +23,7 @@ declare namespace Api {
 
   interface Call {
     id: string;
+    pbx: string;
     /** The pages add "left": the call goes on with another agent. */
     state: "ringing" | "up" | "ended" | "left";
     direction: string;
@@ -34,6 +35,11 @@ declare namespace Api {
     started_at: string;
     answered_at: string | null;
     ended_at: string | null;
+    activity: string | null;
+    people: number;
+    /** The ids of the other calls in the same conversation. */
+    joined: string[];
+    waiting: { queue: string; since: string } | null;
   }
 
   interface Recording {
@@ -50,6 +56,7 @@ declare namespace Api {
     supervisor: string;
     destination: string;
     cause: string | null;
+    unheard?: boolean;
     audio_url?: string | null;
   }
 

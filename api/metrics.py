@@ -90,11 +90,12 @@ class CatalogueCollector(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Read the recordings by state, the number of missing ones, and the state of each PBX."""
+        """Read the recordings by state, missing recordings, lost files, and the PBXs' states."""
         with self._catalogue.begin() as tx:
             counts = recordings.count_newest_by_state(tx, NEWEST)
             known = pbxs.list_pbxs(tx)
             lacking = decisions.count_missing(tx)
+            lost = recordings.count_lost(tx)
         by_state = GaugeMetricFamily(
             "earwitness_recordings",
             f"Recordings by state, of the newest {NEWEST}.",
@@ -112,4 +113,9 @@ class CatalogueCollector(Collector):
             "Ended calls whose recording is missing or too short.",
             value=lacking,
         )
-        return (by_state, missing, up)
+        lost_objects = GaugeMetricFamily(
+            "earwitness_objects_lost",
+            "Files of recordings that the store was found not to hold.",
+            value=lost,
+        )
+        return (by_state, missing, lost_objects, up)

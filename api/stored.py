@@ -6,17 +6,36 @@ from contextlib import ExitStack, contextmanager
 from flask import Response
 
 from api.services import services
+from storage.objects.errors import ObjectMismatch
 from storage.objects.store import OpenObject
 
 PRESIGNED_FOR_S = 300
 
 
-def redirect_to_object(key: str, content_type: str, file_name: str | None) -> Response:
-    """Redirect to a presigned URL of the object; a `file_name` makes the browser save it."""
+def redirect_to_object(
+    key: str, content_type: str, file_name: str | None, *, size_bytes: int
+) -> Response:
+    """Redirect to a presigned URL of the object; a `file_name` makes the browser save it.
+
+    Raises NoSuchObject, ObjectMismatch, and the errors of the store: nobody is sent to an object
+    that is gone.
+    """
+    check_object(key, size_bytes=size_bytes)
     url = services().objects.presign(
         key, expires_in_s=PRESIGNED_FOR_S, download_name=file_name, content_type=content_type
     )
     return Response(status=302, headers={"Location": url})
+
+
+def check_object(key: str, *, size_bytes: int) -> None:
+    """Raise NoSuchObject or ObjectMismatch if the store has no object of this size."""
+    check_size(key, services().objects.head(key).size_bytes, size_bytes)
+
+
+def check_size(key: str, present_bytes: int, size_bytes: int) -> None:
+    """Raise ObjectMismatch if an object has another size than the one that was stored."""
+    if present_bytes != size_bytes:
+        raise ObjectMismatch(f"{key} has {present_bytes} bytes in the store, not {size_bytes}")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -196,7 +197,7 @@ def rules_test(
     from earwitness.rules import try_file
 
     with context.obj.used() as config:
-        for line in try_file(config, file, days):
+        for line in try_file(config, file, days, partial(typer.echo, err=True)):
             typer.echo(line)
 
 

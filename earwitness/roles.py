@@ -52,6 +52,7 @@ def work(config: Config) -> None:
         context = {
             "finisher": wiring.finisher,
             "bulks": wiring.bulks,
+            "trials": wiring.trials,
             "catalogue": wiring.catalogue,
             "deliverer": wiring.deliverer,
         }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recorder.work.bulk import Bulks
     from recorder.work.deliveries import Deliverer
     from recorder.work.finish import Finisher
+    from recorder.work.trials import Trials
     from storage.catalogue.engine import Catalogue
     from storage.objects.s3 import S3ObjectStore
 
@@ -108,6 +109,7 @@ class Wiring:
             self.pbxs,
             Defaults(wanted.layout, wanted.format, wanted.pause),
             Gate(self.catalogue, self.pbxs, self.book),
+            on_pause=self.spies.follow_pauses,
         )
 
     @cached_property
@@ -171,6 +173,13 @@ class Wiring:
         from recorder.work.bulk import Bulks
 
         return Bulks(self.catalogue, self.objects, self.spool / "exports")
+
+    @cached_property
+    def trials(self) -> "Trials":
+        """The trials of draft rules, for workers."""
+        from recorder.work.trials import Trials
+
+        return Trials(self.catalogue)
 
     @cached_property
     def deliverer(self) -> "Deliverer":

@@ -37,6 +37,7 @@ class Bot:
         self._socket.bind(("127.0.0.1", 0))
         self._over = threading.Event()
         self._ports: list[int] = []  # of the PBX, one for each call
+        self._media: dict[str, str] = {}  # the media channels, by the caller's channel
         address = pbx.ari_url.replace("http:", "ws:")
         self._events = websocket.create_connection(
             f"{address}/ari/events?app={BOT}&api_key={pbx.username}:{pbx.password}",
@@ -62,19 +63,20 @@ class Bot:
         self._events.abort()  # type: ignore[no-untyped-call]
         for thread in self._threads:
             thread.join()
+        for caller in list(self._media):
+            self._release(caller)
         self._events.close()
         self._socket.close()
 
     def _take_calls(self) -> None:
-        media: dict[str, str] = {}  # by the caller's channel
         with suppress(OSError, websocket.WebSocketException):
             while text := self._events.recv():
                 event = json.loads(text)
                 id_, name = (event.get("channel", {}).get(key, "") for key in ("id", "name"))
                 if event["type"] == "StasisStart" and not name.startswith("UnicastRTP"):
-                    media[id_] = self._take(id_)
-                elif event["type"] == "StasisEnd" and id_ in media:
-                    self._pbx.ari_response("DELETE", f"/channels/{media.pop(id_)}")
+                    self._media[id_] = self._take(id_)
+                elif event["type"] == "StasisEnd" and id_ in self._media:
+                    self._release(id_)
 
     def _take(self, caller: str) -> str:
         """Connect a caller with a media channel; return the id of the media channel."""
@@ -89,6 +91,9 @@ class Bot:
             self._add(bridge, channel)
         self._ports.append(int(port))
         return str(media["id"])
+
+    def _release(self, caller: str) -> None:
+        self._pbx.ari_response("DELETE", f"/channels/{self._media.pop(caller)}")
 
     def _add(self, bridge: str, channel: str) -> None:
         """Add a channel to a bridge; retry while it enters Stasis (409, 422)."""

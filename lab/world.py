@@ -144,11 +144,19 @@ class World:
         return Call(self, customer=customer, agent=leg.await_up())
 
     def internal(
-        self, agent: str = "2001", to: str = "2002", *, answer_after_s: float = ANSWER_AFTER_S
+        self,
+        agent: str = "2001",
+        to: str = "2002",
+        *,
+        answer_after_s: float = ANSWER_AFTER_S,
+        headers: Mapping[str, str] | None = None,
     ) -> "Call":
-        """Let an agent's phone dial a colleague's; return when it is answered."""
+        """Let an agent's phone dial a colleague's; return when it is answered.
+
+        `headers` are SIP headers of the INVITE.
+        """
         self.far.behave(to, "answer", answer_after_s, None)
-        leg = self.far.place(to, agent, agent)
+        leg = self.far.place(to, agent, agent, headers=headers)
         colleague = self.far.await_leg(to, answer_after_s + 10)
         return Call(self, agent=leg.await_up(), colleague=colleague)
 
@@ -166,14 +174,18 @@ class World:
             return Call(self, agent=leg, colleague=other)
         return Call(self, agent=leg, customer=other)
 
-    def conference(self, *numbers: str, room: str = ROOM) -> "Conference":
+    def conference(
+        self, *numbers: str, room: str = ROOM, headers: Mapping[str, str] | None = None
+    ) -> "Conference":
         """Let these people dial a conference room; return when all are in it and speak.
+
+        `headers` are SIP headers of each INVITE.
 
         Example: `world.conference("12025550100", "2001", "2002")`
         """
         conference = Conference(self, room)
         for number in numbers:
-            conference.join(number)
+            conference.join(number, headers=headers)
         return conference
 
     def merge(self, held: "Call", taken: "Call") -> "Call":
@@ -387,9 +399,10 @@ class Conference:
         self.room = room
         self.members: dict[str, Leg] = {}
 
-    def join(self, number: str) -> Leg:
+    def join(self, number: str, *, headers: Mapping[str, str] | None = None) -> Leg:
         """Let a customer or an agent dial the room; return when the leg is in it and speaks."""
-        leg = self.world.far.place(self.room, number if number in AGENTS else TRUNK, number)
+        via = number if number in AGENTS else TRUNK
+        leg = self.world.far.place(self.room, via, number, headers=headers)
         self.members[number] = leg.await_up()
         return leg
 

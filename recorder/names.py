@@ -17,7 +17,9 @@ channel spied on:
     earwitness-voice-{spy}               the bridge
     earwitness-mic-{spy}                 the media channel of a page's microphone
     earwitness-tap-{spy}                 or the snoop on the supervisor's phone
-    earwitness-say-{spy}-{channel}       a snoop through which one leg hears the supervisor
+    earwitness-say-{spy}-{circle}-{channel}
+                                         a snoop through which one leg hears the supervisor, a new
+                                         one for each circle: the people who talk with each other
 
     the meter of a channel, one for each way: "in" is its voice, "out" the audio sent to it:
     earwitness-gauging-{way}-{channel}   the bridge
@@ -53,7 +55,9 @@ _SHARED_PART = re.compile(
     rf"-({_INSTANCE})~(.+)",
     re.DOTALL,
 )
-_TALKING_SNOOP = re.compile(rf"earwitness-say-({_UUID})-({_INSTANCE})~(.+)", re.DOTALL)
+_TALKING_SNOOP = re.compile(
+    rf"earwitness-say-({_UUID})-[0-9a-f]{{8}}-({_INSTANCE})~(.+)", re.DOTALL
+)
 _SOUND = re.compile(rf"earwitness-sound-({_UUID})-(.+)", re.DOTALL)
 _CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)", re.DOTALL)
 
@@ -139,6 +143,11 @@ def build_phone_id(spy_id: UUID) -> str:
     return f"earwitness-phone-{spy_id}"
 
 
+def build_tone_id(spy_id: UUID) -> str:
+    """Return the id of the playback of a tone on a supervisor's phone."""
+    return f"earwitness-tone-{spy_id}"
+
+
 def build_talking_bridge_id(spy_id: UUID) -> str:
     """Return the id of the bridge in which a supervisor talks."""
     return f"earwitness-voice-{spy_id}"
@@ -159,9 +168,14 @@ def build_barge_channel_id(spy_id: UUID) -> str:
     return f"earwitness-seat-{spy_id}"
 
 
-def build_talking_snoop_id(instance: str, spy_id: UUID, channel_id: str) -> str:
-    """Return the id of the snoop through which a leg hears a supervisor."""
-    return f"earwitness-say-{spy_id}-{instance}~{channel_id}"
+def build_talking_snoop_id(
+    instance: str, spy_id: UUID, channel_id: str, circle: Iterable[str]
+) -> str:
+    """Return the id of the snoop through which a leg hears a supervisor.
+
+    `circle` are the channels that are connected with each other, this leg among them.
+    """
+    return f"earwitness-say-{spy_id}-{_digest(circle)}-{instance}~{channel_id}"
 
 
 def build_listening_bridge_id(instance: str, channel_id: str) -> str:
@@ -171,8 +185,7 @@ def build_listening_bridge_id(instance: str, channel_id: str) -> str:
 
 def build_listening_snoop_id(instance: str, channel_id: str, company: Iterable[str]) -> str:
     """Return the id of the snoop on a channel while it is in a bridge with `company`."""
-    digest = crc32(" ".join(sorted(company)).encode())
-    return f"earwitness-hear-{digest:08x}-{instance}~{channel_id}"
+    return f"earwitness-hear-{_digest(company)}-{instance}~{channel_id}"
 
 
 def build_listening_channel_id(instance: str, channel_id: str) -> str:
@@ -233,3 +246,7 @@ def parse_call_id(call_id: str) -> tuple[str, str]:
     if not match:
         raise ValueError(f"{call_id!r} is no call id")
     return match[1], match[2]
+
+
+def _digest(channel_ids: Iterable[str]) -> str:
+    return f"{crc32(' '.join(sorted(channel_ids)).encode()):08x}"

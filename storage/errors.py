@@ -12,6 +12,7 @@
     ├── LastAdmin                   without this user nobody could manage the service
     ├── NoSuchSearch
     ├── NoSuchBulk
+    ├── NoSuchTrial
     ├── TooMany                     more recordings than one request may change
     ├── NoSuchLink
     ├── NoSuchWebhook
@@ -106,6 +107,12 @@ class NoSuchBulk(EarwitnessError):
     """There is no bulk of this id."""
 
     error_id = "no-such-bulk"
+
+
+class NoSuchTrial(EarwitnessError):
+    """There is no trial of rules of this id."""
+
+    error_id = "no-such-trial"
 
 
 class TooMany(EarwitnessError):

@@ -629,6 +629,60 @@ class BulkRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialChange:
+    """A call that draft rules treat differently; None means that it is not recorded."""
+
+    call_id: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """The figures of draft rules on `calls` calls that started between `from_at` and `to_at`.
+
+    They are not `complete` if there were too many calls: then `from_at` is the start of the oldest
+    examined call. Audio is in seconds, storage in bytes.
+    """
+
+    from_at: datetime
+    to_at: datetime
+    complete: bool
+    calls: int
+    recorded: int
+    recorded_before: int
+    audio_s: float
+    audio_s_per_month: float
+    bytes_per_month: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """A trial of draft rules on the past calls of these agents (None: all), in the background.
+
+    `done` of `total` calls are examined. The trial belongs to the token or user `owner_id`, whose
+    name was `created_by`.
+    """
+
+    id: UUID
+    drafts: tuple["RuleRecord", ...]
+    default_action: Action
+    from_at: datetime
+    to_at: datetime
+    state: BulkState
+    created_by: str
+    created_at: datetime
+    owner_id: UUID
+    agents: tuple[str, ...] | None = None
+    reason: str | None = None
+    done: int = 0
+    total: int = 0
+    result: TrialResult | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FailedJob:
     """A job that was given up, about the recording or bulk `subject`; the log has more than
     `reason`."""

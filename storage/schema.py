@@ -198,6 +198,15 @@ recording_party = Table(
     Index(None, "agent", "recording_id"),
 )
 
+# Files of recordings that the store was found not to hold any more.
+lost_object = Table(
+    "lost_object",
+    metadata,
+    Column("object_key", Text, primary_key=True),
+    Column("recording_id", ForeignKey("recording.id"), nullable=False),
+    Column("noticed_at", Instant, nullable=False, server_default=text("now()")),
+)
+
 # A pause covers people: it holds for their channels, whatever calls and recordings they get into.
 pause = Table(
     "pause",
@@ -229,7 +238,6 @@ segment = Table(
     Column("size_bytes", BigInteger),
     _one_of("side", Side),
     _one_of("state", SegmentState),
-    Index(None, "channel_id"),
     # At most one running segment for each leg, whichever process starts it.
     Index(
         "segment_running_idx",

@@ -27,6 +27,8 @@ class FakePbx:
         self.ringing: set[str] = set()
         self.names: dict[str, str] = {}
         self.in_stasis: set[str] = set()
+        self.played: list[tuple[str, str]] = []
+        self.silent: set[str] = set()
 
     def find_endpoint(self, technology: str, resource: str) -> Endpoint | None:
         found = f"{technology.upper()}/{resource}"
@@ -73,6 +75,20 @@ class FakePbx:
     def set_variable(self, id_: str, name: str, value: str) -> None:
         self.get_channel(id_)
         self.variables[id_, name] = value
+
+    def play(self, id_: str, media: str, *, playback_id: str) -> None:
+        self.get_channel(id_)
+        self.played.append((id_, media))
+
+    def stop_playback(self, playback_id: str) -> None:
+        pass
+
+    def start_silence(self, id_: str) -> None:
+        self.get_channel(id_)
+        self.silent.add(id_)
+
+    def stop_silence(self, id_: str) -> None:
+        self.silent.discard(id_)
 
     def find_bridge(self, id_: str) -> Bridge | None:
         there = self.bridges.get(id_)

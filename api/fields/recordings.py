@@ -23,7 +23,16 @@ from api.fields.base import (
     fields_of,
     party_fields,
 )
-from storage.records import Direction, Format, Layout, RecordingRecord, RecordingState, Trigger
+from storage.records import (
+    Direction,
+    Format,
+    Layout,
+    RecordingRecord,
+    RecordingState,
+    Side,
+    Speaker,
+    Trigger,
+)
 
 
 class PauseSpan(Answer):
@@ -40,6 +49,23 @@ class GapSpan(Answer):
     from_s: Seconds
     to_s: Seconds
     cause: str = Field(description="a code, such as `pbx-lost`; docs/recordings.md lists them")
+
+
+class PartySpan(Answer):
+    """A span of time in which a party was in the conversation, from the recording's start."""
+
+    from_s: Seconds
+    to_s: Seconds | None = Field(description="null while it lasts")
+
+
+class RecordedParty(Answer):
+    """Somebody whom the recording hears; a supervisor who barges in is one, too."""
+
+    party: Speaker
+    number: str | None
+    name: str | None
+    side: Side = Field(description="the channel of a `dual` recording on which the party is heard")
+    spans: list[PartySpan]
 
 
 class Media(Answer):
@@ -111,6 +137,15 @@ class Recording(Answer):
     started_at: Instant | None
     ended_at: Instant | None
     duration_s: Seconds | None
+    parties: list[RecordedParty] = Field(
+        description="everyone whom it hears; `number` and `agent` find it by each of them"
+    )
+    continues: UUID | None = Field(
+        description="the recording that ended when its people joined those of this one"
+    )
+    continued_in: UUID | None = Field(
+        description="the recording that goes on with the people of this one"
+    )
     pauses: list[PauseSpan]
     gaps: list[GapSpan]
     tags: list[str]
@@ -163,8 +198,8 @@ Number = Annotated[
 class FormSearch(Query):
     """The part of a search that the form of the library and the API share."""
 
-    number: Number | None = Field(None, description="the last digits of either party's number")
-    agent: Text | None = None
+    number: Number | None = Field(None, description="the last digits of any party's number")
+    agent: Text | None = Field(None, description="one of the agents among the parties")
     queue: Text | None = None
     direction: Direction | None = None
     tag: Text | None = None
@@ -220,6 +255,14 @@ def recording_fields(record: RecordingRecord, base_url: str) -> dict[str, Any]:
         Recording,
         record,
         **party_fields(record),
+        parties=[
+            fields_of(
+                RecordedParty,
+                party,
+                spans=[{"from_s": from_s, "to_s": to_s} for from_s, to_s in party.spans],
+            )
+            for party in record.parties
+        ],
         pauses=[
             {
                 "from_s": _seconds_between(record.started_at or pause.from_at, pause.from_at),

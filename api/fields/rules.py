@@ -1,6 +1,8 @@
 """The fields of rules, and of trials of rules."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
+from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -18,13 +20,19 @@ from api.fields.base import (
     without_nul,
 )
 from recorder.rules import FIELDS, HEADER, SOUND, VARIABLE
-from recorder.rules.trial import Trial
 from storage.records import (
+    BulkState,
     DefaultAction,
     Origin,
     RuleRecord,
     RuleTerms,
+    TrialChange,
+    TrialRecord,
+    TrialResult,
 )
+
+# A result holds the first changed calls; the list of a trial has them all.
+MOST_CHANGES = 100
 
 # A name goes into `CHANNEL()` and `PJSIP_HEADER()`, so it must not be a dialplan function.
 VariableName = Annotated[str, StringConstraints(pattern=VARIABLE)]
@@ -87,22 +95,46 @@ class ChangedCall(Answer):
     after: str | None = Field(description="the rule or `default`; null: not recorded")
 
 
-class RuleTrial(Answer):
+class RuleTrialResult(Answer):
     """The result of draft rules on past calls."""
+
+    trial_id: UUID | None = Field(
+        description="the trial whose `changes` list all changed calls; null: they are all here"
+    )
 
     from_at: Instant = Field(alias="from")
     to_at: Instant = Field(alias="to")
     complete: bool = Field(
         description="false: too many calls; `from` is the start of the oldest examined call"
     )
-    calls: int = Field(description="the number of examined calls, the newest")
+    calls: int = Field(
+        description="the number of conversations, and of other calls that were or would be recorded"
+    )
     recorded: int
     recorded_before: int
     audio_s: Seconds
     audio_s_per_month: Seconds
     bytes_per_month: int = Field(description="an estimate, from the stored bytes per second")
     changed: int
-    changes: list[ChangedCall] = Field(description="the first 100 changed calls")
+    changes: list[ChangedCall] = Field(description="the first 100 changed calls, newest first")
+
+
+class ChangedCallList(ListOf[ChangedCall]):
+    """One part of the list of the calls that a trial changes, newest first."""
+
+
+class RuleTrial(Answer):
+    """A trial of draft rules in the background, with its progress."""
+
+    id: UUID
+    state: BulkState
+    reason: str | None = Field(description="the code of the failure, an `error_id`")
+    done: int = Field(description="the number of examined calls")
+    total: int = Field(description="the number of calls to examine; 0 while it waits")
+    created_by: str
+    created_at: Instant
+    ended_at: Instant | None
+    result: RuleTrialResult | None = Field(description="null until the trial is done")
 
 
 class NewRule(Terms):
@@ -135,7 +167,20 @@ def rule_fields(record: RuleRecord) -> dict[str, Any]:
     return fields_of(Rule, record)
 
 
-def trial_fields(trial: Trial) -> dict[str, Any]:
-    """Return the fields of a trial."""
-    changes = [fields_of(ChangedCall, one) for one in trial.changes]
-    return fields_of(RuleTrial, trial, changes=changes)
+def result_fields(
+    result: TrialResult, changes: Sequence[TrialChange], trial_id: UUID | None
+) -> dict[str, Any]:
+    """Return the fields of a result with the first changed calls."""
+    first = [change_fields(one) for one in changes[:MOST_CHANGES]]
+    return fields_of(RuleTrialResult, result, trial_id=trial_id, changes=first)
+
+
+def trial_fields(record: TrialRecord, changes: Sequence[TrialChange]) -> dict[str, Any]:
+    """Return the fields of a trial, with its result if it is done."""
+    result = record.result and result_fields(record.result, changes, record.id)
+    return fields_of(RuleTrial, record, result=result)
+
+
+def change_fields(change: TrialChange) -> dict[str, Any]:
+    """Return the fields of a changed call."""
+    return fields_of(ChangedCall, change)

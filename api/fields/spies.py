@@ -35,6 +35,10 @@ class Spy(Answer):
     )
     ended_at: Instant | None
     heard: list[HeardSpan] = Field(description="the spans that the supervisor heard, by call")
+    unheard: bool = Field(
+        description="whether nobody hears the supervisor, who whispers or barges, because the PBX"
+        " sends nothing to the parties; true within a second"
+    )
     audio_url: str | None = Field(
         description="a WebSocket with the call's audio until the spy ends; keep it secret. Only"
         " the answer to the start of a spy in the browser has it; null otherwise"

@@ -27,7 +27,14 @@ def show_live() -> Response:
         "outbound": _("outgoing"),
         "internal": _("internal"),
         "ringing": _("ringing"),
-        "up": _("talking"),
+        "waiting": _("waiting"),
+        "menu": _("in a menu"),
+        "talking": _("talking"),
+        "on_hold": _("on hold"),
+        "conference": _("conference ({people} people)"),
+        "place": _("number {place} in the queue"),
+        "joined": _("in one conversation with {parties}"),
+        "others": _("others"),
         "left": _("with others"),
         "ended": _("ended"),
         "requested": _("recording starts"),
@@ -37,4 +44,4 @@ def show_live() -> Response:
         "whisper": _("whispering"),
         "barge": _("barging in"),
     }
-    return show("live.html", teams=teams, words=words)
+    return show("live.html", teams=teams, words=words, sees_all=agents is None)

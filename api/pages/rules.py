@@ -80,6 +80,9 @@ def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Respon
             for case, number in CASES.items()
         },
         "part": _("Too many calls: these are the newest."),
+        "waits": _("The trial waits for another one…"),
+        "progress": _("{done} of {total} calls examined…"),
+        "failed": _("The trial failed. Try again."),
         "month": _("A month: {hours} hours, {megabytes} MB."),
         "delete": _("Delete this rule? Its history stays."),
     }

@@ -27,7 +27,12 @@ from api.stored import name_file, redirect_to_object, stream_object
 from storage.catalogue import bulks, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchBulk, NoSuchRecording, NoSuchSearch, TooMany
-from storage.objects.errors import NoSuchObject, StoreRefused, StoreUnavailable
+from storage.objects.errors import (
+    NoSuchObject,
+    ObjectMismatch,
+    StoreRefused,
+    StoreUnavailable,
+)
 from storage.permissions import BULK_ACTIONS, RECORDINGS_EXPORT, RECORDINGS_HEAR, RECORDINGS_READ
 
 operations = Operations("/api/v1", tag="bulk")
@@ -87,7 +92,7 @@ def get_bulk(bulk_id: UUID) -> Response:
         ),
     },
     query=FileQuery,
-    errors=(NoSuchBulk, NoSuchObject, StoreRefused, StoreUnavailable),
+    errors=(NoSuchBulk, NoSuchObject, ObjectMismatch, StoreRefused, StoreUnavailable),
 )
 def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
     """Get the ZIP of an export: the audio, the manifests, and an index."""
@@ -104,7 +109,7 @@ def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
         with stream_object(answered, found.object_key) as stored:
             answered.content_length = stored.size_bytes
         return answered
-    return redirect_to_object(found.object_key, ZIP, name)
+    return redirect_to_object(found.object_key, ZIP, name, size_bytes=found.size_bytes or 0)
 
 
 def _find(body: NewBulk) -> Sequence[UUID]:

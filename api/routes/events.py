@@ -43,7 +43,8 @@ def follow_events() -> Response:
     `event` is the type: `call.ringing`, `call.up`, `call.changed`, `call.ended`, and `call.left`
     when `agent` leaves the call (a client that still sees the call gets `call.changed` next);
     `recording.` and a recording's state; `spy.requested`, `spy.ringing`, `spy.live`, `spy.switched`
-    (its mode), `spy.moved` (to another call), `spy.ended`. `data` is `{"type", "at", "data"}`. For
+    (its mode), `spy.moved` (to another call), `spy.unheard`
+    and `spy.heard-again`, `spy.ended`. `data` is `{"type", "at", "data"}`. For
     a call the inner `data` has the fields of a list of calls; for anything else only `id`, `state`
     and little more: get the rest by the id.
 

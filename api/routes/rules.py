@@ -1,25 +1,34 @@
 """The rules, their versions, and trials of draft rules on past calls."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import time
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from flask import Response
+from sqlalchemy import Connection
+from uuid_utils.compat import uuid7
 
 from api.auth import principal
-from api.errors import Busy, RequestInvalid
+from api.errors import RequestInvalid
 from api.fields.base import ListQuery, list_fields
 from api.fields.rules import (
+    MOST_CHANGES,
+    ChangedCallList,
     ChangedRule,
     NewRule,
     Rule,
     RuleList,
     RuleTest,
     RuleTrial,
+    RuleTrialResult,
     RuleVersionList,
     Terms,
     VersionQuery,
+    change_fields,
+    result_fields,
     rule_fields,
     trial_fields,
 )
@@ -29,20 +38,21 @@ from api.services import services
 from api.turns import give_turn_back
 from recorder.errors import RuleInvalid
 from recorder.rules import compile_rule
-from recorder.rules.trial import try_rules
-from storage.catalogue import rules
+from recorder.rules.trial import Trial
+from storage.catalogue import rules, trials
 from storage.catalogue.cursor import decode_cursor, encode_cursor
-from storage.errors import BadCursor, NoSuchRule, RuleChanged, RuleReadOnly
+from storage.errors import BadCursor, NoSuchRule, NoSuchTrial, RuleChanged, RuleReadOnly
 from storage.permissions import RULES_READ, RULES_WRITE
-from storage.records import RuleRecord, Slice
+from storage.records import RuleRecord, Slice, TrialRecord
 
 operations = Operations("/api/v1", tag="rules")
 
 TRIED_BY_DEFAULT = timedelta(days=30)
-TRIAL_TAKES_S = 10.0
-# A second trial waits for the first to end; a third would wait too long.
-TRIAL_WITHIN_S = 12.0
+# A trial that takes longer becomes a job, and so does one that waits too long for another.
+TRIAL_TAKES_S = 2.0
+TRIAL_WITHIN_S = 2.5
 TRIAL_LOCK = threading.Lock()
+LOCATION = {"Location": "the trial"}
 
 
 @operations.get("/rules", RULES_READ, json(RuleList), query=ListQuery, errors=(BadCursor,))
@@ -135,12 +145,21 @@ def delete_rule(rule_id: str) -> Response:
         return answer(rule_fields(rules.delete_rule(tx, rule_id, by=principal().name)))
 
 
-@operations.post("/rules/test", RULES_READ, json(RuleTrial), body=RuleTest, errors=(RuleInvalid,))
+@operations.post(
+    "/rules/test",
+    RULES_READ,
+    {
+        200: Reply("The result.", RuleTrialResult),
+        202: Reply("The trial goes on in the background.", RuleTrial, headers=LOCATION),
+    },
+    body=RuleTest,
+    errors=(RuleInvalid,),
+)
 def try_draft_rules(body: RuleTest) -> Response:
     """Try draft rules on past calls: count the recordings, and list the calls that differ.
 
-    A trial takes at most 10 s. If there are too many calls, it examines the newest, and `complete`
-    is false.
+    If that takes longer than two seconds, the answer is 202, and the trial goes on in the
+    background. A new one ends your earlier one that is not done.
     """
     drafts = [_record(rule, id_=f"draft-{place}") for place, rule in enumerate(body.rules, 1)]
     for draft in drafts:
@@ -149,28 +168,84 @@ def try_draft_rules(body: RuleTest) -> Response:
     from_at = body.from_at or to_at - TRIED_BY_DEFAULT
     if from_at >= to_at:
         raise RequestInvalid.at("body", "from", "must be before `to`")
-    with _alone():
-        trial = try_rules(
-            services().catalogue,
-            drafts,
-            body.default,
-            from_at=from_at,
-            to_at=to_at,
-            agents=principal().agents,
-            within_s=TRIAL_TAKES_S,
-        )
-    return answer(trial_fields(trial))
+    agents = principal().agents
+    record = TrialRecord(
+        id=uuid7(),
+        drafts=tuple(drafts),
+        default_action=body.default,
+        from_at=from_at,
+        to_at=to_at,
+        state="waiting",
+        created_by=principal().name,
+        created_at=datetime.now(UTC),
+        owner_id=principal().id,
+        agents=tuple(agents) if agents is not None else None,
+    )
+    trial = Trial(services().catalogue, record)
+    if not _finishes_now(trial):
+        with services().catalogue.begin() as tx:
+            trials.create_trial(tx, record)
+        location = f"{base_url()}/api/v1/rules/trials/{record.id}"
+        return answer(trial_fields(record, ()), 202, Location=location)
+    result = trial.result()
+    if len(trial.changes) <= MOST_CHANGES:
+        return answer(result_fields(result, trial.changes, None))
+    finished = replace(
+        record,
+        state="done",
+        done=trial.done,
+        total=trial.done,
+        result=result,
+        ended_at=datetime.now(UTC),
+    )
+    with services().catalogue.begin() as tx:
+        trials.keep_trial(tx, finished, trial.changes)
+    return answer(result_fields(result, trial.changes, record.id))
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Run one trial at a time in a process, because a trial needs a whole core. Raises Busy."""
+@operations.get("/rules/trials/<uuid:trial_id>", RULES_READ, json(RuleTrial), errors=(NoSuchTrial,))
+def get_rule_trial(trial_id: UUID) -> Response:
+    """Get a trial of yours: its progress, and its result once it is done; it is kept for a week."""
+    with services().catalogue.begin() as tx:
+        found = _get_own_trial(tx, trial_id)
+        changes = trials.list_changes(tx, trial_id, limit=MOST_CHANGES).items
+    return answer(trial_fields(found, changes))
+
+
+@operations.get(
+    "/rules/trials/<uuid:trial_id>/changes",
+    RULES_READ,
+    json(ChangedCallList),
+    query=ListQuery,
+    errors=(NoSuchTrial, BadCursor),
+)
+def list_rule_trial_changes(trial_id: UUID, query: ListQuery) -> Response:
+    """List the calls that a trial of yours changes, newest first, also while it runs."""
+    with services().catalogue.begin() as tx:
+        _get_own_trial(tx, trial_id)
+        page = trials.list_changes(tx, trial_id, **query.model_dump())
+    return answer(list_fields(page, change_fields))
+
+
+def _get_own_trial(tx: Connection, trial_id: UUID) -> TrialRecord:
+    """Return a trial of the caller, who must still see each of its agents. Raises NoSuchTrial."""
+    found = trials.get_trial(tx, trial_id)
+    agents = principal().agents
+    sees_all = agents is None or (found.agents is not None and {*found.agents} <= {*agents})
+    if found.owner_id != principal().id or not sees_all:
+        raise NoSuchTrial(f"there is no trial {trial_id}")
+    return found
+
+
+def _finishes_now(trial: Trial) -> bool:
+    """Whether a trial ends within two seconds; one runs at a time, as each needs a whole core."""
     with ExitStack() as held:
         with give_turn_back():
             if not TRIAL_LOCK.acquire(timeout=TRIAL_WITHIN_S):
-                raise Busy("another trial of rules is running")
+                return False
             held.callback(TRIAL_LOCK.release)
-        yield
+        until = time.monotonic() + TRIAL_TAKES_S
+        return all(time.monotonic() < until for _ in trial.steps())
 
 
 def _record(terms: Terms, *, id_: str = "", version: int = 1) -> RuleRecord:

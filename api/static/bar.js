@@ -69,13 +69,15 @@ export class Bar {
   }
 
   /**
-   * @param {string} state the state of a spy, or "connecting", "reconnecting", "lost", "replaced"
-   * @param {{ isOver: boolean, hasMeters: boolean }} shows
+   * @param {string} state the state of a spy, or "connecting", "reconnecting", "deaf", "lost",
+   *   "replaced", "reloaded"
+   * @param {{ isOver: boolean, hasMeters: boolean, isUnheard: boolean }} shows
    */
-  setState(state, { isOver, hasMeters }) {
+  setState(state, { isOver, hasMeters, isUnheard }) {
     for (const text of allElements(this.#root, "[data-when]")) {
       text.hidden = text.dataset.when !== state;
     }
+    getElement(this.#root, "[data-unheard]").hidden = isOver || !isUnheard;
     for (const part of allElements(this.#root, "[data-over]")) part.hidden = !isOver;
     for (const part of allElements(this.#root, "[data-goes-on]")) part.hidden = isOver;
     getElement(this.#root, ".meters").hidden = isOver || !hasMeters;

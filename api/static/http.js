@@ -24,10 +24,11 @@ export class Refusal extends Error {
  * @param {string} method
  * @param {string} path below /api/v1
  * @param {unknown} [body]
+ * @param {RequestInit} [options] such as `keepalive`, for a request that outlives its page
  * @returns {Promise<any>}
  */
-export function callApi(method, path, body) {
-  return send(method, `/api/v1${path}`, body);
+export function callApi(method, path, body, options) {
+  return send(method, `/api/v1${path}`, body, options);
 }
 
 /**
@@ -36,10 +37,12 @@ export function callApi(method, path, body) {
  * @param {string} method
  * @param {string} path
  * @param {unknown} [body]
+ * @param {RequestInit} [options]
  * @returns {Promise<any>}
  */
-export async function send(method, path, body) {
+export async function send(method, path, body, options = {}) {
   const sent = fetch(path, {
+    ...options,
     method,
     headers: {
       Accept: "application/json",

@@ -12,7 +12,10 @@ import { wordsFor } from "./words.js";
 /** @typedef {Pick<Api.Call, "id" | "caller" | "callee" | "agent">} Listened the known facts of a call */
 
 const CALL_EVENTS = ["call.ringing", "call.up", "call.changed"];
-const SPY_EVENTS = ["spy.ringing", "spy.live", "spy.switched", "spy.moved", "spy.ended"];
+const SPY_EVENTS = ["ringing", "live", "switched", "moved", "unheard", "heard-again", "ended"].map(
+  (name) => `spy.${name}`,
+);
+const RELOADED = "earwitness-reloaded"; // the key in the storage of this tab
 const bar = new Bar(getElement(document, "#bar"));
 /** @type {Listening | null} */
 let current = null;
@@ -68,6 +71,30 @@ async function end() {
   }
 }
 
+/**
+ * End the spy of a page that goes, and let its next page offer to listen again.
+ *
+ * A reload cannot keep the sound: a browser stays silent before the first click.
+ */
+function leavePage() {
+  if (!current?.isInPage) return;
+  const left = { person: bar.texts.person, call: current.call };
+  sessionStorage.setItem(RELOADED, JSON.stringify(left));
+  if (current.isOver) return;
+  callApi("DELETE", `/spies/${current.spy.id}`, undefined, { keepalive: true }).catch(() => null);
+}
+
+/** Offer to listen again if the page before this one sounded. Return whether it did. */
+function offerAgain() {
+  const left = sessionStorage.getItem(RELOADED);
+  sessionStorage.removeItem(RELOADED); // a copy of the tab must not offer it too
+  if (!left || !bar.hasModes) return false;
+  const { person, call } = JSON.parse(left);
+  if (person !== bar.texts.person) return false;
+  current = Listening.reloaded(call);
+  return true;
+}
+
 /** @param {Error} error */
 function showError({ message }) {
   toast(message, { bad: true });
@@ -89,7 +116,6 @@ async function resumePhone() {
 }
 
 class Listening {
-  #isInPage;
   #call;
   /** @type {Spy | null} */
   #audio = null;
@@ -106,10 +132,30 @@ class Listening {
   constructor(spy, call) {
     this.spy = spy;
     this.#call = call;
-    this.#isInPage = Boolean(spy.audio_url);
+    this.isInPage = Boolean(spy.audio_url);
   }
 
-  async start() {
+  /**
+   * Show on the bar that the spy of an earlier page has ended, and offer to listen again.
+   *
+   * @param {Listened} call
+   */
+  static reloaded(call) {
+    const spy = { id: "", call_id: call.id, mode: "listen", state: "ended", supervisor: "", cause: null };
+    const listening = new Listening({ ...spy, destination: BROWSER, audio_url: "gone" }, call);
+    listening.isOver = true;
+    listening.#show();
+    listening.#setState("reloaded");
+    return listening;
+  }
+
+  /** The facts of the call that are known last. */
+  get call() {
+    const { id, caller, callee, agent } = this.#call;
+    return { id, caller, callee, agent };
+  }
+
+  #show() {
     this.#setCall(this.#call);
     bar.show(
       {
@@ -119,6 +165,10 @@ class Listening {
       },
       this.#shown.signal,
     );
+  }
+
+  async start() {
+    this.#show();
     this.#setState("connecting");
     if (this.spy.audio_url) await this.#play(this.spy.audio_url);
     else this.#update(this.spy);
@@ -168,7 +218,7 @@ class Listening {
 
   /** @param {Api.Spy} spy */
   #receiveSpy(spy) {
-    if (!this.#isInPage || spy.state === "ended") this.#update(spy);
+    if (!this.isInPage || spy.state === "ended") this.#update(spy);
   }
 
   /**
@@ -189,8 +239,10 @@ class Listening {
     bar.setParties(parties(call));
   }
 
-  /** @param {Pick<Api.Spy, "state" | "mode" | "cause"> & { call_id?: string }} spy */
-  #update({ state, mode, cause, call_id }) {
+  /**
+   * @param {Pick<Api.Spy, "state" | "mode" | "cause" | "unheard"> & { call_id?: string, deaf?: boolean }} spy
+   */
+  #update({ state, mode, cause, call_id, deaf, unheard }) {
     if (this.isOver || this.#isEnding) return;
     if (state === "ended") {
       this.#ended(cause);
@@ -198,15 +250,16 @@ class Listening {
     }
     const callId = call_id ?? this.spy.call_id;
     const hasMoved = callId !== this.spy.call_id;
-    this.spy = { ...this.spy, state, mode, call_id: callId };
+    this.spy = { ...this.spy, state, mode, call_id: callId, unheard };
     if (hasMoved) this.#readCall(callId);
     bar.setMode(mode);
-    this.#setState(state);
+    this.#setState(state === "live" && deaf ? "deaf" : state);
   }
 
   /** @param {string} state */
   #setState(state) {
-    bar.setState(state, { isOver: this.isOver, hasMeters: this.#isInPage });
+    const isUnheard = Boolean(this.spy.unheard);
+    bar.setState(state, { isOver: this.isOver, hasMeters: this.isInPage, isUnheard });
   }
 
   /** @param {string} mode */
@@ -224,7 +277,7 @@ class Listening {
   /** End the spy. A page is silent at once; a phone sounds until the service answers, else throw. */
   async end() {
     const wasOver = this.isOver;
-    if (wasOver || this.#isInPage) this.#leave();
+    if (wasOver || this.isInPage) this.#leave();
     if (wasOver) return;
     this.#isEnding = true;
     try {
@@ -232,7 +285,7 @@ class Listening {
       this.#leave();
     } catch (error) {
       this.#isEnding = false;
-      if (!this.#isInPage) throw error;
+      if (!this.isInPage) throw error;
       showError(/** @type {Error} */ (error));
     }
   }
@@ -289,5 +342,6 @@ class Listening {
 /** Prepare the bar, and show the spy on the person's phone if there is one. */
 export function mount() {
   bar.reserveHeight();
-  resumePhone().catch(showError);
+  window.addEventListener("pagehide", leavePage);
+  if (!offerAgain()) resumePhone().catch(showError);
 }

@@ -4,10 +4,12 @@
  * Each event holds the whole resource, so applying one twice does no harm.
  */
 
+import { fillIn } from "./words.js";
+
 const EVENTS = {
   call: ["ringing", "up", "changed", "left", "ended"],
   recording: ["requested", "recording", "paused", "changed", "captured", "aborted", "discarded", "failed"],
-  spy: ["requested", "ringing", "live", "switched", "moved", "ended"],
+  spy: ["requested", "ringing", "live", "switched", "moved", "unheard", "heard-again", "ended"],
 };
 
 /** Every type of event that the model understands. */
@@ -73,6 +75,18 @@ export function matches(call, { words, queue, team }, teams) {
  * @property {boolean} isStale whether the lists must be read again
  */
 
+/**
+ * Say whether two calls wait in the same queue.
+ *
+ * @param {Api.Call} one
+ * @param {Api.Call} other
+ */
+function waitTogether(one, other) {
+  return Boolean(
+    one.waiting && other.waiting && one.pbx === other.pbx && one.waiting.queue === other.waiting.queue,
+  );
+}
+
 export class LiveModel {
   /** @type {Map<string, Api.Call>} */
   calls = new Map();
@@ -130,8 +144,47 @@ export class LiveModel {
    * @returns {Change}
    */
   #setCall(call) {
+    const before = this.calls.get(call.id);
     this.calls.set(call.id, call);
-    return { calls: [call.id], over: isOver(call) ? call.id : null, isStale: false };
+    const near = [before, call].flatMap((one) => (one ? this.#near(one) : []));
+    return { calls: [...new Set([call.id, ...near])], over: isOver(call) ? call.id : null, isStale: false };
+  }
+
+  /**
+   * Return the ids of the calls whose rows name this call, or count it.
+   *
+   * @param {Api.Call} call
+   */
+  #near(call) {
+    const queued = [...this.calls.values()].filter((one) => waitTogether(one, call));
+    return [...(call.joined ?? []).filter((id) => this.calls.has(id)), ...queued.map(({ id }) => id)];
+  }
+
+  /**
+   * Return the place of a call in its queue, counted from 1, or null if it does not wait.
+   *
+   * @param {Api.Call} call
+   */
+  placeOf(call) {
+    const { waiting } = call;
+    if (!waiting) return null;
+    const queued = [...this.calls.values()].filter((one) => waitTogether(one, call));
+    const isBefore = (/** @type {Api.Call} */ other) => {
+      const laterMs = Date.parse(waiting.since) - Date.parse(other.waiting?.since ?? "");
+      return laterMs > 0 || (laterMs === 0 && other.id < call.id);
+    };
+    return 1 + queued.filter(isBefore).length;
+  }
+
+  /**
+   * Return the parties of each call that is joined with this one, and how many of them are hidden.
+   *
+   * @param {Api.Call} call
+   */
+  joinedWith(call) {
+    const ids = isOver(call) ? [] : call.joined ?? [];
+    const known = ids.flatMap((id) => this.calls.get(id) ?? []);
+    return { parties: known.map((one) => parties(one).join(" ⇄ ")), hidden: ids.length - known.length };
   }
 
   /**
@@ -197,6 +250,7 @@ function put(resources, data, runs) {
  * @property {"alert" | "warn" | null} recordingTone null if nothing is recorded
  * @property {Set<string>} actions the buttons that the call offers now
  * @property {string} about the parties, for the labels of the buttons
+ * @property {string | null} waitingSince since when the caller waits in a queue
  */
 
 /**
@@ -204,11 +258,11 @@ function put(resources, data, runs) {
  *
  * @param {LiveModel} model
  * @param {Api.Call} call
- * @param {{ words: Record<string, string>, teams: Record<string, string> }} page
+ * @param {{ words: Record<string, string>, teams: Record<string, string>, seesAll: boolean }} page
  * @param {string | null} heardCallId the call that the viewer hears now
  * @returns {Row}
  */
-export function describe(model, call, { words, teams }, heardCallId) {
+export function describe(model, call, { words, teams, seesAll }, heardCallId) {
   const recording = model.recordingOf(call.id);
   const spies = model.spiesOf(call.id).map((spy) => `${spy.supervisor} (${words[spy.mode]})`);
   const { caller, callee } = call;
@@ -220,18 +274,62 @@ export function describe(model, call, { words, teams }, heardCallId) {
     team: teams[call.agent ?? ""] ?? "",
     queue: call.queue ?? "",
     direction: words[call.direction] ?? "",
-    state: words[call.state] ?? "",
+    state: stateOf(call, words),
+    more: moreOf(model, call, words, seesAll),
     recording: recording ? words[recording.state] ?? "" : "",
     spies: spies.join(", "),
   };
   return {
     call,
     texts,
-    tone: { up: "good", ringing: "accent" }[/** @type {string} */ (call.state)] ?? "",
+    tone: isOver(call) ? "" : TONES[activityOf(call)] ?? "",
     recordingTone: recording ? (recording.state === "recording" ? "alert" : "warn") : null,
     actions: actionsOf(call, recording, heardCallId),
     about: parties(call).join(" "),
+    waitingSince: isOver(call) ? null : call.waiting?.since ?? null,
   };
+}
+
+/** @type {Record<string, string>} the colour of each activity */
+const TONES = {
+  talking: "good", conference: "good", on_hold: "accent", ringing: "accent", waiting: "warn",
+};
+
+/**
+ * Return the activity of a live call.
+ *
+ * @param {Api.Call} call
+ */
+function activityOf({ activity, state }) {
+  return activity ?? (state === "up" ? "talking" : state);
+}
+
+/**
+ * @param {Api.Call} call
+ * @param {Record<string, string>} words
+ */
+function stateOf(call, words) {
+  if (isOver(call)) return words[call.state] ?? "";
+  return fillIn(words[activityOf(call)] ?? "", { people: call.people });
+}
+
+/**
+ * Return the place in the queue, or the other calls of the conversation.
+ *
+ * Only a viewer who sees every call can count the callers in a queue.
+ *
+ * @param {LiveModel} model
+ * @param {Api.Call} call
+ * @param {Record<string, string>} words
+ * @param {boolean} seesAll
+ */
+function moreOf(model, call, words, seesAll) {
+  const place = isOver(call) || !seesAll ? null : model.placeOf(call);
+  if (place !== null) return fillIn(words.place, { place });
+  const { parties: others, hidden } = model.joinedWith(call);
+  if (others.length + hidden === 0) return "";
+  if (hidden > 0) others.push(words.others);
+  return fillIn(words.joined, { parties: others.join(", ") });
 }
 
 /**

@@ -27,7 +27,7 @@ export class LiveRows {
   #source;
   /** @type {Map<string, HTMLTableRowElement>} by call id */
   #rows = new Map();
-  /** @type {WeakMap<Element, Api.Call>} the call in each row, as it was written */
+  /** @type {WeakMap<Element, Row>} what each row shows, as it was written */
   #written = new WeakMap();
   /** @type {Set<string>} */
   #dirty = new Set();
@@ -146,13 +146,14 @@ export class LiveRows {
    * @param {HTMLTableRowElement} row
    * @param {Row} shown
    */
-  #fill(row, { call, texts, tone, recordingTone, actions, about }) {
+  #fill(row, shown) {
+    const { call, texts, tone, recordingTone, actions, about } = shown;
     const part = (/** @type {string} */ name) => getElement(row, `[data-part=${name}]`);
-    const age = formatDuration(ageOf(call, new Date()));
-    for (const [name, text] of Object.entries({ ...texts, duration: age })) {
+    for (const [name, text] of Object.entries({ ...texts, ...timesOf(shown, new Date()) })) {
       const element = part(name);
       if (element.textContent !== text) element.textContent = text;
     }
+    part("more").title = texts.more;
     part("state").className = `pill ${tone}`;
     part("recording").className = `pill ${recordingTone ?? "warn"}`;
     part("recording").hidden = recordingTone === null;
@@ -160,7 +161,7 @@ export class LiveRows {
       button.hidden = !actions.has(button.dataset.act ?? "");
       button.setAttribute("aria-label", `${button.textContent?.trim()}: ${about}`);
     }
-    this.#written.set(row, call);
+    this.#written.set(row, shown);
     const isHidden = !this.#source.isFound(call.id);
     if (isHidden !== row.hidden && this.#isHeld()) this.change([call.id]);
     else row.hidden = isHidden;
@@ -179,9 +180,25 @@ export class LiveRows {
   #tick() {
     const now = new Date();
     for (const row of this.#visible) {
-      const call = this.#written.get(row);
-      if (!call || isOver(call)) continue;
-      getElement(row, "[data-part=duration]").textContent = formatDuration(ageOf(call, now));
+      const shown = this.#written.get(row);
+      if (!shown || isOver(shown.call)) continue;
+      for (const [name, text] of Object.entries(timesOf(shown, now))) {
+        getElement(row, `[data-part=${name}]`).textContent = text;
+      }
     }
   }
+}
+
+/**
+ * Return the times of a row: the age of the call, and how long its caller has waited in the queue.
+ *
+ * @param {Row} shown
+ * @param {Date} now
+ */
+function timesOf({ call, waitingSince }, now) {
+  const waitedMs = waitingSince ? now.getTime() - new Date(waitingSince).getTime() : null;
+  return {
+    duration: formatDuration(ageOf(call, now)),
+    waited: waitedMs === null ? "" : formatDuration(waitedMs / 1000),
+  };
 }

@@ -17,7 +17,11 @@ class LivePage {
   /** @param {HTMLElement} root */
   constructor(root) {
     this.#root = root;
-    const page = { words: readJson(root, "[data-words]"), teams: readJson(root, "[data-teams]") };
+    const page = {
+      words: readJson(root, "[data-words]"),
+      teams: readJson(root, "[data-teams]"),
+      seesAll: "all" in root.dataset,
+    };
     const callOf = (/** @type {string} */ id) => this.#model.calls.get(id);
     const body = getElement(root, "tbody");
     this.#rows = new LiveRows(body, getElement(root, "template", HTMLTemplateElement), {

@@ -59,12 +59,21 @@ export function completionsOf(word, fields) {
 }
 
 /**
- * @typedef {object} Trial the answer of POST /rules/test
+ * @typedef {object} Trial the result of POST /rules/test
  * @property {number} calls
  * @property {number} changed
  * @property {boolean} complete
  * @property {number} audio_s_per_month
  * @property {number} bytes_per_month
+ */
+
+/**
+ * @typedef {object} RunningTrial a trial that goes on in the background
+ * @property {string} id
+ * @property {string} state
+ * @property {number} done
+ * @property {number} total 0 while it waits
+ * @property {Trial | null} result
  */
 
 /**
@@ -94,4 +103,14 @@ export function describeTrial(trial, { tried, changed, part, month }, language) 
     hours: (trial.audio_s_per_month / 3600).toFixed(1),
     megabytes: Math.round(trial.bytes_per_month / 1e6),
   });
+}
+
+/**
+ * Return the progress of a trial that goes on in the background.
+ *
+ * @param {RunningTrial} trial
+ * @param {{ waits: string, progress: string }} words
+ */
+export function describeProgress({ done, total }, { waits, progress }) {
+  return total ? fillIn(progress, { done, total }) : waits;
 }

@@ -9,9 +9,17 @@ import { confirmed } from "./confirm.js";
 import { findElement, getElement, getField, readJson } from "./dom.js";
 import { Refusal, callApi } from "./http.js";
 import { toast } from "./page.js";
-import { completionsOf, describeTrial, markPosition, ruleOf, wordBefore } from "./rule-model.js";
+import {
+  completionsOf,
+  describeProgress,
+  describeTrial,
+  markPosition,
+  ruleOf,
+  wordBefore,
+} from "./rule-model.js";
 
 const CHECK_AFTER_MS = 400;
+const LOOK_EVERY_MS = 1000;
 const MOST_RULES = 100;
 
 /** @param {HTMLFormElement} form */
@@ -124,11 +132,27 @@ class Editor {
     await this.#act(async () => {
       const rules = [{ ...this.#rule(), name: "draft" }, ...this.#others].slice(0, MOST_RULES);
       const body = { rules, default: this.#form.dataset.default };
-      const trial = await callApi("POST", "/rules/test", body);
+      const trial = await this.#finish(await callApi("POST", "/rules/test", body), result);
       result.textContent = describeTrial(trial, this.#words, document.documentElement.lang);
       result.className = "note";
     });
     if (!result.className) result.textContent = "";
+  }
+
+  /**
+   * Return the result of a trial; show the progress of one that goes on in the background.
+   *
+   * @param {import("./rule-model.js").Trial | import("./rule-model.js").RunningTrial} answer
+   * @param {HTMLElement} shown
+   */
+  async #finish(answer, shown) {
+    while ("state" in answer && !answer.result && this.#form.isConnected) {
+      if (answer.state === "failed") throw new Error(this.#words.failed);
+      shown.textContent = describeProgress(answer, this.#words);
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+      answer = await callApi("GET", `/rules/trials/${answer.id}`);
+    }
+    return /** @type {import("./rule-model.js").Trial} */ ("state" in answer ? answer.result : answer);
   }
 
   /** @param {() => Promise<void>} act */

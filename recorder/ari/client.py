@@ -46,6 +46,7 @@ from recorder.ari.model import (
     parse_live_recording,
     parse_module,
     parse_playback,
+    parse_rtp_sent,
     parse_stored_recording,
     parse_variable,
 )
@@ -190,6 +191,11 @@ class Ari:
         """Return a variable, or None if the channel is gone or the variable is not set."""
         return _or_none(lambda: self.get_variable(channel_id, name))
 
+    def get_rtp_sent(self, channel_id: str) -> int:
+        """Return how many RTP packets Asterisk has sent to any channel with RTP."""
+        path = join_path("channels", channel_id, "rtp_statistics")
+        return self._one(parse_rtp_sent, "GET", path)
+
     def set_variable(self, channel_id: str, name: str, value: str) -> None:
         """Set a variable or function of a channel that is in our application."""
         path = join_path("channels", channel_id, "variable")
@@ -247,6 +253,14 @@ class Ari:
     def unmute(self, channel_id: str, direction: MuteDirection = "both") -> None:
         """Undo `mute`."""
         self._do("DELETE", join_path("channels", channel_id, "mute"), {"direction": direction})
+
+    def start_silence(self, channel_id: str) -> None:
+        """Send silence to a channel of ours that is in no bridge."""
+        self._do("POST", join_path("channels", channel_id, "silence"))
+
+    def stop_silence(self, channel_id: str) -> None:
+        """Undo `start_silence`; harmless where there is none."""
+        self._do("DELETE", join_path("channels", channel_id, "silence"))
 
     def send_dtmf(self, channel_id: str, digits: str) -> None:
         """Send digits to the party behind the channel, 100 ms each with 100 ms between."""

@@ -573,6 +573,11 @@ def parse_module(body: object, kind: str = "Module") -> Module:
     )
 
 
+def parse_rtp_sent(body: object, kind: str = "RTPstat") -> int:
+    """Read the number of packets that were sent, from the statistics of a channel."""
+    return _Fields(body, kind).integer("txcount")
+
+
 def parse_variable(body: object, kind: str = "Variable") -> str:
     """Read the value of a `Variable`."""
     return _Fields(body, kind).text("value")

@@ -1,6 +1,6 @@
 """Measure the WAV files of a PBX, and render them into the one file of a recording."""
 
-from recorder.audio.drift import fitted_s
+from recorder.audio.drift import fitted_s, is_too_long
 from recorder.audio.late import measure_late_s
 from recorder.audio.probe import NotAudio, Wav, probe_wav
 from recorder.audio.render import Piece, Rendition, Span, Waveform, render
@@ -13,6 +13,7 @@ __all__ = [
     "Wav",
     "Waveform",
     "fitted_s",
+    "is_too_long",
     "measure_late_s",
     "probe_wav",
     "render",

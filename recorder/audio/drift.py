@@ -52,12 +52,16 @@ def fit_for(frames: int, rate: int, span_s: float | None) -> Fit:
     if span_s is None:
         return "as-is"
     surplus = frames - round(span_s * rate)
-    bound_s = MOST * span_s + MOST_S
     # Each stretch with its fade needs its own place.
-    if WORTH_S < abs(surplus) / rate < bound_s and frames >= 8 * abs(surplus):
+    if WORTH_S < abs(surplus) / rate < MOST * span_s + MOST_S and frames >= 8 * abs(surplus):
         return "drifted"
-    is_slow = surplus / rate >= max(SLOW_S, bound_s) and frames <= SLOWEST * span_s * rate
+    is_slow = is_too_long(frames / rate, span_s) and frames <= SLOWEST * span_s * rate
     return "slow" if is_slow else "as-is"
+
+
+def is_too_long(length_s: float, span_s: float) -> bool:
+    """Whether a file is so much longer than its time that it was written too slowly."""
+    return length_s - span_s >= max(SLOW_S, MOST * span_s + MOST_S)
 
 
 def fitted_s(length_s: float, span_s: float | None) -> float:

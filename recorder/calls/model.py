@@ -491,12 +491,8 @@ class CallModel:
         if direction == "outbound":
             customer = next(leg for leg in persons if leg.party == "customer")
             callee = (dialled or customer.number, None)
-        joined = {
-            self._call_of[one.id]
-            for leg in persons
-            if leg.bridge_id is not None
-            for one in self._people_with(leg.id)
-        }
+        conversations = [self._people_with(leg.id) for leg in persons if leg.bridge_id is not None]
+        joined = {self._call_of[one.id] for people in conversations for one in people}
         return CallRecord(
             id=self._id(call.linkedid),
             pbx=self._pbx,
@@ -521,6 +517,7 @@ class CallModel:
             waiting_since=call.waiting[1] if call.waiting is not None else None,
             joined=tuple(self._id(one) for one in sorted(joined - {call.linkedid})),
             met=tuple(self._id(one) for one in sorted(call.met)),
+            people=max(map(len, conversations), default=0),
             channels=tuple(call.legs.values()),
         )
 

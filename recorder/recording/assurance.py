@@ -1,129 +1,199 @@
-"""The completeness of recordings: the comparison of an ended call with its recordings. Pure."""
+"""The completeness of recordings: the comparison of an ended call with its recordings. Pure.
 
-from collections.abc import Iterable, Sequence
+A call is whole if its people were recorded whenever they heard anybody, by a recording of any call
+in the conversation: where two calls were joined, one recording hears both.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from recorder.calls.legs import ever_joined_legs, joined_or_created_at
-from storage.records import Assurance, CallRecord, DecisionRecord, RecordingRecord, SegmentRecord
+from recorder.calls.conversations import Talk, talks_of
+from recorder.calls.legs import ever_joined_legs, joined_or_created_at, legs_of
+from recorder.calls.spans import TimeSpan, length_s, merge, subtract
+from recorder.recording.moments import WANTING, iter_periods
+from storage.records import (
+    Assurance,
+    CallRecord,
+    DecisionRecord,
+    PeoplePause,
+    RecordingRecord,
+    SegmentRecord,
+)
 
-KEPT_ACTIONS = ("force", "record")
 # A recording begins within 300 ms, and ends with the last frame of a leg.
 TOLERANCE_S = 1.0
+# The states of recordings without any audio that counts.
+WITHOUT_AUDIO = frozenset({"aborted", "failed"})
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 
-Span = tuple[datetime, datetime]
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """An ended call, and the catalogue's rows about all calls that it met, itself included."""
+
+    call: CallRecord
+    calls: Mapping[str, CallRecord]
+    decisions: Sequence[DecisionRecord] = ()
+    recordings: Sequence[RecordingRecord] = ()
+    segments: Sequence[SegmentRecord] = ()
+    pauses: Sequence[PeoplePause] = ()
 
 
-def assure(
-    call: CallRecord,
-    decision: DecisionRecord,
-    recordings: Sequence[RecordingRecord],
-    segments: Iterable[SegmentRecord],
-) -> Assurance:
-    """Compare an ended call with its recordings.
+def assure(meeting: Meeting) -> Assurance:
+    """Compare an ended call with the recordings that heard its people.
 
-    Expect a recording of the conversation, from the moment when a rule, or the default, first
-    wanted it. Leave out announcements, pauses, the time after a person ended the recording, and the
-    times when a rule forbade it. Trust the measured gaps of a stored recording; for any other
-    recording, the events of its segments are all we have.
+    Expect a recording of each talk, from the moment when a rule, or the default, first wanted it.
+    Leave out announcements, pauses, the time after a person ended the recording, and the times when
+    a rule forbade it. Trust the measured gaps of a stored recording; for any other recording, the
+    events of its segments are all we have.
     """
-    expected = _expected(call, decision)
-    if expected is None:
-        return Assurance(0.0, 0.0, None)
-    ended_at = expected[1]
-    ours = [one for one in recordings if one.trigger == "rule"]
-    forbidden = _forbidden(decision, ended_at)
-    left_out = [span for one in ours for span in _left_out(one, ended_at, forbidden)]
-    wanted = _subtract(expected, forbidden + left_out)
-    stored = [one for one in ours if one.state == "stored"]
-    unmeasured = {one.id for one in ours if one.state not in ("stored", "aborted", "failed")}
-    covered = [span for one in stored for span in _measured(one, ended_at)]
-    covered += [
-        (one.started_at, one.ended_at or ended_at)
-        for one in segments
-        if one.recording_id in unmeasured and one.state != "lost"
-    ]
-    expected_s = _length_s(wanted)
-    missing_s = _length_s(gap for span in wanted for gap in _subtract(span, covered))
+    expected, forbidden = _list_expected(meeting)
+    ours = [one for one in meeting.recordings if one.trigger == "rule"]
+    wanted: list[TimeSpan] = []
+    missing: list[TimeSpan] = []
+    hearing: dict[int, RecordingRecord] = {}
+    for leg_ids, span in expected:
+        near = [one for one in ours if _hears(meeting, one, leg_ids)]
+        hearing |= {place: one for place, one in enumerate(ours) if one in near}
+        left_out = [part for one in near for part in _left_out(one, span[1], forbidden)]
+        left_out += [
+            (one.ended_at, span[1])
+            for one in near
+            if one.ended_at is not None and _is_stopped(meeting, one, leg_ids, forbidden)
+        ]
+        left_out += [
+            (one.from_at, one.to_at or span[1])
+            for one in meeting.pauses
+            if not leg_ids.isdisjoint(one.legs)
+        ]
+        covered = [part for one in near for part in _covered(meeting, one, span[1])]
+        due = subtract(span, left_out)
+        wanted += due
+        missing += [gap for part in due for gap in subtract(part, covered)]
+    expected_s, missing_s = length_s(merge(wanted)), length_s(merge(missing))
     cause = None
     if missing_s > TOLERANCE_S:
-        if not ours:
-            cause = "never-began"
-        else:
-            cause = "has-gaps" if stored or unmeasured else ours[-1].reason or ours[-1].state
+        cause = _cause_of([hearing[place] for place in sorted(hearing)])
     return Assurance(round(expected_s, 3), round(expected_s - missing_s, 3), cause)
 
 
-def is_ended_by_rule(recording: RecordingRecord, decision: DecisionRecord) -> bool:
-    """Whether a rule ended the recording; not a person, nor the end of its call."""
-    ended_at = recording.ended_at
-    return ended_at is not None and _is_in(ended_at, _forbidden(decision, ended_at))
+def _list_expected(
+    meeting: Meeting,
+) -> tuple[list[tuple[frozenset[str], TimeSpan]], list[TimeSpan]]:
+    """Return the times to be recorded, with the people of each, and the forbidden times.
 
-
-def _forbidden(decision: DecisionRecord, ended_at: datetime) -> list[Span]:
-    """Return the spans in which a rule forbade recording."""
-    times = [*(datetime.fromisoformat(one["at"]) for one in decision.moments), ended_at]
-    return [
-        (times[place], times[place + 1])
-        for place, one in enumerate(decision.moments)
-        if one["action"] == "never" and one["rule"] is not None
-    ]
-
-
-def _is_in(at: datetime, spans: Iterable[Span]) -> bool:
-    return any(from_at <= at <= to_at for from_at, to_at in spans)
-
-
-def _expected(call: CallRecord, decision: DecisionRecord) -> Span | None:
-    """Return the span to record; None if no rule wanted it, nobody talked, or the end is forbidden.
-
-    A conversation lasts from the second person's joining until the second-last person's leaving.
+    A recording that has begun goes on when a rule merely stops to want it.
     """
-    wanted = [one for one in decision.moments if one["action"] in KEPT_ACTIONS]
-    is_forbidden = decision.action == "never" and decision.rule is not None
+    call = meeting.call
+    call_of = {leg.id: one.id for one in meeting.calls.values() for leg in legs_of(one)}
+    decisions = {one.call_id: one for one in meeting.decisions}
+    expected: list[tuple[frozenset[str], TimeSpan]] = []
+    forbidden: list[TimeSpan] = []
+    is_on = False
+    for talk in _talks_of(meeting):
+        ends = [at for at in (talk.to_at, call.ended_at) if at is not None]
+        span = talk.from_at, min(ends, default=talk.from_at)
+        call_ids = {call_of[leg_id] for leg_id in talk.leg_ids if leg_id in call_of}
+        theirs = [decisions[id_] for id_ in sorted(call_ids) if id_ in decisions]
+        for period in iter_periods(theirs, *span):
+            is_on = not period.is_forbidden and (is_on or period.is_wanted)
+            if is_on:
+                expected.append((talk.leg_ids, (period.from_at, period.to_at)))
+            if period.is_forbidden:
+                forbidden.append((period.from_at, period.to_at))
+    return expected, merge(forbidden)
+
+
+def _talks_of(meeting: Meeting) -> Sequence[Talk]:
+    """Return the talks of the call's people.
+
+    Rows of older versions do not say who was with whom: there a talk lasts from the second person's
+    joining until the second-last person's leaving.
+    """
+    call = meeting.call
+    own = {leg.id for leg in legs_of(call)}
+    if any(leg.stays for leg in call.channels):
+        talks = talks_of(meeting.calls.values())
+        return [one for one in talks if not own.isdisjoint(one.leg_ids)]
     joined = ever_joined_legs(call)
-    if not wanted or is_forbidden or len(joined) < 2:
-        return None
+    if len(joined) < 2:
+        return []
     starts = sorted(joined_or_created_at(leg) for leg in joined)
     ends = sorted(leg.left_at or call.ended_at or starts[-1] for leg in joined)
-    return max(datetime.fromisoformat(wanted[0]["at"]), starts[1]), ends[-2]
+    return [Talk(frozenset(leg.id for leg in joined), starts[1], ends[-2])]
+
+
+def _hears(meeting: Meeting, recording: RecordingRecord, leg_ids: frozenset[str]) -> bool:
+    """Whether a recording had to hear these people: by its call, or because it captured them."""
+    call = meeting.calls.get(recording.call_id)
+    if call is not None and any(leg.id in leg_ids for leg in legs_of(call)):
+        return True
+    captured = (one for one in meeting.segments if one.recording_id == recording.id)
+    return any(one.channel_id in leg_ids for one in captured)
 
 
 def _left_out(
-    recording: RecordingRecord, ended_at: datetime, forbidden: Sequence[Span]
-) -> list[Span]:
-    """Return the spans of pauses, of the announcement, and after a person ended the recording."""
-    spans = [(pause.from_at, pause.to_at or ended_at) for pause in recording.pauses]
+    recording: RecordingRecord, until: datetime, forbidden: Sequence[TimeSpan]
+) -> list[TimeSpan]:
+    """Return the spans of pauses and of the announcement."""
+    spans = [(pause.from_at, pause.to_at or until) for pause in recording.pauses]
     if recording.announcement is not None and recording.started_at is not None:
-        earliest = datetime.min.replace(tzinfo=UTC)
         allowed = (to_at for _, to_at in forbidden if to_at <= recording.started_at)
-        spans.append((max(allowed, default=earliest), recording.started_at))
-    stopped_at = recording.ended_at
-    if stopped_at is not None and not _is_in(stopped_at, forbidden):
-        spans.append((stopped_at, ended_at))
+        spans.append((max(allowed, default=EARLIEST), recording.started_at))
     return spans
 
 
-def _measured(recording: RecordingRecord, ended_at: datetime) -> list[Span]:
-    """Return the spans with audio: the whole recording without its measured gaps."""
-    start = recording.started_at
-    if start is None:
-        return []
-    gaps = (
-        (start + timedelta(seconds=gap.from_s), start + timedelta(seconds=gap.to_s))
-        for gap in recording.gaps
+def _is_stopped(
+    meeting: Meeting,
+    recording: RecordingRecord,
+    leg_ids: frozenset[str],
+    forbidden: Sequence[TimeSpan],
+) -> bool:
+    """Whether a person ended the recording for all of these people whom a rule wants recorded.
+
+    Somebody who comes from another recorded call is recorded nevertheless. Rows of older versions
+    do not say who ended a recording: there it was a person, unless it ended while forbidden.
+    """
+    at, by = recording.ended_at, recording.ended_by
+    if at is None or by not in (None, "person"):
+        return False
+    if by is None and any(from_at <= at <= to_at for from_at, to_at in forbidden):
+        return False
+    silenced = {one.channel_id for one in meeting.segments if one.recording_id == recording.id}
+    decided = {one.call_id: one.action for one in meeting.decisions}
+    wanting = [one for one in meeting.calls.values() if decided.get(one.id) in WANTING]
+    present = [one for one in wanting if any(leg.id in leg_ids for leg in legs_of(one))]
+    return all(
+        one.id == recording.call_id or any(leg.id in silenced for leg in legs_of(one))
+        for one in present
     )
-    return _subtract((start, recording.ended_at or ended_at), gaps)
 
 
-def _subtract(whole: Span, parts: Iterable[Span]) -> list[Span]:
-    """Return the spans of `whole` that no part covers; parts may overlap."""
-    left, at = [], whole[0]
-    for from_at, to_at in sorted(parts):
-        left.append((at, min(from_at, whole[1])))
-        at = max(at, to_at)
-    left.append((at, whole[1]))
-    return [span for span in left if span[0] < span[1]]
+def _covered(meeting: Meeting, recording: RecordingRecord, until: datetime) -> list[TimeSpan]:
+    """Return the spans with audio: measured ones without gaps, else those of the segments."""
+    start = recording.started_at
+    if recording.state in WITHOUT_AUDIO:
+        return []
+    if recording.state == "stored":
+        gaps = [
+            (start + timedelta(seconds=gap.from_s), start + timedelta(seconds=gap.to_s))
+            for gap in recording.gaps
+            if start is not None
+        ]
+        return subtract((start, recording.ended_at or until), gaps) if start is not None else []
+    return [
+        (one.started_at, one.ended_at or until)
+        for one in meeting.segments
+        if one.recording_id == recording.id and one.state != "lost"
+    ]
 
 
-def _length_s(spans: Iterable[Span]) -> float:
-    return sum((to_at - from_at).total_seconds() for from_at, to_at in spans)
+def _cause_of(hearing: Iterable[RecordingRecord]) -> str:
+    """Return the reason why audio is missing from these recordings by rules."""
+    made = list(hearing)
+    if not made:
+        return "never-began"
+    if any(one.state not in WITHOUT_AUDIO for one in made):
+        return "has-gaps"
+    return made[-1].reason or made[-1].state

@@ -10,7 +10,7 @@ people, in whatever recording they are: `recorder/recording/coverage.py` decides
 the captures: during a pause no channel of ours captures these people.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -101,6 +101,8 @@ class _Seen:
 class Capture:
     """The recordings of live calls. `gate` brings decisions that are as new as the calls.
 
+    `on_pause` gets the PBX of each pause and of each resume, for supervisors who hear the people.
+
     Raises NoSuchCall, NoSuchRecording, CallEnded, NothingToRecord, RecordingForbidden,
     RecordingForced, RecordingNotActive, and PbxUnavailable where the PBX does not answer or is not
     configured in this process.
@@ -112,11 +114,13 @@ class Capture:
         pbxs: Pbxs,
         defaults: Defaults | None = None,
         gate: Gate | None = None,
+        on_pause: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._catalogue = catalogue
         self._pbxs = pbxs
         self._defaults = defaults or Defaults()
         self._gate = gate or Gate(catalogue, pbxs)
+        self._on_pause = on_pause
 
     # Requests
 
@@ -188,7 +192,10 @@ class Capture:
                 pauses.open_pause(tx, pause)
         if moved is not None:
             log.info("recording.paused", recording=str(recording_id), by=by)
-        return self._settle_all(recording_id, scene)
+        try:
+            return self._settle_all(recording_id, scene)
+        finally:
+            self._on_pause(recording.pbx)
 
     def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
         """End the pauses of the people whom the recording hears; a repeat changes nothing."""
@@ -200,7 +207,10 @@ class Capture:
             _require(moved, tx, recording_id, unless="recording")
         if moved is not None:
             log.info("recording.resumed", recording=str(recording_id), by=by)
-        return self._settle_all(recording_id, scene)
+        try:
+            return self._settle_all(recording_id, scene)
+        finally:
+            self._on_pause(recording.pbx)
 
     def list_heard(self, call_id: str) -> Collection[RecordingRecord]:
         """Return the live recordings that hear the people of a call, oldest first."""

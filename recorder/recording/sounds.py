@@ -33,12 +33,14 @@ class Sound:
     lasts_s: float | None = None
 
 
-# The first three confirm an agent's keys, the last one reminds the parties of the recording. Each
-# is one tone: through a snoop Asterisk plays only the first of several (measured on 22.10).
+# The first three confirm an agent's keys, the fourth reminds the parties of the recording, and the
+# last tells a supervisor that nobody hears the voice. Each is one tone: through a snoop Asterisk
+# plays only the first of several (measured on 22.10).
 STARTED = Sound("tone:1700", 0.2)
 STOPPED = Sound("tone:2000", 0.2)
 PAUSED = Sound("tone:1850", 0.2)
 BEEP = Sound("tone:1400", 0.2)
+UNHEARD = Sound("tone:380", 0.4)
 
 
 class Sounds:

@@ -1,8 +1,9 @@
 """The facts of a call that rules read. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from recorder.calls.legs import have_talked, legs_of
@@ -64,11 +65,18 @@ def facts_of(call: CallRecord, at: datetime) -> Facts:
 def past_facts(call: CallRecord, decision: DecisionRecord | None) -> tuple[Facts, ...]:
     """Return the facts of each past evaluation of a call, oldest first.
 
-    A call without any evaluation has one entry: its facts when it was answered.
+    A call without any evaluation has one entry: its facts when it was answered. An older evaluation
+    lacks the newest facts.
     """
     moments = decision.moments if decision is not None else ()
     if not moments:
         return (facts_of(call, call.answered_at or call.started_at),)
-    return tuple(
-        Facts(at=datetime.fromisoformat(moment["at"]), **moment["facts"]) for moment in moments
-    )
+    return tuple(_parse_facts(moment) for moment in moments)
+
+
+def _parse_facts(moment: Mapping[str, Any]) -> Facts:
+    given = {name: value for name, value in moment["facts"].items() if name in _NAMES}
+    return Facts(**{**given, "at": datetime.fromisoformat(moment["at"])})
+
+
+_NAMES = frozenset(one.name for one in fields(Facts))

@@ -1,159 +1,154 @@
 """Trials of draft rules: how past calls would have been recorded, and which of them change."""
 
-import math
-import time
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from recorder.rules import RuleSet
-from recorder.rules.facts import past_facts
-from storage.catalogue import calls, decisions, recordings
+from recorder.rules.replay import Replay, Replayed
+from storage.catalogue import calls, decisions, recordings, segments
 from storage.catalogue.engine import Catalogue
-from storage.records import Action, CallRecord, DecisionRecord, RecordingRecord, RuleRecord
+from storage.records import CallRecord, RecordingRecord, TrialChange, TrialRecord, TrialResult
 
 MONTH = timedelta(days=30)
-MOST_CHANGES = 100
 MOST_CALLS = 100_000
-AT_ONCE = 500
+AT_ONCE = 100
 # The bytes of a second of dual Opus: an estimate for an empty store.
 USUAL_BYTES_PER_S = 4000.0
 
-Past = tuple[CallRecord, DecisionRecord | None, Sequence[RecordingRecord]]
-
 
 @dataclass(frozen=True, slots=True)
-class TrialChange:
-    """A call that the draft rules treat differently; None means that it is not recorded."""
+class _Page:
+    """Calls to examine; `recorded` maps those with a recording to its rule or trigger."""
 
-    call_id: str
-    before: str | None
-    after: str | None
+    calls: Sequence[CallRecord]
+    next_cursor: str | None
+    replay: Replay
+    recorded: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
 class Trial:
-    """The result of a trial, on `calls` calls that ended between `from_at` and `to_at`.
+    """Tries the draft rules of a trial on the calls of its time and agents, the newest first.
 
-    It is not `complete` if there were too many calls: then `from_at` is the start of its oldest
-    call. `changes` are the first of `changed` changes; audio is in seconds, storage in bytes.
+    It counts conversations, and the calls without one that were recorded or would have been.
+
+        trial = Trial(catalogue, wanted)
+        for _ in trial.steps():    # a step for each call: it may end at any of them
+            …
+        trial.result(), trial.changes
     """
 
-    from_at: datetime
-    to_at: datetime
-    complete: bool
-    calls: int
-    recorded: int
-    recorded_before: int
-    audio_s: float
-    audio_s_per_month: float
-    bytes_per_month: int
-    changed: int
-    changes: tuple[TrialChange, ...]
+    def __init__(self, catalogue: Catalogue, wanted: TrialRecord) -> None:
+        self._catalogue = catalogue
+        self._rules = RuleSet(wanted.drafts, wanted.default_action)
+        self._from_at = wanted.from_at
+        self._to_at = wanted.to_at
+        self._agents = wanted.agents
+        self._calls = self._recorded = self._recorded_before = 0
+        self._audio_s = 0.0
+        self._oldest: datetime | None = None
+        self._is_complete = False
+        self.done = 0
+        self.changes: list[TrialChange] = []
 
+    def count(self) -> int:
+        """Return the number of calls to examine. Raises CatalogueUnavailable."""
+        with self._catalogue.begin() as tx:
+            found = calls.count_calls(
+                tx,
+                states=["ended"],
+                agents=self._agents,
+                from_at=self._from_at,
+                to_at=self._to_at,
+            )
+        return min(found, MOST_CALLS)
 
-@dataclass(slots=True)
-class _Totals:
-    """The counts of a trial so far."""
+    def steps(self) -> Iterator[int]:
+        """Examine call by call, and yield how many are examined. Raises CatalogueUnavailable."""
+        cursor: str | None = None
+        while True:
+            page = self._read_page(cursor)
+            cursor = page.next_cursor
+            for call in page.calls:
+                self._add(call, page.replay.replay(call), page.recorded.get(call.id))
+                self.done += 1
+                self._oldest = call.started_at
+                yield self.done
+            self._is_complete = cursor is None
+            if cursor is None or self.done == MOST_CALLS:
+                return
 
-    calls: int = 0
-    recorded: int = 0
-    recorded_before: int = 0
-    audio_s: float = 0.0
-    changes: list[TrialChange] = field(default_factory=list)
+    def result(self) -> TrialResult:
+        """Return the figures of the calls that are examined. Raises CatalogueUnavailable."""
+        from_at = self._from_at if self._is_complete else self._oldest or self._to_at
+        month = self._audio_s * (MONTH / max(self._to_at - from_at, timedelta(seconds=1)))
+        with self._catalogue.begin() as tx:
+            bytes_per_s = recordings.mean_bytes_per_second(tx) or USUAL_BYTES_PER_S
+        return TrialResult(
+            from_at=from_at,
+            to_at=self._to_at,
+            complete=self._is_complete,
+            calls=self._calls,
+            recorded=self._recorded,
+            recorded_before=self._recorded_before,
+            audio_s=self._audio_s,
+            audio_s_per_month=month,
+            bytes_per_month=round(month * bytes_per_s),
+            changed=len(self.changes),
+        )
 
-    def add(
-        self, call: CallRecord, recordings: Sequence[RecordingRecord], after: str | None
-    ) -> None:
-        """Add a call with its recordings; `after` is the draft rule that records it, or None."""
-        before = recordings[0].rule or recordings[0].trigger if recordings else None
-        self.calls += 1
-        self.recorded_before += before is not None
-        if after is not None:
-            self.recorded += 1
-            if call.answered_at is not None and call.ended_at is not None:
-                self.audio_s += (call.ended_at - call.answered_at).total_seconds()
+    def _add(self, call: CallRecord, replayed: Replayed, before: str | None) -> None:
+        """Count a call; `before` is the rule or the trigger of its recording, or None."""
+        after = replayed.rule
+        if not (replayed.talked or before or after):
+            return
+        self._calls += 1
+        self._recorded += after is not None
+        self._recorded_before += before is not None
+        self._audio_s += replayed.audio_s
         if (before is None) != (after is None) or (after and before not in {after, "rule"}):
             self.changes.append(TrialChange(call.id, before, after))
 
-
-def try_rules(
-    catalogue: Catalogue,
-    rules: Sequence[RuleRecord],
-    default: Action,
-    *,
-    from_at: datetime,
-    to_at: datetime,
-    agents: Collection[str] | None = None,
-    within_s: float = math.inf,
-) -> Trial:
-    """Evaluate draft rules for the calls of a time span, at each moment of their own evaluations.
-
-    `agents` limits the trial to the calls of these agents; None means all calls. A call without any
-    evaluation is evaluated as it was when it was answered. The newest calls come first; stop once
-    `within_s` seconds are over. Raises CatalogueUnavailable.
-    """
-    rule_set, totals, complete = RuleSet(rules, default), _Totals(), True
-    deadline = time.monotonic() + within_s
-    for page, goes_on in _iter_past(catalogue, from_at, to_at, agents):
-        for call, decision, made in page:
-            after = None
-            for facts in past_facts(call, decision):
-                found = rule_set.decide(facts, call.id)
-                if found.action in ("force", "record"):
-                    after = found.rule.name if found.rule is not None else "default"
-                    break
-            totals.add(call, made, after)
-        if goes_on and (time.monotonic() > deadline or totals.calls >= MOST_CALLS):
-            from_at, complete = page[-1][0].started_at, False
-            break
-    month = totals.audio_s * (MONTH / max(to_at - from_at, timedelta(seconds=1)))
-    with catalogue.begin() as tx:
-        bytes_per_s = recordings.mean_bytes_per_second(tx) or USUAL_BYTES_PER_S
-    return Trial(
-        from_at=from_at,
-        to_at=to_at,
-        complete=complete,
-        calls=totals.calls,
-        recorded=totals.recorded,
-        recorded_before=totals.recorded_before,
-        audio_s=totals.audio_s,
-        audio_s_per_month=month,
-        bytes_per_month=round(month * bytes_per_s),
-        changed=len(totals.changes),
-        changes=tuple(totals.changes[:MOST_CHANGES]),
-    )
-
-
-def _iter_past(
-    catalogue: Catalogue, from_at: datetime, to_at: datetime, agents: Collection[str] | None
-) -> Iterator[tuple[Sequence[Past], bool]]:
-    """Yield the ended calls, `AT_ONCE` at a time, and whether more follow.
-
-    Each call comes with its decision and its recordings that were not aborted.
-    """
-    cursor: str | None = None
-    while True:
-        with catalogue.begin() as tx:
+    def _read_page(self, cursor: str | None) -> _Page:
+        with self._catalogue.begin() as tx:
             page = calls.list_calls(
                 tx,
                 states=["ended"],
-                limit=AT_ONCE,
+                limit=min(AT_ONCE, MOST_CALLS - self.done),
                 cursor=cursor,
-                agents=agents,
-                from_at=from_at,
-                to_at=to_at,
+                agents=self._agents,
+                from_at=self._from_at,
+                to_at=self._to_at,
             )
-            ids = [call.id for call in page.items]
-            decided = {one.call_id: one for one in decisions.list_decisions(tx, ids)}
-            made: dict[str, list[RecordingRecord]] = {}
-            for one in recordings.list_recordings_of_calls(tx, ids):
-                if one.state != "aborted":
-                    made.setdefault(one.call_id, []).append(one)
-        cursor = page.next_cursor
-        yield (
-            [(call, decided.get(call.id), made.get(call.id, ())) for call in page.items],
-            cursor is not None,
+            known = {call.id: call for call in page.items}
+            met = {id_ for call in page.items for id_ in call.met} - known.keys()
+            known |= calls.find_calls(tx, met)
+            decided = {one.call_id: one for one in decisions.list_decisions(tx, list(known))}
+            found = recordings.list_recordings_of_calls(tx, list(known))
+            made = [one for one in found if one.state != "aborted"]
+            captured = segments.map_captured(tx, [one.id for one in made], running=False)
+        replay = Replay(self._rules, known, decided)
+        return _Page(
+            page.items, page.next_cursor, replay, _find_recorded(page.items, made, captured)
         )
-        if cursor is None:
-            return
+
+
+def _find_recorded(
+    page: Sequence[CallRecord],
+    made: Sequence[RecordingRecord],
+    captured: Mapping[UUID, frozenset[str]],
+) -> dict[str, str]:
+    """Return for each recorded call the rule or the trigger of its recording.
+
+    A call without one of its own may be in the recording of a call that it met.
+    """
+    found: dict[str, str] = {}
+    for call in page:
+        channels = {leg.id for leg in call.channels}
+        own = [one for one in made if one.call_id == call.id]
+        others = [one for one in made if one.call_id in call.met]
+        heard = [one for one in others if channels & captured.get(one.id, frozenset())]
+        for one in (own or heard)[:1]:
+            found[call.id] = one.rule or one.trigger
+    return found

@@ -39,6 +39,8 @@ class Listener(Protocol):
     """Whether the voice would sound in the listening bridge unless it is turned down."""
     has_meters: bool
     """Whether the levels of both sides can be shown to the supervisor."""
+    rests_in_silence: bool
+    """Whether the supervisor's own channel needs silence and a tone while it hears no call."""
 
     def listening_channel(self, instance: str, target: str) -> str:
         """Return the channel through which the supervisor hears the target."""
@@ -67,7 +69,7 @@ def listener_of(spy: SpyRecord) -> "Listener":
 class PhoneListener:
     """A supervisor on a phone."""
 
-    is_loud, has_meters = True, False
+    is_loud, has_meters, rests_in_silence = True, False, True
 
     def __init__(self, spy: SpyRecord) -> None:
         self.spy = spy
@@ -107,7 +109,7 @@ class PhoneListener:
 class PageListener:
     """A supervisor in a web page."""
 
-    is_loud, has_meters = False, True
+    is_loud, has_meters, rests_in_silence = False, True, False
 
     def __init__(self, spy: SpyRecord) -> None:
         self.spy = spy

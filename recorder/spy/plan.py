@@ -74,6 +74,11 @@ class SpyPlan:
     party: str | None = None
     deaf: bool = False
 
+    @property
+    def circle(self) -> tuple[str, ...]:
+        """The target and its company."""
+        return (self.target, *self.company) if self.target is not None else ()
+
 
 def plan_spy(
     spy: SpyRecord,
@@ -131,21 +136,25 @@ def is_settled(
         return False
     listener = listener_of(spy)
     talking = bridges.get(names.build_talking_bridge_id(spy.id), frozenset())
-    parts = [names.parse_spy_part(id_) for id_ in talking]
-    heard_by = {one.channel_id for one in parts if one is not None and one.kind == "talking-snoop"}
-    if heard_by != set(plan.heard_by):
+    parts = {id_: names.parse_spy_part(id_) for id_ in talking}
+    snoops = {id_ for id_, one in parts.items() if one is not None and one.kind == "talking-snoop"}
+    if snoops != {
+        names.build_talking_snoop_id(instance, spy.id, leg, plan.circle) for leg in plan.heard_by
+    }:
         return False
-    if heard_by and listener.talking_channel not in talking:
+    if snoops and listener.talking_channel not in talking:
         return False
     if plan.target is None:
         return not hears_call(spy)
+    listening = bridges.get(names.build_listening_bridge_id(instance, plan.target), frozenset())
+    if plan.deaf:
+        return not hears_call(spy) and listener.supervisor_channel not in listening
     wanted = {
         names.build_listening_snoop_id(instance, plan.target, plan.company),
         listener.listening_channel(instance, plan.target),
     }
     if listener.joins_listeners():
         wanted.add(listener.supervisor_channel)
-    listening = bridges.get(names.build_listening_bridge_id(instance, plan.target), frozenset())
     return hears_call(spy) and wanted <= listening
 
 

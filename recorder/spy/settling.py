@@ -4,7 +4,7 @@ The order of the steps protects the call. First the voice is taken from every le
 it any more: this must work even where a later step fails.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 
 import structlog
@@ -26,16 +26,22 @@ VANISHED = (AriNotFound, AriBadRequest, AriConflict)
 class Settler:
     """The connections of spies on one PBX. Raises AriError.
 
-    `lock` keeps other processes from changing listening bridges at the same time.
+    `lock` keeps other processes from changing listening bridges at the same time. `find_heard`
+    returns the channels that supervisors hear who are not deaf.
     """
 
     def __init__(
-        self, ari: Ari, lock: Callable[[], AbstractContextManager[object]], leftovers: Leftovers
+        self,
+        ari: Ari,
+        lock: Callable[[], AbstractContextManager[object]],
+        leftovers: Leftovers,
+        find_heard: Callable[[], Collection[str]],
     ) -> None:
         self._ari = ari
         self._rig = Rig(ari)
         self._lock = lock
         self._leftovers = leftovers
+        self._find_heard = find_heard
 
     def connect(self, listener: Listener, plan: SpyPlan) -> bool:
         """Connect the supervisor as planned; return whether the supervisor hears the target."""
@@ -71,6 +77,10 @@ class Settler:
             rig.leave(listener.supervisor_channel)
             self._leftovers.drop_unheard()
             return False
+        if plan.deaf:
+            self._deafen(listener, plan.target)
+            self._speak(listener, plan)
+            return False
         own = listener.supervisor_channel
         listening = listener.listening_channel(self._ari.application, plan.target)
         if listening != own and self._ari.find_channel(listening) is None:
@@ -89,6 +99,19 @@ class Settler:
             self._leftovers.drop_unheard()
         return True
 
+    def _deafen(self, listener: Listener, target: str) -> None:
+        """Let the supervisor hear nothing; one tone says that this begins.
+
+        The snoops on the target go with the last supervisor who hears it.
+        """
+        self._rig.leave(listener.supervisor_channel)
+        with self._lock():
+            if target not in self._find_heard():
+                self._rig.rest(target)
+        if listener.rests_in_silence:
+            begins = hears_call(listener.spy) or listener.spy.live_at is None
+            self._rig.begin_silence(listener, with_tone=begins)
+
     def _speak(self, listener: Listener, plan: SpyPlan) -> None:
         if listener.may_speak(self._ari.find_channel):
-            self._rig.speak(listener, plan.heard_by)
+            self._rig.speak(listener, plan.heard_by, circle=plan.circle)

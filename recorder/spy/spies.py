@@ -7,6 +7,7 @@ change is written to the row first; `settle` then brings the PBX to the row. Aft
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -28,7 +29,7 @@ from recorder.errors import (
     SpyEnded,
 )
 from recorder.recording.capture import Capture
-from recorder.recording.voices import BROWSER
+from recorder.recording.voices import BROWSER, hears_call
 from recorder.spy.destination import (
     STAYS_HERE,
     build_destination,
@@ -54,7 +55,7 @@ from recorder.spy.rights import modes_of_spy, modes_on
 from recorder.spy.settling import Settler
 from recorder.spy.trail import note
 from storage import states
-from storage.catalogue import audit, calls, pauses, recordings, spies, tokens
+from storage.catalogue import audit, calls, pauses, spies, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import LockTimeout
 from storage.records import AfterTransfer, CallRecord, Follow, Mode, SpyRecord
@@ -66,6 +67,7 @@ RINGS_S = 30
 # has the longer deadline. The next check settles a spy whose lock was not free in time.
 SPY_LOCK_WITHIN_S = 20.0
 LISTEN_LOCK_WITHIN_S = 10.0
+SETTLED_AT_ONCE = 8
 
 
 class Spies:
@@ -184,8 +186,7 @@ class Spies:
     def take_down(self, spy_ids: Iterable[UUID]) -> None:
         """Settle these ended spies; where a PBX does not answer, the watcher settles them later."""
         for spy_id in spy_ids:
-            with _postponed(spy_id):
-                self.settle(spy_id)
+            self._try_to_settle(spy_id)
 
     # Events of a page
 
@@ -212,7 +213,7 @@ class Spies:
     def renew(self, spy_id: UUID) -> None:
         """Replace the listening snoop of the target, because the delay of a snoop only grows."""
         spy, plan = self.read(spy_id)
-        if plan.target is None or spy.state not in states.SPY_LIVE:
+        if plan.target is None or plan.deaf or spy.state not in states.SPY_LIVE:
             return
         with self._pbxs.reach(spy.pbx) as ari, self._lock_listening(spy.pbx):
             Rig(ari).deafen(plan.target)
@@ -280,6 +281,20 @@ class Spies:
 
     # Settling
 
+    def follow_pauses(self, pbx: str) -> None:
+        """Settle the spies that a pause makes deaf, and those that hear again after it.
+
+        Call it after each pause and each end of one; the next check repeats it.
+        """
+        changed = []
+        for spy, plan in (self.read(one.id) for one in self._list_live(pbx)):
+            is_ready = spy.state == "live" and plan.target is not None
+            if is_ready and plan.deaf is hears_call(spy):
+                changed.append(spy.id)
+        if changed:  # all at once: nobody waits for the tone of another
+            with ThreadPoolExecutor(min(len(changed), SETTLED_AT_ONCE)) as threads:
+                list(threads.map(self._try_to_settle, changed))
+
     def settle(self, spy_id: UUID) -> SpyRecord:
         """Bring the PBX to the spy's row, and return the row; harmless to repeat.
 
@@ -292,9 +307,7 @@ class Spies:
                 if spy.mode == settled.mode or spy.state not in states.SPY_LIVE:
                     break
         # A barging supervisor is recorded, and no longer once the barge is over.
-        with self._catalogue.begin() as tx:
-            live = recordings.list_recordings_of_calls(tx, [spy.call_id], in_states=states.LIVE)
-        for recording in live:
+        for recording in self._capture.list_heard(spy.call_id):
             try:
                 self._capture.settle(recording.id)
             except (PbxUnavailable, LockTimeout) as error:
@@ -335,6 +348,10 @@ class Spies:
             may = self._modes_now(tx, spy, plan.call_id)
         return may == spy.may and spy.mode in may and is_settled(instance, spy, plan, bridges)
 
+    def _try_to_settle(self, spy_id: UUID) -> None:
+        with _postponed(spy_id):
+            self.settle(spy_id)
+
     def _settle_once(self, spy_id: UUID) -> SpyRecord:
         """Bring the PBX to the spy's row once; return the row that it was brought to."""
         spy, plan = self.read(spy_id)
@@ -352,7 +369,8 @@ class Spies:
         with self._pbxs.reach(spy.pbx) as ari:
             listener = listener_of(spy)
             lock = partial(self._lock_listening, spy.pbx)
-            settler = Settler(ari, lock, self._leftovers(ari, spy.pbx))
+            find_heard = partial(self._find_heard, spy.pbx)
+            settler = Settler(ari, lock, self._leftovers(ari, spy.pbx), find_heard)
             if spy.state not in states.SPY_LIVE:
                 settler.disconnect(listener)
             elif listener.is_present(ari.find_channel):
@@ -490,6 +508,11 @@ class Spies:
                 return spies.find_known(tx, spy_ids)
 
         return Leftovers(ari, partial(self._lock_listening, pbx), find_needed, find_known)
+
+    def _find_heard(self, pbx: str) -> frozenset[str]:
+        """Return the channels that supervisors hear who are not deaf."""
+        plans = [self.read(spy.id)[1] for spy in self._list_live(pbx)]
+        return frozenset(plan.target for plan in plans if plan.target and not plan.deaf)
 
     def _list_live(self, pbx: str) -> tuple[SpyRecord, ...]:
         with self._catalogue.begin() as tx:

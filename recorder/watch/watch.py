@@ -20,8 +20,9 @@ from recorder.recording.decisions import Decisions
 from recorder.recording.demand import KeyFunction, OnDemand
 from recorder.recording.dtmf import KeySequences
 from recorder.recording.fact_reader import FactReader
-from recorder.recording.sounds import Sounds
+from recorder.recording.sounds import UNHEARD, Sounds
 from recorder.rules.book import RuleBook
+from recorder.spy.reach import noticing_unheard
 from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
 from recorder.watch.handlers import Handlers
@@ -92,6 +93,12 @@ class Watch:
                 ari.EventStream(self.client, allowed=EVENTS) as stream,
                 sending_user_events(
                     self.catalogue, self.client, self.name, self.settings.user_events_to
+                ),
+                noticing_unheard(
+                    self.catalogue,
+                    self.client,
+                    self.name,
+                    lambda phone: sounds.play_soon([phone], UNHEARD),
                 ),
             ):
                 while not stop.is_set():

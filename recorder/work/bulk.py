@@ -38,8 +38,9 @@ PROGRESS_EVERY = 20
 SPARE_BYTES = 256 * 1024 * 1024
 INDEX = (
     "file", "id", "call_id", "started_at", "duration_s", "direction", "caller_number",
-    "callee_number", "queue", "agent", "tags", "sha256",
+    "callee_number", "queue", "agent", "tags", "sha256", "parties",
 )  # fmt: skip
+LISTS = ("tags", "parties")
 
 
 @dataclass(slots=True)
@@ -183,10 +184,12 @@ class Bulks:
                     if record is None or record.object_key is None:
                         raise NoSuchRecording(f"the recording {recording_id} has no audio")
                     key = parse_key(record.object_key)
-                    manifest = self.objects.get_bytes(str(key.manifest))
                     name = str(key).rpartition("/")[2]
+                    with self._noticing_loss(recording_id, str(key.manifest)) as manifest_key:
+                        manifest = self.objects.get_bytes(manifest_key)
                     with (
-                        self.objects.open(str(key)) as audio,
+                        self._noticing_loss(recording_id, str(key)) as audio_key,
+                        self.objects.open(audio_key) as audio,
                         target.open(name, "w", force_zip64=True) as entry,
                     ):
                         for chunk in audio.chunks():
@@ -197,6 +200,18 @@ class Bulks:
             target.writestr("index.csv", index.getvalue())
         progress.write()
         return exported
+
+    @contextmanager
+    def _noticing_loss(self, recording_id: UUID, key: str) -> Iterator[str]:
+        """Yield the key; sound the alarm if the store no longer holds this object."""
+        try:
+            yield key
+        except NoSuchObject:
+            with self.catalogue.begin() as tx:
+                is_new = recordings.note_lost(tx, recording_id, key)
+            if is_new:
+                log.error("recording.object-lost", recording=str(recording_id), key=key)
+            raise
 
 
 def next_wait_s(error: BaseException, attempts: int) -> float | None:
@@ -210,6 +225,8 @@ def _cells(record: RecordingRecord) -> Iterator[str]:
     """Yield the cells of a recording's row, with a quote before everything like a formula."""
     for name in INDEX[1:]:
         value = getattr(record, name)
-        cell = ",".join(value) if name == "tags" else "" if value is None else str(value)
+        if name == "parties":  # "customer 12025550123,agent 2001"
+            value = [f"{one.party} {one.number or one.name or ''}".rstrip() for one in value]
+        cell = ",".join(value) if name in LISTS else "" if value is None else str(value)
         # A spreadsheet reads a number that begins with + as a formula, too.
         yield f"'{cell}" if cell[:1] in "=@-+\t\r" and cell else cell

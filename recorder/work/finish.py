@@ -9,22 +9,28 @@ segments always give the same bytes. The files on the PBX are deleted last.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Connection
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from recorder.ari import Ari, AriNotFound
 from recorder.ari.pbxs import Pbxs
-from recorder.audio import NotAudio, Piece, Rendition, probe_wav, render
+from recorder.audio import NotAudio, Piece, Rendition, measure_late_s, probe_wav, render
 from recorder.errors import NoAudioOnPbx, PbxUnavailable
+from recorder.names import parse_spy_part
 from recorder.recording.capture import Capture
+from recorder.recording.presence import Past
+from recorder.work.fitting import alignment_ms
+from recorder.work.parties import list_parties, supervisors_of
 from recorder.work.timeline import Timeline, build_timeline
 from storage import states
-from storage.catalogue import calls, recordings, segments, signing
+from storage.catalogue import calls, decisions, pauses, recordings, segments, signing, spies
 from storage.catalogue.engine import Catalogue
 from storage.errors import ManifestInvalid
 from storage.manifest import build_manifest, sign_manifest
@@ -135,8 +141,10 @@ class Finisher:
                         one.segment.id,
                         duration_s=one.segment.duration_s,
                         size_bytes=one.segment.size_bytes,
+                        alignment_ms=one.segment.alignment_ms,
                     )
-                call = calls.get_call(tx, recording.call_id)
+                past = _read_past(tx, recording, present)
+                barged = [spies.find_spy(tx, id_) for id_ in supervisors_of(present)]
             for missing in lost:
                 log.warning(
                     "segment.lost",
@@ -146,21 +154,13 @@ class Finisher:
                 )
             if not fetched:
                 raise NoAudioOnPbx(f"the PBX holds no audio of recording {recording.id}")
-            timeline = build_timeline(recording, call, [one.segment for one in fetched])
-            paths = {one.segment.id: one.path for one in fetched}
-            # A pause stays silent, even if the PBX went on capturing, or is cut out.
-            rendition = render(
-                [
-                    Piece(paths[place.segment_id], place.side, place.offset_s, place.span_s)
-                    for place in timeline.placements
-                ],
-                layout=recording.layout,
-                format=recording.format,
-                target=folder / f"rendition.{recording.format}",
-                blank=timeline.blank,
-                cut=timeline.pauses if recording.pause_leaves == "skip" else (),
-            )
-            return self._put(recording, timeline, rendition)
+            measured = [one.segment for one in fetched]
+            timeline = build_timeline(past, measured)
+            supervisors = [spy for spy in barged if spy is not None]
+            parties = list_parties(past, timeline, measured, supervisors)
+            rendition = _render(recording, timeline, fetched, folder)
+            heard = replace(recording, gaps=timeline.gaps, parties=parties)
+            return self._put(heard, timeline.started_at, rendition)
 
     def _fetch(
         self, recording: RecordingRecord, present: Sequence[SegmentRecord], folder: Path
@@ -187,14 +187,14 @@ class Finisher:
                         continue
                     size_bytes = path.stat().st_size
                     measured = replace(segment, duration_s=wav.duration_s, size_bytes=size_bytes)
-                    fetched.append(Fetched(measured, path))
+                    sureness = alignment_ms(measured, measure_late_s(wav))
+                    fetched.append(Fetched(replace(measured, alignment_ms=sureness), path))
         return fetched, lost
 
     def _put(
-        self, recording: RecordingRecord, timeline: Timeline, rendition: Rendition
+        self, recording: RecordingRecord, started_at: datetime, rendition: Rendition
     ) -> RecordingRecord:
         """Put the object, read it back, put the manifest, then mark the recording as stored."""
-        started_at = timeline.started_at
         key = ObjectKey.of(recording.pbx, started_at, recording.id, rendition.extension)
         self._objects.put_file(
             str(key),
@@ -228,12 +228,14 @@ class Finisher:
             "sha256": rendition.sha256,
             "object_key": str(key),
         }
-        stored = replace(recording, state="stored", gaps=timeline.gaps, **media)
+        stored = replace(recording, state="stored", **media)
         self._put_manifest(key, stored, rendition.waveform.to_json())
-        gaps = [asdict(gap) for gap in timeline.gaps]
+        gaps = [asdict(gap) for gap in recording.gaps]
         with self._catalogue.begin() as tx:
             moved = recordings.move(tx, recording.id, to="stored", gaps=gaps, **media)
-            present = moved or recordings.get_recording(tx, recording.id)
+            if moved is not None:
+                recordings.set_parties(tx, recording.id, recording.parties)
+            present = recordings.get_recording(tx, recording.id)
         if moved is not None:
             log.info("recording.stored", recording=str(moved.id), duration_s=moved.duration_s)
         return present
@@ -269,6 +271,51 @@ class Finisher:
     def _segments(self, recording_id: UUID) -> tuple[SegmentRecord, ...]:
         with self._catalogue.begin() as tx:
             return segments.list_segments(tx, recording_id)
+
+
+def _read_past(
+    tx: Connection, recording: RecordingRecord, present: Sequence[SegmentRecord]
+) -> Past:
+    """Read everything that happened to the people of a recording."""
+    met = calls.list_met(tx, recording.call_id)
+    captured = {
+        segment.channel_id for segment in present if parse_spy_part(segment.channel_id) is None
+    }
+    # A recording whose call is over goes on with people whom this call never met.
+    while captured - {leg.id for call in met.values() for leg in call.channels}:
+        further = {id_ for call in met.values() for id_ in call.met} - met.keys()
+        found = calls.find_calls(tx, further)
+        if not found:
+            break
+        met |= found
+    legs = [leg.id for call in met.values() for leg in call.channels]
+    from_at = min(call.started_at for call in met.values())
+    to_at = recording.ended_at or datetime.now(UTC)
+    return Past(
+        recording,
+        met,
+        decisions.list_decisions(tx, met),
+        recordings.list_recordings_of_calls(tx, list(met)),
+        pauses.list_pauses(tx, recording.pbx, legs, from_at=from_at, to_at=to_at),
+    )
+
+
+def _render(
+    recording: RecordingRecord, timeline: Timeline, fetched: Sequence[Fetched], folder: Path
+) -> Rendition:
+    """Render the files; a pause stays silent, even if the PBX went on capturing, or is cut out."""
+    paths = {one.segment.id: one.path for one in fetched}
+    return render(
+        [
+            Piece(paths[one.segment_id], one.side, one.offset_s, one.span_s, one.from_s, one.to_s)
+            for one in timeline.placements
+        ],
+        layout=recording.layout,
+        format=recording.format,
+        target=folder / f"rendition.{recording.format}",
+        blank=timeline.blank,
+        cut=timeline.pauses if recording.pause_leaves == "skip" else (),
+    )
 
 
 def _wait_until_closed(ari: Ari, segment: SegmentRecord) -> None:

@@ -10,12 +10,14 @@ from uuid import UUID
 import structlog
 
 import recorder.work.bulk
+import recorder.work.trials
 from recorder.work.bulk import Bulks
 from recorder.work.deliveries import Deliverer, wait_after
 from recorder.work.finish import Finisher
 from recorder.work.retry import next_wait_s, reason_for
+from recorder.work.trials import Trials
 from storage import jobs
-from storage.catalogue import bulks, events, failed_jobs, idempotency, webhooks
+from storage.catalogue import bulks, events, failed_jobs, idempotency, trials, webhooks
 from storage.catalogue.engine import Catalogue
 
 log = structlog.get_logger()
@@ -23,6 +25,7 @@ log = structlog.get_logger()
 EVENTS_KEPT_FOR = timedelta(days=3)
 EXPORTS_KEPT_FOR = timedelta(days=7)
 BULKS_KEPT_FOR = timedelta(days=30)
+TRIALS_KEPT_FOR = timedelta(days=7)
 RESTS_KEPT_FOR = timedelta(days=1)
 # How many jobs of each queue a worker runs side by side.
 QUEUES = {jobs.RECORDINGS: 2, jobs.SLOW: 2, jobs.CLOCK: 1, webhooks.QUEUE: 8}
@@ -60,6 +63,15 @@ def bulk(context: jobs.JobContext, bulk_id: str) -> None:
     """Do one action on many recordings."""
     many: Bulks = context.additional_context["bulks"]
     _attempt(context, bulk_id, many.work, many.fail, decide=recorder.work.bulk.next_wait_s)
+
+
+@jobs.app.task(
+    name="trial", pass_context=True, retry=jobs.RetryBy(recorder.work.trials.next_wait_s)
+)
+def trial(context: jobs.JobContext, trial_id: str) -> None:
+    """Try draft rules on past calls."""
+    many: Trials = context.additional_context["trials"]
+    _attempt(context, trial_id, many.work, many.fail, decide=recorder.work.trials.next_wait_s)
 
 
 @jobs.app.task(name="deliver", pass_context=True, retry=jobs.RetryBy(wait_after))
@@ -106,12 +118,13 @@ def drop_events(context: jobs.JobContext, timestamp: int) -> None:
 @jobs.app.periodic(cron="29 * * * *")
 @jobs.app.task(name="tidy", pass_context=True, queue=jobs.SLOW, queueing_lock="tidy")
 def tidy(context: jobs.JobContext, timestamp: int) -> None:
-    """Delete expired idempotency keys, old bulks, and the traces of old jobs."""
+    """Delete expired idempotency keys, old bulks and trials, and the traces of old jobs."""
     catalogue: Catalogue = context.additional_context["catalogue"]
     now = datetime.now(UTC)
     with catalogue.begin() as tx:
         idempotency.drop_expired(tx)
         bulks.drop_bulks(tx, now - BULKS_KEPT_FOR)
+        trials.drop_trials(tx, now - TRIALS_KEPT_FOR)
         failed_jobs.drop_rests(tx, now - RESTS_KEPT_FOR)
 
 

@@ -5,7 +5,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, cast, func, literal_column, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    cast,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql import JSONPATH
 
 from storage.catalogue import events
@@ -94,21 +103,43 @@ def list_calls(
     """Return a slice of the calls in these states that started in [`from_at`, `to_at`), newest
     first."""
     position = tuple_(call.c.started_at, call.c.id)
-    query = select(call).where(call.c.state.in_(states))
-    if "ended" not in states:
-        query = query.where(_LIVES)
-    if agents is not None:
-        query = query.where(call.c.agent.in_(agents))
-    if from_at is not None:
-        query = query.where(call.c.started_at >= from_at)
-    if to_at is not None:
-        query = query.where(call.c.started_at < to_at)
+    query = select(call).where(*_conditions(states, agents, from_at, to_at))
     if cursor is not None:
         started_at, call_id = decode_cursor(cursor, datetime.fromisoformat, str)
         query = query.where(position < tuple_(started_at, call_id))
     query = query.order_by(call.c.started_at.desc(), call.c.id.desc()).limit(limit + 1)
     records = [parse_call(row) for row in tx.execute(query).mappings()]
     return slice_of(records, limit, lambda one: (one.started_at.isoformat(), one.id))
+
+
+def count_calls(
+    tx: Connection,
+    *,
+    states: Sequence[str],
+    agents: Collection[str] | None = None,
+    from_at: datetime | None = None,
+    to_at: datetime | None = None,
+) -> int:
+    """Return the number of calls that `list_calls` lists."""
+    query = select(func.count()).select_from(call)
+    return tx.scalar(query.where(*_conditions(states, agents, from_at, to_at))) or 0
+
+
+def _conditions(
+    states: Sequence[str],
+    agents: Collection[str] | None,
+    from_at: datetime | None,
+    to_at: datetime | None,
+) -> Iterator[ColumnElement[bool]]:
+    yield call.c.state.in_(states)
+    if "ended" not in states:
+        yield _LIVES
+    if agents is not None:
+        yield call.c.agent.in_(agents)
+    if from_at is not None:
+        yield call.c.started_at >= from_at
+    if to_at is not None:
+        yield call.c.started_at < to_at
 
 
 def find_live_call_of(tx: Connection, channel_name: str) -> CallRecord | None:

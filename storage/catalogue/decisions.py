@@ -9,10 +9,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Text,
+    any_,
     bindparam,
     case,
     cast,
     func,
+    or_,
     select,
     tuple_,
     update,
@@ -79,11 +81,18 @@ def list_decisions(
 def list_unassured(
     tx: Connection, pbx: str, *, ended_before: datetime, limit: int
 ) -> tuple[str, ...]:
-    """Return the ended calls of the PBX that were not compared with their recordings yet."""
+    """Return the ended calls of the PBX that were not compared with their recordings yet.
+
+    Leave out a call while another that it met has not ended.
+    """
+    met = call.alias("met")
+    goes_on = or_(met.c.ended_at.is_(None), met.c.ended_at >= ended_before)
+    lives = select(met.c.id).where(met.c.id == any_(call.c.met), goes_on).exists()
     query = (
         select(call.c.id)
         .join(decision, decision.c.call_id == call.c.id)
         .where(decision.c.assurance.is_(None), call.c.pbx == pbx, call.c.ended_at < ended_before)
+        .where(~lives)
         .order_by(call.c.ended_at)
         .limit(limit)
     )
@@ -91,8 +100,10 @@ def list_unassured(
 
 
 def forget_assurance(tx: Connection, call_id: str) -> None:
-    """Let the call be compared with its recordings again."""
-    tx.execute(update(decision).where(decision.c.call_id == call_id).values(assurance=None))
+    """Let the call, and those that it met, be compared with their recordings again."""
+    met = select(func.unnest(call.c.met)).where(call.c.id == call_id)
+    near = or_(decision.c.call_id == call_id, decision.c.call_id.in_(met))
+    tx.execute(update(decision).where(near).values(assurance=None))
 
 
 def save_assurances(tx: Connection, found: Mapping[str, Assurance]) -> None:

@@ -24,10 +24,12 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
+from sqlalchemy.dialects.postgresql import insert as insert_or_ignore
 
 from storage import states
 from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, slice_of
+from storage.catalogue.rows import insert_rows
 from storage.errors import NoSuchRecording
 from storage.records import (
     Bookmark,
@@ -44,6 +46,7 @@ from storage.schema import (
     SEARCHED_WORDS,
     TAIL_DIGITS,
     Instant,
+    lost_object,
     people,
     recording,
     recording_party,
@@ -88,7 +91,7 @@ class RecordingFilter:
 def create_recording(tx: Connection, record: RecordingRecord) -> None:
     """Create a recording in the state `requested`."""
     tx.execute(insert(recording).values(_row(record)))
-    _add_searched(tx, [record])
+    _insert_searched(tx, [(record.id, *found) for found in _searched(record)])
     _add_event(tx, record)
 
 
@@ -277,6 +280,29 @@ def update_people(tx: Connection, call_id: str, people: Mapping[str, Any]) -> No
     _add_searched(tx, records)
 
 
+def note_lost(tx: Connection, recording_id: UUID, object_key: str) -> bool:
+    """Write down that the store no longer holds a file of the recording, and send an event.
+
+    Return False if that is known already.
+    """
+    row = {"object_key": object_key, "recording_id": recording_id}
+    added = insert_or_ignore(lost_object).values(row).on_conflict_do_nothing()
+    if tx.scalar(added.returning(lost_object.c.object_key)) is None:
+        return False
+    _add_event(tx, get_recording(tx, recording_id), "object-lost")
+    return True
+
+
+def note_found(tx: Connection, object_key: str) -> None:
+    """Forget that the store had lost this file: somebody has restored it."""
+    tx.execute(delete(lost_object).where(lost_object.c.object_key == object_key))
+
+
+def count_lost(tx: Connection) -> int:
+    """Count the files of recordings that the store was found not to hold."""
+    return tx.scalar(select(func.count()).select_from(lost_object)) or 0
+
+
 def mean_bytes_per_second(tx: Connection) -> float | None:
     """Return the mean size of a second in the store, over the newest thousand; None if there are
     none."""
@@ -317,24 +343,27 @@ def _change(
 def _replace_searched(tx: Connection, record: RecordingRecord) -> None:
     """Let a search find this recording by its present parties alone."""
     tx.execute(delete(recording_party).where(recording_party.c.recording_id == record.id))
-    _add_searched(tx, [record])
+    _insert_searched(tx, [(record.id, *found) for found in _searched(record)])
 
 
-def _add_searched(tx: Connection, records: Iterable[RecordingRecord]) -> None:
+def _add_searched(tx: Connection, records: Collection[RecordingRecord]) -> None:
     """Let a search find these recordings by their present parties, too.
 
     The rows of these recordings are locked, so nobody else adds the same.
     """
-    wanted = {(one.id, *found) for one in records for found in _searched(one)}
-    if not wanted:
+    if not records:
         return
+    wanted = {(one.id, *found) for one in records for found in _searched(one)}
     columns = recording_party.c
     known = select(columns.recording_id, columns.number, columns.agent)
-    rows = tx.execute(known.where(columns.recording_id.in_({id_ for id_, *_ in wanted})))
-    missing = wanted - {tuple(row) for row in rows}
-    if missing:
-        named = ("recording_id", "number", "agent")
-        tx.execute(insert(recording_party), [dict(zip(named, one, strict=True)) for one in missing])
+    rows = tx.execute(known.where(columns.recording_id.in_({one.id for one in records})))
+    _insert_searched(tx, wanted - {tuple(row) for row in rows})
+
+
+def _insert_searched(tx: Connection, rows: Iterable[tuple[UUID, str | None, str | None]]) -> None:
+    named = [{"recording_id": one[0], "number": one[1], "agent": one[2]} for one in rows]
+    if named:
+        tx.execute(insert_rows(recording_party, named))
 
 
 def _searched(record: RecordingRecord) -> set[tuple[str | None, str | None]]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from storage import states
@@ -94,12 +94,24 @@ def update_segment(tx: Connection, segment_id: UUID, **columns: Any) -> None:
 
 
 def end_segment(tx: Connection, segment_id: UUID, *, at: datetime, cause: str) -> bool:
-    """Note that the file has stopped growing; only the first note counts."""
-    return move_segment(
-        tx,
-        segment_id,
-        to="finished",
-        sources=RUNNING,
-        ended_at=func.greatest(segment.c.started_at, at),
-        end_cause=cause,
-    )
+    """Note that the file has stopped growing; only the first note counts.
+
+    Asterisk's own time, which comes with the cause `finished`, replaces the time of our note.
+    """
+    ended_at = func.greatest(segment.c.started_at, at)
+    if move_segment(
+        tx, segment_id, to="finished", sources=RUNNING, ended_at=ended_at, end_cause=cause
+    ):
+        return True
+    if cause == "finished":
+        seen = case((segment.c.end_cause == "unobserved", cause), else_=segment.c.end_cause)
+        tx.execute(
+            update(segment)
+            .where(
+                segment.c.id == segment_id,
+                segment.c.state == "finished",
+                segment.c.end_cause.in_(("stopped", "unobserved")),
+            )
+            .values(ended_at=ended_at, end_cause=seen)
+        )
+    return False

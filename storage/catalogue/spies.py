@@ -128,6 +128,8 @@ def move_spy(tx: Connection, spy_id: UUID, *, to: SpyState, **columns: Any) -> S
     `ended_at` and `cause`, and closes the span that is heard.
     """
     in_sources = spy.c.state.in_(states.spy_sources(to))
+    if to == "ended":
+        columns["unheard"] = False
     record = _change(tx, spy_id, in_sources, state=to, **columns)
     if record is None:
         return None
@@ -138,8 +140,11 @@ def move_spy(tx: Connection, spy_id: UUID, *, to: SpyState, **columns: Any) -> S
 
 
 def set_mode(tx: Connection, spy_id: UUID, mode: Mode) -> SpyRecord | None:
-    """Set the mode that the supervisor wants. Return None if the spy has ended."""
-    changed = _change(tx, spy_id, _LIVES & (spy.c.mode != mode), mode=mode)
+    """Set the mode that the supervisor wants, in which nobody is known yet not to hear.
+
+    Return None if the spy has ended.
+    """
+    changed = _change(tx, spy_id, _LIVES & (spy.c.mode != mode), mode=mode, unheard=False)
     if changed is None:
         return _find(tx, spy.c.id == spy_id, _LIVES)
     _tell(tx, "spy.switched", changed)
@@ -163,6 +168,19 @@ def set_agent(tx: Connection, spy_id: UUID, agent: str) -> SpyRecord | None:
 def set_may(tx: Connection, spy_id: UUID, may: Collection[Mode]) -> SpyRecord | None:
     """Set the modes that the supervisor may use now. Return None if the spy has ended."""
     return _change(tx, spy_id, _LIVES, may=list(may))
+
+
+def set_unheard(tx: Connection, spy_id: UUID, *, unheard: bool) -> SpyRecord | None:
+    """Note whether nobody hears the supervisor who talks; harmless to repeat.
+
+    Return None if the spy has ended, or has switched to listening.
+    """
+    talks = _LIVES & (spy.c.mode != "listen")
+    changed = _change(tx, spy_id, talks & spy.c.unheard.is_(not unheard), unheard=unheard)
+    if changed is None:
+        return _find(tx, spy.c.id == spy_id, talks)
+    _tell(tx, "spy.unheard" if unheard else "spy.heard-again", changed)
+    return changed
 
 
 def open_heard(tx: Connection, spy_id: UUID, *, at: datetime, call_id: str) -> SpyRecord | None:
@@ -240,7 +258,10 @@ def _tell(tx: Connection, type_: str, record: SpyRecord) -> None:
 
 def _facts(record: SpyRecord) -> dict[str, Any]:
     """Build the data of an event about a spy."""
-    names = ("call_id", "pbx", "state", "mode", "destination", "follow", "supervisor", "cause")
+    names = (
+        *("call_id", "pbx", "state", "mode", "destination", "follow", "supervisor", "cause"),
+        "unheard",
+    )
     return {"id": str(record.id)} | {name: getattr(record, name) for name in names}
 
 

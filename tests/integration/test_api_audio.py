@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -15,7 +16,7 @@ from structlog.testing import capture_logs
 
 from api.app import ApiSettings, build_app
 from recorder.audio.waveform import Waveform
-from storage.catalogue import recordings
+from storage.catalogue import events, recordings
 from storage.catalogue.engine import Catalogue
 from storage.manifest import SigningKey, build_manifest, sign_manifest
 from storage.objects.errors import StoreUnavailable
@@ -189,20 +190,73 @@ def test_audio_that_is_not_stored(
         assert (response.status_code, response.get_json()["error_id"]) == (status, error_id)
 
 
-def test_an_object_that_is_gone_is_our_fault(client: ApiClient, catalogue: Catalogue) -> None:
-    """A stored recording without its object is a 500 that names no key."""
-    recording = build_recording(
-        state="stored",
-        object_key="main/2026/11/23/0190b0f0-0000-7000-8000-000000000000.opus",
-        content_type="audio/ogg",
-        size_bytes=5,
-        sha256="0" * 64,
-    )
+@pytest.fixture
+def lost(catalogue: Catalogue) -> RecordingRecord:
+    """A stored recording whose audio and manifest the store does not hold."""
+    made = build_recording(state="stored", content_type="audio/ogg", size_bytes=5, sha256="0" * 64)
+    recording = replace(made, object_key=f"main/2026/11/23/{made.id}.opus")
     with catalogue.begin() as tx:
         recordings.create_recording(tx, recording)
-    response = client.get(f"/api/v1/recordings/{recording.id}/audio?stream=1")
-    assert (response.status_code, response.get_json()["error_id"]) == (500, "no-such-object")
-    assert "0190b0f0" not in response.text
+    return recording
+
+
+@pytest.mark.parametrize(
+    ("method", "part"),
+    [
+        ("GET", "audio"),
+        ("HEAD", "audio"),
+        ("GET", "audio?download=1"),
+        ("GET", "audio?stream=1"),
+        ("HEAD", "audio?stream=1"),
+        ("GET", "waveform"),
+        ("GET", "manifest"),
+    ],
+)
+def test_a_file_that_the_store_has_lost_is_410(
+    client: ApiClient, catalogue: Catalogue, lost: RecordingRecord, method: str, part: str
+) -> None:
+    """Nobody is led to a file that is gone; the first request for it sounds the alarm."""
+    with catalogue.begin() as tx:
+        before, lost_before = events.newest_event_id(tx), recordings.count_lost(tx)
+    with capture_logs() as lines:
+        for _ in range(2):
+            response = client.request(method, f"/api/v1/recordings/{lost.id}/{part}")
+            assert response.status_code == 410
+            assert "Location" not in response.headers
+    if method == "GET":
+        problem = response.get_json()
+        assert problem["error_id"] == "no-such-object"
+        assert "opus" not in response.text
+    alarms = [line for line in lines if line["event"] == "recording.object-lost"]
+    assert [(one["log_level"], one["recording"]) for one in alarms] == [("error", str(lost.id))]
+    assert not [line for line in lines if line["event"] == "recording.heard"]
+    with catalogue.begin() as tx:
+        (event,) = events.list_events(tx, before, 100)
+        assert recordings.count_lost(tx) == lost_before + 1
+    assert (event.type, event.data["id"]) == ("recording.object-lost", str(lost.id))
+    metrics = client.get("/metrics").text
+    assert f"\nearwitness_objects_lost {lost_before + 1}.0\n" in metrics
+
+
+def test_a_link_to_lost_audio_is_410(client: ApiClient, lost: RecordingRecord) -> None:
+    """Whoever has a link gets the same answer."""
+    made = client.post(f"/api/v1/recordings/{lost.id}/links", json={"expires_in_s": 60})
+    shared = urlsplit(made.get_json()["url"]).path
+    for part in ("audio", "waveform"):
+        answer = client.application.test_client().get(f"{shared}/{part}")
+        assert answer.status_code == 410
+
+
+def test_a_restored_file_ends_the_alarm(
+    client: ApiClient, catalogue: Catalogue, stored: RecordingRecord, path: str
+) -> None:
+    """The next hearing of a file that was put back clears its alarm."""
+    with catalogue.begin() as tx:
+        before = recordings.count_lost(tx)
+        assert recordings.note_lost(tx, stored.id, str(stored.object_key))
+    assert client.get(path).status_code == 302
+    with catalogue.begin() as tx:
+        assert recordings.count_lost(tx) == before
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

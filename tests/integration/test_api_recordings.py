@@ -1,6 +1,7 @@
 """Recordings over HTTP, against a real PostgreSQL."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from api_client import NOW, ApiClient, CatalogueSpies, build_recording
@@ -9,8 +10,9 @@ from api.app import ApiSettings, build_app
 from storage.catalogue import recordings
 from storage.catalogue.engine import Catalogue
 from storage.objects.s3 import S3ObjectStore
-from storage.records import Gap, Pause, RecordingRecord
+from storage.records import Gap, Pause, RecordingParty, RecordingRecord
 
+CONTINUED = UUID("01999999-0000-7000-8000-000000000000")
 BEGAN = build_recording(
     state="stored",
     call_id="main-1.0",
@@ -26,7 +28,12 @@ BEGAN = build_recording(
     note="asked for a refund",
     ended_at=NOW + timedelta(seconds=60.5),
     pauses=(Pause(NOW + timedelta(seconds=2), NOW + timedelta(seconds=3.5), "bob"),),
-    gaps=(Gap(10.0, 11.25, "transfer"),),
+    gaps=(Gap(10.0, 11.25, "pbx-lost"),),
+    parties=(
+        RecordingParty("customer", "12025550123", "Ada", "left", ((0.0, 60.0),)),
+        RecordingParty("agent", "2003", None, "right", ((0.5, 20.0), (40.0, None)), "2003"),
+    ),
+    continues=CONTINUED,
 )
 LATER = build_recording(
     call_id="main-2.0",
@@ -54,7 +61,24 @@ def test_a_recording_has_the_contracts_fields(client: ApiClient) -> None:
     """Pauses and gaps are seconds from the start, links are absolute."""
     recording = client.get(f"/api/v1/recordings/{BEGAN.id}").get_json()
     assert recording["pauses"] == [{"from_s": 2.0, "to_s": 3.5, "by": "bob"}]
-    assert recording["gaps"] == [{"from_s": 10.0, "to_s": 11.25, "cause": "transfer"}]
+    assert recording["gaps"] == [{"from_s": 10.0, "to_s": 11.25, "cause": "pbx-lost"}]
+    assert recording["parties"] == [
+        {
+            "party": "customer",
+            "number": "12025550123",
+            "name": "Ada",
+            "side": "left",
+            "spans": [{"from_s": 0.0, "to_s": 60.0}],
+        },
+        {
+            "party": "agent",
+            "number": "2003",
+            "name": None,
+            "side": "right",
+            "spans": [{"from_s": 0.5, "to_s": 20.0}, {"from_s": 40.0, "to_s": None}],
+        },
+    ]
+    assert (recording["continues"], recording["continued_in"]) == (str(CONTINUED), None)
     assert recording["retention"] == {"expires_at": None, "hold": None}
     assert recording["links"]["audio"] == (f"http://localhost/api/v1/recordings/{BEGAN.id}/audio")
     assert recording["media"]["sha256"] is None
@@ -84,6 +108,9 @@ def test_links_begin_with_the_public_url(
         "number=0123",
         "number=%2B12025550123",
         "number=+12025550123",
+        "number=2003",
+        "agent=2003",
+        "number=0123&agent=2003",
         "agent=2001",
         "queue=support",
         "did=3000",

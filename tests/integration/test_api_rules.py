@@ -1,22 +1,27 @@
 """Rules over HTTP: their versions, their errors, and drafts tried on past calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from api_client import ApiClient, build_call, build_recording
 from conftest import TokenMaker
-from sqlalchemy import select
+from sqlalchemy import select, text, update
 
 import api.routes.rules
 from api.app import build_app
-from storage.catalogue import calls, decisions, recordings, rules
+from recorder.rules.trial import Trial
+from recorder.work import tasks
+from recorder.work.trials import Trials
+from storage.catalogue import calls, decisions, recordings, rules, segments, trials
 from storage.catalogue.engine import Catalogue
-from storage.records import DecisionRecord, RuleRecord
+from storage.records import DecisionRecord, RuleRecord, SegmentRecord
 from storage.schema import audit
+from storage.schema import token as token_table
 from tests.legs import leg
 
 RULE = {"name": "support", "when": 'did == "3000"', "action": "record", "tags": ["a"]}
@@ -48,6 +53,21 @@ def create(client: ApiClient, **more: Any) -> dict[str, Any]:
 
 def put(client: ApiClient, rule_id: str, **body: Any) -> Any:
     return client.request("PUT", f"/api/v1/rules/{rule_id}", json=RULE | body)
+
+
+def run(catalogue: Catalogue, task: str, worker: object) -> None:
+    """Run the newest job of a task, as a worker does, and delete it."""
+    with catalogue.begin() as tx:
+        arguments = tx.scalar(
+            text(
+                "DELETE FROM procrastinate_jobs WHERE id = (SELECT max(id) FROM procrastinate_jobs"
+                " WHERE task_name = :task) RETURNING args"
+            ),
+            {"task": task},
+        )
+    job = SimpleNamespace(attempts=0, task_kwargs=arguments)
+    context = SimpleNamespace(additional_context={f"{task}s": worker}, job=job)
+    getattr(tasks, task).func(context, **arguments)
 
 
 def problem(response: Any) -> tuple[int, str]:
@@ -186,15 +206,19 @@ def past(catalogue: Catalogue) -> Callable[..., dict[str, Any]]:
     """Store ten past calls of a minute: five to 3000, three of them recorded by `old`."""
     with catalogue.begin() as tx:
         for number in range(10):
+            began = PAST + timedelta(hours=number)
+            ended = began + timedelta(seconds=60)
+            talked = {"joined_at": began.isoformat(), "left_at": ended.isoformat()}
             call = build_call(
                 id=f"main-past-{number}",
                 state="ended",
                 direction="inbound",
                 did="3000" if number < 5 else "3001",
-                started_at=PAST + timedelta(hours=number),
-                answered_at=PAST + timedelta(hours=number),
-                ended_at=PAST + timedelta(hours=number, seconds=60),
-                channels=(leg("c", party="customer"), leg("a")),
+                agent="2901",
+                started_at=began,
+                answered_at=began,
+                ended_at=ended,
+                channels=(leg("c", party="customer", **talked), leg("a", **talked)),
             )
             calls.save_calls(tx, [call])
             if number < 3:
@@ -222,30 +246,238 @@ def test_drafts_on_past_calls(client: ApiClient, past: Callable[..., dict[str, A
     assert changes["main-past-9"] == (None, "new")
 
 
-def test_a_trial_has_an_end(
-    client: ApiClient, past: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A trial without time left returns the result for the newest calls, and their start."""
-    whole = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
-    monkeypatch.setattr("recorder.rules.trial.AT_ONCE", 4)
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no trial finish within its request."""
     monkeypatch.setattr("api.routes.rules.TRIAL_TAKES_S", -1.0)
-    result = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
-    assert (whole["calls"], whole["complete"]) == (10, True)
-    assert (result["calls"], result["complete"]) == (4, False)
-    assert result["from"] > whole["from"]
-    assert result["to"] == whole["to"]
 
 
-def test_one_trial_at_a_time(
+NEW = {"name": "new", "when": 'did == "3001"', "action": "record"}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_long_trial_goes_on_as_a_job(
+    client: ApiClient, catalogue: Catalogue, past: Callable[..., dict[str, Any]]
+) -> None:
+    """A trial that takes long answers 202; a worker brings it to the result of a short one."""
+    response = client.post("/api/v1/rules/test", json=past(rules=[NEW]))
+    assert response.status_code == 202
+    waiting = response.get_json()
+    assert (waiting["state"], waiting["done"], waiting["result"]) == ("waiting", 0, None)
+    path = f"/api/v1/rules/trials/{waiting['id']}"
+    assert response.headers["Location"].endswith(path)
+    run(catalogue, "trial", Trials(catalogue))
+    done = client.get(path).get_json()
+    assert (done["state"], done["done"], done["total"]) == ("done", 10, 10)
+    result = done["result"]
+    assert (result["calls"], result["recorded"], result["changed"]) == (10, 5, 8)
+    assert (result["audio_s"], result["complete"]) == (300, True)
+    assert result["trial_id"] == waiting["id"]
+    assert [one["call_id"] for one in result["changes"]][:2] == ["main-past-9", "main-past-8"]
+    listed = client.get(f"{path}/changes?limit=5").get_json()
+    rest = client.get(f"{path}/changes?cursor={listed['next_cursor']}").get_json()
+    assert listed["items"] + rest["items"] == result["changes"]
+    assert rest["next_cursor"] is None
+
+
+def test_a_trial_beside_another_becomes_a_job(
     client: ApiClient, past: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A trial that waits too long for another one is 503."""
+    """A trial that waits too long for another one goes on as a job."""
     monkeypatch.setattr("api.routes.rules.TRIAL_WITHIN_S", 0.05)
     with api.routes.rules.TRIAL_LOCK:
-        refused = client.post("/api/v1/rules/test", json=past(rules=[]))
-    assert problem(refused) == (503, "busy")
-    assert int(refused.headers["Retry-After"]) > 0
+        assert client.post("/api/v1/rules/test", json=past(rules=[])).status_code == 202
     assert client.post("/api/v1/rules/test", json=past(rules=[])).status_code == 200
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_trial_ends_with_the_newest_calls(
+    client: ApiClient,
+    catalogue: Catalogue,
+    past: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A trial without time, or of too many calls, has the result of the newest, and their start."""
+    monkeypatch.setattr("recorder.rules.trial.MOST_CALLS", 4)
+    made = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
+    Trials(catalogue).work(UUID(made["id"]))
+    result = client.get(f"/api/v1/rules/trials/{made['id']}").get_json()["result"]
+    assert (result["calls"], result["complete"]) == (4, False)
+    assert result["from"] == (PAST + timedelta(hours=6)).isoformat().replace("+00:00", "Z")
+    made = client.post("/api/v1/rules/test", json=past(rules=[])).get_json()
+    Trials(catalogue, longest_s=-1.0).work(UUID(made["id"]))
+    result = client.get(f"/api/v1/rules/trials/{made['id']}").get_json()["result"]
+    assert (result["calls"], result["complete"]) == (1, False)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_trial_shows_its_progress(
+    client: ApiClient,
+    catalogue: Catalogue,
+    past: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While a trial runs, its row counts the calls; its changes can be listed already."""
+    made = client.post("/api/v1/rules/test", json=past(rules=[NEW])).get_json()
+    path = f"/api/v1/rules/trials/{made['id']}"
+    seen: list[tuple[str, int, int, int]] = []
+    steps = Trial.steps
+
+    def watched(trial: Trial) -> Iterator[int]:
+        for done in steps(trial):
+            row = client.get(path).get_json()
+            listed = client.get(f"{path}/changes?limit=200").get_json()["items"]
+            seen.append((row["state"], row["done"], row["total"], len(listed)))
+            yield done
+
+    monkeypatch.setattr(Trial, "steps", watched)
+    Trials(catalogue, note_every_s=0.0).work(UUID(made["id"]))
+    assert [one[:3] for one in seen] == [("running", done, 10) for done in range(10)]
+    assert [one[3] for one in seen][-1] == 7
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_new_trial_replaces_the_last(
+    client: ApiClient, catalogue: Catalogue, past: Callable[..., dict[str, Any]]
+) -> None:
+    """A person has one unfinished trial; a worker that runs the older one stops."""
+    first = client.post("/api/v1/rules/test", json=past(rules=[NEW])).get_json()
+    second = client.post("/api/v1/rules/test", json=past(rules=[NEW])).get_json()
+    gone = client.get(f"/api/v1/rules/trials/{first['id']}")
+    assert problem(gone) == (404, "no-such-trial")
+    Trials(catalogue).work(UUID(first["id"]))
+    Trials(catalogue).work(UUID(second["id"]))
+    assert client.get(f"/api/v1/rules/trials/{second['id']}").get_json()["state"] == "done"
+    third = client.post("/api/v1/rules/test", json=past(rules=[NEW])).get_json()
+    assert client.get(f"/api/v1/rules/trials/{second['id']}").get_json()["state"] == "done"
+    Trials(catalogue).fail(UUID(third["id"]), "internal-error")
+    failed = client.get(f"/api/v1/rules/trials/{third['id']}").get_json()
+    assert (failed["state"], failed["reason"], failed["result"]) == (
+        "failed",
+        "internal-error",
+        None,
+    )
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_trial_belongs_to_its_owner(
+    client: ApiClient,
+    catalogue: Catalogue,
+    compliance: ApiClient,
+    make_token: TokenMaker,
+    past: Callable[..., dict[str, Any]],
+) -> None:
+    """Nobody else sees a trial, and its owner only while each of its agents is visible."""
+    made = client.post("/api/v1/rules/test", json=past(rules=[NEW])).get_json()
+    path = f"/api/v1/rules/trials/{made['id']}"
+    assert client.get(path).status_code == 200
+    for address in (path, f"{path}/changes"):
+        assert problem(compliance.get(address)) == (404, "no-such-trial")
+    make_token(name="2901", role="agent", team="red")
+    token = make_token(name="red planner", role="service", team="red", scopes=["rules.read"])
+    planner = client.as_holder_of(token)
+    own = planner.post("/api/v1/rules/test", json=past(rules=[NEW])).get_json()
+    assert planner.get(f"/api/v1/rules/trials/{own['id']}").status_code == 200
+    with catalogue.begin() as tx:
+        tx.execute(update(token_table).where(token_table.c.name == "2901").values(team="blue"))
+    refused = planner.get(f"/api/v1/rules/trials/{own['id']}")
+    assert problem(refused) == (404, "no-such-trial")
+
+
+def test_a_short_trial_with_many_changes_is_kept(
+    client: ApiClient, past: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The result has the first changes, and names the trial that lists them all."""
+    monkeypatch.setattr("api.routes.rules.MOST_CHANGES", 3)
+    result = client.post("/api/v1/rules/test", json=past(rules=[NEW])).get_json()
+    path = f"/api/v1/rules/trials/{result['trial_id']}"
+    assert len(client.get(f"{path}/changes").get_json()["items"]) == result["changed"] == 8
+    assert client.get(path).get_json()["result"]["calls"] == 10
+    monkeypatch.setattr("api.routes.rules.MOST_CHANGES", 100)
+    assert client.post("/api/v1/rules/test", json=past(rules=[NEW])).get_json()["trial_id"] is None
+
+
+def test_old_trials_are_forgotten(
+    client: ApiClient,
+    catalogue: Catalogue,
+    past: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A trial goes with its list of changes."""
+    monkeypatch.setattr("api.routes.rules.MOST_CHANGES", 3)
+    made = client.post("/api/v1/rules/test", json=past(rules=[NEW])).get_json()["trial_id"]
+    with catalogue.begin() as tx:
+        trials.drop_trials(tx, datetime.now(UTC) - timedelta(hours=1))
+        assert trials.get_trial(tx, UUID(made)).state == "done"
+        trials.drop_trials(tx, datetime.now(UTC) + timedelta(hours=1))
+        assert trials.list_changes(tx, UUID(made), limit=5).items == ()
+    assert problem(client.get(f"/api/v1/rules/trials/{made}")) == (404, "no-such-trial")
+
+
+def test_calls_that_nobody_answered_do_not_count(client: ApiClient, catalogue: Catalogue) -> None:
+    """A trial counts conversations only; a default records no call that nobody answered."""
+    at = PAST + timedelta(days=90)
+    span = {"started_at": at, "ended_at": at + timedelta(seconds=30)}
+    rang = leg("r", joined=False, state="Gone", left_at=span["ended_at"].isoformat())
+    with catalogue.begin() as tx:
+        for number, answered_at in enumerate((None, at)):
+            one = build_call(
+                id=f"main-rang-{number}",
+                state="ended",
+                answered_at=answered_at,
+                channels=(replace(rang, id="c"), rang),
+                **span,
+            )
+            calls.save_calls(tx, [one])
+    body = {"from": at.isoformat(), "to": (at + timedelta(hours=1)).isoformat()}
+    everything = {"name": "all", "action": "record"}
+    for drafts in ([], [everything], [{**everything, "action": "force"}]):
+        sent = {**body, "rules": drafts, "default": "record"}
+        result = client.post("/api/v1/rules/test", json=sent).get_json()
+        assert (result["calls"], result["recorded"], result["changed"]) == (0, 0, 0)
+    sent = {**body, "rules": [{**everything, "begins": "ringing"}]}
+    result = client.post("/api/v1/rules/test", json=sent).get_json()
+    assert [one["call_id"] for one in result["changes"]] == ["main-rang-1"]
+
+
+def test_a_call_in_the_recording_of_another(client: ApiClient, catalogue: Catalogue) -> None:
+    """A call that another call's recording hears was recorded before, and changes nothing."""
+    at = PAST + timedelta(days=120)
+    until = at + timedelta(seconds=60)
+    stayed = {"joined_at": at.isoformat(), "bridge_id": "room", "left_at": until.isoformat()}
+    stays = [["room", at.isoformat(), until.isoformat()]]
+    ids = [f"main-met-{number}" for number in range(3)]
+    with catalogue.begin() as tx:
+        for number, id_ in enumerate(ids):
+            own = leg(f"met{number}", stays=stays, **stayed)
+            one = build_call(
+                id=id_,
+                state="ended",
+                did="3000" if number == 0 else None,
+                channels=(own,),
+                started_at=at,
+                answered_at=at,
+                ended_at=until,
+                talked_at=at,
+                met=tuple(other for other in ids if other != id_),
+            )
+            calls.save_calls(tx, [one])
+        made = build_recording(id=uuid4(), call_id=ids[0], trigger="rule", rule="old")
+        recordings.create_recording(tx, made)
+        for number in range(2):
+            segments.claim_segment(
+                tx,
+                SegmentRecord(uuid4(), made.id, f"met{number}", "left", "finished", "n", at, until),
+            )
+    sent = {
+        "rules": [{"name": "old", "when": 'did == "3000"', "action": "record"}],
+        "from": at.isoformat(),
+        "to": (at + timedelta(hours=1)).isoformat(),
+    }
+    result = client.post("/api/v1/rules/test", json=sent).get_json()
+    assert (result["calls"], result["recorded"], result["recorded_before"]) == (3, 3, 2)
+    assert result["audio_s"] == 60
+    assert result["changes"] == [{"call_id": ids[2], "before": None, "after": "old"}]
 
 
 def test_drafts_on_a_teams_calls(

@@ -1,18 +1,20 @@
 """Spies over HTTP: permissions, answers, and the audit trail."""
 
 import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from api_client import ApiClient, build_call
+from api_client import ApiClient, CatalogueSpies, build_call
 from conftest import TokenMaker
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
+from api.services import EXTENSION
 from storage.catalogue import calls, spies
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord
-from storage.schema import audit
+from storage.schema import audit, token
 from tests.legs import leg
 
 PHONE = {"mode": "listen", "destination": "PJSIP/9001"}
@@ -54,6 +56,12 @@ def start(client: ApiClient, call: CallRecord, **more: Any) -> dict[str, Any]:
     assert response.status_code == 201, response.text
     answered: dict[str, Any] = response.get_json()
     return answered
+
+
+def spies_of(client: ApiClient) -> CatalogueSpies:
+    """Return the spies behind the API."""
+    found: CatalogueSpies = client.application.extensions[EXTENSION].spies
+    return found
 
 
 def problem(response: Any) -> tuple[int, str]:
@@ -158,6 +166,64 @@ def test_a_bad_destination_is_422(ann: ApiClient, call: CallRecord) -> None:
     assert problem(response) == (422, "bad-destination")
 
 
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "PJSIP/trunk",
+        "pjsip/TRUNK-2",
+        "PJSIP/12025550199@trunk",
+        "PJSIP/12025550199@tr\\unk",
+        'PJSIP/12025550199@tr"unk',
+        "PJSIP/9001/sip:me@example.com",
+        "Local/12025550199@agents",
+        "SIP/100@host",
+        "IAX2/host/100",
+        "IAX2/9001",
+        "PJSIP/9001&PJSIP/trunk",
+    ],
+)
+def test_no_destination_leads_out_of_the_house(
+    ann: ApiClient, call: CallRecord, destination: str
+) -> None:
+    """A trunk, an address and an unknown technology are 422, and nothing is dialled."""
+    dialled = spies_of(ann).pbx.dialled
+    before = list(dialled)
+    body = PHONE | {"destination": destination}
+    response = ann.post(f"/api/v1/calls/{call.id}/spies", json=body)
+    assert problem(response) == (422, "bad-destination")
+    assert dialled == before
+
+
+def test_a_destination_is_in_the_words_of_the_pbx(ann: ApiClient, call: CallRecord) -> None:
+    """The technology may be written in any case; the PBX's own word is kept."""
+    assert start(ann, call, destination="pjsip/9001")["destination"] == "PJSIP/9001"
+
+
+@pytest.mark.parametrize(
+    ("phone", "cause"), [("9009", "unreachable"), ("9999", "no-such-destination")]
+)
+def test_a_phone_that_cannot_be_rung_says_why(
+    ann: ApiClient, call: CallRecord, phone: str, cause: str
+) -> None:
+    """A known phone that is not registered is unreachable; an unknown one is no destination."""
+    fake = spies_of(ann).pbx
+    fake.endpoints.add("PJSIP/9009")
+    fake.unregistered.add("PJSIP/9009")
+    spy = start(ann, call, destination=f"PJSIP/{phone}")
+    assert (spy["state"], spy["cause"]) == ("ended", cause)
+
+
+@pytest.mark.parametrize("phone", ["PJSIP/2001", "pjsip/2001"])
+def test_a_party_of_the_call_cannot_listen_to_it(
+    ann: ApiClient, call: CallRecord, phone: str
+) -> None:
+    """The agent's own phone is 409: its owner would hear the own voice."""
+    spies_of(ann).pbx.endpoints.add("PJSIP/2001")
+    body = PHONE | {"destination": phone}
+    response = ann.post(f"/api/v1/calls/{call.id}/spies", json=body)
+    assert problem(response) == (409, "phone-in-call")
+
+
 def test_a_post_is_acted_on_once(ann: ApiClient, call: CallRecord) -> None:
     """A repeat under the same key gets the same answer, and there is one spy."""
     headers = {"Idempotency-Key": str(uuid4())}
@@ -231,8 +297,8 @@ def test_seeing_a_spy_gives_no_right_to_act(
         make_token(name="dan", role="compliance"),
         make_token(name="eve", role="supervisor", team="one"),
     ]
-    for token in others:
-        other = client.as_holder_of(token)
+    for secret in others:
+        other = client.as_holder_of(secret)
         assert other.get(itself).status_code == 200
         assert problem(other.patch(itself, json={"mode": "barge"})) == (403, "forbidden")
         assert problem(other.delete(itself)) == (403, "forbidden")
@@ -279,6 +345,40 @@ def test_every_refusal_is_written_down(
     assert problem(agent.post(path, json=PHONE)) == (403, "forbidden")
     detail = {"method": "POST", "error_id": "forbidden"}
     assert refused(catalogue, path) == [("2001", "spies.read", detail)]
+
+
+def test_a_call_of_another_team_is_no_longer_heard(
+    ann: ApiClient, catalogue: Catalogue, call: CallRecord
+) -> None:
+    """After a transfer to another team the supervisor can switch to no mode, and the spy ends."""
+    spy = start(ann, call)
+    itself = f"/api/v1/spies/{spy['id']}"
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [replace(call, agent="2002")])
+    assert problem(ann.patch(itself, json={"mode": "barge"})) == (403, "mode-not-permitted")
+    assert [action for _, action, _ in refused(catalogue, spy["id"])] == ["spy.switch"]
+    spies_of(ann).check("main")
+    assert ann.get(itself).get_json()["cause"] == "not-permitted"
+
+
+def test_a_removed_token_starts_no_spy(
+    client: ApiClient, make_token: TokenMaker, catalogue: Catalogue, call: CallRecord
+) -> None:
+    """A token that is revoked after the request was authenticated starts no spy."""
+    finding = client.as_holder_of(make_token(name="fay", role="supervisor", team="one"))
+    fake = spies_of(client).pbx
+    found = fake.find_endpoint
+
+    def revoke_meanwhile(technology: str, resource: str) -> Any:
+        with catalogue.begin() as tx:
+            tx.execute(delete(token).where(token.c.name == "fay"))
+        return found(technology, resource)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fake, "find_endpoint", revoke_meanwhile)
+        response = finding.post(f"/api/v1/calls/{call.id}/spies", json=PHONE)
+    assert problem(response) == (403, "mode-not-permitted")
+    assert client.get(f"/api/v1/calls/{call.id}").get_json()["spies"] == []
 
 
 # Modules

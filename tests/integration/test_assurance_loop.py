@@ -1,5 +1,6 @@
 """Calls that ended are compared with their recordings, once their audio is measured."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -98,3 +99,75 @@ def test_a_recording_is_measured_first(
     assure_ended_calls(catalogue, f"{pbx}-late")
     assert is_assured(catalogue, f"{pbx}-late")
     assert missing(catalogue, late) == ["has-gaps"]
+
+
+def end_conference(catalogue: Catalogue, pbx: str, **second: Any) -> list[str]:
+    """Add two calls of one leg each that talked for a minute; the first one was recorded."""
+    ended_at = datetime.now(UTC) - timedelta(seconds=10)
+    started_at = ended_at - timedelta(seconds=60)
+    stays = [["room", started_at.isoformat(), ended_at.isoformat()]]
+    times = {"joined_at": started_at.isoformat(), "left_at": ended_at.isoformat()}
+    ids = [f"{pbx}-{uuid4()}" for _ in range(2)]
+    made = [
+        build_call(
+            id=id_,
+            pbx=pbx,
+            state="ended",
+            started_at=started_at,
+            ended_at=ended_at,
+            met=tuple(other for other in ids if other != id_),
+            channels=(leg(id_, stays=stays, **times),),
+        )
+        for id_ in ids
+    ]
+    moment = {"at": started_at.isoformat(), "action": "record", "rule": None}
+    recording = build_recording(
+        id=uuid7(),
+        call_id=ids[0],
+        pbx=pbx,
+        trigger="rule",
+        state="stored",
+        started_at=started_at,
+        ended_at=ended_at,
+    )
+    with catalogue.begin() as tx:
+        calls.save_calls(tx, [made[0], replace(made[1], **second)])
+        decisions.save_decisions(
+            tx, [DecisionRecord(id_, "record", None, "", (moment,)) for id_ in ids]
+        )
+        recordings.create_recording(tx, recording)
+    return ids
+
+
+def test_the_recording_of_another_call_covers_a_call(catalogue: Catalogue, pbx: str) -> None:
+    """Of two members of a conference, the one without a recording of its own lacks nothing."""
+    ids = end_conference(catalogue, pbx)
+    assure_ended_calls(catalogue, pbx)
+    assert is_assured(catalogue, pbx)
+    assert [missing(catalogue, id_) for id_ in ids] == [[], []]
+
+
+def test_a_call_waits_for_those_that_it_met(catalogue: Catalogue, pbx: str) -> None:
+    """While a member of the conference lives, nobody knows what its recording will hold."""
+    ids = end_conference(catalogue, pbx, state="up", ended_at=None)
+    with catalogue.begin() as tx:
+        assert decisions.list_unassured(tx, pbx, ended_before=datetime.now(UTC), limit=9) == ()
+        ended = replace(calls.get_call(tx, ids[1]), state="ended", ended_at=at_last())
+        calls.save_calls(tx, [ended])
+        assert set(
+            decisions.list_unassured(tx, pbx, ended_before=datetime.now(UTC), limit=9)
+        ) == set(ids)
+
+
+def at_last() -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=5)
+
+
+def test_calls_that_met_are_compared_again_together(catalogue: Catalogue, pbx: str) -> None:
+    """A recording that is finished at last may cover the people of several calls."""
+    ids = end_conference(catalogue, pbx)
+    assure_ended_calls(catalogue, pbx)
+    with catalogue.begin() as tx:
+        decisions.forget_assurance(tx, ids[0])
+        found = decisions.list_unassured(tx, pbx, ended_before=datetime.now(UTC), limit=9)
+    assert set(found) == set(ids)

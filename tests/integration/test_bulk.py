@@ -18,6 +18,7 @@ import pytest
 import requests
 from api_client import NOW, ApiClient, build_recording
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from lab.waiting import until
 from recorder.audio.waveform import Waveform
@@ -29,9 +30,9 @@ from storage import jobs
 from storage.catalogue import bulks, recordings
 from storage.catalogue.engine import Catalogue
 from storage.manifest import SigningKey, build_manifest, sign_manifest
-from storage.objects.keys import ObjectKey
+from storage.objects.keys import ObjectKey, build_export_key, parse_key
 from storage.objects.s3 import S3ObjectStore
-from storage.records import BulkRecord, Hold, RecordingRecord
+from storage.records import BulkRecord, Hold, RecordingParty, RecordingRecord
 
 Keep = Callable[..., RecordingRecord]
 WAVEFORM = Waveform(0.1, peaks=((1,),), talk=((),), silence=((),), level_dbfs=(-20.0,)).to_json()
@@ -157,7 +158,12 @@ def test_an_export(
 ) -> None:
     """The ZIP has audio, manifests and an index; a recording without audio is listed as refused."""
     sounds = [os.urandom(100_000) for _ in range(3)]
-    kept = [keep(sound, caller_number="+4930", agent="=1+1") for sound in sounds]
+    parties = (
+        RecordingParty("customer", "4930", "Ada", "left"),
+        RecordingParty("supervisor", None, "Sue", "right"),
+        RecordingParty("customer", None, None, "right"),
+    )
+    kept = [keep(sound, caller_number="+4930", agent="=1+1", parties=parties) for sound in sounds]
     silent = keep(state="aborted")
     ids = [str(one.id) for one in (*kept, silent)]
     ended = done(officer, worker, action="export", ids=ids)
@@ -181,9 +187,37 @@ def test_an_export(
         rows = list(csv.DictReader(io.StringIO(packed.read("index.csv").decode())))
     assert {row["sha256"] for row in rows} == {record.sha256 for record in kept}
     assert {(row["caller_number"], row["agent"]) for row in rows} == {("'+4930", "'=1+1")}
+    assert {row["parties"] for row in rows} == {"customer 4930,supervisor Sue,customer"}
     assert audited(catalogue, kept[0]) == ["recording.exported"]
     assert audited(catalogue, silent) == []
     assert list((tmp_path / "exports").iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["audio", "manifest"])
+def test_an_export_without_lost_files(
+    officer: ApiClient,
+    keep: Keep,
+    worker: Bulks,
+    objects: S3ObjectStore,
+    part: str,
+) -> None:
+    """A recording that the store has lost is refused and sounds the alarm; the others are there."""
+    kept, lost = keep(b"sound"), keep(b"lost")
+    key = parse_key(str(lost.object_key))
+    gone = str(key if part == "audio" else key.manifest)
+    objects.delete(gone)
+    with capture_logs() as lines:
+        ended = done(officer, worker, action="export", ids=[str(lost.id), str(kept.id)])
+    assert ended["state"] == "done"
+    assert ended["refused"] == [{"id": str(lost.id), "reason": "no-such-object"}]
+    alarms = [line for line in lines if line["event"] == "recording.object-lost"]
+    assert [(one["recording"], one["key"]) for one in alarms] == [(str(lost.id), gone)]
+    streamed = officer.get(f"/api/v1/bulk/{ended['id']}/file?stream=1")
+    with ZipFile(io.BytesIO(streamed.data)) as packed:
+        assert set(packed.namelist()) == {f"{kept.id}.opus", f"{kept.id}.json", "index.csv"}
+    objects.delete(build_export_key(UUID(ended["id"])))
+    for query in ("", "?stream=1"):
+        assert officer.get(f"/api/v1/bulk/{ended['id']}/file{query}").status_code == 410
 
 
 def test_exports_are_kept_for_a_week(

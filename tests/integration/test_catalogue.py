@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from uuid import UUID, uuid4
 
 import pytest
@@ -156,6 +156,29 @@ def test_the_first_end_of_a_segment_is_believed(catalogue: Catalogue) -> None:
     assert (ended.ended_at, ended.end_cause) == (NOW, "finished")
 
 
+@pytest.mark.parametrize(
+    ("noted", "then", "ended_s", "cause"),
+    [
+        ("stopped", "finished", 4, "stopped"),
+        ("unobserved", "finished", 4, "finished"),
+        ("pbx-lost", "finished", 5, "pbx-lost"),
+        ("stopped", "unobserved", 5, "stopped"),
+    ],
+)
+def test_the_time_of_the_pbx_replaces_our_note(
+    catalogue: Catalogue, noted: str, then: str, ended_s: float, cause: str
+) -> None:
+    """Our note of an end is late by the way of our request; Asterisk's event has the true time."""
+    record = keep(catalogue)
+    one = segment(record)
+    with catalogue.begin() as tx:
+        segments.claim_segment(tx, one)
+        segments.end_segment(tx, one.id, at=at(5), cause=noted)
+        assert not segments.end_segment(tx, one.id, at=at(4), cause=then)
+        (ended,) = segments.list_segments(tx, record.id)
+    assert (ended.ended_at, ended.end_cause) == (at(ended_s), cause)
+
+
 @pytest.mark.parametrize("target", sorted(states.NEXT))
 @pytest.mark.parametrize("source", sorted(states.NEXT))
 def test_a_recording_moves_as_the_states_allow(
@@ -239,6 +262,11 @@ NUMBERS = ("12025550100", "2025550199", "4930123450100", "100", "1%0", "a_b", No
 WORDS = ("alpha", "Beta", "gamma", "DELTA")
 
 
+def party(party: Speaker, number: str | None, *spans: tuple[float, float | None]) -> RecordingParty:
+    agent = number if party == "agent" else None
+    return RecordingParty(party, number, f"name of {number}", "right", spans, agent)
+
+
 def some_recording(chance: random.Random, pbx: str) -> RecordingRecord:
     """Draw a recording with any fields."""
     maybe_at = at(chance.randrange(0, 100)) if chance.random() < 0.9 else None
@@ -256,6 +284,10 @@ def some_recording(chance: random.Random, pbx: str) -> RecordingRecord:
         callee_number=chance.choice(NUMBERS),
         caller_name=name,
         callee_name=chance.choice([*WORDS, None]),
+        parties=tuple(
+            party(chance.choice(get_args(Speaker)), chance.choice([*NUMBERS, "2001", "2003"]))
+            for _ in range(chance.randrange(0, 3))
+        ),
         note=chance.choice([None, "", "a note on Beta", "gamma, alpha!"]),
         tags=tuple(chance.sample(["x", "y", "a b"], chance.randrange(0, 3))),
         started_at=maybe_at,
@@ -284,10 +316,12 @@ FILTERS: dict[str, tuple[Any, ...]] = {
 
 def passes(one: RecordingRecord, name: str, value: Any) -> bool:
     """Return whether a recording passes the filter, in Python."""
-    numbers = [number for number in (one.caller_number, one.callee_number) if number]
+    ends = (one.caller_number, one.callee_number)
+    numbers = [number for number in (*ends, *(each.number for each in one.parties)) if number]
     said = " ".join(filter(None, (one.note, one.caller_name, one.callee_name))).casefold()
     words = {word.strip(",!") for word in said.split()}
     meanings: dict[str, Callable[[], bool]] = {
+        "agent": lambda: value in {one.agent, *(each.agent for each in one.parties)},
         "number": lambda: any(number.endswith(value) for number in numbers),
         "tag": lambda: value in one.tags,
         "from_at": lambda: one.started_at is not None and one.started_at >= value,
@@ -332,6 +366,30 @@ def test_each_filter_alone(
     """A filter returns exactly the recordings that it describes, newest first."""
     expected = [one for one in library if passes(one, name, value)]
     assert listed(catalogue, RecordingFilter(**{name: value})) == expected
+
+
+@pytest.mark.parametrize("number", [*FILTERS["number"], "0", ""])
+def test_a_frequent_number_is_found_page_by_page(
+    catalogue: Catalogue,
+    library: list[RecordingRecord],
+    monkeypatch: pytest.MonkeyPatch,
+    number: str,
+) -> None:
+    """The way for a frequent number finds the same, in the same order, each recording once."""
+    monkeypatch.setattr(recordings, "SORTED_PARTIES", 0)
+    found: list[RecordingRecord] = []
+    cursor: str | None = None
+    while cursor is not None or not found:
+        with catalogue.begin() as tx:
+            page = recordings.list_recordings(
+                tx, RecordingFilter(number=number), limit=7, cursor=cursor
+            )
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    expected = [one for one in library if passes(one, "number", number)]
+    assert [one for one in found if one.pbx == "list"] == expected
 
 
 def test_filters_together(catalogue: Catalogue, library: list[RecordingRecord]) -> None:
@@ -453,11 +511,6 @@ def test_only_live_recordings_get_the_new_agent(catalogue: Catalogue) -> None:
 # Parties, by which a search finds a recording
 
 
-def party(party: Speaker, number: str | None, *spans: tuple[float, float | None]) -> RecordingParty:
-    agent = number if party == "agent" else None
-    return RecordingParty(party, number, f"name of {number}", "right", spans, agent)
-
-
 def found_by(catalogue: Catalogue, pbx: str, **narrowed: str) -> list[UUID]:
     with catalogue.begin() as tx:
         page = recordings.list_recordings(tx, RecordingFilter(**narrowed), limit=1000)
@@ -501,36 +554,32 @@ def test_a_live_recording_is_found_by_every_party_so_far(catalogue: Catalogue) -
 
 
 def test_recordings_that_capture_a_channel_now(catalogue: Catalogue) -> None:
-    """A live recording with a running segment of the channel is found, an ended one is not."""
-    live, over, elsewhere = (
-        keep(catalogue, pbx="hearing", state=state) for state in ("paused", "captured", "recording")
-    )
+    """The channels of each recording are those of its running segments, or of all."""
+    one, other = (keep(catalogue, pbx="captured") for _ in range(2))
     with catalogue.begin() as tx:
-        for record, channel in ((live, "hears-a"), (over, "hears-a"), (elsewhere, "hears-b")):
+        for record, channel in ((one, "a"), (one, "b"), (other, "c")):
             assert segments.claim_segment(tx, segment(record, channel))
-        of = partial(recordings.list_live_recordings_hearing, tx)
-        assert of("hearing", ["hears-a", "hears-c"]) == (live,)
-        assert {one.id for one in of("hearing", ["hears-a", "hears-b"])} == {live.id, elsewhere.id}
-        assert of("other", ["hears-a"]) == of("hearing", []) == ()
-        segments.end_segment(tx, segments.list_segments(tx, live.id)[0].id, at=NOW, cause="stopped")
-        assert of("hearing", ["hears-a"]) == ()
+        (first, _) = segments.list_segments(tx, one.id)
+        segments.end_segment(tx, first.id, at=NOW, cause="stopped")
+        of = partial(segments.map_captured, tx, [one.id, other.id])
+        left = {"a", "b"} - {first.channel_id}
+        assert of(running=True) == {one.id: left, other.id: {"c"}}
+        assert of(running=False) == {one.id: {"a", "b"}, other.id: {"c"}}
+        assert segments.map_captured(tx, [], running=False) == {}
 
 
 def test_recordings_by_rule_that_a_person_ended(catalogue: Catalogue) -> None:
-    """Only a rule's recording that a person ended, and that captured the channel, is found."""
+    """Only a rule's recording that a person ended, of one of these calls, is found."""
+    made = {"call_id": "stopped-1.0", "state": "captured"}
     kept = {
-        (trigger, ended_by): keep(
-            catalogue, pbx="ended", state="captured", trigger=trigger, ended_by=ended_by
-        )
+        (trigger, ended_by): keep(catalogue, **made, trigger=trigger, ended_by=ended_by)
         for trigger in ("rule", "manual")
         for ended_by in ("person", "call", None)
     }
     with catalogue.begin() as tx:
-        for record in kept.values():
-            segments.claim_segment(tx, segment(record, "ended-a"))
-        of = partial(recordings.list_ended_by_person, tx)
-        assert of("ended", ["ended-a", "ended-b"]) == (kept["rule", "person"],)
-        assert of("ended", ["ended-b"]) == of("other", ["ended-a"]) == ()
+        found = recordings.list_stopped_by_person(tx, ["stopped-1.0", "stopped-2.0"])
+        assert recordings.list_stopped_by_person(tx, ["stopped-2.0"]) == ()
+    assert found == (kept["rule", "person"].id,)
 
 
 # Transactions

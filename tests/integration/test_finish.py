@@ -202,7 +202,7 @@ def build(
 
     def make(**fields: Any) -> Scene:
         legs = [
-            leg(f"{side}-1", side=side, joined_at=at(0).isoformat(), left_at=at(3).isoformat())
+            leg(f"{side}-1", joined_at=at(0).isoformat(), left_at=at(3).isoformat())
             for side in ("left", "right")
         ]
         call = build_call(id=f"main-{uuid4()}", state="ended", ended_at=at(3), channels=tuple(legs))

@@ -27,4 +27,6 @@ def test_a_call_of_any_id_can_be_asked_for(
     found = client.get(link).get_json()
     assert (found["id"], found["recordings"]) == (call_id, [str(recording.id)])
     assert link == f"/api/v1/calls/{quote(call_id, safe='')}"
+    listed = client.get("/api/v1/recordings", query_string={"call_id": call_id}).get_json()
+    assert [one["id"] for one in listed["items"]] == [str(recording.id)]
     assert client.post(f"{link}/recordings").status_code == 201

@@ -157,13 +157,26 @@ def count_sessions(catalogue: Catalogue, user_id: UUID) -> int:
 
 
 def test_signing_out(client: ApiClient, catalogue: Catalogue, person: Person) -> None:
-    """Signing out ends this session, or everywhere all sessions and spies; others continue."""
+    """Signing out ends this session and its spies, or all of the person; others continue."""
     name = person()
     here, there, other = (client.application.test_client() for _ in range(3))
     for one in (here, there):
         sign_in(one, name)
     sign_in(other, person())
+    with catalogue.begin() as tx:
+        started = [
+            build_spy(supervisor=name, owner_id=owner_id)
+            for owner_id in tx.scalars(
+                select(schema.token.c.id)
+                .where(schema.token.c.name == name)
+                .order_by(schema.token.c.created_at)
+            )
+        ]
+        for spy in started:
+            spies.create_spy(tx, spy)
     assert here.post("/sign-out", data={"csrf": csrf_of(here)}).status_code == 303
+    causes = [client.get(f"/api/v1/spies/{spy.id}").json["cause"] for spy in started]
+    assert causes == ["not-permitted", None]
     assert (here.get("/").status_code, there.get("/").status_code) == (303, 200)
     sign_in(here, name)
     spy = build_spy(supervisor=name)

@@ -1,6 +1,7 @@
 """Spies with real rows, on a PBX in memory."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,16 +9,23 @@ from uuid import UUID
 
 import pytest
 from api_client import build_call, build_spy
+from sqlalchemy import Connection, delete, text, update
 from uuid_utils.compat import uuid7
 
+from lab.waiting import until
 from recorder import names
 from recorder.ari import AriUnavailable
 from recorder.ari.pbxs import Pbxs
+from recorder.errors import ModeNotPermitted
 from recorder.spy import spies as module
+from recorder.spy.intruders import Intruder
 from recorder.spy.spies import Spies
-from storage.catalogue import calls, spies, tokens
+from recorder.spy.trail import dismiss_owned
+from storage.catalogue import audit, calls, pauses, spies, tokens
 from storage.catalogue.engine import Catalogue
-from storage.records import Mode, SpyRecord
+from storage.errors import CatalogueUnavailable
+from storage.records import AfterTransfer, Mode, PeoplePause, SpyRecord
+from storage.schema import token
 from tests.fake_pbx import INSTANCE, FakePbx
 from tests.legs import leg
 
@@ -27,21 +35,36 @@ EVERYBODY = {"agent", "customer"}
 class World:
     """A PBX in memory with one call, and the spies on it."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, *, after_transfer: AfterTransfer = "end") -> None:
         self.catalogue = catalogue
         self.name = f"p{uuid7().hex[-12:]}"
         self.pbx = FakePbx("agent", "customer", names.build_listening_channel_id(INSTANCE, "agent"))
         pbxs = Pbxs({self.name: self.pbx})  # type: ignore[dict-item]
-        self.spies = Spies(catalogue, pbxs, {})
+        self.spies = Spies(catalogue, pbxs, {}, after_transfer=after_transfer)
+        self.team = f"team of {self.name}"
         self.call_id = f"{self.name}-1.0"
         with catalogue.begin() as tx:
             self.owner_id = tokens.create_token(tx, name=self.name, role="admin")[0].id
         legs = (leg("customer", party="customer", name="PJSIP/trunk-1"), leg("agent"))
+        self.legs = legs
         self.save_call(channels=legs, agent="2001")
 
     def save_call(self, **fields: Any) -> None:
         with self.catalogue.begin() as tx:
             calls.save_calls(tx, [build_call(id=self.call_id, pbx=self.name, **fields)])
+
+    def add_supervisor(self) -> UUID:
+        """Create a supervisor whose team has the agent 2001 alone; return the token."""
+        self.move_agent("2001", self.team)
+        with self.catalogue.begin() as tx:
+            name = f"ann of {self.name}"
+            return tokens.create_token(tx, name=name, role="supervisor", team=self.team)[0].id
+
+    def move_agent(self, name: str, team: str) -> None:
+        """Put an agent into a team."""
+        with self.catalogue.begin() as tx:
+            tx.execute(delete(token).where(token.c.name == name))
+            tokens.create_token(tx, name=name, role="agent", team=team)
 
     def add_spy(self, **fields: Any) -> SpyRecord:
         """Write the row of a live spy, with the channels of its supervisor on the PBX."""
@@ -63,6 +86,12 @@ class World:
         ):
             self.pbx.channels.add(build(record.id))
         return record
+
+    def audited(self, subject: str) -> list[tuple[str, str, str]]:
+        """Return actor, action and outcome of each entry of the audit trail, oldest first."""
+        with self.catalogue.begin() as tx:
+            found = audit.list_audit(tx, subject=subject, limit=10).items
+        return [(one.actor, one.action, one.outcome) for one in reversed(found)]
 
     def set_mode(self, spy_id: UUID, mode: Mode) -> None:
         """Write a mode as another process does, which has not settled it yet."""
@@ -188,7 +217,74 @@ def test_a_new_snoop_is_settled_for_all_spies(world: World) -> None:
         world.spies.settle(spy.id)
     world.spies.renew(one.id)
     assert world.pbx.heard_by(other.id) == {"agent"}
-    assert names.build_listening_snoop_id(INSTANCE, "agent", ()) in world.pbx.channels
+    assert names.build_listening_snoop_id(INSTANCE, "agent", ["customer"]) in world.pbx.channels
+
+
+def test_a_pause_makes_deaf(world: World) -> None:
+    """A pause takes the call from listening and whispering supervisors, until its end."""
+    listening, whispering, barging = (
+        world.add_spy(mode=mode, live_at=datetime.now(UTC))
+        for mode in ("listen", "whisper", "barge")
+    )
+    everybody = [spy.id for spy in (listening, whispering, barging)]
+    for spy_id in everybody:
+        world.spies.settle(spy_id)
+    inside = names.build_listening_bridge_id(INSTANCE, "agent")
+    for _ in range(2):
+        with world.catalogue.begin() as tx:
+            now = datetime.now(UTC)
+            pauses.open_pause(tx, PeoplePause(uuid7(), world.name, ("customer",), now, "ann"))
+        world.spies.follow_pauses(world.name)
+        phones = {id_ for id_ in world.pbx.bridges[inside] if "-phone-" in id_}
+        assert phones == {names.build_phone_id(barging.id)}
+        heard = {spy_id: world.spies.read(spy_id)[0].heard[-1] for spy_id in everybody}
+        assert [spy_id for spy_id, span in heard.items() if span.to_at is None] == [barging.id]
+        assert world.pbx.heard_by(whispering.id) == {"agent"}
+        world.spies.follow_pauses(world.name)
+        with world.catalogue.begin() as tx:
+            pauses.close_pauses(tx, world.name, ["customer"], at=datetime.now(UTC))
+        world.spies.follow_pauses(world.name)
+        assert {names.build_phone_id(id_) for id_ in everybody} <= set(world.pbx.bridges[inside])
+        assert all(world.spies.read(spy_id)[0].heard[-1].to_at is None for spy_id in everybody)
+    assert len(world.pbx.played) == 4, "one tone for each pause and deaf phone"
+
+
+def test_nobody_is_deaf_where_listeners_hear_pauses(world: World) -> None:
+    """With `pause_listeners = "hear"` a pause changes nothing for supervisors."""
+    hearing = Spies(world.catalogue, Pbxs({world.name: world.pbx}), {}, deaf_in_pauses=False)  # type: ignore[dict-item]
+    spy = world.add_spy()
+    with world.catalogue.begin() as tx:
+        now = datetime.now(UTC)
+        pauses.open_pause(tx, PeoplePause(uuid7(), world.name, ("customer",), now, "ann"))
+    assert hearing.settle(spy.id).heard[-1].to_at is None
+    assert not hearing.read(spy.id)[1].deaf
+    assert world.spies.read(spy.id)[1].deaf
+
+
+def test_a_barge_reaches_the_members_of_other_calls(world: World) -> None:
+    """The members of a conference have a call each, and hear the barge; a spy follows its agent."""
+    spy = world.add_spy(mode="barge")
+    other = f"{world.name}-2.0"
+    third = leg("third", name="PJSIP/2003-1")
+    first = (leg("customer", party="customer", name="PJSIP/trunk-1"), leg("agent"))
+    world.save_call(channels=first, agent="2001", joined=(other,))
+    with world.catalogue.begin() as tx:
+        member = build_call(
+            id=other, pbx=world.name, channels=(third,), agent="2003", joined=(world.call_id,)
+        )
+        calls.save_calls(tx, [member])
+    world.pbx.channels.add("third")
+    world.spies.settle(spy.id)
+    assert world.pbx.heard_by(spy.id) == {"agent", "customer", "third"}
+    follower = world.add_spy(follow="agent", agent="2003")
+    assert world.spies.settle(follower.id).call_id == other
+    assert world.spies.read(follower.id)[1].target == "third"
+    with world.catalogue.begin() as tx:
+        assert [one.id for one in calls.list_calls_of_agent(tx, world.name, "2003")] == [other]
+        assert calls.list_calls_of_agent(tx, world.name, "003") == ()
+        gone = replace(member, channels=(replace(third, left_at=datetime.now(UTC)),))
+        calls.save_calls(tx, [gone])
+        assert calls.list_calls_of_agent(tx, world.name, "2003") == ()
 
 
 @pytest.mark.parametrize(("key", "mode"), [("5", "whisper"), ("6", "barge"), ("9", "listen")])
@@ -210,3 +306,169 @@ def test_a_key_gives_no_right(world: World) -> None:
     assert world.spies.read(spy.id)[0].mode == "listen"
     world.spies.key_pressed(spy.id, "0")
     assert world.spies.read(spy.id)[0].cause == "ended"
+
+
+# Intruders
+
+
+def test_a_check_expels_foreign_channels(world: World) -> None:
+    """A foreign channel in a listening bridge is hung up and audited, until none is found."""
+    spy = world.add_spy()
+    world.spies.settle(spy.id)
+    world.pbx.channels.add("foreign")
+    world.pbx.bridges[names.build_listening_bridge_id(INSTANCE, "agent")].append("foreign")
+    assert world.spies.check(world.name)
+    assert "foreign" not in world.pbx.channels
+    assert not world.spies.check(world.name)
+    assert world.spies.read(spy.id)[0].state == "live"
+    assert world.audited("foreign") == [("watch", "spy.transfer", "refused")]
+
+
+def test_a_transferred_phone_ends_its_spy(world: World) -> None:
+    """The spy whose phone was replaced says so, and the supervisor is in the audit trail."""
+    spy = world.add_spy(mode="barge")
+    world.spies.settle(spy.id)
+    world.pbx.channels.add("half")
+    world.spies.phone_replaced(world.name, Intruder("half", "Local/1@agents-1;1", spy.id))
+    assert "half" not in world.pbx.channels
+    assert world.spies.read(spy.id)[0].cause == "transferred"
+    assert world.pbx.heard_by(spy.id) == set()
+    assert world.audited(str(spy.id)) == [
+        ("root", "spy.transfer", "refused"),
+        ("root", "spy.end", "done"),
+    ]
+
+
+# Rights
+
+
+@pytest.mark.parametrize(("after_transfer", "state"), [("end", "ended"), ("listen", "live")])
+def test_a_call_that_goes_to_another_team(
+    catalogue: Catalogue, after_transfer: AfterTransfer, state: str
+) -> None:
+    """A spy ends, or only listens, when its call goes to an agent whom its owner may not hear."""
+    world = World(catalogue, after_transfer=after_transfer)
+    spy = world.add_spy(mode="barge", owner_id=world.add_supervisor(), agent="2001")
+    world.spies.settle(spy.id)
+    assert world.pbx.heard_by(spy.id) == EVERYBODY
+    world.save_call(channels=world.legs, agent="2003")
+    settled = world.spies.settle(spy.id)
+    assert settled.state == state
+    assert world.pbx.heard_by(spy.id) == set()
+    if state == "ended":
+        assert settled.cause == "not-permitted"
+        return
+    assert (settled.mode, settled.may) == ("listen", ("listen",))
+    with pytest.raises(ModeNotPermitted):
+        world.spies.switch(spy.id, "whisper", by="ann")
+    world.spies.key_pressed(spy.id, "6")
+    assert world.spies.read(spy.id)[0].mode == "listen"
+    world.save_call(channels=world.legs, agent="2001")  # the call is back
+    assert world.spies.switch(spy.id, "whisper", by="ann").may == ("listen", "whisper", "barge")
+    assert world.pbx.heard_by(spy.id) == {"agent"}
+
+
+def test_a_spy_follows_its_agent_into_no_other_team(world: World) -> None:
+    """When the agent goes to another team, a spy that waits for the agent's next call ends."""
+    spy = world.add_spy(follow="agent", owner_id=world.add_supervisor(), agent="agent")
+    world.save_call(channels=world.legs, agent="agent")
+    world.move_agent("agent", world.team)
+    assert world.spies.settle(spy.id).heard
+    world.save_call(state="ended", channels=(replace(leg("agent"), left_at=datetime.now(UTC)),))
+    assert world.spies.settle(spy.id).state == "live"
+    world.move_agent("agent", "another team")
+    world.spies.check(world.name)
+    assert world.spies.read(spy.id)[0].cause == "not-permitted"
+
+
+def test_a_lost_mode_is_taken_at_once(world: World) -> None:
+    """A supervisor who may only listen from now on is heard by nobody."""
+    owner_id = world.add_supervisor()
+    spy = world.add_spy(mode="whisper", owner_id=owner_id, agent="2001")
+    world.spies.settle(spy.id)
+    with world.catalogue.begin() as tx:
+        without = ["spies.whisper", "spies.barge"]
+        tx.execute(update(token).where(token.c.id == owner_id).values(without=without))
+    world.spies.check(world.name)
+    checked = world.spies.read(spy.id)[0]
+    assert (checked.state, checked.mode, checked.may) == ("live", "listen", ("listen",))
+    assert world.pbx.heard_by(spy.id) == set()
+
+
+def test_a_check_ends_the_spy_of_a_removed_owner(world: World) -> None:
+    """A spy whose token is gone ends at the next check, though nobody dismissed it."""
+    spy = world.add_spy(mode="barge")
+    world.spies.settle(spy.id)
+    with world.catalogue.begin() as tx:
+        tokens.revoke_token(tx, world.owner_id)
+    world.spies.check(world.name)
+    assert world.spies.read(spy.id)[0].cause == "not-permitted"
+    assert world.pbx.heard_by(spy.id) == set()
+    assert names.build_phone_id(spy.id) not in world.pbx.channels
+
+
+def test_a_spy_without_an_owner_ends(world: World) -> None:
+    """A spy that an older version started has no owner to ask about, so it ends."""
+    spy = world.add_spy(owner_id=None)
+    world.spies.check(world.name)
+    assert world.spies.read(spy.id)[0].cause == "not-permitted"
+
+
+def test_a_revocation_waits_for_the_row(world: World) -> None:
+    """While a spy is written, its owner cannot be removed: the removal then finds the spy."""
+
+    def revoke() -> None:
+        with world.catalogue.begin() as tx:
+            tx.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            tokens.revoke_token(tx, world.owner_id)
+
+    with world.catalogue.begin() as tx:
+        assert tokens.find_token_by_id(tx, world.owner_id, lock=True) is not None
+        with pytest.raises(CatalogueUnavailable):
+            revoke()
+
+
+def test_a_row_waits_for_the_revocation(world: World) -> None:
+    """A spy whose owner is being removed is refused, and nobody's phone rings."""
+
+    def start() -> SpyRecord:
+        return world.spies.start(
+            world.call_id,
+            mode="listen",
+            destination="PJSIP/9001",
+            follow="call",
+            owner_id=world.owner_id,
+            by="root",
+        )
+
+    with ThreadPoolExecutor(1) as pool:
+        with world.catalogue.begin() as tx:
+            tokens.revoke_token(tx, world.owner_id)
+            started = pool.submit(start)
+            until(lambda: _waits_for_a_lock(tx))
+        with pytest.raises(ModeNotPermitted):
+            started.result(10)
+    assert world.pbx.dialled == []
+    with world.catalogue.begin() as tx:
+        assert spies.list_live_spies(tx, world.name) == ()
+
+
+def test_a_revocation_after_the_row_ends_the_spy(world: World) -> None:
+    """A removal that comes right after the row is written finds the spy, and ends it."""
+    spy = world.spies.start(
+        world.call_id,
+        mode="listen",
+        destination="browser",
+        follow="call",
+        owner_id=world.owner_id,
+        by="root",
+    )
+    with world.catalogue.begin() as tx:
+        tokens.revoke_token(tx, world.owner_id)
+        assert list(dismiss_owned(tx, world.owner_id, by="admin")) == [spy.id]
+    assert world.spies.read(spy.id)[0].cause == "not-permitted"
+
+
+def _waits_for_a_lock(tx: Connection) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    return bool(tx.scalar(text(waiting)))

@@ -8,16 +8,19 @@ import {
 const WORDS = {
   unknown: "unknown", inbound: "from outside", outbound: "to outside", up: "talking", ringing: "rings",
   ended: "has ended", left: "has gone", recording: "records", paused: "paused", requested: "begins",
-  listen: "listens", barge: "barges in",
+  listen: "listens", barge: "barges in", talking: "talking", waiting: "waits", menu: "in a menu",
+  on_hold: "on hold", conference: "conference of {people}", place: "place {place}",
+  joined: "with {parties}", others: "others",
 };
-const PAGE = { words: WORDS, teams: { 2001: "support" } };
+const PAGE = { words: WORDS, teams: { 2001: "support" }, seesAll: true };
 
 /** @param {Partial<Api.Call>} [fields] @returns {Api.Call} */
 function call(fields) {
   return {
     id: "main-1", state: "up", direction: "inbound", caller: { number: "12025550123", name: "Alice" },
     callee: { number: "2001" }, agent: "2001", queue: "sales", did: "3000",
-    started_at: "2026-01-01T10:00:00Z", answered_at: "2026-01-01T10:00:10Z", ended_at: null, ...fields,
+    started_at: "2026-01-01T10:00:00Z", answered_at: "2026-01-01T10:00:10Z", ended_at: null,
+    pbx: "main", activity: null, people: 2, joined: [], waiting: null, ...fields,
   };
 }
 
@@ -162,7 +165,7 @@ describe("a row", () => {
     const { texts, tone, about } = rowOf(modelOf());
     assert.deepEqual(texts, {
       caller: "Alice", "caller-number": "12025550123", callee: "2001", agent: "2001", team: "support",
-      queue: "sales", direction: "from outside", state: "talking", recording: "", spies: "",
+      queue: "sales", direction: "from outside", state: "talking", more: "", recording: "", spies: "",
     });
     assert.equal(tone, "good");
     assert.equal(about, "12025550123 2001");
@@ -178,6 +181,63 @@ describe("a row", () => {
   test("has the colour of its state", () => {
     assert.equal(rowOf(modelOf({ calls: [call({ state: "ringing" })] })).tone, "accent");
     assert.equal(rowOf(modelOf({ calls: [call({ state: "ended" })] })).tone, "");
+  });
+
+  for (const [activity, text, tone] of [
+    ["talking", "talking", "good"], ["on_hold", "on hold", "accent"], ["menu", "in a menu", ""],
+    ["ringing", "rings", "accent"], ["waiting", "waits", "warn"], ["conference", "conference of 4", "good"],
+  ]) {
+    test(`says that the call is ${activity}, whatever its state`, () => {
+      const row = rowOf(modelOf({ calls: [call({ state: "up", activity, people: 4 })] }));
+      assert.deepEqual([row.texts.state, row.tone], [text, tone]);
+    });
+  }
+
+  test("says nothing of the activity once the call is over", () => {
+    const waiting = { queue: "sales", since: "2026-01-01T10:00:00Z" };
+    const over = call({ state: "left", activity: "waiting", waiting, joined: ["main-2"] });
+    const { texts, tone, waitingSince } = rowOf(modelOf({ calls: [over] }));
+    assert.deepEqual([texts.state, texts.more, tone, waitingSince], ["has gone", "", "", null]);
+  });
+
+  /** @param {string} id @param {string} since @param {Partial<Api.Call>} [fields] */
+  const waits = (id, since, fields) =>
+    call({ id, activity: "waiting", waiting: { queue: "sales", since: `2026-01-01T10:00:${since}Z` }, ...fields });
+
+  test("shows the place in the queue, counted over the callers of the same queue", () => {
+    const model = modelOf({
+      calls: [
+        waits("a", "05"), waits("b", "05.5"), waits("c", "04.25"), call({ id: "d" }), waits("e", "05"),
+        waits("f", "01", { waiting: { queue: "other", since: "2026-01-01T09:00:00Z" } }),
+        waits("g", "01", { pbx: "second" }),
+      ],
+    });
+    const places = ["c", "a", "e", "b", "f", "g", "d"].map((id) => rowOf(model, null, id).texts.more);
+    assert.deepEqual(places, ["place 1", "place 2", "place 3", "place 4", "place 1", "place 1", ""]);
+    assert.equal(rowOf(model, null, "a").waitingSince, "2026-01-01T10:00:05Z");
+    const leaves = model.apply({ type: "call.changed", data: call({ id: "c", activity: "talking" }) });
+    assert.deepEqual(new Set(leaves.calls), new Set(["c", "a", "b", "e"]));
+    assert.equal(rowOf(model, null, "a").texts.more, "place 1");
+  });
+
+  test("shows no place to a viewer who does not see every call", () => {
+    const model = modelOf({ calls: [waits("a", "05")] });
+    const [one] = model.calls.values();
+    assert.equal(describeCall(model, one, { ...PAGE, seesAll: false }, null).texts.more, "");
+  });
+
+  test("names the calls of the same conversation, and says that others are hidden", () => {
+    const model = modelOf({
+      calls: [
+        call({ joined: ["main-2", "main-3"] }),
+        call({ id: "main-2", caller: { number: "77" }, joined: ["main-1"] }),
+      ],
+    });
+    assert.equal(rowOf(model).texts.more, "with 77 ⇄ 2001, others");
+    assert.equal(rowOf(model, null, "main-2").texts.more, "with 12025550123 ⇄ 2001");
+    const parts = model.apply({ type: "call.changed", data: call() });
+    assert.deepEqual(new Set(parts.calls), new Set(["main-1", "main-2"]));
+    assert.equal(rowOf(model).texts.more, "");
   });
 
   const offers = (/** @type {LiveModel} */ model, /** @type {string | null} */ heard = null) =>

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  completionsOf, describeTrial, markPosition, ruleOf, wordBefore,
+  completionsOf, describeProgress, describeTrial, markPosition, ruleOf, wordBefore,
 } from "../../api/static/rule-model.js";
 
 /** @param {Record<string, string>} fields */
@@ -64,4 +64,11 @@ test("a trial is described in sentences, with the part only if it is incomplete"
   assert.equal(describeTrial(trial, words, "en"), "1 call. 2 change. 1.5 h, 3 MB.");
   const part = { ...trial, complete: false, calls: 3, changed: 1 };
   assert.equal(describeTrial(part, words, "en"), "3 calls. Only a part. 1 changes. 1.5 h, 3 MB.");
+});
+
+test("the progress of a trial is shown once it runs", () => {
+  const words = { waits: "It waits.", progress: "{done} of {total}." };
+  const trial = { id: "1", state: "waiting", done: 0, total: 0, result: null };
+  assert.equal(describeProgress(trial, words), "It waits.");
+  assert.equal(describeProgress({ ...trial, done: 3, total: 9 }, words), "3 of 9.");
 });

@@ -11,6 +11,7 @@ from lab.pbx import MUSIC_HZ
 from lab.root import ensure_root, root_directory
 from lab.waiting import until
 from lab.world import World
+from tests.pbx import outside
 from tests.pbx.talks import assert_hears, assert_whole, begin
 from tests.pbx.watching import Watched, parts_left, watch, write_tone
 from tests.service import Service
@@ -161,3 +162,14 @@ def _assert_modes(watched: Watched) -> None:
     watched.assert_hears(customer, "hold", MUSIC_HZ)
     watched.assert_hears(agent, "transferred", C)
     watched.assert_hears(agent, "whisper again", C, S)
+
+
+def test_a_supervisors_phone_leads_nowhere(service: Service, world: World) -> None:
+    """A blind transfer of a listening phone is refused, and an attended one is hung up at once."""
+    watched, spy = outside.begin(service, world, 1)
+    outside.try_blind_transfer(watched, spy)
+    stranger = outside.transfer_attended(watched, spy)
+    outside.assert_expelled(watched, spy)
+    outside.assert_heard_nothing(stranger)
+    watched.hang_up()
+    until(lambda: not parts_left(world))

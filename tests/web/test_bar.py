@@ -241,3 +241,34 @@ def test_a_phone_after_a_reload(admin: Person, service: Service, world: World) -
     page.unroute("**/api/v1/spies/*")
     stop(admin, world, watched)
     assert service.get(f"/spies/{spy_id}")["cause"] == "ended"
+
+
+def test_listening_again_after_a_reload(admin: Person, service: Service, world: World) -> None:
+    """The spy of a page ends with it, its row says so, and the next page offers to listen again."""
+    watched = watch(service, world)
+    page, bar = admin.page, admin.page.locator("#bar")
+    row, caller = admin.row(caller_of(watched)), caller_of(watched)
+    spy_id = listen(admin, watched).json()["id"]
+    expect(row).to_contain_text("(listening)")
+    page.reload()
+    assert_says(page, "Listening has ended: this page was loaded again")
+    assert_says(page, f"{caller} ⇄ 2001")
+    admin.assert_accessible()
+    expect(row).to_be_visible()
+    expect(row).not_to_contain_text("(listening)")
+    until(lambda: service.get(f"/spies/{spy_id}")["state"] == "ended", 3)
+    page.reload()
+    bar.get_by_role("button", name="Listen again").click()
+    assert_says(page, "Live")
+    admin.assert_sounds((C, A1))
+    expect(row).to_contain_text("(listening)")
+    page.goto(f"{service.url}/library")
+    assert_says(page, "Listening has ended: this page was loaded again")
+    bar.get_by_role("button", name="Close").click()
+    expect(bar).to_be_hidden()
+    page.reload()
+    expect(page.get_by_role("heading", name="Library")).to_be_visible()
+    expect(bar).to_be_hidden()
+    watched.hang_up()
+    until(lambda: not parts_left(world))
+    assert admin.faults == []

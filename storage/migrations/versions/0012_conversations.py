@@ -80,6 +80,16 @@ def upgrade() -> None:
         op.drop_index(f"recording_{end}_number_idx", "recording")
     op.execute("ANALYZE recording_party")
     op.create_table(
+        "lost_object",
+        sa.Column("object_key", sa.Text(), nullable=False),
+        sa.Column("recording_id", sa.Uuid(), nullable=False),
+        sa.Column("noticed_at", INSTANT, nullable=False, server_default=sa.text("now()")),
+        sa.PrimaryKeyConstraint("object_key", name=op.f("lost_object_pkey")),
+        sa.ForeignKeyConstraint(
+            ["recording_id"], ["recording.id"], name=op.f("lost_object_recording_id_fkey")
+        ),
+    )
+    op.create_table(
         "pause",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("pbx", sa.Text(), nullable=False),
@@ -92,7 +102,6 @@ def upgrade() -> None:
     op.create_index("pause_open_idx", "pause", ["pbx"], postgresql_where=sa.text("to_at IS NULL"))
     op.create_index("pause_legs_idx", "pause", ["legs"], postgresql_using="gin")
     op.add_column("segment", sa.Column("alignment_ms", sa.Integer()))
-    op.create_index(op.f("segment_channel_id_idx"), "segment", ["channel_id"])
     op.add_column("spy", sa.Column("owner_id", sa.Uuid()))
     op.add_column(
         "spy",

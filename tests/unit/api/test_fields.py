@@ -23,6 +23,7 @@ from storage.records import (
     Gap,
     LegRecord,
     Pause,
+    RecordingParty,
     RecordingRecord,
     WebhookRecord,
 )
@@ -53,6 +54,12 @@ SECONDS = st.floats(0, 10_000)
 PEOPLE = dict.fromkeys(
     ("caller_number", "caller_name", "callee_number", "callee_name", "did", "agent"), TEXTS
 )
+PARTIES = st.builds(
+    RecordingParty,
+    party=st.sampled_from(get_args(records.Speaker)),
+    side=st.sampled_from(get_args(records.Side)),
+    spans=st.lists(st.tuples(SECONDS, st.none() | SECONDS)).map(tuple),
+)
 DIRECTIONS = st.sampled_from(get_args(records.Direction))
 
 
@@ -73,6 +80,8 @@ def read_back(answered: dict[str, Any]) -> Any:
         started_at=st.none() | INSTANTS,
         duration_s=st.none() | SECONDS,
         pauses=st.lists(st.builds(Pause, INSTANTS, st.none() | INSTANTS, st.text())).map(tuple),
+        parties=st.lists(PARTIES).map(tuple),
+        continues=st.none() | st.uuids(),
         gaps=st.lists(st.builds(Gap, SECONDS, SECONDS, st.text())).map(tuple),
         sha256=st.none() | st.just("0" * 64),
         size_bytes=st.none() | st.integers(0, 2**40),

@@ -69,7 +69,7 @@ def test_the_parts_of_spies_round_trip(spy: UUID, channel: str, instance: str) -
         for way in names.WAYS:
             part = names.SpyPart(kind, None, channel, instance)  # type: ignore[arg-type]
             assert names.parse_spy_part(build_way(instance, way, channel)) == part
-    talking = names.build_talking_snoop_id(instance, spy, channel)
+    talking = names.build_talking_snoop_id(instance, spy, channel, (channel,))
     assert names.parse_spy_part(talking) == names.SpyPart("talking-snoop", spy, channel, instance)
     assert names.is_ours(talking)
 

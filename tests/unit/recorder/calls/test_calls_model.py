@@ -189,11 +189,14 @@ def test_a_queue_is_known_and_its_callers_are_not_yet_talking() -> None:
     assert not pbx.talks()
     waiting_since = pbx.now
     assert pbx.call().waiting_since == waiting_since
+    assert (pbx.call().activity, pbx.call().talking) == ("waiting", False)
     pbx.create(AGENT)
     assert pbx.call().waiting_since == waiting_since
     pbx.enter(CUSTOMER)
     pbx.enter(AGENT)
     assert (pbx.call().waiting_since, pbx.call().queue) == (None, "support")
+    pbx.answer(AGENT)
+    assert (pbx.call().activity, pbx.call().talking) == ("talking", True)
 
 
 def test_a_caller_who_leaves_the_queue_waits_no_more() -> None:
@@ -330,6 +333,7 @@ def test_members_of_a_conference_are_joined_calls() -> None:
         pbx.enter(one, "room")
     assert pbx.call("1.0").joined == ("main-0.0", "main-2.0")
     assert pbx.call("0.0").agent == "2002"
+    assert [pbx.call(one.id).people for one in members] == [3, 3, 3]
     assert {pbx.call(one.id).talked_at for one in members} == {
         pbx.now - timedelta(seconds=2),
         pbx.now,
@@ -341,6 +345,7 @@ def test_members_of_a_conference_are_joined_calls() -> None:
         assert again.record(f"main-{one.id}") == pbx.call(one.id)
     pbx.leave(members[0], "room")
     assert pbx.call("0.0").joined == ()
+    assert [pbx.call(one.id).people for one in members] == [0, 2, 2]
     assert pbx.call("1.0").joined == ("main-2.0",)
     assert pbx.call("0.0").agent == "2002"
 
@@ -487,6 +492,11 @@ def test_no_order_of_events_breaks_the_model(order: list[tuple[str, ari.Channel,
             pbx.linkedids[one.id] = linkedid
             getattr(pbx, verb)(one)
     found = {pbx.model.find_call_of(one.id) for one in CHANNELS} - {None}
+    calls = [pbx.model.record(call_id) for call_id in found if call_id is not None]
+    for call in calls:
+        together = [one for one in conversations_of(calls) if call.id in one.call_ids]
+        most = max((len(one.legs) for one in together), default=0)
+        assert (call.people, call.talking) == (most, most > 1) or most < 2 > call.people
     assert {pbx.model.record(call_id).state for call_id in found} <= {"ringing", "up"}
     for one in CHANNELS:
         pbx.destroy(one)

@@ -7,13 +7,15 @@ from uuid import UUID
 
 import pytest
 
-from recorder.recording.assurance import assure, is_ended_by_rule
+from recorder.recording.assurance import Meeting, assure
 from storage.records import (
     Assurance,
     CallRecord,
     DecisionRecord,
+    EndedBy,
     Gap,
     Pause,
+    PeoplePause,
     RecordingRecord,
     SegmentRecord,
 )
@@ -39,8 +41,8 @@ def call(*, talk: bool = True) -> CallRecord:
 
 def decided(action: str = "record", second: float = 10, now: str | None = None) -> DecisionRecord:
     """Return a decision with one evaluation at this second; `now` is the action at the end."""
-    moment = {"at": at(second).isoformat(), "action": action}
     rule = {"id": "r", "version": 1, "name": "r"}
+    moment = {"at": at(second).isoformat(), "action": action, "rule": rule}
     return DecisionRecord("main-1.0", now or action, rule, "", (moment,))  # type: ignore[arg-type]
 
 
@@ -65,6 +67,16 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
     return SegmentRecord(ID, ID, "a", "right", state, "x", at(from_s), at(to_s))
 
 
+def assured(
+    call: CallRecord,
+    decision: DecisionRecord,
+    made: list[RecordingRecord],
+    parts: list[SegmentRecord],
+) -> Assurance:
+    """Assure a call that met no other."""
+    return assure(Meeting(call, {call.id: call}, [decision], made, parts))
+
+
 @pytest.mark.parametrize(
     ("decision", "made", "parts", "found"),
     [
@@ -82,7 +94,6 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
         (decided(second=50), [], [], Assurance(10, 0, "never-began")),
         (decided("never"), [], [], Assurance(0, 0, None)),
         (decided("on_demand"), [], [], Assurance(0, 0, None)),
-        (decided(now="never"), [], [], Assurance(0, 0, None)),
         (
             decided(),
             [recording(state="failed", reason="the disk was full")],
@@ -151,7 +162,6 @@ def segment(from_s: float, to_s: float, state: str = "finished") -> SegmentRecor
         "late",
         "never",
         "on-demand",
-        "then-never",
         "failed",
         "by-hand",
         "paused",
@@ -174,12 +184,12 @@ def test_the_missing_time(
     found: Assurance,
 ) -> None:
     """The expected time is the conversation, from the decision on, less pauses and stops."""
-    assert assure(call(), decision, made, parts) == found
+    assert assured(call(), decision, made, parts) == found
 
 
 def test_nobody_talked() -> None:
     """A call that only one person joined needs no recording."""
-    assert assure(call(talk=False), decided(), [], []) == Assurance(0, 0, None)
+    assert assured(call(talk=False), decided(), [], []) == Assurance(0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +216,7 @@ def test_the_end_of_the_conversation(
     ]
     ended_at = at(ended_s) if ended_s is not None else None
     one = replace(call(), ended_at=ended_at, channels=tuple(legs))
-    assert assure(one, decided(), [], []).expected_s == expected_s
+    assert assured(one, decided(), [], []).expected_s == expected_s
 
 
 def moment(second: float, action: str) -> dict[str, Any]:
@@ -263,28 +273,168 @@ def test_while_it_was_forbidden(
     kept = [
         replace(segment(from_s, to_s), recording_id=UUID(int=id_)) for id_, from_s, to_s in parts
     ]
-    assert assure(call(), decision, made, kept) == found
+    assert assured(call(), decision, made, kept) == found
 
 
 @pytest.mark.parametrize(
-    ("ended_s", "by_rule"),
-    [(None, False), (29.9, False), (30, True), (35, True), (40, True), (40.1, False), (50, True)],
+    ("ended_by", "expected_s"),
+    [(None, 10), ("person", 10), ("rule", 50), ("merge", 50), ("call", 50)],
 )
-def test_a_recording_that_a_rule_ended(ended_s: float | None, by_rule: bool) -> None:
-    """A rule ended the recording if it forbade recording at that moment, its edges included."""
-    moments = (
-        moment(10, "record"),
-        moment(30, "never"),
-        moment(40, "record"),
-        moment(50, "never"),
+def test_only_a_person_ends_the_wish(ended_by: EndedBy | None, expected_s: float) -> None:
+    """After any other end of a recording, the rest of the conversation is missing."""
+    made = [recording(ended_at=at(20), ended_by=ended_by)]
+    assert assured(call(), decided(), made, [segment(10, 20)]).expected_s == expected_s
+
+
+@pytest.mark.parametrize(
+    ("course", "found"),
+    [
+        ([(0, "record"), (30, "never")], Assurance(20, 20, None)),
+        ([(0, "record"), (30, "on_demand")], Assurance(50, 20, "has-gaps")),
+        ([(0, "record"), (5, "on_demand")], Assurance(0, 0, None)),
+        ([(0, "record"), (30, "never"), (40, "on_demand")], Assurance(20, 20, None)),
+    ],
+    ids=["forbidden", "goes-on", "before-anybody", "begins-not-anew"],
+)
+def test_a_recording_goes_on_until_it_is_forbidden(
+    course: list[tuple[float, str]], found: Assurance
+) -> None:
+    """A rule that stops to want a recording ends none that has begun, and begins none."""
+    decision = replace(decided(), moments=tuple(moment(*one) for one in course))
+    made = [recording(ended_at=at(30), ended_by="rule")]
+    assert assured(call(), decision, made, [segment(10, 30)]) == found
+
+
+# Conversations of several calls
+
+
+def member(number: int, *stays: tuple[str, float, float], **more: Any) -> CallRecord:
+    """Return a call whose only leg was in these bridges at these times."""
+    rows = [[name, at(from_s).isoformat(), at(to_s).isoformat()] for name, from_s, to_s in stays]
+    times = {"joined_at": rows[0][1], "left_at": rows[-1][2], "bridge_id": None}
+    one = leg(f"leg{number}", stays=rows, **times, **more)
+    ended_at = at(stays[-1][2])
+    return CallRecord(
+        f"main-{number}", "main", "ended", "inbound", ZERO, ended_at=ended_at, channels=(one,)
     )
-    ended_at = at(ended_s) if ended_s is not None else None
-    decision = replace(decided(), moments=moments)
-    assert is_ended_by_rule(recording(ended_at=ended_at), decision) is by_rule
 
 
-def test_only_a_rule_ends_a_recording() -> None:
-    """Neither the default nor a call without any evaluation ends a recording."""
-    default = {"at": at(10).isoformat(), "action": "never", "rule": None}
-    for moments in ((), (default,)):
-        assert not is_ended_by_rule(recording(), replace(decided(), moments=moments))
+def about(number: int, action: str = "record") -> DecisionRecord:
+    return replace(decided(action, 0), call_id=f"main-{number}")
+
+
+def made_for(number: int, from_s: float, to_s: float, **more: Any) -> RecordingRecord:
+    times = {"started_at": at(from_s), "ended_at": at(to_s)}
+    return recording(id=UUID(int=number), call_id=f"main-{number}", state="stored", **times, **more)
+
+
+def each(
+    calls: list[CallRecord],
+    decisions: list[DecisionRecord],
+    made: list[RecordingRecord],
+    **more: Any,
+) -> list[Assurance]:
+    """Assure each of the calls that met."""
+    met = {one.id: one for one in calls}
+    return [assure(Meeting(one, met, decisions, made, **more)) for one in calls]
+
+
+def test_one_recording_of_a_conference_makes_every_member_whole() -> None:
+    """Three calls of one leg each, recorded once: nothing is missing from any."""
+    calls = [member(1, ("room", 0, 60)), member(2, ("room", 5, 30)), member(3, ("room", 10, 60))]
+    decisions = [about(1), about(2), about(3)]
+    assert each(calls, decisions, [made_for(1, 5, 60)]) == [
+        Assurance(55, 55, None),
+        Assurance(25, 25, None),
+        Assurance(50, 50, None),
+    ]
+
+
+def test_the_loser_of_a_merge_is_whole() -> None:
+    """A call whose recording went on in another's lacks nothing."""
+    calls = [member(1, ("a", 0, 20), ("c", 20, 60)), member(2, ("b", 0, 20), ("c", 20, 60))]
+    calls += [member(3, ("a", 0, 20)), member(4, ("b", 0, 20))]
+    decisions = [about(1), about(2)]
+    made = [made_for(1, 0, 60), made_for(2, 0, 20.1, ended_by="merge")]
+    assert [one.cause for one in each(calls, decisions, made)] == [None] * 4
+
+
+def test_a_hole_in_a_conference_is_missing_from_everybody_in_it() -> None:
+    """Ten seconds that no recording has are missing from the members of that time."""
+    calls = [member(1, ("room", 0, 60)), member(2, ("room", 0, 60)), member(3, ("room", 30, 60))]
+    made = [made_for(1, 0, 60, gaps=(Gap(10, 20, "pbx-lost"),))]
+    found = each(calls, [about(1)], made)
+    assert found == [
+        Assurance(60, 50, "has-gaps"),
+        Assurance(60, 50, "has-gaps"),
+        Assurance(30, 30, None),
+    ]
+
+
+def test_a_conference_without_any_recording_never_began() -> None:
+    """The recording of a conversation elsewhere covers nothing here."""
+    calls = [member(1, ("x", 0, 20), ("room", 20, 60)), member(2, ("room", 20, 60))]
+    calls.append(member(3, ("x", 0, 20)))
+    found = each(calls, [about(1), about(2)], [made_for(3, 0, 60)])
+    assert found == [
+        Assurance(60, 20, "has-gaps"),
+        Assurance(40, 0, "never-began"),
+        Assurance(20, 20, None),
+    ]
+
+
+def test_a_default_never_of_one_member_asks_for_nothing_less() -> None:
+    """Whoever wants a recording wants it of everybody who is there."""
+    calls = [member(1, ("room", 0, 60)), member(2, ("room", 0, 60))]
+    nothing = replace(about(2, "never"), moments=({**about(2, "never").moments[0], "rule": None},))
+    assert each(calls, [about(1), nothing], []) == [Assurance(60, 0, "never-began")] * 2
+
+
+def test_a_never_of_one_member_forbids_all() -> None:
+    """While a forbidden person is in the room, nothing of it is expected."""
+    calls = [member(1, ("room", 0, 60)), member(2, ("room", 0, 60)), member(3, ("room", 20, 40))]
+    decisions = [about(1), replace(about(3), moments=(moment(0, "never"),), action="never")]
+    made = [made_for(1, 0, 20, ended_by="rule"), replace(made_for(1, 40, 60), id=UUID(int=8))]
+    assert each(calls, decisions, made) == [
+        Assurance(40, 40, None),
+        Assurance(40, 40, None),
+        Assurance(0, 0, None),
+    ]
+
+
+def test_a_pause_of_anybody_is_left_out() -> None:
+    """The time in which a person of the conversation had paused is not expected."""
+    calls = [member(1, ("room", 0, 60)), member(2, ("room", 0, 60)), member(3, ("room", 0, 60))]
+    pauses = [PeoplePause(UUID(int=5), "main", ("leg3",), at(10), "2001", at(30))]
+    gaps = (Gap(10, 30, "pause"),)
+    found = each(calls, [about(1)], [made_for(1, 0, 60, gaps=gaps)], pauses=pauses)
+    assert found == [Assurance(40, 40, None)] * 3
+
+
+def test_a_stop_holds_for_the_people_of_the_stopped_recording() -> None:
+    """Somebody who comes later from another recorded call is missed; until then nobody is."""
+    calls = [member(1, ("room", 0, 60)), member(2, ("room", 0, 60)), member(3, ("room", 30, 60))]
+    made = [made_for(1, 0, 10, ended_by="person")]
+    parts = [
+        replace(segment(0, 10), channel_id=one, recording_id=UUID(int=1))
+        for one in ("leg1", "leg2")
+    ]
+    alone = each(calls[:2], [about(1), about(2)], made, segments=parts)
+    assert alone == [Assurance(10, 10, None)] * 2
+    joined = each(calls, [about(1), about(2), about(3)], made, segments=parts)
+    assert joined == [
+        Assurance(40, 10, "has-gaps"),
+        Assurance(40, 10, "has-gaps"),
+        Assurance(30, 0, "has-gaps"),
+    ]
+
+
+def test_a_recording_that_went_on_with_other_people_covers_them() -> None:
+    """A recording whose own call is over covers those whom it captured."""
+    calls = [member(1, ("room", 0, 20)), member(2, ("room", 0, 60)), member(3, ("room", 0, 60))]
+    parts = [
+        replace(segment(0, 60), channel_id=one, recording_id=UUID(int=1))
+        for one in ("leg2", "leg3")
+    ]
+    found = each(calls, [about(1), about(2)], [made_for(1, 0, 60)], segments=parts)
+    assert [one.cause for one in found] == [None] * 3

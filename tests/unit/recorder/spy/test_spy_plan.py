@@ -260,7 +260,7 @@ def test_a_settled_phone() -> None:
     steps = plan_spy(whispering, call(CUSTOMER, AGENT), ())
     phone, phone_snoop = names.build_phone_id(SPY_ID), names.build_phone_snoop_id(SPY_ID)
     snoop = names.build_listening_snoop_id(INSTANCE, "a", steps.company)
-    talking_snoop = names.build_talking_snoop_id(INSTANCE, SPY_ID, "a")
+    talking_snoop = names.build_talking_snoop_id(INSTANCE, SPY_ID, "a", ("a", "c"))
     whole = {LISTENING: frozenset({snoop, phone}), TALKING: frozenset({phone_snoop, talking_snoop})}
     assert is_settled(INSTANCE, whispering, steps, whole)
     assert not is_settled(INSTANCE, whispering, steps, {**whole, LISTENING: frozenset({phone})})
@@ -291,6 +291,20 @@ def test_a_spy_that_must_change_is_not_settled() -> None:
     assert not is_settled(INSTANCE, listening, steps, {})
 
 
+@pytest.mark.parametrize("destination", ["browser", "PJSIP/9001"])
+def test_a_deaf_supervisor_is_settled_outside(destination: str) -> None:
+    """In a pause a spy is settled without an open span, its phone outside of the bridge."""
+    heard = (Heard(ZERO, None, "main-1.0"),)
+    one = spy(destination=destination)
+    steps = plan_spy(one, call(CUSTOMER, AGENT), (), paused={"c"})
+    phone = names.build_phone_id(SPY_ID)
+    assert is_settled(INSTANCE, one, steps, {LISTENING: frozenset()})
+    assert not is_settled(INSTANCE, replace(one, heard=heard), steps, {LISTENING: frozenset()})
+    inside = {LISTENING: frozenset({phone})}
+    assert is_settled(INSTANCE, one, steps, inside) is (destination == "browser")
+    assert not is_settled(INSTANCE, one, replace(steps, deaf=False), {LISTENING: frozenset()})
+
+
 def test_without_a_target_a_settled_spy_hears_nothing() -> None:
     """While its agent has no call, a spy is settled once its last span of hearing is closed."""
     waiting = SpyPlan("main-1.0")
@@ -312,7 +326,7 @@ def test_a_settled_page() -> None:
     bridges = {listening: frozenset(inside)}
     assert is_settled(INSTANCE, page, quiet, bridges)
     talking = {
-        names.build_talking_snoop_id(INSTANCE, SPY_ID, "c"),
+        names.build_talking_snoop_id(INSTANCE, SPY_ID, "c", ("c",)),
         names.build_microphone_id(SPY_ID),
     }
     bridges[TALKING] = frozenset(talking)
@@ -349,7 +363,7 @@ def test_a_voice_without_its_source_is_not_settled(destination: str) -> None:
         names.build_listening_channel_id(INSTANCE, "a"),
         names.build_phone_id(one.id),
     }
-    talking_snoop = names.build_talking_snoop_id(INSTANCE, one.id, "a")
+    talking_snoop = names.build_talking_snoop_id(INSTANCE, one.id, "a", steps.circle)
     source = (
         names.build_microphone_id(one.id)
         if destination == "browser"

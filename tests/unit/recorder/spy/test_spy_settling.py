@@ -45,7 +45,13 @@ class Bench:
             self.find_needed,
             self.find_known,
         )
-        self.settler = Settler(self.pbx, self.lock, self.leftovers)  # type: ignore[arg-type]
+        self.heard: frozenset[str] = frozenset()
+        self.settler = Settler(
+            self.pbx,  # type: ignore[arg-type]
+            self.lock,
+            self.leftovers,
+            lambda: self.heard,
+        )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -120,6 +126,81 @@ def test_a_phone_is_silent_among_the_listeners(mode: Mode) -> None:
     assert bench.pbx.variables[PHONE, "VOLUME(RX)"] == "-32767"
 
 
+def snoops_on(pbx: FakePbx, channel: str) -> set[str]:
+    """Return the snoops of spies on this channel."""
+    parts = {id_: names.parse_spy_part(id_) for id_ in pbx.channels}
+    return {id_ for id_, one in parts.items() if one and one.channel_id == channel}
+
+
+def test_each_leg_gets_a_new_talking_snoop_in_new_company() -> None:
+    """After a transfer no party keeps a talking snoop from before, of any supervisor."""
+    bench = Bench("agent", "customer", "next", MICROPHONE, SHARED, PHONE)
+    other = replace(SPY, id=UUID(int=8), mode="barge", destination="PJSIP/9001")
+    bench.pbx.channels.add(names.build_phone_id(other.id))
+    barging = replace(SPY, mode="barge")
+    for one in (barging, other):
+        assert bench.connect(one, plan_for("agent", "agent", "customer"))
+    before = snoops_on(bench.pbx, "customer")
+    assert len(before) == 2
+    bench.pbx.hang_up("agent")
+    bench.pbx.channels.add(names.build_listening_channel_id(INSTANCE, "next"))
+    assert bench.connect(barging, plan_for("next", "next", "customer"))
+    assert before.isdisjoint(bench.pbx.channels), "those of the other supervisor too"
+    assert bench.connect(other, plan_for("next", "next", "customer"))
+    assert len(snoops_on(bench.pbx, "customer")) == 2
+    for one in (barging, other):
+        assert bench.pbx.heard_by(one.id) == {"next", "customer"}
+    after = snoops_on(bench.pbx, "customer")
+    assert bench.connect(barging, plan_for("next", "next", "customer"))
+    assert snoops_on(bench.pbx, "customer") == after, "nothing has changed"
+
+
+def deaf(plan: SpyPlan) -> SpyPlan:
+    """Return the same plan during a pause."""
+    return replace(plan, deaf=True)
+
+
+@pytest.mark.parametrize("barges", [False, True])
+def test_a_deaf_phone_is_in_no_bridge(barges: bool) -> None:
+    """In a pause a phone hears silence after one tone, and goes on whispering."""
+    bench = Bench("agent", "customer", PHONE)
+    phone = replace(SPY, destination="PJSIP/9001", live_at=ZERO)
+    other = replace(SPY, id=UUID(int=8), mode="barge", destination="PJSIP/9001")
+    if barges:
+        bench.pbx.channels.add(names.build_phone_id(other.id))
+        assert bench.connect(other, plan_for("agent", "agent", "customer"))
+    assert bench.connect(phone, plan_for("agent", "agent"))
+    assert PHONE in bench.pbx.bridges[LISTENING]
+    bench.heard = frozenset({"agent"}) if barges else frozenset()
+    assert not bench.connect(phone, deaf(plan_for("agent", "agent")))
+    assert PHONE not in bench.pbx.bridges[LISTENING]
+    assert bench.pbx.played == [(PHONE, "tone:660")]
+    assert bench.pbx.silent == {PHONE}
+    assert bench.pbx.heard_by(phone.id) == {"agent"}
+    kinds = {names.parse_spy_part(one).kind for one in snoops_on(bench.pbx, "agent")}  # type: ignore[union-attr]
+    assert kinds == {"talking-snoop"} | ({"listening-snoop"} if barges else set())
+    assert not bench.connect(replace(phone, heard=()), deaf(plan_for("agent", "agent")))
+    assert len(bench.pbx.played) == 1, "one tone for one pause"
+    assert bench.connect(replace(phone, heard=()), plan_for("agent", "agent"))
+    assert PHONE in bench.pbx.bridges[LISTENING]
+    assert bench.pbx.silent == set()
+
+
+def test_no_audio_of_a_pause_reaches_a_page() -> None:
+    """In a pause the shared channel of the pages gets no frame, and nothing is measured."""
+    ways = [names.build_meter_channel_id(INSTANCE, way, "agent") for way in names.WAYS]
+    bench = Bench("agent", MICROPHONE, SHARED, *ways)
+    listener = listener_of(SPY)
+    assert bench.connect(SPY, plan_for("agent"))
+    bench.settler.measure(listener, "agent")
+    assert not bench.connect(SPY, deaf(plan_for("agent")))
+    assert snoops_on(bench.pbx, "agent") == {SHARED, *ways}, "its own media channels alone"
+    assert bench.pbx.played == []
+    assert bench.connect(SPY, plan_for("agent"))
+    bench.settler.measure(listener, "agent")
+    assert len(snoops_on(bench.pbx, "agent")) == 6
+
+
 def test_without_a_target_nothing_is_left() -> None:
     """While an agent has no call, the supervisor hears nothing and is heard by nobody."""
     bench = Bench("agent", MICROPHONE, SHARED)
@@ -177,7 +258,7 @@ def test_a_sweep_spares_needed_and_foreign_parts() -> None:
     over, theirs = UUID(int=9), UUID(int=10)
     left = {
         names.build_phone_id(over),
-        names.build_talking_snoop_id(INSTANCE, over, "agent"),
+        names.build_talking_snoop_id(INSTANCE, over, "agent", ("agent",)),
         names.build_listening_channel_id(INSTANCE, "nobody"),
     }
     kept = {
@@ -186,7 +267,7 @@ def test_a_sweep_spares_needed_and_foreign_parts() -> None:
         SHARED,
         names.build_snoop_id(UUID(int=3)),
         names.build_phone_id(theirs),
-        names.build_talking_snoop_id("other", theirs, "agent"),
+        names.build_talking_snoop_id("other", theirs, "agent", ("agent",)),
         names.build_listening_channel_id("other", "nobody"),
     }
     bench = Bench(*left, *kept)
@@ -200,7 +281,7 @@ def test_a_sweep_spares_needed_and_foreign_parts() -> None:
     bench.pbx.bridges = {
         **bridges,
         names.build_talking_bridge_id(over): [
-            names.build_talking_snoop_id(INSTANCE, over, "agent")
+            names.build_talking_snoop_id(INSTANCE, over, "agent", ("agent",))
         ],
         names.build_listening_bridge_id(INSTANCE, "nobody"): [],
     }
@@ -227,7 +308,7 @@ def test_an_unheard_bridge_is_dropped() -> None:
 
 def test_new_company_leaves_the_snoops_of_other_instances() -> None:
     """A new listening snoop clears the target of our snoops alone."""
-    theirs = names.build_talking_snoop_id("other", UUID(int=10), "agent")
+    theirs = names.build_talking_snoop_id("other", UUID(int=10), "agent", ("agent",))
     bench = Bench("agent", MICROPHONE, SHARED, theirs)
     bench.pbx.bridges = {names.build_talking_bridge_id(UUID(int=10)): [theirs]}
     assert bench.connect(SPY, plan_for("agent"))

@@ -1,16 +1,27 @@
 """Segments on the time line: offsets, pauses, blank times and gaps."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from recorder.audio import Span
-from recorder.work.timeline import Placement, Timeline, build_timeline, subtract
-from storage.records import CallRecord, Gap, LegRecord, Pause, RecordingRecord, SegmentRecord
+from recorder.recording.presence import Past
+from recorder.work.fitting import Placement
+from recorder.work.timeline import Timeline, build_timeline
+from storage.records import (
+    CallRecord,
+    DecisionRecord,
+    Gap,
+    LegRecord,
+    Pause,
+    PeoplePause,
+    RecordingRecord,
+    SegmentRecord,
+)
 from tests.legs import ZERO
 from tests.legs import leg as build_leg
 
@@ -45,22 +56,18 @@ def timeline(
     segments: list[SegmentRecord],
     *pauses: Pause,
     ended_s: float | None = 10,
+    decisions: Sequence[DecisionRecord] = (),
+    people: Sequence[PeoplePause] = (),
+    **more: Any,
 ) -> Timeline:
     call = CallRecord("main-1.0", "main", "ended", "inbound", ZERO, channels=tuple(legs))
+    ended_at = at(ended_s) if ended_s is not None else None
     recording = RecordingRecord(
-        UUID(int=1),
-        call.id,
-        "main",
-        "captured",
-        "rule",
-        "dual",
-        "opus",
-        "silence",
-        "inbound",
-        ended_at=at(ended_s) if ended_s is not None else None,
-        pauses=pauses,
+        UUID(int=1), call.id, "main", "captured", "rule", "dual", "opus", "silence", "inbound"
     )
-    return build_timeline(recording, call, segments)
+    recording = replace(recording, ended_at=ended_at, pauses=pauses, **more)
+    past = Past(recording, {call.id: call}, decisions, pauses=people)
+    return build_timeline(past, segments)
 
 
 PAUSE = Pause(at(4), at(6), "2001")
@@ -81,15 +88,18 @@ def test_the_first_segment_is_time_zero() -> None:
     ("more", "span_s"),
     [
         ({"end_cause": "finished"}, 2.5),
-        ({"end_cause": "stopped"}, None),
+        ({"end_cause": "stopped"}, 2.5),
+        ({"end_cause": "stopped", "ended_at": at(3.45)}, None),
         ({"end_cause": "unobserved"}, None),
         ({"end_cause": "finished", "ended_at": None}, None),
     ],
 )
-def test_only_a_finished_segment_has_a_length_by_the_clock(
+def test_only_an_end_of_known_time_gives_a_length_by_the_clock(
     more: dict[str, Any], span_s: float | None
 ) -> None:
-    """A file is fitted to the clock only if Asterisk said when it finished the file."""
+    """A file is fitted to the clock if Asterisk said when it finished the file, or if we stopped it
+    and the difference is more than the inaccuracy of our note.
+    """
     parts = [segment("a", 1, 2.4, **({"ended_at": at(3.5)} | more))]
     assert [place.span_s for place in timeline([], parts).placements] == [span_s]
 
@@ -123,9 +133,16 @@ def test_a_gap_after_a_segment_without_a_cause_is_not_captured() -> None:
 
 @pytest.mark.parametrize(("missing_s", "gaps"), [(0.15, 1), (0.149, 0)])
 def test_a_gap_lasts_at_least_150_ms(missing_s: float, gaps: int) -> None:
-    """Asterisk needs some tens of milliseconds to start a capture; that is no gap."""
-    line = timeline([leg("a", 0, 10)], [segment("a", missing_s, 1), segment("b", 0, 10)])
-    assert len([gap for gap in line.gaps if gap.from_s == 0]) == gaps
+    """Asterisk needs some tens of milliseconds to resume a capture; that is no gap."""
+    parts = [segment("a", 0, 4), segment("a", 4 + missing_s, 6 - missing_s)]
+    assert len(timeline([leg("a", 0, 10)], parts).gaps) == gaps
+
+
+@pytest.mark.parametrize(("missing_s", "gaps"), [(0.3, 1), (0.299, 0)])
+def test_a_person_is_captured_within_300_ms(missing_s: float, gaps: int) -> None:
+    """The first capture of a person takes longer: only a later one is a gap."""
+    parts = [segment("a", missing_s, 10 - missing_s), segment("b", 0, 10)]
+    assert len(timeline([leg("a", 0, 10)], parts).gaps) == gaps
 
 
 def test_gaps_are_in_whole_milliseconds() -> None:
@@ -147,7 +164,7 @@ def test_gaps_are_in_order_of_time() -> None:
     legs = [leg("c", 0, 10), leg("a", 0, 10), leg("b", 0, 9)]
     assert timeline(legs, parts, PAUSE).gaps == (
         Gap(1.0, 4.0, "pbx-stalled"),
-        Gap(6.0, 9.0, "unobserved"),
+        Gap(6.0, 9.0, "pause"),
         Gap(7.0, 10.0, "unobserved"),
     )
 
@@ -192,9 +209,8 @@ def test_a_capture_that_goes_on_into_a_pause_is_blank_there() -> None:
         (2, {"end_cause": "unobserved"}, 4.0, 2.0),
         (2, {"end_cause": "stopped", "ended_at": at(4)}, 4.0, 2.0),
         (2, {"end_cause": "stopped", "ended_at": None}, 4.0, 2.0),
-        (None, {"ended_at": at(4.5)}, 0.0, 0.0),
     ],
-    ids=["stopped", "finished", "unobserved", "ended-before", "no-end", "no-audio"],
+    ids=["stopped", "finished", "unobserved", "ended-before", "no-end"],
 )
 def test_a_stalled_pbx_makes_the_time_before_a_pause_blank(
     duration_s: float | None, more: dict[str, Any], blank_s: float, gap_s: float
@@ -262,9 +278,7 @@ def test_a_leg_is_missed_from_time_zero_on() -> None:
     assert line.gaps == (Gap(0.0, 10.0, "not-captured"),)
 
 
-@pytest.mark.parametrize(
-    ("left_s", "ended_s", "to_s"), [(None, 8, 8), (9, 8, 8), (7, 8, 7), (7, None, 7)]
-)
+@pytest.mark.parametrize(("left_s", "ended_s", "to_s"), [(None, 8, 8), (9, 8, 8), (7, 8, 7)])
 def test_a_gap_ends_with_the_recording_or_the_leg(
     left_s: float | None, ended_s: float | None, to_s: float
 ) -> None:
@@ -273,9 +287,10 @@ def test_a_gap_ends_with_the_recording_or_the_leg(
     assert line.gaps == (Gap(5.0, to_s, "finished"),)
 
 
-def test_a_leg_without_an_end_is_not_missed() -> None:
-    """If neither the end of the leg nor of the recording is known, no gap is claimed."""
-    assert timeline([leg("a", 0, None)], [segment("b", 0, 5)], ended_s=None).gaps == ()
+def test_without_any_end_the_files_say_how_long_a_leg_is_missed() -> None:
+    """If neither the end of the leg nor of the recording is known, the last file ends the gap."""
+    line = timeline([leg("a", 0, None)], [segment("b", 0, 5)], ended_s=None)
+    assert line.gaps == (Gap(0.0, 5.0, "not-captured"),)
 
 
 def test_a_crash_of_the_pbx_is_a_gap() -> None:
@@ -304,37 +319,183 @@ def test_a_segment_without_a_length_is_empty() -> None:
     assert line.gaps == (Gap(0.0, 1.0, "finished"),)
 
 
-spans = st.builds(
-    lambda from_s, length_s: Span(from_s, from_s + length_s),
-    st.floats(0, 100, allow_nan=False),
-    st.floats(0.1, 20, allow_nan=False),
-)
-
-
-@given(spans, st.lists(spans, max_size=8), st.floats(0, 120, allow_nan=False))
-def test_subtract_leaves_exactly_the_uncovered(
-    span: Span, covered: list[Span], probe: float
-) -> None:
-    """A moment is in the rest if and only if it is in the span and in no covered span."""
-    edges = [edge for one in [span, *covered] for edge in (one.from_s, one.to_s)]
-    if any(abs(probe - edge) < 1e-9 for edge in edges):
-        return
-    inside = span.from_s < probe < span.to_s
-    inside = inside and not any(one.from_s < probe < one.to_s for one in covered)
-    assert any(one.from_s < probe < one.to_s for one in subtract(span, covered)) is inside
+# The start
 
 
 @pytest.mark.parametrize(
-    ("covered", "rest"),
+    ("promised_s", "zero_s", "gaps"),
     [
-        ([], [Span(0, 10)]),
-        ([Span(0, 10)], []),
-        ([Span(5, 10), Span(0, 5)], []),
-        ([Span(0, 4)], [Span(4, 10)]),
-        ([Span(8, 12), Span(2, 4)], [Span(0, 2), Span(4, 8)]),
-        ([Span(12, 14)], [Span(0, 10)]),
+        (None, 2, ()),
+        (2, 2, ()),
+        (1.71, 2, ()),
+        (1.7, 1.7, (Gap(0.0, 0.3, "not-captured"),)),
+        (0.5, 0.5, (Gap(0.0, 1.5, "not-captured"),)),
+        (-5, 0, (Gap(0.0, 2.0, "not-captured"),)),
+        (4, 2, ()),
+    ],
+    ids=["unknown", "at-once", "usual", "late", "later", "before-anybody", "odd"],
+)
+def test_a_lost_start_is_a_gap(
+    promised_s: float | None, zero_s: float, gaps: tuple[Gap, ...]
+) -> None:
+    """Time 0 is where the first sample was due: when it was promised and somebody was there."""
+    promised = {"promised_at": at(promised_s)} if promised_s is not None else {}
+    parts = [segment("a", 2, 8), segment("b", 2, 8)]
+    line = timeline([leg("a", 0, 10), leg("b", 0, 10)], parts, **promised)
+    assert (line.started_at, line.gaps) == (at(zero_s), gaps)
+    assert line.placements[0].offset_s == pytest.approx(2 - zero_s)
+
+
+def test_an_announced_recording_starts_with_its_first_sample() -> None:
+    """Nobody misses the time of the announcement."""
+    parts = [segment("a", 5, 5)]
+    line = timeline([leg("a", 0, 10)], parts, promised_at=at(0), announcement="sound:x")
+    assert (line.started_at, line.gaps) == (at(5), ())
+
+
+# Ends and resumes
+
+
+@pytest.mark.parametrize(
+    ("late_s", "gaps"), [(0.14, ()), (0.5, (Gap(6.0, 6.5, "pause"),)), (4, (Gap(6, 10, "pause"),))]
+)
+def test_a_slow_resume_is_told_as_the_pause(late_s: float, gaps: tuple[Gap, ...]) -> None:
+    """The time that the resume lost was lost by the pause, whatever ended the capture before."""
+    parts = [
+        segment("a", 0, 4.01, end_cause="stopped", ended_at=at(4.01)),
+        segment("a", 6 + late_s, 4 - late_s),
+    ]
+    assert timeline([leg("a", 0, 10)], parts, PAUSE).gaps == gaps
+
+
+def test_a_stretched_file_leaves_no_gap() -> None:
+    """A file 1.4 % shorter than its time is stretched, and its end is no gap."""
+    parts = [
+        segment("a", 0, 19.72, ended_at=at(20)),
+        segment("b", 0, 19.72, end_cause="stopped", ended_at=at(20)),
+    ]
+    line = timeline([leg("a", 0, 20), leg("b", 0, 20)], parts, ended_s=20)
+    assert line.gaps == ()
+    assert [place.span_s for place in line.placements] == [20, 20]
+
+
+def test_an_end_is_told_once() -> None:
+    """Two captures that a quick hang-up ends at about the same time make one gap."""
+    parts = [
+        segment("a", 0, 9.5, end_cause="finished", ended_at=None),
+        segment("b", 0, 9.4, end_cause="unobserved"),
+    ]
+    line = timeline([leg("a", 0, 9.9), leg("b", 0, 10)], parts)
+    assert line.gaps == (Gap(9.4, 10.0, "unobserved"),)
+
+
+def test_a_sliver_between_two_gaps_joins_them() -> None:
+    """A capture of hardly any sound, made while the leg hung up, does not make two gaps of one."""
+    parts = [
+        segment("a", 0, 9, end_cause="unobserved"),
+        segment("a", 9.5, 0.1),
+        segment("b", 0, 10),
+    ]
+    line = timeline([leg("a", 0, 9.9), leg("b", 0, 10)], parts)
+    assert line.gaps == (Gap(9.0, 9.9, "unobserved"),)
+
+
+# Files that were written too slowly
+
+
+def test_a_file_that_is_too_slow_is_fitted_and_told() -> None:
+    """A file twice as long as its time is played in its time, and all of it is a gap."""
+    line = timeline([leg("a", 0, 10)], [segment("a", 0, 20, ended_at=at(10))])
+    assert line.placements == (Placement(UUID(int=1), "right", 0.0, 10.0),)
+    assert line.gaps == (Gap(0.0, 10.0, "wrong-speed"),)
+
+
+def test_only_the_part_after_a_change_is_too_slow() -> None:
+    """Where the rest after a transfer is three times too long, only the rest is played faster."""
+    stays = [[name, at(from_s).isoformat(), at(to_s).isoformat()] for name, from_s, to_s in STAYS]
+    line = timeline([leg("a", 0, 10, stays=stays)], [segment("a", 0, 20, ended_at=at(10))])
+    assert line.placements == (
+        Placement(UUID(int=1), "right", 0.0, 5.0, to_s=5.0),
+        Placement(UUID(int=1), "right", 5.0, 5.0, from_s=5.0),
+    )
+    assert line.gaps == (Gap(0.0, 10.0, "wrong-speed"),)
+
+
+STAYS = (("x", 0.1, 2), ("y", 2, 5), ("z", 5, 9.9), ("w", 9.9, 10))
+
+
+def test_nothing_before_a_pause_is_sure_in_a_file_that_is_too_slow() -> None:
+    """Its words may lie anywhere, so all of a slow file that reaches a pause is blank."""
+    line = timeline([leg("a", 0, 10)], [segment("a", 0, 15, ended_at=at(5))], PAUSE)
+    assert line.blank == (Span(0.0, 6.0),)
+
+
+@pytest.mark.parametrize(
+    ("length_s", "more", "span_s"),
+    [
+        (11, {"end_cause": "stopped"}, None),
+        (13, {"end_cause": "stopped"}, 10),
+        (11, {"end_cause": "finished"}, 10),
+        (13, {"end_cause": "unobserved"}, None),
     ],
 )
-def test_subtract_returns_no_empty_part(covered: list[Span], rest: list[Span]) -> None:
-    """The parts come in order, and none is empty."""
-    assert subtract(Span(0, 10), covered) == rest
+def test_only_a_sure_end_shows_that_a_file_is_too_slow(
+    length_s: float, more: dict[str, Any], span_s: float | None
+) -> None:
+    """Our clock may differ from the PBX's: a stopped file must be far too long."""
+    parts = [segment("a", 0, length_s, ended_at=at(10), **more)]
+    assert [place.span_s for place in timeline([leg("a", 0, 10)], parts).placements] == [span_s]
+
+
+# What must not be kept
+
+
+def forbidden(from_s: float, to_s: float | None = None) -> DecisionRecord:
+    rule = {"id": "r", "version": 1, "name": "r"}
+    moments = [{"at": at(from_s).isoformat(), "action": "never", "rule": rule}]
+    if to_s is not None:
+        moments.append({"at": at(to_s).isoformat(), "action": "record", "rule": rule})
+    return DecisionRecord("main-1.0", "never", rule, "", tuple(moments))
+
+
+def test_a_capture_that_goes_on_although_forbidden_is_blank_there() -> None:
+    """The end of a recording that a rule stopped is blank from the PBX's time of the rule on."""
+    parts = [segment("a", 0, 5.03), segment("b", 0, 5.04)]
+    line = timeline([leg("a", 0, 9), leg("b", 0, 9)], parts, ended_s=5.04, decisions=[forbidden(5)])
+    assert line.blank == (Span(5.0, 5.04),)
+    assert line.gaps == (Gap(5.0, 5.04, "forbidden"),)
+    assert line.pauses == ()
+
+
+def test_a_stalled_pbx_reveals_nothing_forbidden() -> None:
+    """A file 1 s shorter than its time may hold forbidden words 1 s too early."""
+    parts = [segment("a", 0, 5, ended_at=at(6))]
+    line = timeline([leg("a", 0, 10)], parts, ended_s=6, decisions=[forbidden(5)])
+    assert line.blank == (Span(4.0, 6.0),)
+    assert line.gaps == (Gap(4.0, 5.0, "pbx-stalled"), Gap(5.0, 6.0, "forbidden"))
+
+
+def test_the_time_after_a_forbidden_one_has_its_cause() -> None:
+    """The time until the capture goes on was lost to the rule."""
+    parts = [segment("a", 0, 4), segment("a", 6.5, 3.5)]
+    line = timeline([leg("a", 0, 10)], parts, decisions=[forbidden(4, 6)])
+    assert line.gaps == (Gap(4.0, 6.5, "forbidden"),)
+
+
+def test_a_decision_before_the_recording_protects_nothing_in_it() -> None:
+    """A recording that starts when the rule ends is whole."""
+    line = timeline([leg("a", 0, 10)], [segment("a", 3, 7)], decisions=[forbidden(0, 3)])
+    assert (line.blank, line.gaps) == ((), ())
+
+
+@pytest.mark.parametrize(("from_s", "gaps"), [(4, ()), (3.9, ()), (3, (Gap(3.0, 4.0, "pause"),))])
+def test_a_pause_of_a_person_is_blank_before_its_row_came(
+    from_s: float, gaps: tuple[Gap, ...]
+) -> None:
+    """A recording that is paused late keeps nothing of the pause of its people."""
+    people = [PeoplePause(UUID(int=2), "main", ("a",), at(from_s), "2001", at(6))]
+    parts = [segment("a", 0, 4), segment("a", 6, 4)]
+    line = timeline([leg("a", 0, 10)], parts, PAUSE, people=people)
+    assert line.pauses == (Span(4.0, 6.0),)
+    assert min(span.from_s for span in line.blank) == from_s
+    assert line.gaps == gaps

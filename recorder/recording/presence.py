@@ -1,0 +1,185 @@
+"""Who was with the people of a recording, when, and what of it no recording may hold. Pure.
+
+A recording of a call hears every talk in which a leg of that call is. A rule's recording leaves out
+the talks that another rule's recording owns: that of a customer's call before that of an internal
+one, else the older one. When its call is over, it goes on with the people whom it captures.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from recorder.calls.conversations import Talk, talks_of
+from recorder.calls.legs import has_customer, legs_of
+from recorder.calls.spans import TimeSpan, intersect, merge, subtract
+from recorder.recording.moments import iter_periods
+from storage.records import (
+    CallRecord,
+    DecisionRecord,
+    LegRecord,
+    PeoplePause,
+    RecordingRecord,
+    SegmentRecord,
+)
+
+# The ids of people's legs, and a time that they spent together.
+_Scene = tuple[frozenset[str], TimeSpan]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The catalogue's rows about a recording: the calls that its call met, and what befell them.
+
+    `calls` holds the recording's own call too, `recordings` all recordings of these calls,
+    `pauses` the pauses of their people.
+    """
+
+    recording: RecordingRecord
+    calls: Mapping[str, CallRecord]
+    decisions: Sequence[DecisionRecord] = ()
+    recordings: Sequence[RecordingRecord] = ()
+    pauses: Sequence[PeoplePause] = ()
+
+    @property
+    def call(self) -> CallRecord:
+        """The recording's own call."""
+        return self.calls[self.recording.call_id]
+
+    @property
+    def legs(self) -> Mapping[str, LegRecord]:
+        """Every leg of the calls, by its id."""
+        return {leg.id: leg for call in self.calls.values() for leg in legs_of(call)}
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """The times in which a leg was with the people of a recording; they do not touch."""
+
+    leg: LegRecord
+    spans: tuple[TimeSpan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """The times of which nothing may be kept: a rule forbade them, or a person had paused."""
+
+    forbidden: tuple[TimeSpan, ...]
+    paused: tuple[TimeSpan, ...]
+
+
+def find_presence(
+    past: Past, segments: Sequence[SegmentRecord], window: TimeSpan
+) -> tuple[Presence, ...]:
+    """Return the legs that the recording had to hear within the window, and when.
+
+    A leg of the call itself also counts while nobody is with it, from its joining on.
+    """
+    scenes = _list_scenes(past, talks_of(past.calls.values()), segments, window)
+    found: list[Presence] = []
+    for leg in past.legs.values():
+        if spans := [span for leg_ids, span in scenes if leg.id in leg_ids]:
+            found.append(Presence(leg, tuple(merge(spans))))
+    return tuple(found)
+
+
+def find_protected(past: Past, segments: Sequence[SegmentRecord], window: TimeSpan) -> Protected:
+    """Return the times within the window in which a captured person was protected.
+
+    Whoever was captured then was with a person whom a rule, or a pause, protects.
+    """
+    talks = talks_of(past.calls.values())
+    call_of = {leg.id: call.id for call in past.calls.values() for leg in legs_of(call)}
+    decisions = {one.call_id: one for one in past.decisions}
+    forbidden: list[TimeSpan] = []
+    paused: list[TimeSpan] = []
+    scenes = _list_scenes(past, talks, segments, window)
+    for one in segments:
+        captured = intersect((one.started_at, one.ended_at or window[1]), window)
+        if captured is None or one.channel_id not in call_of:
+            continue
+        present = [
+            (talk.leg_ids, span)
+            for talk in talks
+            if one.channel_id in talk.leg_ids and (span := _cut(talk, captured)) is not None
+        ]
+        alone = subtract(captured, [span for _, span in present])
+        scenes += [*present, *((frozenset({one.channel_id}), span) for span in alone)]
+    for leg_ids, (from_at, to_at) in scenes:
+        calls = {call_of[leg_id] for leg_id in leg_ids if leg_id in call_of}
+        theirs = [decisions[call_id] for call_id in sorted(calls) if call_id in decisions]
+        periods = iter_periods(theirs, from_at, to_at)
+        forbidden += [(one.from_at, one.to_at) for one in periods if one.is_forbidden]
+        for pause in past.pauses:
+            if leg_ids.isdisjoint(pause.legs):
+                continue
+            span = intersect((pause.from_at, pause.to_at or to_at), (from_at, to_at))
+            paused += [span] if span is not None else []
+    return Protected(tuple(merge(forbidden)), tuple(merge(paused)))
+
+
+def _list_scenes(
+    past: Past, talks: Sequence[Talk], segments: Sequence[SegmentRecord], window: TimeSpan
+) -> list[_Scene]:
+    """Return the people that the recording had to hear within the window, together or alone."""
+    scenes = [
+        (talk.leg_ids, part)
+        for talk in talks
+        for heard in _list_heard(past, talk, segments, window)
+        for part in subtract(heard, _list_owned(past, talk, window))
+    ]
+    for leg in legs_of(past.call):
+        if leg.joined_at is None:
+            continue
+        there = intersect((leg.joined_at, leg.left_at or window[1]), window)
+        with_others = [_cut(one, window) for one in talks if leg.id in one.leg_ids]
+        taken = [span for span in with_others if span is not None]
+        alone = subtract(there, taken) if there is not None else []
+        scenes += [(frozenset({leg.id}), span) for span in alone]
+    return scenes
+
+
+def _list_heard(
+    past: Past, talk: Talk, segments: Sequence[SegmentRecord], window: TimeSpan
+) -> list[TimeSpan]:
+    """Return the times of a talk that the recording hears, if no other recording owns them."""
+    span, over_at = _cut(talk, window), past.call.ended_at
+    if span is None or any(leg.id in talk.leg_ids for leg in legs_of(past.call)):
+        return [span] if span is not None else []
+    if past.recording.trigger != "rule" or over_at is None:
+        return []
+    captured = [
+        (max(one.started_at, over_at), one.ended_at or window[1])
+        for one in segments
+        if one.channel_id in talk.leg_ids
+    ]
+    return merge(part for one in captured if (part := intersect(one, span)) is not None)
+
+
+def _list_owned(past: Past, talk: Talk, window: TimeSpan) -> list[TimeSpan]:
+    """Return the times in which a rule's recording of another call in a talk comes before ours.
+
+    One whose own call is over comes last.
+    """
+    ours, owned = past.recording, []
+    if ours.trigger != "rule":
+        return []
+    for one in past.recordings:
+        call = past.calls[one.call_id]
+        from_at = one.promised_at or one.started_at
+        is_in = any(leg.id in talk.leg_ids for leg in legs_of(call))
+        is_rival = one.call_id != ours.call_id and one.trigger == "rule"
+        if not (is_in and is_rival) or one.state == "aborted" or from_at is None:
+            continue
+        to_at = min(one.ended_at or window[1], call.ended_at or window[1])
+        if _precedence(past, one) > _precedence(past, ours):
+            from_at = max(from_at, past.call.ended_at or window[1])
+        owned.append((from_at, to_at))
+    return owned
+
+
+def _precedence(past: Past, recording: RecordingRecord) -> tuple[bool, UUID]:
+    return not has_customer(past.calls[recording.call_id]), recording.id
+
+
+def _cut(talk: Talk, window: TimeSpan) -> TimeSpan | None:
+    return intersect((talk.from_at, talk.to_at or window[1]), window)

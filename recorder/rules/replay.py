@@ -1,0 +1,169 @@
+"""How other rules would have recorded a past call. Pure.
+
+The rules are evaluated on the facts of each moment at which the rules in force were evaluated. Then
+the call's conversations are replayed: a recording starts at the first moment at which two people
+talk and the decisions of their calls, taken together, want it.
+
+    moments of the call and of those that it met ──▶ decisions ──▶ talks ──▶ recorded from … to …
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from recorder.calls.conversations import Talk, talks_of
+from recorder.rules.decide import RANK, Decision, RuleSet
+from recorder.rules.facts import past_facts
+from storage.records import Action, CallRecord, DecisionRecord
+
+_RECORDS: frozenset[Action] = frozenset({"force", "record"})
+_DEFAULT_RANK = 1 + max(RANK.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The recording that the rules would have made of a call.
+
+    `rule` names the rule, `default` without one; None means no recording. `audio_s` is 0 where the
+    recording would have belonged to another call of the conversation.
+    """
+
+    talked: bool
+    rule: str | None = None
+    audio_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """A decision, and the time from which it holds.
+
+    `answered` means that two people had talked, `audible` that somebody could be heard.
+    """
+
+    since: datetime
+    decision: Decision
+    answered: bool
+    audible: bool
+
+    @property
+    def records(self) -> bool:
+        """Whether the rules would record the call now; the default records talks only."""
+        may_begin = self.answered or (self.audible and self.decision.rule is not None)
+        return may_begin and self.decision.action in _RECORDS
+
+
+class Replay:
+    """Replays calls with one set of rules.
+
+    `calls` holds the calls to replay with those that they met, `decisions` their stored decisions.
+    """
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        calls: Mapping[str, CallRecord],
+        decisions: Mapping[str, DecisionRecord],
+    ) -> None:
+        self._rules = rules
+        self._calls = calls
+        self._decisions = decisions
+        self._moments: dict[str, tuple[_Moment, ...]] = {}
+
+    def replay(self, call: CallRecord) -> Replayed:
+        """Return the recording that the rules would have made of this call."""
+        met = [self._calls[one] for one in call.met if one in self._calls]
+        call_of = {leg.id: one for one in (*met, call) for leg in one.channels}
+        own = {leg.id for leg in call.channels}
+        talks = [talk for talk in talks_of([call, *met]) if own & talk.leg_ids]
+        ended_at = call.ended_at or call.started_at
+        begun = self._before_talks(call, talks, ended_at)
+        owner = call
+        if begun is None:
+            for talk in talks:
+                among = {one.id: one for one in (call_of[id_] for id_ in talk.leg_ids)}
+                begun = self._in_talk(talk, among.values(), ended_at)
+                if begun is not None:
+                    owner = min(among.values(), key=_precedence)
+                    break
+        talked = bool(talks) or any(one.answered for one in self._moments_of(call))
+        if begun is None:
+            return Replayed(talked)
+        since, decision = begun
+        until = self._forbidden_after(call, since) or ended_at
+        audio_s = max((until - since).total_seconds(), 0.0) if owner.id == call.id else 0.0
+        return Replayed(talked, _name(decision), audio_s)
+
+    def _before_talks(
+        self, call: CallRecord, talks: Sequence[Talk], ended_at: datetime
+    ) -> tuple[datetime, Decision] | None:
+        """Return the start of a recording before the first talk, for example while it rings.
+
+        An older call says that it was answered, and has no bridges from which its talks are known.
+        """
+        until = talks[0].from_at if talks else ended_at
+        for moment in self._moments_of(call):
+            is_in_talk = bool(talks) and moment.answered
+            if moment.records and moment.since <= until and not is_in_talk:
+                return max(moment.since, call.answered_at or moment.since), moment.decision
+        return None
+
+    def _in_talk(
+        self, talk: Talk, among: Iterable[CallRecord], ended_at: datetime
+    ) -> tuple[datetime, Decision] | None:
+        """Return the start of a recording in a talk, or None if the decisions want none."""
+        timelines = [self._moments_of(one) for one in among]
+        to_at = talk.to_at or ended_at
+        times = {
+            one.since for line in timelines for one in line if talk.from_at < one.since < to_at
+        }
+        for at in (talk.from_at, *sorted(times)):
+            decision = min((_decision_at(line, at) for line in timelines), key=_strength)
+            if decision.action in _RECORDS:
+                return at, decision
+        return None
+
+    def _forbidden_after(self, call: CallRecord, since: datetime) -> datetime | None:
+        """Return the first time after the start at which a rule forbids to record the call."""
+        forbidden = (
+            one.since
+            for one in self._moments_of(call)
+            if one.since > since and one.decision.action == "never" and one.decision.rule
+        )
+        return next(forbidden, None)
+
+    def _moments_of(self, call: CallRecord) -> Sequence[_Moment]:
+        if call.id not in self._moments:
+            self._moments[call.id] = tuple(self._decide(call))
+        return self._moments[call.id]
+
+    def _decide(self, call: CallRecord) -> Iterator[_Moment]:
+        kept = self._decisions.get(call.id)
+        stored = kept.moments if kept is not None else ()
+        for place, facts in enumerate(past_facts(call, kept)):
+            since = facts.at
+            if place < len(stored) and stored[place].get("since"):
+                since = datetime.fromisoformat(stored[place]["since"])
+            decision = self._rules.decide(facts, call.id)
+            yield _Moment(since, decision, facts.answered, call.answered_at is not None)
+
+
+def _decision_at(line: Sequence[_Moment], at: datetime) -> Decision:
+    """Return the decision that holds at this time; before the first one, that one."""
+    return next((one.decision for one in reversed(line) if one.since <= at), line[0].decision)
+
+
+def _strength(decision: Decision) -> tuple[int, int, bool]:
+    """Return the order of decisions in a conversation; the lowest one holds for all its calls."""
+    rule = decision.rule
+    if rule is None:
+        return _DEFAULT_RANK, 0, decision.action not in _RECORDS
+    return RANK[decision.action], rule.priority, decision.action != "never"
+
+
+def _precedence(call: CallRecord) -> tuple[bool, datetime, str]:
+    """Return the order in which calls of a conversation own its recording: customers' first."""
+    return not any(leg.party == "customer" for leg in call.channels), call.started_at, call.id
+
+
+def _name(decision: Decision) -> str:
+    return decision.rule.name if decision.rule is not None else "default"

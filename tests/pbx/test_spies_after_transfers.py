@@ -1,0 +1,52 @@
+"""The voice of a barging supervisor after the company of a party has changed, by ear."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
+from lab.waiting import until
+from lab.world import World
+from tests.pbx.watching import parts_left, watch
+from tests.service import Service
+
+pytestmark = pytest.mark.pbx
+
+A1, A3 = AGENT_HZ["2001"], AGENT_HZ["2003"]
+C, S = CUSTOMER_HZ, SUPERVISOR_HZ
+# Whether audio was lost depended on the sequence numbers of a call.
+CALLS = 3
+
+
+@pytest.fixture(scope="module")
+def service(start_service: Callable[..., Service]) -> Service:
+    """Start a service that records nothing by itself."""
+    return start_service()
+
+
+@pytest.mark.parametrize("is_recorded", [False, True], ids=["alone", "recorded"])
+@pytest.mark.parametrize("kind", ["blind", "attended"])
+def test_a_barge_is_heard_after_a_transfer(
+    service: Service, world: World, kind: str, is_recorded: bool
+) -> None:
+    """Customer and next agent hear the supervisor who barged before the transfer."""
+    for _ in range(CALLS):
+        watched = watch(service, world)
+        if is_recorded:
+            service.record(watched.call_id)
+        spy = watched.spy("barge")
+        watched.part("first")
+        if kind == "blind":
+            watched.call.blind_transfer()
+        else:
+            watched.call.attended_transfer()
+        time.sleep(1.0)
+        watched.part("second")
+        watched.hang_up()
+        customer, agent = watched.call.leg("customer"), watched.call.leg("agent")
+        watched.assert_hears(customer, "first", A1, S)
+        watched.assert_hears(customer, "second", A3, S)
+        watched.assert_hears(agent, "second", C, S)
+        watched.assert_hears(spy.leg, "second", C, A3)
+        until(lambda: not parts_left(world))
