@@ -134,19 +134,20 @@ def cover(scene: Scene, recording: RecordingRecord) -> Coverage:
     home = scene.calls.get(recording.call_id)
     is_adrift = home is None or is_over(home)
     mine = scene.conversations if is_adrift else scene.conversations_with(recording.call_id)
+    if mine and all(scene.forbids(one) for one in mine) and not is_adrift:
+        return Coverage(is_forbidden=True)
     owned = mine
     if recording.trigger == "rule":
         owners = [(one, scene.find_owner(one)) for one in mine]
         owned = tuple(one for one, owner in owners if owner == recording)
         talks = [owner for one, owner in owners if one.is_talk and owner is not None]
-        is_forbidden = all(scene.forbids(one) for one in mine)
-        if talks and recording not in talks and not is_adrift and not is_forbidden:
-            return Coverage(continued_in=talks[0].id)
+        others = [owner for _, owner in owners if owner is not None and owner != recording]
+        is_merged = recording not in talks if talks else not owned
+        if others and is_merged and not is_adrift:
+            return Coverage(continued_in=(talks or others)[0].id)
     if is_adrift and (not owned or recording.trigger != "rule"):
         return Coverage(is_over=True)
     allowed = tuple(one for one in owned if not scene.forbids(one))
-    if mine and not allowed:
-        return Coverage(is_forbidden=True)
     alone = {leg.id for leg in audible_legs(home)} if home is not None else set()
     legs: dict[str, Side] = {}
     for one in allowed:
