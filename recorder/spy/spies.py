@@ -217,11 +217,9 @@ class Spies:
             return
         with self._pbxs.reach(spy.pbx) as ari, self._lock_listening(spy.pbx):
             Rig(ari).deafen(plan.target)
-        with self._catalogue.begin() as tx:
-            others = spies.list_spies_of_calls(tx, [spy.call_id])
         self.settle(spy_id)  # this also removes the talking snoops of the others from the target
-        for other in others:
-            if other.id != spy_id:
+        for other in self._list_live(spy.pbx):
+            if other.id != spy_id and self.read(other.id)[1].target == plan.target:
                 self.settle(other.id)
 
     # Events of a PBX
