@@ -29,7 +29,7 @@ from storage.records import CallRecord, LegRecord, Mode, SpyRecord
 # The keys of a supervisor's phone; ChanSpy with its option d has the same.
 KEYS: dict[str, Mode] = {"4": "listen", "5": "whisper", "6": "barge"}
 END_KEY = "0"
-# Before every leg: an agent who has met no customer.
+# The time of an agent without a customer, before all others.
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 # The cause of a spy for each Q.850 cause of a phone that was never answered; others: no-answer.
