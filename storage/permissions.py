@@ -1,6 +1,6 @@
 """List every permission and every role on one page. Pure.
 
-This is the one place that knows who may do what: the API asks it about a request, the recorder
+All rights are written here alone: the API asks about a request, the recorder
 about a spy that outlives its request.
 
 A `service` token has only the permissions that its scopes name. Any token can be created without

@@ -20,7 +20,7 @@ from storage.catalogue import audit, bulks, calls, decisions, links, recordings,
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording
 from storage.permissions import AUDIT_READ, BULK_ACTIONS, RECORDINGS_READ, RECORDINGS_SHARE
-from storage.records import BulkAction, RecordingRecord, Slice
+from storage.records import BulkAction, RecordingRecord, Slice, Speaker
 
 pages = Pages()
 
@@ -152,8 +152,14 @@ def show_recording(recording_id: UUID) -> Response:
         "leaves": _("leaves"),
         "ended": _("ends"),
     }
+    speakers: dict[Speaker, str] = {
+        "customer": _("Customer"),
+        "agent": _("Agent"),
+        "supervisor": _("Supervisor"),
+    }
     return show(
         "recording.html",
+        speakers=speakers,
         heard=heard,
         links=shared,
         now=datetime.now(UTC),

@@ -9,6 +9,8 @@ from datetime import datetime
 from storage.records import CallRecord, LegRecord
 
 LOCAL = "Local"
+# Channels that carry audio to and from a program. In a bridge with a person the program is a party.
+MEDIA = frozenset({"AudioSocket", "UnicastRTP", "WebSocket"})
 
 
 def legs_of(call: CallRecord) -> tuple[LegRecord, ...]:
@@ -55,6 +57,11 @@ def have_talked(call: CallRecord) -> bool:
 def has_customer(call: CallRecord) -> bool:
     """Whether a customer is, or was, in the call."""
     return any(leg.party == "customer" for leg in call.channels)
+
+
+def is_agent(leg: LegRecord) -> bool:
+    """Whether the leg is an agent's: a program is on the agents' side, and is no agent."""
+    return leg.party == "agent" and leg.name.partition("/")[0] not in MEDIA
 
 
 def is_over(call: CallRecord) -> bool:

@@ -19,14 +19,19 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 
 from recorder import ari
-from recorder.calls.legs import LOCAL, extension_of, is_person, joined_or_created_at
+from recorder.calls.legs import (
+    LOCAL,
+    MEDIA,
+    extension_of,
+    is_agent,
+    is_person,
+    joined_or_created_at,
+)
 from recorder.names import build_call_id, is_ours
 from storage.records import CallRecord, Direction, LegRecord, Party, Stay
 
 # The state of a leg whose channel has left the call.
 GONE = "Gone"
-# Channels that carry audio to and from a program. In a bridge with a person the program is a party.
-MEDIA = frozenset({"AudioSocket", "UnicastRTP", "WebSocket"})
 # Technologies of Asterisk's own channels: they belong to no person and to no call.
 HELPERS = MEDIA | {
     *("Announcer", "CBAnn", "CBRec", "Message", "MulticastRTP", "Recorder", "Snoop", "Surrogate")
@@ -460,15 +465,15 @@ class CallModel:
         persons = [leg for leg in call.persons() if leg.alive]
         if call.has_customer:
             present = {one.id: one for leg in persons for one in self._people_with(leg.id)}
-            agents = [one for one in present.values() if _is_agent(one) and one.served_at]
+            agents = [one for one in present.values() if is_agent(one) and one.served_at]
             agent = max(agents, key=lambda one: one.served_at or one.created_at, default=None)
         else:
-            agents = [one for one in persons if _is_agent(one) and one.joined_at is not None]
+            agents = [one for one in persons if is_agent(one) and one.joined_at is not None]
             agent = max(agents, key=joined_or_created_at, default=None)
         first = next(iter(call.persons()), None)
         if agent is not None:
             call.agent = extension_of(agent)
-        elif call.agent is None and first is not None and _is_agent(first):
+        elif call.agent is None and first is not None and is_agent(first):
             call.agent = extension_of(first)
         if first is not None and first.alive:
             partners = [one for one in self._people_with(first.id) if one.id != first.id]
@@ -533,11 +538,6 @@ def belongs_to_call(channel: ari.Channel) -> bool:
 def _is_program(channel: ari.Channel) -> bool:
     """Whether another program than ours sends and receives the audio of this channel."""
     return channel.technology in MEDIA and not is_ours(channel.id)
-
-
-def _is_agent(leg: LegRecord) -> bool:
-    """Whether the leg is an agent's; a program is on the agents' side, and is no agent."""
-    return leg.party == "agent" and leg.name.partition("/")[0] not in MEDIA
 
 
 def _joins(bridge: ari.Bridge) -> bool:

@@ -40,7 +40,7 @@ STARTED = Sound("tone:1700", 0.2)
 STOPPED = Sound("tone:2000", 0.2)
 PAUSED = Sound("tone:1850", 0.2)
 BEEP = Sound("tone:1400", 0.2)
-UNHEARD = Sound("tone:380", 0.4)
+UNHEARD = Sound("tone:1000", 0.4)
 
 
 class Sounds:

@@ -81,7 +81,7 @@ def list_intruders(pbx: Ari) -> list[Intruder]:
 
 
 def expel(pbx: Ari, intruder: Intruder) -> None:
-    """Hang up an intruder, and then what it connected to us. Raises AriError."""
+    """Hang up an intruder, then the other channels on its way to the outside. Raises AriError."""
     pbx.hang_up(intruder.channel_id)
     for id_ in find_far_ends(intruder, pbx.list_channels(), pbx.list_bridges()):
         pbx.hang_up(id_)

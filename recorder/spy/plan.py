@@ -17,6 +17,7 @@ from recorder.calls.conversations import Conversation, conversations_of, group_c
 from recorder.calls.legs import (
     audible_legs,
     extension_of,
+    is_agent,
     joined_or_created_at,
     legs_of,
     live_legs,
@@ -28,7 +29,7 @@ from storage.records import CallRecord, LegRecord, Mode, SpyRecord
 # The keys of a supervisor's phone; ChanSpy with its option d has the same.
 KEYS: dict[str, Mode] = {"4": "listen", "5": "whisper", "6": "barge"}
 END_KEY = "0"
-# Before every leg: an agent who has met no customer.
+# The time of an agent without a customer, before all others.
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 # The cause of a spy for each Q.850 cause of a phone that was never answered; others: no-answer.
@@ -113,7 +114,7 @@ def plan_spy(
     heard_by: tuple[str, ...] = ()
     if spy.mode == "barge":
         heard_by = tuple(leg.id for leg in people.legs)
-    elif spy.mode == "whisper" and target.party == "agent":
+    elif spy.mode == "whisper" and is_agent(target):
         heard_by = (target.id,)
     return SpyPlan(
         present.id,
@@ -167,7 +168,7 @@ def follows(spy: SpyRecord, call: CallRecord) -> bool:
         return True
     if spy.follow == "agent" and spy.agent is not None:
         return spy.agent == call.agent or any(
-            leg.party == "agent" and extension_of(leg) == spy.agent for leg in legs_of(call)
+            is_agent(leg) and extension_of(leg) == spy.agent for leg in legs_of(call)
         )
     return spy.channel_id is not None and any(leg.id == spy.channel_id for leg in call.channels)
 
@@ -204,7 +205,7 @@ def find_target(call: CallRecord, others: Iterable[CallRecord] = ()) -> LegRecor
     conversations = _conversations([call, *(one for one in others if one.id != call.id)])
     own = live_legs(call)
     met = {leg.id: leg for one in own for leg in conversations[one.id].legs}
-    agents = [leg for leg in met.values() if leg.party == "agent" and leg.joined_at is not None]
+    agents = [leg for leg in met.values() if is_agent(leg) and leg.joined_at is not None]
     if not any(leg.party == "customer" for leg in legs_of(call)):
         agents = [leg for leg in agents if leg in own] or agents
     if agents:
@@ -245,7 +246,7 @@ def _find_agents_leg(
     mine = [
         leg
         for leg in live_legs(call)
-        if leg.party == "agent"
+        if is_agent(leg)
         and extension_of(leg) == agent
         and (leg.joined_at is not None or leg.state == "Up")
     ]

@@ -1,4 +1,4 @@
-"""Whether anybody hears a supervisor who whispers or barges.
+"""Supervisors who whisper or barge and whom nobody hears.
 
 The voice is mixed into the frames that the PBX sends to a party. While the other side of the call
 sends no RTP, as a muted phone does, no frames flow, and nobody hears the supervisor. No request of

@@ -217,11 +217,9 @@ class Spies:
             return
         with self._pbxs.reach(spy.pbx) as ari, self._lock_listening(spy.pbx):
             Rig(ari).deafen(plan.target)
-        with self._catalogue.begin() as tx:
-            others = spies.list_spies_of_calls(tx, [spy.call_id])
         self.settle(spy_id)  # this also removes the talking snoops of the others from the target
-        for other in others:
-            if other.id != spy_id:
+        for other in self._list_live(spy.pbx):
+            if other.id != spy_id and self.read(other.id)[1].target == plan.target:
                 self.settle(other.id)
 
     # Events of a PBX
@@ -298,13 +296,15 @@ class Spies:
     def settle(self, spy_id: UUID) -> SpyRecord:
         """Bring the PBX to the spy's row, and return the row; harmless to repeat.
 
-        If the mode changed meanwhile, settle again: the PBX is at the mode that is returned.
+        If the mode changed meanwhile, or a pause, settle again: the PBX is at the mode that is
+        returned, and nobody goes on hearing a pause that began while the spy was connected.
         """
         with self._catalogue.lock(f"spy {spy_id}", wait_s=SPY_LOCK_WITHIN_S):
             while True:
-                settled = self._settle_once(spy_id)
-                spy = self.read(spy_id)[0]
-                if spy.mode == settled.mode or spy.state not in states.SPY_LIVE:
+                settled, done = self._settle_once(spy_id)
+                spy, plan = self.read(spy_id)
+                is_same = (spy.mode, plan.deaf) == (settled.mode, done.deaf)
+                if is_same or spy.state not in states.SPY_LIVE:
                     break
         # A barging supervisor is recorded, and no longer once the barge is over.
         for recording in self._capture.list_heard(spy.call_id):
@@ -352,8 +352,8 @@ class Spies:
         with _postponed(spy_id):
             self.settle(spy_id)
 
-    def _settle_once(self, spy_id: UUID) -> SpyRecord:
-        """Bring the PBX to the spy's row once; return the row that it was brought to."""
+    def _settle_once(self, spy_id: UUID) -> tuple[SpyRecord, SpyPlan]:
+        """Bring the PBX to the spy's row once; return the row and the plan that it follows."""
         spy, plan = self.read(spy_id)
         if spy.follow == "agent" and spy.agent is None:  # an agent may have answered since
             with self._catalogue.begin() as tx:
@@ -382,7 +382,7 @@ class Spies:
                 self._write_live(listener, plan, heard=heard)
                 if heard and listener.has_meters:
                     settler.measure(listener, str(plan.target))
-        return spy
+        return spy, plan
 
     def _write_live(self, listener: Listener, plan: SpyPlan, *, heard: bool) -> None:
         """Write that the supervisor is there, and whether a span of hearing is open now."""

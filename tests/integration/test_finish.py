@@ -36,7 +36,16 @@ from recorder.work.finish import Finisher
 from recorder.work.keeping import Keeper
 from recorder.work.retry import next_wait_s, reason_for
 from storage import jobs
-from storage.catalogue import calls, decisions, events, recordings, segments, signing
+from storage.catalogue import (
+    calls,
+    decisions,
+    events,
+    pauses,
+    recordings,
+    segments,
+    signing,
+    spies,
+)
 from storage.catalogue.engine import Catalogue
 from storage.manifest import verify_manifest
 from storage.objects.errors import ObjectMismatch, StoreUnavailable
@@ -46,8 +55,10 @@ from storage.records import (
     DecisionRecord,
     Gap,
     Pause,
+    PeoplePause,
     RecordingRecord,
     SegmentRecord,
+    SpyRecord,
 )
 from tests.contract.contract_rig import overwrite_in_s3
 from tests.legs import leg
@@ -380,6 +391,108 @@ def as_wav(samples: Samples) -> bytes:
     file = BytesIO()
     soundfile.write(file, samples, RATE, format="WAV", subtype="PCM_16")
     return file.getvalue()
+
+
+# Conversations, clocks and rules
+
+
+def test_a_side_that_is_too_slow_ends_with_the_other(scene: Scene) -> None:
+    """A file that Asterisk wrote three times too slowly is played in its time, and marked."""
+    scene.capture("left", as_wav(tone(9, LEFT_HZ / 3)))
+    scene.capture("right", wav(3, RIGHT_HZ))
+    scene.finish()
+    stored = scene.assert_stored()
+    assert_tones(scene.audio(), LEFT_HZ, RIGHT_HZ)
+    assert (stored.duration_s, stored.gaps) == (3.0, (Gap(0.0, 3.0, "wrong-speed"),))
+
+
+def test_the_manifest_says_how_sure_the_alignment_is(scene: Scene) -> None:
+    """A whole file is sure to 20 ms; the error of the clock and late packets add to it."""
+    late = np.concatenate([tone(1, RIGHT_HZ) + 0.01, np.zeros(320), tone(1.9, RIGHT_HZ) + 0.01])
+    scene.capture("left", wav(3, LEFT_HZ))
+    scene.capture("right", as_wav(late))
+    scene.finish()
+    document = json.loads(scene.objects.get_bytes(manifest_key(scene.assert_stored())))
+    parts = {one["side"]: one["alignment_ms"] for one in document["manifest"]["segments"]}
+    assert parts == {"left": 20, "right": 100}
+
+
+def test_a_recording_that_begins_late_begins_with_silence(build: Callable[..., Scene]) -> None:
+    """Its second 0 is the moment that was promised, and the lost start is a gap."""
+    scene = build(promised_at=at(0))
+    scene.capture("left", wav(2, LEFT_HZ), from_s=1, clock_s=2)
+    scene.capture("right", wav(2, RIGHT_HZ), from_s=1, clock_s=2)
+    scene.finish()
+    stored = scene.assert_stored()
+    assert (stored.started_at, stored.duration_s) == (ZERO, 3.0)
+    assert stored.gaps == (Gap(0.0, 1.0, "not-captured"),)
+    sides = scene.audio()
+    assert not sides[:, :RATE].any()
+    assert_tones(sides[:, RATE:], LEFT_HZ, RIGHT_HZ)
+
+
+def test_words_under_a_never_are_cut(scene: Scene) -> None:
+    """A capture that ended 0.5 s after the rule forbade it keeps nothing of these 0.5 s."""
+    rule = {"id": "r", "version": 1, "name": "r", "priority": 100}
+    moment = {
+        "at": at(9).isoformat(),
+        "since": at(2.5).isoformat(),
+        "action": "never",
+        "rule": rule,
+    }
+    with scene.catalogue.begin() as tx:
+        decisions.save_decisions(
+            tx, [DecisionRecord(scene.recording.call_id, "never", rule, "", (moment,))]
+        )
+    scene.capture_both()
+    scene.finish()
+    sides = scene.audio()
+    assert scene.assert_stored().gaps == (Gap(2.5, 3.0, "forbidden"),)
+    assert not sides[:, int(2.5 * RATE) :].any()
+    assert_tones(sides[:, : 2 * RATE], LEFT_HZ, RIGHT_HZ)
+
+
+def test_words_under_the_pause_of_a_person_are_cut(scene: Scene) -> None:
+    """A pause of a person holds although the recording was never marked as paused."""
+    pause = PeoplePause(uuid7(), "main", ("left-1",), at(1), "2001", at(2))
+    with scene.catalogue.begin() as tx:
+        pauses.open_pause(tx, pause)
+    scene.capture_both()
+    scene.finish()
+    assert scene.assert_stored().gaps == (Gap(1.0, 2.0, "pause"),)
+    assert not scene.audio()[:, RATE : 2 * RATE].any()
+
+
+def test_everybody_is_a_party(scene: Scene) -> None:
+    """A recording is found by each of its people, a barging supervisor too."""
+    spy = SpyRecord(
+        uuid7(),
+        scene.recording.call_id,
+        "main",
+        "barge",
+        f"PJSIP/{scene.recording.id.int % 10**12}",
+        "live",
+        "sue",
+        "call",
+        ZERO,
+        ("barge",),
+    )
+    with scene.catalogue.begin() as tx:
+        spies.create_spy(tx, spy)
+    scene.capture_both()
+    scene.capture("both", wav(1), from_s=1, clock_s=1, channel_id=names.build_phone_id(spy.id))
+    scene.finish()
+    stored = scene.assert_stored()
+    assert [(one.party, one.agent, one.side, one.spans) for one in stored.parties] == [
+        ("agent", "left", "left", ((0, 3),)),
+        ("agent", "right", "right", ((0, 3),)),
+        ("supervisor", None, "both", ((1, 2),)),
+    ]
+    document = json.loads(scene.objects.get_bytes(manifest_key(stored)))
+    assert document["manifest"]["recording"]["parties"][2]["name"] == "sue"
+    wanted = recordings.RecordingFilter(number=spy.destination.rpartition("/")[2])
+    with scene.catalogue.begin() as tx:
+        assert recordings.list_ids(tx, wanted, limit=9) == (stored.id,)
 
 
 # Failing stores and dying workers

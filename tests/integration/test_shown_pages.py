@@ -1,5 +1,6 @@
 """The pages: parts of lists, refusals, and translations."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,7 +11,7 @@ from conftest import TokenMaker
 
 from storage.catalogue import calls, decisions, recordings
 from storage.catalogue.engine import Catalogue
-from storage.records import Assurance, DecisionRecord, Gap
+from storage.records import Assurance, DecisionRecord, Gap, RecordingParty
 
 SHORT = Assurance(10.0, 4.5, "has-gaps")
 Show = Callable[..., str]
@@ -75,6 +76,39 @@ def test_an_outgoing_call_shows_the_called_number(show: Show, catalogue: Catalog
     with catalogue.begin() as tx:
         (kept,) = recordings.list_recordings_of_calls(tx, ["main-short-24"])
     assert "<bdi>2001</bdi> ⇄ <bdi>12025550123</bdi>" in show(f"/recordings/{kept.id}")
+
+
+def test_who_was_in_a_recording(show: Show, catalogue: Catalogue) -> None:
+    """Each party has a row with its spans, a barging supervisor too; an open span has no end."""
+    parties = (
+        RecordingParty("customer", "12025550123", "Ann", "left", ((0.0, 65.4),)),
+        RecordingParty("agent", "2001", None, "right", ((0.0, 20.0), (30.0, None)), "2001"),
+        RecordingParty("supervisor", None, "Sam", "right", ((40.0, 50.0),)),
+    )
+    kept = replace(build_recording(), parties=parties, duration_s=80.0)
+    other = replace(build_recording(), parties=parties[:1], duration_s=None)
+    with catalogue.begin() as tx:
+        for one in (kept, other):
+            recordings.create_recording(tx, one)
+    page = show(f"/recordings/{kept.id}")
+    shown = " ".join(re.sub(r"<[^>]+>", " ", page).replace("\N{EN DASH}", "-").split())
+    assert "Ann 12025550123 Customer 0:00-1:05" in shown
+    assert "2001 Agent 0:00-0:20 , 0:30-" in shown
+    assert "Sam Supervisor 0:40-0:50" in shown
+    assert '<rect x="500.0" width="125.0" height="1"/>' in page
+    assert '<rect x="375.0" width="625.0" height="1"/>' in page
+    assert "Who was in it" in show(f"/recordings/{other.id}")
+    assert "goes on" not in page
+
+
+def test_recordings_that_continue_each_other_are_linked(show: Show, catalogue: Catalogue) -> None:
+    """The recording that ended by a merge leads to the one that goes on, and back."""
+    ended, going = build_recording(), build_recording()
+    with catalogue.begin() as tx:
+        recordings.create_recording(tx, replace(ended, continued_in=going.id))
+        recordings.create_recording(tx, replace(going, continues=ended.id))
+    assert f'<a href="/recordings/{going.id}">' in show(f"/recordings/{ended.id}")
+    assert f'<a href="/recordings/{ended.id}">' in show(f"/recordings/{going.id}")
 
 
 def test_why_there_is_no_audio(show: Show, catalogue: Catalogue) -> None:

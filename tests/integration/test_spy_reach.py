@@ -108,7 +108,7 @@ def test_a_listening_supervisor_is_not_unheard(catalogue: Catalogue) -> None:
 
 @pytest.mark.parametrize("gone", ["bridge", "statistics"])
 def test_an_unknown_flow_says_nothing(catalogue: Catalogue, gone: str) -> None:
-    """Without a talking bridge, or without statistics, nobody is said not to hear."""
+    """Without a talking bridge, or without statistics, a spy is not unheard."""
     bench = Bench(catalogue)
     if gone == "bridge":
         bench.pbx.bridges.clear()

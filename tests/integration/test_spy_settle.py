@@ -249,6 +249,23 @@ def test_a_pause_makes_deaf(world: World) -> None:
     assert len(world.pbx.played) == 4, "one tone for each pause and deaf phone"
 
 
+def test_a_pause_that_begins_while_a_spy_is_connected(world: World) -> None:
+    """Settling notices the pause that another process has written meanwhile."""
+    spy = world.add_spy(live_at=datetime.now(UTC))
+
+    def pause() -> None:
+        with world.catalogue.begin() as tx:
+            now = datetime.now(UTC)
+            pauses.open_pause(tx, PeoplePause(uuid7(), world.name, ("customer",), now, "ann"))
+        world.spies.follow_pauses(world.name)  # the spy does not hear yet
+
+    world.pbx.look = once(pause)
+    world.spies.settle(spy.id)
+    assert all(span.to_at for span in world.spies.read(spy.id)[0].heard)
+    inside = world.pbx.bridges[names.build_listening_bridge_id(INSTANCE, "agent")]
+    assert names.build_phone_id(spy.id) not in inside
+
+
 def test_nobody_is_deaf_where_listeners_hear_pauses(world: World) -> None:
     """With `pause_listeners = "hear"` a pause changes nothing for supervisors."""
     hearing = Spies(world.catalogue, Pbxs({world.name: world.pbx}), {}, deaf_in_pauses=False)  # type: ignore[dict-item]

@@ -43,7 +43,7 @@ def assert_silent(watched: Watched, leg: Leg, part: str) -> None:
 
 
 def tones_at_pauses(spy: Spy) -> list[float]:
-    """Return the lengths of the tones that told the supervisor of a pause."""
+    """Return the lengths of the tones that announced a pause."""
     rate, (samples,) = read_audio(spy.leg.heard())
     spans = [b - a for a, b in tone_spans(samples, rate, TONE_HZ) if b - a >= SHORTEST_TONE_S]
     assert all(length < LONGEST_TONE_S for length in spans), spans

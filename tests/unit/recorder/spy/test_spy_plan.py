@@ -214,6 +214,15 @@ def test_the_next_agent_may_come_from_another_call() -> None:
     assert plan_spy(spy(), other, [mine]).target == "b", "the spy of the other call"
 
 
+def test_a_program_is_no_agent() -> None:
+    """While a customer talks with a voice bot nobody hears a whisper, and both hear a barge."""
+    bot = leg("bot", name="UnicastRTP/127.0.0.1:9-1", served_at=ZERO.isoformat())
+    talk = call(CUSTOMER, bot)
+    assert plan_spy(spy(mode="whisper"), talk, ()).target == "c"
+    assert plan_spy(spy(mode="whisper"), talk, ()).heard_by == ()
+    assert set(plan_spy(spy(mode="barge"), talk, ()).heard_by) == {"c", "bot"}
+
+
 def test_a_call_without_a_customer_keeps_its_agent() -> None:
     """A spy on a member of a conference stays on this member when another agent joins."""
     later = replace(NEXT_AGENT, served_at=ZERO + timedelta(seconds=9))
