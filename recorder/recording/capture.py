@@ -43,6 +43,7 @@ from recorder.recording.coverage import (
 )
 from recorder.recording.gate import Gate, read_scene
 from recorder.recording.plan import CapturePlan, plan_capture
+from recorder.recording.presence import last_left_at
 from recorder.recording.voices import voice_channels
 from storage import jobs, states
 from storage.catalogue import audit, pauses, recordings, segments, spies
@@ -427,7 +428,7 @@ class Capture:
         elif coverage.is_over:
             ended_by = "call"
             if home is not None and home.ended_at is not None:
-                ended_at = home.ended_at
+                ended_at = last_left_at(home, seen.segments, now=ended_at)
         with self._catalogue.begin() as tx:
             moved = _end(tx, recording.id, ended_at, ended_by, coverage.continued_in)
             if moved is not None and coverage.continued_in is not None:

@@ -7,11 +7,13 @@ one, else the older one. When its call is over, it goes on with the people whom 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from recorder.calls.conversations import Talk, talks_of
 from recorder.calls.legs import has_customer, legs_of
 from recorder.calls.spans import TimeSpan, intersect, merge, subtract
+from recorder.names import parse_spy_part
 from recorder.recording.moments import iter_periods
 from storage.records import (
     CallRecord,
@@ -80,6 +82,17 @@ def find_presence(
         if spans := [span for leg_ids, span in scenes if leg.id in leg_ids]:
             found.append(Presence(leg, tuple(merge(spans))))
     return tuple(found)
+
+
+def last_left_at(call: CallRecord, segments: Sequence[SegmentRecord], *, now: datetime) -> datetime:
+    """Return when the last of a recording's people left, once its call is over.
+
+    That is the end of the call, or later, if the recording went on with people of other calls.
+    """
+    own = {leg.id for leg in call.channels}
+    others = [one for one in segments if one.channel_id not in own]
+    people = [one for one in others if parse_spy_part(one.channel_id) is None]
+    return max([call.ended_at or now, *(one.ended_at or now for one in people)])
 
 
 def find_protected(past: Past, segments: Sequence[SegmentRecord], window: TimeSpan) -> Protected:

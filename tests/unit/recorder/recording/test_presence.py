@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from recorder import names
 from recorder.calls.spans import TimeSpan
-from recorder.recording.presence import Past, find_presence, find_protected
+from recorder.recording.presence import Past, find_presence, find_protected, last_left_at
 from storage.records import (
     CallRecord,
     DecisionRecord,
@@ -218,3 +219,14 @@ def test_a_pause_of_anybody_protects_everybody() -> None:
     assert find_protected(known, [segment("ann", 0, 9)], WINDOW).paused == (span(3, 5),)
     endless = past(recording(1, 1), *CONFERENCE, pauses=[replace(pauses[0], to_at=None)])
     assert find_protected(endless, [segment("ann", 0, 9)], WINDOW).paused == (span(3, 7),)
+
+
+def test_a_recording_ends_when_its_last_person_leaves() -> None:
+    """Its call may be over before; the voice of a supervisor does not make it longer."""
+    ours = replace(call(1, leg("ann", ("x", 0, 4))), ended_at=at(4))
+    own = segment("ann", 0, 4.1)
+    voice = segment(names.build_phone_id(UUID(int=7)), 0, 9)
+    assert last_left_at(ours, [own, voice], now=at(9)) == at(4)
+    assert last_left_at(ours, [own, segment("bob", 0, 7)], now=at(9)) == at(7)
+    running = replace(segment("bob", 0, 7), ended_at=None)
+    assert last_left_at(ours, [own, running], now=at(9)) == at(9)
