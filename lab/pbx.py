@@ -113,20 +113,27 @@ parkingtime => 300
 
 
 def pbx_files(
-    sip_port: int, far_port: int, music: str, codecs: str, telephones: Mapping[str, int]
+    sip_port: int,
+    far_port: int,
+    music: str,
+    codecs: Mapping[str, str],
+    telephones: Mapping[str, int],
 ) -> dict[str, str]:
     """Return the PBX's configuration files; `music` is the music directory inside the root.
 
-    `telephones` maps the extensions of real telephones to their ports.
+    `codecs` maps endpoints to their codecs, "" for all others. `telephones` maps the extensions of
+    real telephones to their ports.
     """
-    trunk = endpoint(TRUNK, f"sip:127.0.0.1:{far_port}", "dids", codecs, trust_id_inbound="yes")
+    usual = codecs[""]
+    allowed = codecs.get(TRUNK, usual)
+    trunk = endpoint(TRUNK, f"sip:127.0.0.1:{far_port}", "dids", allowed, trust_id_inbound="yes")
     names = AGENTS | SUPERVISORS | dict.fromkeys(telephones, "Real Telephone")
     phones = "".join(
         endpoint(
             number,
             f"sip:{number}@127.0.0.1:{telephones.get(number, far_port)}",
             "agents",
-            codecs,
+            codecs.get(number, usual),
             device_state_busy_at="1",
             callerid=f'"{name}" <{number}>',
         )

@@ -47,6 +47,7 @@ class World:
     """Two Asterisks: `pbx`, which is under test, and `far` with the carrier and every phone.
 
     `codecs` are the codecs that both allow, in Asterisk's words: "ulaw", or "g722" for wideband.
+    `codecs_of` are those of single endpoints of the PBX: `{"2001": "g722"}`.
 
     With `native_bridging` the PBX may pass RTP on unchanged. Then sequence numbers jump when the
     parties change, and the audiohooks of Debian's Asterisk 22 drop the audio after the jump: do not
@@ -66,6 +67,7 @@ class World:
         far_root: Path | None = None,
         channelvars: Sequence[str] = ("CHANNEL(linkedid)",),
         telephones: Mapping[str, int] | None = None,
+        codecs_of: Mapping[str, str] | None = None,
     ):
         without = () if native_bridging else ("bridge_native_rtp",)
         self.pbx = Asterisk(root, "pbx", channelvars=channelvars, without=without)
@@ -74,9 +76,16 @@ class World:
         music = pbx.directory / "music"
         write_music(music)
         pbx.configure(
-            pbx_files(pbx.sip_port, far.sip_port, pbx.inside(music), codecs, telephones or {})
+            pbx_files(
+                pbx.sip_port,
+                far.sip_port,
+                pbx.inside(music),
+                {"": codecs, **(codecs_of or {})},
+                telephones or {},
+            )
         )
-        far.configure(far_files(far.sip_port, pbx.sip_port, codecs))
+        all_codecs = ",".join(dict.fromkeys([codecs, *(codecs_of or {}).values()]))
+        far.configure(far_files(far.sip_port, pbx.sip_port, all_codecs))
 
     def start(self) -> None:
         """Start both instances; return when calls can be placed."""

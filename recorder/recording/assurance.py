@@ -171,7 +171,7 @@ def _is_stopped(
 
 
 def _covered(meeting: Meeting, recording: RecordingRecord, until: datetime) -> list[TimeSpan]:
-    """Return the spans with audio: measured ones without gaps, else those of the segments."""
+    """Return the spans with audio: measured, without gaps; or by the events of the segments."""
     start = recording.started_at
     if recording.state in WITHOUT_AUDIO:
         return []

@@ -1,4 +1,4 @@
-"""Who was with the people of a recording, when, and what of it no recording may hold. Pure.
+"""The company of a recording's people through time, and the times that nobody may keep. Pure.
 
 A recording of a call hears every talk in which a leg of that call is. A rule's recording leaves out
 the talks that another rule's recording owns: that of a customer's call before that of an internal
@@ -30,7 +30,7 @@ _Scene = tuple[frozenset[str], TimeSpan]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The catalogue's rows about a recording: the calls that its call met, and what befell them.
+    """The catalogue's rows about a recording: the calls that its call met, and their decisions.
 
     `calls` holds the recording's own call too, `recordings` all recordings of these calls,
     `pauses` the pauses of their people.

@@ -1,4 +1,4 @@
-"""How the file of a segment is fitted to the PBX's clock. Pure.
+"""Fit the file of a segment to the PBX's clock. Pure.
 
 A file has a length of its own, and the clock says how long it was written. Small differences are
 drift. A file much longer was written too slowly: after a change of codec, three samples for one.

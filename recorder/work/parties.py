@@ -80,7 +80,7 @@ def _supervisor(spy: SpyRecord) -> RecordingParty:
 def _add(
     found: dict[_Person, RecordingParty], party: RecordingParty, id_: str, spans: Iterable[Span]
 ) -> None:
-    """Add a leg to its person, who may be known from another leg."""
+    """Add a leg to its person: another leg may have added this person before."""
     person = party.party, party.number, party.agent, "" if party.number else id_
     known = found.get(person, party)
     times = [*known.spans, *((one.from_s, one.to_s) for one in spans)]

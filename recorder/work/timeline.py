@@ -26,7 +26,7 @@ from storage.records import Gap, SegmentRecord
 
 # Asterisk needs some tens of milliseconds to resume a capture; that is no gap.
 SHORTEST_GAP = timedelta(seconds=0.15)
-# The capture of a person who joins takes longer: a snoop is made, then its recording started.
+# A person's first capture takes longer: we make a snoop, then start its recording.
 START_TAKES = timedelta(seconds=0.3)
 # The causes of gaps that all people have in common.
 COMMON_CAUSES = frozenset({"forbidden", "pause"})
@@ -101,7 +101,7 @@ def _promised_at(past: Past, first: datetime) -> datetime:
 
 
 def _without_unseen_end(one: Presence, segments: Sequence[SegmentRecord]) -> Presence:
-    """Where nobody saw a person leave, claim no more than the files hold."""
+    """Claim no more than the files hold, if no event announced this person's departure."""
     if not one.leg.vanished:
         return one
     files = [_file_of(segment) for segment in segments if segment.channel_id == one.leg.id]

@@ -37,6 +37,7 @@ from storage.catalogue import (
     engine,
     events,
     idempotency,
+    pauses,
     recordings,
     segments,
     signing,
@@ -48,6 +49,7 @@ from storage.errors import CatalogueUnavailable, IdempotencyKeyReused, LockTimeo
 from storage.records import (
     CallRecord,
     Pause,
+    PeoplePause,
     RecordingParty,
     RecordingRecord,
     SegmentRecord,
@@ -240,6 +242,26 @@ def test_a_pause_never_ends_before_it_began(catalogue: Catalogue) -> None:
         recordings.open_pause(tx, record.id, at=at(5), by="ann")
         recordings.close_pause(tx, record.id, at=at(4))
     assert find(catalogue, record).pauses == (Pause(at(5), at(5), "ann"),)
+
+
+def test_past_pauses_of_people(catalogue: Catalogue) -> None:
+    """The pauses of these people that touch a span are found, ended or not, and no others."""
+    made = {
+        name: PeoplePause(uuid7(), "past", (leg_id, "nobody"), at(from_s), "2001", to_at)
+        for name, leg_id, from_s, to_at in [
+            ("before", "past-a", 0, at(2)),
+            ("into", "past-a", 1, at(4)),
+            ("open", "past-b", 5, None),
+            ("other", "past-c", 3, at(6)),
+            ("after", "past-a", 8, at(9)),
+        ]
+    }
+    with catalogue.begin() as tx:
+        for pause in made.values():
+            pauses.open_pause(tx, pause)
+        found = pauses.list_pauses(tx, "past", ["past-a", "past-b"], from_at=at(2), to_at=at(8))
+        assert found == (made["into"], made["open"])
+        assert pauses.list_pauses(tx, "past", [], from_at=at(2), to_at=at(8)) == ()
 
 
 def test_concurrent_pauses_are_one(catalogue: Catalogue) -> None:

@@ -216,7 +216,13 @@ def build(
             leg(f"{side}-1", joined_at=at(0).isoformat(), left_at=at(3).isoformat())
             for side in ("left", "right")
         ]
-        call = build_call(id=f"main-{uuid4()}", state="ended", ended_at=at(3), channels=tuple(legs))
+        call = build_call(
+            id=f"main-{uuid4()}",
+            state="ended",
+            started_at=ZERO,
+            ended_at=at(3),
+            channels=tuple(legs),
+        )
         usual = {"call_id": call.id, "state": "captured", "format": "wav", "started_at": ZERO}
         record = build_recording(**{**usual, "ended_at": at(3), **fields})
         with catalogue.begin() as tx:
@@ -484,8 +490,8 @@ def test_everybody_is_a_party(scene: Scene) -> None:
     scene.finish()
     stored = scene.assert_stored()
     assert [(one.party, one.agent, one.side, one.spans) for one in stored.parties] == [
-        ("agent", "left", "left", ((0, 3),)),
-        ("agent", "right", "right", ((0, 3),)),
+        ("agent", "left-1", "left", ((0, 3),)),
+        ("agent", "right-1", "right", ((0, 3),)),
         ("supervisor", None, "both", ((1, 2),)),
     ]
     document = json.loads(scene.objects.get_bytes(manifest_key(stored)))
