@@ -48,14 +48,21 @@ QUERY = "SELECT * FROM recording ORDER BY id DESC LIMIT 50"
 FILL = """
 INSERT INTO recording (id, call_id, pbx, state, trigger, layout, format, pause_leaves, direction,
     caller_number, caller_name, callee_number, did, queue, agent, started_at, ended_at, duration_s,
-    pauses, gaps, tags, note, content_type, channels, sample_rate, size_bytes, sha256, object_key)
+    pauses, gaps, parties, tags, note, content_type, channels, sample_rate, size_bytes, sha256,
+    object_key)
 SELECT id, 'main-' || extract(epoch FROM at)::bigint || '.' || n, 'main', 'stored', 'rule', 'dual',
     'opus', 'silence', 'inbound', (12020000000 + n % 7919)::text, 'Caller ' || n % 997,
     (2000 + n % 50)::text, '3000', 'support', (2000 + n % 50)::text, at,
     at + interval '95 s', 95,
     CASE n % 10 WHEN 0 THEN jsonb_build_array(jsonb_build_object('from_at', to_jsonb(at),
         'to_at', to_jsonb(at + interval '3 s'), 'by', 'bob')) ELSE '[]' END,
-    '[]', ARRAY['support'], NULL, 'audio/ogg', 2, 8000, 380000, md5(n::text) || md5(n::text),
+    '[]',
+    jsonb_build_array(
+        jsonb_build_object('party', 'customer', 'number', (12020000000 + n % 7919)::text, 'name',
+            'Caller ' || n % 997, 'side', 'left', 'spans', '[[0, 95]]'::jsonb, 'agent', NULL),
+        jsonb_build_object('party', 'agent', 'number', (2000 + n % 50)::text, 'name', NULL,
+            'side', 'right', 'spans', '[[0, 95]]'::jsonb, 'agent', (2000 + n % 50)::text)),
+    ARRAY['support'], NULL, 'audio/ogg', 2, 8000, 380000, md5(n::text) || md5(n::text),
     'main/2026/01/01/' || id || '.opus'
 FROM (
     SELECT n, at, (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7000'
