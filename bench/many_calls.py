@@ -2,12 +2,15 @@
 
 The bench records the events of one real call through a real Asterisk. A simulated PBX
 (`bench/rig/simulated.py`) repeats them for very many calls, over a real WebSocket, with the ids and
-times of each call. The role `watch` follows these calls in its own process, evaluates 20 rules and
-writes to a real PostgreSQL. Measured are the time from the first event of the newest call until its
-decision can be read, the watcher's CPU and its peak memory. At the end the calls in the catalogue
-must be the calls of the PBX. The bars: 1 second, 1 core, 500 MB.
+times of each call. Of the calls, 2,000 are the members of 100 conferences of 20 people, who come
+and go, and 50 times a second an attended transfer joins two calls. The role `watch` follows these
+calls in its own process, evaluates 20 rules and writes to a real PostgreSQL. Measured are the time
+from the first event of the newest call until its decision can be read, the watcher's CPU and its
+peak memory. At the end the calls in the catalogue must be the calls of the PBX. The bars: 1 second,
+1 core, 500 MB.
 
-    python bench/many_calls.py [--calls 10000] [--rate 2000] [--seconds 60]
+    python bench/many_calls.py [--calls 10000] [--rate 2000] [--seconds 60] [--conferences 100]
+        [--merges 50]
 """
 
 import argparse
@@ -137,6 +140,8 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=2000)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--conferences", type=int, default=100)
+    parser.add_argument("--merges", type=float, default=50)
     options = parser.parse_args()
     with TemporaryDirectory(prefix="earwitness-bench-") as name:
         directory, port = Path(name), free_port()
@@ -154,7 +159,13 @@ def main() -> int:
             catalogue.migrate()
             watch = ("-m", "earwitness", "--config", str(config), "watch")
             with (
-                running(*simulated, str(options.calls), str(options.rate)),
+                running(
+                    *simulated,
+                    str(options.calls),
+                    str(options.rate),
+                    str(options.conferences),
+                    str(options.merges),
+                ),
                 running(*watch) as process,
             ):
                 began = time.monotonic()
@@ -175,7 +186,8 @@ def main() -> int:
     worst, middle = max(lags), statistics.median(lags)
     per_s = sent / sending_s
     print(
-        f"{options.calls} calls, {per_s:.0f} events a second: decided after {middle:.2f} s in the "
+        f"{options.calls} calls, {options.conferences} conferences, {options.merges:g} merges and "
+        f"{per_s:.0f} events a second: decided after {middle:.2f} s in the "
         f"median, {worst:.2f} s at most, of {len(lags)} (bar {LAG_BAR_S:g}); {cores:.2f} of a core "
         f"(bar {CORE_BAR:g}), peak {peak:.0f} MB (bar {MEMORY_BAR_MB:.0f}); in the end the same "
         "calls live in the catalogue as on the PBX"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recorder.ari.pbxs import Pbxs
     from recorder.recording.capture import Capture
     from recorder.recording.demand import KeyFunction
+    from recorder.recording.gate import Gate
     from recorder.rules.book import RuleBook
     from recorder.spy.spies import Spies
     from recorder.watch.watch import Watch
@@ -101,14 +102,13 @@ class Wiring:
     def capture(self) -> "Capture":
         """The recordings at the PBXs."""
         from recorder.recording.capture import Capture, Defaults
-        from recorder.recording.gate import Gate
 
         wanted = self.config.recording
         return Capture(
             self.catalogue,
             self.pbxs,
             Defaults(wanted.layout, wanted.format, wanted.pause),
-            Gate(self.catalogue, self.pbxs, self.book),
+            self.gate,
             on_pause=self.spies.follow_pauses,
         )
 
@@ -125,7 +125,15 @@ class Wiring:
             trunks,
             deaf_in_pauses=deaf,
             after_transfer=self.config.spies.after_transfer,
+            gate=self.gate,
         )
+
+    @cached_property
+    def gate(self) -> "Gate":
+        """The gate before every capture: no process captures what a rule forbids."""
+        from recorder.recording.gate import Gate
+
+        return Gate(self.catalogue, self.pbxs, self.book)
 
     @cached_property
     def book(self) -> "RuleBook":

@@ -1,12 +1,15 @@
 """Simulate a PBX with very many calls, over ARI: the events of one real call, for each call.
 
-    python bench/rig/simulated.py TRACE PORT CALLS RATE
+    python bench/rig/simulated.py TRACE PORT CALLS RATE CONFERENCES MERGES
 
 TRACE is a JSON file: `info` is the answer of `/asterisk/info`, `events` are the events of the real
-call, each with its `after_s`. CALLS calls are up at the start. After `POST /begin` the oldest calls
-end and new calls start, at RATE events a second. Each event comes as long after the call's first as
-in the trace. `POST /pause` starts no more calls. `GET /state` returns the live calls, the id and
-the start of the newest one, and the number of events sent. Each channel has `channelvars`, as our
+call, each with its `after_s`. CALLS calls are up at the start. Of these, 20 for each of the
+CONFERENCES are members of a room, each with a linkedid of its own. After `POST /begin` the oldest
+calls end and new calls start, and MERGES times a second an attended transfer joins two calls: both
+callers stay in one bridge. Each room swaps a member every 10 seconds. All of these together are
+RATE events a second. Each event comes as long after the call's first as in the trace. `POST /pause`
+starts no more calls. `GET /state` returns the live calls, the id and the start of the newest one,
+and the number of events sent. Each channel has `channelvars`, as our
 documentation wants them. Other requests that a watcher does not send are answered with 404.
 """
 
@@ -29,6 +32,8 @@ from websockets.server import ServerProtocol
 
 TICK_S = 0.01
 AGENTS = 5000
+MEMBERS = 20
+SWAP_EVERY_S = 10.0
 CHANNEL = re.compile(r"/ari/channels/([^/]+)/variable")
 
 
@@ -60,7 +65,16 @@ class Script:
             if "channel" in one["event"]:
                 known[one["event"]["channel"]["id"]] = one["event"]["channel"]
         self.channels = [self._marked(one | {"state": "Up"}) for one in known.values()]
+        self._texts = [text for _, text in self.begin + self.end]
         self.bridge = self._marked(bridge)
+
+    def find(self, type_: str, mark: str) -> str:
+        """Return the event of this type about a channel: `@first@` or `@second@`."""
+        for text in self._texts:
+            event = json.loads(text)
+            if event["type"] == type_ and event.get("channel", {}).get("id") == mark:
+                return text
+        raise LookupError(f"the trace has no {type_} of {mark}")
 
     def _marked(self, body: dict[str, Any]) -> str:
         text = json.dumps(_with_marked_times(body))
@@ -92,6 +106,7 @@ class Call:
         }
         self.channels = [self.fill(text) for text in script.channels]
         self.bridge = self.fill(script.bridge)
+        self.is_merged = False
 
     def fill(self, text: str) -> str:
         """Return a text of the script with the values of this call, at this moment."""
@@ -100,15 +115,47 @@ class Call:
         return text.replace("@now@", _now())
 
 
+class Room:
+    """A conference; its members are calls of one channel."""
+
+    def __init__(self, number: int, members: Iterable[Call]) -> None:
+        self.id = f"room-{number}"
+        self.members = deque(members)
+
+    def bridge(self, like: str) -> str:
+        """Return the bridge with its members as JSON, in the form of another bridge."""
+        ids = [one.first for one in self.members]
+        return json.dumps(json.loads(like) | {"id": self.id, "channels": ids})
+
+    def event(self, text: str, member: Call) -> str:
+        """Return an event about a member's bridge, as an event about this room."""
+        event = json.loads(member.fill(text))
+        event["bridge"] = json.loads(self.bridge(member.bridge))
+        return json.dumps(event)
+
+
 class Simulated:
     """The simulated PBX."""
 
-    def __init__(self, trace: dict[str, Any], calls: int, rate: float) -> None:
+    def __init__(
+        self, trace: dict[str, Any], calls: int, rate: float, conferences: int, merges: float
+    ) -> None:
         self._info = trace["info"]
         self._script = Script(trace["events"])
         self._made = 0
-        self._live: deque[Call] = deque(self._make() for _ in range(calls))
-        self._per_s = rate / (len(self._script.begin) + len(self._script.end))
+        pairs = calls - conferences * MEMBERS
+        self._live: deque[Call] = deque(self._make() for _ in range(pairs))
+        self._rooms = [
+            Room(number, (self._make() for _ in range(MEMBERS))) for number in range(conferences)
+        ]
+        find = self._script.find
+        self._created = find("ChannelCreated", "@first@")
+        self._entered = find("ChannelEnteredBridge", "@first@")
+        self._left = {mark: find("ChannelLeftBridge", mark) for mark in ("@first@", "@second@")}
+        self._ended = {mark: find("ChannelDestroyed", mark) for mark in ("@first@", "@second@")}
+        self._merges_per_s, self._swaps_per_s = merges, conferences / SWAP_EVERY_S
+        calls_rate = rate - 6 * merges - 4 * self._swaps_per_s
+        self._per_s = calls_rate / (len(self._script.begin) + len(self._script.end))
         self._due: list[tuple[float, int, Call, str]] = []
         self._scheduled = self._sent = 0
         self._begins = False
@@ -123,12 +170,21 @@ class Simulated:
     async def run_calls(self) -> None:
         """Start and end calls, and send the events that are due."""
         owed, before = 0.0, time.monotonic()
+        merges = swaps = 0.0
         while True:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
             if self._begins:
                 owed += (now - before) * self._per_s
+                merges += (now - before) * self._merges_per_s
+                swaps += (now - before) * self._swaps_per_s
             before = now
+            while merges >= 1:
+                merges -= 1
+                self._merge()
+            while swaps >= 1:
+                swaps -= 1
+                self._swap()
             while owed >= 1:
                 owed -= 1
                 self._schedule(self._live.popleft(), self._script.end, now)
@@ -137,6 +193,36 @@ class Simulated:
             while self._due and self._due[0][0] <= now:
                 _, _, call, text = heapq.heappop(self._due)
                 self._send(call.fill(text))
+
+    def _merge(self) -> None:
+        """Join the callers of two calls: each agent hangs up, as after an attended transfer."""
+        middle = len(self._live) // 2
+        pair = [one for one in list(self._live)[middle : middle + 40] if not one.is_merged][:2]
+        if len(pair) != 2:  # noqa: PLR2004
+            return
+        stays, moves = pair
+        for one in pair:
+            one.is_merged = True
+        for text in (self._left["@second@"], self._ended["@second@"], self._left["@first@"]):
+            self._send(moves.fill(text))
+        event = json.loads(moves.fill(self._entered))
+        ids = [stays.first, stays.second, moves.first]
+        event["bridge"] = json.loads(stays.bridge) | {"channels": ids}
+        self._send(json.dumps(event))
+        for text in (self._left["@second@"], self._ended["@second@"]):
+            self._send(stays.fill(text))
+
+    def _swap(self) -> None:
+        """Let the oldest member of the next room hang up, and another one come."""
+        room = self._rooms[0]
+        self._rooms.append(self._rooms.pop(0))
+        leaver = room.members.popleft()
+        self._send(room.event(self._left["@first@"], leaver))
+        self._send(leaver.fill(self._ended["@first@"]))
+        comer = self._make()
+        room.members.append(comer)
+        self._send(comer.fill(self._created))
+        self._send(room.event(self._entered, comer))
 
     def _schedule(self, call: Call, texts: list[tuple[float, str]], now: float) -> None:
         for after_s, text in texts:
@@ -182,9 +268,16 @@ class Simulated:
             case ("GET", "/ari/asterisk/info"):
                 body = self._info
             case ("GET", "/ari/channels"):
-                body = _listed(text for one in self._live for text in one.channels)
+                members = (one for room in self._rooms for one in room.members)
+                body = _listed(
+                    [text for one in self._live for text in one.channels]
+                    + [one.channels[0] for one in members]
+                )
             case ("GET", "/ari/bridges"):
-                body = _listed(one.bridge for one in self._live)
+                body = _listed(
+                    [one.bridge for one in self._live]
+                    + [room.bridge(self._live[0].bridge) for room in self._rooms]
+                )
             case ("GET", path) if found := CHANNEL.fullmatch(path):
                 is_known = query.get("variable") == ["CHANNEL(linkedid)"]
                 body = {"value": found[1].rpartition(".")[0] + ".1" if is_known else ""}
@@ -195,7 +288,8 @@ class Simulated:
     def _state(self) -> dict[str, Any]:
         newest = self._live[-1]
         return {
-            "live": [one.first for one in self._live],
+            "live": [one.first for one in self._live]
+            + [one.first for room in self._rooms for one in room.members],
             "newest": newest.first,
             "began": newest.began,
             "sent": self._sent,
@@ -244,8 +338,9 @@ async def run(pbx: Simulated, port: int) -> None:
 
 def main() -> None:
     """Read the arguments and run."""
-    path, port, calls, rate = sys.argv[1:]
-    pbx = Simulated(json.loads(Path(path).read_text()), int(calls), float(rate))
+    path, port, calls, rate, conferences, merges = sys.argv[1:]
+    trace = json.loads(Path(path).read_text())
+    pbx = Simulated(trace, int(calls), float(rate), int(conferences), float(merges))
     asyncio.run(run(pbx, int(port)))
 
 

@@ -111,9 +111,13 @@ class Decisions:
 
         Raises CatalogueUnavailable.
         """
-        last = self._last.get(call.id)
-        if last is None or (not call.joined and not _is_binding(last.decision)):
-            return last is not None  # this spares the queries for most calls
+        known_of = [self._last.get(id_) for id_ in (call.id, *call.joined)]
+        if known_of[0] is None:
+            return False
+        # This spares the queries for most calls. A joined call without a decision yet reopens this
+        # one when it gets its own.
+        if not any(one is not None and _is_binding(one.decision) for one in known_of):
+            return True
         with self._catalogue.begin() as tx:
             scene = read_scene(tx, call.id)
             known = decisions.list_decisions(tx, scene.calls, with_moments=False)

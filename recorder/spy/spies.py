@@ -29,6 +29,7 @@ from recorder.errors import (
     SpyEnded,
 )
 from recorder.recording.capture import Capture
+from recorder.recording.gate import Gate
 from recorder.recording.voices import BROWSER, hears_call
 from recorder.spy.destination import (
     STAYS_HERE,
@@ -76,7 +77,8 @@ class Spies:
     `trunks` lists for each PBX the patterns of endpoints that lead out of the house: no supervisor
     is rung there. With `deaf_in_pauses`, supervisors in listen and whisper hear nothing of a call
     while it is paused. `after_transfer` says what becomes of a spy whose call goes to an agent
-    whom its owner may not hear.
+    whom its owner may not hear. A spy settles the recordings that hear its supervisor: `gate` is
+    theirs.
 
     Raises NoSuchCall, NoSuchSpy, CallEnded, SpyEnded, BadDestination, PhoneInCall,
     ModeNotPermitted, and PbxUnavailable where the PBX does not answer or is not configured in this
@@ -91,13 +93,14 @@ class Spies:
         *,
         deaf_in_pauses: bool = True,
         after_transfer: AfterTransfer = "end",
+        gate: Gate | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._pbxs = pbxs
         self._trunks = trunks
         self._deaf_in_pauses = deaf_in_pauses
         self._after_transfer = after_transfer
-        self._capture = Capture(catalogue, pbxs)
+        self._capture = Capture(catalogue, pbxs, gate=gate)
 
     # Commands of a person
 
