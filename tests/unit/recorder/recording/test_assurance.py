@@ -384,7 +384,7 @@ def test_a_conference_without_any_recording_never_began() -> None:
 
 
 def test_a_default_never_of_one_member_asks_for_nothing_less() -> None:
-    """Whoever wants a recording wants it of everybody who is there."""
+    """A rule that wants a recording of one person gets everybody in the room."""
     calls = [member(1, ("room", 0, 60)), member(2, ("room", 0, 60))]
     nothing = replace(about(2, "never"), moments=({**about(2, "never").moments[0], "rule": None},))
     assert each(calls, [about(1), nothing], []) == [Assurance(60, 0, "never-began")] * 2

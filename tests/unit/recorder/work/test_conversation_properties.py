@@ -222,7 +222,7 @@ def test_what_was_followed_at_once_has_no_gap(world: World) -> None:
 @settings(max_examples=150, deadline=None)
 @given(worlds(actions=("record", "never", "on_demand")))
 def test_what_was_followed_at_once_is_whole(world: World) -> None:
-    """Assurance misses nothing of any call, and expects what the recordings hold."""
+    """Assurance finds every call whole, and expects as much as the recordings hold."""
     world.play()
     calls, decided = world.calls(SECONDS), world.decisions(SECONDS)
     stored = [replace(one, state="stored") for one in world.made.values()]

@@ -416,7 +416,7 @@ def test_a_file_that_is_too_slow_is_fitted_and_told() -> None:
     ids=["three-times", "a-little-later", "earlier", "twice", "six-times", "twice-or-three-times"],
 )
 def test_only_the_part_after_a_change_is_too_slow(length_s: float, changed_s: float) -> None:
-    """Where the rest after a transfer is too long by a factor, only the rest is played faster."""
+    """Only the rest after a transfer is played faster, if a factor between codecs explains it."""
     stays = [[name, at(from_s).isoformat(), at(to_s).isoformat()] for name, from_s, to_s in STAYS]
     line = timeline([leg("a", 0, 10, stays=stays)], [segment("a", 0, length_s, ended_at=at(10))])
     assert line.placements == (
@@ -436,7 +436,7 @@ def test_only_the_part_after_a_change_is_too_slow(length_s: float, changed_s: fl
 
 @pytest.mark.parametrize("length_s", [13, 25, 35])
 def test_a_slow_file_without_a_change_is_fitted_as_a_whole(length_s: float) -> None:
-    """Where no factor between codecs explains the length, all of the file is played faster."""
+    """All of the file is played faster, if no factor between codecs explains its length."""
     line = timeline([leg("a", 0, 10)], [segment("a", 0, length_s, ended_at=at(10))])
     assert line.placements == (Placement(UUID(int=1), "right", 0.0, 10.0),)
 
@@ -467,7 +467,7 @@ def test_only_a_sure_end_shows_that_a_file_is_too_slow(
     assert [place.span_s for place in timeline([leg("a", 0, 10)], parts).placements] == [span_s]
 
 
-# What must not be kept
+# Words that nobody may keep
 
 
 def forbidden(from_s: float, to_s: float | None = None) -> DecisionRecord:
