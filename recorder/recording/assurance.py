@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from recorder.calls.conversations import Talk, talks_of
 from recorder.calls.legs import ever_joined_legs, joined_or_created_at, legs_of
 from recorder.calls.spans import TimeSpan, intersect, length_s, merge, subtract
-from recorder.recording.moments import WANTING, iter_periods
+from recorder.recording.moments import WANTING, Courses
 from storage.records import (
     Assurance,
     CallRecord,
@@ -93,7 +93,7 @@ def _list_expected(
     """
     call = meeting.call
     call_of = {leg.id: one.id for one in meeting.calls.values() for leg in legs_of(one)}
-    decisions = {one.call_id: one for one in meeting.decisions}
+    courses = Courses(meeting.decisions)
     expected: list[tuple[frozenset[str], TimeSpan]] = []
     forbidden: list[TimeSpan] = []
     ours = [one for one in meeting.recordings if one.trigger == "rule"]
@@ -101,8 +101,7 @@ def _list_expected(
         ends = [at for at in (talk.to_at, call.ended_at) if at is not None]
         span = talk.from_at, min(ends, default=talk.from_at)
         call_ids = {call_of[leg_id] for leg_id in talk.leg_ids if leg_id in call_of}
-        theirs = [decisions[id_] for id_ in sorted(call_ids) if id_ in decisions]
-        for period in iter_periods(theirs, *span):
+        for period in courses.iter_periods(call_ids, *span):
             when = period.from_at, period.to_at
             if period.is_forbidden:
                 forbidden.append(when)
