@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from recorder.calls.conversations import Talk, talks_of
 from recorder.calls.legs import ever_joined_legs, joined_or_created_at, legs_of
-from recorder.calls.spans import TimeSpan, length_s, merge, subtract
-from recorder.recording.moments import WANTING, iter_periods
+from recorder.calls.spans import TimeSpan, intersect, length_s, merge, subtract
+from recorder.recording.moments import WANTING, Courses
 from storage.records import (
     Assurance,
     CallRecord,
@@ -54,7 +54,7 @@ def assure(meeting: Meeting) -> Assurance:
     missing: list[TimeSpan] = []
     hearing: dict[int, RecordingRecord] = {}
     for leg_ids, span in expected:
-        near = [one for one in ours if _hears(meeting, one, leg_ids)]
+        near = [one for one in ours if _times_hearing(meeting, one, leg_ids, span[1])]
         hearing |= {place: one for place, one in enumerate(ours) if one in near}
         left_out = [part for one in near for part in _left_out(one, span[1], forbidden)]
         left_out += [
@@ -67,7 +67,13 @@ def assure(meeting: Meeting) -> Assurance:
             for one in meeting.pauses
             if not leg_ids.isdisjoint(one.legs)
         ]
-        covered = [part for one in near for part in _covered(meeting, one, span[1])]
+        covered = [
+            part
+            for one in near
+            for heard in _times_hearing(meeting, one, leg_ids, span[1])
+            for kept in _covered(meeting, one, span[1])
+            if (part := intersect(heard, kept)) is not None
+        ]
         due = subtract(span, left_out)
         wanted += due
         missing += [gap for part in due for gap in subtract(part, covered)]
@@ -83,25 +89,32 @@ def _list_expected(
 ) -> tuple[list[tuple[frozenset[str], TimeSpan]], list[TimeSpan]]:
     """Return the times to be recorded, with the people of each, and the forbidden times.
 
-    A recording that has begun goes on when a rule merely stops to want it.
+    A recording that has begun goes on when a rule merely stops to want it, so its time counts too.
     """
     call = meeting.call
     call_of = {leg.id: one.id for one in meeting.calls.values() for leg in legs_of(one)}
-    decisions = {one.call_id: one for one in meeting.decisions}
+    courses = Courses(meeting.decisions)
     expected: list[tuple[frozenset[str], TimeSpan]] = []
     forbidden: list[TimeSpan] = []
-    is_on = False
+    ours = [one for one in meeting.recordings if one.trigger == "rule"]
     for talk in _talks_of(meeting):
         ends = [at for at in (talk.to_at, call.ended_at) if at is not None]
         span = talk.from_at, min(ends, default=talk.from_at)
         call_ids = {call_of[leg_id] for leg_id in talk.leg_ids if leg_id in call_of}
-        theirs = [decisions[id_] for id_ in sorted(call_ids) if id_ in decisions]
-        for period in iter_periods(theirs, *span):
-            is_on = not period.is_forbidden and (is_on or period.is_wanted)
-            if is_on:
-                expected.append((talk.leg_ids, (period.from_at, period.to_at)))
+        for period in courses.iter_periods(call_ids, *span):
+            when = period.from_at, period.to_at
             if period.is_forbidden:
-                forbidden.append((period.from_at, period.to_at))
+                forbidden.append(when)
+            elif period.is_wanted:
+                expected.append((talk.leg_ids, when))
+            else:
+                runs = [
+                    part
+                    for one in ours
+                    for heard in _times_hearing(meeting, one, talk.leg_ids, when[1])
+                    if (part := intersect(heard, when)) is not None
+                ]
+                expected += [(talk.leg_ids, part) for part in merge(runs)]
     return expected, merge(forbidden)
 
 
@@ -124,13 +137,21 @@ def _talks_of(meeting: Meeting) -> Sequence[Talk]:
     return [Talk(frozenset(leg.id for leg in joined), starts[1], ends[-2])]
 
 
-def _hears(meeting: Meeting, recording: RecordingRecord, leg_ids: frozenset[str]) -> bool:
-    """Whether a recording had to hear these people: by its call, or because it captured them."""
+def _times_hearing(
+    meeting: Meeting, recording: RecordingRecord, leg_ids: frozenset[str], until: datetime
+) -> list[TimeSpan]:
+    """Return when a recording had to hear these people: while it ran, if its own call is with them.
+
+    Else it hears them as long as it captures them.
+    """
     call = meeting.calls.get(recording.call_id)
     if call is not None and any(leg.id in leg_ids for leg in legs_of(call)):
-        return True
-    captured = (one for one in meeting.segments if one.recording_id == recording.id)
-    return any(one.channel_id in leg_ids for one in captured)
+        return [(recording.started_at or EARLIEST, recording.ended_at or until)]
+    return merge(
+        (one.started_at, one.ended_at or until)
+        for one in meeting.segments
+        if one.recording_id == recording.id and one.channel_id in leg_ids
+    )
 
 
 def _left_out(

@@ -317,11 +317,17 @@ class Capture:
             return
         with self._pbxs.reach(pbx) as ari:  # list channels after segments: a snoop comes first
             present = {channel.id for channel in ari.list_channels(prefix=names.OURS)}
-        for segment in running:
-            if segment.state == "recording" and names.build_snoop_id(segment.id) not in present:
-                log.warning("segment.vanished", segment=str(segment.id))
-                self.segment_ended(segment.id, datetime.now(UTC), "unobserved")
-                self.settle(segment.recording_id)
+            gone = [
+                segment
+                for segment in running
+                if segment.state == "recording" and names.build_snoop_id(segment.id) not in present
+            ]
+            # A person who hung up took the snoop along: the event of the file's end is on its way.
+            vanished = [one for one in gone if ari.find_channel(one.channel_id) is not None]
+        for segment in vanished:
+            log.warning("segment.vanished", segment=str(segment.id))
+            self.segment_ended(segment.id, datetime.now(UTC), "unobserved")
+            self.settle(segment.recording_id)
 
     # Steps
 

@@ -6,7 +6,7 @@ rule has the lower priority; then whatever wants a recording.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -48,33 +48,38 @@ class _Step:
     rank: _Rank | None
 
 
-def iter_periods(
-    decisions: Iterable[DecisionRecord], from_at: datetime, to_at: datetime
-) -> Iterator[Period]:
-    """Yield the periods between two moments for people with these decisions, without a break.
+class Courses:
+    """The decisions about calls through time.
 
-    Example: a call is recorded from 0 s on and forbidden from 5 s on: the periods between 0 and 9 s
+    Example: a call is recorded from 0 s on and forbidden from 5 s on: its periods between 0 and 9 s
     are `Period(0, 5, wanted)` and `Period(5, 9, forbidden)`.
     """
-    if from_at >= to_at:
-        return
-    courses = [_course_of(one.moments) for one in decisions]
-    changes = {step.at for course in courses for step in course if from_at < step.at < to_at}
-    edges = [from_at, *sorted(changes), to_at]
-    begun: Period | None = None
-    for at, until in pairwise(edges):
-        now = [step for course in courses if (step := _step_at(course, at)) is not None]
-        ranks = [step.rank for step in now if step.rank is not None]
-        is_forbidden = bool(ranks) and not min(ranks).is_force
-        is_wanted = not is_forbidden and any(one.is_wanted for one in now)
-        if begun is not None and (begun.is_wanted, begun.is_forbidden) == (is_wanted, is_forbidden):
-            begun = Period(begun.from_at, until, is_wanted, is_forbidden)
-            continue
+
+    def __init__(self, decisions: Iterable[DecisionRecord]) -> None:
+        self._courses = {one.call_id: _course_of(one.moments) for one in decisions}
+
+    def iter_periods(
+        self, call_ids: Iterable[str], from_at: datetime, to_at: datetime
+    ) -> Iterator[Period]:
+        """Yield the periods between two moments for people of these calls, without a break."""
+        if from_at >= to_at:
+            return
+        courses = [self._courses[id_] for id_ in call_ids if id_ in self._courses]
+        changes = {step.at for course in courses for step in course if from_at < step.at < to_at}
+        begun: Period | None = None
+        for at, until in pairwise([from_at, *sorted(changes), to_at]):
+            now = [step for course in courses if (step := _step_at(course, at)) is not None]
+            ranks = [step.rank for step in now if step.rank is not None]
+            is_forbidden = bool(ranks) and not min(ranks).is_force
+            is_wanted = not is_forbidden and any(one.is_wanted for one in now)
+            if begun is not None:
+                if (begun.is_wanted, begun.is_forbidden) == (is_wanted, is_forbidden):
+                    begun = replace(begun, to_at=until)
+                    continue
+                yield begun
+            begun = Period(at, until, is_wanted, is_forbidden)
         if begun is not None:
             yield begun
-        begun = Period(at, until, is_wanted, is_forbidden)
-    if begun is not None:
-        yield begun
 
 
 def time_of(moment: Mapping[str, Any]) -> datetime:

@@ -5,7 +5,7 @@ the talks that another rule's recording owns: that of a customer's call before t
 one, else the older one. When its call is over, it goes on with the people whom it captures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ from recorder.calls.conversations import Talk, talks_of
 from recorder.calls.legs import has_customer, legs_of
 from recorder.calls.spans import TimeSpan, intersect, merge, subtract
 from recorder.names import parse_spy_part
-from recorder.recording.moments import iter_periods
+from recorder.recording.moments import Courses
 from storage.records import (
     CallRecord,
     DecisionRecord,
@@ -102,25 +102,14 @@ def find_protected(past: Past, segments: Sequence[SegmentRecord], window: TimeSp
     """
     talks = talks_of(past.calls.values())
     call_of = {leg.id: call.id for call in past.calls.values() for leg in legs_of(call)}
-    decisions = {one.call_id: one for one in past.decisions}
+    courses = Courses(past.decisions)
+    scenes = _list_scenes(past, talks, segments, window)
+    scenes += _list_captured(call_of.keys(), talks, segments, window)
     forbidden: list[TimeSpan] = []
     paused: list[TimeSpan] = []
-    scenes = _list_scenes(past, talks, segments, window)
-    for one in segments:
-        captured = intersect((one.started_at, one.ended_at or window[1]), window)
-        if captured is None or one.channel_id not in call_of:
-            continue
-        present = [
-            (talk.leg_ids, span)
-            for talk in talks
-            if one.channel_id in talk.leg_ids and (span := _cut(talk, captured)) is not None
-        ]
-        alone = subtract(captured, [span for _, span in present])
-        scenes += [*present, *((frozenset({one.channel_id}), span) for span in alone)]
     for leg_ids, (from_at, to_at) in scenes:
-        calls = {call_of[leg_id] for leg_id in leg_ids if leg_id in call_of}
-        theirs = [decisions[call_id] for call_id in sorted(calls) if call_id in decisions]
-        periods = iter_periods(theirs, from_at, to_at)
+        call_ids = {call_of[leg_id] for leg_id in leg_ids if leg_id in call_of}
+        periods = courses.iter_periods(call_ids, from_at, to_at)
         forbidden += [(one.from_at, one.to_at) for one in periods if one.is_forbidden]
         for pause in past.pauses:
             if leg_ids.isdisjoint(pause.legs):
@@ -128,6 +117,32 @@ def find_protected(past: Past, segments: Sequence[SegmentRecord], window: TimeSp
             span = intersect((pause.from_at, pause.to_at or to_at), (from_at, to_at))
             paused += [span] if span is not None else []
     return Protected(tuple(merge(forbidden)), tuple(merge(paused)))
+
+
+def _list_captured(
+    legs: Collection[str],
+    talks: Sequence[Talk],
+    segments: Sequence[SegmentRecord],
+    window: TimeSpan,
+) -> list[_Scene]:
+    """Return the times in which the PBX captured these legs, with the people who were there."""
+    captured: dict[str, list[TimeSpan]] = {}
+    for one in segments:
+        span = intersect((one.started_at, one.ended_at or window[1]), window)
+        if span is not None and one.channel_id in legs:
+            captured.setdefault(one.channel_id, []).append(span)
+    scenes: list[_Scene] = []
+    for talk in talks:
+        spans = [span for leg_id in talk.leg_ids for span in captured.get(leg_id, [])]
+        during = _cut(talk, window)
+        if during is not None:
+            parts = (intersect(span, during) for span in merge(spans))
+            scenes += [(talk.leg_ids, part) for part in parts if part is not None]
+    for leg_id, spans in captured.items():
+        with_others = [_cut(talk, window) for talk in talks if leg_id in talk.leg_ids]
+        taken = [span for span in with_others if span is not None]
+        scenes += [(frozenset({leg_id}), part) for span in spans for part in subtract(span, taken)]
+    return scenes
 
 
 def _list_scenes(

@@ -59,7 +59,8 @@ class SpyPlan:
 
     call_id     the call that the spy is on
     target      the channel to listen to; without one the supervisor hears nothing
-    company     the channels that are connected with the target by bridges
+    company     the channels that bridges connect with the target; of a conference its bridge alone,
+                because there each member hears the mix, whoever comes and goes
     heard_by    the legs that hear the supervisor
     cause       why the spy is over; None while it goes on
     party       the party of the target
@@ -119,7 +120,7 @@ def plan_spy(
     return SpyPlan(
         present.id,
         target.id,
-        _company_of(target, known.values()),
+        _company_of(target, people, known.values()),
         heard_by,
         party=target.party,
         deaf=spy.mode != "barge" and not people.leg_ids.isdisjoint(paused),
@@ -230,9 +231,12 @@ def _conversations(calls: Iterable[CallRecord]) -> dict[str, Conversation]:
     return {leg_id: one for one in conversations_of(calls) for leg_id in one.leg_ids}
 
 
-def _company_of(target: LegRecord, calls: Iterable[CallRecord]) -> tuple[str, ...]:
-    """Return the other channels that bridges connect with the target, halves of Local channels
-    too."""
+def _company_of(
+    target: LegRecord, people: Conversation, calls: Iterable[CallRecord]
+) -> tuple[str, ...]:
+    """Return the company of the target: halves of Local channels count too."""
+    if len(people.legs) > 2 and target.bridge_id is not None:
+        return (target.bridge_id,)
     live = [leg for call in calls for leg in call.channels if leg.alive]
     groups = group_channels((leg.id, leg.name, leg.bridge_id) for leg in live)
     group = groups.get(target.id)

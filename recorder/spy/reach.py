@@ -2,8 +2,9 @@
 
 The voice is mixed into the frames that the PBX sends to a party. While the other side of the call
 sends no RTP, as a muted phone does, no frames flow, and nobody hears the supervisor. No request of
-ARI makes them flow for a channel outside of Stasis (measured on 22.10 and 16). But the PBX counts
-the packets that it sends to each party, so a supervisor whom nobody hears is told at once.
+ARI makes them flow for a channel outside of Stasis (measured on 22.10 and 16). The sound itself
+cannot be checked, because a snoop copies it before the voice is mixed in. But the PBX counts the
+packets that it sends to each party, so a supervisor whom nobody hears is told at once.
 """
 
 import threading

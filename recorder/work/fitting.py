@@ -5,7 +5,7 @@ drift. A file much longer was written too slowly: after a change of codec, three
 """
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -19,9 +19,10 @@ STOP_TAKES_S = 0.1
 # A stopped file so many times longer than its time was written too slowly, whatever we noted.
 SURELY_SLOW = 1.25
 SLOW_S = 1.0
-# Sample rates of codecs differ by these factors.
-SPEEDS = (2.0, 3.0, 6.0)
-SPEED_ERROR = 0.1
+# Sample rates of codecs differ by these factors, the usual one first.
+SPEEDS = (3.0, 2.0, 6.0)
+# A change of company and the change of codec that it brings are so close.
+CHANGE_WITHIN_S = 0.5
 # Nobody can say better: a packet holds so much.
 BEST_ALIGNMENT_MS = 20
 
@@ -79,30 +80,28 @@ def place(
 ) -> tuple[Placement, ...]:
     """Return the placements of a segment; `changes` are moments when its company changed.
 
-    A file may have become slow at such a moment. It did, where the rest is longer than its time by
-    one of the factors between codecs; then only the rest is played faster.
+    A file may have become slow near such a moment, by one of the factors between codecs. The length
+    of the file says when: only the rest is played faster, by exactly this factor.
 
-    Example: 10 s after the start a call is transferred, it ends after 20 s, and the file has 40 s:
-    its last 30 s are three times too slow.
+    Example: a call of 8 s is transferred after 3 s, and its file has 18 s: from second 3 on it is
+    three times too slow.
     """
     offset_s = (segment.started_at - zero).total_seconds()
     span_s = span_to_fit(segment)
+    whole = Placement(segment.id, segment.side, offset_s, span_s)
     if span_s is None or not is_slow(segment):
-        return (Placement(segment.id, segment.side, offset_s, span_s),)
+        return (whole,)
     length_s = segment.duration_s or 0.0
-    starts = [(moment - segment.started_at).total_seconds() for moment in changes]
-    starts = [start_s for start_s in starts if SLOW_S / 4 < start_s < span_s - SLOW_S / 4]
-    errors = {
-        start_s: min(abs((length_s - start_s) / (span_s - start_s) / one - 1) for one in SPEEDS)
-        for start_s in starts
-    }
-    best = min(errors, key=lambda start_s: errors[start_s], default=0.0)
-    if errors.get(best, 1.0) > SPEED_ERROR:
-        return (Placement(segment.id, segment.side, offset_s, span_s),)
-    return (
-        Placement(segment.id, segment.side, offset_s, best, to_s=best),
-        Placement(segment.id, segment.side, offset_s + best, span_s - best, from_s=best),
-    )
+    moments = [(moment - segment.started_at).total_seconds() for moment in changes]
+    for speed in SPEEDS:
+        slow_s = (speed * span_s - length_s) / (speed - 1)
+        is_near = any(abs(slow_s - one) < CHANGE_WITHIN_S for one in moments)
+        if is_near and CHANGE_WITHIN_S < slow_s < span_s:
+            return (
+                replace(whole, span_s=slow_s, to_s=slow_s),
+                replace(whole, offset_s=offset_s + slow_s, span_s=span_s - slow_s, from_s=slow_s),
+            )
+    return (whole,)
 
 
 def alignment_ms(segment: SegmentRecord, late_s: float) -> int:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from recorder.audio import Span
-from recorder.calls.legs import extension_of, legs_of
+from recorder.calls.legs import MEDIA, extension_of, legs_of
 from recorder.names import parse_spy_part
 from recorder.recording.presence import Past
 from recorder.recording.voices import BROWSER
@@ -67,6 +67,8 @@ def _party_of(leg: LegRecord, call: CallRecord, mine: Sequence[SegmentRecord]) -
             # The number that was dialled; the channel may show another after a redirect.
             number, name = call.callee_number or number, call.callee_name or name
         return RecordingParty("customer", number, name, side)
+    if leg.name.partition("/")[0] in MEDIA:  # a program, such as a voice bot, has no extension
+        return RecordingParty("agent", leg.number, leg.caller_name, side)
     agent = extension_of(leg)
     return RecordingParty("agent", leg.number or agent, leg.caller_name, side, agent=agent)
 

@@ -10,11 +10,11 @@ stalled before a pause, its file is shorter than its clock says, and words from 
 too early in the file: earlier by at most the missing time. That time is blank too, and is listed as
 a gap with the cause `pbx-stalled`.
 
-A file that was written too slowly is fitted to its time, and all of it is listed as a gap with the
-cause `wrong-speed`: nobody knows how right it is in between.
+A file that was written too slowly is fitted to its time. The part that is played faster is listed
+as a gap with the cause `wrong-speed`: nobody knows how right it is in between.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -71,7 +71,7 @@ def build_timeline(past: Past, segments: Sequence[SegmentRecord]) -> Timeline:
         *_merge_alike(_iter_missing(presence, segments, blank, causes, zero)),
         *_iter_stalled(silent, blank),
         *_iter_late_pauses(pauses, protected),
-        *((_file_of(one), "wrong-speed") for one in segments if is_slow(one)),
+        *((_slow_part(one, changes), "wrong-speed") for one in segments if is_slow(one)),
         *((span, "forbidden") for span in protected.forbidden),
     ]
     return Timeline(
@@ -214,6 +214,13 @@ def _list_gaps(gaps: Iterable[tuple[TimeSpan, str]], zero: datetime) -> tuple[Ga
 
 def _file_of(segment: SegmentRecord) -> TimeSpan:
     return segment.started_at, segment.started_at + timedelta(seconds=placed_s(segment))
+
+
+def _slow_part(segment: SegmentRecord, changes: Collection[datetime]) -> TimeSpan:
+    """Return the time of a slow file in which it is played faster: at its end, or all of it."""
+    from_at, to_at = _file_of(segment)
+    placed = place(segment, from_at, changes)
+    return from_at + timedelta(seconds=placed[-1].offset_s), to_at
 
 
 def _seconds(span: TimeSpan, zero: datetime) -> Span:

@@ -44,7 +44,7 @@ def list_open_pauses(
 def list_pauses(
     tx: Connection, pbx: str, legs: Collection[str], *, from_at: datetime, to_at: datetime
 ) -> tuple[PeoplePause, ...]:
-    """Return the pauses of these people that touch a span, oldest first, also the open ones."""
+    """Return the pauses of these people within a span, ended or not, oldest first."""
     touches = (pause.c.from_at < to_at, or_(_OPEN, pause.c.to_at > from_at))
     query = select(pause).where(pause.c.pbx == pbx, _covers(legs), *touches)
     return tuple(_record(row) for row in tx.execute(query.order_by(pause.c.id)).mappings())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -75,6 +76,16 @@ class Pbx:
         """Return the name where a file has it."""
         with self._request("find-stored"):
             return name if name in self.live or name in self.stored else None
+
+    def find_channel(self, channel_id: str) -> str | None:
+        """Return the id of a channel while it exists."""
+        with self._request("find-channel"):
+            return channel_id if channel_id in self.channels else None
+
+    def list_channels(self, **_: Any) -> list[SimpleNamespace]:
+        """Return the snoops."""
+        with self._request("list"):
+            return [SimpleNamespace(id=snoop_id) for snoop_id in self.snoops]
 
     def stop_live_recording(self, name: str) -> bool:
         """Close the file."""
@@ -242,6 +253,27 @@ def test_one_leg_is_gone(scene: Scene) -> None:
     scene.end()
     assert scene.capture.settle(recording.id).state == "captured"
     assert scene.jobs() == ["finish"]
+
+
+def test_a_snoop_vanishes(scene: Scene) -> None:
+    """A leg whose snoop was hung up without an event is captured again."""
+    scene.start()
+    (snoop_id,) = [one for one, of in scene.pbx.snoops.items() if of == "agent"]
+    scene.pbx.end(snoop_id)
+    scene.capture.check_snoops("main")
+    parts = {one.channel_id: one for one in scene.parts() if one.state in segments.RUNNING}
+    assert parts.keys() == {"agent", "customer"}
+    assert {one.name for one in parts.values()} <= scene.pbx.live.keys()
+    assert [one.end_cause for one in scene.parts() if one.end_cause] == ["unobserved"]
+
+
+def test_a_snoop_goes_with_its_leg(scene: Scene) -> None:
+    """A leg that hung up before the check waits for the event of its end, which has its time."""
+    scene.start()
+    scene.pbx.end("agent")
+    scene.capture.check_snoops("main")
+    (part,) = [one for one in scene.parts() if one.channel_id == "agent"]
+    assert (part.state, part.end_cause) == ("recording", None)
 
 
 def test_one_leg_is_refused(scene: Scene) -> None:

@@ -489,3 +489,14 @@ def test_a_revocation_after_the_row_ends_the_spy(world: World) -> None:
 def _waits_for_a_lock(tx: Connection) -> bool:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     return bool(tx.scalar(text(waiting)))
+
+
+def test_a_session_that_expires_ends_its_spies(world: World) -> None:
+    """A spy ends at the first check after its owner's session has expired."""
+    spy = world.add_spy()
+    world.spies.settle(spy.id)
+    with world.catalogue.begin() as tx:
+        over = datetime.now(UTC) - timedelta(seconds=1)
+        tx.execute(update(token).where(token.c.id == world.owner_id).values(expires_at=over))
+    world.spies.check(world.name)
+    assert world.spies.read(spy.id)[0].cause == "not-permitted"

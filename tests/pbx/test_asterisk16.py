@@ -10,15 +10,15 @@ from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ, Leg
 from lab.pbx import MUSIC_HZ
 from lab.root import ensure_root, root_directory
 from lab.waiting import until
-from lab.world import World
+from lab.world import Call, World
 from tests.pbx import outside
-from tests.pbx.talks import assert_hears, assert_whole, begin
+from tests.pbx.talks import assert_hears, assert_whole, begin, numbers
 from tests.pbx.watching import Watched, parts_left, watch, write_tone
 from tests.service import Service
 
 pytestmark = pytest.mark.pbx
 
-A1, A3 = AGENT_HZ["2001"], AGENT_HZ["2003"]
+A1, A2, A3 = AGENT_HZ["2001"], AGENT_HZ["2002"], AGENT_HZ["2003"]
 C, S = CUSTOMER_HZ, SUPERVISOR_HZ
 S2 = 1540
 BARGE_S = 1.5
@@ -108,6 +108,38 @@ def test_a_supervisor_on_a_phone(service: Service, world: World) -> None:
     for side in sides:
         barged_s = sum(to_s - from_s for from_s, to_s in tone_spans(side, rate, S))
         assert BARGE_S < barged_s < BARGE_S + 2.0
+
+
+def test_a_pause_of_a_conference(service: Service, world: World) -> None:
+    """A pause of one member's recording makes the supervisor of another member deaf.
+
+    A barge reaches all members, and the supervisor then hears them all.
+    """
+    caller = next(numbers)
+    room = world.conference(caller, "2001", "2002")
+    customers, agents = (service.live_call(one)["id"] for one in (caller, "2001"))
+    recording = service.await_recording(customers)
+    watched = Watched(service, world, Call(world), agents)
+    spy = watched.spy("listen")
+    watched.part("listen")
+    path = f"/recordings/{recording['id']}"
+    assert service.post(f"{path}/pause").json()["state"] == "paused"
+    watched.part("pause")
+    spy.switch("barge")
+    watched.part("barge")
+    assert service.post(f"{path}/resume").json()["state"] == "recording"
+    spy.switch("whisper")
+    watched.part("whisper")
+    legs = dict(room.members)
+    room.end()
+    until(lambda: not parts_left(world))
+    for part in ("listen", "barge", "whisper"):
+        watched.assert_hears(spy.leg, part, C, A1, A2)
+    watched.assert_hears(spy.leg, "pause")
+    watched.assert_hears(legs[caller], "barge", A1, A2, S)
+    watched.assert_hears(legs["2002"], "barge", C, A1, S)
+    watched.assert_hears(legs["2001"], "whisper", C, A2, S)
+    watched.assert_hears(legs[caller], "whisper", A1, A2)
 
 
 def test_two_supervisors(service: Service, world: World) -> None:

@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 
+from lab.ears import read_audio, tone_spans
+from lab.far import AGENT_HZ, SUPERVISOR_HZ
 from lab.waiting import until
 from lab.world import World
 from tests.pbx.outside import (
@@ -115,4 +118,32 @@ def test_destinations(service: Service, world: World) -> None:
     assert spy["destination"] == "PJSIP/9001"
     watched.await_state(spy["id"], "live")
     watched.hang_up()
+    until(lambda: not parts_left(world))
+
+
+@pytest.mark.parametrize("kind", ["blind", "attended"])
+def test_a_call_that_goes_to_another_team(service: Service, world: World, kind: str) -> None:
+    """The supervisor of one team does not hear a word of the other team's agent."""
+    team = f"team {uuid4()}"
+    for name, of in (("2001", team), ("2003", f"not {team}")):
+        made = service.post("/tokens", {"name": name, "role": "agent", "team": of})
+        assert made.status_code == 201, made.text
+    wanted = {"name": f"ann {team}", "role": "supervisor", "team": team}
+    watched = watch(service, world)
+    watched.service = service.as_holder_of(service.post("/tokens", wanted).json()["token"])
+    spy = watched.spy("barge")
+    watched.part("first", 1.0)
+    if kind == "blind":
+        watched.call.blind_transfer()
+    else:
+        watched.call.attended_transfer()
+    spy.leg.await_down()
+    time.sleep(0.5)
+    assert service.get(f"/spies/{spy.id}")["cause"] == "not-permitted"
+    watched.hang_up()
+    watched.assert_hears(spy.leg, "first", C, A1)
+    rate, (samples,) = read_audio(spy.leg.heard())
+    assert tone_spans(samples, rate, AGENT_HZ["2003"]) == []
+    rate, (samples,) = read_audio(watched.call.leg("agent").heard())
+    assert tone_spans(samples, rate, SUPERVISOR_HZ) == []
     until(lambda: not parts_left(world))

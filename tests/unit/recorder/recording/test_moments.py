@@ -1,5 +1,7 @@
 """The decisions of the past, joined for people in one conversation."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.recording.moments import Period, iter_periods
+from recorder.recording.moments import Courses, Period
 from storage.records import DecisionRecord
 from tests.legs import ZERO
 
@@ -26,9 +28,16 @@ def decided(*moments: tuple[float, str], priority: int = 100, ruled: bool = True
     return DecisionRecord("main-1.0", moments[-1][1], rule, "", made)  # type: ignore[arg-type]
 
 
+def build(decisions: Iterable[DecisionRecord], to_s: float = 10) -> list[Period]:
+    """Return the periods of people about each of whom one of these decisions was made."""
+    named = [replace(one, call_id=f"main-{place}") for place, one in enumerate(decisions)]
+    courses = Courses(named)
+    return list(courses.iter_periods([one.call_id for one in named], at(0), at(to_s)))
+
+
 def periods(*decisions: DecisionRecord) -> list[tuple[float, float, str]]:
     """Return the periods of ten seconds, as seconds and a word."""
-    found = iter_periods(decisions, at(0), at(10))
+    found = build(decisions)
     return [
         (
             (one.from_at - ZERO).total_seconds(),
@@ -112,7 +121,13 @@ def test_the_time_of_the_facts_counts() -> None:
 
 def test_no_time_has_no_period() -> None:
     """A span without any length has no period."""
-    assert list(iter_periods([decided((0, "record"))], at(3), at(3))) == []
+    assert build([decided((0, "record"))], 0) == []
+
+
+def test_a_call_without_a_decision_wants_nothing() -> None:
+    """Rules that were never evaluated for a call neither want nor forbid."""
+    found = Courses([]).iter_periods(["main-1"], at(0), at(10))
+    assert list(found) == [Period(at(0), at(10), False, False)]
 
 
 actions = st.sampled_from(["force", "record", "on_demand", "never"])
@@ -122,7 +137,7 @@ courses = st.lists(st.tuples(st.integers(0, 10), actions), min_size=1, max_size=
 @given(st.lists(courses, max_size=3))
 def test_periods_fill_the_time_and_differ(made: list[list[tuple[int, str]]]) -> None:
     """The periods follow each other without a break, and neighbours differ."""
-    found = list(iter_periods([decided(*course) for course in made], at(0), at(10)))
+    found = build(decided(*course) for course in made)
     assert (found[0].from_at, found[-1].to_at) == (at(0), at(10))
     for one, other in pairwise(found):
         assert one.to_at == other.from_at

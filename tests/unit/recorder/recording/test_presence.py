@@ -1,4 +1,4 @@
-"""Who was with the people of a recording, and what of it must not be kept."""
+"""The company of a recording's people, and the times that nobody may keep."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -161,7 +161,7 @@ def test_a_recording_whose_call_is_over_comes_last() -> None:
 
 
 def test_an_aborted_recording_owns_nothing() -> None:
-    """Where the older call's recording never began, the other one is missed."""
+    """The people of an older call are missed, if its own recording never began."""
     calls = call(1, leg("ann", ("b", 3, 6))), call(2, leg("bob", ("b", 3, 6)))
     both = [recording(1, 1, state="aborted"), recording(2, 2)]
     assert "ann" in present(past(both[1], *calls, recordings=both))

@@ -139,6 +139,14 @@ def test_a_person_captured_alone_is_a_party_while_captured() -> None:
     ]
 
 
+def test_a_voice_bot_is_a_party_without_an_extension() -> None:
+    """A program speaks for an agent, and has neither a number nor an extension."""
+    bot = leg("bot", ("x", 0, 9), number=None, name="UnicastRTP/127.0.0.1:4000-0x7f")
+    ours = call(1, leg("c", ("x", 0, 9), **CUSTOMER), bot)
+    found = parties(ours, parts=[segment("c", 0, 9, "left"), segment("bot", 0, 9)])
+    assert found[1] == RecordingParty("agent", None, None, "right", ((0, 9),))
+
+
 SPY_ID = UUID("019a0000-0000-7000-8000-000000000001")
 
 

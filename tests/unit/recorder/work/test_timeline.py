@@ -410,18 +410,38 @@ def test_a_file_that_is_too_slow_is_fitted_and_told() -> None:
     assert line.gaps == (Gap(0.0, 10.0, "wrong-speed"),)
 
 
-def test_only_the_part_after_a_change_is_too_slow() -> None:
-    """Where the rest after a transfer is three times too long, only the rest is played faster."""
+@pytest.mark.parametrize(
+    ("length_s", "changed_s"),
+    [(20, 5), (19.8, 5.1), (18, 6), (15, 5), (50, 2), (16, 4)],
+    ids=["three-times", "a-little-later", "earlier", "twice", "six-times", "twice-or-three-times"],
+)
+def test_only_the_part_after_a_change_is_too_slow(length_s: float, changed_s: float) -> None:
+    """Only the rest after a transfer is played faster, if a factor between codecs explains it."""
     stays = [[name, at(from_s).isoformat(), at(to_s).isoformat()] for name, from_s, to_s in STAYS]
-    line = timeline([leg("a", 0, 10, stays=stays)], [segment("a", 0, 20, ended_at=at(10))])
+    line = timeline([leg("a", 0, 10, stays=stays)], [segment("a", 0, length_s, ended_at=at(10))])
     assert line.placements == (
-        Placement(UUID(int=1), "right", 0.0, 5.0, to_s=5.0),
-        Placement(UUID(int=1), "right", 5.0, 5.0, from_s=5.0),
+        Placement(
+            UUID(int=1), "right", 0.0, pytest.approx(changed_s), to_s=pytest.approx(changed_s)
+        ),
+        Placement(
+            UUID(int=1),
+            "right",
+            pytest.approx(changed_s),
+            pytest.approx(10 - changed_s),
+            from_s=pytest.approx(changed_s),
+        ),
     )
-    assert line.gaps == (Gap(0.0, 10.0, "wrong-speed"),)
+    assert line.gaps == (Gap(changed_s, 10.0, "wrong-speed"),)
 
 
-STAYS = (("x", 0.1, 2), ("y", 2, 5), ("z", 5, 9.9), ("w", 9.9, 10))
+@pytest.mark.parametrize("length_s", [13, 25, 35])
+def test_a_slow_file_without_a_change_is_fitted_as_a_whole(length_s: float) -> None:
+    """All of the file is played faster, if no factor between codecs explains its length."""
+    line = timeline([leg("a", 0, 10)], [segment("a", 0, length_s, ended_at=at(10))])
+    assert line.placements == (Placement(UUID(int=1), "right", 0.0, 10.0),)
+
+
+STAYS = (("x", 0.1, 2), ("y", 2, 4), ("v", 4, 5), ("z", 5, 6), ("w", 6, 9.9), ("u", 9.9, 10))
 
 
 def test_nothing_before_a_pause_is_sure_in_a_file_that_is_too_slow() -> None:
@@ -447,7 +467,7 @@ def test_only_a_sure_end_shows_that_a_file_is_too_slow(
     assert [place.span_s for place in timeline([leg("a", 0, 10)], parts).placements] == [span_s]
 
 
-# What must not be kept
+# Words that nobody may keep
 
 
 def forbidden(from_s: float, to_s: float | None = None) -> DecisionRecord:

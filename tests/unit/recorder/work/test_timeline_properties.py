@@ -1,4 +1,4 @@
-"""What holds of every timeline, whoever comes, goes, pauses or is forbidden."""
+"""Properties of every timeline, whoever comes, goes, pauses or is forbidden."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -161,7 +161,7 @@ def test_nothing_protected_is_kept_and_nothing_else_is_cut(course: Course) -> No
 @settings(max_examples=100, deadline=None)
 @given(courses())
 def test_everybody_who_was_there_is_heard_or_missed(course: Course) -> None:
-    """Whoever was with the call's person and was not captured is missed by a gap."""
+    """A gap tells of everybody who was with the call's person and was not captured."""
     line = course.timeline()
     zero_s = (line.started_at - ZERO).total_seconds()
     gaps = [(gap.from_s, gap.to_s) for gap in line.gaps]
