@@ -86,6 +86,7 @@ class CallModel:
         self._inside: dict[str, dict[str, None]] = {}  # bridge id → its channels, in order
         self._halves: dict[str, set[str]] = {}  # name of a Local channel → its halves
         self._media: dict[str, ari.Channel] = {}  # channels of programs, outside of any call
+        self._people: dict[str, tuple[str, ...]] = {}  # bridge id → people, until a bridge changes
 
     # Queries
 
@@ -253,6 +254,7 @@ class CallModel:
 
     def _find_place(self, leg: LegRecord) -> None:
         """Index a live leg by its bridge, and a Local half by its name."""
+        self._people.clear()
         if leg.bridge_id is not None:
             self._inside.setdefault(leg.bridge_id, {})[leg.id] = None
         if not is_person(leg):
@@ -325,6 +327,7 @@ class CallModel:
         stays = (*leg.stays[:-1], *_closed(leg.stays[-1:], at), Stay(bridge_id, at))
         self._update(channel_id, bridge_id=bridge_id, joined_at=leg.joined_at or at, stays=stays)
         self._inside.setdefault(bridge_id, {})[channel_id] = None
+        self._people.clear()
         people = self._people_with(channel_id)
         calls = {self._call_of[one.id] for one in people}
         if len(people) > 1:
@@ -349,6 +352,7 @@ class CallModel:
             return self._touched(channel_id)
         touched = {self._call_of[one.id] for one in self._people_with(channel_id)}
         self._update(channel_id, bridge_id=None, stays=_closed(leg.stays, at))
+        self._people.clear()
         inside = self._inside[leg.bridge_id]
         inside.pop(channel_id, None)
         if not inside:
@@ -362,6 +366,7 @@ class CallModel:
         touched = self._leave(channel_id, at)
         self._update(channel_id, state=GONE, left_at=at, vanished=vanished)
         if not is_person(leg):
+            self._people.clear()
             halves = self._halves.get(_local_name(leg), set())
             halves.discard(channel_id)
             if not halves:
@@ -424,7 +429,15 @@ class CallModel:
 
     def _people_with(self, channel_id: str) -> list[LegRecord]:
         """Return the people of this channel's conversation, with itself if it is a person."""
-        return [leg for leg in self._iter_connected(channel_id) if is_person(leg)]
+        leg = self._find_leg(channel_id)
+        if leg is None or leg.bridge_id is None:
+            return [leg] if leg is not None and is_person(leg) else []
+        ids = self._people.get(leg.bridge_id)
+        if ids is None:
+            connected = tuple(self._iter_connected(channel_id))
+            ids = tuple(one.id for one in connected if is_person(one))
+            self._people |= {one.bridge_id: ids for one in connected if one.bridge_id is not None}
+        return [self._calls[self._call_of[id_]].legs[id_] for id_ in ids]
 
     def _iter_connected(self, channel_id: str) -> Iterator[LegRecord]:
         """Yield the channels that bridges and Local channels connect with this one, itself too."""

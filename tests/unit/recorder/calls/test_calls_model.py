@@ -467,10 +467,11 @@ def test_an_ended_call_can_be_forgotten() -> None:
     assert pbx.apply(ari.ChannelDestroyed(pbx.now, "", AGENT, 16, "")) == frozenset()
 
 
-CHANNELS = [CUSTOMER, AGENT, OTHER, channel("1.4", "Local/x@y-00000001;1")]
+CHANNELS = [CUSTOMER, AGENT, OTHER]
+CHANNELS += [channel(f"1.{4 + n}", f"Local/x@y-00000001;{n}") for n in (1, 2)]
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["create", "answer", "enter", "leave", "destroy"]),
+        st.sampled_from(["create", "answer", "enter", "enter 2", "leave", "destroy"]),
         st.sampled_from(CHANNELS),
         st.sampled_from(["1.0", "1.3"]),
     ),
@@ -485,6 +486,9 @@ def test_no_order_of_events_breaks_the_model(order: list[tuple[str, ari.Channel,
     for verb, one, linkedid in order:
         if verb == "create":
             pbx.create(one, linkedid)
+        elif verb == "enter 2":
+            pbx.linkedids[one.id] = linkedid
+            pbx.enter(one, "b2")
         elif verb == "leave":
             pbx.bridges.setdefault("b", []).append(one.id)
             pbx.leave(one)
