@@ -251,6 +251,7 @@ def concerns(spy: SpyRecord, changed: Iterable[EventRecord]) -> bool:
     """Return whether one of these changed calls is the spy's, or may become the spy's."""
     return any(
         event.data.get("id") == spy.call_id
+        or spy.call_id in (event.data.get("joined") or ())
         or (spy.follow == "agent" and event.agent == spy.agent)
         or spy.follow == "channel"
         for event in changed

@@ -59,13 +59,13 @@ class SpyPlan:
 
     call_id     the call that the spy is on
     target      the channel to listen to; without one the supervisor hears nothing
-    company     the channels that bridges connect with the target; of a conference its bridge alone,
-                because there each member hears the mix, whoever comes and goes
+    company     the channels that are connected with the target by bridges
     heard_by    the legs that hear the supervisor
     cause       why the spy is over; None while it goes on
     party       the party of the target
     deaf        whether somebody in the conversation is paused, so that the supervisor must hear
                 nothing; a barging supervisor is a party and hears
+    conference  the bridge in which the target talks with two or more others
     """
 
     call_id: str
@@ -75,11 +75,23 @@ class SpyPlan:
     cause: str | None = None
     party: str | None = None
     deaf: bool = False
+    conference: str | None = None
+
+    @property
+    def surroundings(self) -> tuple[str, ...]:
+        """The company for which the listening snoop is made.
+
+        It is the bridge alone in a conference, where everybody hears the mix, whoever comes or
+        goes: there no snoop needs to be renewed.
+        """
+        return (self.conference,) if self.conference is not None else self.company
 
     @property
     def circle(self) -> tuple[str, ...]:
-        """The target and its company."""
-        return (self.target, *self.company) if self.target is not None else ()
+        """The people for whom talking snoops are made: the target and its surroundings."""
+        if self.target is None or self.conference is not None:
+            return self.surroundings
+        return (self.target, *self.company)
 
 
 def plan_spy(
@@ -120,10 +132,11 @@ def plan_spy(
     return SpyPlan(
         present.id,
         target.id,
-        _company_of(target, people, known.values()),
+        _company_of(target, known.values()),
         heard_by,
         party=target.party,
         deaf=spy.mode != "barge" and not people.leg_ids.isdisjoint(paused),
+        conference=target.bridge_id if len(people.legs) > 2 else None,
     )
 
 
@@ -152,7 +165,7 @@ def is_settled(
     if plan.deaf:
         return not hears_call(spy) and listener.supervisor_channel not in listening
     wanted = {
-        names.build_listening_snoop_id(instance, plan.target, plan.company),
+        names.build_listening_snoop_id(instance, plan.target, plan.surroundings),
         listener.listening_channel(instance, plan.target),
     }
     if listener.joins_listeners():
@@ -231,12 +244,8 @@ def _conversations(calls: Iterable[CallRecord]) -> dict[str, Conversation]:
     return {leg_id: one for one in conversations_of(calls) for leg_id in one.leg_ids}
 
 
-def _company_of(
-    target: LegRecord, people: Conversation, calls: Iterable[CallRecord]
-) -> tuple[str, ...]:
-    """Return the company of the target: halves of Local channels count too."""
-    if len(people.legs) > 2 and target.bridge_id is not None:
-        return (target.bridge_id,)
+def _company_of(target: LegRecord, calls: Iterable[CallRecord]) -> tuple[str, ...]:
+    """Return the other channels that bridges connect with the target, Local halves too."""
     live = [leg for call in calls for leg in call.channels if leg.alive]
     groups = group_channels((leg.id, leg.name, leg.bridge_id) for leg in live)
     group = groups.get(target.id)

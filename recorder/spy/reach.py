@@ -30,8 +30,9 @@ LOOK_EVERY_S = 0.3
 STILL_S = 0.5
 # Frames flow again once they did so for this long: silence suppression stops them now and then.
 FLOWING_S = 0.5
-# A phone gets one tone in this time, however often the frames stop.
-TONE_EVERY_S = 5.0
+# A phone gets one tone in this time, and each time later than before: silence suppression stops the
+# frames again and again.
+TONE_EVERY_S, TONE_EVERY_AT_MOST_S = 5.0, 60.0
 JOIN_S = 5.0
 
 # Packets sent to each party that should hear the supervisor; None where the PBX does not count.
@@ -89,7 +90,7 @@ class VoiceReach:
         self._tell = tell
         self._clock = clock
         self._flows: dict[UUID, PacketFlow] = {}
-        self._told_at: dict[UUID, float] = {}
+        self._tones: dict[UUID, tuple[float, float]] = {}  # when the next is due, and the wait then
 
     def run(self, stop: threading.Event) -> None:
         """Look until `stop` is set."""
@@ -110,7 +111,7 @@ class VoiceReach:
         talking = [spy for spy in live if spy.state == "live" and spy.mode != "listen"]
         ids = {spy.id for spy in talking}
         self._flows = {id_: flow for id_, flow in self._flows.items() if id_ in ids}
-        self._told_at = {id_: at for id_, at in self._told_at.items() if id_ in ids}
+        self._tones = {id_: tone for id_, tone in self._tones.items() if id_ in ids}
         for spy in talking:
             counts = self._count(spy)
             if counts is None:
@@ -147,9 +148,9 @@ class VoiceReach:
             return
         log.info("spy.unheard" if unheard else "spy.heard-again", spy=str(spy.id))
         now = self._clock()
-        is_due = now - self._told_at.get(spy.id, -TONE_EVERY_S) >= TONE_EVERY_S
-        if unheard and spy.destination != BROWSER and is_due:
-            self._told_at[spy.id] = now
+        due_at, wait_s = self._tones.get(spy.id, (now, TONE_EVERY_S))
+        if unheard and spy.destination != BROWSER and now >= due_at:
+            self._tones[spy.id] = (now + wait_s, min(2 * wait_s, TONE_EVERY_AT_MOST_S))
             self._tell(names.build_phone_id(spy.id))
 
 

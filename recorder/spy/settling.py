@@ -88,7 +88,7 @@ class Settler:
         if hears_call(spy):  # this is a switch, and a switch must be quick
             self._speak(listener, plan)
         with self._lock():
-            changed = rig.listen(plan.target, listener, company=plan.company)
+            changed = rig.listen(plan.target, listener, company=plan.surroundings)
             is_joining = listening != own and listener.joins_listeners()
             if is_joining and self._ari.find_channel(own) is not None:
                 rig.join_listeners(plan.target, own)

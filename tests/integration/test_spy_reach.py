@@ -76,9 +76,10 @@ def test_a_supervisor_whom_nobody_hears(catalogue: Catalogue) -> None:
     assert bench.events() == ["spy.unheard", "spy.heard-again"]
     assert bench.look(3)
     assert len(bench.told) == 1, "not again within seconds"
-    assert not bench.look(30, packets=15)
-    assert bench.look(3)
-    assert len(bench.told) == 2
+    for _ in range(2):
+        assert not bench.look(15, packets=15)
+        assert bench.look(3)
+        assert len(bench.told) == 2, "the next one in ten seconds"
 
 
 def test_a_page_gets_no_tone(catalogue: Catalogue) -> None:

@@ -159,11 +159,15 @@ def test_pages_are_touched_again_after_a_failure(monkeypatch: pytest.MonkeyPatch
 def test_a_page_is_woken_by_calls_that_may_concern_it(
     follow: Any, agent: str, call_id: str, agent_of_call: str | None, expected: bool
 ) -> None:
-    """A change concerns the spy's own call, calls of its agent, and all calls for a channel."""
+    """A change concerns the spy's own call, those joined with it, those of its agent, and all for a
+    channel.
+    """
     spy = replace(SPY, follow=follow, agent=agent)
     event = EventRecord("1-1", "call.up", ZERO, agent_of_call, {"id": call_id})
     assert concerns(spy, [event]) is expected
     assert not concerns(spy, [])
+    joined = replace(event, data={"id": "main-9.9", "joined": [SPY.call_id]})
+    assert concerns(spy, [joined])
 
 
 class Notified:

@@ -185,7 +185,13 @@ def test_a_barge_reaches_the_whole_conversation() -> None:
     plan = plan_spy(spy(mode="barge"), mine, [second, third])
     assert (plan.call_id, plan.target) == ("main-1.0", "a")
     assert set(plan.heard_by) == {"a", "b", "c"}
-    assert plan.company == (AGENT.bridge_id,), "so that no snoop is renewed when a member comes"
+    assert set(plan.company) == {"b", "c"}
+    fourth = call(leg("d"), id_="main-4.0")
+    more = plan_spy(spy(mode="barge"), mine, [second, third, fourth])
+    assert (more.surroundings, more.circle) == (plan.surroundings, plan.circle), "renew no snoop"
+    fewer = plan_spy(spy(mode="barge"), mine, [second])
+    assert fewer.circle == ("a", "c") != plan.circle
+    assert fewer.surroundings == ("c",)
     assert plan_spy(spy(mode="whisper"), mine, [second, third]).heard_by == ("a",)
     assert follows(spy(), second)
     assert follows(spy(), call(CUSTOMER, id_="main-2.0", met=("main-1.0",))), "it has just left"
