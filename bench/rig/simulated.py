@@ -198,7 +198,7 @@ class Simulated:
         """Join the callers of two calls: each agent hangs up, as after an attended transfer."""
         middle = len(self._live) // 2
         pair = [one for one in list(self._live)[middle : middle + 40] if not one.is_merged][:2]
-        if len(pair) != 2:  # noqa: PLR2004
+        if len(pair) != 2:
             return
         stays, moves = pair
         for one in pair:

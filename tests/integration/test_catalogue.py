@@ -599,9 +599,9 @@ def test_recordings_by_rule_that_a_person_ended(catalogue: Catalogue) -> None:
         for ended_by in ("person", "call", None)
     }
     with catalogue.begin() as tx:
-        found = recordings.list_stopped_by_person(tx, ["stopped-1.0", "stopped-2.0"])
-        assert recordings.list_stopped_by_person(tx, ["stopped-2.0"]) == ()
-    assert found == (kept["rule", "person"].id,)
+        found = recordings.map_stopped_by_person(tx, ["stopped-1.0", "stopped-2.0"])
+        assert recordings.map_stopped_by_person(tx, ["stopped-2.0"]) == {}
+    assert found == {kept["rule", "person"].id: "stopped-1.0"}
 
 
 # Transactions
