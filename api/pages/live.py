@@ -31,7 +31,7 @@ def show_live() -> Response:
         "menu": _("in a menu"),
         "talking": _("talking"),
         "on_hold": _("on hold"),
-        "conference": _("conference ({people} people)"),
+        "conference": _("conference ({people})"),
         "place": _("number {place} in the queue"),
         "joined": _("in one conversation with {parties}"),
         "others": _("others"),

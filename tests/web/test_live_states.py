@@ -89,7 +89,7 @@ def test_a_conference(admin: Person, service: Service, world: World) -> None:
     row = admin.row(caller).first
     expect(row.locator("[data-part=state]")).to_have_text("talking")
     room.join("2002")
-    expect(row.locator("[data-part=state]")).to_have_text("conference (3 people)")
+    expect(row.locator("[data-part=state]")).to_have_text("conference (3)")
     expect(row.locator("[data-part=more]")).to_contain_text("in one conversation with")
     assert len(service.live_call(caller)["joined"]) == 2
     room.leave("2002")
