@@ -33,7 +33,7 @@ def show_live() -> Response:
         "on_hold": _("on hold"),
         "conference": _("conference ({people})"),
         "place": _("number {place} in the queue"),
-        "joined": _("in one conversation with {parties}"),
+        "joined": _("with {parties}"),
         "others": _("others"),
         "left": _("with others"),
         "ended": _("ended"),
