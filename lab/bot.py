@@ -112,7 +112,7 @@ class Bot:
         started = time.monotonic()
         for number in itertools.count():
             time_s = (np.arange(FRAME) + number * FRAME) / RATE
-            payload = _encode(AMPLITUDE * np.sin(2 * np.pi * BOT_HZ * time_s))
+            payload = encode_ulaw(AMPLITUDE * np.sin(2 * np.pi * BOT_HZ * time_s))
             header = struct.pack("!BBHII", 128, 0, number & 0xFFFF, number * FRAME & 0xFFFFFFFF, 7)
             for port in tuple(self._ports):
                 self._socket.sendto(header + payload, ("127.0.0.1", port))
@@ -120,7 +120,7 @@ class Bot:
                 return
 
 
-def _encode(samples: Any) -> bytes:
+def encode_ulaw(samples: Any) -> bytes:
     """Return samples within -1 to 1 as G.711 µ-law."""
     linear = np.minimum(np.abs(samples * 32768).astype(np.int32), 32635) + 132
     exponent = np.floor(np.log2(linear)).astype(np.int32) - 7

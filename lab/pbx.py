@@ -47,6 +47,8 @@ exten => 3005,1,Answer()
  same => n,Stasis(bot)
 exten => 3006,1,Answer()
  same => n,Goto(3000,1)
+; 3011 rings the telephone 2011, 3012 the one at 2012 …
+exten => _301X,1,Dial(PJSIP/20${EXTEN:2},60,t)
 exten => _8XXX,1,Answer()
  same => n,ConfBridge(${EXTEN})
 exten => 1,1,Goto(3000,1)

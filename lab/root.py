@@ -60,6 +60,8 @@ def ensure_all() -> None:
     for suite in ("sid", "bullseye"):
         ensure_root(root_directory(suite), suite)
     ensure_program("chromium", "chromium")
+    ensure_program("baresip", "baresip-core")
+    ensure_program("sipp", "sip-tester")
 
 
 def _is_ready(directory: Path) -> bool:

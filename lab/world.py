@@ -70,6 +70,7 @@ class World:
         codecs_of: Mapping[str, str] | None = None,
     ):
         without = () if native_bridging else ("bridge_native_rtp",)
+        self.telephones = telephones or {}
         self.pbx = Asterisk(root, "pbx", channelvars=channelvars, without=without)
         self.far_asterisk = Asterisk(far_root or root, "far", channelvars=CHANNELVARS)
         pbx, far = self.pbx, self.far_asterisk
@@ -81,7 +82,7 @@ class World:
                 far.sip_port,
                 pbx.inside(music),
                 {"": codecs, **(codecs_of or {})},
-                telephones or {},
+                self.telephones,
             )
         )
         all_codecs = ",".join(dict.fromkeys([codecs, *(codecs_of or {}).values()]))

@@ -505,7 +505,11 @@ class RuleTerms(BaseModel):
         100, ge=-1_000_000, le=1_000_000, description="a lower number is evaluated first"
     )
     enabled: bool = True
-    begins: Begins = Field("answer", description="`ringing`: as soon as there is any audio")
+    begins: Begins = Field(
+        "answer",
+        description="`answer`: when two people talk; `media`: also before the answer, once both can"
+        " be heard; `ringing`: as soon as there is any audio",
+    )
     sample_percent: float = Field(
         100.0, ge=0, le=100, description="the share of the matching calls that is recorded"
     )

@@ -177,14 +177,14 @@ export class LiveModel {
   }
 
   /**
-   * Return the parties of each call that is joined with this one, and how many of them are hidden.
+   * Return the calls that are joined with this one, and how many of them the viewer does not see.
    *
    * @param {Api.Call} call
    */
   joinedWith(call) {
     const ids = isOver(call) ? [] : call.joined ?? [];
-    const known = ids.flatMap((id) => this.calls.get(id) ?? []);
-    return { parties: known.map((one) => parties(one).join(" ⇄ ")), hidden: ids.length - known.length };
+    const seen = ids.flatMap((id) => this.calls.get(id) ?? []);
+    return { seen, hidden: ids.length - seen.length };
   }
 
   /**
@@ -267,7 +267,7 @@ export function describe(model, call, { words, teams, seesAll }, heardCallId) {
   const spies = model.spiesOf(call.id).map((spy) => `${spy.supervisor} (${words[spy.mode]})`);
   const { caller, callee } = call;
   const texts = {
-    caller: caller.name || caller.number || words.unknown,
+    caller: callerOf(call, words),
     "caller-number": (caller.name && caller.number) || "",
     callee: callee.name || callee.number || call.did || "",
     agent: call.agent ?? "",
@@ -288,6 +288,14 @@ export function describe(model, call, { words, teams, seesAll }, heardCallId) {
     about: parties(call).join(" "),
     waitingSince: isOver(call) ? null : call.waiting?.since ?? null,
   };
+}
+
+/**
+ * @param {Api.Call} call
+ * @param {Record<string, string>} words
+ */
+function callerOf({ caller }, words) {
+  return caller.name || caller.number || words.unknown;
 }
 
 /** @type {Record<string, string>} the colour of each activity */
@@ -326,8 +334,9 @@ function stateOf(call, words) {
 function moreOf(model, call, words, seesAll) {
   const place = isOver(call) || !seesAll ? null : model.placeOf(call);
   if (place !== null) return fillIn(words.place, { place });
-  const { parties: others, hidden } = model.joinedWith(call);
-  if (others.length + hidden === 0) return "";
+  const { seen, hidden } = model.joinedWith(call);
+  if (seen.length + hidden === 0) return "";
+  const others = seen.map((one) => callerOf(one, words));
   if (hidden > 0) others.push(words.others);
   return fillIn(words.joined, { parties: others.join(", ") });
 }

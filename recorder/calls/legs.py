@@ -34,11 +34,24 @@ def ever_joined_legs(call: CallRecord) -> tuple[LegRecord, ...]:
 
 
 def audible_legs(call: CallRecord) -> tuple[LegRecord, ...]:
-    """Return the live legs that have joined a conversation.
+    """Return the live legs that have joined a conversation, or have early media.
 
-    Before anybody has joined (a caller in a menu), return the live legs that are up.
+    Until two people have talked, add those that are up, for example a caller in a menu. When the
+    call is answered, one party joins before the other: meanwhile the other can still be heard.
     """
-    return joined_legs(call) or tuple(leg for leg in live_legs(call) if leg.state == "Up")
+    talked = have_talked(call)
+    return tuple(
+        leg
+        for leg in live_legs(call)
+        if leg.joined_at is not None
+        or leg.media_at is not None
+        or (leg.state == "Up" and not talked)
+    )
+
+
+def has_media(call: CallRecord) -> bool:
+    """Whether people can be heard before the answer: a phone sent early media."""
+    return any(leg.media_at is not None for leg in legs_of(call))
 
 
 def is_person(leg: LegRecord) -> bool:

@@ -162,6 +162,9 @@ class CallModel:
                 self._find_number(channel)
                 self._wait(channel, event.app_name, event.app_data, event.at)
                 touched = self._touched(channel.id)
+            case ari.Dial(dialstatus="PROGRESS", caller=ari.Channel() as caller, peer=peer):
+                touched = self._hear_early(caller.id, event.at)
+                touched |= self._hear_early(peer.id, event.at)
             case ari.ChannelHold(channel=channel) | ari.ChannelUnhold(channel=channel):
                 self._hold(channel.id, event.at, isinstance(event, ari.ChannelHold))
                 touched = self._touched(channel.id)
@@ -317,6 +320,14 @@ class CallModel:
         before = leg.holds if begins else leg.holds[:-1]
         span = (at, None) if begins else (leg.holds[-1][0], at)
         self._update(channel_id, holds=(*before, span))
+
+    def _hear_early(self, channel_id: str, at: datetime) -> set[str]:
+        """Note that a channel can be heard before the answer; return its call if that is new."""
+        leg = self._find_leg(channel_id)
+        if leg is None or not is_person(leg) or leg.media_at is not None:
+            return set()
+        self._update(channel_id, media_at=at)
+        return self._touched(channel_id)
 
     def _enter(self, channel_id: str, bridge_id: str, at: datetime) -> set[str]:
         """Note that a channel joined a bridge; return the calls of the people there."""

@@ -154,7 +154,12 @@ def _answer(rule: RuleRecord, answer: Answer, detail: str = "") -> RuleAnswer:
 
 def _begins_now(rule: RuleRecord, facts: Facts) -> bool:
     """Whether a recording by this rule may begin at this moment of the call."""
-    return facts.answered or rule.begins == "ringing"
+    match rule.begins:
+        case "ringing":
+            return True
+        case "media":
+            return facts.answered or facts.media
+    return facts.answered
 
 
 def _reads(rule: RuleRecord, *fields: str) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from recorder.calls.legs import have_talked, legs_of
+from recorder.calls.legs import has_media, have_talked, legs_of
 from storage.records import CallRecord, DecisionRecord
 
 # Names that a rule may use: a channel variable, a SIP header, a sound of the PBX.
@@ -19,11 +19,13 @@ SOUND = r"^(sound|recording):[A-Za-z0-9_./-]{1,190}$"
 class Facts:
     """The facts of a call at one moment; an unknown text is "".
 
-    `at` is the moment, an aware datetime; `answered` is true once two people have talked.
+    `at` is the moment, an aware datetime; `answered` is true once two people have talked, `media`
+    once people can be heard before the answer.
     """
 
     at: datetime
     answered: bool = False
+    media: bool = False
     direction: str = ""
     caller: str = ""
     callee: str = ""
@@ -50,6 +52,7 @@ def facts_of(call: CallRecord, at: datetime) -> Facts:
     return Facts(
         at=at,
         answered=have_talked(call),
+        media=has_media(call),
         direction=call.direction,
         caller=call.caller_number or "",
         callee=call.callee_number or "",

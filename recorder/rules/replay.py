@@ -17,7 +17,6 @@ from recorder.rules.facts import past_facts
 from storage.records import Action, CallRecord, DecisionRecord
 
 _RECORDS: frozenset[Action] = frozenset({"force", "record"})
-_DEFAULT_RANK = 1 + max(RANK.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class Replay:
         for moment in self._moments_of(call):
             is_in_talk = bool(talks) and moment.answered
             if moment.records and moment.since <= until and not is_in_talk:
-                return max(moment.since, call.answered_at or moment.since), moment.decision
+                return max(moment.since, _audible_at(call) or moment.since), moment.decision
         return None
 
     def _in_talk(
@@ -144,7 +143,13 @@ class Replay:
             if place < len(stored) and stored[place].get("since"):
                 since = datetime.fromisoformat(stored[place]["since"])
             decision = self._rules.decide(facts, call.id)
-            yield _Moment(since, decision, facts.answered, call.answered_at is not None)
+            yield _Moment(since, decision, facts.answered, _audible_at(call) is not None)
+
+
+def _audible_at(call: CallRecord) -> datetime | None:
+    """Return when somebody could be heard first: by an answer, or by early media before it."""
+    times = [leg.media_at for leg in call.channels if leg.media_at is not None]
+    return min([*times, *([call.answered_at] if call.answered_at else ())], default=None)
 
 
 def _decision_at(line: Sequence[_Moment], at: datetime) -> Decision:
@@ -155,9 +160,11 @@ def _decision_at(line: Sequence[_Moment], at: datetime) -> Decision:
 def _strength(decision: Decision) -> tuple[int, int, bool]:
     """Return the order of decisions in a conversation; the lowest one holds for all its calls."""
     rule = decision.rule
-    if rule is None:
-        return _DEFAULT_RANK, 0, decision.action not in _RECORDS
-    return RANK[decision.action], rule.priority, decision.action != "never"
+    if rule is None and decision.action == "never":
+        return len(RANK), 0, False
+    rank = RANK[decision.action]
+    priority = rule.priority if rule is not None and rank == 0 else 0
+    return rank, priority, decision.action != "never"
 
 
 def _precedence(call: CallRecord) -> tuple[bool, datetime, str]:

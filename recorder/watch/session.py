@@ -56,6 +56,7 @@ EVENTS = (
     "ChannelStateChange",
     "ChannelUnhold",
     "ChannelUserevent",
+    "Dial",
     "PlaybackFinished",
     "RecordingFailed",
     "RecordingFinished",

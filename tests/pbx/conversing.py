@@ -28,6 +28,7 @@ LEFT, RIGHT = "left", "right"
 CLICK_S = 0.1
 # The time in which two recordings may both hear a voice while one takes over from the other.
 TWICE_WITHIN_S = 0.3
+AT_MOST = 100  # recordings of one scene
 FINISHED = ("stored", "aborted", "discarded", "failed")
 other_numbers = map(str, itertools.count(13035550200))
 
@@ -146,7 +147,7 @@ class Scene:
 
     def recordings(self) -> list[dict[str, Any]]:
         """Return the recordings that were made since the scene began."""
-        newest = self.service.get("/recordings", limit=50)["items"]
+        newest = self.service.get("/recordings", limit=AT_MOST)["items"]
         return [one for one in newest if _made_ms(one["id"]) >= self._began_ms]
 
     def live_recordings(self) -> list[dict[str, Any]]:
@@ -165,7 +166,7 @@ class Scene:
 
     def found_by(self, number: str) -> set[str]:
         """Return the ids of the scene's recordings that a search for a number finds."""
-        found = self.service.get("/recordings", number=number, limit=50)["items"]
+        found = self.service.get("/recordings", number=number, limit=AT_MOST)["items"]
         return {one["id"] for one in found} & {one["id"] for one in self.recordings()}
 
     def act(self, recording_id: str, action: str) -> None:

@@ -8,7 +8,7 @@ from playwright.sync_api import sync_playwright
 
 from lab.demo import CUSTOMERS, VOICES
 from lab.dialogues import INBOUND
-from lab.pbx import DID_QUEUE
+from lab.pbx import DID_IVR, DID_QUEUE
 from lab.root import ensure_program, ensure_root, root_directory
 from lab.speech import speak_dialogue
 from lab.world import World
@@ -54,7 +54,7 @@ def _take(service: Service, world: World, directory: Path) -> None:
         person.photograph(directory, "live-empty")
         recorded = _record(service, world)
         _write_on(service, recorded)
-        _photograph_live(person, world, directory)
+        _photograph_live(service, person, world, directory)
         rule = service.get("/rules")["items"][-1]["id"]
         shared = service.post(f"/recordings/{recorded}/links").json()["url"]
         for name, address in (
@@ -112,15 +112,27 @@ def _write_on(service: Service, recorded: str) -> None:
     service.put(f"/recordings/{recorded}/hold", {"reason": "Dispute 4711"})
 
 
-def _photograph_live(person: Person, world: World, directory: Path) -> None:
+def _photograph_live(service: Service, person: Person, world: World, directory: Path) -> None:
+    """Take pictures of calls in every state, of listening, and of a pause."""
     page = person.page
     world.inbound(caller="12025550123", name="Alice")
     world.inbound(did=DID_QUEUE, caller="12025550147", name="Bob", answered_by="2002")
+    world.inbound(did=DID_QUEUE, caller="12025550160", name="Carol", answered_by="")
+    world.inbound(did=DID_IVR, caller="12025550161", name="Erin", answered_by="")
+    room = world.conference("12025550162", "2003")
+    room.join("12025550163")
     person.row("12025550123").get_by_role("button", name="Listen").click()
     page.locator("#bar").get_by_text("Live").wait_for()
     page.wait_for_timeout(1500)
     person.photograph(directory, "live")
-    page.get_by_role("button", name="Stop listening").click()
+    recorded = service.await_recording(service.live_call("12025550123")["id"])["id"]
+    service.post(f"/recordings/{recorded}/pause")
+    page.locator("#bar").get_by_text("The recording is paused").wait_for()
+    person.photograph(directory, "live-paused")
+    page.reload()
+    page.locator("#bar").get_by_text("this page was loaded again").wait_for()
+    person.photograph(directory, "live-reloaded")
+    page.get_by_role("button", name="Close").click()
 
 
 if __name__ == "__main__":

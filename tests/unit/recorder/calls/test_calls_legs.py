@@ -22,6 +22,7 @@ from tests.legs import ZERO, leg
 
 JOINED, WAITING, GONE = leg("a"), leg("b", joined=False), leg("c", left=True)
 RINGING = leg("r", joined=False, state="Ring")
+EARLY = leg("e", joined=False, state="Down", media_at=ZERO.isoformat())
 LOCAL = leg("l", name="Local/DAHDI/1@agents-00000001;1")
 
 
@@ -41,16 +42,23 @@ def test_legs_are_persons() -> None:
 @pytest.mark.parametrize(
     ("legs", "captured"),
     [
-        ([JOINED, WAITING], [JOINED]),
+        ([JOINED, WAITING], [JOINED, WAITING]),
+        ([JOINED, GONE, WAITING], [JOINED]),
+        ([JOINED, GONE, EARLY], [JOINED, EARLY]),
         ([WAITING, RINGING], [WAITING]),
+        ([WAITING, EARLY], [WAITING, EARLY]),
+        ([RINGING, EARLY], [EARLY]),
         ([GONE, WAITING], [WAITING]),
         ([RINGING], []),
         ([LOCAL], []),
     ],
-    ids=["joined", "menu", "one-left", "ringing", "local"],
+    ids=[
+        *("joins", "joined", "transfer", "menu", "menu-early", "early", "one-left", "ringing"),
+        "local",
+    ],
 )
 def test_the_audible_legs(legs: list[LegRecord], captured: list[LegRecord]) -> None:
-    """Legs that joined can be heard; before anybody has joined, legs that are up."""
+    """Legs that joined or have early media can be heard; before any talk, legs that are up."""
     assert list(audible_legs(call(*legs))) == captured
 
 

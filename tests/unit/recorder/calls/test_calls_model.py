@@ -107,6 +107,33 @@ def test_an_inbound_call_from_ring_to_end() -> None:
     assert (pbx.call().state, pbx.call().ended_at) == ("ended", pbx.now)
 
 
+def test_early_media() -> None:
+    """Both parties can be heard from the first media before the answer; one time is kept."""
+    pbx = Pbx()
+    pbx.create(CUSTOMER)
+    pbx.create(AGENT)
+    assert audible_legs(pbx.call()) == ()
+    for dialstatus, is_change in (("", False), ("RINGING", False), ("PROGRESS", True)):
+        dial = ari.Dial(pbx.tick(), "", CUSTOMER, AGENT, "2001", dialstatus)
+        assert pbx.apply(dial) == ({"main-1.0"} if is_change else frozenset())
+    heard_at = pbx.now
+    assert pbx.apply(replace(dial, at=pbx.tick())) == frozenset()
+    assert [leg.media_at for leg in legs_of(pbx.call())] == [heard_at, heard_at]
+    assert [leg.id for leg in audible_legs(pbx.call())] == [CUSTOMER.id, AGENT.id]
+    assert pbx.call().talked_at is None
+
+
+def test_early_media_that_nobody_hears() -> None:
+    """An originated channel has no caller who hears it, and a Local half is no person."""
+    pbx, local = inbound(), channel("1.5", "Local/2001@agents-00000001;1")
+    pbx.create(local)
+    originated = ari.Dial(pbx.tick(), "", None, AGENT, "2001", "PROGRESS")
+    assert pbx.apply(originated) == frozenset()
+    through_local = ari.Dial(pbx.tick(), "", CUSTOMER, local, "2001", "PROGRESS")
+    assert pbx.apply(through_local) == {"main-1.0"}
+    assert [leg.media_at is not None for leg in pbx.call().channels] == [True, False, False]
+
+
 def test_calls_that_wait_in_one_place_are_not_joined() -> None:
     """Calls that share the bridge of a parking lot stay separate, and nobody talks."""
     pbx, other = inbound(), replace(CUSTOMER, id="2.0")

@@ -136,12 +136,13 @@ def test_a_recording_goes_on_with_its_people_after_its_own_call() -> None:
 
 
 def test_a_person_alone_is_captured_while_on_hold() -> None:
-    """Whoever has joined stays captured alone; before anybody has joined, whoever is up."""
+    """Whoever has joined stays captured alone; before anybody has talked, whoever is up."""
     for legs, wanted in (
         ([leg("c", bridge_id=None)], {"c"}),
         ([leg("c", joined=False)], {"c"}),
         ([leg("c", joined=False, state="Ring")], set()),
-        ([leg("c", bridge_id=None), leg("a", joined=False)], {"c"}),
+        ([leg("c", bridge_id=None), leg("a", joined=False)], {"c", "a"}),
+        ([leg("c", bridge_id=None), leg("a", joined=False), leg("b", left=True)], {"c"}),
     ):
         assert cover(scene(call("y", *legs), recordings=(OURS,)), OURS).legs.keys() == wanted
 

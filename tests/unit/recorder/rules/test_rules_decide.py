@@ -109,13 +109,22 @@ def test_rules_that_forbid(rules: list[RuleRecord], forbids: bool) -> None:
     assert RuleSet(rules, default="never").forbids is forbids
 
 
-@pytest.mark.parametrize(("begins", "answer"), [("ringing", "matched"), ("answer", "not-yet")])
-def test_when_it_begins(begins: str, answer: str) -> None:
-    """A rule waits for the answer, unless it begins at ringing; a rule that forbids never waits."""
-    ringing = replace(TALKING, answered=False)
-    answers = RuleSet([rule(begins=begins)]).decide(ringing, "main-1.0").answers
-    assert [one.answer for one in answers] == [answer]
-    assert RuleSet([rule("never", begins=begins)]).decide(ringing, "1").rule is not None
+@pytest.mark.parametrize(
+    ("begins", "ringing", "early", "answered"),
+    [
+        ("ringing", "matched", "matched", "matched"),
+        ("media", "not-yet", "matched", "matched"),
+        ("answer", "not-yet", "not-yet", "matched"),
+    ],
+)
+def test_when_it_begins(begins: str, ringing: str, early: str, answered: str) -> None:
+    """A rule waits for the answer, for early media or for nothing; one that forbids never waits."""
+    rules = RuleSet([rule(begins=begins)])
+    rang = replace(TALKING, answered=False)
+    moments = (rang, replace(rang, media=True), TALKING)
+    found = [rules.decide(facts, "main-1.0").answers[0].answer for facts in moments]
+    assert found == [ringing, early, answered]
+    assert RuleSet([rule("never", begins=begins)]).decide(rang, "1").rule is not None
 
 
 def test_a_rule_that_fails_records() -> None:

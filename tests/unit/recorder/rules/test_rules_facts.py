@@ -82,3 +82,19 @@ def test_a_call_without_an_evaluation_counts_as_it_was_answered(
     assert facts == facts_of(call(), ZERO + timedelta(seconds=5))
     (facts,) = past_facts(call(answered_at=None), decision)
     assert facts.at == ZERO
+
+
+def test_facts_of_another_version() -> None:
+    """An older evaluation lacks the newest facts, and one of a later version has unknown ones."""
+    moment = {"at": ZERO.isoformat(), "facts": {"queue": "support", "unheard_of": 1}}
+    (facts,) = past_facts(call(), DecisionRecord("main-1.0", "record", None, "", (moment,)))
+    assert facts == Facts(at=ZERO, queue="support", media=False)
+
+
+def test_early_media_is_a_fact() -> None:
+    """A call whose phone sent early media can be heard before the answer."""
+    ringing = leg("c", joined=False), leg("a", joined=False)
+    early = leg("a", joined=False, media_at=ZERO.isoformat())
+    for legs, media in ((ringing, False), ((ringing[0], early), True)):
+        facts = facts_of(call(channels=legs), ZERO)
+        assert (facts.answered, facts.media) == (False, media)

@@ -66,6 +66,13 @@ def replayed(
 
 TALK = call("a", leg("1", (10, 50), party="customer"), leg("2", (10, 50)))
 UNANSWERED = call("u", leg("1", party="customer"), leg("2"), answered_at=None)
+EARLY = call(
+    "e",
+    replace(leg("1", party="customer"), media_at=at(2)),
+    replace(leg("2"), media_at=at(2)),
+    answered_at=None,
+    ended_at=at(12),
+)
 IN_A_MENU = call("m", leg("1", party="customer"))
 
 
@@ -81,6 +88,9 @@ IN_A_MENU = call("m", leg("1", party="customer"))
         (UNANSWERED, [rule()], "record", Replayed(False)),
         (UNANSWERED, [rule(begins="ringing")], "never", Replayed(False)),
         (IN_A_MENU, [rule()], "record", Replayed(False)),
+        (EARLY, [rule()], "record", Replayed(False)),
+        (EARLY, [rule(begins="media")], "never", Replayed(False, "record", 10)),
+        (IN_A_MENU, [rule(begins="media")], "never", Replayed(False)),
         (IN_A_MENU, [rule(begins="ringing")], "never", Replayed(False, "record", 55)),
         (TALK, [rule(begins="ringing")], "never", Replayed(True, "record", 50)),
     ],
