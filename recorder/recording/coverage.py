@@ -1,4 +1,4 @@
-"""Which recording hears which people now. Pure.
+"""The people whom each recording hears now. Pure.
 
     calls that are joined, their decisions, recordings and pauses  →  what each recording captures
 
@@ -32,7 +32,7 @@ USUAL_PRIORITY = 100
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that decides about the recordings of calls that are joined.
+    """The calls that are joined, with all that decides about their recordings.
 
     `recordings` are the live ones, `pauses` the open ones of these people. `captured` maps a
     recording to the legs that it captures now. `stopped` are calls whose recording by a rule a

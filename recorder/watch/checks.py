@@ -19,7 +19,7 @@ from storage.records import RecordingRecord
 
 
 class Checks:
-    """The repeated checks of one PBX. `is_alive` tells whether a channel has not hung up."""
+    """The repeated checks of one PBX. `is_alive` is true for a channel that has not hung up."""
 
     def __init__(
         self,
