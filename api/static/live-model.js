@@ -76,15 +76,12 @@ export function matches(call, { words, queue, team }, teams) {
  */
 
 /**
- * Say whether two calls wait in the same queue.
+ * Return a key for the queue in which a call waits, or null if it does not wait.
  *
- * @param {Api.Call} one
- * @param {Api.Call} other
+ * @param {Api.Call} call
  */
-function waitTogether(one, other) {
-  return Boolean(
-    one.waiting && other.waiting && one.pbx === other.pbx && one.waiting.queue === other.waiting.queue,
-  );
+function queueOf(call) {
+  return call.waiting && !isOver(call) ? `${call.pbx} ${call.waiting.queue}` : null;
 }
 
 export class LiveModel {
@@ -94,6 +91,8 @@ export class LiveModel {
   #recordings = new Map();
   /** @type {Map<string, Api.Spy>} */
   #spies = new Map();
+  /** @type {Map<string, Set<string>>} the ids of the waiting calls, by queue */
+  #queued = new Map();
   /** @type {Set<string>} calls of another agent, which the viewer sees only while listening */
   #left = new Set();
 
@@ -107,6 +106,28 @@ export class LiveModel {
     this.#recordings = new Map(recordings.map((recording) => [recording.id, recording]));
     this.#spies = new Map(spies.map((spy) => [spy.id, spy]));
     this.#left.clear();
+    this.#queued.clear();
+    for (const call of calls) this.#queue(call);
+  }
+
+  /**
+   * Count a call in its queue, if it waits.
+   *
+   * @param {Api.Call} call
+   */
+  #queue(call) {
+    const key = queueOf(call);
+    if (key) this.#queued.set(key, (this.#queued.get(key) ?? new Set()).add(call.id));
+  }
+
+  /**
+   * Return the calls that wait in the same queue as this one, itself included.
+   *
+   * @param {Api.Call} call
+   */
+  #queuedWith(call) {
+    const ids = this.#queued.get(queueOf(call) ?? "") ?? [];
+    return [...ids].flatMap((id) => this.calls.get(id) ?? []);
   }
 
   /**
@@ -146,6 +167,8 @@ export class LiveModel {
   #setCall(call) {
     const before = this.calls.get(call.id);
     this.calls.set(call.id, call);
+    if (before) this.#queued.get(queueOf(before) ?? "")?.delete(call.id);
+    this.#queue(call);
     const near = [before, call].flatMap((one) => (one ? this.#near(one) : []));
     return { calls: [...new Set([call.id, ...near])], over: isOver(call) ? call.id : null, isStale: false };
   }
@@ -156,8 +179,8 @@ export class LiveModel {
    * @param {Api.Call} call
    */
   #near(call) {
-    const queued = [...this.calls.values()].filter((one) => waitTogether(one, call));
-    return [...(call.joined ?? []).filter((id) => this.calls.has(id)), ...queued.map(({ id }) => id)];
+    const joined = (call.joined ?? []).filter((id) => this.calls.has(id));
+    return [...joined, ...this.#queuedWith(call).map(({ id }) => id)];
   }
 
   /**
@@ -167,13 +190,12 @@ export class LiveModel {
    */
   placeOf(call) {
     const { waiting } = call;
-    if (!waiting) return null;
-    const queued = [...this.calls.values()].filter((one) => waitTogether(one, call));
+    if (!waiting || isOver(call)) return null;
     const isBefore = (/** @type {Api.Call} */ other) => {
       const laterMs = Date.parse(waiting.since) - Date.parse(other.waiting?.since ?? "");
       return laterMs > 0 || (laterMs === 0 && other.id < call.id);
     };
-    return 1 + queued.filter(isBefore).length;
+    return 1 + this.#queuedWith(call).filter(isBefore).length;
   }
 
   /**
@@ -332,7 +354,7 @@ function stateOf(call, words) {
  * @param {boolean} seesAll
  */
 function moreOf(model, call, words, seesAll) {
-  const place = isOver(call) || !seesAll ? null : model.placeOf(call);
+  const place = seesAll ? model.placeOf(call) : null;
   if (place !== null) return fillIn(words.place, { place });
   const { seen, hidden } = model.joinedWith(call);
   if (seen.length + hidden === 0) return "";

@@ -218,6 +218,13 @@ describe("a row", () => {
     const leaves = model.apply({ type: "call.changed", data: call({ id: "c", activity: "talking" }) });
     assert.deepEqual(new Set(leaves.calls), new Set(["c", "a", "b", "e"]));
     assert.equal(rowOf(model, null, "a").texts.more, "place 1");
+    model.apply({ type: "call.left", data: { id: "a" } });
+    assert.equal(rowOf(model, null, "e").texts.more, "place 1");
+    model.forget("a");
+    model.apply({ type: "call.changed", data: waits("new", "03") });
+    assert.equal(rowOf(model, null, "e").texts.more, "place 2");
+    model.replace({ calls: [waits("b", "05")], recordings: [], spies: [] });
+    assert.equal(rowOf(model, null, "b").texts.more, "place 1");
   });
 
   test("shows no place to a viewer who does not see every call", () => {
