@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 NODE := $(BIN)/node
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check format lock mutants bench screenshots clean help
+.PHONY: run test check format lock mutants bench pauses screenshots clean help
 
 run: $(INSTALLED)  ## run the whole product on this machine, with demo calls
 	@$(BIN)/python -m lab.run
@@ -45,6 +45,10 @@ mutants: $(INSTALLED)  ## change the deciding modules; list the changes that no 
 
 bench: $(INSTALLED)  ## run all benchmarks
 	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+
+# Not part of `test`: it kills processes for minutes.
+pauses: $(INSTALLED)  ## pause 1,000 times under SIGKILL; search everything for a marker
+	@$(BIN)/python tests/long/pauses.py --pauses 1000
 
 # Wide and narrow, light and dark, from a real service with real calls.
 screenshots: $(INSTALLED)  ## take pictures of every page

@@ -102,6 +102,14 @@ def doctor(
     media: Annotated[
         bool, typer.Option("--media", help="Prove by ear, on a synthetic call, who hears whom.")
     ] = False,
+    pci: Annotated[
+        bool,
+        typer.Option("--pci", help="Prove that nothing of a pause is kept or sent; while it runs."),
+    ] = False,
+    log: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --pci: a log file to search too; may be repeated."),
+    ] = None,
 ) -> None:
     """Check every PBX, the database, the store, codecs and disk, and say what to mend."""
     from rich.console import Console
@@ -109,7 +117,7 @@ def doctor(
 
     from earwitness.doctor import examine
 
-    findings = examine(context.obj.config, media=media)
+    findings = examine(context.obj.config, media=media, pci=pci, logs=log or ())
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
         passed = "[yellow]warn[/]" if finding.warns else "[green]ok[/]  "

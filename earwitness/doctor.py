@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import wave
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
@@ -67,14 +67,21 @@ class Finding:
     warns: bool = False
 
 
-def examine(config: Config, *, media: bool = False) -> tuple[Finding, ...]:
-    """Check everything in turn; with `media`, by ear too."""
+def examine(
+    config: Config, *, media: bool = False, pci: bool = False, logs: Iterable[Path] = ()
+) -> tuple[Finding, ...]:
+    """Check everything in turn; with `media`, who hears whom, and with `pci`, what a pause leaves.
+
+    `logs` are more log files to search with `pci`.
+    """
     wiring = Wiring(config)
     findings: list[Finding] = []
     for pbx in config.pbx:
         findings += (of_pbx := examine_pbx(wiring, pbx))
         if media and all(finding.ok for finding in of_pbx):
             findings += examine_media(pbx)
+        if pci and all(finding.ok for finding in of_pbx):
+            findings += examine_pauses(config, pbx, logs)
     if not config.pbx:
         findings.append(Finding("pbx", False, "none is configured: add a [[pbx]] table"))
     findings.append(examine_database(config))
@@ -236,6 +243,30 @@ def examine_media(pbx: Pbx) -> list[Finding]:
         )
         for result in results
     ]
+
+
+def examine_pauses(config: Config, pbx: Pbx, logs: Iterable[Path] = ()) -> list[Finding]:
+    """Speak a marker in a pause of a synthetic call, and search everything that is kept or sent."""
+    from earwitness.doctor_pci import NotProved, prove_pause
+
+    name = f"pbx {pbx.name} pause"
+    try:
+        places = prove_pause(config, pbx, logs=logs)
+    except NotProved as error:
+        return [Finding(name, False, f"not proved: {error}")]
+    hint = ' (recording.pause_listeners is "hear")' if _listeners_hear(config) else ""
+    return [
+        Finding(
+            f"{name}, {one.place}",
+            one.found is None,
+            f"nothing found in {one.extent}" if one.found is None else f"{one.found}{hint}",
+        )
+        for one in places
+    ]
+
+
+def _listeners_hear(config: Config) -> bool:
+    return config.recording.pause_listeners == "hear"
 
 
 # Database and store

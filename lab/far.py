@@ -263,6 +263,11 @@ class Leg:
         """Speak the tone, or speak it again."""
         self._do("tone")
 
+    def speak(self, hz: int) -> None:
+        """Speak another tone from now on."""
+        self._command("POST", "/variable", variable="LAB_TONE", value=str(hz))
+        self.talk()
+
     def fall_silent(self) -> None:
         """Send no RTP at all, as a phone with silence suppression does, until `talk`."""
         self._do("quiet")

@@ -77,7 +77,7 @@ class Service:
                 stderr=log,
             )
         try:
-            until(self._is_ready, STARTS_WITHIN_S)
+            until(self.is_ready, STARTS_WITHIN_S)
         except BaseException:
             self.kill()
             raise
@@ -85,7 +85,8 @@ class Service:
             token = self.run("token", "create", "--name", "test", "--role", "admin").strip()
             self.use_token(token)
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Return whether the service follows calls."""
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()[-3000:]
         try:
@@ -170,6 +171,17 @@ class Service:
     def delete(self, path: str) -> requests.Response:
         """Send a DELETE; return the response with any status."""
         return self._session.delete(f"{self.url}/api/v1{path}", timeout=30)
+
+    def request(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> requests.Response:
+        """Send any request; return the response with any status."""
+        return self._session.request(method, f"{self.url}/api/v1{path}", json=body, timeout=15)
+
+    def stream(self, path: str) -> requests.Response:
+        """Open an endless answer, such as the event stream."""
+        url = f"{self.url}/api/v1{path}"
+        return self._session.get(url, stream=True, timeout=30)
 
     def live_call(self, caller: str) -> dict[str, Any]:
         """Wait for the live call of this caller's number, and return it."""

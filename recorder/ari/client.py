@@ -201,6 +201,14 @@ class Ari:
         path = join_path("channels", channel_id, "variable")
         self._do("POST", path, body={"variable": name, "value": value})
 
+    def create_channel(self, endpoint: str, *, channel_id: str) -> Channel:
+        """Create a channel in our application that is not dialled yet.
+
+        Example: a `Local/…` channel that nobody dials is two halves that lead nowhere.
+        """
+        query = {"endpoint": endpoint, "app": self.application, "channelId": channel_id}
+        return self._one(parse_channel, "POST", join_path("channels", "create"), query)
+
     def originate(
         self,
         endpoint: str,

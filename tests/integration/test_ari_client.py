@@ -332,6 +332,15 @@ def test_a_discarded_recording_leaves_nothing(ari: Ari, events: EventStream) -> 
 # ----------------------------------------------------------------------------------- bridges
 
 
+def test_a_channel_is_created_and_not_dialled(ari: Ari, events: EventStream) -> None:
+    """An undialled Local channel leads nowhere, exists in our application, and can be hung up."""
+    made = ari.create_channel("Local/nobody@nowhere", channel_id="undialled")
+    assert (made.id, made.technology, made.state) == ("undialled", "Local", "Down")
+    assert "undialled" in {one.id for one in ari.list_own_channels()}
+    ari.hang_up("undialled")
+    until(lambda: ari.find_channel("undialled") is None)
+
+
 def test_channels_meet_in_a_bridge(ari: Ari, events: EventStream) -> None:
     """A bridge is created, joined, left and destroyed; a second destruction is safe."""
     bridge_id, one, other = a_name(), a_channel(ari, events), a_channel(ari, events)
