@@ -70,7 +70,7 @@ class Finding:
 def examine(
     config: Config, *, media: bool = False, pci: bool = False, logs: Iterable[Path] = ()
 ) -> tuple[Finding, ...]:
-    """Check everything in turn; with `media`, who hears whom, and with `pci`, what a pause leaves.
+    """Check everything in turn; with `media` and `pci` also by a synthetic call.
 
     `logs` are more log files to search with `pci`.
     """

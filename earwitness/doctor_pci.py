@@ -384,7 +384,7 @@ class _Proof:
         return found
 
     def _await_stored(self, call_id: str, files: Path) -> list[dict[str, Any]]:
-        """Wait for the end of the call's recordings; keep what the workers wrote meanwhile."""
+        """Wait for the end of the call's recordings, and keep the files of the workers."""
         spool = self._wiring.spool
 
         def is_over() -> list[dict[str, Any]] | None:

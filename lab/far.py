@@ -282,9 +282,9 @@ class Leg:
         self._command("DELETE", "/hold")
         self.talk()
 
-    def send_dtmf(self, digits: str) -> None:
+    def send_dtmf(self, digits: str, each_ms: int = 100) -> None:
         """Press keys; return when Asterisk has accepted them, before they are sent."""
-        self._command("POST", "/dtmf", dtmf=digits, before=0, between=100, duration=100)
+        self._command("POST", "/dtmf", dtmf=digits, before=0, between=each_ms, duration=each_ms)
 
     def refer(self, number: str, replaces: "Leg | None" = None) -> None:
         """Send REFER: let the other party call `number`, or take over the call `replaces`."""

@@ -78,10 +78,15 @@ async function end() {
  */
 function leavePage() {
   if (!current?.isInPage) return;
-  const left = { person: bar.texts.person, call: current.call };
+  const spyId = current.isOver ? null : current.spy.id;
+  const left = { person: bar.texts.person, call: current.call, spyId };
   sessionStorage.setItem(RELOADED, JSON.stringify(left));
-  if (current.isOver) return;
-  callApi("DELETE", `/spies/${current.spy.id}`, undefined, { keepalive: true }).catch(() => null);
+  if (spyId) endQuietly(spyId);
+}
+
+/** @param {string} spyId */
+function endQuietly(spyId) {
+  callApi("DELETE", `/spies/${spyId}`, undefined, { keepalive: true }).catch(() => null);
 }
 
 /** Offer to listen again if the page before this one sounded. Return whether it did. */
@@ -89,8 +94,9 @@ function offerAgain() {
   const left = sessionStorage.getItem(RELOADED);
   sessionStorage.removeItem(RELOADED); // a copy of the tab must not offer it too
   if (!left || !bar.hasModes) return false;
-  const { person, call } = JSON.parse(left);
+  const { person, call, spyId } = JSON.parse(left);
   if (person !== bar.texts.person) return false;
+  if (spyId) endQuietly(spyId); // the browser may have dropped the request of a page that went
   current = Listening.reloaded(call);
   return true;
 }

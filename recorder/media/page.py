@@ -58,7 +58,7 @@ GONE_WITHIN_S = 5.0
 # Sound that was spoken in a pause may arrive this long after its end.
 LATE_SOUND_S = 0.3
 REPLACED = 4000  # the close code when another page opens the same spy
-# The levels of a deaf page, and the sound that tells that its sound stops.
+# A page that becomes deaf gets these levels and this tone.
 RESTING = {"type": "levels", "agent": SILENCE_DBFS, "customer": SILENCE_DBFS}
 TONE = build_tone()
 MALFORMED = 1007  # the close code after a message that is no frame and no JSON object

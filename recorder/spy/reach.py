@@ -26,6 +26,8 @@ from storage.records import SpyRecord
 log = structlog.get_logger()
 
 LOOK_EVERY_S = 0.3
+# Without any spy.
+IDLE_S = 1.0
 # Nobody hears the supervisor after two looks in which no party was sent anything.
 STILL_S = 0.5
 # Frames flow again once they did so for this long: silence suppression stops them now and then.
@@ -94,18 +96,21 @@ class VoiceReach:
 
     def run(self, stop: threading.Event) -> None:
         """Look until `stop` is set."""
-        logged = ""
-        while not stop.wait(LOOK_EVERY_S):
+        logged, wait_s = "", IDLE_S
+        while not stop.wait(wait_s):
             try:
-                self.look()
+                wait_s = LOOK_EVERY_S if self.look() else IDLE_S
                 logged = ""
             except (AriError, EarwitnessError) as error:
                 if logged != str(error):
                     logged = str(error)
                     log.warning("reach.postponed", pbx=self._pbx, error=logged)
 
-    def look(self) -> None:
-        """Look once at every supervisor who whispers or barges, and save each change."""
+    def look(self) -> bool:
+        """Look once at every supervisor who whispers or barges, and save each change.
+
+        Return whether there is any spy.
+        """
         with self._catalogue.begin() as tx:
             live = spies.list_live_spies(tx, self._pbx)
         talking = [spy for spy in live if spy.state == "live" and spy.mode != "listen"]
@@ -121,6 +126,7 @@ class VoiceReach:
                 now = self._clock()
                 flow = self._flows.setdefault(spy.id, PacketFlow(now))
                 self._save(spy, unheard=flow.look(counts, now))
+        return bool(live)
 
     def _count(self, spy: SpyRecord) -> Counts | None:
         """Return the packets sent so far to each party; None while the voice goes nowhere yet."""

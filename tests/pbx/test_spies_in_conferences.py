@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from lab.ears import read_audio, tone_spans
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
 from lab.pbx import MUSIC_HZ
 from lab.waiting import until
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.pbx
 
 A1, A2, A3 = AGENT_HZ["2001"], AGENT_HZ["2002"], AGENT_HZ["2003"]
 C, S = CUSTOMER_HZ, SUPERVISOR_HZ
+BARGE_S = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,27 @@ def test_a_barge_in_a_conference(service: Service, world: World) -> None:
     assert_each_hears("whisper", customer, "2001", "2002", voiced={"2001"})
     assert_each_hears("joined", customer, "2001", "2002", "2003", voiced=everybody)
     assert_each_hears("left", customer, "2001", "2003", voiced=everybody)
+
+
+def test_a_barge_in_a_recorded_conference(service: Service, world: World) -> None:
+    """The recording of one member hears the barge on another member's call, and no whisper."""
+    customer = next(numbers)
+    room = world.conference(customer, "2001", "2002")
+    recording = service.record(service.live_call(customer)["id"])
+    watched = watch_member(service, world, "2001")
+    spy = watched.spy("whisper")
+    watched.part("whisper")
+    spy.switch("barge")
+    watched.part("barge", BARGE_S)
+    spy.switch("listen")
+    watched.part("listen", 0.5)
+    room.end()
+    kept = service.await_state(recording["id"], ["stored"])
+    rate, sides = read_audio(service.fetch_audio(kept))
+    for side in sides:
+        barged_s = sum(to_s - from_s for from_s, to_s in tone_spans(side, rate, S))
+        assert BARGE_S < barged_s < BARGE_S + 2.0
+    until(lambda: not parts_left(world))
 
 
 def test_a_barge_during_a_consultation(service: Service, world: World) -> None:

@@ -24,7 +24,7 @@ def admin(service: Service, page: Page) -> Person:
 
 
 def assert_says(person: Person, caller: str, state: str, more: str = "") -> None:
-    """Check what the row of a caller says of its state."""
+    """Check the state in the row of a caller, and the line below it."""
     row = person.row(caller).first
     expect(row.locator("[data-part=state]")).to_have_text(state)
     expect(row.locator("[data-part=more]")).to_have_text(more)

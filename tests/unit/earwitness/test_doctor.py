@@ -41,7 +41,7 @@ def examine(version: str = UPSTREAM, timing: str = "res_timing_timerfd") -> dict
     [(UPSTREAM, ""), (BULLSEYE, ""), ("22.11.0", "issue 2134"), (DEBIAN, "this Debian build")],
 )
 def test_bad_builds_are_warnings(version: str, expected: str) -> None:
-    """A build that spins under whispers and Debian's native-PLC patch are told, and no others."""
+    """`doctor` warns of a build that spins under whispers and of Debian's patch, and no other."""
     found = examine(version)["version"]
     assert found.ok
     assert found.warns is bool(expected)

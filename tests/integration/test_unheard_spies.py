@@ -48,7 +48,7 @@ class Bench:
         for _ in range(times):
             self.sent += packets
             self.now += LOOK_S
-            self.reach.look()
+            assert self.reach.look(), "there is a spy"
         return self.find().unheard
 
     def find(self) -> SpyRecord:
@@ -105,6 +105,7 @@ def test_a_listening_supervisor_is_not_unheard(catalogue: Catalogue) -> None:
         )
     assert ended is not None
     assert not ended.unheard
+    assert not bench.reach.look()
 
 
 @pytest.mark.parametrize("gone", ["bridge", "statistics"])
