@@ -23,7 +23,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -86,8 +86,7 @@ class PageSession:
         self._levels: str | None = None
         self._wants_levels = False
         self._party: str | None = None
-        self.channels: frozenset[str] = frozenset()
-        """The channels of the conversation that the page hears."""
+        self._present: frozenset[str] = frozenset()  # the channels in its conversation
         self._is_deaf = False
         self._is_unsure = False  # whether the page may have become deaf: the plan is not read yet
         self._hears_from = 0.0
@@ -243,12 +242,21 @@ class PageSession:
         self.gate.write(mode)
         self.wake()
 
+    def needs_plan(self, mode: Mode, paused: Collection[str]) -> bool:
+        """Whether the page may hear too much or too little until its plan is read.
+
+        `mode` is the mode in the spy's row, `paused` are the channels of paused people.
+        """
+        is_paused = mode != "barge" and not self._present.isdisjoint(paused)
+        stops_barging = self.gate.written == "barge" != mode
+        return self._is_unsure or stops_barging or is_paused is not self._is_deaf
+
     def apply_plan(self, plan: SpyPlan) -> None:
         """Let the page hear its conversation or be deaf, as the plan says.
 
         This does not wait for the PBX. Sound that was queued before a pause is dropped too.
         """
-        self.channels = frozenset(filter(None, [plan.target, *plan.company]))
+        self._present = frozenset(filter(None, [plan.target, *plan.company]))
         self._is_unsure = False
         if plan.deaf == self._is_deaf:
             return

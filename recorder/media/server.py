@@ -97,7 +97,6 @@ class MediaServer:
         self._catalogue = catalogue
         self._channels = {name: MediaChannels(ari) for name, ari in pbxs.items()}
         self._listening = ListeningChannels(self._channels, spies.renew)
-        self._paused: Mapping[str, frozenset[str]] = {}  # PBX → channels of paused people
         self._loop = asyncio.get_running_loop()
 
     def listen(self, host: str, port: int) -> AbstractAsyncContextManager[Any]:
@@ -207,7 +206,6 @@ class MediaServer:
                 for pbx in {page.spy.pbx for page in pages}
             }
         changed = [event for event in happened if event.type.startswith("call.")]
-        before, self._paused = self._paused, paused
         urgent: list[PageSession] = []
         for page in pages:
             spy, known, pbx = written.get(page.spy.id), page.spy, page.spy.pbx
@@ -216,8 +214,7 @@ class MediaServer:
                 self._loop.call_soon_threadsafe(page.wake)
             elif is_changed:
                 self._loop.call_soon_threadsafe(page.apply_mode, spy.mode)
-            news = before.get(pbx, frozenset()) ^ paused[pbx]
-            if (is_changed and paused[pbx]) or not page.channels.isdisjoint(news):
+            if (is_changed and paused[pbx]) or page.needs_plan((spy or known).mode, paused[pbx]):
                 urgent.append(page)
         for page in urgent:
             self._read_plan(page)

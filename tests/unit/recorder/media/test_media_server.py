@@ -255,3 +255,35 @@ def test_a_pause_of_other_people_reads_no_plan(monkeypatch: pytest.MonkeyPatch) 
         assert reads == []
 
     asyncio.run(follow())
+
+
+def test_a_page_that_missed_a_pause_is_deaf_at_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every look compares the pages with the open pauses: no news of the pause is needed."""
+    spies = FakeSpies(replace(SPY, mode="listen"), target="agent")
+    monkeypatch.setattr(media.rows, "list_live_spies", lambda _, __: [spies.row])
+    pause = SimpleNamespace(legs=("agent",))
+    monkeypatch.setattr(media.pauses, "list_open_pauses", lambda _, __: (pause,))
+    monkeypatch.setattr(media.events, "newest_event_id", lambda _: "1-1")
+    monkeypatch.setattr(media.events, "list_events", lambda *_: ())
+
+    async def follow() -> None:
+        catalogue: Any = SimpleNamespace(begin=contextlib.nullcontext)
+        server = MediaServer(spies, catalogue, {"main": PBX})  # type: ignore[arg-type]
+        connection, notified = Connection(), Notified()
+        page = server.open_session(connection, spies.row)  # type: ignore[arg-type]
+        following = asyncio.create_task(server.follow(notified))  # type: ignore[arg-type]
+        notified.notify()
+        await settled()
+        page.apply_plan(spies.plan)  # read before the pause
+        assert page.needs_plan("listen", ("agent",))
+        spies.plan = replace(spies.plan, deaf=True)
+        notified.notify()
+        await until(connection, lambda: not page.needs_plan("listen", ("agent",)))
+        page.hear(b"digits")
+        assert page.needs_plan("listen", ()), "the end of the pause is noticed too"
+        following.cancel()
+        await asyncio.wait([following])
+
+    asyncio.run(follow())
