@@ -6,6 +6,7 @@ a model for each item of a list takes longer than finding the item.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
@@ -60,9 +61,15 @@ def fields_of(model: type[BaseModel], record: object, **more: Any) -> dict[str, 
     Example: `fields_of(Spy, record, audio_url=None)`.
     """
     return {
-        field.alias or name: more[name] if name in more else getattr(record, name)
-        for name, field in model.model_fields.items()
+        alias: more[name] if name in more else getattr(record, name)
+        for name, alias in _names_of(model)
     }
+
+
+@cache
+def _names_of(model: type[BaseModel]) -> tuple[tuple[str, str], ...]:
+    """Return the names of a model's fields in Python and in JSON; reading the model is slow."""
+    return tuple((name, field.alias or name) for name, field in model.model_fields.items())
 
 
 def list_fields(found: Slice[T], item_fields: Callable[[T], dict[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from psycopg.errors import LockNotAvailable
+from pydantic_core import from_json
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -69,7 +70,9 @@ class Catalogue:
     def _pool(self, size: int, **options: Any) -> Engine:
         kept = {"pool_size": size, "pool_pre_ping": True, "connect_args": dict(CONNECT_ARGS)}
         # Names and secrets in a statement must not get into the log with a traceback.
-        pool = create_engine(self._url, hide_parameters=True, **kept, **options)
+        pool = create_engine(
+            self._url, hide_parameters=True, json_deserializer=from_json, **kept, **options
+        )
         event.listen(pool, "connect", _set_up)
         return pool
 
