@@ -44,5 +44,7 @@ class RuleBook:
                     self._revision = revision
                     count = len(self._configured) + len(active)
                     log.info("rules.read", rules=count, revision=revision)
+                    for rule_id, fault in self._rules.faults.items():
+                        log.warning("rule.failing", rule=rule_id, reason=fault)
                 self._looked_at = time.monotonic()
             return self._rules

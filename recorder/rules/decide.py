@@ -14,6 +14,7 @@ from recorder.rules.expression import (
     EMPTY_CALL,
     Batch,
     Bindings,
+    CompiledRule,
     RuleFailed,
     compile_stored,
 )
@@ -55,7 +56,7 @@ class RuleSet:
 
     `variables` and `headers` are all names that rules read. `forbids` says whether any rule may
     forbid recording; `follows_clock` and `follows_duration`, whether an answer may change merely
-    because time passes.
+    because time passes. `faults` says why a rule fails for every call, by its id.
 
     Example: `RuleSet([rule]).decide(facts, "main-1795424777.0").action`.
     """
@@ -70,7 +71,9 @@ class RuleSet:
         self.follows_clock = any(_reads(one, "hour", "weekday") for one in self._rules)
         self.follows_duration = any(_reads(one, "duration_s") for one in self._rules)
         self._unmatched = tuple(_answer(one, "not-matched") for one in self._rules)
-        self._batches = _build_batches(self._rules, self.variables, self.headers)
+        compiled = [compile_stored(rule) for rule in self._rules]
+        self.faults = {one.record.id: one.fault for one in compiled if one.fault}
+        self._batches = _build_batches(compiled, self.variables, self.headers)
         for _ in self._evaluate(EMPTY_CALL, ""):  # CEL plans at the first evaluation: do it now
             pass
 
@@ -124,14 +127,13 @@ def is_sampled(rule: RuleRecord, call_id: str) -> bool:
 
 
 def _build_batches(
-    rules: Sequence[RuleRecord], variables: tuple[str, ...], headers: tuple[str, ...]
+    compiled: Sequence[CompiledRule], variables: tuple[str, ...], headers: tuple[str, ...]
 ) -> dict[int, tuple[_Scope, Sequence[int], Batch]]:
     """Return for each rule's place its batch: the scope, the places in it, and the batch.
 
     Rules that read variables and headers by name share all of them. A rule that counts or lists
     them must see its own only: its answer does not depend on other rules.
     """
-    compiled = [compile_stored(rule) for rule in rules]
     scopes: dict[_Scope, list[int]] = {}
     for place, rule in enumerate(compiled):
         # A faulty rule fails before it reads the clock, and its time zone may not exist.

@@ -322,6 +322,33 @@ def test_a_refresh_keeps_a_later_question(admin: Person, service: Service) -> No
     expect(page.locator("#tokens")).not_to_contain_text("asked")
 
 
+def test_a_long_trial_shows_its_progress(admin: Person, service: Service) -> None:
+    """A trial in the background shows how many calls are examined, and then its result."""
+    page = admin.page
+    result = dict.fromkeys(("calls", "recorded", "recorded_before", "changed"), 7)
+    result |= {"complete": True, "audio_s_per_month": 0, "bytes_per_month": 0}
+    trial = {"id": "1", "state": "running", "done": 3, "total": 9, "result": None}
+    states = iter([trial, {**trial, "state": "done", "done": 9, "result": result}])
+    shown = page.locator("[data-trial]")
+
+    def begin(route: Route) -> None:
+        if "default" in (route.request.post_data or ""):  # the checks of the draft have none
+            route.fulfill(status=202, json={**trial, "state": "waiting", "done": 0, "total": 0})
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/rules/test", begin)
+    page.route("**/api/v1/rules/trials/1", lambda route: route.fulfill(json=next(states)))
+    page.goto(f"{service.url}/rules/new")
+    page.get_by_label("Name").fill("tried")
+    page.get_by_role("button", name="Try on past calls").click()
+    expect(shown).to_have_text("The trial waits for another one…")
+    expect(shown).to_have_text("3 of 9 calls examined…")
+    expect(shown).to_contain_text("7 would have been recorded")
+    expect(page.get_by_role("button", name="Save")).to_be_enabled()
+    assert admin.faults == []
+
+
 def test_the_longest_name(admin: Person, service: Service) -> None:
     """The editor accepts no longer name than the API does."""
     page = admin.page

@@ -280,3 +280,9 @@ def test_a_rule_counts_its_own_variables_only() -> None:
     reading = rule("on_demand", 'variables.B == "1"', id="b", variables=("B",))
     answers = RuleSet([counting, reading]).decide(TALKING, "main-1.0").answers
     assert [one.answer for one in answers] == ["matched", "not-matched"]
+
+
+def test_faults_of_stored_rules() -> None:
+    """A rule that is not valid in this version is named with its fault."""
+    rules = RuleSet([rule(id="good"), rule("never", "did.matches(caller)", id="bad")])
+    assert rules.faults == {"bad": "when: the pattern of matches() must be a text in quotes"}
