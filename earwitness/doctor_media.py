@@ -1,8 +1,9 @@
 """`doctor --media`: a synthetic call through a PBX that measures the audio each party receives.
 
 Customer, agent and supervisor are media channels, and each speaks a tone. They enter a Stasis
-application of their own, so that they do not disturb a running service. Their ids are fixed: after
-a killed `doctor` the next one finds and removes its channels.
+application of their own, so that they do not disturb a running service. Their ids follow from the
+name of this application: after a killed `doctor` the next one of the same instance finds and
+removes its channels, and leaves those of other instances alone.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import cycle
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from tenacity import (
     Retrying,
@@ -33,30 +34,54 @@ from recorder.spy.rig import Rig
 from storage.records import Mode, SpyRecord
 
 PHONE = "phone"
-CUSTOMER, AGENT, CALL = (f"earwitness-doctor-{part}" for part in ("customer", "agent", "call"))
-# A fixed id marks the parts of the proof; no real spy has it.
-SPY = SpyRecord(
-    id=UUID("d0c70000-0000-4000-8000-000000000000"),
-    call_id=CALL,
-    pbx="",
-    mode="listen",
-    destination=PHONE,
-    state="live",
-    supervisor="doctor",
-    follow="channel",
-    started_at=datetime(2026, 11, 23, tzinfo=UTC),
-    may=tuple(HEARS),
-)
-SAYS: Mapping[Mode, tuple[str, ...]] = {
+# The parties that hear the supervisor in each mode.
+REACHES: Mapping[Mode, tuple[Who, ...]] = {
     "listen": (),
-    "whisper": (AGENT,),
-    "barge": (AGENT, CUSTOMER),
+    "whisper": ("agent",),
+    "barge": ("agent", "customer"),
 }
+_SPIES = UUID("d0c70000-0000-4000-8000-000000000000")
 CONNECTS_WITHIN_S = 5.0
 CLEARS_WITHIN_S = 5.0
 # Audio from before a switch still arrives for a while.
 SETTLES_S = 0.5
 LISTENS_S = 1.0
+
+
+class ProofNames:
+    """The ids of the parts of one instance's proof; no real spy has the id of `spy`."""
+
+    def __init__(self, instance: str) -> None:
+        self.instance = instance
+        prefix = f"{names.OURS}doctor-{instance}"
+        self.customer, self.agent, self.call = (
+            f"{prefix}-{part}" for part in ("customer", "agent", "call")
+        )
+        self.spy = SpyRecord(
+            id=uuid5(_SPIES, instance),
+            call_id=self.call,
+            pbx="",
+            mode="listen",
+            destination=PHONE,
+            state="live",
+            supervisor="doctor",
+            follow="channel",
+            started_at=datetime(2026, 11, 23, tzinfo=UTC),
+            may=tuple(HEARS),
+        )
+
+    def list_legs(self, parties: tuple[Who, ...]) -> tuple[str, ...]:
+        """Return the channels of these parties."""
+        return tuple(self.agent if who == "agent" else self.customer for who in parties)
+
+    def has(self, id_: str) -> bool:
+        """Whether this is the id of a channel or bridge of the proof."""
+        part = names.parse_spy_part(id_)
+        if part is None:
+            return id_ in {self.customer, self.agent, self.call}
+        if part.instance not in {None, self.instance}:
+            return False
+        return part.spy_id == self.spy.id or part.channel_id == self.agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +116,13 @@ def prove(ari: Ari) -> tuple[ProofResult, ...]:
 def clear(ari: Ari) -> None:
     """Remove the channels and bridges of a proof. Raises AriError; AriUnavailable if one stays."""
 
+    parts = ProofNames(ari.application)
+
     def clear_once() -> list[str]:
-        channels = [one.id for one in ari.list_channels() if is_of_proof(one.id)]
+        channels = [one.id for one in ari.list_channels() if parts.has(one.id)]
         for channel_id in channels:
             ari.hang_up(channel_id)
-        bridges = [one.id for one in ari.list_bridges() if is_of_proof(one.id)]
+        bridges = [one.id for one in ari.list_bridges() if parts.has(one.id)]
         for bridge_id in bridges:
             with suppress(AriConflict):  # it is going already
                 ari.destroy_bridge(bridge_id)
@@ -109,14 +136,6 @@ def clear(ari: Ari) -> None:
     )
     if left := attempts(clear_once):
         raise AriUnavailable(f"does not go away: {', '.join(left)}")
-
-
-def is_of_proof(id_: str) -> bool:
-    """Whether this is the id of a channel or bridge of a proof."""
-    part = names.parse_spy_part(id_)
-    if part is None:
-        return id_ in {CUSTOMER, AGENT, CALL}
-    return part.spy_id == SPY.id or part.channel_id == AGENT
 
 
 # The call
@@ -148,16 +167,16 @@ class Participant:
 async def _prove(ari: Ari) -> tuple[ProofResult, ...]:
     """Let customer and agent talk, and spy on them by phone, then from a page."""
     faults: dict[Mode, list[str]] = {mode: [] for mode in HEARS}
-    channels = MediaChannels(ari)
+    channels, parts = MediaChannels(ari), ProofNames(ari.application)
     async with (
-        _participant(channels, CUSTOMER, "customer") as customer,
-        _participant(channels, AGENT, "agent") as agent,
+        _participant(channels, parts.customer, "customer") as customer,
+        _participant(channels, parts.agent, "agent") as agent,
     ):
-        await asyncio.to_thread(ari.create_bridge, bridge_id=CALL)
-        parties = partial(ari.add_to_bridge, CALL, CUSTOMER, AGENT)
+        await asyncio.to_thread(ari.create_bridge, bridge_id=parts.call)
+        parties = partial(ari.add_to_bridge, parts.call, parts.customer, parts.agent)
         await asyncio.to_thread(in_stasis, parties)
         for destination in (PHONE, BROWSER):
-            spy = replace(SPY, destination=destination)
+            spy = replace(parts.spy, destination=destination)
             async with _supervisor(ari, channels, spy) as supervisor:
                 participants = (customer, agent, supervisor)
                 for mode in HEARS:
@@ -170,9 +189,9 @@ async def _prove_mode(
     ari: Ari, spy: SpyRecord, participants: tuple[Participant, ...]
 ) -> tuple[str, ...]:
     """Switch to the spy's mode, record the audio of every party, and return the faults."""
-    rig, listener = Rig(ari), listener_of(spy)
-    await asyncio.to_thread(rig.listen, AGENT, listener)
-    await asyncio.to_thread(rig.speak, listener, SAYS[spy.mode])
+    rig, listener, parts = Rig(ari), listener_of(spy), ProofNames(ari.application)
+    await asyncio.to_thread(rig.listen, parts.agent, listener)
+    await asyncio.to_thread(rig.speak, listener, parts.list_legs(REACHES[spy.mode]))
     await asyncio.sleep(SETTLES_S)
     for participant in participants:
         participant.heard.clear()
@@ -186,7 +205,7 @@ async def _supervisor(
 ) -> AsyncIterator[Participant]:
     """Open the one channel of a phone, or the two of a page; yield the channel that hears."""
     listener = listener_of(spy)
-    hearing = listener.listening_channel(ari.application, AGENT)
+    hearing = listener.listening_channel(ari.application, ProofNames(ari.application).agent)
     async with _participant(channels, listener.voice_channel, "supervisor") as talking:
         if hearing == listener.voice_channel:
             yield talking

@@ -153,10 +153,15 @@ def test_nothing_is_left_on_the_pbx(asterisk: Asterisk) -> None:
 
 
 def test_leftovers_of_a_killed_proof_are_removed(asterisk: Asterisk) -> None:
-    """A proof removes the channels and bridges of a killed one, and nothing else."""
-    for bridge in (doctor_media.CALL, f"earwitness-voice-{doctor_media.SPY.id}", "theirs"):
-        asterisk.ari("POST", f"/bridges/{bridge}")
+    """A proof removes the parts of a killed one of its own instance, and nothing else."""
+    ours, other = (doctor_media.ProofNames(instance) for instance in ("doctor", "other-doctor"))
+    for parts in (ours, other):
+        for bridge in (parts.call, f"earwitness-voice-{parts.spy.id}"):
+            asterisk.ari("POST", f"/bridges/{bridge}")
+    asterisk.ari("POST", "/bridges/theirs")
     with Ari(asterisk.ari_url, asterisk.username, asterisk.password, "doctor") as client:
         doctor_media.clear(client)
-    assert [bridge["id"] for bridge in asterisk.ari("GET", "/bridges")] == ["theirs"]
-    asterisk.ari("DELETE", "/bridges/theirs")
+    left = {bridge["id"] for bridge in asterisk.ari("GET", "/bridges")}
+    assert left == {"theirs", other.call, f"earwitness-voice-{other.spy.id}"}
+    for bridge in left:
+        asterisk.ari("DELETE", f"/bridges/{bridge}")

@@ -21,7 +21,6 @@ PROVEN = {
     "pbx lab whisper": "reaches the agent alone",
     "pbx lab barge": "reaches both",
 }
-BOTH = (doctor_media.AGENT, doctor_media.CUSTOMER)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,8 @@ def test_modes_are_proved_by_ear_on_the_oldest_asterisk() -> None:
 
 def test_a_wrong_hearing_is_a_finding(asterisk: Asterisk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A whisper that reaches the customer is a finding, for phones and for pages."""
-    monkeypatch.setattr(doctor_media, "SAYS", {**doctor_media.SAYS, "whisper": BOTH})
+    both = {**doctor_media.REACHES, "whisper": ("agent", "customer")}
+    monkeypatch.setattr(doctor_media, "REACHES", both)
     found = {one.name: one for one in examine_media(settings(asterisk))}
     assert failed(found) == {
         "pbx lab whisper": "; ".join(
