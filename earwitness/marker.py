@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recorder.audio.tones import as_samples, loudest_dbfs, read_sides
+from recorder.audio.tones import as_samples, levels_dbfs, loudest_dbfs, read_sides
 from recorder.media.pacing import FRAME_BYTES
 
 MARKER_HZ = 2500
@@ -75,11 +75,14 @@ def has_tone(path: Path, hz: float, least_dbfs: float) -> bool:
 
 def find_in_sound(samples: Any, rate: int, digits: str) -> str | None:
     """Return what of the marker these samples hold, as a sentence; None for nothing."""
-    level = loudest_dbfs(samples, rate, MARKER_HZ)
+    tones = (MARKER_HZ, *_ROWS, *_COLUMNS)
+    levels = dict(zip(tones, levels_dbfs(samples, rate, *tones), strict=True))
+    level = levels[MARKER_HZ].max()
     if level > ABSENT_DBFS:
         return f"the marker tone sounds at {level:.0f} dBFS"
     for digit in sorted(set(digits)):
-        level = loudest_dbfs(samples, rate, *_KEYS[digit])
+        row, column = _KEYS[digit]
+        level = max(map(min, levels[row], levels[column]))
         if level > ABSENT_KEY_DBFS:
             return f"the key {digit} sounds at {level:.0f} dBFS"
     return None

@@ -49,8 +49,8 @@ def as_samples(pcm: bytes) -> Samples:
     return np.frombuffer(pcm[: len(pcm) & ~1], "<i2")
 
 
-def levels_dbfs(samples: Samples, rate: int, hz: float) -> npt.NDArray[np.float64]:
-    """Return the level of a tone in each block of a tenth of a second, half a block apart.
+def levels_dbfs(samples: Samples, rate: int, *hz: float) -> npt.NDArray[np.float64]:
+    """Return the levels of tones as [tone, block]; a block is a tenth of a second, half a block on.
 
     0 is a full-scale sine, -120 silence. A tone of 20 ms still gives a fifth of its amplitude.
     """
@@ -59,13 +59,13 @@ def levels_dbfs(samples: Samples, rate: int, hz: float) -> npt.NDArray[np.float6
         samples = np.pad(samples, (0, size - len(samples)))
     blocks = np.lib.stride_tricks.sliding_window_view(samples, size)[:: size // 2]
     window = np.hanning(size)
-    turn = np.exp(-2j * math.pi * hz / rate * np.arange(size))
-    kernel = window * turn * (2 / window.sum() / 32768)
-    powers = np.abs(blocks @ kernel) ** 2
-    levels: npt.NDArray[np.float64] = 10 * np.log10(powers + 10 ** (SILENCE_DBFS / 10))
+    turns = np.exp(-2j * math.pi / rate * np.outer(np.arange(size), hz))
+    kernels = turns * (window * (2 / window.sum() / 32768))[:, np.newaxis]
+    powers = np.abs(blocks.astype(np.float64) @ kernels) ** 2
+    levels: npt.NDArray[np.float64] = 10 * np.log10(powers.T + 10 ** (SILENCE_DBFS / 10))
     return levels
 
 
 def loudest_dbfs(samples: Samples, rate: int, *hz: float) -> float:
     """Return the level at which all these tones sound together in the loudest block."""
-    return float(np.min([levels_dbfs(samples, rate, one) for one in hz], axis=0).max())
+    return float(levels_dbfs(samples, rate, *hz).min(axis=0).max())

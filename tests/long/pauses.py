@@ -80,6 +80,7 @@ class Run:
         self.heard: dict[str, Path | bytearray] = {}
         self.events: list[str] = []
         self.over = threading.Event()
+        self.searched = 0
 
     # Requests, repeated until somebody answers
 
@@ -214,6 +215,7 @@ class Run:
                 self._search_file(name, heard)
             else:
                 self._note(name, marker.find_in_frames(bytes(heard), self.digits))
+                self.searched += 1
         with Wiring(load_config(self.service.config)).catalogue.begin() as tx:
             for table in traces.find_traces(tx, self.digits, mark)[1]:
                 self._note(f"table {table}", "the digits are in it")
@@ -234,6 +236,7 @@ class Run:
     def _search_file(self, name: str, path: Path) -> None:
         with suppress(ValueError):  # no audio: a manifest, or an empty file
             self._note(name, marker.find_in_file(path, self.digits))
+            self.searched += 1
 
     def _note(self, place: str, found: str | None) -> None:
         if found is not None:
@@ -287,20 +290,24 @@ def main() -> int:
                         thread.join()
                 time.sleep(max(KILLS_EVERY_S))  # a last kill may be under way
                 until(service.is_ready, ANSWERS_WITHIN_S)
+                report(tally, options.seed)
                 run.search(mark)
         finally:
             run.over.set()
             service.stop()
-    kills = ", ".join(f"{role} {count}" for role, count in sorted(tally.kills.items()))
-    print(f"seed {options.seed}: {tally.pauses} pauses, {len(tally.recordings)} recordings")
-    print(f"{sum(tally.kills.values())} kills ({kills})")
-    print(f"{len(list(run.heard))} listeners, {len(tally.troubles)} troubles")
     for line in tally.troubles:
         print(f"trouble: {line}")
-    print(f"the marker was found in {len(tally.found)} places")
+    print(f"searched {run.searched} sounds; the marker was found in {len(tally.found)} places")
     for line in tally.found:
         print(f"found: {line}")
     return 1 if tally.found else 0
+
+
+def report(tally: Tally, seed: int) -> None:
+    """Print the numbers of the run, before the search, which takes a while."""
+    kills = ", ".join(f"{role} {count}" for role, count in sorted(tally.kills.items()))
+    print(f"seed {seed}: {tally.pauses} pauses, {len(tally.recordings)} recordings,", end=" ")
+    print(f"{sum(tally.kills.values())} kills ({kills})", flush=True)
 
 
 if __name__ == "__main__":
