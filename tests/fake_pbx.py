@@ -36,7 +36,7 @@ class FakePbx:
         return Endpoint(technology.upper(), resource, state) if found in self.endpoints else None
 
     def has_endpoints(self, technology: str) -> bool:
-        return any(one.startswith(f"{technology.upper()}/") for one in self.endpoints)
+        return any(one.startswith(f"{technology}/") for one in self.endpoints)
 
     def originate(self, endpoint: str, *, channel_id: str, **_: Any) -> None:
         if endpoint not in self.endpoints - self.unregistered:

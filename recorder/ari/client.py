@@ -134,7 +134,10 @@ class Ari:
         return _or_none(lambda: self._one(parse_endpoint, "GET", path))
 
     def has_endpoints(self, technology: str) -> bool:
-        """Return whether Asterisk knows endpoints of this technology; `Local` has none."""
+        """Return whether Asterisk knows endpoints of this technology; `Local` has none.
+
+        Here the case counts: `PJSIP`.
+        """
         path = join_path("endpoints", technology)
         return bool(_or_none(lambda: self._many(parse_endpoint, "GET", path)))
 

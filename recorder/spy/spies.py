@@ -489,7 +489,7 @@ class Spies:
         refuse_trunk(technology, resource, trunks)
         with self._pbxs.reach(pbx) as ari:
             endpoint = ari.find_endpoint(technology, resource)
-            if endpoint is None and not ari.has_endpoints(technology):
+            if endpoint is None and not ari.has_endpoints(technology.upper()):
                 raise BadDestination(f"this PBX has no phone of the technology {technology}")
         if endpoint is None:
             return None

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from lab.asterisk import Asterisk
+from lab.pbx import endpoint, transport
 from lab.root import ensure_root, root_directory
 from lab.waiting import until
 from recorder.ari import Ari, Connected, Disconnected, Event, EventStream
@@ -41,7 +42,16 @@ def running_asterisk() -> Iterator[Asterisk]:
     """Yield a running Asterisk with the dialplan above and a second, read-only user."""
     asterisk = Asterisk(ensure_root(root_directory()), "ari", channelvars=["CHANNEL(linkedid)"])
     users = (asterisk.directory / "etc/ari.conf").read_text()
-    asterisk.configure({"extensions.conf": DIALPLAN, "ari.conf": users + READ_ONLY_USER})
+    phones = transport(asterisk.sip_port, "username")
+    phones += endpoint("2001", "sip:2001@127.0.0.1:9", "lab", "ulaw")
+    phones += "[2002]\ntype = endpoint\n"  # nobody has registered
+    asterisk.configure(
+        {
+            "extensions.conf": DIALPLAN,
+            "ari.conf": users + READ_ONLY_USER,
+            "pjsip.conf": phones,
+        }
+    )
     with asterisk:
         yield asterisk
 

@@ -200,7 +200,12 @@ def test_a_destination_is_in_the_words_of_the_pbx(ann: ApiClient, call: CallReco
 
 
 @pytest.mark.parametrize(
-    ("phone", "cause"), [("9009", "unreachable"), ("9999", "no-such-destination")]
+    ("phone", "cause"),
+    [
+        ("PJSIP/9009", "unreachable"),
+        ("PJSIP/9999", "no-such-destination"),
+        ("pjsip/9999", "no-such-destination"),
+    ],
 )
 def test_a_phone_that_cannot_be_rung_says_why(
     ann: ApiClient, call: CallRecord, phone: str, cause: str
@@ -209,7 +214,7 @@ def test_a_phone_that_cannot_be_rung_says_why(
     fake = spies_of(ann).pbx
     fake.endpoints.add("PJSIP/9009")
     fake.unregistered.add("PJSIP/9009")
-    spy = start(ann, call, destination=f"PJSIP/{phone}")
+    spy = start(ann, call, destination=phone)
     assert (spy["state"], spy["cause"]) == ("ended", cause)
 
 

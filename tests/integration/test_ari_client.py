@@ -29,6 +29,7 @@ from recorder.ari import (
     ChannelUserevent,
     Connected,
     DtmfReceived,
+    Endpoint,
     EventStream,
     PlaybackFinished,
     PlaybackStarted,
@@ -135,7 +136,29 @@ def test_info_and_modules(asterisk: Asterisk, ari: Ari) -> None:
     assert snoop.status == "Running"
 
 
+# --------------------------------------------------------------------------------- endpoints
+
+
+def test_endpoints_are_found_by_their_name(ari: Ari) -> None:
+    """A technology may be written in any case, an endpoint in its own alone."""
+    assert ari.find_endpoint("PJSIP", "2001") == Endpoint("PJSIP", "2001", "online")
+    assert ari.find_endpoint("pjsip", "2002") == Endpoint("PJSIP", "2002", "offline")
+    assert ari.find_endpoint("PJSIP", "nobody") is None
+    assert ari.find_endpoint("IAX2", "2001") is None
+    assert [ari.has_endpoints(one) for one in ("PJSIP", "Local", "IAX2")] == [True, False, False]
+
+
 # ---------------------------------------------------------------------------------- channels
+
+
+def test_channels_in_our_application_are_listed(ari: Ari, events: EventStream) -> None:
+    """Channels in the dialplan, or in another application, are not listed."""
+    ours, other = a_name(), a_name()
+    ari.originate("Local/tone@lab", channel_id=ours, app_args=["one"])
+    ari.originate("Local/tone@lab", channel_id=other, context="lab", exten="wait")
+    take(events, StasisStart, lambda event: event.channel.id == ours)
+    assert [channel.id for channel in ari.list_own_channels()] == [ours]
+    assert {ours, other} <= {channel.id for channel in ari.list_channels()}
 
 
 def test_a_call_is_dialled_into_our_application(ari: Ari, events: EventStream) -> None:

@@ -53,6 +53,16 @@ def test_every_event_class_was_seen_on_a_real_asterisk() -> None:
     assert {type(parse_event(body)) for body in CAPTURED} - {OtherEvent} == events
 
 
+def test_a_replaced_channel_is_read() -> None:
+    """A channel that came by a transfer names the channel whose place it took."""
+    body = captured("StasisStart", args=["a", "b"])
+    body["replace_channel"] = body["channel"] | {"id": "c0"}
+    event = parse_event(body)
+    assert isinstance(event, StasisStart)
+    assert event.replace_channel is not None
+    assert (event.channel.id, event.replace_channel.id) == ("c1", "c0")
+
+
 def test_a_channel_is_read_whole() -> None:
     """All of a channel's fields arrive, with channelvars as its variables and UTC times."""
     event = parse_event(captured("StasisStart", args=["a", "b"]))
