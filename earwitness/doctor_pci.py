@@ -135,6 +135,15 @@ class _Service:
             raise NotProved(f"the service does not answer at {self._url}: {error}") from error
         return json.loads(answer) if answer else None
 
+    def find(self, path: str) -> Any:
+        """Return the JSON at a path; None where there is nothing."""
+        try:
+            return self.send("GET", path)
+        except NotProved as error:
+            if isinstance(error.__cause__, HTTPError) and error.__cause__.code == 404:
+                return None
+            raise
+
     def follow_events(self) -> None:
         """Keep every line of the event stream until the token is revoked."""
         with suppress(OSError, HTTPException):
@@ -235,6 +244,7 @@ class _Proof:
     def run(self) -> tuple[Searched, ...]:
         """Hold the call, then search."""
         data = self._wiring.config.data.directory
+        data.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="doctor-pci-", dir=data) as folder:
             files = Path(folder)
             self._clear()
@@ -311,15 +321,14 @@ class _Proof:
         ari.create_channel(NOWHERE, channel_id=self._line)
         in_stasis(lambda: ari.add_to_bridge(self._bridge, self._line))
 
-        def find() -> str | None:
-            for call in self._service.send("GET", "/calls?limit=200")["items"]:
-                call_id = str(call["id"])
-                channels = self._service.send("GET", f"/calls/{call_id}")["channels"]
-                if {self._customer, self._agent} <= {one["id"] for one in channels}:
-                    return call_id
-            return None
+        call_id = names.build_call_id(self._pbx.name, self._line)
 
-        call_id = _await(find, "the service does not see the synthetic call: does it run?")
+        def is_seen() -> bool:
+            call = self._service.find(f"/calls/{call_id}")
+            channels = {one["id"] for one in call["channels"]} if call is not None else set()
+            return {self._customer, self._agent} <= channels
+
+        _await(is_seen, "the service does not see the synthetic call: does it run?")
         ari.hang_up(self._line)
         return call_id
 
