@@ -84,7 +84,7 @@ def prove_pause(
         pbx.url, pbx.username, pbx.password.get_secret_value(), f"{pbx.application}-doctor-pci"
     )
     try:
-        with closing(ari), _Service.open(wiring) as service:
+        with closing(wiring.catalogue), closing(ari), _Service.open(wiring) as service:
             proof = _Proof(wiring, pbx, ari, service, logs=tuple(logs), pauses=pauses)
             with EventStream(ari, subscribe_all=False) as events:
                 if not isinstance(events.next(FOLLOWS_WITHIN_S), Connected):
@@ -281,7 +281,7 @@ class _Proof:
             spy_id, page = await asyncio.to_thread(self._let_supervisors_listen, call_id)
             following = asyncio.create_task(self._page.follow(page))
             async with _voice(MediaChannels(ours), names.build_phone_id(spy_id)) as phone:
-                await self._await_heard(phone)
+                await self._await_heard(phone, {"page": 0, "phone": 0})
                 await asyncio.sleep(TALKS_S)
                 if self._pauses:
                     await self._control(recording_id, "pause")
@@ -296,8 +296,10 @@ class _Proof:
                 self._levels = self._page.texts[before:]
                 if self._pauses:
                     await self._control(recording_id, "resume")
+                resumed = {"page": len(self._page.heard), "phone": len(phone.heard)}
                 talk()
                 await asyncio.sleep(TALKS_S)
+                await self._await_heard(phone, resumed)
                 customer.says = agent.says = SILENCE
                 # A second pause closes the files, which the PBX keeps while the recording lasts.
                 await self._control(recording_id, "pause")
@@ -360,13 +362,17 @@ class _Proof:
             spies.create_spy(tx, spy)
         return spy.id, str(page["audio_url"])
 
-    async def _await_heard(self, phone: _Voice) -> None:
-        """Wait until both supervisors hear the call: silence of a deaf one would prove nothing."""
+    async def _await_heard(self, phone: _Voice, since: Mapping[str, int]) -> None:
+        """Wait until both supervisors hear the call, in the sound after these bytes.
+
+        The silence of a supervisor who lost the call would prove nothing.
+        """
         deadline = time.monotonic() + FOLLOWS_WITHIN_S
         hearers = {"page": self._page.heard, "phone": phone.heard}
         while hearers:
             for name, heard in tuple(hearers.items()):
-                if heard and marker.level_of(bytes(heard), CUSTOMER_HZ) > PRESENT_DBFS:
+                rest = bytes(heard[since[name] :])
+                if rest and marker.level_of(rest, CUSTOMER_HZ) > PRESENT_DBFS:
                     del hearers[name]
             if hearers and time.monotonic() > deadline:
                 raise NotProved(f"the supervisor's {' and '.join(hearers)} cannot hear the call")

@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -216,7 +216,8 @@ class Run:
             else:
                 self._note(name, marker.find_in_frames(bytes(heard), self.digits))
                 self.searched += 1
-        with Wiring(load_config(self.service.config)).catalogue.begin() as tx:
+        catalogue = Wiring(load_config(self.service.config)).catalogue
+        with closing(catalogue), catalogue.begin() as tx:
             for table in traces.find_traces(tx, self.digits, mark)[1]:
                 self._note(f"table {table}", "the digits are in it")
         for name, text in (
@@ -278,7 +279,8 @@ def main() -> int:
     with TemporaryDirectory() as folder, World(ensure_root(root_directory())) as world:
         service = Service(Path(folder), world.pbx, record_all=True, format="wav")
         service.start()
-        with Wiring(load_config(service.config)).catalogue.begin() as tx:
+        catalogue = Wiring(load_config(service.config)).catalogue
+        with closing(catalogue), catalogue.begin() as tx:
             mark = traces.set_mark(tx)
         run = Run(world, service, Path(folder), tally)
         chance = random.Random(options.seed)
