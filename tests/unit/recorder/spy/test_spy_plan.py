@@ -227,6 +227,8 @@ def test_a_program_is_no_agent() -> None:
     assert plan_spy(spy(mode="whisper"), talk, ()).target == "c"
     assert plan_spy(spy(mode="whisper"), talk, ()).heard_by == ()
     assert set(plan_spy(spy(mode="barge"), talk, ()).heard_by) == {"c", "bot"}
+    own, other = call(bot), call(AGENT, id_="main-2.0")
+    assert plan_spy(spy(), own, [other]).target == "a", "the agent of another call"
 
 
 def test_a_call_without_a_customer_keeps_its_agent() -> None:
