@@ -41,7 +41,7 @@ from recorder.recording.coverage import (
     list_heard,
     talk_began_at,
 )
-from recorder.recording.gate import Gate, read_scene
+from recorder.recording.gate import Gate, read_live_scenes, read_scene
 from recorder.recording.plan import CapturePlan, plan_capture
 from recorder.recording.presence import last_left_at
 from recorder.recording.voices import voice_channels
@@ -287,9 +287,19 @@ class Capture:
     def list_unsettled(self, pbx: str) -> tuple[RecordingRecord, ...]:
         """Return the live recordings of a PBX whose plan has a step left."""
         with self._catalogue.begin() as tx:
-            live = recordings.list_live_recordings(tx, pbx)
-        seen = (self._look(one.id) for one in live)
-        return tuple(one.recording for one in seen if not one.plan.is_settled)
+            scenes = read_live_scenes(tx, pbx)
+            live = [one for scene in scenes for one in scene.recordings]
+            present = segments.map_segments(tx, [one.id for one in live])
+            speaking = spies.list_live_spies(tx, pbx)
+        unsettled = []
+        for scene in scenes:
+            for one in scene.recordings:
+                coverage = cover(scene, one)
+                voices = voice_channels(spy for spy in speaking if spy.call_id in coverage.call_ids)
+                plan = plan_capture(coverage, one, present.get(one.id, ()), voices)
+                if not plan.is_settled:
+                    unsettled.append(one)
+        return tuple(unsettled)
 
     def check_running(self, pbx: str, lost_at: datetime | None) -> None:
         """After a time without events, end the segments that Asterisk no longer records.

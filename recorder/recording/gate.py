@@ -6,7 +6,7 @@ fact of it changed, and the row of a decision, for which change it was made. So 
 evaluates the rules itself where the watcher has not done so yet.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from recorder.rules.book import RuleBook
 from storage import states
 from storage.catalogue import calls, decisions, pauses, recordings, segments
 from storage.catalogue.engine import Catalogue
-from storage.records import CallRecord, DecisionRecord
+from storage.records import CallRecord, DecisionRecord, RecordingRecord
 
 
 class Gate:
@@ -86,6 +86,63 @@ def read_scene(tx: Connection, call_id: str) -> Scene:
         captured=segments.map_captured(tx, adrift, running=True) if adrift else {},
         stopped=frozenset(stopped.values()) | {channels[id_] for id_ in silenced & channels.keys()},
     )
+
+
+def read_live_scenes(tx: Connection, pbx: str) -> tuple[Scene, ...]:
+    """Return the scenes of all live recordings of a PBX, as the catalogue has them.
+
+    It costs a few queries, however many recordings live. `stopped` is left out: only a start needs
+    it.
+    """
+    live = recordings.list_live_recordings(tx, pbx)
+    found = calls.find_calls(tx, {one.call_id for one in live})
+    # The recording of a call that is over may go on with people of other calls.
+    missing = {id_ for one in found.values() for id_ in (one.met if is_over(one) else one.joined)}
+    while missing := missing - found.keys():
+        new = calls.find_calls(tx, missing)
+        found |= new
+        missing = {id_ for one in new.values() for id_ in one.joined} if new else set()
+    decided = {one.call_id: one for one in decisions.list_decisions(tx, found, with_moments=False)}
+    of_call: dict[str, list[RecordingRecord]] = {}
+    for one in live:
+        of_call.setdefault(one.call_id, []).append(one)
+    open_pauses = pauses.list_open_pauses(tx, pbx)
+    adrift = [one.id for one in live if is_over(found[one.call_id])]
+    captured = segments.map_captured(tx, adrift, running=True) if adrift else {}
+    return tuple(
+        Scene(
+            calls={id_: found[id_] for id_ in call_ids},
+            decisions={id_: decided[id_] for id_ in call_ids if id_ in decided},
+            recordings=tuple(one for id_ in call_ids for one in of_call.get(id_, ())),
+            pauses=open_pauses,
+            captured=captured,
+        )
+        for call_ids in _group_joined(found.values())
+    )
+
+
+def _group_joined(found: Iterable[CallRecord]) -> Collection[frozenset[str]]:
+    """Return the ids of these calls in groups: two that are joined, or met one another, together."""
+    by_id = {one.id: one for one in found}
+    near: dict[str, set[str]] = {id_: set() for id_ in by_id}
+    for one in by_id.values():
+        for other in one.met if is_over(one) else one.joined:
+            if other in by_id:
+                near[one.id].add(other)
+                near[other].add(one.id)
+    groups: list[frozenset[str]] = []
+    seen: set[str] = set()
+    for first in by_id:
+        if first in seen:
+            continue
+        group, waiting = {first}, [first]
+        while waiting:
+            new = near[waiting.pop()] - group
+            group |= new
+            waiting += new
+        seen |= group
+        groups.append(frozenset(group))
+    return groups
 
 
 def summary_of(decision: Decision) -> dict[str, Any]:

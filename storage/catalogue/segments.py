@@ -33,6 +33,17 @@ def list_segments(tx: Connection, recording_id: UUID) -> tuple[SegmentRecord, ..
     return tuple(SegmentRecord(**row._mapping) for row in rows)
 
 
+def map_segments(
+    tx: Connection, recording_ids: Collection[UUID]
+) -> dict[UUID, tuple[SegmentRecord, ...]]:
+    """Return the segments of each of these recordings, in the order of their start."""
+    query = select(segment).where(segment.c.recording_id.in_(recording_ids))
+    found: dict[UUID, list[SegmentRecord]] = {}
+    for row in tx.execute(query.order_by(segment.c.started_at, segment.c.id)):
+        found.setdefault(row.recording_id, []).append(SegmentRecord(**row._mapping))
+    return {id_: tuple(listed) for id_, listed in found.items()}
+
+
 def list_running_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]:
     """Return every segment whose file should be growing on this PBX now."""
     query = (

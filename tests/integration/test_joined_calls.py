@@ -153,6 +153,27 @@ def test_a_pause_goes_with_its_people(world: World, paused: str) -> None:
         assert pauses.list_open_pauses(tx, "main", legs) == ()
 
 
+def test_the_check_finds_what_is_not_as_planned(world: World) -> None:
+    """A check finds each recording whose people have met others, or were paused elsewhere."""
+
+    def unsettled() -> set[Any]:
+        mine = {one.id for one in (theirs, ours)}
+        return {one.id for one in world.capture.list_unsettled("main")} & mine
+
+    theirs, ours = world.start(world.internal), world.start(world.customers)
+    assert unsettled() == set()
+    world.merge()
+    assert unsettled() == {theirs.id, ours.id}
+    world.capture.settle(theirs.id)
+    assert unsettled() == set()
+    gone = replace(world.customers, state="ended", joined=())
+    legs = tuple(replace(one, left_at=one.created_at, bridge_id=None) for one in gone.channels)
+    world.save(replace(gone, channels=legs))
+    assert unsettled() == {ours.id}
+    world.capture.settle(ours.id)
+    assert unsettled() == set()
+
+
 def test_a_pause_leaves_those_who_part(world: World) -> None:
     """A recording that was paused for somebody else goes on when that person is gone."""
     manual, ours = world.start(world.internal, "manual"), world.start(world.customers)
