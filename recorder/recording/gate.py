@@ -122,7 +122,7 @@ def read_live_scenes(tx: Connection, pbx: str) -> tuple[Scene, ...]:
 
 
 def _group_joined(found: Iterable[CallRecord]) -> Collection[frozenset[str]]:
-    """Return the ids of these calls in groups: two that are joined, or met one another, together."""
+    """Return the ids of these calls in groups: calls that are joined, or have met, together."""
     by_id = {one.id: one for one in found}
     near: dict[str, set[str]] = {id_: set() for id_ in by_id}
     for one in by_id.values():
