@@ -1,4 +1,4 @@
-"""How other rules would have recorded a past call. Pure.
+"""Replay past calls with other rules: which would have been recorded, and for how long. Pure.
 
 The rules are evaluated on the facts of each moment at which the rules in force were evaluated. Then
 the call's conversations are replayed: a recording starts at the first moment at which two people

@@ -239,7 +239,7 @@ def test_a_file_that_the_store_has_lost_is_410(
 
 
 def test_a_link_to_lost_audio_is_410(client: ApiClient, lost: RecordingRecord) -> None:
-    """Whoever has a link gets the same answer."""
+    """A link gives the same answer."""
     made = client.post(f"/api/v1/recordings/{lost.id}/links", json={"expires_in_s": 60})
     shared = urlsplit(made.get_json()["url"]).path
     for part in ("audio", "waveform"):

@@ -11,6 +11,7 @@ from lab.world import World
 from tests.doctoring import doctor
 from tests.service import Service
 
+# The services of all tests here follow one PBX until the end, so each has its own application.
 pytestmark = pytest.mark.pbx
 
 PLACES = {
@@ -49,14 +50,14 @@ def test_a_call_that_is_not_paused_is_found(
     start_service: Callable[..., Service], world: World
 ) -> None:
     """Without the pause the marker is found in every file and by every listener."""
-    places = prove(start_service(), pauses=False)
+    places = prove(start_service(application="not-paused"), pauses=False)
     assert set(places) == PLACES
     assert found(places) == SOUND | LISTENERS
 
 
 def test_listeners_that_hear_are_found(start_service: Callable[..., Service], world: World) -> None:
     """With `pause_listeners = "hear"` the status is 1: the supervisors received the marker."""
-    service = start_service(pause_listeners="hear")
+    service = start_service(application="hearing", pause_listeners="hear")
     status, lines = doctor(service.config, "--pci")
     assert status == 1
     wrong = [line for line in lines if line.startswith("FAIL ")]

@@ -100,6 +100,7 @@ def test_a_hostile_condition_is_refused_or_cheap(hostile: Hostile) -> None:
 
 
 LOOP = numbers(100)
+VALUES = f"[{', '.join(f'variables.{name}' for name in NAMES)}]"
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,9 @@ LOOP = numbers(100)
         ("[did+did].all(a, " + "[a+a].all(a, " * 20 + "a == did" + ")" * 21, None),
         ('did.matches("((a{100}){10}){10}")', ".matches"),
         ('did.matches("(?i)[^a-y]{1000}")', ".matches"),
+        ('variables.V0.matches("[a-z]{40}")', ".matches"),
+        (f"{LOOP}.all(a, variables.V0.contains(variables.V1))", ".all"),
+        (f"{LOOP}.all(a, {VALUES} == {VALUES})", ".all"),
         ('did.matches("\\\\pL\\\\pN")', ".matches"),
     ],
 )
@@ -181,6 +185,7 @@ def test_usual_conditions_are_accepted(when: str) -> None:
         ("a{3,10}", "a", 10),
         ("a{10,}", "a", 11),
         ("(a{10}){10}", "a", 100),
+        ("a{10}{10}", "a", 100),
         ("(ab){10}", "ab", 10),
         ("[a-z]{10}", "[a-z]", 10),
         ("(?:[]a]){10}", "(?:[]a])", 10),
@@ -209,6 +214,11 @@ def test_some_parts_weigh_more(light: str, heavy: str) -> None:
     """Parts that compile into many instructions weigh much more than a letter."""
     assert weigh_pattern(heavy) > 2 * weigh_pattern(light) or "^" in heavy
     assert weigh_pattern(heavy) > weigh_pattern(light)
+
+
+def test_case_makes_a_pattern_heavier() -> None:
+    """A pattern that ignores case compiles each of its letters into several."""
+    assert weigh_pattern("(?i)" + "a" * 50) > 4 * weigh_pattern("a" * 50)
 
 
 @given(st.text(alphabet="ab.[](){}0123456789,?*+|\\^$-:pP", max_size=60))

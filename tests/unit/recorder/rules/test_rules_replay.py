@@ -115,6 +115,24 @@ def test_the_facts_of_each_moment() -> None:
     assert replayed(rules, TALK, decisions=(moments,)) == Replayed(True, "record", 10)
 
 
+def test_a_rule_that_forbade_before() -> None:
+    """A `never` before the start of a recording does not end it."""
+    moments = decided("a", (10, {"answered": True}), (20, {"answered": True, "queue": "support"}))
+    rules = [rule("record", 'queue == "support"'), rule("never", 'queue == ""')]
+    assert replayed(rules, TALK, decisions=(moments,)) == Replayed(True, "record", 40)
+
+
+def test_talks_of_others_do_not_count() -> None:
+    """A call that has left a conference is not recorded by a rule that matches later."""
+    gone, stays = call("x", leg("1", (10, 20)), met=("y", "z")), call("y", leg("2", (10, 50)))
+    matches = call("z", leg("3", (10, 50)))
+    later = decided("z", (10, {"answered": True}), (30, {"answered": True, "queue": "support"}))
+    others = decided("x", (10, {"answered": True})), decided("y", (10, {"answered": True}))
+    rules = [rule("record", 'queue == "support"')]
+    found = replayed(rules, gone, stays, matches, decisions=(later, *others))
+    assert found == Replayed(True)
+
+
 def test_older_moments() -> None:
     """A moment without the PBX's time, or with facts of another version, still counts."""
     moment = {"at": at(10).isoformat(), "facts": {"answered": True, "did": "1", "gone": 5}}
