@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from storage.catalogue import calls
 from storage.catalogue.engine import Catalogue
+from tests.legs import leg
 
 START = "/api/v1/calls/main-1.0/recordings"
 
@@ -17,7 +18,7 @@ START = "/api/v1/calls/main-1.0/recordings"
 @pytest.fixture(scope="module", autouse=True)
 def _a_call(catalogue: Catalogue) -> None:
     with catalogue.begin() as tx:
-        calls.save_calls(tx, [build_call(id="main-1.0")])
+        calls.save_calls(tx, [build_call(id="main-1.0", channels=(leg("1"),))])
 
 
 def key(name: str) -> dict[str, str]:
@@ -53,10 +54,12 @@ def test_a_secret_is_shown_once_and_not_stored(
     first, again = (
         client.post(f"/api/v1/{path}", json=body, headers=key(f"secret-{path}")) for _ in "12"
     )
+    assert first.status_code == 201, first.json
     assert first.json[shown_once]
     assert again.json == first.json | {shown_once: None}
     with catalogue.begin() as tx:
         kept = tx.scalars(text("SELECT body::text FROM idempotency")).all()
+    assert first.status_code == 201, first.json
     assert first.json[shown_once] not in str(kept)
 
 
