@@ -469,9 +469,9 @@ class _Proof:
     def _search_data(self, files: Path) -> Searched:
         """Search the bytes of every file of our directory that changed since the start."""
         wanted, count = self._digits.encode(), 0
-        for path in self._wiring.config.data.directory.rglob("*"):
+        for path in iter_files(self._wiring.config.data.directory):
             with suppress(OSError):
-                if files in path.parents or not path.is_file():
+                if files in path.parents or not path.is_file():  # a socket cannot be read
                     continue
                 if path.stat().st_mtime >= self._began - 1:
                     count += 1
@@ -513,11 +513,17 @@ def _await(find: Callable[[], T | None], otherwise: str, within_s: float = 0) ->
 
 def _keep_files(spool: Path, files: Path) -> None:
     """Link each file that a worker has written, so that it stays after the worker deletes it."""
-    for path in spool.rglob("*"):
+    for path in iter_files(spool):
         with suppress(OSError):
             kept = files / f"spool-{path.stat().st_ino}{path.suffix}"
-            if path.is_file() and not kept.exists():
+            if not kept.exists():
                 os.link(path, kept)
+
+
+def iter_files(directory: Path) -> Iterator[Path]:
+    """Yield every file below a directory; skip the folders that vanish meanwhile."""
+    for folder, _, files in os.walk(directory):
+        yield from (Path(folder, name) for name in files)
 
 
 def _has_voice(path: Path) -> bool:

@@ -24,7 +24,7 @@ CUSTOMER_HZ = 440
 SUPERVISOR_HZ = 1320
 AGENT_HZ = {"2001": 880, "2002": 1100, "2003": 1210}
 TONES_HZ = AGENT_HZ | dict.fromkeys(SUPERVISORS, SUPERVISOR_HZ)
-# Customers whose numbers begin with these digits have another tone: two can be told apart.
+# Customers with numbers of these prefixes have tones of their own, so two can be told apart.
 OTHER_CUSTOMER_HZ = {"1303": 980, "1404": 2050}
 CHANNELVARS = ("LAB_PARTY", "LAB_DOES")
 BYTES_PER_S = 16_000  # of the files: 16 bits, 8 kHz

@@ -32,6 +32,8 @@ from storage.records import CallRecord, Direction, LegRecord, Party, Stay
 
 # The state of a leg whose channel has left the call.
 GONE = "Gone"
+# The applications of channels that Dial(), or an originate, has called.
+DIALLED_BY = frozenset({"AppDial", "AppDial2"})
 # Technologies of Asterisk's own channels: they belong to no person and to no call.
 HELPERS = MEDIA | {
     *("Announcer", "CBAnn", "CBRec", "Message", "MulticastRTP", "Recorder", "Snoop", "Surrogate")
@@ -248,7 +250,7 @@ class CallModel:
                 created_at=channel.created_at,
                 number=channel.caller.number or None,
                 caller_name=channel.caller.name or None,
-                exten=channel.dialplan.exten,
+                exten=_dialled_exten(channel),
                 context=channel.dialplan.context,
             )
             self._call_of[channel.id] = linkedid
@@ -296,8 +298,9 @@ class CallModel:
     def _find_number(self, channel: ari.Channel) -> None:
         """Note the number that an originated channel dials: it has none when it is created."""
         leg = self._find_leg(channel.id)
-        if leg is not None and leg.exten in {"", "s"} and channel.dialplan.exten not in {"", "s"}:
-            self._update(channel.id, exten=channel.dialplan.exten, context=channel.dialplan.context)
+        exten = _dialled_exten(channel)
+        if leg is not None and leg.exten in {"", "s"} and exten not in {"", "s"}:
+            self._update(channel.id, exten=exten, context=channel.dialplan.context)
 
     def _wait(self, channel: ari.Channel, app_name: str, app_data: str, at: datetime) -> None:
         """Note that a channel begins to wait in a queue, or has left it for another application."""
@@ -562,6 +565,14 @@ def belongs_to_call(channel: ari.Channel) -> bool:
 def _is_program(channel: ari.Channel) -> bool:
     """Whether another program than ours sends and receives the audio of this channel."""
     return channel.technology in MEDIA and not is_ours(channel.id)
+
+
+def _dialled_exten(channel: ari.Channel) -> str:
+    """Return the extension that a channel dials; empty for a channel that Dial() itself called.
+
+    Asterisk gives such a channel, an agent's phone for example, its own extension.
+    """
+    return "" if channel.dialplan.app_name in DIALLED_BY else channel.dialplan.exten
 
 
 def _joins(bridge: ari.Bridge) -> bool:

@@ -159,10 +159,17 @@ class Scene:
 
         def find() -> list[dict[str, Any]]:
             live = self.live_recordings()
-            assert [one["state"] for one in live] == [state] * count, live
+            assert [one["state"] for one in live] == [state] * count, self._describe()
             return live
 
         return until(find)
+
+    def _describe(self) -> str:
+        """Return the recordings and the live calls, a line for each."""
+        keys = ("id", "call_id", "state", "trigger", "continues", "continued_in")
+        made = [" ".join(str(one[key]) for key in keys) for one in self.recordings()]
+        live = [f"{one['id']} {one['caller']['number']} {one['joined']}" for one in self.calls()]
+        return "\n".join(["", *made, *live])
 
     def found_by(self, number: str) -> set[str]:
         """Return the ids of the scene's recordings that a search for a number finds."""
@@ -288,7 +295,7 @@ def assert_originated(scene: Scene, channel: str) -> None:
     outcome.assert_once(C, "talk", side=LEFT)
     outcome.assert_once(A1, "talk", side=RIGHT)
     (kept,) = outcome.kept
-    assert kept.recording["callee"]["number"] == number
+    assert kept.recording["callee"]["number"] == number, kept.recording
     assert kept.recording["agent"] == "2001"
     assert scene.found_by(number) == {kept.recording["id"]}
     assert scene.found_by("2001") == {kept.recording["id"]}

@@ -1,4 +1,4 @@
-"""Whoever hears each other is recorded, once, however the people came together."""
+"""People who hear each other are recorded once, however they came together."""
 
 from typing import Any
 
@@ -233,7 +233,7 @@ def test_a_voice_bot(scene: Scene) -> None:
 
 
 def test_the_watcher_dies_at_the_moment_of_a_merge(scene: Scene) -> None:
-    """Nothing is recorded twice, and what is lost until the next watcher is told as a gap."""
+    """Nothing is recorded twice, and audio lost until the next watcher is listed as a gap."""
     held, taken = internal_and_customer(scene, next(numbers))
     scene.await_live(2)
     scene.part("before")

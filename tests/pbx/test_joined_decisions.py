@@ -94,7 +94,7 @@ def test_what_the_did_decided_goes_with_the_customer(scene: Scene) -> None:
 @pytest.mark.parametrize("side", ["held", "taken"])
 @pytest.mark.parametrize("kind", ["force", "on demand", "announced"])
 def test_a_merge_that_is_recorded(scene: Scene, kind: str, side: str) -> None:
-    """Where the other side is recorded, the joined conversation is recorded whole, and once."""
+    """The joined conversation is recorded whole and once if the other side is recorded."""
     _merge(scene, kind, side)
     scene.part("merged", 2.0)
     outcome = scene.end()
@@ -108,7 +108,7 @@ def test_a_merge_that_is_recorded(scene: Scene, kind: str, side: str) -> None:
 
 @pytest.mark.parametrize("side", ["held", "taken"])
 def test_a_merge_with_never(scene: Scene, side: str) -> None:
-    """Where a rule forbids one side, nothing is recorded from the merge on."""
+    """Nothing is recorded from the merge on if a rule forbids one side."""
     _merge(scene, "never", side)
     scene.part("merged", 2.0)
     assert scene.live_recordings() == []
@@ -126,7 +126,7 @@ def test_a_merge_with_never(scene: Scene, side: str) -> None:
 
 @pytest.mark.parametrize("side", ["held", "taken"])
 def test_a_merge_with_a_pause(scene: Scene, side: str) -> None:
-    """Where one side is paused, both are from the merge on, until somebody resumes."""
+    """A pause of one side holds for both from the merge on, until somebody resumes."""
     _merge(scene, "paused", side)
     scene.part("merged", 1.5)
     (live,) = scene.await_live(1, "paused")
@@ -156,7 +156,7 @@ def test_a_merge_with_a_spy(scene: Scene, side: str) -> None:
 
 
 def test_never_within_a_conference(scene: Scene) -> None:
-    """As long as somebody is in the room whom a rule forbids to record, nobody is recorded."""
+    """Nobody in a room is recorded while it holds a caller whom a rule forbids to record."""
     room = scene.world.conference(next(numbers), "2001", headers=RECORD)
     scene.await_live()
     scene.part("two")

@@ -12,7 +12,7 @@ from lab.waiting import until
 from lab.world import World
 from tests.pbx.watching import parts_left, watch
 from tests.service import Service
-from tests.web.browsing import Person, in_catalogue
+from tests.web.browsing import Person
 from tests.web.listening import Listening, assert_heard
 
 pytestmark = pytest.mark.pbx
@@ -136,15 +136,13 @@ def test_a_page_that_comes_in_a_pause(service: Service, world: World, page: Page
 
 
 def test_the_bar_says_why_nothing_is_heard(service: Service, world: World, page: Page) -> None:
-    """The bar explains the silence and its meters rest; it warns where nobody hears the person."""
+    """The bar explains the silence, and its meters rest until the resume."""
     person = Person(service, page, "admin")
     person.sign_in()
     watched = watch(service, world)
     recording = service.record(watched.call_id)["id"]
     caller = service.get(f"/calls/{watched.call_id}")["caller"]["number"]
-    with page.expect_response("**/spies") as answered:
-        person.row(caller).get_by_role("button", name="Listen").click()
-    spy_id = answered.value.json()["id"]
+    person.row(caller).get_by_role("button", name="Listen").click()
     bar = page.locator("#bar")
     meters = {name: bar.locator(f"meter[name={name}]") for name in ("customer", "agent")}
     until(lambda: all(meter.evaluate("it => it.value") > 0.3 for meter in meters.values()))
@@ -153,19 +151,37 @@ def test_the_bar_says_why_nothing_is_heard(service: Service, world: World, page:
     for meter in meters.values():
         expect(meter).to_have_js_property("value", 0)
     person.assert_accessible()
-    bar.get_by_text("Whisper").click()
-    until(lambda: service.get(f"/spies/{spy_id}")["mode"] == "whisper")
-    warning = bar.get_by_text("Nobody hears you")
-    expect(warning).to_be_hidden()
-    in_catalogue(service, "UPDATE spy SET unheard = true WHERE id = :id", id=spy_id)
-    expect(warning).to_be_visible(timeout=2_000)
-    person.assert_accessible()
-    in_catalogue(service, "UPDATE spy SET unheard = false WHERE id = :id", id=spy_id)
-    expect(warning).to_be_hidden(timeout=2_000)
     service.post(f"/recordings/{recording}/resume")
     expect(bar.get_by_text(PAUSED)).to_be_hidden()
     until(lambda: all(meter.evaluate("it => it.value") > 0.3 for meter in meters.values()))
     bar.get_by_role("button", name="Stop listening").click()
     watched.hang_up()
+    until(lambda: not parts_left(world))
+    assert person.faults == []
+
+
+def test_the_bar_says_that_nobody_hears(service: Service, world: World, page: Page) -> None:
+    """While the customer's phone sends nothing, the agent hears no whisper, and the bar says so."""
+    person = Person(service, page, "admin")
+    person.sign_in()
+    watched = watch(service, world)
+    caller = service.get(f"/calls/{watched.call_id}")["caller"]["number"]
+    person.row(caller).get_by_role("button", name="Listen").click()
+    bar = page.locator("#bar")
+    warning = bar.get_by_text("Nobody hears you")
+    person.assert_sounds((C, A1))
+    bar.get_by_text("Whisper").click()
+    watched.part("heard", 1.0)
+    expect(warning).to_be_hidden()
+    watched.call.leg("customer").fall_silent()
+    expect(warning).to_be_visible()
+    person.assert_accessible()
+    watched.call.leg("customer").talk()
+    expect(warning).to_be_hidden()
+    watched.part("again", 1.0)
+    bar.get_by_role("button", name="Stop listening").click()
+    watched.hang_up()
+    for part in ("heard", "again"):
+        assert_heard(watched, watched.call.leg("agent"), part, C, S)
     until(lambda: not parts_left(world))
     assert person.faults == []

@@ -440,6 +440,23 @@ def test_an_originated_call_has_the_dialled_number() -> None:
     assert (call.callee_number, call.agent) == ("12025550123", "2001")
 
 
+def test_an_originated_local_channel_dials_two_phones() -> None:
+    """The agent's phone, which a Local half dials first, has the extension that rings it."""
+    pbx = Pbx()
+    half = channel("1.0", "Local/2001@agents-00000001;1", state="Down", exten="2001")
+    agent = channel("1.2", "PJSIP/2001-00000001", number="2001", state="Down", exten="s")
+    trunk = channel("1.3", "PJSIP/trunk-00000002", number="12025550123")
+    pbx.create(half)
+    pbx.create(agent, "1.0")
+    rung = replace(agent, dialplan=ari.Dialplan("agents", "2001", "AppDial", "(Outgoing Line)"))
+    pbx.apply(ari.ChannelStateChange(pbx.tick(), "", rung))
+    pbx.create(trunk, "1.0")
+    pbx.enter(agent)
+    pbx.enter(trunk)
+    call = pbx.call()
+    assert (call.direction, call.callee_number) == ("outbound", "12025550123")
+
+
 def test_channels_of_one_millisecond_are_in_order() -> None:
     """Listed channels with one time of creation keep Asterisk's order: the caller comes first."""
     model = CallModel("main", ["PJSIP/trunk*"])
