@@ -67,10 +67,13 @@ def read_scene(tx: Connection, call_id: str) -> Scene:
         for met in calls.find_calls(tx, home.met).values():
             if not is_over(met) and met.id not in found:
                 found |= calls.list_joined(tx, met.id)
-    # A recording may hear these people although its own call is over.
+    # A recording may hear these people although its own call is over. But after a split the
+    # recording of a live call goes with that call, even while it still captures these people.
     near = found.keys() | {id_ for one in found.values() for id_ in one.met}
     live = recordings.list_recordings_of_calls(tx, near, in_states=states.LIVE)
-    adrift = [one.id for one in live if one.call_id not in found or is_over(found[one.call_id])]
+    elsewhere = {one.call_id for one in live} - found.keys()
+    homes = found | (calls.find_calls(tx, elsewhere) if elsewhere else {})
+    adrift = [one.id for one in live if one.call_id not in homes or is_over(homes[one.call_id])]
     stopped = recordings.map_stopped_by_person(tx, near)
     heard = segments.map_captured(tx, stopped, running=False).values() if stopped else ()
     silenced = {id_ for ids in heard for id_ in ids}

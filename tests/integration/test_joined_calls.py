@@ -12,8 +12,9 @@ from captured import Pbx
 from recorder.ari.pbxs import Pbxs
 from recorder.errors import RecordingForbidden, RecordingForced, RecordingNotActive
 from recorder.recording.capture import Capture
+from recorder.recording.coverage import find_starter
 from recorder.recording.demand import OnDemand
-from recorder.recording.gate import Gate
+from recorder.recording.gate import Gate, read_scene
 from recorder.rules.book import RuleBook
 from storage.catalogue import calls, decisions, pauses, recordings, segments
 from storage.catalogue.engine import Catalogue
@@ -184,6 +185,28 @@ def test_a_pause_leaves_those_who_part(world: World) -> None:
     assert world.capture.settle(manual.id).state == "recording"
     assert world.people() == ["b"]
     assert world.capture.settle(ours.id).state == "paused"
+
+
+def test_each_part_of_a_split_is_recorded(world: World) -> None:
+    """A part of a split gets its own recording, even while the old one still captures its people.
+
+    The watcher may ask for the next step before it has settled the recording of the other part.
+    """
+    theirs = world.start(world.internal)
+    world.start(world.customers)
+    world.merge()
+    world.capture.settle(theirs.id)
+    parts = []
+    for call in (world.customers, world.internal):
+        bridge = f"p-{call.id}"
+        stays = replace(call.channels[0], bridge_id=bridge)
+        legs = (stays, leg(f"new-{stays.id}", bridge_id=bridge))
+        parts.append(replace(call, joined=(), channels=legs))
+    world.save(*parts)
+    with world.catalogue.begin() as tx:
+        scenes = [read_scene(tx, call.id) for call in parts]
+    starters = [find_starter(one, one.conversations[0]) for one in scenes]
+    assert starters == [None, scenes[1].calls[world.internal.id]]
 
 
 def test_a_never_holds_for_everybody(world: World) -> None:
