@@ -366,14 +366,17 @@ def curl(world: World, url: str) -> str:
 
 
 def test_drafts_on_past_calls(service: Service, world: World, tmp_path: Path) -> None:
-    """`rules test` counts the past calls that drafts would have recorded."""
+    """`rules test` counts conversations and recorded calls, and those that drafts would record."""
     drafts = tmp_path / "drafts.toml"
     drafts.write_text("[[rule]]\nname = 'all'\naction = 'record'\n")
     lines = service.run("rules", "test", str(drafts)).splitlines()
     ended = service.get("/calls", state="ended")["items"]
     talks = [one for one in ended if any(m["facts"]["answered"] for m in moments_of(one))]
     assert len(talks) > 5
-    assert lines[0].startswith(f"{len(ended)} calls since ")
+    was_recorded = {one["id"] for one in ended if service.recordings(one["id"])}
+    counted = was_recorded | {one["id"] for one in talks}
+    assert len(counted) < len(ended)
+    assert lines[0].startswith(f"{len(counted)} calls since ")
     assert lines[1].startswith(f"{len(talks)} would have been recorded; ")
 
 
