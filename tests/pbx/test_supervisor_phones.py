@@ -27,6 +27,9 @@ from tests.service import Service
 
 pytestmark = pytest.mark.pbx
 
+# A tone that breaks off clicks, and a click has every tone for a moment.
+CLICK_S = 0.03
+
 
 @pytest.fixture(scope="module")
 def service(start_service: Callable[..., Service]) -> Service:
@@ -142,8 +145,8 @@ def test_a_call_that_goes_to_another_team(service: Service, world: World, kind: 
     assert service.get(f"/spies/{spy.id}")["cause"] == "not-permitted"
     watched.hang_up()
     watched.assert_hears(spy.leg, "first", C, A1)
-    rate, (samples,) = read_audio(spy.leg.heard())
-    assert tone_spans(samples, rate, AGENT_HZ["2003"]) == []
-    rate, (samples,) = read_audio(watched.call.leg("agent").heard())
-    assert tone_spans(samples, rate, SUPERVISOR_HZ) == []
+    for leg, hz in ((spy.leg, AGENT_HZ["2003"]), (watched.call.leg("agent"), SUPERVISOR_HZ)):
+        rate, (samples,) = read_audio(leg.heard())
+        spans = tone_spans(samples, rate, hz)
+        assert [to_s - from_s for from_s, to_s in spans if to_s - from_s > CLICK_S] == []
     until(lambda: not parts_left(world))
