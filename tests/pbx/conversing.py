@@ -12,13 +12,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from lab.ears import read_audio, tone_spans
+from lab.ears import level_dbfs, read_audio, tone_spans
 from lab.far import AGENT_HZ, CUSTOMER_HZ, OTHER_CUSTOMER_HZ
 from lab.pbx import ROOM
 from lab.waiting import until
 from lab.world import Call, World
-from tests.pbx.talks import FOLLOWS_WITHIN_S, numbers, on_our_clock
-from tests.pbx.watching import EFFECT_S, MARGIN_S
+from tests.pbx.talks import FOLLOWS_WITHIN_S, PRESENT_DBFS, numbers, on_our_clock
+from tests.pbx.watching import EFFECT_S, MARGIN_S, Watched
 from tests.service import Service
 
 C, C2 = CUSTOMER_HZ, OTHER_CUSTOMER_HZ["1303"]
@@ -299,6 +299,28 @@ def assert_originated(scene: Scene, channel: str) -> None:
     assert kept.recording["agent"] == "2001"
     assert scene.found_by(number) == {kept.recording["id"]}
     assert scene.found_by("2001") == {kept.recording["id"]}
+
+
+def assert_spied_merge(scene: Scene, side: str, headers: Any, hears: tuple[float, ...]) -> None:
+    """Let a supervisor listen to one of two calls that are joined; the rest is recorded whole.
+
+    From the merge on the supervisor hears the tones `hears`.
+    """
+    held, taken = internal_and_customer(scene, next(numbers), held_headers=headers, headers=headers)
+    spied, number = (held, "2002") if side == "held" else (taken, taken.leg("customer").party)
+    watched = Watched(scene.service, scene.world, spied, scene.call_of(number)["id"])
+    spy = watched.spy("listen")
+    scene.part("before")
+    scene.world.merge(held, taken)
+    watched.part("merged", 1.5)
+    scene.part("still", 0.5)
+    assert spy.get()["state"] == "live"
+    outcome = scene.end()
+    rate, samples = watched.heard(spy.leg, "merged")
+    for hz in hears:
+        assert level_dbfs(samples, rate, hz) > PRESENT_DBFS, f"{hz} Hz is missing"
+    outcome.assert_once(C, "before", "still", side=LEFT)
+    outcome.assert_once(A2, "still", side=RIGHT)
 
 
 def internal_and_customer(

@@ -17,6 +17,7 @@ from tests.pbx.conversing import (
     assert_originated,
     assert_pause_keys_pause_all,
     assert_redirected_into_a_room,
+    assert_spied_merge,
     internal_and_customer,
 )
 from tests.pbx.talks import numbers
@@ -85,3 +86,9 @@ def test_a_merge_on_16(scene: Scene) -> None:
     outcome.assert_once(C, "before", "merged", side=LEFT)
     outcome.assert_once(A2, "merged", side=RIGHT)
     assert live["id"] in scene.found_by("2002")
+
+
+@pytest.mark.parametrize("side", ["held", "taken"])
+def test_a_merge_with_a_spy_on_16(scene: Scene, side: str) -> None:
+    """A supervisor who listens to one of two calls hears both parties from the merge on."""
+    assert_spied_merge(scene, side, None, (C, A2))
