@@ -195,7 +195,11 @@ class Ari:
         return _or_none(lambda: self.get_variable(channel_id, name))
 
     def get_rtp_sent(self, channel_id: str) -> int:
-        """Return how many RTP packets Asterisk has sent to any channel with RTP."""
+        """Return how many RTP packets Asterisk has sent to a channel.
+
+        Raises AriUnauthorized for a channel of a technology without RTP: Asterisk answers 403. An
+        older version answers 404, so AriNotFound, as for a channel that is gone.
+        """
         path = join_path("channels", channel_id, "rtp_statistics")
         return self._one(parse_rtp_sent, "GET", path)
 
