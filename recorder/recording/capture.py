@@ -203,9 +203,10 @@ class Capture:
         now = datetime.now(UTC)
         with self._catalogue.begin() as tx:
             recording, scene, people = _read_people(tx, recording_id)
-            pauses.close_pauses(tx, recording.pbx, people, at=now)
+            closed = pauses.close_pauses(tx, recording.pbx, people, at=now)
             moved = recordings.close_pause(tx, recording_id, at=now)
-            _require(moved, tx, recording_id, unless="recording")
+            if not closed:  # a recording of paused people may still be `requested`
+                _require(moved, tx, recording_id, unless="recording")
         if moved is not None:
             log.info("recording.resumed", recording=str(recording_id), by=by)
         try:

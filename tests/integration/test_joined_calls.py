@@ -187,6 +187,17 @@ def test_a_pause_leaves_those_who_part(world: World) -> None:
     assert world.capture.settle(ours.id).state == "paused"
 
 
+def test_a_recording_that_starts_in_a_pause(world: World) -> None:
+    """A recording of paused people captures nothing until a resume, which it may get itself."""
+    manual = world.start(world.customers, "manual")
+    world.capture.pause(manual.id, by="ann")
+    world.capture.stop(manual.id, by="ann")
+    ours = world.start(world.customers)
+    assert (ours.state, world.people()) == ("requested", [])
+    assert world.capture.resume(ours.id, by="sue").state == "recording"
+    assert world.people() == ["a2", "c"]
+
+
 def test_each_part_of_a_split_is_recorded(world: World) -> None:
     """A part of a split gets its own recording, even while the old one still captures its people.
 
