@@ -1,5 +1,6 @@
 """Rules record calls, forbid it, or let agents decide; the parties hear announcements and beeps."""
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from lab.waiting import until
 from lab.world import World
 from recorder.ari import Ari, ChannelUserevent, Connected, EventStream
 from tests.pbx.talks import ABSENT_DBFS, numbers
+from tests.pbx.watching import Watched
 from tests.service import Service
 
 pytestmark = pytest.mark.pbx
@@ -25,6 +27,7 @@ STARTED_HZ = 1700
 PAUSED_HZ = 1850
 BEEP_HZ = 1400
 ANNOUNCEMENT_HZ = 1550
+CLICK_S = 0.03  # the start of another tone
 
 RULES = """
 [[rule]]
@@ -291,6 +294,42 @@ def test_never_in_mid_call(service: Service, world: World) -> None:
     rate, sides = read_audio(service.fetch_audio(kept))
     assert sounds_s(sides[0], rate, C) > 0.9
     assert all(level_dbfs(side, rate, AGENT_HZ["2003"]) < ABSENT_DBFS for side in sides)
+
+
+def test_no_way_around_a_never(service: Service, world: World) -> None:
+    """Neither a supervisor who listens nor requests to record get a forbidden voice into a file.
+
+    Requests come all the time around the transfer to the agent whom nobody may record.
+    """
+    call, call_id = call_from(service, world, "44")
+    service.await_recording(call_id)
+    watched = Watched(service, world, call, call_id)
+    spy = watched.spy("listen")
+    path, over = f"/calls/{call_id}/recordings", threading.Event()
+
+    def request() -> None:
+        while not over.wait(0.15):
+            service.post(path)
+
+    requests = threading.Thread(target=request)
+    requests.start()
+    call.talk_for(0.5)
+    call.blind_transfer()
+    call.talk_for(1.5)
+    over.set()
+    requests.join()
+    assert service.post(path).json()["error_id"] == "recording-forbidden"
+    assert spy.get()["state"] == "live"
+    call.hang_up()
+    made = service.recordings(call_id)
+    assert len(made) > 1
+    for one in made:
+        ended = service.await_state(one["id"], ["stored", "aborted"])
+        if ended["state"] == "stored":
+            rate, sides = read_audio(service.fetch_audio(ended))
+            spans = [span for side in sides for span in tone_spans(side, rate, AGENT_HZ["2003"])]
+            heard_s = [to_s - from_s for from_s, to_s in spans]
+            assert max(heard_s, default=0.0) < CLICK_S, (ended["gaps"], spans)
 
 
 def test_other_applications_get_our_events(service: Service, world: World) -> None:

@@ -242,6 +242,13 @@ def test_unit_tests_mirror_the_tree() -> None:
     assert [str(folder) for folder in sorted(folders) if not (ROOT / folder).is_dir()] == []
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    """One run collects all tests, and a module of a test is known by the name of its file alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert names
+    assert sorted(names) == sorted(set(names))
+
+
 def test_tests_use_no_private_names() -> None:
     """No test reads or patches a private name of an object or module: only its own `self._x`."""
     found = [
