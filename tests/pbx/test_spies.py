@@ -15,6 +15,7 @@ from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
 from lab.pbx import DID_IVR, DID_QUEUE, MUSIC_HZ
 from lab.waiting import until
 from lab.world import Manner, World
+from recorder import names
 from tests.pbx.talks import ABSENT_DBFS, assert_no_gap, numbers
 from tests.pbx.watching import (
     Watched,
@@ -439,10 +440,11 @@ def test_leftovers_of_a_dead_process_are_removed(service: Service, world: World)
     """Channels and bridges that no spy needs go when the watcher comes back."""
     watched = watch(service, world)
     (leg, *_) = world.pbx.ari("GET", "/channels")
-    left = f"earwitness-say-{uuid4()}-earwitness~{leg['id']}"
+    left = names.build_talking_snoop_id("earwitness", uuid4(), leg["id"], [leg["id"]])
     path = f"/channels/{leg['id']}/snoop/{left}"
     world.pbx.ari("POST", path, app="earwitness", whisper="out", spy="none")
-    world.pbx.ari("POST", f"/bridges/earwitness-listen-earwitness~{leg['id']}", type="mixing")
+    bridge = names.build_listening_bridge_id("earwitness", leg["id"])
+    world.pbx.ari("POST", f"/bridges/{bridge}", type="mixing")
     service.kill_role("watch")
     until(lambda: not parts_left(world), 30)
     assert watched.call.is_up()
