@@ -1,11 +1,17 @@
-"""The voice of a barging supervisor after the company of a party has changed, by ear."""
+"""The voice of a barging supervisor after the company of a party has changed, by ear.
+
+Debian's build of Asterisk 22 drops frames from what a snoop sees after a transfer, until the last
+snoop has left the party. The snoop of a recording stays, so there the voice may be lost; see
+docs/asterisk.md. Asterisk 16 has no such fault.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
+from lab.root import ensure_root, root_directory
 from lab.waiting import until
 from lab.world import World
 from tests.pbx.watching import parts_left, watch
@@ -20,12 +26,26 @@ CALLS = 3
 
 
 @pytest.fixture(scope="module")
+def telephones(request: pytest.FixtureRequest) -> Iterator[World]:
+    """Start a PBX of this version; the far end is the usual one."""
+    far_root = ensure_root(root_directory())
+    root = ensure_root(root_directory(request.param), request.param)
+    with World(root, far_root=far_root, channelvars=()) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
 def service(start_service: Callable[..., Service]) -> Service:
     """Start a service that records nothing by itself."""
     return start_service()
 
 
-@pytest.mark.parametrize("is_recorded", [False, True], ids=["alone", "recorded"])
+@pytest.mark.parametrize(
+    ("telephones", "is_recorded"),
+    [("sid", False), ("bullseye", False), ("bullseye", True)],
+    indirect=["telephones"],
+    ids=["22", "16", "16-recorded"],
+)
 @pytest.mark.parametrize("kind", ["blind", "attended"])
 def test_a_barge_is_heard_after_a_transfer(
     service: Service, world: World, kind: str, is_recorded: bool
