@@ -128,7 +128,11 @@ def pbx_files(
     """
     usual = codecs[""]
     allowed = codecs.get(TRUNK, usual)
-    trunk = endpoint(TRUNK, f"sip:127.0.0.1:{far_port}", "dids", allowed, trust_id_inbound="yes")
+    # SIPp takes no re-INVITE in a call, and Asterisk sends one when a late answer has a new name.
+    quiet = {"send_connected_line": "no"} if telephones else {}
+    trunk = endpoint(
+        TRUNK, f"sip:127.0.0.1:{far_port}", "dids", allowed, trust_id_inbound="yes", **quiet
+    )
     names = AGENTS | SUPERVISORS | dict.fromkeys(telephones, "Real Telephone")
     phones = "".join(
         endpoint(
