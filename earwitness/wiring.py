@@ -130,7 +130,7 @@ class Wiring:
 
     @cached_property
     def gate(self) -> "Gate":
-        """The gate before every capture: no process captures what a rule forbids."""
+        """The gate before every capture, which evaluates the rules anew where they are due."""
         from recorder.recording.gate import Gate
 
         return Gate(self.catalogue, self.pbxs, self.book)

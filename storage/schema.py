@@ -178,8 +178,8 @@ SEARCHED_WORDS = (
 )
 Index("recording_words_idx", text(SEARCHED_WORDS), _table=recording, postgresql_using="gin")
 
-# Who can be found by a search: everyone whom a recording hears. Pure index, made from `parties` and
-# the columns of people. People search for the last digits of a number: reversed, they are a prefix.
+# The people whom a recording hears, for the search alone: it is made from `parties` and the columns
+# of people. People search for the last digits of a number: reversed, they are a prefix.
 # The index of last digits finds the newest of a frequent number, the other one a rare number.
 TAIL_DIGITS = 3
 recording_party = Table(

@@ -55,7 +55,7 @@ def list_running_segments(tx: Connection, pbx: str) -> tuple[SegmentRecord, ...]
 def map_captured(
     tx: Connection, recording_ids: Collection[UUID], *, running: bool
 ) -> dict[UUID, frozenset[str]]:
-    """Return for each recording the channels of its segments; of the running ones alone, if so."""
+    """Return for each recording the channels of its segments, or of its running segments."""
     query = select(segment.c.recording_id, segment.c.channel_id).where(
         segment.c.recording_id.in_(recording_ids)
     )

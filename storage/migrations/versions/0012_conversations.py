@@ -1,4 +1,4 @@
-"""Conversations: who heard whom, who is paused, and which recording goes on in which."""
+"""Add conversations, pauses of people, parties of recordings, and trials of rules."""
 
 import sqlalchemy as sa
 from alembic import op
