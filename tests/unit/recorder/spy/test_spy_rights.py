@@ -102,3 +102,10 @@ def test_a_spy_that_follows_its_agent() -> None:
     assert modes_of_spy(one, call("2002"), ANN, other_team, after_transfer="listen") == ()
     unknown = replace(one, agent=None)
     assert modes_of_spy(unknown, call("2003"), ANN, TEAM, after_transfer="end") == ()
+
+
+def test_a_spy_that_does_not_know_its_agent_yet() -> None:
+    """Before a spy that follows an agent has one, the agent of its call counts."""
+    one = spy(agent=None, follow="agent")
+    assert modes_of_spy(one, call("2001"), ANN, TEAM, after_transfer="end") == ALL
+    assert modes_of_spy(one, call("2003"), ANN, TEAM, after_transfer="end") == ()
