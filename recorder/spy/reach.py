@@ -1,4 +1,4 @@
-"""Supervisors who whisper or barge and whom nobody hears.
+"""Supervisors who whisper or barge while nobody can hear them.
 
 The voice is mixed into the frames that the PBX sends to a party. While the other side of the call
 sends no RTP, as a muted phone does, no frames flow, and nobody hears the supervisor. No request of
@@ -17,6 +17,7 @@ import structlog
 
 from recorder import names
 from recorder.ari import Ari, AriError, AriUnavailable
+from recorder.background import running_in_background
 from recorder.recording.voices import BROWSER
 from storage.catalogue import spies
 from storage.catalogue.engine import Catalogue
@@ -35,7 +36,6 @@ FLOWING_S = 0.5
 # A phone gets one tone in this time, and each time later than before: silence suppression stops the
 # frames again and again.
 TONE_EVERY_S, TONE_EVERY_AT_MOST_S = 5.0, 60.0
-JOIN_S = 5.0
 
 # Packets sent to each party that should hear the supervisor; None where the PBX does not count.
 Counts = Mapping[str, int | None]
@@ -165,12 +165,6 @@ def noticing_unheard(
     catalogue: Catalogue, ari: Ari, pbx: str, tell: Callable[[str], object]
 ) -> Iterator[None]:
     """Notice supervisors whom nobody hears, in a thread, for as long as this context lasts."""
-    stop = threading.Event()
     reach = VoiceReach(catalogue, ari, pbx, tell)
-    thread = threading.Thread(target=reach.run, args=(stop,), name=f"reach-{pbx}", daemon=True)
-    thread.start()
-    try:
+    with running_in_background(reach.run, f"reach-{pbx}"):
         yield
-    finally:
-        stop.set()
-        thread.join(timeout=JOIN_S)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import structlog
 
 from recorder.ari import Ari, AriError, AriNotFound
+from recorder.background import running_in_background
 from storage.catalogue import events
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.events import Notifications
@@ -25,7 +26,6 @@ log = structlog.get_logger()
 
 LOOK_EVERY_S = 1.0
 AT_ONCE = 1000
-JOIN_S = 5.0
 
 
 class UserEventSender:
@@ -82,17 +82,9 @@ def sending_user_events(
     if not applications:
         yield
         return
-    stop = threading.Event()
     sender = UserEventSender(catalogue, client, pbx, applications)
-    thread = threading.Thread(
-        target=sender.run, args=(stop,), name=f"user-events-{pbx}", daemon=True
-    )
-    thread.start()
-    try:
+    with running_in_background(sender.run, f"user-events-{pbx}"):
         yield
-    finally:
-        stop.set()
-        thread.join(timeout=JOIN_S)
 
 
 def build_variables(event: EventRecord) -> Mapping[str, str]:

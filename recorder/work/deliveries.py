@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import structlog
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
+from recorder.background import running_in_background
 from recorder.work.retry import backoff_s
 from recorder.work.webhooks import (
     DeliveryOutcome,
@@ -48,14 +50,8 @@ AT_MOST_EVERY_S = 0.2
 @contextlib.contextmanager
 def looking(catalogue: Catalogue) -> Iterator[None]:
     """Look for webhooks that are behind, in a thread, for the length of the block."""
-    closed = threading.Event()
-    thread = threading.Thread(target=_look, args=(catalogue, closed), name="webhooks", daemon=True)
-    thread.start()
-    try:
+    with running_in_background(partial(_look, catalogue), "webhooks", join_s=2.0):
         yield
-    finally:
-        closed.set()
-        thread.join(timeout=2)
 
 
 def _look(catalogue: Catalogue, closed: threading.Event) -> None:

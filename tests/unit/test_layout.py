@@ -21,7 +21,7 @@ LAYERS = ("storage", "recorder", "api", "earwitness")
 
 # Inside the recorder, a room may import itself and the rooms on lower floors.
 FLOORS = (
-    ("errors",),
+    ("background", "errors"),
     ("ari", "audio", "names"),
     ("calls",),
     ("rules",),
