@@ -23,11 +23,6 @@ def live_legs(call: CallRecord) -> tuple[LegRecord, ...]:
     return tuple(leg for leg in legs_of(call) if leg.alive)
 
 
-def joined_legs(call: CallRecord) -> tuple[LegRecord, ...]:
-    """Return the live legs that have joined the conversation, in the same order."""
-    return tuple(leg for leg in ever_joined_legs(call) if leg.alive)
-
-
 def ever_joined_legs(call: CallRecord) -> tuple[LegRecord, ...]:
     """Return the legs that have joined the conversation, also those that have left since."""
     return tuple(leg for leg in legs_of(call) if leg.joined_at is not None)
@@ -75,6 +70,14 @@ def has_customer(call: CallRecord) -> bool:
 def is_agent(leg: LegRecord) -> bool:
     """Whether the leg is an agent's: a program is on the agents' side, and is no agent."""
     return leg.party == "agent" and leg.name.partition("/")[0] not in MEDIA
+
+
+def precedence_of(call: CallRecord) -> tuple[bool, datetime, str]:
+    """Return a key by which calls own the recording of their conversation: customers' calls first.
+
+    Among equals the older call comes first.
+    """
+    return not has_customer(call), call.started_at, call.id
 
 
 def is_over(call: CallRecord) -> bool:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from recorder.calls.conversations import Talk, talks_of
 from recorder.calls.legs import ever_joined_legs, joined_or_created_at, legs_of
 from recorder.calls.spans import TimeSpan, intersect, length_s, merge, subtract
-from recorder.recording.moments import WANTING, Courses
+from recorder.recording.moments import Courses
+from recorder.rules.strength import RECORDS
 from storage.records import (
     Assurance,
     CallRecord,
@@ -183,7 +184,7 @@ def _is_stopped(
         return False
     silenced = {one.channel_id for one in meeting.segments if one.recording_id == recording.id}
     decided = {one.call_id: one.action for one in meeting.decisions}
-    wanting = [one for one in meeting.calls.values() if decided.get(one.id) in WANTING]
+    wanting = [one for one in meeting.calls.values() if decided.get(one.id) in RECORDS]
     present = [one for one in wanting if any(leg.id in leg_ids for leg in legs_of(one))]
     return all(
         one.id == recording.call_id or any(leg.id in silenced for leg in legs_of(one))

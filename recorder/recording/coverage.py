@@ -13,10 +13,10 @@ from datetime import datetime
 from uuid import UUID
 
 from recorder.calls.conversations import Conversation, conversations_of
-from recorder.calls.legs import audible_legs, has_customer, is_over, legs_of
-from recorder.rules import RANK
+from recorder.calls.legs import audible_legs, has_customer, is_over, legs_of, precedence_of
+from recorder.rules import Decision
+from recorder.rules.strength import RECORDS, priority_of, strength_of
 from storage.records import (
-    Action,
     CallRecord,
     DecisionRecord,
     LegRecord,
@@ -25,14 +25,10 @@ from storage.records import (
     Side,
 )
 
-RECORDS: frozenset[Action] = frozenset({"force", "record"})
-# The priority of a rule that a decision names without it, as older versions stored it.
-USUAL_PRIORITY = 100
-
 
 @dataclass(frozen=True)
 class Scene:
-    """The calls that are joined, with all that decides about their recordings.
+    """Calls that are joined, and the rows that decide about their recordings.
 
     `recordings` are the live ones, `pauses` the open ones of these people. `captured` maps a
     recording to the legs that it captures now. `stopped` are calls whose recording by a rule a
@@ -174,21 +170,19 @@ def find_starter(scene: Scene, conversation: Conversation) -> CallRecord | None:
         for id_ in conversation.call_ids - scene.stopped
         if id_ in scene.decisions and scene.decisions[id_].action in RECORDS
     ]
-    return min(
-        wanting, key=lambda one: (not has_customer(one), one.started_at, one.id), default=None
-    )
+    return min(wanting, key=precedence_of, default=None)
 
 
 def join_decisions(decisions: Iterable[DecisionRecord]) -> DecisionRecord | None:
-    """Return the decision that holds for people about whom these were made; None for none.
+    """Return the decision that holds for people about whom these were made; None for none."""
+    return min(
+        decisions,
+        key=lambda one: (strength_of(one.action, priority_of(one.rule)), one.call_id),
+        default=None,
+    )
 
-    `never` and `force` come first, by the priority of their rules, and `never` first among equals;
-    then `record`, then `on_demand`. The default `never` forbids nothing: any other comes before it.
-    """
-    return min(decisions, key=_rank, default=None)
 
-
-def is_forbidding(decision: DecisionRecord) -> bool:
+def is_forbidding(decision: DecisionRecord | Decision) -> bool:
     """Whether a rule forbids to record; the default `never` only records nothing by itself."""
     return decision.action == "never" and decision.rule is not None
 
@@ -226,12 +220,3 @@ def list_heard(scene: Scene, call_id: str) -> Collection[RecordingRecord]:
             for conversation in scene.conversations_with(call_id)
         )
     ]
-
-
-def _rank(decision: DecisionRecord) -> tuple[int, int, bool, str]:
-    rule = decision.rule
-    if decision.action == "never" and rule is None:
-        return len(RANK), 0, False, decision.call_id
-    priority = rule.get("priority", USUAL_PRIORITY) if rule is not None else USUAL_PRIORITY
-    rank = RANK[decision.action]
-    return rank, priority if rank == 0 else 0, decision.action != "never", decision.call_id

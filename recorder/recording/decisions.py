@@ -19,12 +19,13 @@ from recorder.ari import AriError
 from recorder.calls.legs import is_over
 from recorder.recording.announce import Announcer
 from recorder.recording.capture import Capture
-from recorder.recording.coverage import RECORDS, find_starter
+from recorder.recording.coverage import find_starter, is_forbidding
 from recorder.recording.fact_reader import FactReader
 from recorder.recording.gate import read_scene, summary_of
 from recorder.recording.next_step import next_step
 from recorder.rules import Decision, Facts
 from recorder.rules.book import RuleBook
+from recorder.rules.strength import RECORDS
 from storage.catalogue import decisions
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
@@ -120,13 +121,12 @@ class Decisions:
             return True
         with self._catalogue.begin() as tx:
             scene = read_scene(tx, call.id)
-            known = decisions.list_decisions(tx, scene.calls, with_moments=False)
         rules = {id_: self._last[id_].decision.rule for id_ in scene.calls if id_ in self._last}
         step = next_step(
             scene,
             call.id,
             rules,
-            announced={id_ for one in known for id_ in one.announced},
+            announced={id_ for one in scene.decisions.values() for id_ in one.announced},
             announcing={id_ for id_ in scene.calls if self._announcer.is_announcing(id_)},
         )
         match step.action:
@@ -227,7 +227,7 @@ class Decisions:
 
 def _is_binding(decision: Decision) -> bool:
     """Whether the decision starts or forbids a recording; the default never forbids one."""
-    return decision.action in RECORDS or (decision.action == "never" and decision.rule is not None)
+    return decision.action in RECORDS or is_forbidding(decision)
 
 
 def _timeless(facts: Facts) -> Facts:

@@ -1,21 +1,18 @@
 """The decisions of the past, joined for the people of one conversation. Pure.
 
 A decision's row keeps a moment for each evaluation of the rules. The people in a conversation bring
-the decisions of all their calls: `force` and `never` win over the others, the one of the two whose
-rule has the lower priority; then whatever wants a recording.
+the decisions of all their calls, and the strongest one holds (`recorder/rules/strength.py`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
-from storage.records import Action, DecisionRecord
-
-WANTING: frozenset[Action] = frozenset({"force", "record"})
-# Rows of older versions keep no priority with the rule; this one is the default of a rule.
-USUAL_PRIORITY = 100
+from recorder.rules.facts import time_of
+from recorder.rules.strength import Strength, priority_of, strength_of
+from storage.records import DecisionRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +29,12 @@ class Period:
     is_forbidden: bool
 
 
-class _Rank(NamedTuple):
-    """The rank of a rule that forces or forbids: the lowest one wins."""
-
-    priority: int
-    is_force: bool
-
-
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """The decision for one call from a moment on; `rank` is None where it binds nobody."""
+    """The decision for one call from a moment on."""
 
     at: datetime
-    is_wanted: bool
-    rank: _Rank | None
+    strength: Strength
 
 
 class Courses:
@@ -69,9 +58,9 @@ class Courses:
         begun: Period | None = None
         for at, until in pairwise([from_at, *sorted(changes), to_at]):
             now = [step for course in courses if (step := _step_at(course, at)) is not None]
-            ranks = [step.rank for step in now if step.rank is not None]
-            is_forbidden = bool(ranks) and not min(ranks).is_force
-            is_wanted = not is_forbidden and any(one.is_wanted for one in now)
+            strongest = min((step.strength for step in now), default=None)
+            is_forbidden = strongest is not None and strongest.forbids
+            is_wanted = strongest is not None and strongest.wants
             if begun is not None:
                 if (begun.is_wanted, begun.is_forbidden) == (is_wanted, is_forbidden):
                     begun = replace(begun, to_at=until)
@@ -82,19 +71,11 @@ class Courses:
             yield begun
 
 
-def time_of(moment: Mapping[str, Any]) -> datetime:
-    """Return when the facts of a moment became true, by the PBX's clock where it is known."""
-    return datetime.fromisoformat(moment.get("since") or moment["at"])
-
-
 def _course_of(moments: Sequence[Mapping[str, Any]]) -> list[_Step]:
     steps: list[_Step] = []
     for moment in moments:
-        action, rule = moment["action"], moment["rule"]
-        binds = rule is not None and action in ("force", "never")
-        rank = _Rank(rule.get("priority", USUAL_PRIORITY), action == "force") if binds else None
         at = max([time_of(moment), *(step.at for step in steps[-1:])])
-        steps.append(_Step(at, action in WANTING, rank))
+        steps.append(_Step(at, strength_of(moment["action"], priority_of(moment["rule"]))))
     return steps
 
 

@@ -19,7 +19,7 @@ from recorder.errors import RuleInvalid
 from recorder.rules.syntax import Node
 
 MOST_STEPS = 100_000
-# The longest values of a call: longer ones are cut.
+# The longest values of a call; evaluation cuts longer values.
 LONGEST_TEXT = 256
 LONGEST_VALUE = 1024
 LONGEST_NAME = 80

@@ -65,6 +65,11 @@ def facts_of(call: CallRecord, at: datetime) -> Facts:
     )
 
 
+def time_of(moment: Mapping[str, Any]) -> datetime:
+    """Return when the facts of a moment became true, by the PBX's clock where it is known."""
+    return datetime.fromisoformat(moment.get("since") or moment["at"])
+
+
 def past_facts(call: CallRecord, decision: DecisionRecord | None) -> tuple[Facts, ...]:
     """Return the facts of each past evaluation of a call, oldest first.
 

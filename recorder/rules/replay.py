@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from recorder.calls.conversations import Talk, talks_of
-from recorder.rules.decide import RANK, Decision, RuleSet
-from recorder.rules.facts import past_facts
-from storage.records import Action, CallRecord, DecisionRecord
-
-_RECORDS: frozenset[Action] = frozenset({"force", "record"})
+from recorder.calls.legs import precedence_of
+from recorder.rules.decide import Decision, RuleSet
+from recorder.rules.facts import past_facts, time_of
+from recorder.rules.strength import RECORDS, Strength, strength_of
+from storage.records import CallRecord, DecisionRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class _Moment:
     def records(self) -> bool:
         """Whether the rules would record the call now; the default records talks only."""
         may_begin = self.answered or (self.audible and self.decision.rule is not None)
-        return may_begin and self.decision.action in _RECORDS
+        return may_begin and self.decision.action in RECORDS
 
 
 class Replay:
@@ -82,7 +82,7 @@ class Replay:
                 among = {one.id: one for one in (call_of[id_] for id_ in talk.leg_ids)}
                 begun = self._in_talk(talk, among.values(), ended_at)
                 if begun is not None:
-                    owner = min(among.values(), key=_precedence)
+                    owner = min(among.values(), key=precedence_of)
                     break
         talked = bool(talks) or any(one.answered for one in self._moments_of(call))
         if begun is None:
@@ -117,7 +117,7 @@ class Replay:
         }
         for at in (talk.from_at, *sorted(times)):
             decision = min((_decision_at(line, at) for line in timelines), key=_strength)
-            if decision.action in _RECORDS:
+            if decision.action in RECORDS:
                 return at, decision
         return None
 
@@ -139,9 +139,7 @@ class Replay:
         kept = self._decisions.get(call.id)
         stored = kept.moments if kept is not None else ()
         for place, facts in enumerate(past_facts(call, kept)):
-            since = facts.at
-            if place < len(stored) and stored[place].get("since"):
-                since = datetime.fromisoformat(stored[place]["since"])
+            since = time_of(stored[place]) if place < len(stored) else facts.at
             decision = self._rules.decide(facts, call.id)
             yield _Moment(since, decision, facts.answered, _audible_at(call) is not None)
 
@@ -157,19 +155,9 @@ def _decision_at(line: Sequence[_Moment], at: datetime) -> Decision:
     return next((one.decision for one in reversed(line) if one.since <= at), line[0].decision)
 
 
-def _strength(decision: Decision) -> tuple[int, int, bool]:
-    """Return the order of decisions in a conversation; the lowest one holds for all its calls."""
+def _strength(decision: Decision) -> Strength:
     rule = decision.rule
-    if rule is None and decision.action == "never":
-        return len(RANK), 0, False
-    rank = RANK[decision.action]
-    priority = rule.priority if rule is not None and rank == 0 else 0
-    return rank, priority, decision.action != "never"
-
-
-def _precedence(call: CallRecord) -> tuple[bool, datetime, str]:
-    """Return the order in which calls of a conversation own its recording: customers' first."""
-    return not any(leg.party == "customer" for leg in call.channels), call.started_at, call.id
+    return strength_of(decision.action, rule.priority if rule is not None else None)
 
 
 def _name(decision: Decision) -> str:

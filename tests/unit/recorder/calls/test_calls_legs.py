@@ -12,7 +12,6 @@ from recorder.calls.legs import (
     extension_of,
     have_talked,
     is_over,
-    joined_legs,
     joined_or_created_at,
     legs_of,
     live_legs,
@@ -36,7 +35,6 @@ def test_legs_are_persons() -> None:
     assert legs_of(mixed) == (GONE, WAITING, JOINED)
     assert live_legs(mixed) == (WAITING, JOINED)
     assert ever_joined_legs(mixed) == (GONE, JOINED)
-    assert joined_legs(mixed) == (JOINED,)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_a_recording_goes_on_with_its_people_after_its_own_call() -> None:
 
 
 def test_a_person_alone_is_captured_while_on_hold() -> None:
-    """Whoever has joined stays captured alone; before anybody has talked, whoever is up."""
+    """A person who has joined stays captured alone; before any talk, also a person who is up."""
     for legs, wanted in (
         ([leg("c", bridge_id=None)], {"c"}),
         ([leg("c", joined=False)], {"c"}),

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.recording.coverage import RECORDS, Scene
+from recorder.recording.coverage import Scene
 from recorder.recording.next_step import NextStep, next_step
+from recorder.rules.strength import RECORDS
 from storage.records import (
     Action,
     CallRecord,
