@@ -193,10 +193,7 @@ class Capture:
                 pauses.open_pause(tx, pause)
         if moved is not None:
             log.info("recording.paused", recording=str(recording_id), by=by)
-        try:
-            return self._settle_all(recording_id, scene)
-        finally:
-            self._on_pause(recording.pbx)
+        return self._settle_all(recording, scene)
 
     def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
         """End the pauses of the people whom the recording hears; a repeat changes nothing."""
@@ -209,10 +206,7 @@ class Capture:
                 _require(moved, tx, recording_id, unless="recording")
         if moved is not None:
             log.info("recording.resumed", recording=str(recording_id), by=by)
-        try:
-            return self._settle_all(recording_id, scene)
-        finally:
-            self._on_pause(recording.pbx)
+        return self._settle_all(recording, scene)
 
     def list_heard(self, call_id: str) -> Collection[RecordingRecord]:
         """Return the live recordings that hear the people of a call, oldest first."""
@@ -346,7 +340,9 @@ class Capture:
         """Read a recording and everything that decides about it. The gate comes before the plan."""
         with self._catalogue.begin() as tx:
             recording = recordings.get_recording(tx, recording_id)
-        scene = self._gate.read_scene(recording.call_id)
+        is_live = recording.state in states.LIVE
+        # Of a recording that has ended, only its segments may have work left.
+        scene = self._gate.read_scene(recording.call_id) if is_live else Scene({})
         with self._catalogue.begin() as tx:
             recording = recordings.get_recording(tx, recording_id)
             present = segments.list_segments(tx, recording_id)
@@ -395,16 +391,23 @@ class Capture:
             event = "recording.resumed" if seen.plan.resumes else "recording.paused"
             log.info(event, recording=str(recording.id), by="people")
 
-    def _settle_all(self, recording_id: UUID, scene: Scene) -> RecordingRecord:
-        """Settle one recording, and the others of its scene; a failure of these costs nothing."""
-        settled = self.settle(recording_id)
-        for other in scene.recordings:
-            if other.id != recording_id:
-                try:
-                    self.settle(other.id)
-                except (PbxUnavailable, LockTimeout) as error:
-                    log.warning("recording.postponed", recording=str(other.id), error=str(error))
-        return settled
+    def _settle_all(self, recording: RecordingRecord, scene: Scene) -> RecordingRecord:
+        """Settle one recording after a pause or a resume, then the others of its scene.
+
+        A failure of the others costs nothing. Supervisors are always informed.
+        """
+        try:
+            settled = self.settle(recording.id)
+            for other in scene.recordings:
+                if other.id != recording.id:
+                    try:
+                        self.settle(other.id)
+                    except (PbxUnavailable, LockTimeout) as error:
+                        id_ = str(other.id)
+                        log.warning("recording.postponed", recording=id_, error=str(error))
+            return settled
+        finally:
+            self._on_pause(recording.pbx)
 
     def _carry_out(self, ari: Ari, seen: _Seen) -> None:
         plan, recording = seen.plan, seen.recording
@@ -570,26 +573,20 @@ def _read_people(
     """Return a recording, its scene, and the legs of everybody in the conversations it hears."""
     recording = recordings.get_recording(tx, recording_id)
     scene = read_scene(tx, recording.call_id)
-    people = set(scene_legs(scene, recording))
-    return recording, scene, frozenset(people)
-
-
-def scene_legs(scene: Scene, recording: RecordingRecord) -> Collection[str]:
-    """Return the live legs whose conversations a recording hears, paused or not."""
     heard = cover(scene, recording).legs.keys()
     mine = [
         one
         for one in scene.conversations
         if recording.call_id in one.call_ids or heard & one.leg_ids
     ]
-    return [id_ for one in mine for id_ in one.leg_ids]
+    return recording, scene, frozenset(id_ for one in mine for id_ in one.leg_ids)
 
 
 def _forbidden(scene: Scene, call_id: str) -> RecordingForbidden:
     """Return the error that names the rule which forbids to record this call."""
-    decisions = (scene.decision_on(one) for one in scene.conversations_with(call_id))
-    names_ = [one.rule["name"] for one in decisions if one is not None and one.rule is not None]
-    return RecordingForbidden(f"rule {', '.join(names_[:1])!r} forbids recording call {call_id}")
+    found = (scene.decision_on(one) for one in scene.conversations_with(call_id))
+    rules = (one.rule["name"] for one in found if one is not None and one.rule is not None)
+    return RecordingForbidden(f"rule {next(rules, '')!r} forbids recording call {call_id}")
 
 
 def _promised_at(
