@@ -7,7 +7,7 @@ conference has one call for each member.
     bridge 1: Alice, Local/9@x-1;1        bridge 2: Local/9@x-1;2, Bob        → {Alice, Bob}
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,11 +41,6 @@ class Conversation:
         """The ids of the calls that have a leg in it."""
         return frozenset(self.calls.values())
 
-    @property
-    def has_customer(self) -> bool:
-        """Whether a customer is in it."""
-        return any(leg.party == "customer" for leg in self.legs)
-
 
 def conversations_of(calls: Iterable[CallRecord]) -> tuple[Conversation, ...]:
     """Return the conversations of the live legs of these calls: each leg is in exactly one.
@@ -71,11 +66,6 @@ def conversations_of(calls: Iterable[CallRecord]) -> tuple[Conversation, ...]:
         )
         for legs in together.values()
     )
-
-
-def find_conversation(calls: Iterable[CallRecord], leg_id: str) -> Conversation | None:
-    """Return the conversation of a leg; None if the leg has hung up."""
-    return next((one for one in conversations_of(calls) if leg_id in one.calls), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +142,3 @@ def _talking(
         if is_person(channels[id_]):
             groups.setdefault(key, set()).add(id_)
     return [frozenset(ids) for ids in groups.values() if len(ids) > 1]
-
-
-def iter_spans(talks: Iterable[Talk], leg_id: str) -> Iterator[tuple[datetime, datetime | None]]:
-    """Yield the spans in which this person heard anybody, joined where they touch."""
-    begun: datetime | None = None
-    ended: datetime | None = None
-    for talk in (one for one in talks if leg_id in one.leg_ids):
-        if begun is not None and (ended is None or talk.from_at > ended):
-            yield begun, ended
-            begun = None
-        begun, ended = begun or talk.from_at, talk.to_at
-    if begun is not None:
-        yield begun, ended

@@ -1,7 +1,11 @@
-"""Spans between two moments, as pairs of datetimes. Pure."""
+"""Spans between two moments, as pairs. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TypeVar
+
+# A moment: a time, or seconds from any zero.
+Moment = TypeVar("Moment", datetime, float)
 
 # From, and up to.
 TimeSpan = tuple[datetime, datetime]
@@ -23,9 +27,9 @@ def intersect(one: TimeSpan, other: TimeSpan) -> TimeSpan | None:
     return (from_at, to_at) if from_at < to_at else None
 
 
-def merge(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
+def merge(spans: Iterable[tuple[Moment, Moment]]) -> list[tuple[Moment, Moment]]:
     """Return the same time as sorted spans that do not touch."""
-    merged: list[TimeSpan] = []
+    merged: list[tuple[Moment, Moment]] = []
     for from_at, to_at in sorted(spans):
         if merged and from_at <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(to_at, merged[-1][1]))

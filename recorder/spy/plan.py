@@ -17,6 +17,7 @@ from recorder.calls.conversations import Conversation, conversations_of, group_c
 from recorder.calls.legs import (
     audible_legs,
     extension_of,
+    has_customer,
     is_agent,
     joined_or_created_at,
     legs_of,
@@ -220,7 +221,7 @@ def find_target(call: CallRecord, others: Iterable[CallRecord] = ()) -> LegRecor
     own = live_legs(call)
     met = {leg.id: leg for one in own for leg in conversations[one.id].legs}
     agents = [leg for leg in met.values() if is_agent(leg) and leg.joined_at is not None]
-    if not any(leg.party == "customer" for leg in legs_of(call)):
+    if not has_customer(call):
         agents = [leg for leg in agents if leg in own] or agents
     if agents:
         return max(agents, key=lambda leg: (leg.served_at or NEVER, joined_or_created_at(leg)))

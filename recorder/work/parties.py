@@ -6,6 +6,7 @@ from uuid import UUID
 
 from recorder.audio import Span
 from recorder.calls.legs import MEDIA, extension_of, legs_of
+from recorder.calls.spans import merge
 from recorder.names import parse_spy_part
 from recorder.recording.presence import Past
 from recorder.recording.voices import BROWSER
@@ -86,17 +87,9 @@ def _add(
     person = party.party, party.number, party.agent, "" if party.number else id_
     known = found.get(person, party)
     times = [*known.spans, *((one.from_s, one.to_s) for one in spans)]
-    found[person] = replace(known, name=known.name or party.name, spans=_merge(times))
-
-
-def _merge(spans: Iterable[tuple[float, float | None]]) -> tuple[tuple[float, float | None], ...]:
-    merged: list[tuple[float, float]] = []
-    for from_s, to_s in sorted((from_s, to_s) for from_s, to_s in spans if to_s is not None):
-        if merged and from_s <= merged[-1][1]:
-            merged[-1] = merged[-1][0], max(merged[-1][1], to_s)
-        else:
-            merged.append((from_s, to_s))
-    return tuple((round(from_s, 3), round(to_s, 3)) for from_s, to_s in merged)
+    merged = merge((from_s, to_s) for from_s, to_s in times if to_s is not None)
+    rounded = tuple((round(from_s, 3), round(to_s, 3)) for from_s, to_s in merged)
+    found[person] = replace(known, name=known.name or party.name, spans=rounded)
 
 
 def _spans_of(segments: Iterable[SegmentRecord], timeline: Timeline) -> list[Span]:
