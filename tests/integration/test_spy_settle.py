@@ -399,7 +399,7 @@ def test_a_spy_follows_its_agent_into_no_other_team(world: World) -> None:
 
 
 def test_a_lost_mode_is_taken_at_once(world: World) -> None:
-    """A supervisor who may only listen from now on is heard by nobody."""
+    """Nobody hears a supervisor after the right to whisper and barge is withdrawn."""
     owner_id = world.add_supervisor()
     spy = world.add_spy(mode="whisper", owner_id=owner_id, agent="2001")
     world.spies.settle(spy.id)
@@ -487,7 +487,9 @@ def test_a_revocation_after_the_row_ends_the_spy(world: World) -> None:
 
 
 def _waits_for_a_lock(tx: Connection) -> bool:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    """Whether another transaction waits for this one."""
+    waiting = "SELECT count(*) FROM pg_stat_activity"
+    waiting += " WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
     return bool(tx.scalar(text(waiting)))
 
 
