@@ -26,6 +26,7 @@ from lab.pbx import (
     pbx_files,
     write_music,
 )
+from lab.root import ensure_root, root_directory
 from lab.waiting import until
 
 ANSWER_AFTER_S = 0.1
@@ -87,6 +88,16 @@ class World:
         )
         all_codecs = ",".join(dict.fromkeys([codecs, *(codecs_of or {}).values()]))
         far.configure(far_files(far.sip_port, pbx.sip_port, all_codecs))
+
+    @classmethod
+    def of_suite(cls, suite: str) -> Self:
+        """Return a world whose PBX is the Asterisk of a Debian suite; the far end is the usual one.
+
+        No linkedid comes with the events of the PBX. Example: `World.of_suite("bullseye")`, with
+        Asterisk 16.
+        """
+        root = ensure_root(root_directory(suite), suite)
+        return cls(root, far_root=ensure_root(root_directory()), channelvars=())
 
     def start(self) -> None:
         """Start both instances; return when calls can be placed."""

@@ -184,7 +184,7 @@ def list_joined(tx: Connection, call_id: str) -> dict[str, CallRecord]:
 
 
 def find_positions(tx: Connection, records: Iterable[CallRecord]) -> dict[str, int]:
-    """Return the position of each of these calls that waits in a queue: 1 is the next one.
+    """Return the queue position of each waiting call among these; 1 is the next to be served.
 
     It counts every call in the queue, whoever asks.
     """

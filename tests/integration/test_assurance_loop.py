@@ -140,7 +140,7 @@ def end_conference(catalogue: Catalogue, pbx: str, **second: Any) -> list[str]:
 
 
 def test_the_recording_of_another_call_covers_a_call(catalogue: Catalogue, pbx: str) -> None:
-    """Of two members of a conference, the one without a recording of its own lacks nothing."""
+    """A conference member without a recording of its own lacks nothing."""
     ids = end_conference(catalogue, pbx)
     assure_ended_calls(catalogue, pbx)
     assert is_assured(catalogue, pbx)

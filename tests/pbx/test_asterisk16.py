@@ -8,7 +8,6 @@ import pytest
 from lab.ears import cut_out, read_audio, tone_spans
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ, Leg
 from lab.pbx import MUSIC_HZ
-from lab.root import ensure_root, root_directory
 from lab.waiting import until
 from lab.world import Call, World
 from tests.pbx import outside
@@ -27,9 +26,7 @@ BARGE_S = 1.5
 @pytest.fixture(scope="module")
 def telephones() -> Iterator[World]:
     """Start a PBX of version 16; the far end is the usual one."""
-    oldest = ensure_root(root_directory("bullseye"), "bullseye")
-    far_root = ensure_root(root_directory())
-    with World(oldest, far_root=far_root, channelvars=()) as world:
+    with World.of_suite("bullseye") as world:
         yield world
 
 

@@ -233,7 +233,7 @@ def test_a_voice_bot(scene: Scene) -> None:
 
 
 def test_the_watcher_dies_at_the_moment_of_a_merge(scene: Scene) -> None:
-    """Nothing is recorded twice, and audio lost until the next watcher is listed as a gap."""
+    """The recordings hold nothing twice, and list audio lost until the next watcher as a gap."""
     held, taken = internal_and_customer(scene, next(numbers))
     scene.await_live(2)
     scene.part("before")

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab.root import ensure_root, root_directory
 from lab.world import World
 from tests.pbx.conversing import (
     A2,
@@ -29,8 +28,7 @@ pytestmark = pytest.mark.pbx
 @pytest.fixture(scope="module")
 def telephones() -> Iterator[World]:
     """Start a PBX of version 16; the far end is the usual one."""
-    oldest = ensure_root(root_directory("bullseye"), "bullseye")
-    with World(oldest, far_root=ensure_root(root_directory()), channelvars=()) as world:
+    with World.of_suite("bullseye") as world:
         yield world
 
 

@@ -108,7 +108,7 @@ def test_a_merge_that_is_recorded(scene: Scene, kind: str, side: str) -> None:
 
 @pytest.mark.parametrize("side", ["held", "taken"])
 def test_a_merge_with_never(scene: Scene, side: str) -> None:
-    """Nothing is recorded from the merge on if a rule forbids one side."""
+    """The recording ends with the merge if a rule forbids one side."""
     _merge(scene, "never", side)
     scene.part("merged", 2.0)
     assert scene.live_recordings() == []

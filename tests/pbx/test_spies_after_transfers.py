@@ -1,4 +1,4 @@
-"""The voice of a barging supervisor after the company of a party has changed, by ear.
+"""The voice of a barging supervisor after a transfer, by ear.
 
 Debian's build of Asterisk 22 drops frames from what a snoop sees after a transfer, until the last
 snoop has left the party. The snoop of a recording stays, so there the voice may be lost; see
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
-from lab.root import ensure_root, root_directory
 from lab.waiting import until
 from lab.world import World
 from tests.pbx.watching import parts_left, watch
@@ -28,9 +27,7 @@ CALLS = 3
 @pytest.fixture(scope="module")
 def telephones(request: pytest.FixtureRequest) -> Iterator[World]:
     """Start a PBX of this version; the far end is the usual one."""
-    far_root = ensure_root(root_directory())
-    root = ensure_root(root_directory(request.param), request.param)
-    with World(root, far_root=far_root, channelvars=()) as world:
+    with World.of_suite(request.param) as world:
         yield world
 
 

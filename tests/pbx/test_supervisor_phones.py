@@ -52,7 +52,7 @@ def test_a_blind_transfer_is_refused(service: Service, world: World, supervisors
 def test_a_blind_transfer_that_the_pbx_allows(
     service: Service, world: World, supervisors: int
 ) -> None:
-    """Where the PBX dials the number all the same, it is hung up while it rings."""
+    """A number that the PBX dials nevertheless is hung up while it rings."""
     watched, spy = begin(service, world, supervisors)
     path = f"/channels/earwitness-phone-{spy.id}/variable"
     world.pbx.ari("POST", path, variable="TRANSFER_CONTEXT", value="agents")

@@ -7,7 +7,6 @@ import pytest
 
 from lab.ears import level_dbfs, read_audio, tone_spans
 from lab.far import AGENT_HZ, CUSTOMER_HZ, SUPERVISOR_HZ
-from lab.root import ensure_root, root_directory
 from lab.waiting import until
 from lab.world import World
 from tests.pbx.talks import ABSENT_DBFS, PRESENT_DBFS
@@ -25,9 +24,7 @@ NOTICED_WITHIN_S = 1.5
 @pytest.fixture(scope="module", params=["sid", "bullseye"], ids=["22", "16"])
 def telephones(request: pytest.FixtureRequest) -> Iterator[World]:
     """Start a PBX of each version; the far end is the usual one."""
-    far_root = ensure_root(root_directory())
-    root = ensure_root(root_directory(request.param), request.param)
-    with World(root, far_root=far_root, channelvars=()) as world:
+    with World.of_suite(request.param) as world:
         yield world
 
 
