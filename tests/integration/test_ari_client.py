@@ -360,7 +360,7 @@ def test_a_channel_is_created_and_not_dialled(ari: Ari, events: EventStream) -> 
     """An undialled Local channel leads nowhere, exists in our application, and can be hung up."""
     made = ari.create_channel("Local/nobody@nowhere", channel_id="undialled")
     assert (made.id, made.technology, made.state) == ("undialled", "Local", "Down")
-    assert "undialled" in {one.id for one in ari.list_own_channels()}
+    until(lambda: "undialled" in {one.id for one in ari.list_own_channels()})
     ari.hang_up("undialled")
     until(lambda: ari.find_channel("undialled") is None)
 
