@@ -34,6 +34,7 @@ from storage.records import (
     Action,
     AfterTransfer,
     DefaultAction,
+    DialFormat,
     Format,
     Layout,
     PauseLeaves,
@@ -219,6 +220,8 @@ class Webhooks(Section):
     allow_private_addresses: bool = False
 
 
+DialContext = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*$", max_length=79)]
+Prefix = Annotated[str, Field(pattern=r"^\+[0-9]{1,15}$")]
 Application = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -232,6 +235,10 @@ class Pbx(Section):
     application: Application = "earwitness"
     trunks: tuple[str, ...] = ("PJSIP/trunk*",)
     user_events_to: tuple[Application, ...] = ()
+    dial_context: DialContext = ""
+    dial_format: DialFormat = "e164"
+    region: str = Field("US", pattern=r"^[A-Z]{2}$")
+    conference_context: DialContext = ""
 
     _url = field_validator("url")(_http_url)
 
@@ -283,6 +290,25 @@ class Spies(Section):
     after_transfer: AfterTransfer = "end"
 
 
+class Dialling(Section):
+    """The limits of the calls that we set up."""
+
+    allowed: tuple[Prefix, ...] = ()
+    refused: tuple[Prefix, ...] = ()
+    premium: bool = False
+    ring_s: int = Field(30, ge=5, le=300)
+    from_hour: int = Field(8, ge=0, le=23)
+    to_hour: int = Field(20, ge=1, le=24)
+    weekdays: tuple[Annotated[int, Field(ge=1, le=7)], ...] = (1, 2, 3, 4, 5, 6)
+    retry_after_s: tuple[Annotated[int, Field(ge=60, le=604_800)], ...] = (900, 3600, 14_400)
+
+    @model_validator(mode="after")
+    def _is_some_time(self) -> Self:
+        if self.from_hour >= self.to_hour or not self.weekdays:
+            raise ValueError("from_hour, to_hour and weekdays leave no time to dial in")
+        return self
+
+
 class Rule(RuleTerms):
     """A rule of the file; see docs/rules.md."""
 
@@ -314,6 +340,7 @@ class Config(BaseSettings):
     pbx: tuple[Pbx, ...] = ()
     recording: Recording = Recording()
     spies: Spies = Spies()
+    dialling: Dialling = Dialling()
     rule: tuple[Rule, ...] = ()
 
     @property

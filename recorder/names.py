@@ -28,6 +28,15 @@ channel spied on:
 
 `earwitness-sound-{uuid}-{channel}` belongs to no spy: through this snoop a leg hears one sound.
 
+A person whom we call is a person of a call like any other, so these two ids are *not* ours in the
+sense of `is_ours`. The first gives the call its id: `main-earwitness-dial-{person}`.
+
+    earwitness-dial-{person}             the channel of a person whom we call
+    earwitness-far-{person}              the other half, if that channel is a Local one
+
+    earwitness-conference-{conference}   the bridge of a conference
+    earwitness-lobby-{conference}        the holding bridge of its guests, who wait for the owner
+
 Another Earwitness may run on the same PBX, with a database of its own. Each is an *instance*, named
 by its Stasis application. A name with the id of a segment or spy is ours if our catalogue has the
 row, which is always written first. A name with the id of a channel says the instance before the
@@ -59,6 +68,9 @@ _TALKING_SNOOP = re.compile(
     rf"earwitness-say-({_UUID})-[0-9a-f]{{8}}-({_INSTANCE})~(.+)", re.DOTALL
 )
 _SOUND = re.compile(rf"earwitness-sound-({_UUID})-(.+)", re.DOTALL)
+_PERSON = re.compile(rf"earwitness-dial-({_UUID})")
+_CONFERENCE = re.compile(rf"earwitness-(conference|lobby)-({_UUID})")
+_PEOPLE = ("earwitness-dial-", "earwitness-far-")
 _CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)", re.DOTALL)
 
 
@@ -232,7 +244,39 @@ def parse_spy_part(id_: str) -> SpyPart | None:
 
 def is_ours(channel_id: str) -> bool:
     """Whether the channel is ours, or another instance's, so that it belongs to no call."""
-    return channel_id.startswith(OURS)
+    return channel_id.startswith(OURS) and not channel_id.startswith(_PEOPLE)
+
+
+def build_person_id(person_id: UUID) -> str:
+    """Return the id of the channel of a person whom we call, which is also the call's linkedid."""
+    return f"earwitness-dial-{person_id}"
+
+
+def build_far_half_id(person_id: UUID) -> str:
+    """Return the id of the other half of a Local channel through which we call a person."""
+    return f"earwitness-far-{person_id}"
+
+
+def parse_person_id(channel_id: str) -> UUID | None:
+    """Return the person whom we call on this channel; None for any other channel or linkedid."""
+    match = _PERSON.fullmatch(channel_id)
+    return UUID(match[1]) if match else None
+
+
+def build_conference_bridge_id(conference_id: UUID) -> str:
+    """Return the id of the bridge of a conference."""
+    return f"earwitness-conference-{conference_id}"
+
+
+def build_lobby_id(conference_id: UUID) -> str:
+    """Return the id of the holding bridge in which guests wait for the owner."""
+    return f"earwitness-lobby-{conference_id}"
+
+
+def parse_conference_bridge_id(bridge_id: str) -> UUID | None:
+    """Return the conference of this bridge or lobby; None for any other bridge."""
+    match = _CONFERENCE.fullmatch(bridge_id)
+    return UUID(match[2]) if match else None
 
 
 def build_call_id(pbx: str, linkedid: str) -> str:

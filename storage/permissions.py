@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from storage.records import BulkAction, Mode, TokenRecord
 
 CALLS_READ = "calls.read"
+CALLS_DIAL = "calls.dial"  # set up calls and call-backs
 RECORDINGS_READ = "recordings.read"  # metadata, manifest, waveform
 RECORDINGS_HEAR = "recordings.hear"  # the audio itself
 RECORDINGS_CONTROL = "recordings.control"  # start, pause, resume, stop, discard
@@ -23,6 +24,10 @@ SPIES_READ = "spies.read"
 SPIES_LISTEN = "spies.listen"
 SPIES_WHISPER = "spies.whisper"
 SPIES_BARGE = "spies.barge"
+CONFERENCES_READ = "conferences.read"
+CONFERENCES_CONTROL = "conferences.control"  # open, end, members, mute, hold
+CAMPAIGNS_READ = "campaigns.read"
+CAMPAIGNS_CONTROL = "campaigns.control"  # lists, start, pause, stop; the do-not-call list
 EVENTS_READ = "events.read"
 RULES_READ = "rules.read"
 RULES_WRITE = "rules.write"
@@ -33,6 +38,7 @@ AUDIT_READ = "audit.read"
 
 PERMISSIONS: Mapping[str, str] = {
     CALLS_READ: "see calls",
+    CALLS_DIAL: "set up calls and call-backs: an agent on its own phone alone",
     RECORDINGS_READ: "see a recording's metadata, manifest and waveform",
     RECORDINGS_HEAR: "hear a recording",
     RECORDINGS_CONTROL: "start, pause, resume, stop and discard a recording",
@@ -44,6 +50,10 @@ PERMISSIONS: Mapping[str, str] = {
     SPIES_LISTEN: "listen to a live call, heard by nobody",
     SPIES_WHISPER: "talk to the agent of a live call alone",
     SPIES_BARGE: "talk to everybody on a live call",
+    CONFERENCES_READ: "see conferences and their members",
+    CONFERENCES_CONTROL: "open, lock and end conferences; call, mute, hold and remove members",
+    CAMPAIGNS_READ: "see campaigns, their results, and the numbers that may not be called",
+    CAMPAIGNS_CONTROL: "make, start, pause and stop campaigns; change the do-not-call list",
     EVENTS_READ: "follow the events of the calls, recordings and spies that the token may see",
     RULES_READ: "see the rules and their versions, and try drafts on past calls",
     RULES_WRITE: "add, change and delete rules",
@@ -70,6 +80,9 @@ EVENTS: Mapping[str, str] = {
     "call": CALLS_READ,
     "recording": RECORDINGS_READ,
     "spy": SPIES_READ,
+    "conference": CONFERENCES_READ,
+    "campaign": CAMPAIGNS_READ,
+    "callback": CALLS_DIAL,
     "rule": RULES_READ,
 }
 
@@ -79,11 +92,12 @@ ROLES: Mapping[str, frozenset[str]] = {
     "admin": frozenset(PERMISSIONS),
     "compliance": _SEES_AND_HEARS
     | {RECORDINGS_ANNOTATE, RECORDINGS_HOLD, RECORDINGS_SHARE, RECORDINGS_EXPORT}
-    | {SPIES_READ, EVENTS_READ, RULES_READ, AUDIT_READ},
+    | {SPIES_READ, CONFERENCES_READ, CAMPAIGNS_READ, EVENTS_READ, RULES_READ, AUDIT_READ},
     "supervisor": _SEES_AND_HEARS
-    | {RECORDINGS_CONTROL, RECORDINGS_ANNOTATE, SPIES_READ, EVENTS_READ}
+    | {RECORDINGS_CONTROL, RECORDINGS_ANNOTATE, SPIES_READ, EVENTS_READ, CALLS_DIAL}
+    | {CONFERENCES_READ, CONFERENCES_CONTROL, CAMPAIGNS_READ, CAMPAIGNS_CONTROL}
     | frozenset(MODES.values()),
-    "agent": _SEES_AND_HEARS | {EVENTS_READ},
+    "agent": _SEES_AND_HEARS | {EVENTS_READ, CALLS_DIAL},
 }
 
 

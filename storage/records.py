@@ -32,8 +32,9 @@ RecordingState = Literal[
     "discarded",
     "failed",
 ]
-Trigger = Literal["rule", "manual", "dtmf", "dialplan"]
-Layout = Literal["dual", "mono"]
+Trigger = Literal["rule", "manual", "dtmf", "dialplan", "dialled"]
+CallTrigger = Literal["dialled"]
+Layout = Literal["dual", "mono", "tracks"]
 Format = Literal["opus", "mp3", "flac", "wav"]
 PauseLeaves = Literal["silence", "skip"]
 Side = Literal["left", "right", "both"]
@@ -93,6 +94,37 @@ Role = Literal["admin", "supervisor", "compliance", "agent", "service"]
 BulkAction = Literal["tag", "hold", "export"]
 BulkState = Literal["waiting", "running", "done", "failed"]
 Outcome = Literal["done", "refused"]
+# A call that we set up: the agent's phone rings, then the number is dialled, then two people talk.
+DialState = Literal["requested", "ringing", "dialling", "up", "ended"]
+# Why a dialled call ended. Those that begin with `agent-` ended before the number was dialled.
+DialCause = Literal[
+    "ended",
+    "cancelled",
+    "agent-busy",
+    "agent-no-answer",
+    "agent-declined",
+    "agent-unreachable",
+    "busy",
+    "no-answer",
+    "declined",
+    "wrong-number",
+    "unreachable",
+    "congestion",
+    "not-permitted",
+    "pbx-unreachable",
+    "pbx-lost",
+]
+# The form in which the dialplan wants a number, for example `12025550123` for `e164`.
+DialFormat = Literal["e164", "plus", "national"]
+CallbackState = Literal["waiting", "dialling", "done", "cancelled", "failed"]
+CampaignMode = Literal["preview", "progressive"]
+CampaignState = Literal["draft", "running", "paused", "stopped", "done"]
+EntryState = Literal["waiting", "reserved", "dialling", "done", "refused", "exhausted"]
+CampaignAgentState = Literal["away", "ready", "reserved"]
+ConferenceState = Literal["open", "ended"]
+# A member whom we call rings; a guest may wait for the owner; then the member is in, until he left.
+MemberState = Literal["requested", "ringing", "waiting", "in", "left"]
+MemberRole = Literal["owner", "member", "guest"]
 
 
 def shallow(record: Any) -> dict[str, Any]:
@@ -163,6 +195,7 @@ class CallRecord:
     is the first time at which two people heard each other, `changed_at` the last change of a fact
     that rules read, both by the PBX's clock. `waiting_since` is set while the caller waits in the
     queue. `people` counts those who hear each other now, in the largest conversation of its legs.
+    `trigger` is `dialled` for a call that we set up.
     """
 
     id: str
@@ -185,6 +218,7 @@ class CallRecord:
     joined: tuple[str, ...] = ()
     met: tuple[str, ...] = ()
     people: int = 0
+    trigger: CallTrigger | None = None
     channels: tuple[LegRecord, ...] = ()
 
     @property
@@ -238,7 +272,8 @@ class Gap:
 class RecordingParty:
     """A person whom a recording hears, with the spans in seconds from its start.
 
-    `agent` is the extension of an agent, such as `2001`; None for everybody else.
+    `agent` is the extension of an agent, such as `2001`; None for everybody else. `track` is the
+    person's channel in the layout `tracks`, counted from 0; None in any other layout.
     """
 
     party: Speaker
@@ -247,6 +282,7 @@ class RecordingParty:
     side: Side
     spans: tuple[tuple[float, float | None], ...] = ()
     agent: str | None = None
+    track: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +370,15 @@ class RecordingRecord:
     sha256: str | None = None
     object_key: str | None = None
 
+    @property
+    def is_by_decision(self) -> bool:
+        """Whether a decision about its people wants the recording, so that it goes with them.
+
+        A decision comes from a rule, from the default, or from the request of a dialled call or a
+        conference.
+        """
+        return self.trigger in {"rule", "dialled"} or self.rule is not None
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
@@ -397,8 +442,203 @@ class SpyRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DialRecord:
+    """A call that we set up: it rings the agent's `phone`, then dials `number`.
+
+    `call_id` is the id of the call, `number` is in E.164 (`+12025550123`). `allowed_by` says by
+    which rules the number may be dialled now, JSON-able: the prefix, the local hours, the consent.
+    """
+
+    id: UUID
+    call_id: str
+    pbx: str
+    phone: str
+    number: str
+    state: DialState
+    created_by: str
+    requested_at: datetime
+    agent: str | None = None
+    cause: DialCause | None = None
+    answered_at: datetime | None = None
+    talked_at: datetime | None = None
+    ended_at: datetime | None = None
+    owner_id: UUID | None = None
+    callback_id: UUID | None = None
+    campaign_id: UUID | None = None
+    entry_id: UUID | None = None
+    allowed_by: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """The local hours in which a number may be dialled: `from_hour` up to, not at, `to_hour`.
+
+    `weekdays` are ISO weekdays, 1 is Monday. `Hours(9, 20, (1, 2, 3, 4, 5))` is 09:00 to 19:59.
+    """
+
+    from_hour: int = 8
+    to_hour: int = 20
+    weekdays: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRecord:
+    """A promise to call a number back at a time, within the local hours of the number.
+
+    `phone` rings first. After an attempt without a talk, the next one comes after the next of
+    `retry_after_s`; after the last one the call-back has failed.
+    """
+
+    id: UUID
+    pbx: str
+    phone: str
+    number: str
+    state: CallbackState
+    at: datetime
+    hours: Hours
+    retry_after_s: tuple[int, ...]
+    created_at: datetime
+    created_by: str
+    name: str | None = None
+    note: str | None = None
+    call_id: str | None = None
+    attempts: int = 0
+    next_at: datetime | None = None
+    cause: str | None = None
+    ended_at: datetime | None = None
+    owner_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DoNotCall:
+    """A number that nobody may be called on by a campaign or a call-back, in E.164."""
+
+    number: str
+    reason: str
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRecord:
+    """A list of numbers to dial, for these agents or the members of a queue.
+
+    In the mode `preview` the agent sees a number and starts the call; in `progressive` the call
+    starts by itself once an agent is ready: the agent's phone rings first, in both. `terms` are
+    those of the recordings, as for a dialled call.
+    """
+
+    id: UUID
+    name: str
+    pbx: str
+    mode: CampaignMode
+    state: CampaignState
+    hours: Hours
+    retry_after_s: tuple[int, ...]
+    created_at: datetime
+    created_by: str
+    agents: tuple[str, ...] = ()
+    queue: str | None = None
+    record: bool = False
+    announce: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    owner_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignEntry:
+    """A line of a campaign's list; `number` is in E.164, None if `given` is no number.
+
+    `consent` is the column of that name, `data` are all other columns. `zones` are the IANA time
+    zones in which the number may be. `cause` is the result of the last attempt, or the refusal.
+    """
+
+    id: UUID
+    campaign_id: UUID
+    place: int
+    given: str
+    state: EntryState
+    number: str | None = None
+    name: str | None = None
+    consent: str | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+    zones: tuple[str, ...] = ()
+    attempts: int = 0
+    next_at: datetime | None = None
+    cause: str | None = None
+    agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignAgent:
+    """An agent of a campaign: a ready one may be reserved for the entry `entry_id`."""
+
+    campaign_id: UUID
+    agent: str
+    phone: str
+    state: CampaignAgentState
+    since: datetime
+    entry_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConferenceRecord:
+    """A conference that we hold in a bridge of the PBX.
+
+    It ends with its last member, or with its owner where it has one. Guests wait until the owner
+    is in. A locked conference admits nobody else. `pin` admits callers from the dialplan. `terms`
+    of its recording: `record`, `layout`.
+    """
+
+    id: UUID
+    pbx: str
+    name: str
+    state: ConferenceState
+    created_by: str
+    started_at: datetime
+    record: bool = False
+    layout: Layout | None = None
+    owner: str | None = None
+    pin: str | None = field(default=None, repr=False)
+    locked: bool = False
+    announce: bool = False
+    ended_at: datetime | None = None
+    cause: str | None = None
+    owner_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """A member of a conference: the channel `channel_id`, of the call `call_id`.
+
+    `destination` is the phone or the number that we called, None for one who came by himself.
+    `quiet` are the spans in which nobody heard the member, muted or on hold; the last end is None
+    while it lasts.
+    """
+
+    id: UUID
+    conference_id: UUID
+    state: MemberState
+    role: MemberRole
+    requested_at: datetime
+    channel_id: str
+    call_id: str
+    destination: str | None = None
+    number: str | None = None
+    name: str | None = None
+    muted: bool = False
+    on_hold: bool = False
+    talking: bool = False
+    quiet: tuple[tuple[datetime, datetime | None], ...] = ()
+    joined_at: datetime | None = None
+    left_at: datetime | None = None
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EventRecord:
-    """An event: `call.*`, `recording.*` or `spy.*`; `agent` is the agent of its call."""
+    """An event, such as `call.up` or `recording.stored`; `agent` is the agent of its call."""
 
     id: str
     type: str

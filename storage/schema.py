@@ -31,11 +31,22 @@ from storage.records import (
     Begins,
     BulkAction,
     BulkState,
+    CallbackState,
     CallState,
+    CallTrigger,
+    CampaignAgentState,
+    CampaignMode,
+    CampaignState,
+    ConferenceState,
+    DialCause,
+    DialState,
     Direction,
     EndedBy,
+    EntryState,
     Follow,
     Layout,
+    MemberRole,
+    MemberState,
     Mode,
     Outcome,
     PauseLeaves,
@@ -108,8 +119,10 @@ call = Table(
     Column("joined", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("met", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("people", Integer, nullable=False, server_default=text("0")),
+    Column("trigger", Text),
     Column("channels", JSONB, nullable=False),
     _one_of("state", CallState),
+    _one_of("trigger", CallTrigger),
     _one_of("direction", Direction),
     Index(None, "started_at", "id"),
     Index(None, "agent", "started_at", "id"),
@@ -542,4 +555,201 @@ webhook = Table(
     Column("failing_since", Instant),
     Column("last_error", Text),
     Column("refused", Integer, nullable=False, server_default=text("0")),
+)
+
+# The terms of recording that a request gave a call, such as the request that dialled it. They hold
+# where no rule records the call and none forbids it.
+call_terms = Table(
+    "call_terms",
+    metadata,
+    Column("call_id", Text, primary_key=True),
+    Column("rule_id", Text, nullable=False),
+    Column("terms", JSONB, nullable=False),
+)
+
+# A call that we set up. The row comes before the request to the PBX.
+dial = Table(
+    "dial",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("call_id", Text, nullable=False, unique=True),
+    Column("pbx", Text, nullable=False),
+    Column("phone", Text, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    Column("agent", Text),
+    Column("cause", Text),
+    Column("answered_at", Instant),
+    Column("talked_at", Instant),
+    Column("ended_at", Instant),
+    Column("owner_id", Uuid),
+    Column("callback_id", Uuid, index=True),
+    Column("campaign_id", Uuid),
+    Column("entry_id", Uuid, index=True),
+    Column("allowed_by", JSONB, nullable=False, server_default=text("'{}'")),
+    _one_of("state", DialState),
+    _one_of("cause", DialCause),
+    CheckConstraint("state <> 'ended' OR cause IS NOT NULL", name="ended"),
+    Index(None, "campaign_id", "id"),
+    Index(None, "number", "id"),
+    Index("dial_live_idx", "pbx", postgresql_where=text("state <> 'ended'")),
+)
+
+
+def _hours() -> list[Column[Any]]:
+    """Return the columns of the local hours in which a number may be dialled."""
+    return [
+        Column("from_hour", SmallInteger, nullable=False),
+        Column("to_hour", SmallInteger, nullable=False),
+        Column("weekdays", ARRAY(SmallInteger), nullable=False),
+    ]
+
+
+callback = Table(
+    "callback",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("pbx", Text, nullable=False),
+    Column("phone", Text, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("name", Text),
+    Column("note", Text),
+    Column("call_id", Text),
+    Column("state", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    *_hours(),
+    Column("retry_after_s", ARRAY(Integer), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_at", Instant),
+    Column("cause", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("owner_id", Uuid),
+    Column("ended_at", Instant),
+    _one_of("state", CallbackState),
+    Index(None, "number", "id"),
+    Index(
+        "callback_waiting_idx", "next_at", postgresql_where=text("state IN ('waiting', 'dialling')")
+    ),
+)
+
+do_not_call = Table(
+    "do_not_call",
+    metadata,
+    Column("number", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+)
+
+campaign = Table(
+    "campaign",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("name", Text, nullable=False),
+    Column("pbx", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("agents", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("queue", Text),
+    *_hours(),
+    Column("retry_after_s", ARRAY(Integer), nullable=False),
+    Column("record", Boolean, nullable=False, server_default=text("false")),
+    Column("announce", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("owner_id", Uuid),
+    Column("started_at", Instant),
+    Column("ended_at", Instant),
+    _one_of("mode", CampaignMode),
+    _one_of("state", CampaignState),
+    Index("campaign_running_idx", "pbx", postgresql_where=text("state = 'running'")),
+)
+
+campaign_entry = Table(
+    "campaign_entry",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("given", Text, nullable=False),
+    Column("number", Text),
+    Column("name", Text),
+    Column("consent", Text),
+    Column("data", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("zones", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_at", Instant),
+    Column("cause", Text),
+    Column("agent", Text),
+    _one_of("state", EntryState),
+    UniqueConstraint("campaign_id", "place"),
+    Index(None, "campaign_id", "state", "next_at", "place"),
+)
+
+campaign_agent = Table(
+    "campaign_agent",
+    metadata,
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True),
+    Column("agent", Text, primary_key=True),
+    Column("phone", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("entry_id", Uuid),
+    _one_of("state", CampaignAgentState),
+)
+
+conference = Table(
+    "conference",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("pbx", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("record", Boolean, nullable=False, server_default=text("false")),
+    Column("layout", Text),
+    Column("owner", Text),
+    Column("pin", Text),
+    Column("locked", Boolean, nullable=False, server_default=text("false")),
+    Column("announce", Boolean, nullable=False, server_default=text("false")),
+    Column("created_by", Text, nullable=False),
+    Column("owner_id", Uuid),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("cause", Text),
+    _one_of("state", ConferenceState),
+    _one_of("layout", Layout),
+    Index(
+        "conference_open_idx", "pbx", "name", unique=True, postgresql_where=text("state = 'open'")
+    ),
+)
+
+conference_member = Table(
+    "conference_member",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
+    Column("conference_id", ForeignKey("conference.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    Column("channel_id", Text, nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("destination", Text),
+    Column("number", Text),
+    Column("name", Text),
+    Column("muted", Boolean, nullable=False, server_default=text("false")),
+    Column("on_hold", Boolean, nullable=False, server_default=text("false")),
+    Column("talking", Boolean, nullable=False, server_default=text("false")),
+    Column("quiet", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("joined_at", Instant),
+    Column("left_at", Instant),
+    Column("cause", Text),
+    _one_of("state", MemberState),
+    _one_of("role", MemberRole),
+    Index(None, "conference_id", "id"),
+    Index(None, "call_id", "id"),
+    Index("conference_member_live_idx", "channel_id", postgresql_where=text("state <> 'left'")),
 )

@@ -27,7 +27,7 @@ from recorder.calls.legs import (
     is_person,
     joined_or_created_at,
 )
-from recorder.names import build_call_id, is_ours
+from recorder.names import build_call_id, is_ours, parse_person_id
 from storage.records import CallRecord, Direction, LegRecord, Party, Stay
 
 # The state of a leg whose channel has left the call.
@@ -550,6 +550,7 @@ class CallModel:
             joined=tuple(self._id(one) for one in sorted(joined - {call.linkedid})),
             met=tuple(self._id(one) for one in sorted(call.met)),
             people=max(map(len, conversations), default=0),
+            trigger="dialled" if parse_person_id(call.linkedid) else None,
             channels=tuple(call.legs.values()),
         )
 

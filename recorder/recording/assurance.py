@@ -50,7 +50,7 @@ def assure(meeting: Meeting) -> Assurance:
     events of its segments are all we have.
     """
     expected, forbidden = _list_expected(meeting)
-    ours = [one for one in meeting.recordings if one.trigger == "rule"]
+    ours = [one for one in meeting.recordings if one.is_by_decision]
     wanted: list[TimeSpan] = []
     missing: list[TimeSpan] = []
     hearing: dict[int, RecordingRecord] = {}
@@ -97,7 +97,7 @@ def _list_expected(
     courses = Courses(meeting.decisions)
     expected: list[tuple[frozenset[str], TimeSpan]] = []
     forbidden: list[TimeSpan] = []
-    ours = [one for one in meeting.recordings if one.trigger == "rule"]
+    ours = [one for one in meeting.recordings if one.is_by_decision]
     for talk in _talks_of(meeting):
         ends = [at for at in (talk.to_at, call.ended_at) if at is not None]
         span = talk.from_at, min(ends, default=talk.from_at)

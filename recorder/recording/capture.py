@@ -556,7 +556,7 @@ def _end(
 def _refuse_forced(tx: Connection, recording_id: UUID) -> None:
     """Raise RecordingForced where a rule forces this recording until the end of its call."""
     recording = recordings.get_recording(tx, recording_id)
-    if recording.trigger != "rule" or recording.state not in states.LIVE:
+    if not recording.is_by_decision or recording.state not in states.LIVE:
         return
     scene = read_scene(tx, recording.call_id)
     for conversation in scene.conversations:
@@ -598,7 +598,8 @@ def _promised_at(
     before it. A person wants it from now.
     """
     now = datetime.now(UTC)
-    if trigger != "rule" or (rule is not None and rule.announcement is not None):
+    is_by_decision = trigger == "rule" or rule is not None
+    if not is_by_decision or (rule is not None and rule.announcement is not None):
         return now
     talks = [talk_began_at(one) for one in scene.conversations_with(call.id)]
     decision = scene.decisions.get(call.id)

@@ -80,7 +80,7 @@ class Scene:
         found = [
             one
             for one in self.recordings
-            if one.trigger == "rule" and self._may_hear(one, conversation)
+            if one.is_by_decision and self._may_hear(one, conversation)
         ]
         return min(found, key=self._precedence, default=None)
 
@@ -133,7 +133,7 @@ def cover(scene: Scene, recording: RecordingRecord) -> Coverage:
     if mine and all(scene.forbids(one) for one in mine) and not is_adrift:
         return Coverage(is_forbidden=True)
     owned = mine
-    if recording.trigger == "rule":
+    if recording.is_by_decision:
         owners = [(one, scene.find_owner(one)) for one in mine]
         owned = tuple(one for one, owner in owners if owner == recording)
         talks = [owner for one, owner in owners if one.is_talk and owner is not None]
@@ -141,7 +141,7 @@ def cover(scene: Scene, recording: RecordingRecord) -> Coverage:
         is_merged = recording not in talks if talks else not owned
         if others and is_merged and not is_adrift:
             return Coverage(continued_in=(talks or others)[0].id)
-    if is_adrift and (not owned or recording.trigger != "rule"):
+    if is_adrift and (not owned or not recording.is_by_decision):
         return Coverage(is_over=True)
     allowed = tuple(one for one in owned if not scene.forbids(one))
     alone = {leg.id for leg in audible_legs(home)} if home is not None else set()

@@ -23,10 +23,11 @@ from recorder.recording.coverage import find_starter, is_forbidding
 from recorder.recording.fact_reader import FactReader
 from recorder.recording.gate import read_scene, summary_of
 from recorder.recording.next_step import next_step
+from recorder.recording.terms import apply_terms, trigger_of
 from recorder.rules import Decision, Facts
 from recorder.rules.book import RuleBook
 from recorder.rules.strength import RECORDS
-from storage.catalogue import decisions
+from storage.catalogue import decisions, terms
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
 from storage.records import CallRecord, DecisionRecord, RuleRecord, shallow
@@ -47,6 +48,7 @@ class _Evaluated:
 
     facts: Facts
     decision: Decision
+    terms: RuleRecord | None
 
 
 class Decisions:
@@ -152,6 +154,8 @@ class Decisions:
         found: dict[str, _Evaluated] = {}
         moments: dict[str, dict[str, Any]] = {}
         changed_at = {call.id: call.changed_at for call in living}
+        with self._catalogue.begin() as tx:
+            asked_for = terms.find_terms(tx, list(changed_at))
         for call in living:
             last = self._last.get(call.id)
             before = last.facts if last is not None else None
@@ -161,12 +165,15 @@ class Decisions:
                 log.warning("call.not-evaluated", call=call.id, reason=str(error))
                 self._open.add(call.id)
                 continue
-            if before is not None and not follows_time and _timeless(before) == _timeless(facts):
+            wanted = asked_for.get(call.id)
+            is_same = last is not None and last.terms == wanted
+            is_same = is_same and before is not None and _timeless(before) == _timeless(facts)
+            if is_same and not follows_time:
                 continue
-            decision = rules.decide(facts, call.id)
-            found[call.id] = _Evaluated(facts, decision)
+            decision = apply_terms(rules.decide(facts, call.id), wanted, facts)
+            found[call.id] = _Evaluated(facts, decision, wanted)
             cause = _cause(before, facts)
-            if last is None or cause != "time" or decision.answers != last.decision.answers:
+            if last is None or cause != "time" or decision != last.decision:
                 moments[call.id] = _moment(cause, call, facts, decision)
         if moments:
             rows = [
@@ -218,7 +225,7 @@ class Decisions:
                     scene = read_scene(tx, call_id)
                 starters = [find_starter(scene, one) for one in scene.conversations_with(call_id)]
                 if any(one is not None and one.id == call_id for one in starters):
-                    self._capture.start(call_id, by=BY, trigger="rule", rule=rule)
+                    self._capture.start(call_id, by=BY, trigger=trigger_of(rule), rule=rule)
         except EarwitnessError as error:
             log.warning("recording.not-started", call=call_id, reason=str(error))
             return False

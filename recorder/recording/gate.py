@@ -16,10 +16,11 @@ from recorder.ari.pbxs import Pbxs
 from recorder.calls.legs import is_over
 from recorder.recording.coverage import Scene
 from recorder.recording.fact_reader import FactReader
+from recorder.recording.terms import apply_terms
 from recorder.rules import Decision, RuleSet
 from recorder.rules.book import RuleBook
 from storage import states
-from storage.catalogue import calls, decisions, pauses, recordings, segments
+from storage.catalogue import calls, decisions, pauses, recordings, segments, terms
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord, DecisionRecord, RecordingRecord
 
@@ -45,13 +46,16 @@ class Gate:
 
     def _evaluate(self, rules: RuleSet, stale: list[CallRecord]) -> Mapping[str, DecisionRecord]:
         found = {}
+        with self._catalogue.begin() as tx:
+            asked_for = terms.find_terms(tx, [call.id for call in stale])
         for call in stale:
             reader = self._readers.get(call.pbx)
             if reader is None:
                 continue
             with self._pbxs.reach(call.pbx):
                 reader.read_teams({call.agent} if call.agent else ())
-                decision = rules.decide(reader.read(call, rules, None), call.id)
+                facts = reader.read(call, rules, None)
+            decision = apply_terms(rules.decide(facts, call.id), asked_for.get(call.id), facts)
             found[call.id] = DecisionRecord(
                 call.id, moments=(), as_of=call.changed_at, **summary_of(decision)
             )

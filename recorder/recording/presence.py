@@ -173,7 +173,7 @@ def _list_heard(
     span, over_at = _cut(talk, window), past.call.ended_at
     if span is None or any(leg.id in talk.leg_ids for leg in legs_of(past.call)):
         return [span] if span is not None else []
-    if past.recording.trigger != "rule" or over_at is None:
+    if not past.recording.is_by_decision or over_at is None:
         return []
     captured = [
         (max(one.started_at, over_at), one.ended_at or window[1])
@@ -189,13 +189,13 @@ def _list_owned(past: Past, talk: Talk, window: TimeSpan) -> list[TimeSpan]:
     One whose own call is over comes last.
     """
     ours, owned = past.recording, []
-    if ours.trigger != "rule":
+    if not ours.is_by_decision:
         return []
     for one in past.recordings:
         call = past.calls[one.call_id]
         from_at = one.promised_at or one.started_at
         is_in = any(leg.id in talk.leg_ids for leg in legs_of(call))
-        is_rival = one.call_id != ours.call_id and one.trigger == "rule"
+        is_rival = one.call_id != ours.call_id and one.is_by_decision
         if not (is_in and is_rival) or one.state == "aborted" or from_at is None:
             continue
         to_at = min(one.ended_at or window[1], call.ended_at or window[1])

@@ -19,6 +19,7 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    or_,
     select,
     text,
     update,
@@ -158,11 +159,11 @@ def list_live_recordings(tx: Connection, pbx: str) -> tuple[RecordingRecord, ...
 
 
 def map_stopped_by_person(tx: Connection, call_ids: Collection[str]) -> dict[UUID, str]:
-    """Return the recordings of these calls that a rule started and a person ended, with their
+    """Return the recordings of these calls that a decision started and a person ended, with their
     calls."""
     query = select(recording.c.id, recording.c.call_id).where(
         recording.c.call_id.in_(call_ids),
-        recording.c.trigger == "rule",
+        or_(recording.c.trigger.in_(("rule", "dialled")), recording.c.rule.is_not(None)),
         recording.c.ended_by == "person",
     )
     return {row.id: row.call_id for row in tx.execute(query)}

@@ -26,7 +26,9 @@ FLOORS = (
     ("calls",),
     ("rules",),
     ("recording",),
-    ("spy", "work"),
+    ("dialling",),
+    ("conferences", "spy"),
+    ("work",),
     ("media", "watch"),
 )
 
@@ -50,6 +52,7 @@ HOMES = {
     "markupsafe": ("api/pages/",),
     "mypy_boto3_s3": ("storage/objects/s3.py",),
     "numpy": ("recorder/audio/",),
+    "phonenumbers": ("recorder/dialling/",),
     "procrastinate": ("storage/jobs.py", "storage/migrations/"),
     "prometheus_client": ("api/metrics.py",),
     "psycopg": ("storage/",),

@@ -1,0 +1,1 @@
+"""Conferences that we hold in bridges of a PBX, and their members."""
