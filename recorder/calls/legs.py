@@ -4,6 +4,7 @@ A *leg* is a channel that belongs to a person: neither a Local half nor one of A
 `CallRecord.channels` lists every channel of the call; `legs_of` gives the legs among them.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
 from storage.records import CallRecord, LegRecord
@@ -65,6 +66,21 @@ def have_talked(call: CallRecord) -> bool:
 def has_customer(call: CallRecord) -> bool:
     """Whether a customer is, or was, in the call."""
     return any(leg.party == "customer" for leg in call.channels)
+
+
+def people_behind(call: CallRecord, channel_ids: Collection[str]) -> frozenset[str]:
+    """Return the legs of a call that these channels carry: the channels that are legs themselves.
+
+    A Local channel carries the people of its call whom it leads to: everybody but itself.
+
+    Example: a conference has called a number through `Local/1202…@out`. The channel in its bridge
+    is a half of the Local channel, and the person is on the trunk's channel behind it.
+    """
+    found = {leg.id for leg in legs_of(call) if leg.id in channel_ids}
+    halves = (leg for leg in call.channels if not is_person(leg))
+    if any(half.id in channel_ids for half in halves):
+        found |= {leg.id for leg in legs_of(call)}
+    return frozenset(found)
 
 
 def is_agent(leg: LegRecord) -> bool:

@@ -13,7 +13,14 @@ from datetime import datetime
 from uuid import UUID
 
 from recorder.calls.conversations import Conversation, conversations_of
-from recorder.calls.legs import audible_legs, has_customer, is_over, legs_of, precedence_of
+from recorder.calls.legs import (
+    audible_legs,
+    has_customer,
+    is_over,
+    legs_of,
+    people_behind,
+    precedence_of,
+)
 from recorder.rules import Decision
 from recorder.rules.strength import RECORDS, priority_of, strength_of
 from storage.records import (
@@ -32,7 +39,8 @@ class Scene:
 
     `recordings` are the live ones, `pauses` the open ones of these people. `captured` maps a
     recording to the legs that it captures now. `stopped` are calls whose recording by a rule a
-    person has ended: newcomers do not start it again.
+    person has ended: newcomers do not start it again. `quiet` are the channels of members of a
+    conference whom nobody hears, muted or on hold.
     """
 
     calls: Mapping[str, CallRecord]
@@ -41,6 +49,7 @@ class Scene:
     pauses: tuple[PeoplePause, ...] = ()
     captured: Mapping[UUID, frozenset[str]] = field(default_factory=dict)
     stopped: frozenset[str] = frozenset()
+    quiet: frozenset[str] = frozenset()
     conversations: tuple[Conversation, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,6 +78,14 @@ class Scene:
     def pauses_of(self, conversation: Conversation) -> tuple[PeoplePause, ...]:
         """Return the pauses that hold for somebody in the conversation."""
         return tuple(one for one in self.pauses if not conversation.leg_ids.isdisjoint(one.legs))
+
+    def quiet_legs(self) -> frozenset[str]:
+        """Return the legs whom nobody hears: no recording may hold them either."""
+        if not self.quiet:
+            return frozenset()
+        return frozenset(
+            id_ for call in self.calls.values() for id_ in people_behind(call, self.quiet)
+        )
 
     def find_owner(self, conversation: Conversation) -> RecordingRecord | None:
         """Return the recording by a rule that hears this conversation, or None.
@@ -145,10 +162,11 @@ def cover(scene: Scene, recording: RecordingRecord) -> Coverage:
         return Coverage(is_over=True)
     allowed = tuple(one for one in owned if not scene.forbids(one))
     alone = {leg.id for leg in audible_legs(home)} if home is not None else set()
+    quiet = scene.quiet_legs()
     legs: dict[str, Side] = {}
     for one in allowed:
         for leg in one.legs:
-            if one.is_talk or leg.id in alone:
+            if (one.is_talk or leg.id in alone) and leg.id not in quiet:
                 legs[leg.id] = side_of(leg, one, home)
     return Coverage(
         legs=legs,

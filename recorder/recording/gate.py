@@ -14,15 +14,16 @@ from sqlalchemy import Connection
 
 from recorder.ari.pbxs import Pbxs
 from recorder.calls.legs import is_over
+from recorder.names import parse_conference_bridge_id
 from recorder.recording.coverage import Scene
 from recorder.recording.fact_reader import FactReader
 from recorder.recording.terms import apply_terms
 from recorder.rules import Decision, RuleSet
 from recorder.rules.book import RuleBook
 from storage import states
-from storage.catalogue import calls, decisions, pauses, recordings, segments, terms
+from storage.catalogue import calls, decisions, pauses, quiet, recordings, segments, terms
 from storage.catalogue.engine import Catalogue
-from storage.records import CallRecord, DecisionRecord, RecordingRecord
+from storage.records import CallRecord, DecisionRecord, LegRecord, RecordingRecord
 
 
 class Gate:
@@ -83,6 +84,7 @@ def read_scene(tx: Connection, call_id: str) -> Scene:
     silenced = {id_ for ids in heard for id_ in ids}
     channels = {leg.id: one.id for one in found.values() for leg in one.channels}
     alive = [leg.id for one in found.values() for leg in one.channels if leg.alive]
+    conferring = [leg.id for one in found.values() for leg in one.channels if _confers(leg)]
     return Scene(
         calls=found,
         decisions={
@@ -92,6 +94,7 @@ def read_scene(tx: Connection, call_id: str) -> Scene:
         pauses=pauses.list_open_pauses(tx, home.pbx, alive),
         captured=segments.map_captured(tx, adrift, running=True) if adrift else {},
         stopped=frozenset(stopped.values()) | {channels[id_] for id_ in silenced & channels.keys()},
+        quiet=quiet.find_quiet(tx, conferring) if conferring else frozenset(),
     )
 
 
@@ -114,6 +117,7 @@ def read_live_scenes(tx: Connection, pbx: str) -> tuple[Scene, ...]:
     for one in live:
         of_call.setdefault(one.call_id, []).append(one)
     open_pauses = pauses.list_open_pauses(tx, pbx)
+    quiet_channels = quiet.list_quiet(tx, pbx)
     adrift = [one.id for one in live if is_over(found[one.call_id])]
     captured = segments.map_captured(tx, adrift, running=True) if adrift else {}
     return tuple(
@@ -123,6 +127,7 @@ def read_live_scenes(tx: Connection, pbx: str) -> tuple[Scene, ...]:
             recordings=tuple(one for id_ in call_ids for one in of_call.get(id_, ())),
             pauses=open_pauses,
             captured=captured,
+            quiet=quiet_channels,
         )
         for call_ids in _group_joined(found.values())
     )
@@ -159,6 +164,11 @@ def summary_of(decision: Decision) -> dict[str, Any]:
     if rule is not None:
         kept = {name: getattr(rule, name) for name in ("id", "version", "name", "priority")}
     return {"action": decision.action, "rule": kept, "reason": decision.reason}
+
+
+def _confers(leg: LegRecord) -> bool:
+    """Whether a live channel is, or was, in a conference of ours."""
+    return leg.alive and any(parse_conference_bridge_id(stay.bridge_id) for stay in leg.stays)
 
 
 def _is_stale(call: CallRecord, known: Mapping[str, DecisionRecord]) -> bool:

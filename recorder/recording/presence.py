@@ -6,12 +6,12 @@ one, else the older one. When its call is over, it goes on with the people whom 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from recorder.calls.conversations import Talk, talks_of
-from recorder.calls.legs import has_customer, legs_of
+from recorder.calls.legs import has_customer, legs_of, people_behind
 from recorder.calls.spans import TimeSpan, intersect, merge, subtract
 from recorder.names import parse_spy_part
 from recorder.recording.moments import Courses
@@ -33,7 +33,8 @@ class Past:
     """The catalogue's rows about a recording: the calls that its call met, and their decisions.
 
     `calls` holds the recording's own call too, `recordings` all recordings of these calls,
-    `pauses` the pauses of their people.
+    `pauses` the pauses of their people. `quiet` has the spans in which nobody heard a member of a
+    conference, by the member's channel.
     """
 
     recording: RecordingRecord
@@ -41,6 +42,7 @@ class Past:
     decisions: Sequence[DecisionRecord] = ()
     recordings: Sequence[RecordingRecord] = ()
     pauses: Sequence[PeoplePause] = ()
+    quiet: Mapping[str, Sequence[tuple[datetime, datetime | None]]] = field(default_factory=dict)
 
     @property
     def call(self) -> CallRecord:
@@ -74,14 +76,29 @@ def find_presence(
 ) -> tuple[Presence, ...]:
     """Return the legs that the recording had to hear within the window, and when.
 
-    A leg of the call itself also counts while nobody is with it, from its joining on.
+    A leg of the call itself also counts while nobody is with it, from its joining on. No leg counts
+    while nobody heard it in a conference.
     """
+    quiet = _map_quiet(past, window)
     scenes = _list_scenes(past, talks_of(past.calls.values()), segments, window)
     found: list[Presence] = []
     for leg in past.legs.values():
-        if spans := [span for leg_ids, span in scenes if leg.id in leg_ids]:
-            found.append(Presence(leg, tuple(merge(spans))))
+        there = merge(span for leg_ids, span in scenes if leg.id in leg_ids)
+        heard = [part for span in there for part in subtract(span, quiet.get(leg.id, ()))]
+        if heard:
+            found.append(Presence(leg, tuple(heard)))
     return tuple(found)
+
+
+def _map_quiet(past: Past, window: TimeSpan) -> Mapping[str, Sequence[TimeSpan]]:
+    """Return the spans in which nobody heard a leg, by leg."""
+    found: dict[str, list[TimeSpan]] = {}
+    for channel_id, spans in past.quiet.items():
+        ended = [(from_at, max(from_at, to_at or window[1])) for from_at, to_at in spans]
+        for call in past.calls.values():
+            for leg_id in people_behind(call, {channel_id}):
+                found.setdefault(leg_id, []).extend(ended)
+    return {leg_id: merge(spans) for leg_id, spans in found.items()}
 
 
 def last_left_at(call: CallRecord, segments: Sequence[SegmentRecord], *, now: datetime) -> datetime:

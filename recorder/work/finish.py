@@ -30,7 +30,7 @@ from recorder.work.fitting import alignment_ms
 from recorder.work.parties import list_parties, supervisors_of
 from recorder.work.timeline import Timeline, build_timeline
 from storage import states
-from storage.catalogue import calls, decisions, pauses, recordings, segments, signing, spies
+from storage.catalogue import calls, decisions, pauses, quiet, recordings, segments, signing, spies
 from storage.catalogue.engine import Catalogue
 from storage.errors import ManifestInvalid
 from storage.manifest import build_manifest, sign_manifest
@@ -297,6 +297,7 @@ def _read_past(
         decisions.list_decisions(tx, met),
         recordings.list_recordings_of_calls(tx, list(met)),
         pauses.list_pauses(tx, recording.pbx, legs, from_at=from_at, to_at=to_at),
+        quiet.map_quiet_spans(tx, legs),
     )
 
 

@@ -50,7 +50,10 @@ from storage.records import TokenRecord
                 "events.read",
             },
         ),
-        ("agent", {"calls.read", "calls.dial", "recordings.read", "recordings.hear", "events.read"}),
+        (
+            "agent",
+            {"calls.read", "calls.dial", "recordings.read", "recordings.hear", "events.read"},
+        ),
         ("service", set()),
         ("cleaner", set()),
     ],
