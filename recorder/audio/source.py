@@ -8,6 +8,7 @@ import numpy as np
 
 from recorder.audio.drift import Samples, blend, fade_frames, fit_for, plan_jumps
 from recorder.audio.probe import Wav
+from recorder.audio.timespan import Span, to_runs
 from storage.records import Side
 
 _CHUNK_FRAMES = 32_000
@@ -18,6 +19,7 @@ class Piece:
     """A WAV file, or its part between two seconds, that begins `offset_s` after the recording.
 
     `span_s` is its length by the PBX's clock, or None. `to_s` is None for the end of the file.
+    `silent` are spans of the recording in which nothing of the piece is heard.
     """
 
     path: Path
@@ -26,6 +28,7 @@ class Piece:
     span_s: float | None
     from_s: float = 0.0
     to_s: float | None = None
+    silent: tuple[Span, ...] = ()
 
     def __post_init__(self) -> None:
         if self.offset_s < 0:
@@ -50,6 +53,8 @@ class Source:
         self.end = self.start + round(frames * rate / true_rate)
         self._chunks = _resample(self._iter_chunks(), true_rate, rate)
         self._rest = np.zeros(0, np.int16)
+        self._silent = to_runs(piece.silent, rate, self.end)
+        self._at = self.start
 
     def read_samples(self, count: int) -> Samples:
         """Return the next `count` samples, with silence after the end of the file."""
@@ -61,7 +66,14 @@ class Source:
             taken.append(self._rest[:missing])
             self._rest = self._rest[missing:]
             missing -= len(taken[-1])
-        return taken[0] if len(taken) == 1 else np.concatenate(taken)
+        sound = taken[0] if len(taken) == 1 else np.concatenate(taken)
+        first, self._at = self._at, self._at + count
+        runs = [one for one in self._silent if one[0] < self._at and one[1] > first]
+        if runs:
+            sound = sound.copy()
+        for start, end in runs:
+            sound[max(0, start - first) : end - first] = 0
+        return sound
 
     def _iter_chunks(self) -> Iterator[Samples]:
         """Yield the samples of the piece at its own rate, with all jumps done."""

@@ -308,7 +308,15 @@ def _render(
     paths = {one.segment.id: one.path for one in fetched}
     return render(
         [
-            Piece(paths[one.segment_id], one.side, one.offset_s, one.span_s, one.from_s, one.to_s)
+            Piece(
+                paths[one.segment_id],
+                one.side,
+                one.offset_s,
+                one.span_s,
+                one.from_s,
+                one.to_s,
+                one.silent,
+            )
             for one in timeline.placements
         ],
         layout=recording.layout,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from recorder.audio import fitted_s, is_too_long
+from recorder.audio import Span, fitted_s, is_too_long
 from storage.records import SegmentRecord, Side
 
 # Asterisk gave the time of these ends. For any other end we know only when we noticed it.
@@ -31,7 +31,8 @@ BEST_ALIGNMENT_MS = 20
 class Placement:
     """The file of a segment, or a part of it, on the time line, in seconds.
 
-    `span_s` is its length by the PBX's clock; None keeps the length of the file.
+    `span_s` is its length by the PBX's clock; None keeps the length of the file. `silent` are spans
+    of the time line in which nothing of it may be heard.
     """
 
     segment_id: UUID
@@ -40,6 +41,7 @@ class Placement:
     span_s: float | None
     from_s: float = 0.0
     to_s: float | None = None
+    silent: tuple[Span, ...] = ()
 
 
 def length_by_clock(segment: SegmentRecord, causes: Container[str | None] = TIMED) -> float | None:

@@ -15,12 +15,19 @@ as a gap with the cause `wrong-speed`: nobody knows how right it is in between.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from recorder.audio import Span
 from recorder.calls.spans import TimeSpan, intersect, merge, subtract
-from recorder.recording.presence import Past, Presence, Protected, find_presence, find_protected
+from recorder.recording.presence import (
+    Past,
+    Presence,
+    Protected,
+    find_presence,
+    find_protected,
+    map_quiet,
+)
 from recorder.work.fitting import Placement, is_slow, length_by_clock, place, placed_s
 from storage.records import Gap, SegmentRecord
 
@@ -62,22 +69,28 @@ def build_timeline(past: Past, segments: Sequence[SegmentRecord]) -> Timeline:
     zero = due if first - due >= START_TAKES else first
     pauses = [(one.from_at, max(one.from_at, one.to_at or last)) for one in recording.pauses]
     protected = find_protected(past, segments, (zero, max(ended_at, last)))
-    silent = [*pauses, *protected.paused, *protected.forbidden]
-    blank = [_blank_for(span, segments) for span in silent]
+    kept_out = [*pauses, *protected.paused, *protected.forbidden]
+    blank = [_blank_for(span, segments) for span in kept_out]
     changes = {stay.from_at for leg in past.legs.values() for stay in leg.stays}
     causes = dict.fromkeys((to_at for _, to_at in protected.forbidden), "forbidden")
     causes |= dict.fromkeys((to_at for _, to_at in [*pauses, *protected.paused]), "pause")
     gaps = [
         *_merge_alike(_iter_missing(presence, segments, blank, causes, zero)),
-        *_iter_stalled(silent, blank),
+        *_iter_stalled(kept_out, blank),
         *_iter_late_pauses(pauses, protected),
         *((_slow_part(one, changes), "wrong-speed") for one in segments if is_slow(one)),
         *((span, "forbidden") for span in protected.forbidden),
     ]
+    silent = {
+        leg_id: tuple(_seconds(span, zero) for span in spans)
+        for leg_id, spans in map_quiet(past, (zero, max(ended_at, last))).items()
+    }
     return Timeline(
         started_at=zero,
         placements=tuple(
-            placement for segment in segments for placement in place(segment, zero, changes)
+            replace(one, silent=silent.get(segment.channel_id, ()))
+            for segment in segments
+            for one in place(segment, zero, changes)
         ),
         pauses=tuple(_seconds(span, zero) for span in pauses),
         blank=tuple(_seconds(span, zero) for span in blank),

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -369,3 +370,14 @@ def _peak_mb(tmp_path: Path, length_s: int, format: str) -> float:
         [sys.executable, "-c", program, *words], capture_output=True, check=True
     )
     return float(result.stdout) / 1_024
+
+
+def test_a_piece_is_silent_where_it_must_be(tmp_path: Path) -> None:
+    """A silent span takes the sound of its own piece alone."""
+    spans = (Span(0.75, 1.0), Span(1.25, 9.0))
+    loud = piece(tmp_path, "left", np.full(8_000, 9_000, np.int16), 0.5)
+    other = piece(tmp_path, "right", np.full(8_000, 9_000, np.int16), 0.5)
+    heard = Heard(_render(tmp_path, [replace(loud, silent=spans), other]).path)
+    moments = [round(at_s * 8_000) for at_s in (0.6, 0.76, 0.99, 1.1, 1.3)]
+    assert [bool(heard.channels[0][at]) for at in moments] == [True, False, False, True, False]
+    assert all(heard.channels[1][at] for at in moments)

@@ -433,3 +433,19 @@ def test_every_second_is_in_exactly_one_recording_or_in_none_at_all(
 def _seconds(talk: Talk, now: datetime) -> list[datetime]:
     length = int(((talk.to_at or now) - talk.from_at).total_seconds())
     return [talk.from_at + timedelta(seconds=n + 0.5) for n in range(length)]
+
+
+def test_no_recording_holds_a_member_whom_nobody_hears() -> None:
+    """A muted member is not captured; one behind a Local channel is muted by that channel."""
+    ann = call("a", leg("ann", bridge_id="room"))
+    half = leg("half", name="Local/1202@out-1;1", bridge_id="room")
+    other = leg("other", name="Local/1202@out-1;2", bridge_id="trunk")
+    customer = leg("cus", party="customer", bridge_id="trunk")
+    bob = call("b", half, other, customer)
+    kept = recording(1, "a")
+    meeting = {"recordings": (kept,), "decisions": (decided("a", "record"),)}
+    assert set(cover(scene(ann, bob, **meeting), kept).legs) == {"ann", "cus"}
+    for quiet, heard in (({"ann"}, {"cus"}), ({"half"}, {"ann"}), ({"ann", "half"}, set())):
+        now = cover(scene(ann, bob, quiet=frozenset(quiet), **meeting), kept)
+        assert set(now.legs) == heard
+        assert not now.is_ending

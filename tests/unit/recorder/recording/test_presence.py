@@ -230,3 +230,10 @@ def test_a_recording_ends_when_its_last_person_leaves() -> None:
     assert last_left_at(ours, [own, segment("bob", 0, 7)], now=at(9)) == at(7)
     running = replace(segment("bob", 0, 7), ended_at=None)
     assert last_left_at(ours, [own, running], now=at(9)) == at(9)
+
+
+def test_a_member_whom_nobody_hears_is_not_missed() -> None:
+    """The time in which a member of a conference was muted, or on hold, is not to be recorded."""
+    ours = call(1, leg("ann", ("room", 0, 10)), leg("bob", ("room", 0, 10)))
+    known = past(recording(1, 1), ours, quiet={"bob": [(at(2), at(4)), (at(8), None)]})
+    assert present(known) == {"ann": [span(0, 10)], "bob": [span(0, 2), span(4, 8)]}
