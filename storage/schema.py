@@ -753,3 +753,13 @@ conference_member = Table(
     Index(None, "call_id", "id"),
     Index("conference_member_live_idx", "channel_id", postgresql_where=text("state <> 'left'")),
 )
+
+# The words by which a program asked for a call, a conference, a member or a call-back. Events about
+# this subject repeat them, so that the program knows its own.
+program_request = Table(
+    "program_request",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("request", Text, nullable=False),
+    Column("at", Instant, nullable=False, index=True),
+)

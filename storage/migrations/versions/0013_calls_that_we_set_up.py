@@ -261,6 +261,14 @@ def upgrade() -> None:
         ["channel_id"],
         postgresql_where=sa.text("state <> 'left'"),
     )
+    op.create_table(
+        "program_request",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("at", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("subject", name=op.f("program_request_pkey")),
+    )
+    op.create_index(op.f("program_request_at_idx"), "program_request", ["at"])
     op.add_column("call", sa.Column("trigger", sa.Text()))
     op.create_check_constraint(op.f("call_trigger_check"), "call", "trigger IN ('dialled')")
     triggers = "trigger IN ('rule', 'manual', 'dtmf', 'dialplan', 'dialled')"
