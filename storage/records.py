@@ -524,8 +524,9 @@ class CampaignRecord:
     """A list of numbers to dial, for these agents or the members of a queue.
 
     In the mode `preview` the agent sees a number and starts the call; in `progressive` the call
-    starts by itself once an agent is ready: the agent's phone rings first, in both. `terms` are
-    those of the recordings, as for a dialled call.
+    starts by itself once an agent is ready: the agent's phone rings first, in both. `record` and
+    `announce` are the terms of the recordings. After a call an agent is ready again after
+    `wrap_up_s`. `cause` says why a campaign was paused by itself.
     """
 
     id: UUID
@@ -541,6 +542,8 @@ class CampaignRecord:
     queue: str | None = None
     record: bool = False
     announce: str | None = None
+    wrap_up_s: int = 10
+    cause: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     owner_id: UUID | None = None
@@ -552,6 +555,7 @@ class CampaignEntry:
 
     `consent` is the column of that name, `data` are all other columns. `zones` are the IANA time
     zones in which the number may be. `cause` is the result of the last attempt, or the refusal.
+    `last_dial_id` is the last dialled call whose result is counted.
     """
 
     id: UUID
@@ -568,11 +572,15 @@ class CampaignEntry:
     next_at: datetime | None = None
     cause: str | None = None
     agent: str | None = None
+    last_dial_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CampaignAgent:
-    """An agent of a campaign: a ready one may be reserved for the entry `entry_id`."""
+    """An agent of a campaign: a ready one may be reserved for the entry `entry_id`.
+
+    A ready agent with `ready_at` in the future still wraps up the last call.
+    """
 
     campaign_id: UUID
     agent: str
@@ -580,6 +588,7 @@ class CampaignAgent:
     state: CampaignAgentState
     since: datetime
     entry_id: UUID | None = None
+    ready_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

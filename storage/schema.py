@@ -658,6 +658,8 @@ campaign = Table(
     Column("retry_after_s", ARRAY(Integer), nullable=False),
     Column("record", Boolean, nullable=False, server_default=text("false")),
     Column("announce", Text),
+    Column("wrap_up_s", Integer, nullable=False, server_default=text("10")),
+    Column("cause", Text),
     Column("created_at", Instant, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("owner_id", Uuid),
@@ -685,9 +687,10 @@ campaign_entry = Table(
     Column("next_at", Instant),
     Column("cause", Text),
     Column("agent", Text),
+    Column("last_dial_id", Uuid),
     _one_of("state", EntryState),
     UniqueConstraint("campaign_id", "place"),
-    Index(None, "campaign_id", "state", "next_at", "place"),
+    Index(None, "campaign_id", "state", "zones", "next_at", "place"),
 )
 
 campaign_agent = Table(
@@ -699,6 +702,7 @@ campaign_agent = Table(
     Column("state", Text, nullable=False),
     Column("since", Instant, nullable=False),
     Column("entry_id", Uuid),
+    Column("ready_at", Instant),
     _one_of("state", CampaignAgentState),
 )
 

@@ -71,6 +71,8 @@ def upgrade() -> None:
         sa.Column("retry_after_s", postgresql.ARRAY(sa.Integer()), nullable=False),
         sa.Column("record", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("announce", sa.Text()),
+        sa.Column("wrap_up_s", sa.Integer(), server_default=sa.text("10"), nullable=False),
+        sa.Column("cause", sa.Text()),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("owner_id", sa.Uuid()),
@@ -171,6 +173,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("since", INSTANT, nullable=False),
         sa.Column("entry_id", sa.Uuid()),
+        sa.Column("ready_at", INSTANT),
         sa.CheckConstraint(
             "state IN ('away', 'ready', 'reserved')", name=op.f("campaign_agent_state_check")
         ),
@@ -200,6 +203,7 @@ def upgrade() -> None:
         sa.Column("next_at", INSTANT),
         sa.Column("cause", sa.Text()),
         sa.Column("agent", sa.Text()),
+        sa.Column("last_dial_id", sa.Uuid()),
         sa.CheckConstraint(
             "state IN ('waiting', 'reserved', 'dialling', 'done', 'refused', 'exhausted')",
             name=op.f("campaign_entry_state_check"),
@@ -214,9 +218,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("campaign_id", "place"),
     )
     op.create_index(
-        op.f("campaign_entry_campaign_id_state_next_at_place_idx"),
+        op.f("campaign_entry_campaign_id_state_zones_next_at_place_idx"),
         "campaign_entry",
-        ["campaign_id", "state", "next_at", "place"],
+        ["campaign_id", "state", "zones", "next_at", "place"],
     )
     op.create_table(
         "conference_member",
