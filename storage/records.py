@@ -485,13 +485,16 @@ class Hours:
 class CallbackRecord:
     """A promise to call a number back at a time, within the local hours of the number.
 
-    `phone` rings first. After an attempt without a talk, the next one comes after the next of
-    `retry_after_s`; after the last one the call-back has failed.
+    `phone` rings first; `agent` is its owner. After an attempt without a talk, the next one comes
+    after the next of `retry_after_s`; after the last one the call-back has failed. The present
+    attempt is due since `due_at`, and tried at `next_at`. `cause` says why the call-back waits, or
+    why it has ended.
     """
 
     id: UUID
     pbx: str
     phone: str
+    agent: str
     number: str
     state: CallbackState
     at: datetime
@@ -503,6 +506,7 @@ class CallbackRecord:
     note: str | None = None
     call_id: str | None = None
     attempts: int = 0
+    due_at: datetime | None = None
     next_at: datetime | None = None
     cause: str | None = None
     ended_at: datetime | None = None

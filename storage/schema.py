@@ -613,6 +613,7 @@ callback = Table(
     Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
     Column("pbx", Text, nullable=False),
     Column("phone", Text, nullable=False),
+    Column("agent", Text, nullable=False),
     Column("number", Text, nullable=False),
     Column("name", Text),
     Column("note", Text),
@@ -622,6 +623,7 @@ callback = Table(
     *_hours(),
     Column("retry_after_s", ARRAY(Integer), nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", Instant),
     Column("next_at", Instant),
     Column("cause", Text),
     Column("created_at", Instant, nullable=False),
@@ -630,6 +632,7 @@ callback = Table(
     Column("ended_at", Instant),
     _one_of("state", CallbackState),
     Index(None, "number", "id"),
+    Index(None, "agent", "id"),
     Index(
         "callback_waiting_idx", "next_at", postgresql_where=text("state IN ('waiting', 'dialling')")
     ),

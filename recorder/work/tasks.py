@@ -29,7 +29,13 @@ TRIALS_KEPT_FOR = timedelta(days=7)
 RESTS_KEPT_FOR = timedelta(days=1)
 REQUESTS_KEPT_FOR = timedelta(days=30)
 # How many jobs of each queue a worker runs side by side.
-QUEUES = {jobs.RECORDINGS: 2, jobs.SLOW: 2, jobs.CLOCK: 1, webhooks.QUEUE: 8}
+QUEUES = {
+    jobs.RECORDINGS: 2,
+    jobs.SLOW: 2,
+    jobs.DIALLING: 4,
+    jobs.CLOCK: 1,
+    webhooks.QUEUE: 8,
+}
 
 
 @jobs.app.task(name="finish", pass_context=True, retry=jobs.RetryBy(next_wait_s))

@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("pbx", sa.Text(), nullable=False),
         sa.Column("phone", sa.Text(), nullable=False),
+        sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("number", sa.Text(), nullable=False),
         sa.Column("name", sa.Text()),
         sa.Column("note", sa.Text()),
@@ -35,6 +36,7 @@ def upgrade() -> None:
         sa.Column("weekdays", postgresql.ARRAY(sa.SmallInteger()), nullable=False),
         sa.Column("retry_after_s", postgresql.ARRAY(sa.Integer()), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("due_at", INSTANT),
         sa.Column("next_at", INSTANT),
         sa.Column("cause", sa.Text()),
         sa.Column("created_at", INSTANT, nullable=False),
@@ -47,6 +49,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("callback_pkey")),
     )
+    op.create_index(op.f("callback_agent_id_idx"), "callback", ["agent", "id"])
     op.create_index(op.f("callback_number_id_idx"), "callback", ["number", "id"])
     op.create_index(
         "callback_waiting_idx",
