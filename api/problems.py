@@ -64,6 +64,8 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.NoSuchTrial: 404,
     errors.NoSuchLink: 404,
     errors.NoSuchWebhook: 404,
+    errors.NoSuchCallback: 404,
+    errors.NoSuchNumber: 404,
     errors.AudioNotStored: 404,
     NameTaken: 409,
     AudioNotStoredYet: 409,

@@ -16,6 +16,8 @@
     ├── TooMany                     more recordings than one request may change
     ├── NoSuchLink
     ├── NoSuchWebhook
+    ├── NoSuchCallback
+    ├── NoSuchNumber                the number is not on the do-not-call list
     ├── RuleReadOnly                a rule of the configuration changes only there
     ├── RuleChanged                 another person has changed the rule meanwhile
     ├── TokenInvalid                the name of the token is taken
@@ -131,6 +133,18 @@ class NoSuchWebhook(EarwitnessError):
     """There is no webhook of this id."""
 
     error_id = "no-such-webhook"
+
+
+class NoSuchCallback(EarwitnessError):
+    """There is no call-back of this id."""
+
+    error_id = "no-such-callback"
+
+
+class NoSuchNumber(EarwitnessError):
+    """The number is not on the do-not-call list."""
+
+    error_id = "no-such-number"
 
 
 class RuleReadOnly(EarwitnessError):

@@ -32,6 +32,7 @@ from storage.errors import CatalogueUnavailable
 
 __all__ = [
     "CLOCK",
+    "DIALLING",
     "HEARTBEAT_S",
     "LOWEST",
     "RECORDINGS",
@@ -47,9 +48,10 @@ __all__ = [
 ]
 
 # Each queue has workers of its own, so no queue delays another: recordings to finish or clear;
-# long or many jobs; the periodic job that frees the jobs of dead workers.
+# long or many jobs; call-backs and campaigns; the periodic job that frees the jobs of dead workers.
 RECORDINGS = "default"
 SLOW = "slow"
+DIALLING = "dialling"
 CLOCK = "clock"
 
 HEARTBEAT_S = 3.0
@@ -101,15 +103,21 @@ def defer(
     lock: str,
     queue: str = RECORDINGS,
     priority: int = 0,
+    at: datetime | None = None,
     **arguments: Any,
 ) -> None:
     """Defer a job in this transaction; two jobs of one `lock` never run at the same time.
 
-    Among waiting jobs, in a queue or for a lock, the one of the highest priority is next.
+    Among waiting jobs, in a queue or for a lock, the one of the highest priority is next. With `at`
+    the job waits for this time, and so do later jobs of its lock.
     """
-    connection = tx.connection.driver_connection
     configured = _deferring.configure_task(
-        task, lock=lock, queue=queue, priority=priority, connection=connection
+        task,
+        lock=lock,
+        queue=queue,
+        priority=priority,
+        schedule_at=at,
+        connection=tx.connection.driver_connection,
     )
     configured.defer(**arguments)
 

@@ -485,13 +485,16 @@ class Hours:
 class CallbackRecord:
     """A promise to call a number back at a time, within the local hours of the number.
 
-    `phone` rings first. After an attempt without a talk, the next one comes after the next of
-    `retry_after_s`; after the last one the call-back has failed.
+    `phone` rings first; `agent` is its owner. After an attempt without a talk, the next one comes
+    after the next of `retry_after_s`; after the last one the call-back has failed. The present
+    attempt is due since `due_at`, and tried at `next_at`. `cause` says why the call-back waits, or
+    why it has ended.
     """
 
     id: UUID
     pbx: str
     phone: str
+    agent: str
     number: str
     state: CallbackState
     at: datetime
@@ -503,6 +506,7 @@ class CallbackRecord:
     note: str | None = None
     call_id: str | None = None
     attempts: int = 0
+    due_at: datetime | None = None
     next_at: datetime | None = None
     cause: str | None = None
     ended_at: datetime | None = None
@@ -524,8 +528,9 @@ class CampaignRecord:
     """A list of numbers to dial, for these agents or the members of a queue.
 
     In the mode `preview` the agent sees a number and starts the call; in `progressive` the call
-    starts by itself once an agent is ready: the agent's phone rings first, in both. `terms` are
-    those of the recordings, as for a dialled call.
+    starts by itself once an agent is ready: the agent's phone rings first, in both. `record` and
+    `announce` are the terms of the recordings. After a call an agent is ready again after
+    `wrap_up_s`. `cause` says why a campaign was paused by itself.
     """
 
     id: UUID
@@ -541,6 +546,8 @@ class CampaignRecord:
     queue: str | None = None
     record: bool = False
     announce: str | None = None
+    wrap_up_s: int = 10
+    cause: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     owner_id: UUID | None = None
@@ -552,6 +559,7 @@ class CampaignEntry:
 
     `consent` is the column of that name, `data` are all other columns. `zones` are the IANA time
     zones in which the number may be. `cause` is the result of the last attempt, or the refusal.
+    `last_dial_id` is the last dialled call whose result is counted.
     """
 
     id: UUID
@@ -568,11 +576,15 @@ class CampaignEntry:
     next_at: datetime | None = None
     cause: str | None = None
     agent: str | None = None
+    last_dial_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CampaignAgent:
-    """An agent of a campaign: a ready one may be reserved for the entry `entry_id`."""
+    """An agent of a campaign: a ready one may be reserved for the entry `entry_id`.
+
+    A ready agent with `ready_at` in the future still wraps up the last call.
+    """
 
     campaign_id: UUID
     agent: str
@@ -580,6 +592,7 @@ class CampaignAgent:
     state: CampaignAgentState
     since: datetime
     entry_id: UUID | None = None
+    ready_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

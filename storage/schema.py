@@ -613,6 +613,7 @@ callback = Table(
     Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
     Column("pbx", Text, nullable=False),
     Column("phone", Text, nullable=False),
+    Column("agent", Text, nullable=False),
     Column("number", Text, nullable=False),
     Column("name", Text),
     Column("note", Text),
@@ -622,6 +623,7 @@ callback = Table(
     *_hours(),
     Column("retry_after_s", ARRAY(Integer), nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", Instant),
     Column("next_at", Instant),
     Column("cause", Text),
     Column("created_at", Instant, nullable=False),
@@ -630,6 +632,7 @@ callback = Table(
     Column("ended_at", Instant),
     _one_of("state", CallbackState),
     Index(None, "number", "id"),
+    Index(None, "agent", "id"),
     Index(
         "callback_waiting_idx", "next_at", postgresql_where=text("state IN ('waiting', 'dialling')")
     ),
@@ -658,6 +661,8 @@ campaign = Table(
     Column("retry_after_s", ARRAY(Integer), nullable=False),
     Column("record", Boolean, nullable=False, server_default=text("false")),
     Column("announce", Text),
+    Column("wrap_up_s", Integer, nullable=False, server_default=text("10")),
+    Column("cause", Text),
     Column("created_at", Instant, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("owner_id", Uuid),
@@ -685,9 +690,10 @@ campaign_entry = Table(
     Column("next_at", Instant),
     Column("cause", Text),
     Column("agent", Text),
+    Column("last_dial_id", Uuid),
     _one_of("state", EntryState),
     UniqueConstraint("campaign_id", "place"),
-    Index(None, "campaign_id", "state", "next_at", "place"),
+    Index(None, "campaign_id", "state", "zones", "next_at", "place"),
 )
 
 campaign_agent = Table(
@@ -699,6 +705,7 @@ campaign_agent = Table(
     Column("state", Text, nullable=False),
     Column("since", Instant, nullable=False),
     Column("entry_id", Uuid),
+    Column("ready_at", Instant),
     _one_of("state", CampaignAgentState),
 )
 
@@ -752,4 +759,14 @@ conference_member = Table(
     Index(None, "conference_id", "id"),
     Index(None, "call_id", "id"),
     Index("conference_member_live_idx", "channel_id", postgresql_where=text("state <> 'left'")),
+)
+
+# The words by which a program asked for a call, a conference, a member or a call-back. Events about
+# this subject repeat them, so that the program knows its own.
+program_request = Table(
+    "program_request",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("request", Text, nullable=False),
+    Column("at", Instant, nullable=False, index=True),
 )

@@ -17,7 +17,7 @@ from recorder.work.finish import Finisher
 from recorder.work.retry import next_wait_s, reason_for
 from recorder.work.trials import Trials
 from storage import jobs
-from storage.catalogue import bulks, events, failed_jobs, idempotency, trials, webhooks
+from storage.catalogue import bulks, events, failed_jobs, idempotency, requests, trials, webhooks
 from storage.catalogue.engine import Catalogue
 
 log = structlog.get_logger()
@@ -27,8 +27,15 @@ EXPORTS_KEPT_FOR = timedelta(days=7)
 BULKS_KEPT_FOR = timedelta(days=30)
 TRIALS_KEPT_FOR = timedelta(days=7)
 RESTS_KEPT_FOR = timedelta(days=1)
+REQUESTS_KEPT_FOR = timedelta(days=30)
 # How many jobs of each queue a worker runs side by side.
-QUEUES = {jobs.RECORDINGS: 2, jobs.SLOW: 2, jobs.CLOCK: 1, webhooks.QUEUE: 8}
+QUEUES = {
+    jobs.RECORDINGS: 2,
+    jobs.SLOW: 2,
+    jobs.DIALLING: 4,
+    jobs.CLOCK: 1,
+    webhooks.QUEUE: 8,
+}
 
 
 @jobs.app.task(name="finish", pass_context=True, retry=jobs.RetryBy(next_wait_s))
@@ -126,6 +133,7 @@ def tidy(context: jobs.JobContext, timestamp: int) -> None:
         bulks.drop_bulks(tx, now - BULKS_KEPT_FOR)
         trials.drop_trials(tx, now - TRIALS_KEPT_FOR)
         failed_jobs.drop_rests(tx, now - RESTS_KEPT_FOR)
+        requests.drop_requests(tx, now - REQUESTS_KEPT_FOR)
 
 
 def drop_foreign_events(catalogue: Catalogue) -> None:

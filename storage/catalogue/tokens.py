@@ -92,6 +92,25 @@ def find_token_by_id(tx: Connection, token_id: UUID, *, lock: bool = False) -> T
     return _find(tx, token.c.id == token_id)
 
 
+def find_owner(tx: Connection, owner_id: UUID) -> TokenRecord | None:
+    """Return the rights of a person or of a token now, or None if it is gone.
+
+    `owner_id` is the id of a user or of a token. The right of a person outlives each session:
+    a call-back that Ann made yesterday is hers today.
+    """
+    person = tx.execute(select(user).where(user.c.id == owner_id)).one_or_none()
+    if person is None:
+        return _find(tx, token.c.id == owner_id)
+    return TokenRecord(
+        id=person.id,
+        name=person.name,
+        role=person.role,
+        team=person.team,
+        without=tuple(person.without),
+        user_id=person.id,
+    )
+
+
 def list_visible_agents(tx: Connection, who: TokenRecord) -> frozenset[str] | None:
     """Return the agents whose calls the token may see; None, as for an admin, is all of them.
 

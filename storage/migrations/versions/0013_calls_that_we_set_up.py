@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("pbx", sa.Text(), nullable=False),
         sa.Column("phone", sa.Text(), nullable=False),
+        sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("number", sa.Text(), nullable=False),
         sa.Column("name", sa.Text()),
         sa.Column("note", sa.Text()),
@@ -35,6 +36,7 @@ def upgrade() -> None:
         sa.Column("weekdays", postgresql.ARRAY(sa.SmallInteger()), nullable=False),
         sa.Column("retry_after_s", postgresql.ARRAY(sa.Integer()), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("due_at", INSTANT),
         sa.Column("next_at", INSTANT),
         sa.Column("cause", sa.Text()),
         sa.Column("created_at", INSTANT, nullable=False),
@@ -47,6 +49,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("callback_pkey")),
     )
+    op.create_index(op.f("callback_agent_id_idx"), "callback", ["agent", "id"])
     op.create_index(op.f("callback_number_id_idx"), "callback", ["number", "id"])
     op.create_index(
         "callback_waiting_idx",
@@ -71,6 +74,8 @@ def upgrade() -> None:
         sa.Column("retry_after_s", postgresql.ARRAY(sa.Integer()), nullable=False),
         sa.Column("record", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("announce", sa.Text()),
+        sa.Column("wrap_up_s", sa.Integer(), server_default=sa.text("10"), nullable=False),
+        sa.Column("cause", sa.Text()),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("owner_id", sa.Uuid()),
@@ -171,6 +176,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("since", INSTANT, nullable=False),
         sa.Column("entry_id", sa.Uuid()),
+        sa.Column("ready_at", INSTANT),
         sa.CheckConstraint(
             "state IN ('away', 'ready', 'reserved')", name=op.f("campaign_agent_state_check")
         ),
@@ -200,6 +206,7 @@ def upgrade() -> None:
         sa.Column("next_at", INSTANT),
         sa.Column("cause", sa.Text()),
         sa.Column("agent", sa.Text()),
+        sa.Column("last_dial_id", sa.Uuid()),
         sa.CheckConstraint(
             "state IN ('waiting', 'reserved', 'dialling', 'done', 'refused', 'exhausted')",
             name=op.f("campaign_entry_state_check"),
@@ -214,9 +221,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("campaign_id", "place"),
     )
     op.create_index(
-        op.f("campaign_entry_campaign_id_state_next_at_place_idx"),
+        op.f("campaign_entry_campaign_id_state_zones_next_at_place_idx"),
         "campaign_entry",
-        ["campaign_id", "state", "next_at", "place"],
+        ["campaign_id", "state", "zones", "next_at", "place"],
     )
     op.create_table(
         "conference_member",
@@ -261,6 +268,14 @@ def upgrade() -> None:
         ["channel_id"],
         postgresql_where=sa.text("state <> 'left'"),
     )
+    op.create_table(
+        "program_request",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("at", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("subject", name=op.f("program_request_pkey")),
+    )
+    op.create_index(op.f("program_request_at_idx"), "program_request", ["at"])
     op.add_column("call", sa.Column("trigger", sa.Text()))
     op.create_check_constraint(op.f("call_trigger_check"), "call", "trigger IN ('dialled')")
     triggers = "trigger IN ('rule', 'manual', 'dtmf', 'dialplan', 'dialled')"
