@@ -19,9 +19,9 @@ from recorder.recording.capture import Capture
 from recorder.recording.decisions import Decisions
 from recorder.recording.fact_reader import FactReader
 from recorder.rules.book import RuleBook
-from storage.catalogue import calls, decisions, recordings
+from storage.catalogue import calls, decisions, recordings, terms
 from storage.catalogue.engine import Catalogue
-from storage.records import CallRecord, RecordingRecord, RuleRecord, Trigger
+from storage.records import CallRecord, RecordingRecord, RuleRecord, RuleTerms, Trigger
 from tests.legs import leg
 
 ALL = RuleRecord(
@@ -203,6 +203,38 @@ def test_a_recording_that_starts_as_it_is_forbidden(make_scene: MakeScene) -> No
         scene.capture.settle(late.id)
     (ended,) = scene.recordings()
     assert (ended.state, ended.ended_by) == ("aborted", "rule")
+
+
+def test_the_terms_of_a_request(make_scene: MakeScene) -> None:
+    """A call whose request wants it recorded is recorded on these terms, unless a rule forbids."""
+    scene = make_scene(NOT_IN_PAYMENTS)
+    scene.change()
+    assert scene.recordings() == ()
+    wanted = RuleTerms(name="dialled", action="record", layout="mono", tags=("sale",))
+    with scene.catalogue.begin() as tx:
+        terms.set_terms(tx, scene.call.id, "dialled", wanted)
+    scene.change()
+    (made,) = scene.recordings()
+    assert (made.trigger, made.rule, made.layout, made.tags) == (
+        *("dialled", "dialled", "mono", ("sale",)),
+    )
+    scene.take_over()
+    scene.change()
+    assert len(scene.recordings()) == 1
+    scene.change(queue="payments")
+    assert [one.ended_by for one in scene.recordings()] == ["rule"]
+    assert scene.actions()[-3:] == ["record", "record", "never"]
+
+
+def test_a_request_without_a_call(make_scene: MakeScene) -> None:
+    """Terms come before the call has a row, and are gone once they are dropped."""
+    scene = make_scene()
+    with scene.catalogue.begin() as tx:
+        terms.set_terms(tx, scene.call.id, "conference", RuleTerms(name="weekly", action="record"))
+        terms.drop_terms(tx, scene.call.id)
+        assert terms.find_terms(tx, [scene.call.id]) == {}
+    scene.change()
+    assert scene.recordings() == ()
 
 
 def test_an_announcement_that_outlives_its_owner(make_scene: MakeScene) -> None:
