@@ -31,7 +31,7 @@ BUSY_RESTS_S = 15
 FAULT_WAIT = timedelta(seconds=60)
 
 
-class Waiting(NamedTuple):
+class WaitingEntry(NamedTuple):
     """An entry of a campaign that waits for its next attempt; `number` is in E.164."""
 
     id: UUID
@@ -48,7 +48,7 @@ class Reservation:
     """An agent and the entry that the agent calls next; `allowed_by` goes into the dialled call."""
 
     agent: str
-    entry: Waiting
+    entry: WaitingEntry
     allowed_by: Mapping[str, Any]
 
 
@@ -61,7 +61,7 @@ class Plan:
     """
 
     reservations: tuple[Reservation, ...]
-    refusals: tuple[tuple[Waiting, str], ...]
+    refusals: tuple[tuple[WaitingEntry, str], ...]
     next_at: datetime | None
 
 
@@ -69,7 +69,7 @@ def plan_campaign(
     now: datetime,
     campaign: CampaignRecord,
     ready: Sequence[str],
-    groups: Iterable[tuple[tuple[str, ...], Iterable[Waiting]]],
+    groups: Iterable[tuple[tuple[str, ...], Iterable[WaitingEntry]]],
     *,
     listed: Collection[str] = (),
     live: Collection[str] = (),
@@ -84,7 +84,7 @@ def plan_campaign(
     """
     agents = list(dict.fromkeys(ready))
     reservations: list[Reservation] = []
-    refusals: list[tuple[Waiting, str]] = []
+    refusals: list[tuple[WaitingEntry, str]] = []
     wake_ups: list[datetime] = []
     taken = set(live)
     open_groups = []
@@ -115,7 +115,9 @@ def plan_campaign(
     return Plan(tuple(reservations), tuple(refusals), min(wake_ups, default=None))
 
 
-def refusal_of(entry: Waiting, campaign: CampaignRecord, listed: Collection[str]) -> str | None:
+def refusal_of(
+    entry: WaitingEntry, campaign: CampaignRecord, listed: Collection[str]
+) -> str | None:
     """Return the cause for which an entry is never dialled (again), or None."""
     if entry.number in listed:
         return "do-not-call"
@@ -127,7 +129,9 @@ def most_attempts(campaign: CampaignRecord) -> int:
     return 1 + len(campaign.retry_after_s)
 
 
-def describe_permission(now: datetime, campaign: CampaignRecord, entry: Waiting) -> dict[str, Any]:
+def describe_permission(
+    now: datetime, campaign: CampaignRecord, entry: WaitingEntry
+) -> dict[str, Any]:
     """Return why the number may be dialled now, as it is kept with the dialled call."""
     hours = campaign.hours
     return {
@@ -192,10 +196,10 @@ def _was_dialled(dial: DialRecord) -> bool:
 _next_open = lru_cache(maxsize=4096)(next_open)
 
 
-def _by_time(groups: Sequence[Iterator[Waiting]]) -> Iterator[Waiting]:
+def _by_time(groups: Sequence[Iterator[WaitingEntry]]) -> Iterator[WaitingEntry]:
     """Iterate over the entries of all groups by their times, then by their places."""
     return heapq.merge(*groups, key=_time_and_place)
 
 
-def _time_and_place(entry: Waiting) -> tuple[datetime, int]:
+def _time_and_place(entry: WaitingEntry) -> tuple[datetime, int]:
     return entry.next_at, entry.place

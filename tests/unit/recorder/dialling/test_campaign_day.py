@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from recorder.dialling.campaign_plan import (
     Reservation,
-    Waiting,
+    WaitingEntry,
     count_attempt,
     most_attempts,
     plan_campaign,
@@ -65,11 +65,11 @@ class Group:
     """The waiting entries of some zones: a sorted list, and a heap of those that were dialled."""
 
     def __init__(self) -> None:
-        self.fresh: list[Waiting] = []
-        self.again: list[tuple[datetime, int, Waiting]] = []
-        self.read: list[Waiting] = []
+        self.fresh: list[WaitingEntry] = []
+        self.again: list[tuple[datetime, int, WaitingEntry]] = []
+        self.read: list[WaitingEntry] = []
 
-    def entries(self) -> Iterator[Waiting]:
+    def entries(self) -> Iterator[WaitingEntry]:
         """Take entries out by their times, as far as the planner reads."""
         while self.fresh or self.again:
             is_new = not self.again or (self.fresh and self.fresh[-1].next_at < self.again[0][0])
@@ -83,7 +83,7 @@ class Group:
                 self.add(entry)
         self.read.clear()
 
-    def add(self, entry: Waiting) -> None:
+    def add(self, entry: WaitingEntry) -> None:
         """Add an entry that was read or dialled before."""
         heapq.heappush(self.again, (entry.next_at, entry.place, entry))
 
@@ -96,7 +96,7 @@ class Day:
         self.groups = {zones: Group() for zones in ZONES}
         for place in reversed(range(NUMBERS)):
             zones = ZONES[place % len(ZONES)]
-            entry = Waiting(UUID(int=place), place, f"+{FIRST + place}", zones, START)
+            entry = WaitingEntry(UUID(int=place), place, f"+{FIRST + place}", zones, START)
             self.groups[zones].fresh.append(entry)
         self.listed = {f"+{FIRST + self.random.randrange(50_000)}" for _ in range(5_000)}
         self.ready = [str(2000 + one) for one in range(AGENTS)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from recorder.dialling.campaign_plan import (
     Plan,
-    Waiting,
+    WaitingEntry,
     count_attempt,
     most_attempts,
     plan_campaign,
@@ -47,13 +47,15 @@ DIAL = DialRecord(
 )
 
 
-def waiting(place: int, zones: tuple[str, ...] = BERLIN, **fields: Any) -> Waiting:
+def waiting(place: int, zones: tuple[str, ...] = BERLIN, **fields: Any) -> WaitingEntry:
     """Return a waiting entry that is due."""
-    entry = Waiting(UUID(int=place + 100), place, f"+49{place}", zones, NOW - timedelta(hours=1))
+    entry = WaitingEntry(
+        UUID(int=place + 100), place, f"+49{place}", zones, NOW - timedelta(hours=1)
+    )
     return entry._replace(**fields)
 
 
-def plan(*entries: Waiting, ready: tuple[str, ...] = ("2001",), **more: Any) -> Plan:
+def plan(*entries: WaitingEntry, ready: tuple[str, ...] = ("2001",), **more: Any) -> Plan:
     """Plan with these entries, in their groups."""
     in_order = sorted(entries, key=lambda one: (one.zones, one.next_at, one.place))
     groups = [(zones, list(found)) for zones, found in groupby(in_order, lambda one: one.zones)]
@@ -185,7 +187,7 @@ numbers = st.integers(0, 30).map(lambda place: f"+49{place}")
     st.integers(0, 7 * 24 * 60).map(lambda minutes: NOW + timedelta(minutes=minutes)),
 )
 def test_no_plan_breaks_a_rule(
-    entries: list[Waiting],
+    entries: list[WaitingEntry],
     ready: list[str],
     listed: frozenset[str],
     live: frozenset[str],
