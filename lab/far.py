@@ -22,28 +22,50 @@ from lab.waiting import until
 APPLICATION = "far"
 CUSTOMER_HZ = 440
 SUPERVISOR_HZ = 1320
-AGENT_HZ = {"2001": 880, "2002": 1100, "2003": 1210}
+AGENT_HZ = {
+    "2001": 880,
+    "2002": 1100,
+    "2003": 1210,
+    "2004": 2390,
+    "2005": 2500,
+    "2006": 2660,
+    "2007": 2750,
+    "2008": 2870,
+    "2009": 2970,
+    "2010": 3110,
+}
 TONES_HZ = AGENT_HZ | dict.fromkeys(SUPERVISORS, SUPERVISOR_HZ)
 # Customers with numbers of these prefixes have tones of their own, so two can be told apart.
-OTHER_CUSTOMER_HZ = {"1303": 980, "1404": 2050}
+OTHER_CUSTOMER_HZ = {"1303": 980, "1404": 2050, "1505": 1930, "1606": 2290, "1707": 3200}
+# These speak at half the level: six at full level would clip in a mix, which makes other tones.
+SOFT = ("2004", "2005", "2006", "2007", "2008", "2009", "2010", "1505", "1606", "1707")
 CHANNELVARS = ("LAB_PARTY", "LAB_DOES")
 BYTES_PER_S = 16_000  # of the files: 16 bits, 8 kHz
 
-Manner = Literal["answer", "busy", "decline", "absent", "ring", "progress", "forward"]
+Manner = Literal[
+    "answer", "busy", "decline", "absent", "unallocated", "ring", "progress", "forward"
+]
+PREFIX_DIGITS = 7
 
-# The globals MANNER_x, DELAY_x, FILE_x and FORWARD_x steer the phone at number x; TONE_x is the
-# tone of the numbers that begin with x.
+# The globals MANNER_x, DELAY_x, FILE_x, STAY_x and FORWARD_x steer the phone at number x. The first
+# two of a prefix of seven digits, and STAY_x of one, hold for numbers that have none of their own.
+# TONE_x is the tone of the numbers that begin with x, SOFT_x is 1 where they speak at half level.
 DIALPLAN = """\
 [phones]
+exten => _+X.,1,Goto(${EXTEN:1},1)
 exten => _X.,1,Set(LAB_PARTY=${EXTEN})
  same => n,Set(LAB_TONE=${GLOBAL(TONE_${EXTEN:0:4})})
  same => n,ExecIf($["${LAB_TONE}"=""]?Set(LAB_TONE=440))
+ same => n,Set(LAB_SOFT=${GLOBAL(SOFT_${EXTEN:0:4})})
  same => n,Set(LAB_FILE=${GLOBAL(FILE_${EXTEN})})
- same => n,Goto(${IF($["${GLOBAL(MANNER_${EXTEN})}"=""]?answer:${GLOBAL(MANNER_${EXTEN})})})
+ same => n,Set(BY=${IF($["${GLOBAL(MANNER_${EXTEN})}"=""]?${EXTEN:0:7}:${EXTEN})})
+ same => n,Set(LAB_STAY=${GLOBAL(STAY_${BY})})
+ same => n,Goto(${IF($["${GLOBAL(MANNER_${BY})}"=""]?answer:${GLOBAL(MANNER_${BY})})})
  same => n(busy),Hangup(17)
  same => n(decline),PJSIPHangup(603)
  same => n,Hangup()
  same => n(absent),Hangup(19)
+ same => n(unallocated),Hangup(1)
  same => n(ring),Ringing()
  same => n,Wait(600)
  same => n(forward),Transfer(PJSIP/${GLOBAL(FORWARD_${EXTEN})})
@@ -55,12 +77,14 @@ exten => _X.,1,Set(LAB_PARTY=${EXTEN})
  same => n,Answer(0,i)
  same => n,Goto(talk,s,1)
  same => n(answer),Ringing()
- same => n,Wait(${IF($["${GLOBAL(DELAY_${EXTEN})}"=""]?0.1:${GLOBAL(DELAY_${EXTEN})})})
+ same => n,Wait(${IF($["${GLOBAL(DELAY_${BY})}"=""]?0.1:${GLOBAL(DELAY_${BY})})})
  same => n,Answer(0,i)
  same => n,Goto(talk,s,1)
 
 [talk]
-exten => s,1,MixMonitor(${UNIQUEID}.wav,r(${UNIQUEID}-heard.wav)t(${UNIQUEID}-said.wav))
+exten => s,1,ExecIf($["${LAB_SOFT}"="1"]?Set(VOLUME(TX)=-2))
+ same => n,MixMonitor(${UNIQUEID}.wav,r(${UNIQUEID}-heard.wav)t(${UNIQUEID}-said.wav))
+ same => n,ExecIf($["${LAB_STAY}"!=""]?Set(TIMEOUT(absolute)=${LAB_STAY}))
  same => n,GotoIf($["${LAB_FILE}"=""]?tone,1)
  same => n,Playback(${LAB_FILE},noanswer)
  same => n,Hangup()
@@ -92,6 +116,7 @@ def far_files(sip_port: int, pbx_port: int, codecs: str) -> dict[str, str]:
     """Return the configuration files of the far end: name to text."""
     prefixes = TONES_HZ | OTHER_CUSTOMER_HZ
     tones = "".join(f"TONE_{prefix} = {hz}\n" for prefix, hz in prefixes.items())
+    tones += "".join(f"SOFT_{prefix} = 1\n" for prefix in SOFT)
     contact = f"sip:127.0.0.1:{pbx_port}"
     options = {"moh_passthrough": "yes", "trust_id_inbound": "yes"}
     # `pbx` takes the PBX's calls; each other endpoint places the calls of one party.
@@ -132,6 +157,22 @@ class FarEnd:
         self._set_global(f"DELAY_{number}", f"{answer_after_s:g}")
         self._set_global(f"FILE_{number}", self._sound(says))
 
+    def behave_all(
+        self, prefix: str, manner: Manner, answer_after_s: float = 0.1, stay_s: float = 0
+    ) -> None:
+        """Set how all numbers that begin with these seven digits behave from now on.
+
+        With `stay_s` they hang up that long after their answer. A number that was given to
+        `behave` keeps its own behaviour.
+
+        Example: `far.behave_all("1202556", "answer", stay_s=2)`, for a campaign
+        """
+        if len(prefix) != PREFIX_DIGITS:
+            raise ValueError(f"{prefix!r} has not seven digits")
+        self._set_global(f"MANNER_{prefix}", manner)
+        self._set_global(f"DELAY_{prefix}", f"{answer_after_s:g}")
+        self._set_global(f"STAY_{prefix}", f"{stay_s:g}" if stay_s else "")
+
     def forward(self, number: str, to: str) -> None:
         """Let the phone at `number` answer each call with 302, to another number at the PBX."""
         self._set_global(f"FORWARD_{number}", self.contact(to))
@@ -158,6 +199,7 @@ class FarEnd:
         variables = {
             "LAB_PARTY": party,
             "LAB_TONE": str(hz_of(party)),
+            "LAB_SOFT": str(int(party[:4] in SOFT)),
             "LAB_FILE": self._sound(says),
             **{f"PJSIP_HEADER(add,{one})": value for one, value in (headers or {}).items()},
         }
@@ -189,6 +231,18 @@ class FarEnd:
             return None
 
         return until(claim, timeout_s)
+
+    def await_ringing(self, party: str, timeout_s: float = 10.0) -> "Leg":
+        """Wait until the phone `party` rings, and return its leg; `await_leg` still finds it."""
+
+        def find() -> Leg | None:
+            for channel in self.channels():
+                is_party = channel["channelvars"]["LAB_PARTY"] == party
+                if is_party and channel["state"] in ("Ring", "Ringing"):
+                    return Leg(self, channel["id"], party)
+            return None
+
+        return until(find, timeout_s)
 
     def channels(self) -> list[dict[str, Any]]:
         """Return the channels of the far end, as ARI lists them."""
@@ -235,6 +289,32 @@ class Leg:
     def hz(self) -> int:
         """Return the tone of this party, in Hz."""
         return hz_of(self.party)
+
+    def shown(self) -> dict[str, str]:
+        """Return `name` and `number` of the caller that this party's phone showed as it rang.
+
+        They come from P-Asserted-Identity, or from From: as a carrier or a phone reads them.
+        """
+        caller: dict[str, str] = self._channel()["caller"]
+        return caller
+
+    def shown_now(self) -> dict[str, str]:
+        """Return `name` and `number` of the other party that this phone shows at present.
+
+        A PBX changes them during a call, by UPDATE or re-INVITE (the connected line).
+        """
+        connected: dict[str, str] = self._channel()["connected"]
+        return connected
+
+    def header(self, name: str) -> str:
+        """Return a header of the INVITE that rang this phone, such as "From"; empty if absent."""
+        return read_variable(self.far.asterisk, self.channel_id, f"PJSIP_HEADER(read,{name})")
+
+    def _channel(self) -> dict[str, Any]:
+        channel = self.find()
+        if channel is None:
+            raise LookupError(f"the leg of {self.party} is gone")
+        return channel
 
     def find(self) -> dict[str, Any] | None:
         """Return the channel as ARI lists it, or None when it is gone."""
@@ -345,9 +425,7 @@ class Leg:
         self._command("POST", "/continue", context="talk", extension=activity, priority=1)
 
         def does() -> bool:
-            channel = self.find()
-            if channel is None:
-                raise LookupError(f"the leg of {self.party} is gone")
+            channel = self._channel()
             return _talks(channel) and channel["channelvars"]["LAB_DOES"] == activity
 
         until(does)

@@ -1,9 +1,10 @@
 """The configuration of the PBX under test: a small contact centre.
 
-Customers are behind `PJSIP/trunk`. Agents have phones at 2001 to 2003, supervisors at 9001 and
+Customers are behind `PJSIP/trunk`. Agents have phones at 2001 to 2010, supervisors at 9001 and
 9002. The far end (`lab.far`) plays all of them on one loopback port; the PBX recognises each by the
 user in From. Real telephones at other extensions (`lab.phones`) have ports of their own. Everybody
-may dial a conference room: 8000 to 8999.
+may dial a conference room: 8000 to 8999. Calls that Earwitness sets up leave through the context
+`outbound`.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,18 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-AGENTS = {"2001": "Ann Archer", "2002": "Ben Bauer", "2003": "Cleo Costa"}
+AGENTS = {
+    "2001": "Ann Archer",
+    "2002": "Ben Bauer",
+    "2003": "Cleo Costa",
+    "2004": "Dan Deters",
+    "2005": "Eva Engel",
+    "2006": "Finn Faber",
+    "2007": "Gita Gupta",
+    "2008": "Hugo Haas",
+    "2009": "Ida Ivers",
+    "2010": "Jon Jansen",
+}
 SUPERVISORS = {"9001": "Sue Sander", "9002": "Sam Seidl"}
 TRUNK = "trunk"
 
@@ -31,6 +43,9 @@ PARKING = "700"
 ROOM = "8000"
 OTHER_ROOM = "8001"
 BOT = "bot"  # the ARI application of the voice bot
+# The contexts that the service's configuration names: `dial_context` and `conference_context`.
+OUTBOUND = "outbound"
+CONFERENCES = "conferences"
 
 DIALPLAN = """\
 [dids]
@@ -60,6 +75,11 @@ include => parkedcalls
 exten => _1XXXXXXXXXX,1,Dial(PJSIP/${EXTEN}@trunk,60,T)
 exten => _2XXX,1,Dial(PJSIP/${EXTEN},60,tT)
 exten => _9XXX,1,Dial(PJSIP/${EXTEN},60)
+
+; A number in any `dial_format`, such as 12025550123 or +12025550123.
+[outbound]
+exten => _[+0-9]X.,1,Dial(PJSIP/${EXTEN}@trunk,60,T)
+ same => n,Hangup()
 """
 
 QUEUES = """\
@@ -96,7 +116,7 @@ callwaiting = {RING_HZ}/1000,0/3000
 dialrecall = {RING_HZ}
 """
 
-CONFERENCES = """\
+CONFBRIDGE = """\
 [general]
 [default_user]
 type = user
@@ -149,7 +169,7 @@ def pbx_files(
         "extensions.conf": DIALPLAN,
         "queues.conf": QUEUES,
         "features.conf": FEATURES,
-        "confbridge.conf": CONFERENCES,
+        "confbridge.conf": CONFBRIDGE,
         "res_parking.conf": PARKING_LOT,
         "indications.conf": INDICATIONS,
         "musiconhold.conf": f"[default]\nmode = files\ndirectory = {music}\n",

@@ -198,6 +198,14 @@ class World:
             return Call(self, agent=leg, colleague=other)
         return Call(self, agent=leg, customer=other)
 
+    def dialled(self, agent: str, number: str) -> "Call":
+        """Wait until a call that Earwitness sets up is answered by both, and return it.
+
+        Set before how both phones behave (`phone`, `far.behave`): they answer by default.
+        """
+        leg = self.far.await_leg(agent)
+        return Call(self, agent=leg, customer=self.far.await_leg(number))
+
     def conference(
         self, *numbers: str, room: str = ROOM, headers: Mapping[str, str] | None = None
     ) -> "Conference":
@@ -250,7 +258,8 @@ class World:
     ) -> Iterator[None]:
         """Change how the phone at `number` behaves, for as long as the block lasts.
 
-        It can "answer", be "busy", "decline" (603), be "absent" (480), or let it "ring".
+        It can "answer", be "busy" (486), "decline" (603), be "absent" (480) or "unallocated" (404),
+        or let it "ring".
         """
         self.far.behave(number, manner, answer_after_s, None)
         try:

@@ -14,12 +14,15 @@ from typing import Any, Self
 import requests
 
 from lab.asterisk import Asterisk
+from lab.pbx import CONFERENCES, OUTBOUND
 from lab.ports import free_port
 from lab.waiting import until
 
 REPOSITORY = Path(__file__).parent.parent
 STARTS_WITHIN_S = 90.0
 STORED_WITHIN_S = 150.0
+# Tests dial at any hour of any day.
+ANY_TIME = {"from_hour": 0, "to_hour": 24, "weekdays": [1, 2, 3, 4, 5, 6, 7]}
 
 
 class Service:
@@ -37,6 +40,7 @@ class Service:
         user_events_to: Sequence[str] = (),
         application: str = "earwitness",
         oidc: Mapping[str, Any] | None = None,
+        dialling: Mapping[str, Any] | None = None,
         **recording: Any,
     ) -> None:
         self.directory = directory
@@ -48,6 +52,10 @@ class Service:
         tables = [
             f"application = {json.dumps(application)}",
             f"user_events_to = {json.dumps(list(user_events_to))}",
+            f"dial_context = {json.dumps(OUTBOUND)}",
+            f"conference_context = {json.dumps(CONFERENCES)}",
+            "[dialling]",
+            *_lines(ANY_TIME | dict(dialling or {})),
             "[oidc]",
             *_lines(oidc or {}),
             rules,

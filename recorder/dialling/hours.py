@@ -26,7 +26,7 @@ def is_open(hours: Hours, zones: Collection[str], at: datetime) -> bool:
     Without a zone, and in a zone that this machine does not know, it never is.
     Example: `is_open(Hours(8, 20), ["Europe/Berlin"], noon_utc)` is True.
     """
-    return _is_open(hours, tuple(zones), _floor(at))
+    return _is_open(hours, tuple(zones), floor_to_quarter(at))
 
 
 def next_open(hours: Hours, zones: Collection[str], after: datetime) -> datetime | None:
@@ -35,9 +35,9 @@ def next_open(hours: Hours, zones: Collection[str], after: datetime) -> datetime
     Return None if there is none within eight days: no moment suits all zones.
     """
     zones = tuple(zones)
-    if _is_open(hours, zones, _floor(after)):
+    if _is_open(hours, zones, floor_to_quarter(after)):
         return after
-    at, end = _floor(after), after + LOOKS_AHEAD
+    at, end = floor_to_quarter(after), after + LOOKS_AHEAD
     while (at := at + QUARTER) <= end:
         if _is_open(hours, zones, at):
             return at
@@ -70,7 +70,7 @@ def _is_open(hours: Hours, zones: tuple[str, ...], at: datetime) -> bool:
     )
 
 
-def _floor(at: datetime) -> datetime:
+def floor_to_quarter(at: datetime) -> datetime:
     """Return the quarter hour, in UTC, in which this moment is."""
     at = at.astimezone(UTC)
     return at.replace(minute=at.minute // 15 * 15, second=0, microsecond=0)
