@@ -40,6 +40,17 @@ declare namespace Api {
     /** The ids of the other calls in the same conversation. */
     joined: string[];
     waiting: { queue: string; since: string } | null;
+    /** "dialled" for a call that we set up. */
+    trigger?: string | null;
+    dial?: Dial | null;
+  }
+
+  /** How far a call is that we set up. */
+  interface Dial {
+    state: "requested" | "ringing" | "dialling" | "up" | "ended";
+    number: string;
+    cause: string | null;
+    talked_at: string | null;
   }
 
   interface Recording {

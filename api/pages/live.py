@@ -1,15 +1,20 @@
 """The page of the live calls."""
 
+from datetime import UTC, datetime, timedelta
+
 from flask import Response
 from flask_babel import gettext as _
 
 from api.auth import principal
 from api.pages.page import Pages, show
 from api.services import services
-from storage.catalogue import tokens
+from storage.catalogue import calls, tokens
 from storage.permissions import CALLS_READ
 
 pages = Pages()
+
+MISSED_SHOWN = 20
+MISSED_WITHIN = timedelta(days=1)
 
 
 @pages.get("/", CALLS_READ)
@@ -19,6 +24,8 @@ def show_live() -> Response:
     with services().catalogue.begin() as tx:
         team = principal().token.team if agents is not None else None
         teams = tokens.list_teams(tx, team=team)
+        since = datetime.now(UTC) - MISSED_WITHIN
+        missed = calls.list_missed(tx, from_at=since, limit=MISSED_SHOWN, agents=agents)
     if agents is not None:
         teams = {name: team for name, team in teams.items() if name in agents}
     words = {
@@ -26,6 +33,7 @@ def show_live() -> Response:
         "inbound": _("incoming"),
         "outbound": _("outgoing"),
         "internal": _("internal"),
+        "dialled": _("dialled here"),
         "ringing": _("ringing"),
         "waiting": _("waiting"),
         "menu": _("in a menu"),
@@ -44,4 +52,4 @@ def show_live() -> Response:
         "whisper": _("whispering"),
         "barge": _("barging in"),
     }
-    return show("live.html", teams=teams, words=words, sees_all=agents is None)
+    return show("live.html", teams=teams, words=words, sees_all=agents is None, missed=missed)

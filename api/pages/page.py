@@ -173,6 +173,7 @@ def show(template: str, status: int = 200, **values: Any) -> Response:
     page = render_template(
         template,
         person=who.name if who is not None else None,
+        own_phone=f"PJSIP/{who.name}" if who is not None and who.token.role == "agent" else "",
         csrf=(who.token.csrf or "") if who is not None else "",
         permissions=permissions,
         places=[(path, name) for path, name, needs in places if needs in permissions],

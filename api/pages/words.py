@@ -81,7 +81,42 @@ def shell_words() -> dict[str, dict[str, str]]:
         "pbx-unreachable": _("the PBX did not answer"),
         "pbx-lost": _("the PBX was away"),
     }
-    return {"problem": {} if str(get_locale()) == "en" else _problems(), "ended": ended}
+    return {
+        "problem": {} if str(get_locale()) == "en" else _problems(),
+        "ended": ended,
+        "dial": _steps_of_a_dial(),
+        "dialled": dial_causes(),
+    }
+
+
+def _steps_of_a_dial() -> dict[str, str]:
+    return {
+        "requested": _("Your phone is being called…"),
+        "ringing": _("Your phone rings: answer it"),
+        "dialling": _("You have answered: the number is being called…"),
+        "up": _("You are talking"),
+    }
+
+
+def dial_causes() -> dict[str, str]:
+    """Return the words for the causes with which a call ends that we set up."""
+    return {
+        "ended": _("The call has ended."),
+        "cancelled": _("The call was cancelled."),
+        "agent-busy": _("Your phone is busy."),
+        "agent-no-answer": _("You did not answer your phone."),
+        "agent-declined": _("Your phone declined."),
+        "agent-unreachable": _("Your phone cannot be reached."),
+        "busy": _("The number is busy."),
+        "no-answer": _("Nobody answered."),
+        "declined": _("The call was declined."),
+        "wrong-number": _("There is no such number."),
+        "unreachable": _("The number cannot be reached."),
+        "congestion": _("No line was free."),
+        "not-permitted": _("This call is not permitted any more."),
+        "pbx-unreachable": _("The PBX does not answer."),
+        "pbx-lost": _("The PBX was away."),
+    }
 
 
 def _problems() -> dict[str, str]:

@@ -24,7 +24,8 @@ export class Refusal extends Error {
  * @param {string} method
  * @param {string} path below /api/v1
  * @param {unknown} [body]
- * @param {RequestInit} [options] such as `keepalive`, for a request that outlives its page
+ * @param {RequestInit & { headers?: Record<string, string> }} [options] such as `keepalive`, for a request
+ *   that outlives its page
  * @returns {Promise<any>}
  */
 export function callApi(method, path, body, options) {
@@ -37,7 +38,7 @@ export function callApi(method, path, body, options) {
  * @param {string} method
  * @param {string} path
  * @param {unknown} [body]
- * @param {RequestInit} [options]
+ * @param {RequestInit & { headers?: Record<string, string> }} [options]
  * @returns {Promise<any>}
  */
 export async function send(method, path, body, options = {}) {
@@ -48,6 +49,7 @@ export async function send(method, path, body, options = {}) {
       Accept: "application/json",
       "X-CSRF-Token": getElement(document, "meta[name=csrf]", HTMLMetaElement).content,
       ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+      ...options.headers,
     },
     body: body === undefined ? undefined : JSON.stringify(body),
   });

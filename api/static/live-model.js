@@ -295,7 +295,7 @@ export function describe(model, call, { words, teams, seesAll }, heardCallId) {
     agent: call.agent ?? "",
     team: teams[call.agent ?? ""] ?? "",
     queue: call.queue ?? "",
-    direction: words[call.direction] ?? "",
+    direction: directionOf(call, words),
     state: stateOf(call, words),
     more: moreOf(model, call, words, seesAll),
     recording: recording ? words[recording.state] ?? "" : "",
@@ -318,6 +318,16 @@ export function describe(model, call, { words, teams, seesAll }, heardCallId) {
  */
 function callerOf({ caller }, words) {
   return caller.name || caller.number || words.unknown;
+}
+
+/**
+ * Return the words for the direction, and for a call that we set up.
+ *
+ * @param {Api.Call} call
+ * @param {Record<string, string>} words
+ */
+function directionOf({ direction, trigger }, words) {
+  return [words[direction], trigger && words[trigger]].filter(Boolean).join(", ");
 }
 
 /** @type {Record<string, string>} the colour of each activity */

@@ -1,4 +1,5 @@
 /** The page of the live calls: search, count, buttons, and whether the page is connected. */
+import { refresh } from "./act.js";
 import { getElement, readJson, targetOf } from "./dom.js";
 import { callApi, listAll } from "./http.js";
 import { heard, listen } from "./listening.js";
@@ -7,11 +8,15 @@ import { LiveModel, RUNNING, describe, matches } from "./live-model.js";
 import { LiveRows } from "./live-rows.js";
 import { toast, whenGone } from "./page.js";
 
+const MISSED_AFTER_MS = 1000;
+
 class LivePage {
   #root;
   #model = new LiveModel();
   #rows;
   #feed;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #missedLater;
   #search = { words: "", queue: "", team: "" };
 
   /** @param {HTMLElement} root */
@@ -40,7 +45,10 @@ class LivePage {
         this.#rows.changeAll(this.#model.calls.keys());
         getElement(root, "[data-loading]").hidden = true;
       },
-      changed: (callIds) => this.#rows.change(callIds),
+      changed: (callIds) => {
+        this.#rows.change(callIds);
+        if (callIds.some((id) => callOf(id)?.state === "ended")) this.#readMissed();
+      },
       connection: (isConnected) => {
         getElement(root, "[data-connected]").hidden = !isConnected;
         getElement(root, "[data-lost]").hidden = isConnected;
@@ -58,7 +66,16 @@ class LivePage {
     if (!document.hidden) this.#feed.open();
   }
 
+  /** Read the list of missed calls again, once for calls that end together. */
+  #readMissed() {
+    this.#missedLater ??= setTimeout(async () => {
+      this.#missedLater = undefined;
+      await refresh("#missed");
+    }, MISSED_AFTER_MS);
+  }
+
   close() {
+    clearTimeout(this.#missedLater);
     document.removeEventListener("visibilitychange", this.#visibilityChanged);
     this.#feed.close();
     this.#rows.close();

@@ -121,6 +121,16 @@ def list_calls(
     return slice_of(records, limit, lambda one: (one.started_at.isoformat(), one.id))
 
 
+def list_missed(
+    tx: Connection, *, from_at: datetime, limit: int, agents: Collection[str] | None = None
+) -> tuple[CallRecord, ...]:
+    """Return the newest inbound calls that ended without a talk and started from `from_at` on."""
+    missed = (call.c.direction == "inbound") & call.c.talked_at.is_(None)
+    query = select(call).where(*_conditions(["ended"], agents, from_at, None), missed)
+    newest = query.order_by(call.c.started_at.desc(), call.c.id.desc()).limit(limit)
+    return tuple(parse_call(row) for row in tx.execute(newest).mappings())
+
+
 def count_calls(
     tx: Connection,
     *,

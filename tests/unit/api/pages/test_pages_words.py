@@ -10,7 +10,7 @@ from api.pages.words import in_words, shell_words
 from api.problems import STATUS
 from recorder.rules.decide import Answer
 from storage.errors import ConfigurationInvalid
-from storage.records import EndCause, GapCause
+from storage.records import DialCause, DialState, EndCause, GapCause
 
 # The error_ids with which a worker gives up, and the reasons of the other ends of a recording.
 GIVEN_UP = {
@@ -31,6 +31,8 @@ def test_every_code_has_words(language: str) -> None:
         assert words["problem"].keys() <= {error.error_id for error in STATUS}
         assert bool(words["problem"]) == (language != "en")
         assert words["ended"].keys() == {*get_args(EndCause)}
+        assert words["dial"].keys() == {*get_args(DialState)} - {"ended"}
+        assert words["dialled"].keys() == {*get_args(DialCause)}
         answers = {*get_args(Answer)} - {"not-matched"}
         shown = {code: in_words(code) for code in {*get_args(GapCause), *REASONS, *answers}}
         assert [code for code, text in shown.items() if "-" in code and text == code] == []

@@ -1,0 +1,23 @@
+/** The phone of the person, which rings first in a call that we set up; the browser remembers it. */
+import { allElements, getElement } from "./dom.js";
+import { phoneKey } from "./dial-model.js";
+
+/**
+ * Fill in the field of the phone, and remember the phone that the person types.
+ *
+ * A field that is read-only, such as that of an agent, keeps the value from the service.
+ *
+ * @param {ParentNode} root
+ */
+export function rememberPhone(root) {
+  const field = getElement(root, "input[data-own-phone]", HTMLInputElement);
+  const key = phoneKey(field.dataset.ownPhone ?? "");
+  if (field.readOnly) return;
+  field.value = localStorage.getItem(key) || field.value;
+  field.addEventListener("change", () => {
+    localStorage.setItem(key, field.value.trim());
+    for (const other of allElements(document, "input[data-own-phone]", HTMLInputElement)) {
+      other.value = field.value.trim();
+    }
+  });
+}
