@@ -38,6 +38,9 @@ from api.routes import system as system_routes
 from api.services import EXTENSION, Services
 from api.settings import ApiSettings
 from api.turns import Turns
+from recorder.ari.pbxs import Pbxs
+from recorder.dialling.dialler import Dialler
+from recorder.dialling.numbers import DialPolicy
 from recorder.recording.capture import Capture
 from recorder.rules.book import RuleBook
 from recorder.spy.spies import Spies
@@ -100,8 +103,10 @@ def build_app(
     capture: Capture,
     spies: Spies,
     settings: ApiSettings,
+    *,
+    dialler: Dialler | None = None,
 ) -> Flask:
-    """Build the application of one process."""
+    """Build the application of one process; without a dialler, it cannot dial on any PBX."""
     app = Flask("api", static_folder=None, template_folder="templates")
     # Trust only X-Forwarded-For, and of it only the configured number of proxies.
     app.wsgi_app = ProxyFix(app.wsgi_app, settings.proxies, 0, 0, 0, 0)  # type: ignore[method-assign]
@@ -117,6 +122,7 @@ def build_app(
         objects,
         capture,
         spies,
+        dialler or Dialler(catalogue, Pbxs({}), {}, DialPolicy()),
         settings,
         StoreProbe(objects),
         metrics,

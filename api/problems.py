@@ -51,9 +51,12 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     Forbidden: 403,
     NotAdmitted: 403,
     recorder_errors.ModeNotPermitted: 403,
+    recorder_errors.PhoneNotPermitted: 403,
+    recorder_errors.NumberRefused: 403,
     errors.NoSuchCall: 404,
     errors.NoSuchRecording: 404,
     errors.NoSuchSpy: 404,
+    errors.NoSuchDial: 404,
     errors.NoSuchRule: 404,
     errors.NoSuchToken: 404,
     errors.NoSuchUser: 404,
@@ -79,6 +82,9 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     recorder_errors.RetentionNotExtended: 409,
     recorder_errors.SpyEnded: 409,
     recorder_errors.PhoneInCall: 409,
+    recorder_errors.PhoneBusy: 409,
+    recorder_errors.CannotDial: 409,
+    recorder_errors.CannotHangUp: 409,
     errors.RuleReadOnly: 409,
     errors.RuleChanged: 409,
     errors.IdempotencyKeyReused: 409,
@@ -88,6 +94,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.TooMany: 422,
     errors.BadCursor: 422,
     recorder_errors.BadDestination: 422,
+    recorder_errors.NotANumber: 422,
     recorder_errors.RuleInvalid: 422,
     errors.TokenInvalid: 422,
     errors.UserInvalid: 422,
@@ -141,6 +148,8 @@ def build_problem(error: EarwitnessError) -> Problem:
         members = {"errors": error.errors}
     if isinstance(error, recorder_errors.RuleInvalid):
         members = {"field": error.field, "position": error.position, "hint": error.hint}
+    if isinstance(error, recorder_errors.NumberRefused):
+        members = {"rule": error.rule}
     if isinstance(error, RangeNotSatisfiable):
         headers = [("Content-Range", f"bytes */{error.size_bytes}")]
     if status == 401:  # a header for each: browsers read only the first challenge of a header

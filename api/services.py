@@ -11,6 +11,7 @@ from api.health import StoreProbe
 from api.metrics import Metrics
 from api.oidc import Provider
 from api.settings import ApiSettings
+from recorder.dialling.dialler import Dialler
 from recorder.recording.capture import Capture
 from recorder.rules.book import RuleBook
 from recorder.spy.spies import Spies
@@ -29,6 +30,7 @@ class Services:
     objects: ObjectStore
     capture: Capture
     spies: Spies
+    dialler: Dialler
     settings: ApiSettings
     store_probe: StoreProbe
     metrics: Metrics

@@ -86,7 +86,12 @@ def api(config: Config) -> None:
             migrate.daemon = True
             migrate.start()
             return build_app(
-                wiring.catalogue, wiring.objects, wiring.capture, wiring.spies, settings
+                wiring.catalogue,
+                wiring.objects,
+                wiring.capture,
+                wiring.spies,
+                settings,
+                dialler=wiring.dialler,
             )
 
         Wiring(config).load()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from api.settings import OidcSettings
     from recorder.ari.pbxs import Pbxs
+    from recorder.dialling.dialler import Dialler
     from recorder.recording.capture import Capture
     from recorder.recording.demand import KeyFunction
     from recorder.recording.gate import Gate
@@ -46,7 +47,7 @@ class Wiring:
         Raises ConfigurationInvalid.
         """
         check_rules(self.config.rules)
-        _ = self.catalogue, self.objects, self.capture, self.spies
+        _ = self.catalogue, self.objects, self.capture, self.spies, self.dialler
 
     @cached_property
     def catalogue(self) -> "Catalogue":
@@ -127,6 +128,22 @@ class Wiring:
             after_transfer=self.config.spies.after_transfer,
             gate=self.gate,
         )
+
+    @cached_property
+    def dialler(self) -> "Dialler":
+        """The calls that we dial at the PBXs."""
+        from recorder.dialling.dialler import Dialler, DialSettings
+        from recorder.dialling.numbers import DialPolicy
+
+        wanted = self.config.dialling
+        settings = {
+            pbx.name: DialSettings(
+                pbx.dial_context, pbx.dial_format, pbx.region, pbx.trunks, wanted.ring_s
+            )
+            for pbx in self.config.pbx
+        }
+        policy = DialPolicy(wanted.allowed, wanted.refused, wanted.premium)
+        return Dialler(self.catalogue, self.pbxs, settings, policy)
 
     @cached_property
     def gate(self) -> "Gate":

@@ -15,6 +15,12 @@
     ├── SpyEnded                the spy is over: its mode cannot change any more
     ├── BadDestination          a spy needs a phone (`PJSIP/9001`) or the browser
     ├── PhoneInCall             the phone of a spy is itself in the call
+    ├── CannotDial              no dialplan context is configured through which we dial out
+    ├── NotANumber              a text is no telephone number
+    ├── NumberRefused           the number may not be dialled; names the rule that refuses it
+    ├── PhoneBusy               the phone that would dial is in a call already
+    ├── PhoneNotPermitted       this caller may not dial from this phone
+    ├── CannotHangUp            only a call that we dialled, and nobody answered, is hung up
     ├── ModeNotPermitted        this supervisor may not use this mode
     ├── RuleInvalid             a rule cannot be used; names the field and the position in it
     └── PbxUnavailable          Asterisk does not answer, or refuses the request
@@ -109,6 +115,52 @@ class PhoneInCall(EarwitnessError):
     """The phone is itself in the call: its owner would hear the own voice."""
 
     error_id = "phone-in-call"
+
+
+class CannotDial(EarwitnessError):
+    """This PBX dials out through no dialplan context.
+
+    The message names the key of the configuration.
+    """
+
+    error_id = "cannot-dial"
+
+
+class NotANumber(EarwitnessError):
+    """The text is no telephone number."""
+
+    error_id = "not-a-number"
+
+
+class NumberRefused(EarwitnessError):
+    """This number may not be dialled.
+
+    `rule` is `emergency`, `short`, `premium`, `not-allowed`, or the refused prefix: `+1900`.
+    """
+
+    error_id = "number-refused"
+
+    def __init__(self, message: str, *, rule: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+class PhoneBusy(EarwitnessError):
+    """The phone is in a call already, or another dialled call rings it."""
+
+    error_id = "phone-busy"
+
+
+class PhoneNotPermitted(EarwitnessError):
+    """This caller may not dial from this phone."""
+
+    error_id = "phone-not-permitted"
+
+
+class CannotHangUp(EarwitnessError):
+    """Only a call that we dialled can be hung up, and only until the number answers."""
+
+    error_id = "cannot-hang-up"
 
 
 class ModeNotPermitted(EarwitnessError):

@@ -5,6 +5,7 @@
     ├── NoSuchCall
     ├── NoSuchRecording
     ├── NoSuchSpy
+    ├── NoSuchDial
     ├── NoSuchRule
     ├── NoSuchToken
     ├── NoSuchUser
@@ -67,6 +68,12 @@ class NoSuchSpy(EarwitnessError):
     """There is no spy of this id."""
 
     error_id = "no-such-spy"
+
+
+class NoSuchDial(EarwitnessError):
+    """There is no dialled call of this id."""
+
+    error_id = "no-such-dial"
 
 
 class NoSuchRule(EarwitnessError):

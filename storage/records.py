@@ -447,6 +447,7 @@ class DialRecord:
 
     `call_id` is the id of the call, `number` is in E.164 (`+12025550123`). `allowed_by` says by
     which rules the number may be dialled now, JSON-able: the prefix, the local hours, the consent.
+    Of two requests with one `key`, the second gets the dial of the first.
     """
 
     id: UUID
@@ -467,6 +468,7 @@ class DialRecord:
     campaign_id: UUID | None = None
     entry_id: UUID | None = None
     allowed_by: Mapping[str, Any] = field(default_factory=dict)
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

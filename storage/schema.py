@@ -589,12 +589,13 @@ dial = Table(
     Column("campaign_id", Uuid),
     Column("entry_id", Uuid, index=True),
     Column("allowed_by", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("key", Text, unique=True),
     _one_of("state", DialState),
     _one_of("cause", DialCause),
     CheckConstraint("state <> 'ended' OR cause IS NOT NULL", name="ended"),
     Index(None, "campaign_id", "id"),
     Index(None, "number", "id"),
-    Index("dial_live_idx", "pbx", postgresql_where=text("state <> 'ended'")),
+    Index("dial_live_idx", "pbx", "phone", unique=True, postgresql_where=text("state <> 'ended'")),
 )
 
 

@@ -1,16 +1,18 @@
-"""The states of recordings and spies, and the only moves between them. Pure.
+"""The states of recordings, spies and dials, and the only moves between them. Pure.
 
     recording: requested → recording ⇄ paused → captured → stored → purged
     spy:       requested → ringing → live → ended
+    dial:      requested → ringing → dialling → up → ended
 
 Three ends of a recording keep no rendition: `aborted` (it never started), `discarded` (a person
 ordered it) and `failed` (with a reason; audio that exists is kept). A state never goes back, except
-when a person retries a recording whose job was given up. A spy in a browser skips `ringing`.
+when a person retries a recording whose job was given up. A spy in a browser skips `ringing`. A dial
+may skip states, for example if a phone answers at once.
 """
 
 from collections.abc import Mapping
 
-from storage.records import RecordingState, SpyState
+from storage.records import DialState, RecordingState, SpyState
 
 LIVE: frozenset[RecordingState] = frozenset({"requested", "recording", "paused"})
 # The audio is deleted. A recording under a legal hold never gets here.
@@ -38,6 +40,14 @@ SPY_NEXT: Mapping[SpyState, frozenset[SpyState]] = {
     "ended": frozenset(),
 }
 
+DIAL_NEXT: Mapping[DialState, frozenset[DialState]] = {
+    "requested": frozenset({"ringing", "dialling", "up", "ended"}),
+    "ringing": frozenset({"dialling", "up", "ended"}),
+    "dialling": frozenset({"up", "ended"}),
+    "up": frozenset({"ended"}),
+    "ended": frozenset(),
+}
+
 
 def sources(target: RecordingState) -> frozenset[RecordingState]:
     """Return the states from which a recording may move to `target`."""
@@ -47,3 +57,8 @@ def sources(target: RecordingState) -> frozenset[RecordingState]:
 def spy_sources(target: SpyState) -> frozenset[SpyState]:
     """Return the states from which a spy may move to `target`."""
     return frozenset(state for state, targets in SPY_NEXT.items() if target in targets)
+
+
+def dial_sources(target: DialState) -> frozenset[DialState]:
+    """Return the states from which a dial may move to `target`."""
+    return frozenset(state for state, targets in DIAL_NEXT.items() if target in targets)

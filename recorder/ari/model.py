@@ -119,12 +119,14 @@ class AsteriskInfo:
 class Endpoint:
     """A telephone or trunk that a channel driver knows: `PJSIP` and `2001`.
 
-    `state` is `online`, `offline` (for example not registered) or `unknown`.
+    `state` is `online`, `offline` (for example not registered) or `unknown`. `channel_ids` are the
+    channels to and from it.
     """
 
     technology: str
     resource: str
     state: str
+    channel_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -559,6 +561,7 @@ def parse_endpoint(body: object, kind: str = "Endpoint") -> Endpoint:
         technology=fields.text("technology"),
         resource=fields.text("resource"),
         state=fields.text_or_empty("state"),
+        channel_ids=fields.texts("channel_ids"),
     )
 
 

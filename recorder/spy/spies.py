@@ -21,8 +21,8 @@ from recorder import names
 from recorder.ari import Ari, AriBadRequest, AriConflict, AriNotFound, AriServerError
 from recorder.ari.pbxs import Pbxs
 from recorder.calls.legs import is_over
+from recorder.dialling.phones import build_phone, find_phone
 from recorder.errors import (
-    BadDestination,
     CallEnded,
     ModeNotPermitted,
     PbxUnavailable,
@@ -33,10 +33,8 @@ from recorder.recording.gate import Gate
 from recorder.recording.voices import BROWSER, hears_call
 from recorder.spy.destination import (
     STAYS_HERE,
-    build_destination,
     parse_destination,
     refuse_party,
-    refuse_trunk,
 )
 from recorder.spy.intruders import Intruder, expel, list_intruders
 from recorder.spy.leftovers import Leftovers
@@ -485,16 +483,9 @@ class Spies:
 
         Raises BadDestination for a trunk, and for a technology of which the PBX has no endpoint.
         """
-        trunks = self._trunks.get(pbx, ())
-        refuse_trunk(technology, resource, trunks)
         with self._pbxs.reach(pbx) as ari:
-            endpoint = ari.find_endpoint(technology, resource)
-            if endpoint is None and not ari.has_endpoints(technology.upper()):
-                raise BadDestination(f"this PBX has no phone of the technology {technology}")
-        if endpoint is None:
-            return None
-        refuse_trunk(endpoint.technology, endpoint.resource, trunks)
-        return build_destination(endpoint)
+            endpoint = find_phone(ari, technology, resource, self._trunks.get(pbx, ()))
+        return build_phone(endpoint) if endpoint is not None else None
 
     def _lock_listening(self, pbx: str) -> AbstractContextManager[None]:
         """Keep other processes from changing the listening bridges of a PBX."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -70,6 +71,21 @@ def save_calls(
     events.add_events(
         tx, [one for record in changed for one in _events(record, known.get(record.id))]
     )
+
+
+def end_unseen_call(tx: Connection, call_id: str, at: datetime) -> CallRecord | None:
+    """End a call of which nobody has seen a channel; return None for any other call.
+
+    We write the call that we dial before the PBX has a channel for it.
+    """
+    query = select(call).where(call.c.id == call_id).with_for_update()
+    row = tx.execute(query).mappings().one_or_none()
+    record = parse_call(row) if row is not None else None
+    if record is None or record.channels or record.state == "ended":
+        return None
+    ended = replace(record, state="ended", ended_at=at)
+    save_calls(tx, [ended], before={call_id: record})
+    return ended
 
 
 def find_call(tx: Connection, call_id: str) -> CallRecord | None:

@@ -141,6 +141,7 @@ def upgrade() -> None:
         sa.Column("campaign_id", sa.Uuid()),
         sa.Column("entry_id", sa.Uuid()),
         sa.Column("allowed_by", postgresql.JSONB(), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("key", sa.Text()),
         sa.CheckConstraint(
             "cause IN ('ended', 'cancelled', 'agent-busy', 'agent-no-answer', 'agent-declined',"
             " 'agent-unreachable', 'busy', 'no-answer', 'declined', 'wrong-number',"
@@ -153,12 +154,19 @@ def upgrade() -> None:
             name=op.f("dial_state_check"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("dial_pkey")),
-        sa.UniqueConstraint("call_id"),
+        sa.UniqueConstraint("call_id", name=op.f("dial_call_id_key")),
+        sa.UniqueConstraint("key", name=op.f("dial_key_key")),
     )
     op.create_index(op.f("dial_callback_id_idx"), "dial", ["callback_id"])
     op.create_index(op.f("dial_campaign_id_id_idx"), "dial", ["campaign_id", "id"])
     op.create_index(op.f("dial_entry_id_idx"), "dial", ["entry_id"])
-    op.create_index("dial_live_idx", "dial", ["pbx"], postgresql_where=sa.text("state <> 'ended'"))
+    op.create_index(
+        "dial_live_idx",
+        "dial",
+        ["pbx", "phone"],
+        unique=True,
+        postgresql_where=sa.text("state <> 'ended'"),
+    )
     op.create_index(op.f("dial_number_id_idx"), "dial", ["number", "id"])
     op.create_table(
         "do_not_call",

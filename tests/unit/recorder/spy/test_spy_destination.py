@@ -4,18 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.ari import Endpoint
 from recorder.errors import BadDestination, PhoneInCall
-from recorder.spy.destination import (
-    build_destination,
-    parse_destination,
-    refuse_party,
-    refuse_trunk,
-)
+from recorder.spy.destination import parse_destination, refuse_party
 from storage.records import CallRecord
 from tests.legs import ZERO, leg
-
-TRUNKS = ("PJSIP/trunk*", "SIP/carrier")
 
 
 @pytest.mark.parametrize(
@@ -86,29 +78,6 @@ def test_a_dial_string_keeps_every_character(text: str) -> None:
     assert parts == ("PJSIP", text)
     assert text.isascii()
     assert set("\\\"'/@:;&,|%${}()[]!~*# \n\r\t\0").isdisjoint(text)
-
-
-@pytest.mark.parametrize(
-    ("technology", "resource"),
-    [("PJSIP", "trunk"), ("PJSIP", "trunk-2"), ("pjsip", "Trunk"), ("SIP", "carrier")],
-)
-def test_trunks(technology: str, resource: str) -> None:
-    """A trunk is refused in upper and lower case."""
-    with pytest.raises(BadDestination, match="by a trunk"):
-        refuse_trunk(technology, resource, TRUNKS)
-
-
-def test_trunks_are_those_of_the_pbx() -> None:
-    """Only the trunks of the own PBX are refused, and no phones."""
-    refuse_trunk("PJSIP", "trunk", ())
-    refuse_trunk("PJSIP", "9001", TRUNKS)
-
-
-def test_a_destination_has_the_words_of_the_pbx() -> None:
-    """The dial string is built from the answer of the PBX, which must be plain too."""
-    assert build_destination(Endpoint("PJSIP", "9001", "online")) == "PJSIP/9001"
-    with pytest.raises(BadDestination):
-        build_destination(Endpoint("PJSIP", "9001@trunk", "online"))
 
 
 @pytest.mark.parametrize("resource", ["2001", "9002", "SUE", "2009"])
