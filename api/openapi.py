@@ -12,7 +12,7 @@ from api.auth import SAFE_METHODS
 from api.errors import Busy, Forbidden, InternalError, NotAuthenticated, RequestInvalid
 from api.fields.base import Answer
 from api.idempotency import HEADER, REPLAYED
-from api.operation import FORM, JSON, OPEN, SIGNED_IN, Operation
+from api.operation import CSV, FORM, JSON, OPEN, SIGNED_IN, Operation
 from api.problems import MEDIA_TYPE, status_of, title_of
 from storage.errors import CatalogueUnavailable, EarwitnessError, IdempotencyKeyReused
 from storage.permissions import PERMISSIONS, ROLES
@@ -114,7 +114,7 @@ def refusals_of(operation: Operation) -> tuple[Refusal, ...]:
         errors.append(Forbidden)
     if operation.query is not None:
         errors.append(RequestInvalid)
-    if operation.body is not None:
+    if operation.body is not None or operation.csv_bytes:
         errors.append(RequestInvalid)
         http += BODY_REFUSALS
     if operation.acts_once:
@@ -144,7 +144,9 @@ def _describe(operation: Operation) -> dict[str, Any]:
         described["security"] = []
     if operation.body is not None:
         described["requestBody"] = {"content": {JSON: {"schema": _ref(operation.body)}}}
-    if operation.query is not None and operation.method == "POST":
+    if operation.csv_bytes:
+        described["requestBody"] = {"content": {CSV: {"schema": {"type": "string"}}}}
+    elif operation.query is not None and operation.method == "POST":
         schema = operation.query.model_json_schema(by_alias=True)
         described["requestBody"] = {"content": {FORM: {"schema": schema}}}
     return described

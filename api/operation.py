@@ -30,6 +30,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Errors = tuple[type[EarwitnessError], ...]
 
 JSON = "application/json"
+CSV = "text/csv"
 FORM = "application/x-www-form-urlencoded"
 # Two values of `needs` beside the permissions: anyone, and anyone with a token.
 OPEN = "nothing"
@@ -51,6 +52,8 @@ class OperationOptions(TypedDict, total=False):
 
     `is_for_dialplans`: a PBX may call it without a token. `shown_once`: the field of the answer
     that holds a secret; a request repeated with the same Idempotency-Key gets null in it.
+    `csv_bytes`: the body is `text/csv` of at most so many bytes, and the function gets it as
+    `csv`.
     """
 
     query: type[BaseModel]
@@ -58,6 +61,7 @@ class OperationOptions(TypedDict, total=False):
     errors: Errors
     is_for_dialplans: bool
     shown_once: str
+    csv_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class Operation:
     errors: Errors = ()
     is_for_dialplans: bool = False
     shown_once: str = ""
+    csv_bytes: int = 0
 
     @property
     def name(self) -> str:
@@ -84,7 +89,7 @@ class Operation:
     @property
     def acts_once(self) -> bool:
         """Whether it takes an Idempotency-Key; every other operation is safe to repeat."""
-        return self.method == "POST" and self.body is not None
+        return self.method == "POST" and (self.body is not None or self.csv_bytes > 0)
 
     def register(self, app: Flask) -> None:
         """Serve the operation; its view carries it for the OpenAPI document."""
@@ -104,11 +109,14 @@ class Operation:
                 authorise(self.needs)
             if self.query is not None:
                 arguments["query"] = parse_query(self.query)
-            if self.body is None:
+            if self.csv_bytes:
+                arguments["csv"] = read_csv()
+            elif self.body is None:
                 return self.handler(**arguments)
-            body = parse_body(self.body)
-            if self.body.model_fields:
-                arguments["body"] = body
+            else:
+                body = parse_body(self.body)
+                if self.body.model_fields:
+                    arguments["body"] = body
             if not self.acts_once:
                 return self.handler(**arguments)
             return act_once(lambda: self.handler(**arguments), shown_once=self.shown_once)
@@ -229,6 +237,13 @@ def parse_body(model: type[Model]) -> Model:
         if error.errors()[0]["type"] == "json_invalid":
             raise BadRequest("the body is not JSON") from None
         raise _invalid("body", error) from None
+
+
+def read_csv() -> bytes:
+    """Return the body of the request, which must be `text/csv`."""
+    if request.mimetype != CSV:
+        raise UnsupportedMediaType("send the body as text/csv")
+    return request.get_data()
 
 
 def _invalid(part: str, error: ValidationError) -> RequestInvalid:

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from flask import Flask, g, request
+from flask import Flask, current_app, g, request
 from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 
 from api.errors import Busy
+from api.operation import find_operation
 
 AT_ONCE = 8  # of the pool's 20 connections; streams and probes need some, too
 TURN_WITHIN_S = 20.0
@@ -69,7 +70,13 @@ def give_turn_back() -> AbstractContextManager[None]:
 
 
 def _receive_body() -> None:
-    """Receive the whole body; answer 408 to a client that sends it too slowly."""
+    """Receive the whole body; answer 408 to a client that sends it too slowly.
+
+    A list of numbers may be longer than other bodies.
+    """
+    operation = find_operation(current_app, request.endpoint)
+    if operation is not None and operation.csv_bytes:
+        request.max_content_length = operation.csv_bytes
     own: socket.socket | None = request.environ.get("gunicorn.socket")
     if own is None or not (request.content_length or "Transfer-Encoding" in request.headers):
         return
