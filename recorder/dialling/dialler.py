@@ -8,7 +8,7 @@ id of the channel is chosen before the PBX is asked, and gives the call its id. 
 dial; the watcher writes the progress, and `check` ends the rows that a dead process left behind.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,12 +28,13 @@ from recorder.errors import (
     BadDestination,
     CannotDial,
     CannotHangUp,
+    NumberRefused,
     PbxUnavailable,
     PhoneBusy,
     PhoneNotPermitted,
 )
 from recorder.recording.terms import DIALLED
-from storage.catalogue import audit, calls, dials, terms, tokens
+from storage.catalogue import audit, calls, dials, do_not_call, terms, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import IdempotencyKeyReused
 from storage.permissions import CALLS_DIAL, permissions_of
@@ -115,13 +116,21 @@ class Dialler:
         parsed = parse_number(number, how.region)
         return parsed, check_allowed(parsed, self._policy)
 
-    def dial(self, request: DialRequest, *, by: str, owner_id: UUID | None) -> DialRecord:
+    def dial(
+        self,
+        request: DialRequest,
+        *,
+        by: str,
+        owner_id: UUID | None,
+        claim: Callable[[Connection, DialRecord], None] | None = None,
+    ) -> DialRecord:
         """Ring the phone; once it is answered, the PBX dials the number.
 
         A phone that cannot be rung ends the dial; the returned record has the cause. `owner_id` is
         the token or session that asks, None for a caller that has checked its own rights. The right
         is asked twice, as for a spy: before the PBX looks for the phone, and in the transaction
-        that writes the dial.
+        that writes the dial. `claim` is called in that transaction: a call-back or a campaign moves
+        its row there, and its error cancels the dial.
 
         Raises CannotDial, NotANumber, NumberRefused, BadDestination, PhoneNotPermitted, PhoneBusy,
         PbxUnavailable, IdempotencyKeyReused.
@@ -142,6 +151,9 @@ class Dialler:
                 if earlier is not None:
                     return earlier
                 raise PhoneBusy(f"{phone} is in a call, or rings for another one")
+            refuse_listed(tx, number)
+            if claim is not None:
+                claim(tx, record)
             self._write_call(tx, record, request)
             _note(tx, by, "call.dial", record)
         log.info("call.dialled", call=record.call_id, phone=phone, by=by)
@@ -270,6 +282,12 @@ class Dialler:
                 return
         with self._catalogue.begin() as tx:
             self._end(tx, record, "pbx-unreachable")
+
+
+def refuse_listed(tx: Connection, number: str) -> None:
+    """Raise NumberRefused if this number in E.164 is on the do-not-call list."""
+    if do_not_call.find(tx, [number]):
+        raise NumberRefused(f"{number} is on the do-not-call list", rule="do-not-call")
 
 
 def _build_record(
