@@ -65,6 +65,10 @@ class Watched:
         self._parts[name] = (began, time.monotonic())
         time.sleep(MARGIN_S)
 
+    def span(self, part: str) -> tuple[float, float]:
+        """Return the times of a part on the monotonic clock."""
+        return self._parts[part]
+
     def hang_up(self, by: str = "customer") -> None:
         """Let one party hang up, and wait for the end of the call."""
         self.call.leg(by).hang_up()

@@ -83,6 +83,14 @@ def test_span_of_a_tone(hz: float, before_s: float, tone_s: float, dbfs: float, 
     assert spans == [pytest.approx((before_s, before_s + tone_s), abs=0.002)]
 
 
+@pytest.mark.parametrize("hz", ALL_HZ)
+def test_two_phones_of_one_tone_have_no_span_of_another(hz: float) -> None:
+    """In a window of 40 ms a tone of double strength is no other tone of the lab."""
+    both = 2 * tone(hz, 1)
+    for other in ALL_HZ:
+        assert other == hz or tone_spans(both, RATE, other, window_s=0.04) == [], f"{other} Hz"
+
+
 def test_a_click_is_no_other_tone() -> None:
     """Short silences of lost packets in one tone do not count as another tone."""
     sound = tone(1210, 3)
