@@ -235,6 +235,7 @@ class Pbx(Section):
     application: Application = "earwitness"
     trunks: tuple[str, ...] = ("PJSIP/trunk*",)
     user_events_to: tuple[Application, ...] = ()
+    user_events_to_ami: bool = False
     programs_may_dial: bool = False
     dial_context: DialContext = ""
     dial_format: DialFormat = "e164"

@@ -180,6 +180,7 @@ class Wiring:
                     wanted.resume_after_s,
                     {pressed: wish for pressed, wish in keys.items() if pressed},
                     pbx.user_events_to,
+                    user_events_to_ami=pbx.user_events_to_ami,
                 ),
             )
             for pbx in self.config.pbx

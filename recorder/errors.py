@@ -22,6 +22,8 @@
     ├── PhoneNotPermitted       this caller may not dial from this phone
     ├── CannotHangUp            only a call that we dialled, and nobody answered, is hung up
     ├── ModeNotPermitted        this supervisor may not use this mode
+    ├── BadCommand              the command of a program has a wrong field; names it
+    ├── ProgramsMayNotDial      programs of this PBX may not make us dial
     ├── RuleInvalid             a rule cannot be used; names the field and the position in it
     └── PbxUnavailable          Asterisk does not answer, or refuses the request
 
@@ -168,6 +170,21 @@ class ModeNotPermitted(EarwitnessError):
     """This supervisor may not use this mode."""
 
     error_id = "mode-not-permitted"
+
+
+class BadCommand(EarwitnessError):
+    """The command of a program is wrong; the message names the field."""
+
+    error_id = "bad-command"
+
+
+class ProgramsMayNotDial(EarwitnessError):
+    """The programs of this PBX may not make us ring phones and dial numbers.
+
+    The message names the key of the configuration.
+    """
+
+    error_id = "programs-may-not-dial"
 
 
 class RuleInvalid(EarwitnessError):

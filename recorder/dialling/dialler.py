@@ -65,6 +65,7 @@ class DialRequest:
 
     `record` wants the call recorded, `announce` is a sound for the customer before the recording.
     A second request with the same `key` gets the dial of the first one, and nothing rings again.
+    `id` is the id of the dial, for a caller that must know it before anything rings.
     """
 
     pbx: str
@@ -77,6 +78,7 @@ class DialRequest:
     entry_id: UUID | None = None
     allowed_by: Mapping[str, Any] = field(default_factory=dict)
     key: str | None = None
+    id: UUID | None = None
 
 
 class Dialler:
@@ -300,7 +302,7 @@ def _build_record(
     owner_id: UUID | None,
 ) -> DialRecord:
     """Return the row of a new dial; its id gives the ids of the channel and of the call."""
-    dial_id = uuid7()
+    dial_id = request.id or uuid7()
     return DialRecord(
         id=dial_id,
         call_id=names.build_call_id(request.pbx, names.build_person_id(dial_id)),

@@ -28,7 +28,7 @@ from recorder.watch.checks import Checks
 from recorder.watch.handlers import Handlers
 from recorder.watch.lanes import Lanes, build_recording_keys
 from recorder.watch.session import EVENTS, Session
-from recorder.watch.user_events import sending_user_events
+from recorder.watch.user_events import Outlet, sending_user_events
 from storage.catalogue.engine import Catalogue, Lock
 from storage.errors import EarwitnessError
 
@@ -48,6 +48,7 @@ class WatchSettings:
     resume_after_s: int = 0
     keys: Mapping[str, KeyFunction] = field(default_factory=dict)
     user_events_to: tuple[str, ...] = ()
+    user_events_to_ami: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,7 @@ class Watch:
             session.restore()
             with (
                 ari.EventStream(self.client, allowed=EVENTS) as stream,
-                sending_user_events(
-                    self.catalogue, self.client, self.name, self.settings.user_events_to
-                ),
+                sending_user_events(self.catalogue, self.name, self._build_outlet()),
                 noticing_unheard(
                     self.catalogue,
                     self.client,
@@ -107,6 +106,11 @@ class Watch:
         finally:
             lanes.close()
             sounds.close()
+
+    def _build_outlet(self) -> Outlet:
+        settings = self.settings
+        applications, to_ami = settings.user_events_to, settings.user_events_to_ami
+        return Outlet(self.client, self.name, applications, to_ami=to_ami)
 
     def build_session(self, lanes: Lanes, sounds: Sounds) -> Session:
         """Build a session and all its parts."""

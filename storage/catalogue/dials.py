@@ -1,6 +1,7 @@
 """Calls that we set up: their rows and states.
 
-A dial has no events of its own: its call has them. Write a dial in the transaction of its call.
+A dial has one event, `call.dial-changed`, with the id of its call. Write a dial in the transaction
+of its call.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, literal_column, se
 from sqlalchemy.dialects.postgresql import insert
 
 from storage import jobs, states
+from storage.catalogue import events
 from storage.catalogue.idempotency import KEPT_FOR
 from storage.errors import NoSuchDial
 from storage.records import DialCause, DialRecord, DialState, shallow
@@ -95,6 +97,7 @@ def move_dial(
     if row is None:
         return None
     record = _record(row)
+    _tell(tx, record)
     if to == "ended":
         _defer_step(tx, "callback", record.callback_id)
         _defer_step(tx, "campaign", record.campaign_id)
@@ -104,6 +107,12 @@ def move_dial(
 def free_key(tx: Connection, dial_id: UUID) -> None:
     """Let another dial have the key of this one, which never rang."""
     tx.execute(update(dial).where(dial.c.id == dial_id).values(key=None))
+
+
+def _tell(tx: Connection, record: DialRecord) -> None:
+    data = {"id": record.call_id, "pbx": record.pbx, "dial": record.state, "cause": record.cause}
+    data |= {"phone": record.phone, "number": record.number}
+    events.add_event(tx, "call.dial-changed", data, agent=record.agent)
 
 
 def _defer_step(tx: Connection, kind: str, id_: UUID | None) -> None:

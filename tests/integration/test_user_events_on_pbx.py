@@ -7,7 +7,7 @@ import pytest
 
 from lab.waiting import until
 from recorder.ari.errors import AriNotFound, AriUnavailable
-from recorder.watch.user_events import UserEventSender
+from recorder.watch.user_events import Outlet, UserEventSender
 from storage.catalogue import events
 from storage.catalogue.engine import Catalogue
 
@@ -37,7 +37,8 @@ def add(catalogue: Catalogue, n: str, pbx: str = "main") -> None:
 def test_each_event_of_the_pbx_is_sent_once(catalogue: Catalogue) -> None:
     """Every later event of the PBX reaches each connected application in order, failures aside."""
     pbx: Any = Pbx()
-    sender = UserEventSender(catalogue, pbx, "main", ["unconnected", "wallboard"])
+    outlet = Outlet(pbx, "main", ["unconnected", "wallboard"])
+    sender = UserEventSender(catalogue, "main", outlet)
     add(catalogue, "before")
     until(lambda: _newest(catalogue) == "before")
     sender.send_new()

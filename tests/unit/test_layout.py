@@ -28,7 +28,7 @@ FLOORS = (
     ("recording",),
     ("dialling",),
     ("conferences", "spy"),
-    ("work",),
+    ("programs", "work"),
     ("media", "watch"),
 )
 

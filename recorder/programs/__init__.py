@@ -1,0 +1,1 @@
+"""Requests of other programs on a PBX: they dial, call back and hold conferences through us."""
