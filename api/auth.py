@@ -7,8 +7,8 @@ ours. The same holds for a session's cookie; such a request must also carry the 
 """
 
 import hmac
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
@@ -22,9 +22,10 @@ from werkzeug.datastructures import Authorization
 
 from api.errors import Forbidden, NotAuthenticated
 from api.services import services
+from recorder.errors import PbxUnavailable
 from storage.catalogue import audit, tokens
 from storage.catalogue.engine import Catalogue
-from storage.errors import EarwitnessError
+from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.permissions import permissions_of
 from storage.records import Outcome, TokenRecord
 
@@ -155,6 +156,21 @@ def audit_done(tx: Connection, action: str, subject: object, **detail: object) -
 def audit_refused(tx: Connection, action: str, subject: object, **detail: object) -> None:
     """Write to the audit trail that the caller was refused this."""
     _note(tx, action, subject, "refused", detail)
+
+
+@contextmanager
+def auditing_refusals(action: str, subject: object, **detail: object) -> Iterator[None]:
+    """Write to the audit trail that the block refused the caller this; the recorder audits it done.
+
+    A server that is away refuses nobody.
+    """
+    try:
+        yield
+    except EarwitnessError as error:
+        if not isinstance(error, (PbxUnavailable, CatalogueUnavailable)):
+            with services().catalogue.begin() as tx:
+                audit_refused(tx, action, subject, **detail, error_id=error.error_id)
+        raise
 
 
 def require_grant(wanted: TokenRecord) -> None:

@@ -20,7 +20,7 @@
     ├── NumberRefused           the number may not be dialled; names the rule that refuses it
     ├── PhoneBusy               the phone that would dial is in a call already
     ├── PhoneNotPermitted       this caller may not dial from this phone
-    ├── CannotHangUp            only a call that we dialled, and nobody answered, is hung up
+    ├── CannotHangUp            only a call that we dialled is hung up
     ├── ModeNotPermitted        this supervisor may not use this mode
     ├── BadCommand              the command of a program has a wrong field; names it
     ├── ProgramsMayNotDial      programs of this PBX may not make us dial
@@ -161,7 +161,7 @@ class PhoneNotPermitted(EarwitnessError):
 
 
 class CannotHangUp(EarwitnessError):
-    """Only a call that we dialled can be hung up, and only until the number answers."""
+    """Only a call that we dialled can be hung up."""
 
     error_id = "cannot-hang-up"
 

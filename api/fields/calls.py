@@ -8,9 +8,11 @@ from pydantic import Field
 
 from api.fields.base import (
     Answer,
+    Body,
     Instant,
     ListOf,
     ListQuery,
+    Name,
     Person,
     Query,
     Seconds,
@@ -18,13 +20,18 @@ from api.fields.base import (
     fields_of,
     party_fields,
 )
+from recorder.rules.facts import SOUND
 from storage.records import (
     Action,
     Activity,
     Assurance,
     CallRecord,
     CallState,
+    CallTrigger,
     DecisionRecord,
+    DialCause,
+    DialRecord,
+    DialState,
     Direction,
 )
 
@@ -94,6 +101,26 @@ class Waiting(Answer):
     )
 
 
+class DialProgress(Answer):
+    """The progress of a call that we set up."""
+
+    state: DialState = Field(
+        description="`requested`; `ringing`: the agent's phone rings; `dialling`: the agent has"
+        " answered, the number rings; `up`: both talk; `ended`"
+    )
+    phone: str = Field(description="the agent's phone", examples=["PJSIP/2001"])
+    number: str = Field(description="the dialled number", examples=["+12025550123"])
+    cause: DialCause | None = Field(
+        description="the reason of the end: `ended` after a talk; `cancelled`: hung up before the"
+        " answer; `agent-…`: the number was never dialled; else the answer of the number"
+    )
+    by: str = Field(description="the token or person that dialled")
+    answered_at: Instant | None = Field(description="when the agent answered")
+    talked_at: Instant | None = Field(description="when the number answered")
+    callback_id: UUID | None
+    campaign_id: UUID | None
+
+
 class Call(Answer):
     """One call, as Asterisk links its channels."""
 
@@ -133,6 +160,8 @@ class Call(Answer):
         description="the running spies on a live call; all spies on an ended call; empty for a"
         " token without `spies.read`"
     )
+    trigger: CallTrigger | None = Field(description="`dialled`: we set the call up")
+    dial: DialProgress | None = Field(description="null for a call that we did not set up")
     decision: Decision | None = Field(
         description="the reason why the call is recorded or not; null before the first evaluation"
     )
@@ -166,6 +195,29 @@ class CallQuery(ListQuery):
     state: CallState | None = Field(None, description="default: every live call")
 
 
+class NewCall(Body):
+    """A call to set up."""
+
+    from_phone: Text = Field(
+        alias="from", description="the phone that rings first", examples=["PJSIP/2001"]
+    )
+    to: Text = Field(
+        description="a number, with or without its country code", examples=["12025550123"]
+    )
+    pbx: Name | None = Field(None, description="needed where several PBXs dial")
+    record: bool = Field(
+        False,
+        description="record the call from the answer of the number on; a rule that forbids it wins",
+    )
+    announce: str | None = Field(
+        None,
+        pattern=SOUND,
+        max_length=200,
+        description="a sound that the number hears before its recording starts; needs `record`",
+        examples=["sound:this-call-may-be-recorded"],
+    )
+
+
 class DialplanQuery(Query):
     """The channel of a call, and the action on its recording."""
 
@@ -178,7 +230,9 @@ def call_fields(
     recordings: Sequence[UUID],
     spies: Sequence[UUID],
     decision: DecisionRecord | None,
+    *,
     position: int | None = None,
+    dial: DialRecord | None = None,
 ) -> dict[str, Any]:
     """Return the fields of a call; `position` is its place in the queue."""
     waiting = {"queue": record.queue, "since": record.waiting_since, "position": position}
@@ -191,6 +245,7 @@ def call_fields(
         channels=[fields_of(Channel, channel) for channel in record.channels],
         recordings=recordings,
         spies=spies,
+        dial=fields_of(DialProgress, dial, by=dial.created_by) if dial is not None else None,
         decision=fields_of(Decision, decision) if decision is not None else None,
     )
 

@@ -27,7 +27,6 @@ from recorder.dialling.phones import NOT_FORWARDED, build_phone, find_phone, par
 from recorder.errors import (
     BadDestination,
     CannotDial,
-    CannotHangUp,
     NumberRefused,
     PbxUnavailable,
     PhoneBusy,
@@ -162,21 +161,20 @@ class Dialler:
         return self._ring(record)
 
     def hang_up(self, dial_id: UUID, *, by: str = "watch") -> DialRecord:
-        """Cancel a call before the number answers; harmless to repeat.
+        """Hang up the phone that dials, and the number with it; harmless to repeat.
 
-        Raises NoSuchDial, PbxUnavailable, and CannotHangUp for a call in which people talk.
+        A call whose agent has handed the customer over goes on. Raises NoSuchDial, PbxUnavailable.
         """
         with self._catalogue.begin() as tx:
             record = dials.get_dial(tx, dial_id)
-            if record.state == "up":
-                raise CannotHangUp("the number has answered: its people hang up themselves")
-            ended = self._end(tx, record, "cancelled")
-            if ended is not None:
-                _note(tx, by, "call.hang-up", ended)
-        if record.state != "ended":
-            with self._pbxs.reach(record.pbx) as ari:
-                ari.hang_up(names.build_person_id(dial_id))
-        return ended or record
+            if record.state == "ended":
+                return record
+            _note(tx, by, "call.hang-up", record)
+            if record.state != "up":
+                record = self._end(tx, record, "cancelled") or record
+        with self._pbxs.reach(record.pbx) as ari:
+            ari.hang_up(names.build_person_id(dial_id))
+        return record
 
     def check(self, pbx: str) -> None:
         """End the dials of this PBX that have no channel: a process died before it could ring."""
