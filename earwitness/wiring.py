@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from api.settings import OidcSettings
     from recorder.ari.pbxs import Pbxs
     from recorder.dialling.dialler import Dialler
+    from recorder.programs.programs import Programs
     from recorder.recording.capture import Capture
     from recorder.recording.demand import KeyFunction
     from recorder.recording.gate import Gate
@@ -146,6 +147,14 @@ class Wiring:
         return Dialler(self.catalogue, self.pbxs, settings, policy)
 
     @cached_property
+    def programs(self) -> "Programs":
+        """The commands of programs on the PBXs."""
+        from recorder.programs.programs import Programs
+
+        may_dial = {pbx.name for pbx in self.config.pbx if pbx.programs_may_dial}
+        return Programs(self.catalogue, self.dialler, may_dial)
+
+    @cached_property
     def gate(self) -> "Gate":
         """The gate before every capture, which evaluates the rules anew where they are due."""
         from recorder.recording.gate import Gate
@@ -175,6 +184,7 @@ class Wiring:
                 self.capture,
                 self.spies,
                 self.book,
+                self.programs,
                 WatchSettings(
                     pbx.trunks,
                     wanted.resume_after_s,

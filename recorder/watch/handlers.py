@@ -17,7 +17,8 @@ from recorder.recording.sounds import Sounds
 from recorder.spy.intruders import Intruder
 from recorder.spy.spies import Spies
 from recorder.watch.lanes import Lanes
-from storage.errors import EarwitnessError
+from recorder.watch.programs import ProgramDesk
+from storage.errors import EarwitnessError, NoSuchCall
 
 log = structlog.get_logger()
 
@@ -38,6 +39,7 @@ class Handlers:
         demand: OnDemand,
         keys: KeySequences,
         sounds: Sounds,
+        desk: ProgramDesk,
     ) -> None:
         self._lanes = lanes
         self._key_of_recording = key_of_recording
@@ -46,6 +48,7 @@ class Handlers:
         self._demand = demand
         self._keys = keys
         self._sounds = sounds
+        self._desk = desk
 
     def on_segment(self, event: SegmentEvent) -> None:
         """Save that Asterisk opened or closed a segment's file. Settle after a closed file."""
@@ -91,19 +94,29 @@ class Handlers:
             self._lanes.submit(call_id, pressed, self._sounds, call_id, channel_id, function)
 
     def on_command(self, event: ari.ChannelUserevent, call_id: str | None) -> None:
-        """Carry out the `action` of a user event `earwitness`, from a dialplan or a program."""
+        """Carry out the `action` of a user event `earwitness`, from a dialplan or a program.
+
+        The user event of a program has no channel: it may name the call of a recording.
+        """
         command = str(event.userevent.get("action", ""))
-        if call_id is None or command not in COMMANDS:
-            log.warning("command.ignored", command=command, call=call_id)
+        if command not in COMMANDS:
+            self._desk.submit(event, call_id)
             return
-        self._lanes.submit(call_id, self._carry_out, call_id, command)
+        call_id = call_id or str(event.userevent.get("call") or "") or None
+        if call_id is None:
+            self._desk.refuse(event, NoSuchCall("no live call has this channel"))
+            return
+        self._lanes.submit(call_id, self._carry_out, event, call_id, command)
 
     def on_playback(self, event: ari.PlaybackFinished) -> None:
         """Wake the thread that waits for the end of this sound."""
         self._sounds.finished(event.playback)
 
-    def _carry_out(self, call_id: str, command: Command) -> None:
+    def _carry_out(self, event: ari.ChannelUserevent, call_id: str, command: Command) -> None:
         try:
-            self._demand.carry_out(call_id, command, by="dialplan", trigger="dialplan")
+            kept = self._demand.carry_out(call_id, command, by="dialplan", trigger="dialplan")
         except EarwitnessError as error:
-            log.warning("command.refused", call=call_id, command=command, reason=str(error))
+            self._desk.refuse(event, error)
+            return
+        ids = {"call_id": call_id, "recording_id": str(kept.id)}
+        self._desk.accept(event, {"state": kept.state, **ids})

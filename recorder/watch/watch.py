@@ -13,6 +13,7 @@ import structlog
 from recorder import ari
 from recorder.ari import Ari
 from recorder.calls.model import CallModel
+from recorder.programs.programs import Programs
 from recorder.recording.announce import Announcer
 from recorder.recording.beeps import Beeps
 from recorder.recording.capture import Capture
@@ -27,6 +28,7 @@ from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
 from recorder.watch.handlers import Handlers
 from recorder.watch.lanes import Lanes, build_recording_keys
+from recorder.watch.programs import ProgramDesk
 from recorder.watch.session import EVENTS, Session
 from recorder.watch.user_events import Outlet, sending_user_events
 from storage.catalogue.engine import Catalogue, Lock
@@ -61,6 +63,7 @@ class Watch:
     capture: Capture
     spies: Spies
     book: RuleBook
+    programs: Programs
     settings: WatchSettings
 
     def run(self, stop: threading.Event) -> None:
@@ -87,8 +90,9 @@ class Watch:
     def _follow(self, lock: Lock, stop: threading.Event) -> None:
         """Follow the PBX until `stop` is set or the lock is lost."""
         lanes, sounds = Lanes(f"watch-{self.name}"), Sounds(self.client)
+        desk = self._build_desk()
         try:
-            session = self.build_session(lanes, sounds)
+            session = self.build_session(lanes, sounds, desk)
             session.restore()
             with (
                 ari.EventStream(self.client, allowed=EVENTS) as stream,
@@ -104,6 +108,7 @@ class Watch:
                     session.process_batch(stream)
                     session.check(lock)
         finally:
+            desk.close()
             lanes.close()
             sounds.close()
 
@@ -112,7 +117,11 @@ class Watch:
         applications, to_ami = settings.user_events_to, settings.user_events_to_ami
         return Outlet(self.client, self.name, applications, to_ami=to_ami)
 
-    def build_session(self, lanes: Lanes, sounds: Sounds) -> Session:
+    def _build_desk(self) -> ProgramDesk:
+        lanes = Lanes(f"programs-{self.name}")
+        return ProgramDesk(self.name, self.programs, self._build_outlet(), lanes)
+
+    def build_session(self, lanes: Lanes, sounds: Sounds, desk: ProgramDesk) -> Session:
         """Build a session and all its parts."""
         key_of_recording = build_recording_keys(self.catalogue)
         model = CallModel(self.name, self.settings.trunks)
@@ -139,6 +148,7 @@ class Watch:
                 demand=OnDemand(self.catalogue, self.capture),
                 keys=KeySequences(self.settings.keys),
                 sounds=sounds,
+                desk=desk,
             ),
             checks=Checks(
                 pbx=self.name,

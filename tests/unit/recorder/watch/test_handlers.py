@@ -40,10 +40,11 @@ class Noted:
         return SimpleNamespace(**{name: self._method(name) for name in methods})
 
     def _method(self, name: str) -> Any:
-        def method(*arguments: object, **_: object) -> None:
+        def method(*arguments: object, **_: object) -> Any:
             self.calls.append((self.lane, name, arguments))
             if self.refuses:
                 raise RecordingNotActive("call main-1 is not recorded")
+            return SimpleNamespace(id=RECORDING, state="paused")
 
         return method
 
@@ -61,7 +62,14 @@ def sounds(noted: Noted) -> Any:
 
 
 @pytest.fixture
-def handlers(noted: Noted, sounds: Any) -> Handlers:
+def desk() -> Any:
+    """Return the desk of programs, which notes its calls apart."""
+    answers = Noted()
+    return SimpleNamespace(calls=answers.calls, **vars(answers.part("submit", "accept", "refuse")))
+
+
+@pytest.fixture
+def handlers(noted: Noted, sounds: Any, desk: Any) -> Handlers:
     """Return handlers whose parts note their calls; they know one recording, of main-1."""
     lanes: Any = noted
     return Handlers(
@@ -72,6 +80,7 @@ def handlers(noted: Noted, sounds: Any) -> Handlers:
         demand=noted.part("pressed", "carry_out"),
         keys=KeySequences({"*1": "toggle"}),
         sounds=sounds,
+        desk=desk,
     )
 
 
@@ -150,23 +159,44 @@ def test_keys_outside_a_call_are_ignored(handlers: Handlers, noted: Noted) -> No
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-def test_a_command_is_carried_out(handlers: Handlers, noted: Noted, refuses: bool) -> None:
-    """A user event carries out its action in the lane of the call; a refusal is only logged."""
+def test_a_command_is_carried_out(
+    handlers: Handlers, noted: Noted, desk: Any, refuses: bool
+) -> None:
+    """A user event carries out its action in the lane of the call, and is answered."""
     noted.refuses = refuses
     event = ari.ChannelUserevent(AT, "", "earwitness", channel("1"), {"action": "pause"})
     handlers.on_command(event, "main-1")
     assert noted.calls == [("main-1", "carry_out", ("main-1", "pause"))]
+    ((_, answer, (about, *result)),) = desk.calls
+    assert (answer, about) == ("refuse" if refuses else "accept", event)
+    ids = {"call_id": "main-1", "recording_id": str(RECORDING)}
+    assert refuses or result == [{"state": "paused", **ids}]
 
 
-@pytest.mark.parametrize(
-    ("action", "call_id"), [("dance", "main-1"), ("", "main-1"), ("stop", None)]
-)
-def test_unknown_commands_are_ignored(
-    handlers: Handlers, noted: Noted, action: str, call_id: str | None
+def test_a_program_names_the_call_of_its_command(handlers: Handlers, noted: Noted) -> None:
+    """The user event of a program has no channel, so it says which call is meant."""
+    fields = {"action": "stop", "call": "main-2"}
+    handlers.on_command(ari.ChannelUserevent(AT, "", "earwitness", None, fields), None)
+    assert noted.calls == [("main-2", "carry_out", ("main-2", "stop"))]
+
+
+def test_a_command_outside_a_call_is_refused(handlers: Handlers, noted: Noted, desk: Any) -> None:
+    """A command for the recording of no call does nothing, and is answered."""
+    event = ari.ChannelUserevent(AT, "", "earwitness", channel("1"), {"action": "stop"})
+    handlers.on_command(event, None)
+    ((_, answer, (about, error)),) = desk.calls
+    assert (answer, about, error.error_id) == ("refuse", event, "no-such-call")
+    assert noted.calls == []
+
+
+@pytest.mark.parametrize("action", ["dial", "conference", "dance", ""])
+def test_other_commands_go_to_the_desk(
+    handlers: Handlers, noted: Noted, desk: Any, action: str
 ) -> None:
-    """A user event with an unknown action, or outside a call, does nothing."""
+    """Every other command goes to the desk of programs, which knows or refuses it."""
     event = ari.ChannelUserevent(AT, "", "earwitness", channel("1"), {"action": action})
-    handlers.on_command(event, call_id)
+    handlers.on_command(event, "main-1")
+    assert desk.calls == [("", "submit", (event, "main-1"))]
     assert noted.calls == []
 
 
