@@ -19,8 +19,10 @@ from api.problems import register_problems
 from api.routes import (
     assurance,
     bulk,
+    callbacks,
     calls,
     dialplan,
+    do_not_call,
     docs,
     events,
     jobs,
@@ -39,6 +41,7 @@ from api.services import EXTENSION, Services
 from api.settings import ApiSettings
 from api.turns import Turns
 from recorder.ari.pbxs import Pbxs
+from recorder.dialling.callbacks import Callbacks, CallbackSettings
 from recorder.dialling.dialler import Dialler
 from recorder.dialling.numbers import DialPolicy
 from recorder.recording.capture import Capture
@@ -47,12 +50,15 @@ from recorder.spy.spies import Spies
 from recorder.work.webhooks import Sender
 from storage.catalogue.engine import Catalogue
 from storage.objects.store import ObjectStore
+from storage.records import Hours
 
 __all__ = ["ApiSettings", "build_app"]
 
 # The OpenAPI document lists the tags in this order.
 OPERATIONS = (
     calls,
+    callbacks,
+    do_not_call,
     recordings,
     assurance,
     keeping,
@@ -105,6 +111,7 @@ def build_app(
     settings: ApiSettings,
     *,
     dialler: Dialler | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Flask:
     """Build the application of one process; without a dialler, it cannot dial on any PBX."""
     app = Flask("api", static_folder=None, template_folder="templates")
@@ -116,13 +123,16 @@ def build_app(
     app.url_map.converters["default"] = TextConverter
     app.url_map.converters["call_id"] = CallIdConverter
     app.url_map.merge_slashes = False
+    dialler = dialler or Dialler(catalogue, Pbxs({}), {}, DialPolicy())
+    nothing = CallbackSettings(Hours(), (), {})
     metrics = Metrics(catalogue, settings)
     app.extensions[EXTENSION] = Services(
         catalogue,
         objects,
         capture,
         spies,
-        dialler or Dialler(catalogue, Pbxs({}), {}, DialPolicy()),
+        dialler,
+        callbacks or Callbacks(catalogue, dialler, nothing),
         settings,
         StoreProbe(objects),
         metrics,

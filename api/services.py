@@ -11,6 +11,7 @@ from api.health import StoreProbe
 from api.metrics import Metrics
 from api.oidc import Provider
 from api.settings import ApiSettings
+from recorder.dialling.callbacks import Callbacks
 from recorder.dialling.dialler import Dialler
 from recorder.recording.capture import Capture
 from recorder.rules.book import RuleBook
@@ -31,6 +32,7 @@ class Services:
     capture: Capture
     spies: Spies
     dialler: Dialler
+    callbacks: Callbacks
     settings: ApiSettings
     store_probe: StoreProbe
     metrics: Metrics

@@ -55,6 +55,7 @@ def work(config: Config) -> None:
             "trials": wiring.trials,
             "catalogue": wiring.catalogue,
             "deliverer": wiring.deliverer,
+            "callbacks": wiring.callbacks,
         }
         with deliveries.looking(wiring.catalogue):
             retrying(lambda: jobs.run_worker(wiring.catalogue.url, context, tasks.QUEUES))
@@ -92,6 +93,7 @@ def api(config: Config) -> None:
                 wiring.spies,
                 settings,
                 dialler=wiring.dialler,
+                callbacks=wiring.callbacks,
             )
 
         Wiring(config).load()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from api.settings import OidcSettings
     from recorder.ari.pbxs import Pbxs
+    from recorder.dialling.callbacks import Callbacks
     from recorder.dialling.dialler import Dialler
     from recorder.programs.programs import Programs
     from recorder.recording.capture import Capture
@@ -48,7 +49,7 @@ class Wiring:
         Raises ConfigurationInvalid.
         """
         check_rules(self.config.rules)
-        _ = self.catalogue, self.objects, self.capture, self.spies, self.dialler
+        _ = self.catalogue, self.objects, self.capture, self.spies, self.dialler, self.callbacks
 
     @cached_property
     def catalogue(self) -> "Catalogue":
@@ -153,6 +154,20 @@ class Wiring:
 
         may_dial = {pbx.name for pbx in self.config.pbx if pbx.programs_may_dial}
         return Programs(self.catalogue, self.dialler, may_dial)
+
+    @cached_property
+    def callbacks(self) -> "Callbacks":
+        """The call-backs at the PBXs."""
+        from recorder.dialling.callbacks import Callbacks, CallbackSettings
+        from storage.records import Hours
+
+        wanted = self.config.dialling
+        settings = CallbackSettings(
+            Hours(wanted.from_hour, wanted.to_hour, wanted.weekdays),
+            wanted.retry_after_s,
+            {pbx.name: pbx.region for pbx in self.config.pbx},
+        )
+        return Callbacks(self.catalogue, self.dialler, settings)
 
     @cached_property
     def gate(self) -> "Gate":

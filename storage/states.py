@@ -1,8 +1,9 @@
-"""The states of recordings, spies and dials, and the only moves between them. Pure.
+"""The states of recordings, spies, dials and call-backs, and the only moves between them. Pure.
 
     recording: requested → recording ⇄ paused → captured → stored → purged
     spy:       requested → ringing → live → ended
     dial:      requested → ringing → dialling → up → ended
+    call-back: waiting ⇄ dialling → done, cancelled or failed
 
 Three ends of a recording keep no rendition: `aborted` (it never started), `discarded` (a person
 ordered it) and `failed` (with a reason; audio that exists is kept). A state never goes back, except
@@ -12,7 +13,7 @@ may skip states, for example if a phone answers at once.
 
 from collections.abc import Mapping
 
-from storage.records import DialState, RecordingState, SpyState
+from storage.records import CallbackState, DialState, RecordingState, SpyState
 
 LIVE: frozenset[RecordingState] = frozenset({"requested", "recording", "paused"})
 # The audio is deleted. A recording under a legal hold never gets here.
@@ -48,6 +49,15 @@ DIAL_NEXT: Mapping[DialState, frozenset[DialState]] = {
     "ended": frozenset(),
 }
 
+# A call-back that waits may get another time.
+CALLBACK_NEXT: Mapping[CallbackState, frozenset[CallbackState]] = {
+    "waiting": frozenset({"waiting", "dialling", "cancelled", "failed"}),
+    "dialling": frozenset({"waiting", "done", "cancelled", "failed"}),
+    "done": frozenset(),
+    "cancelled": frozenset(),
+    "failed": frozenset(),
+}
+
 
 def sources(target: RecordingState) -> frozenset[RecordingState]:
     """Return the states from which a recording may move to `target`."""
@@ -62,3 +72,8 @@ def spy_sources(target: SpyState) -> frozenset[SpyState]:
 def dial_sources(target: DialState) -> frozenset[DialState]:
     """Return the states from which a dial may move to `target`."""
     return frozenset(state for state, targets in DIAL_NEXT.items() if target in targets)
+
+
+def callback_sources(target: CallbackState) -> frozenset[CallbackState]:
+    """Return the states from which a call-back may move to `target`."""
+    return frozenset(state for state, targets in CALLBACK_NEXT.items() if target in targets)

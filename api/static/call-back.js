@@ -102,8 +102,8 @@ class Dialog {
   async #promise() {
     const at = instantOf(this.#value("at"));
     await callApi("POST", "/callbacks", {
-      phone: this.#value("from"),
-      number: this.#value("number"),
+      from: this.#value("from"),
+      to: this.#value("number"),
       at: at?.toISOString(),
       ...(this.#asked.name ? { name: this.#asked.name } : {}),
       ...(this.#asked.call ? { call_id: this.#asked.call } : {}),

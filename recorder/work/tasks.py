@@ -11,13 +11,23 @@ import structlog
 
 import recorder.work.bulk
 import recorder.work.trials
+from recorder.dialling.callbacks import Callbacks
 from recorder.work.bulk import Bulks
 from recorder.work.deliveries import Deliverer, wait_after
 from recorder.work.finish import Finisher
 from recorder.work.retry import next_wait_s, reason_for
 from recorder.work.trials import Trials
 from storage import jobs
-from storage.catalogue import bulks, events, failed_jobs, idempotency, requests, trials, webhooks
+from storage.catalogue import (
+    bulks,
+    callbacks,
+    events,
+    failed_jobs,
+    idempotency,
+    requests,
+    trials,
+    webhooks,
+)
 from storage.catalogue.engine import Catalogue
 
 log = structlog.get_logger()
@@ -86,6 +96,23 @@ def deliver(context: jobs.JobContext, webhook_id: str) -> None:
     """Deliver events to one webhook."""
     deliverer: Deliverer = context.additional_context["deliverer"]
     deliverer.take_turn(UUID(webhook_id), context.should_abort)
+
+
+@jobs.app.task(name=callbacks.TASK, pass_context=True, retry=jobs.RetryBy(next_wait_s))
+def callback_step(context: jobs.JobContext, callback_id: str) -> None:
+    """Dial a call-back that is due, or plan what follows its dial."""
+    promised: Callbacks = context.additional_context["callbacks"]
+    _attempt(context, callback_id, promised.step, promised.fail)
+
+
+@jobs.app.periodic(cron="* * * * * */30")  # every 30 s
+@jobs.app.task(
+    name="sweep_callbacks", pass_context=True, queue=jobs.DIALLING, queueing_lock="sweep_callbacks"
+)
+def sweep_callbacks(context: jobs.JobContext, timestamp: int) -> None:
+    """Find call-backs whose job was lost, and customers who have called in."""
+    promised: Callbacks = context.additional_context["callbacks"]
+    promised.sweep()
 
 
 @jobs.app.periodic(cron="41 * * * *")  # hourly

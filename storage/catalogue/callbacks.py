@@ -1,0 +1,206 @@
+"""Call-backs: their rows and states, and the calls of the customers who call in by themselves.
+
+A row that waits has a job for its next attempt, deferred in the same transaction.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from storage import jobs, states
+from storage.catalogue import events
+from storage.catalogue.cursor import decode_cursor, slice_of
+from storage.errors import NoSuchCallback
+from storage.records import CallbackRecord, CallbackState, Hours, Slice, shallow
+from storage.schema import call, callback
+
+TASK = "callback_step"
+_HOURS = tuple(field.name for field in fields(Hours))
+_EVENT_FIELDS = (
+    *("id", "pbx", "state", "phone", "agent", "number", "name", "at"),
+    *("next_at", "attempts", "cause"),
+)
+# Literals, not parameters: else PostgreSQL does not use the indexes of live rows.
+_LIVES: ColumnElement[bool] = literal_column("callback.state IN ('waiting', 'dialling')")
+_CALL_LIVES = call.c.state != literal_column("'ended'")
+# A talk may be this long after the beginning of its call.
+_LONGEST_WAIT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class InboundCall:
+    """The caller of an inbound call, as the PBX gave it, and the beginning of the talk."""
+
+    pbx: str
+    caller_number: str
+    is_live: bool
+    talked_at: datetime | None
+
+
+def create_callback(tx: Connection, record: CallbackRecord) -> None:
+    """Create a call-back that waits, with the job of its first attempt."""
+    tx.execute(insert(callback).values(_row(record)))
+    _schedule(tx, record)
+    _emit(tx, record)
+
+
+def get_callback(
+    tx: Connection, callback_id: UUID, *, agents: Collection[str] | None = None
+) -> CallbackRecord:
+    """Return the call-back of this id. Raises NoSuchCallback, also if its agent is not one of
+    `agents`."""
+    found = _find(tx, callback.c.id == callback_id, *_seen_by(agents))
+    if found is None:
+        raise NoSuchCallback(f"there is no call-back {callback_id}")
+    return found
+
+
+def lock_callback(tx: Connection, callback_id: UUID) -> CallbackRecord | None:
+    """Return the call-back of this id, or None; nobody else changes it before our transaction
+    ends."""
+    query = select(callback).where(callback.c.id == callback_id).with_for_update()
+    row = tx.execute(query).mappings().one_or_none()
+    return _record(row) if row is not None else None
+
+
+def list_callbacks(
+    tx: Connection,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    state: CallbackState | None = None,
+    number: str | None = None,
+    agents: Collection[str] | None = None,
+) -> Slice[CallbackRecord]:
+    """Return a slice of the call-backs, newest first, restricted like `get_callback`."""
+    query = select(callback).where(*_seen_by(agents))
+    if state is not None:
+        query = query.where(callback.c.state == state)
+    if number is not None:
+        query = query.where(callback.c.number == number)
+    if cursor is not None:
+        (before,) = decode_cursor(cursor, UUID)
+        query = query.where(callback.c.id < before)
+    rows = tx.execute(query.order_by(callback.c.id.desc()).limit(limit + 1)).mappings()
+    return slice_of([_record(row) for row in rows], limit, lambda one: (str(one.id),))
+
+
+def list_live_callbacks(
+    tx: Connection, *, due_before: datetime | None = None, limit: int | None = None
+) -> tuple[CallbackRecord, ...]:
+    """Return the call-backs that wait or are dialling, by the time of their next attempt.
+
+    With `due_before`, only those whose attempt was due before this time.
+    """
+    query = select(callback).where(_LIVES)
+    if due_before is not None:
+        query = query.where(callback.c.next_at < due_before)
+    rows = tx.execute(query.order_by(callback.c.next_at).limit(limit)).mappings()
+    return tuple(_record(row) for row in rows)
+
+
+def move_callback(
+    tx: Connection, callback_id: UUID, *, to: CallbackState, **columns: Any
+) -> CallbackRecord | None:
+    """Move a call-back to a state, if its present state leads there; else return None.
+
+    Compare-and-set: of two callers who move the same call-back, one gets None. `to="waiting"` needs
+    `next_at`, and an end needs `ended_at`.
+    """
+    in_sources = callback.c.state.in_(states.callback_sources(to))
+    statement = update(callback).where(callback.c.id == callback_id, in_sources)
+    changed = statement.values(state=to, **columns).returning(callback)
+    row = tx.execute(changed).mappings().one_or_none()
+    if row is None:
+        return None
+    record = _record(row)
+    if to == "waiting":
+        _schedule(tx, record)
+    _emit(tx, record)
+    return record
+
+
+def resume_callback(tx: Connection, callback_id: UUID) -> None:
+    """Defer a job for a call-back whose job was lost, unless such a job waits or runs."""
+    id_ = str(callback_id)
+    jobs.defer_once(tx, TASK, lock=id_, queue=jobs.DIALLING, callback_id=id_)
+
+
+def list_inbound_calls(
+    tx: Connection, since: datetime, *, digits: str = ""
+) -> tuple[InboundCall, ...]:
+    """Return the inbound calls that live, or in which two people talked since this time.
+
+    With `digits`, only those whose caller's number ends in these digits.
+    """
+    wanted = or_(_CALL_LIVES, call.c.talked_at >= since)
+    query = select(call.c.pbx, call.c.caller_number, call.c.state, call.c.talked_at).where(
+        call.c.direction == "inbound",
+        call.c.caller_number.is_not(None),
+        call.c.started_at >= since - _LONGEST_WAIT,
+        wanted,
+    )
+    if digits:
+        written = func.regexp_replace(call.c.caller_number, "[^0-9]", "", "g")
+        query = query.where(written.endswith(digits))
+    return tuple(
+        InboundCall(row.pbx, row.caller_number, row.state != "ended", row.talked_at)
+        for row in tx.execute(query)
+    )
+
+
+def _seen_by(agents: Collection[str] | None) -> Iterator[ColumnElement[bool]]:
+    if agents is not None:
+        yield callback.c.agent.in_(agents)
+
+
+def _find(tx: Connection, *conditions: ColumnElement[bool]) -> CallbackRecord | None:
+    row = tx.execute(select(callback).where(*conditions)).mappings().one_or_none()
+    return _record(row) if row is not None else None
+
+
+def _record(row: RowMapping) -> CallbackRecord:
+    hours = Hours(row["from_hour"], row["to_hour"], tuple(row["weekdays"]))
+    other = {name: value for name, value in row.items() if name not in _HOURS}
+    return CallbackRecord(**{**other, "hours": hours, "retry_after_s": tuple(row["retry_after_s"])})
+
+
+def _row(record: CallbackRecord) -> dict[str, Any]:
+    row = shallow(record)
+    hours = shallow(row.pop("hours"))
+    lists = {"weekdays": list(hours["weekdays"]), "retry_after_s": list(record.retry_after_s)}
+    return {**row, **hours, **lists}
+
+
+def _schedule(tx: Connection, record: CallbackRecord) -> None:
+    """Defer the job of the next attempt.
+
+    Its lock is its own: a job that waits for its time would keep back later jobs of the same lock.
+    """
+    jobs.defer(
+        tx,
+        TASK,
+        lock=f"{record.id} at {record.next_at}",
+        queue=jobs.DIALLING,
+        at=record.next_at,
+        callback_id=str(record.id),
+    )
+
+
+def _emit(tx: Connection, record: CallbackRecord) -> None:
+    data = {name: getattr(record, name) for name in _EVENT_FIELDS}
+    events.add_event(tx, f"callback.{record.state}", data, agent=record.agent)
