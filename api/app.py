@@ -42,6 +42,7 @@ from api.settings import ApiSettings
 from api.turns import Turns
 from recorder.ari.pbxs import Pbxs
 from recorder.dialling.callbacks import Callbacks, CallbackSettings
+from recorder.dialling.campaigns import Campaigns
 from recorder.dialling.dialler import Dialler
 from recorder.dialling.numbers import DialPolicy
 from recorder.recording.capture import Capture
@@ -112,6 +113,7 @@ def build_app(
     *,
     dialler: Dialler | None = None,
     callbacks: Callbacks | None = None,
+    campaigns: Campaigns | None = None,
 ) -> Flask:
     """Build the application of one process; without a dialler, it cannot dial on any PBX."""
     app = Flask("api", static_folder=None, template_folder="templates")
@@ -133,6 +135,7 @@ def build_app(
         spies,
         dialler,
         callbacks or Callbacks(catalogue, dialler, nothing),
+        campaigns or Campaigns(catalogue, Pbxs({}), dialler, {}),
         settings,
         StoreProbe(objects),
         metrics,

@@ -12,6 +12,7 @@ from api.metrics import Metrics
 from api.oidc import Provider
 from api.settings import ApiSettings
 from recorder.dialling.callbacks import Callbacks
+from recorder.dialling.campaigns import Campaigns
 from recorder.dialling.dialler import Dialler
 from recorder.recording.capture import Capture
 from recorder.rules.book import RuleBook
@@ -33,6 +34,7 @@ class Services:
     spies: Spies
     dialler: Dialler
     callbacks: Callbacks
+    campaigns: Campaigns
     settings: ApiSettings
     store_probe: StoreProbe
     metrics: Metrics

@@ -53,6 +53,7 @@ def work(config: Config) -> None:
             "finisher": wiring.finisher,
             "bulks": wiring.bulks,
             "trials": wiring.trials,
+            "campaigns": wiring.campaigns,
             "catalogue": wiring.catalogue,
             "deliverer": wiring.deliverer,
             "callbacks": wiring.callbacks,
@@ -94,6 +95,7 @@ def api(config: Config) -> None:
                 settings,
                 dialler=wiring.dialler,
                 callbacks=wiring.callbacks,
+                campaigns=wiring.campaigns,
             )
 
         Wiring(config).load()

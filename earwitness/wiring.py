@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from api.settings import OidcSettings
     from recorder.ari.pbxs import Pbxs
     from recorder.dialling.callbacks import Callbacks
+    from recorder.dialling.campaigns import Campaigns
     from recorder.dialling.dialler import Dialler
     from recorder.programs.programs import Programs
     from recorder.recording.capture import Capture
@@ -49,7 +50,8 @@ class Wiring:
         Raises ConfigurationInvalid.
         """
         check_rules(self.config.rules)
-        _ = self.catalogue, self.objects, self.capture, self.spies, self.dialler, self.callbacks
+        _ = self.catalogue, self.objects, self.capture, self.spies
+        _ = self.dialler, self.callbacks, self.campaigns
 
     @cached_property
     def catalogue(self) -> "Catalogue":
@@ -168,6 +170,14 @@ class Wiring:
             {pbx.name: pbx.region for pbx in self.config.pbx},
         )
         return Callbacks(self.catalogue, self.dialler, settings)
+
+    @cached_property
+    def campaigns(self) -> "Campaigns":
+        """The campaigns, which dial by the dialler."""
+        from recorder.dialling.campaigns import Campaigns
+
+        regions = {pbx.name: pbx.region for pbx in self.config.pbx}
+        return Campaigns(self.catalogue, self.pbxs, self.dialler, regions)
 
     @cached_property
     def gate(self) -> "Gate":

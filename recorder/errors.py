@@ -21,6 +21,9 @@
     ├── PhoneBusy               the phone that would dial is in a call already
     ├── PhoneNotPermitted       this caller may not dial from this phone
     ├── CannotHangUp            only a call that we dialled is hung up
+    ├── CampaignNotReady        the state, the mode or the hours of a campaign do not allow this
+    ├── NothingReserved         no number is reserved for this agent
+    ├── ListInvalid             the header of a list of numbers cannot be read
     ├── ModeNotPermitted        this supervisor may not use this mode
     ├── BadCommand              the command of a program has a wrong field; names it
     ├── ProgramsMayNotDial      programs of this PBX may not make us dial
@@ -164,6 +167,24 @@ class CannotHangUp(EarwitnessError):
     """Only a call that we dialled can be hung up."""
 
     error_id = "cannot-hang-up"
+
+
+class CampaignNotReady(EarwitnessError):
+    """The state, the mode or the hours of the campaign do not allow this now."""
+
+    error_id = "campaign-not-ready"
+
+
+class NothingReserved(EarwitnessError):
+    """No number is reserved for this agent: ask for the next one first."""
+
+    error_id = "nothing-reserved"
+
+
+class ListInvalid(EarwitnessError):
+    """The first line of the list is no header with a column `number`."""
+
+    error_id = "list-invalid"
 
 
 class ModeNotPermitted(EarwitnessError):

@@ -18,6 +18,8 @@
     ├── NoSuchLink
     ├── NoSuchWebhook
     ├── NoSuchCallback
+    ├── NoSuchCampaign
+    ├── NoSuchCampaignAgent         the campaign has no such agent
     ├── NoSuchNumber                the number is not on the do-not-call list
     ├── RuleReadOnly                a rule of the configuration changes only there
     ├── RuleChanged                 another person has changed the rule meanwhile
@@ -152,6 +154,18 @@ class NoSuchNumber(EarwitnessError):
     """The number is not on the do-not-call list."""
 
     error_id = "no-such-number"
+
+
+class NoSuchCampaign(EarwitnessError):
+    """There is no campaign of this id."""
+
+    error_id = "no-such-campaign"
+
+
+class NoSuchCampaignAgent(EarwitnessError):
+    """The campaign has no agent of this name."""
+
+    error_id = "no-such-campaign-agent"
 
 
 class RuleReadOnly(EarwitnessError):

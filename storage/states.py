@@ -1,9 +1,10 @@
-"""The states of recordings, spies, dials and call-backs, and the only moves between them. Pure.
+"""The states of recordings, spies, calls and campaigns, and the only moves between them. Pure.
 
     recording: requested → recording ⇄ paused → captured → stored → purged
     spy:       requested → ringing → live → ended
     dial:      requested → ringing → dialling → up → ended
     call-back: waiting ⇄ dialling → done, cancelled or failed
+    campaign:  draft → running ⇄ paused → stopped, or done when no number is left
 
 Three ends of a recording keep no rendition: `aborted` (it never started), `discarded` (a person
 ordered it) and `failed` (with a reason; audio that exists is kept). A state never goes back, except
@@ -13,7 +14,13 @@ may skip states, for example if a phone answers at once.
 
 from collections.abc import Mapping
 
-from storage.records import CallbackState, DialState, RecordingState, SpyState
+from storage.records import (
+    CallbackState,
+    CampaignState,
+    DialState,
+    RecordingState,
+    SpyState,
+)
 
 LIVE: frozenset[RecordingState] = frozenset({"requested", "recording", "paused"})
 # The audio is deleted. A recording under a legal hold never gets here.
@@ -58,6 +65,14 @@ CALLBACK_NEXT: Mapping[CallbackState, frozenset[CallbackState]] = {
     "failed": frozenset(),
 }
 
+CAMPAIGN_NEXT: Mapping[CampaignState, frozenset[CampaignState]] = {
+    "draft": frozenset({"running"}),
+    "running": frozenset({"paused", "stopped", "done"}),
+    "paused": frozenset({"running", "stopped"}),
+    "stopped": frozenset(),
+    "done": frozenset(),
+}
+
 
 def sources(target: RecordingState) -> frozenset[RecordingState]:
     """Return the states from which a recording may move to `target`."""
@@ -77,3 +92,8 @@ def dial_sources(target: DialState) -> frozenset[DialState]:
 def callback_sources(target: CallbackState) -> frozenset[CallbackState]:
     """Return the states from which a call-back may move to `target`."""
     return frozenset(state for state, targets in CALLBACK_NEXT.items() if target in targets)
+
+
+def campaign_sources(target: CampaignState) -> frozenset[CampaignState]:
+    """Return the states from which a campaign may move to `target`."""
+    return frozenset(state for state, targets in CAMPAIGN_NEXT.items() if target in targets)

@@ -194,6 +194,14 @@ class Ari:
         """Return a variable, or None if the channel is gone or the variable is not set."""
         return _or_none(lambda: self.get_variable(channel_id, name))
 
+    def get_global(self, name: str) -> str:
+        """Return a global variable, or a function that needs no channel; "" if it is not set.
+
+        Example: `get_global("QUEUE_MEMBER_LIST(sales)")` is `PJSIP/2001,PJSIP/2002`.
+        """
+        path = join_path("asterisk", "variable")
+        return self._one(parse_variable, "GET", path, {"variable": name})
+
     def get_rtp_sent(self, channel_id: str) -> int:
         """Return how many RTP packets Asterisk has sent to a channel.
 

@@ -12,6 +12,7 @@ import structlog
 import recorder.work.bulk
 import recorder.work.trials
 from recorder.dialling.callbacks import Callbacks
+from recorder.dialling.campaigns import Campaigns
 from recorder.work.bulk import Bulks
 from recorder.work.deliveries import Deliverer, wait_after
 from recorder.work.finish import Finisher
@@ -21,6 +22,7 @@ from storage import jobs
 from storage.catalogue import (
     bulks,
     callbacks,
+    campaigns,
     events,
     failed_jobs,
     idempotency,
@@ -29,6 +31,7 @@ from storage.catalogue import (
     webhooks,
 )
 from storage.catalogue.engine import Catalogue
+from storage.errors import EarwitnessError
 
 log = structlog.get_logger()
 
@@ -113,6 +116,26 @@ def sweep_callbacks(context: jobs.JobContext, timestamp: int) -> None:
     """Find call-backs whose job was lost, and customers who have called in."""
     promised: Callbacks = context.additional_context["callbacks"]
     promised.sweep()
+
+
+@jobs.app.task(name=campaigns.STEP, pass_context=True)
+def campaign_step(context: jobs.JobContext, campaign_id: str) -> None:
+    """Bring one campaign forward; after a fault the next sweep repeats it."""
+    many: Campaigns = context.additional_context["campaigns"]
+    try:
+        many.step(UUID(campaign_id))
+    except EarwitnessError as error:
+        log.warning("campaign.postponed", campaign=campaign_id, error=str(error))
+
+
+@jobs.app.periodic(cron="* * * * * */5")  # every 5 s: the sixth field is the seconds
+@jobs.app.task(
+    name="sweep_campaigns", pass_context=True, queue=jobs.CLOCK, queueing_lock="sweep_campaigns"
+)
+def sweep_campaigns(context: jobs.JobContext, timestamp: int) -> None:
+    """Ask for a step of each running campaign, in case that its event was lost."""
+    many: Campaigns = context.additional_context["campaigns"]
+    many.sweep()
 
 
 @jobs.app.periodic(cron="41 * * * *")  # hourly

@@ -176,8 +176,11 @@ class Day:
             rests_s = 300 if counted.is_away else counted.rests_s
             heapq.heappush(self.resting, (ended_at + timedelta(seconds=rests_s), one.agent))
             if counted.next_at is not None:
-                again = one.entry._replace(next_at=counted.next_at, attempts=counted.attempts)
-                self.groups[one.entry.zones].add(again)
+                was = one.entry
+                again = WaitingEntry(
+                    was.id, was.place, was.number, was.zones, counted.next_at, counted.attempts
+                )
+                self.groups[was.zones].add(again)
         while self.resting and self.resting[0][0] <= now:
             self.ready.append(heapq.heappop(self.resting)[1])
 

@@ -49,10 +49,14 @@ DIAL = DialRecord(
 
 def waiting(place: int, zones: tuple[str, ...] = BERLIN, **fields: Any) -> WaitingEntry:
     """Return a waiting entry that is due."""
-    entry = WaitingEntry(
-        UUID(int=place + 100), place, f"+49{place}", zones, NOW - timedelta(hours=1)
-    )
-    return entry._replace(**fields)
+    usual: dict[str, Any] = {
+        "id": UUID(int=place + 100),
+        "place": place,
+        "number": f"+49{place}",
+        "zones": zones,
+        "next_at": NOW - timedelta(hours=1),
+    }
+    return WaitingEntry(**usual | fields)
 
 
 def plan(*entries: WaitingEntry, ready: tuple[str, ...] = ("2001",), **more: Any) -> Plan:

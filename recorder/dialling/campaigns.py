@@ -1,0 +1,771 @@
+"""Campaigns: dial the numbers of a list, one for each agent who is ready.
+
+A *step* brings a campaign forward. It counts the calls that have ended, releases what a dead
+process had reserved, plans, reserves, and dials. It is safe to repeat, and one step of a campaign
+runs at a time, under a lock. So a step may come at any time: when a call has ended, when an agent
+becomes ready, and every few seconds from a sweep.
+
+    waiting ──plan──▶ reserved ──dial──▶ dialling ──count──▶ done · waiting · exhausted
+
+The reservation is written before the call, and the call before its ring. A process that dies in
+between leaves rows from which the next step continues: an entry without a call is released, one
+with a call is followed. The result of each call counts once (`last_dial_id`).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+from uuid_utils.compat import uuid7
+
+from recorder import names
+from recorder.ari.pbxs import Pbxs
+from recorder.dialling.campaign_list import Line, read_list
+from recorder.dialling.campaign_plan import (
+    BUSY_RESTS_S,
+    Plan,
+    Reservation,
+    WaitingEntry,
+    count_attempt,
+    plan_campaign,
+)
+from recorder.dialling.dialler import Dialler, DialRequest
+from recorder.dialling.hours import choose_zones
+from recorder.dialling.numbers import zones_of
+from recorder.dialling.phones import parse_phone
+from recorder.errors import (
+    BadDestination,
+    CampaignNotReady,
+    CannotDial,
+    NotANumber,
+    NothingReserved,
+    NumberRefused,
+    PbxUnavailable,
+    PhoneBusy,
+    PhoneNotPermitted,
+)
+from storage.catalogue import audit, campaigns, do_not_call, tokens
+from storage.catalogue.engine import Catalogue
+from storage.errors import NoSuchCampaign
+from storage.permissions import CALLS_DIAL, CAMPAIGNS_CONTROL, permissions_of
+from storage.records import (
+    CampaignAgent,
+    CampaignAgentState,
+    CampaignEntry,
+    CampaignMode,
+    CampaignRecord,
+    CampaignState,
+    DialRecord,
+    Hours,
+)
+
+log = structlog.get_logger()
+
+LOCK_WITHIN_S = 10.0
+# A step plans again after refusals, so often at most; the sweep continues.
+PLANS_AT_ONCE = 50
+# For each set of zones, so many entries more than agents are read: some may be refused.
+READ_MORE = 20
+# An agent who looks at a number for longer has left the desk.
+SHOWN_FOR = timedelta(minutes=15)
+# A skipped number is shown again after this time, if the campaign has no plan of attempts.
+SKIPPED_FOR_S = 900
+WRITTEN_AT_ONCE = 1_000
+MOST_FAULTS = 1_000
+LIST_INCOMPLETE = "list-incomplete"
+
+
+@dataclass(frozen=True, slots=True)
+class NewCampaign:
+    """The wish for a campaign; `phones` are those of its agents, such as `PJSIP/2001`."""
+
+    name: str
+    pbx: str | None
+    mode: CampaignMode
+    hours: Hours
+    retry_after_s: tuple[int, ...]
+    phones: tuple[str, ...] = ()
+    queue: str | None = None
+    record: bool = False
+    announce: str | None = None
+    wrap_up_s: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ListReport:
+    """The result of reading a list: the number of lines, and the first 1,000 faults."""
+
+    lines: int
+    refused: int
+    faults: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The number that an agent previews; without one, `next_at` says when to ask again."""
+
+    entry: CampaignEntry | None
+    next_at: datetime | None
+
+
+class Campaigns:
+    """The campaigns of all PBXs; `regions` is the region of each PBX.
+
+    Raises NoSuchCampaign, NoSuchCampaignAgent, CampaignNotReady, and LockTimeout where another
+    step takes too long.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        pbxs: Pbxs,
+        dialler: Dialler,
+        regions: Mapping[str, str],
+    ) -> None:
+        self._catalogue = catalogue
+        self._pbxs = pbxs
+        self._dialler = dialler
+        self._regions = regions
+
+    # Commands of a person
+
+    def create(self, wish: NewCampaign, *, by: str, owner_id: UUID) -> CampaignRecord:
+        """Create a campaign without a list. Raises CannotDial, BadDestination."""
+        pbx = self._dialler.choose_pbx(wish.pbx)
+        phones = {parse_phone(one)[1]: one for one in wish.phones}
+        made = CampaignRecord(
+            id=uuid7(),
+            name=wish.name,
+            pbx=pbx,
+            mode=wish.mode,
+            state="draft",
+            hours=wish.hours,
+            retry_after_s=wish.retry_after_s,
+            created_at=datetime.now(UTC),
+            created_by=by,
+            agents=tuple(phones),
+            queue=wish.queue,
+            record=wish.record,
+            announce=wish.announce,
+            wrap_up_s=wish.wrap_up_s,
+            owner_id=owner_id,
+        )
+        with self._catalogue.begin() as tx:
+            campaigns.create_campaign(tx, made, phones)
+            _note(tx, by, "campaign.create", made.id, name=made.name, mode=made.mode)
+        log.info("campaign.created", campaign=str(made.id), by=by)
+        return made
+
+    def change(self, campaign_id: UUID, changes: Mapping[str, Any], *, by: str) -> CampaignRecord:
+        """Change columns of a campaign; the next step follows them.
+
+        `phones` replaces those of its agents. Raises BadDestination.
+        """
+        columns = dict(changes)
+        phones = columns.pop("phones", None)
+        wanted = {parse_phone(one)[1]: one for one in phones or ()}
+        with self._catalogue.begin() as tx:
+            before = campaigns.get_campaign(tx, campaign_id)
+            if before.state in ("stopped", "done"):
+                raise CampaignNotReady(f"the campaign is {before.state}")
+            if phones is not None:
+                columns["agents"] = list(wanted)
+                known = {one.agent for one in campaigns.list_agents(tx, campaign_id)}
+                campaigns.drop_agents(tx, campaign_id, known - wanted.keys())
+                for agent in wanted.keys() - known:
+                    campaigns.add_agent(tx, campaign_id, agent, wanted[agent], state="away")
+            changed = campaigns.change_campaign(tx, campaign_id, **columns)
+            _note(tx, by, "campaign.change", campaign_id, fields=sorted(changes))
+            campaigns.defer_step(tx, campaign_id)
+        return changed
+
+    def replace_list(self, campaign_id: UUID, body: bytes, *, by: str) -> ListReport:
+        """Read the list of a campaign that has not started, in place of its present list.
+
+        The lines are written in several transactions, because a long one would keep all events
+        back. Until the last one the campaign cannot start. Raises ListInvalid.
+        """
+        with self._lock(campaign_id):
+            with self._catalogue.begin() as tx:
+                record = campaigns.get_campaign(tx, campaign_id)
+                if record.state != "draft":
+                    raise CampaignNotReady("the list of a started campaign does not change")
+                campaigns.change_campaign(tx, campaign_id, cause=LIST_INCOMPLETE)
+                campaigns.drop_entries(tx, campaign_id)
+            report = self._write_list(record, body)
+            with self._catalogue.begin() as tx:
+                campaigns.change_campaign(tx, campaign_id, cause=None)
+                counts = {"lines": report.lines, "refused": report.refused}
+                _note(tx, by, "campaign.list", campaign_id, **counts)
+        log.info("campaign.listed", campaign=str(campaign_id), by=by, **counts)
+        return report
+
+    def start(self, campaign_id: UUID, *, by: str, owner_id: UUID) -> CampaignRecord:
+        """Start a campaign, or resume a paused one, by the right of this owner."""
+        with self._catalogue.begin() as tx:
+            before = campaigns.get_campaign(tx, campaign_id)
+            if before.state == "running":
+                return before
+            if before.state == "draft" and before.cause == LIST_INCOMPLETE:
+                raise CampaignNotReady("the list was not read completely: send it again")
+            if before.state == "draft" and not campaigns.has_open_entries(tx, campaign_id):
+                raise CampaignNotReady("the campaign has no number to dial")
+            started_at = before.started_at or datetime.now(UTC)
+            return self._move(
+                tx, before, "running", by=by, started_at=started_at, owner_id=owner_id, cause=None
+            )
+
+    def pause(self, campaign_id: UUID, *, by: str) -> CampaignRecord:
+        """Dial no further number; the calls that ring or talk go on. Harmless to repeat."""
+        with self._catalogue.begin() as tx:
+            before = campaigns.get_campaign(tx, campaign_id)
+            if before.state == "paused":
+                return before
+            return self._move(tx, before, "paused", by=by)
+
+    def stop(self, campaign_id: UUID, *, by: str) -> CampaignRecord:
+        """End a campaign at once: hang up the calls without a talk; talks go on."""
+        with self._catalogue.begin() as tx:
+            before = campaigns.get_campaign(tx, campaign_id)
+            stopped = before
+            if before.state != "stopped":
+                stopped = self._move(tx, before, "stopped", by=by, ended_at=datetime.now(UTC))
+            unanswered = _list_unanswered(tx, campaign_id)
+        self._hang_up(unanswered, by=by)
+        return stopped
+
+    def delete(self, campaign_id: UUID, *, by: str) -> None:
+        """Delete a campaign that does not run, with its list."""
+        with self._lock(campaign_id), self._catalogue.begin() as tx:
+            record = campaigns.get_campaign(tx, campaign_id)
+            if record.state in ("running", "paused") or campaigns.list_reserved(tx, campaign_id):
+                raise CampaignNotReady("stop the campaign, and let its calls end, first")
+            campaigns.delete_campaign(tx, campaign_id)
+            _note(tx, by, "campaign.delete", campaign_id, name=record.name)
+        log.info("campaign.deleted", campaign=str(campaign_id), by=by)
+
+    # Commands of an agent
+
+    def set_ready(self, campaign_id: UUID, agent: str, *, ready: bool, by: str) -> CampaignAgent:
+        """Make an agent ready or away; an agent in a call stays in it. Harmless to repeat."""
+        with self._catalogue.begin() as tx:
+            campaign = campaigns.get_campaign(tx, campaign_id)
+            if ready or campaign.mode == "progressive":  # waits for no step of a slow PBX
+                return _set_ready(tx, campaign, agent, ready=ready, by=by)
+        with self._lock(campaign_id), self._catalogue.begin() as tx:
+            found = campaigns.get_agent(tx, campaign_id, agent)
+            shown = _entry_of(tx, campaign, found)
+            if shown is not None and shown.state == "reserved":
+                _release(tx, campaign, shown)
+            return _set_ready(tx, campaign, agent, ready=False, by=by)
+
+    def show_next(self, campaign_id: UUID, agent: str, *, by: str) -> Shown:
+        """Reserve the next number for an agent who previews it; a repeat shows the same one.
+
+        Raises PhoneBusy.
+        """
+        with self._lock(campaign_id):
+            for _ in range(PLANS_AT_ONCE):
+                with self._catalogue.begin() as tx:
+                    campaign, found = self._open_preview(tx, campaign_id, agent)
+                    entry = _entry_of(tx, campaign, found)
+                    if entry is not None:
+                        return Shown(entry, None)
+                    if found.phone in campaigns.list_phones_in_calls(tx, campaign.pbx):
+                        raise PhoneBusy(f"{found.phone} is in a call")
+                    sources = ("away", "ready")
+                    campaigns.move_agent(tx, campaign_id, agent, sources=sources, to="ready")
+                    planned = _plan(tx, campaign, [found])
+                    reserved = _reserve(tx, campaign, planned)
+                    if reserved:
+                        _note(tx, by, "campaign.show", campaign_id, agent=agent)
+                        return Shown(reserved[0].entry, None)
+                if not planned.refusals:
+                    break
+        return Shown(None, planned.next_at)
+
+    def go(self, campaign_id: UUID, agent: str, *, by: str) -> DialRecord:
+        """Dial the number that the agent previews, if that is still allowed.
+
+        Raises NothingReserved, NumberRefused, and the errors of `Dialler.dial`.
+        """
+        with self._lock(campaign_id):
+            with self._catalogue.begin() as tx:
+                campaign, found = self._open_preview(tx, campaign_id, agent)
+                entry = _entry_of(tx, campaign, found)
+                if entry is None or entry.state != "reserved":
+                    raise NothingReserved(f"no number is reserved for {agent}")
+                due = _plan_entry(tx, campaign, found, entry)
+                for refused, cause in due.refusals:
+                    _refuse(tx, campaign, _get_entry(tx, campaign, refused.id), cause)
+                if not due.reservations and not due.refusals:
+                    _release(tx, campaign, entry)
+            if due.refusals:
+                raise NumberRefused(f"{entry.number} is refused now", rule=due.refusals[0][1])
+            if not due.reservations:
+                raise CampaignNotReady("the number is in a call, or outside its hours now")
+            ready = _Reserved(found, entry, due.reservations[0].allowed_by)
+            dialled = self._dial(campaign, ready, by=by)
+        log.info("campaign.previewed", campaign=str(campaign_id), call=dialled.call_id)
+        return dialled
+
+    def skip(self, campaign_id: UUID, agent: str, *, by: str) -> CampaignEntry:
+        """Put the number back that the agent previews; it uses up no attempt."""
+        with self._lock(campaign_id), self._catalogue.begin() as tx:
+            campaign, found = self._open_preview(tx, campaign_id, agent)
+            entry = _entry_of(tx, campaign, found)
+            if entry is None or entry.state != "reserved":
+                raise NothingReserved(f"no number is reserved for {agent}")
+            wait_s = next(iter(campaign.retry_after_s), SKIPPED_FOR_S)
+            again_at = datetime.now(UTC) + timedelta(seconds=wait_s)
+            _release(tx, campaign, entry, next_at=again_at, cause="skipped")
+            _note(tx, by, "campaign.skip", campaign_id, agent=agent, entry=str(entry.id))
+            return _get_entry(tx, campaign, entry.id)
+
+    # Steps
+
+    def step(self, campaign_id: UUID) -> None:
+        """Bring a campaign forward; safe to repeat, and harmless for one that is gone."""
+        with self._lock(campaign_id):
+            for _ in range(PLANS_AT_ONCE):
+                try:
+                    if not self._step_once(campaign_id):
+                        return
+                except NoSuchCampaign:
+                    return
+
+    def sweep(self) -> None:
+        """Ask for a step of every campaign that may need one."""
+        with self._catalogue.begin() as tx:
+            for campaign_id in campaigns.list_unsettled(tx):
+                campaigns.defer_step(tx, campaign_id)
+
+    def _step_once(self, campaign_id: UUID) -> bool:
+        """Count, plan, reserve and dial once; return whether to plan again now."""
+        with self._catalogue.begin() as tx:
+            campaign = campaigns.get_campaign(tx, campaign_id)
+        self._refresh_queue(campaign)
+        with self._catalogue.begin() as tx:
+            campaign = self._settle(tx, campaigns.get_campaign(tx, campaign_id))
+            unanswered = _list_unanswered(tx, campaign_id) if campaign.state == "stopped" else ()
+        self._hang_up(unanswered, by="work")
+        if campaign.state != "running" or campaign.mode == "preview":
+            return False
+        with self._catalogue.begin() as tx:
+            planned = _plan(tx, campaign, _list_free(tx, campaign))
+            reserved = _reserve(tx, campaign, planned)
+        for place, one in enumerate(reserved):
+            if not self._dial_or_release(campaign, one):
+                with self._catalogue.begin() as tx:
+                    for left in reserved[place + 1 :]:
+                        _release(tx, campaign, left.entry)
+                return False
+        return bool(planned.refusals)
+
+    def _settle(self, tx: Connection, campaign: CampaignRecord) -> CampaignRecord:
+        """Count ended calls, release what nobody dials, and pause or end the campaign if due."""
+        reserved = campaigns.list_reserved(tx, campaign.id)
+        calls = campaigns.find_uncounted(tx, reserved)
+        agents = {one.agent: one for one in campaigns.list_agents(tx, campaign.id)}
+        for entry in reserved:
+            _settle_entry(tx, campaign, entry, calls.get(entry.id), agents.get(entry.agent or ""))
+        held = {one.id for one in campaigns.list_reserved(tx, campaign.id)}
+        for one in agents.values():
+            if one.state == "reserved" and one.entry_id not in held:
+                sources = ("reserved",)
+                campaigns.move_agent(tx, campaign.id, one.agent, sources=sources, to="ready")
+        if campaign.state != "running":
+            return campaign
+        if not _is_permitted(tx, campaign):
+            return self._move(tx, campaign, "paused", by="work", cause="not-permitted")
+        if not campaigns.has_open_entries(tx, campaign.id):
+            return self._move(tx, campaign, "done", by="work", ended_at=datetime.now(UTC))
+        return campaign
+
+    def _dial_or_release(self, campaign: CampaignRecord, reserved: "_Reserved") -> bool:
+        """Dial for a reserved agent; return whether to go on with the next one."""
+        try:
+            self._dial(campaign, reserved, by=campaign.created_by)
+        except (PhoneBusy, BadDestination, PhoneNotPermitted, NotANumber, NumberRefused) as error:
+            log.info("campaign.not-dialled", campaign=str(campaign.id), reason=str(error))
+        except CampaignNotReady:  # paused or stopped meanwhile
+            return False
+        except CannotDial as error:
+            with self._catalogue.begin() as tx:
+                self._move(tx, campaign, "paused", by="work", cause=error.error_id)
+            return False
+        except PbxUnavailable as error:
+            log.warning("campaign.postponed", campaign=str(campaign.id), error=str(error))
+            return False
+        return True
+
+    def _dial(self, campaign: CampaignRecord, reserved: "_Reserved", *, by: str) -> DialRecord:
+        """Ring the agent's phone, then follow the call; release what cannot be dialled."""
+        agent, entry = reserved.agent, reserved.entry
+        request = DialRequest(
+            campaign.pbx,
+            agent.phone,
+            str(entry.number),
+            record=campaign.record or None,
+            announce=campaign.announce,
+            campaign_id=campaign.id,
+            entry_id=entry.id,
+            allowed_by=reserved.allowed_by,
+            key=f"campaign {entry.id} {entry.last_dial_id}",
+        )
+
+        def claim(tx: Connection, _: DialRecord) -> None:
+            """Move the entry with the row of its call: both are written, or neither."""
+            state = campaigns.lock_campaign(tx, campaign.id).state
+            if state != "running":
+                raise CampaignNotReady(f"the campaign is {state}")
+            campaigns.move_entry(tx, entry, sources=("reserved",), to="dialling")
+
+        try:
+            dialled = self._dialler.dial(request, by=by, owner_id=None, claim=claim)
+        except CampaignNotReady:
+            with self._catalogue.begin() as tx:
+                _release(tx, campaign, entry)
+            raise
+        except (NotANumber, NumberRefused) as error:
+            with self._catalogue.begin() as tx:
+                _refuse(tx, campaign, entry, error.error_id)
+            raise
+        except (PhoneBusy, CannotDial) as error:
+            with self._catalogue.begin() as tx:
+                _release(tx, campaign, entry, rests_s=BUSY_RESTS_S, cause=error.error_id)
+            raise
+        except (BadDestination, PhoneNotPermitted) as error:
+            with self._catalogue.begin() as tx:
+                _release(tx, campaign, entry, away=True, cause=error.error_id)
+            raise
+        with self._catalogue.begin() as tx:
+            is_stopped = campaigns.get_campaign(tx, campaign.id).state == "stopped"
+        if is_stopped:  # before the phone rang: the row has ended already
+            with self._pbxs.reach(campaign.pbx) as ari:
+                ari.hang_up(names.build_person_id(dialled.id))
+        return dialled
+
+    def _hang_up(self, calls: Collection[DialRecord], *, by: str) -> None:
+        """Hang up calls without a talk. Where a PBX does not answer, the next step repeats it."""
+        for one in calls:
+            try:
+                self._dialler.hang_up(one.id, by=by)
+            except PbxUnavailable as error:
+                log.warning("campaign.not-hung-up", call=one.call_id, error=str(error))
+
+    def _open_preview(
+        self, tx: Connection, campaign_id: UUID, agent: str
+    ) -> tuple[CampaignRecord, CampaignAgent]:
+        """Return a running campaign with a preview, and an agent of it."""
+        campaign = self._settle(tx, campaigns.get_campaign(tx, campaign_id))
+        if campaign.mode != "preview":
+            raise CampaignNotReady("the campaign dials by itself")
+        if campaign.state != "running":
+            raise CampaignNotReady(f"the campaign is {campaign.state}")
+        return campaign, campaigns.get_agent(tx, campaign_id, agent)
+
+    def _refresh_queue(self, campaign: CampaignRecord) -> None:
+        """Take the phones that are members of the queue now as agents of the campaign."""
+        if campaign.queue is None or campaign.state != "running":
+            return
+        try:
+            with self._pbxs.reach(campaign.pbx) as ari:
+                members = ari.get_global(f"QUEUE_MEMBER_LIST({campaign.queue})")
+        except PbxUnavailable as error:
+            log.warning("campaign.queue-unknown", campaign=str(campaign.id), error=str(error))
+            return
+        phones: dict[str, str] = {}
+        for one in members.split(","):
+            with suppress(BadDestination):
+                phones[parse_phone(one.strip())[1]] = one.strip()
+        with self._catalogue.begin() as tx:
+            visible = _visible_agents(tx, campaign)
+            known = {one.agent for one in campaigns.list_agents(tx, campaign.id)}
+            for agent in phones.keys() - known:
+                if visible is None or agent in visible:
+                    campaigns.add_agent(tx, campaign.id, agent, phones[agent], state="ready")
+            campaigns.drop_agents(tx, campaign.id, known - phones.keys() - {*campaign.agents})
+
+    def _write_list(self, campaign: CampaignRecord, body: bytes) -> ListReport:
+        region = self._regions.get(campaign.pbx, "US")
+        found = read_list(
+            body,
+            campaign.id,
+            now=datetime.now(UTC),
+            check=lambda text: self._dialler.check_number(campaign.pbx, text)[0],
+            find_zones=lambda number: choose_zones(zones_of(number), region),
+        )
+        count = refused = 0
+        faults: list[Line] = []
+        batch: list[CampaignEntry] = []
+        for line in found:
+            count += 1
+            batch.append(line.entry)
+            if line.reason is not None:
+                refused += 1
+                faults += [line] if len(faults) < MOST_FAULTS else []
+            if len(batch) == WRITTEN_AT_ONCE:
+                self._write_entries(batch)
+                batch = []
+        self._write_entries(batch)
+        return ListReport(count, refused, tuple(faults))
+
+    def _write_entries(self, entries: Sequence[CampaignEntry]) -> None:
+        with self._catalogue.begin() as tx:
+            campaigns.add_entries(tx, entries)
+
+    def _move(
+        self,
+        tx: Connection,
+        campaign: CampaignRecord,
+        to: CampaignState,
+        *,
+        by: str,
+        **columns: Any,
+    ) -> CampaignRecord:
+        moved = campaigns.move_campaign(tx, campaign.id, to=to, **columns)
+        if moved is None:
+            raise CampaignNotReady(f"the campaign is {campaign.state}: it cannot become {to}")
+        _note(tx, by, f"campaign.{to}", campaign.id, name=moved.name, cause=moved.cause)
+        campaigns.defer_step(tx, campaign.id)
+        log.info("campaign.moved", campaign=str(campaign.id), state=to, by=by, cause=moved.cause)
+        return moved
+
+    def _lock(self, campaign_id: UUID) -> Any:
+        return self._catalogue.lock(f"campaign {campaign_id}", wait_s=LOCK_WITHIN_S)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reserved:
+    """An agent and an entry that are reserved for each other in the catalogue."""
+
+    agent: CampaignAgent
+    entry: CampaignEntry
+    allowed_by: Mapping[str, Any]
+
+
+def _set_ready(
+    tx: Connection, campaign: CampaignRecord, agent: str, *, ready: bool, by: str
+) -> CampaignAgent:
+    """Move an agent to ready or away, and return the agent; a reserved one is ready enough."""
+    found = campaigns.get_agent(tx, campaign.id, agent)
+    to: CampaignAgentState = "ready" if ready else "away"
+    sources = ("away",) if ready else ("ready", "reserved")
+    moved = campaigns.move_agent(tx, campaign.id, agent, sources=sources, to=to)
+    if moved is not None:
+        _note(tx, by, f"campaign.{to}", campaign.id, agent=agent)
+        campaigns.defer_step(tx, campaign.id)
+    return moved or found
+
+
+def _list_free(tx: Connection, campaign: CampaignRecord) -> list[CampaignAgent]:
+    """Return the agents who are ready and in no call, who is ready for longest first."""
+    now = datetime.now(UTC)
+    in_calls = campaigns.list_phones_in_calls(tx, campaign.pbx)
+    return [
+        one
+        for one in campaigns.list_agents(tx, campaign.id)
+        if one.state == "ready"
+        and (one.ready_at is None or one.ready_at <= now)
+        and one.phone not in in_calls
+    ]
+
+
+def _plan(tx: Connection, campaign: CampaignRecord, agents: Sequence[CampaignAgent]) -> Plan:
+    """Plan for these agents, with the present list of the campaign."""
+    read = campaigns.list_groups(tx, campaign.id, limit=len(agents) + READ_MORE) if agents else []
+    groups = [(zones, [_waiting(one) for one in found]) for zones, found in read]
+    listed = do_not_call.find(tx, {one.number for _, found in groups for one in found})
+    return plan_campaign(
+        datetime.now(UTC),
+        campaign,
+        [one.agent for one in agents],
+        groups,
+        listed=listed,
+        live=campaigns.list_live_numbers(tx),
+    )
+
+
+def _plan_entry(
+    tx: Connection, campaign: CampaignRecord, agent: CampaignAgent, entry: CampaignEntry
+) -> Plan:
+    """Ask again whether one entry may be dialled now."""
+    due = _waiting(entry)
+    return plan_campaign(
+        datetime.now(UTC),
+        campaign,
+        [agent.agent],
+        [(due.zones, [due])],
+        listed=do_not_call.find(tx, [due.number]),
+        live=campaigns.list_live_numbers(tx),
+    )
+
+
+def _waiting(entry: CampaignEntry) -> WaitingEntry:
+    return WaitingEntry(
+        entry.id,
+        entry.place,
+        str(entry.number),
+        entry.zones,
+        entry.next_at or datetime.min.replace(tzinfo=UTC),
+        entry.attempts,
+        entry.consent,
+    )
+
+
+def _reserve(tx: Connection, campaign: CampaignRecord, planned: Plan) -> list[_Reserved]:
+    """Write a plan: refuse its refusals, and reserve each entry and agent for each other."""
+    for refused, cause in planned.refusals:
+        _refuse(tx, campaign, _get_entry(tx, campaign, refused.id), cause)
+    return [
+        made
+        for one in planned.reservations
+        if (made := _reserve_one(tx, campaign, one)) is not None
+    ]
+
+
+def _reserve_one(tx: Connection, campaign: CampaignRecord, wanted: Reservation) -> _Reserved | None:
+    entry = _get_entry(tx, campaign, wanted.entry.id)
+    moved = campaigns.move_entry(tx, entry, sources=("waiting",), to="reserved", agent=wanted.agent)
+    if moved is None:
+        return None
+    agent = campaigns.move_agent(
+        tx, campaign.id, wanted.agent, sources=("ready",), to="reserved", entry_id=entry.id
+    )
+    if agent is None:  # made away meanwhile
+        campaigns.move_entry(tx, moved, sources=("reserved",), to="waiting", agent=None)
+        return None
+    return _Reserved(agent, moved, wanted.allowed_by)
+
+
+def _release(
+    tx: Connection,
+    campaign: CampaignRecord,
+    entry: CampaignEntry,
+    *,
+    away: bool = False,
+    rests_s: int = 0,
+    **columns: Any,
+) -> None:
+    """Undo a reservation: the entry waits again, and the agent is ready, or away."""
+    campaigns.move_entry(
+        tx, entry, sources=("reserved", "dialling"), to="waiting", agent=None, **columns
+    )
+    _free_agent(tx, campaign, entry, away=away, rests_s=rests_s)
+
+
+def _refuse(tx: Connection, campaign: CampaignRecord, entry: CampaignEntry, cause: str) -> None:
+    """Write that an entry is never dialled (again), and free its agent."""
+    to: Any = "exhausted" if cause == "exhausted" else "refused"
+    campaigns.move_entry(tx, entry, sources=("waiting", "reserved"), to=to, cause=cause)
+    _free_agent(tx, campaign, entry)
+
+
+def _free_agent(
+    tx: Connection,
+    campaign: CampaignRecord,
+    entry: CampaignEntry,
+    *,
+    away: bool = False,
+    rests_s: int = 0,
+    since: datetime | None = None,
+) -> None:
+    if entry.agent is None:
+        return
+    ready_at = (since or datetime.now(UTC)) + timedelta(seconds=rests_s) if rests_s else None
+    campaigns.move_agent(
+        tx,
+        campaign.id,
+        entry.agent,
+        sources=("reserved",),
+        to="away" if away else "ready",
+        ready_at=None if away else ready_at,
+    )
+
+
+def _settle_entry(
+    tx: Connection,
+    campaign: CampaignRecord,
+    entry: CampaignEntry,
+    call: DialRecord | None,
+    agent: CampaignAgent | None,
+) -> None:
+    """Bring a reserved entry to the state of its call, and count a call that has ended."""
+    if call is None:
+        is_shown = campaign.mode == "preview" and campaign.state == "running"
+        has_agent = agent is not None and agent.entry_id == entry.id
+        if not is_shown or not has_agent:
+            _release(tx, campaign, entry)
+        elif agent is not None and agent.since < datetime.now(UTC) - SHOWN_FOR:
+            _release(tx, campaign, entry, away=True)
+    elif call.state != "ended":
+        campaigns.move_entry(tx, entry, sources=("reserved",), to="dialling")
+    else:
+        counted = count_attempt(campaign, entry.attempts, call)
+        campaigns.move_entry(
+            tx,
+            entry,
+            sources=("reserved", "dialling"),
+            to=counted.state,
+            attempts=counted.attempts,
+            next_at=counted.next_at,
+            cause=counted.cause,
+            last_dial_id=call.id,
+        )
+        _free_agent(
+            tx,
+            campaign,
+            entry,
+            away=counted.is_away,
+            rests_s=counted.rests_s,
+            since=call.ended_at,
+        )
+
+
+def _entry_of(
+    tx: Connection, campaign: CampaignRecord, agent: CampaignAgent
+) -> CampaignEntry | None:
+    """Return the entry that is reserved for the agent, or that the agent calls."""
+    if agent.state != "reserved" or agent.entry_id is None:
+        return None
+    return campaigns.find_entry(tx, campaign.id, agent.entry_id)
+
+
+def _get_entry(tx: Connection, campaign: CampaignRecord, entry_id: UUID) -> CampaignEntry:
+    entry = campaigns.find_entry(tx, campaign.id, entry_id)
+    if entry is None:
+        raise NoSuchCampaign(f"the campaign {campaign.id} has lost an entry")
+    return entry
+
+
+def _list_unanswered(tx: Connection, campaign_id: UUID) -> tuple[DialRecord, ...]:
+    """Return the calls of a campaign that have not ended, and in which nobody talks yet."""
+    calls = campaigns.find_uncounted(tx, campaigns.list_reserved(tx, campaign_id)).values()
+    return tuple(one for one in calls if one.state not in ("up", "ended"))
+
+
+def _visible_agents(tx: Connection, campaign: CampaignRecord) -> frozenset[str] | None:
+    """Return the agents whom the owner of a campaign may see now; None is all of them."""
+    owner = tokens.find_owner(tx, campaign.owner_id) if campaign.owner_id is not None else None
+    return tokens.list_visible_agents(tx, owner) if owner is not None else frozenset()
+
+
+def _is_permitted(tx: Connection, campaign: CampaignRecord) -> bool:
+    """Whether the owner may still run campaigns, and see the agents of this one."""
+    owner = tokens.find_owner(tx, campaign.owner_id) if campaign.owner_id is not None else None
+    if owner is None or not {CAMPAIGNS_CONTROL, CALLS_DIAL} <= permissions_of(owner):
+        return False
+    visible = tokens.list_visible_agents(tx, owner)
+    return visible is None or visible.issuperset(campaign.agents)
+
+
+def _note(tx: Connection, by: str, action: str, campaign_id: UUID, **detail: Any) -> None:
+    audit.add_audit(
+        tx, actor=by, action=action, subject=str(campaign_id), outcome="done", detail=detail
+    )
