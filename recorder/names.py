@@ -71,6 +71,8 @@ _SOUND = re.compile(rf"earwitness-sound-({_UUID})-(.+)", re.DOTALL)
 _PERSON = re.compile(rf"earwitness-dial-({_UUID})")
 _CONFERENCE = re.compile(rf"earwitness-(conference|lobby)-({_UUID})")
 _PEOPLE = ("earwitness-dial-", "earwitness-far-")
+# The name that a phone shows beside the number that we dial for it.
+CLICK_TO_DIAL = "Click to dial"
 _CALL_ID = re.compile(r"([a-z0-9][a-z0-9_]{0,30})-(.+)", re.DOTALL)
 
 

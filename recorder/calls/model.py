@@ -27,7 +27,7 @@ from recorder.calls.legs import (
     is_person,
     joined_or_created_at,
 )
-from recorder.names import build_call_id, is_ours, parse_person_id
+from recorder.names import CLICK_TO_DIAL, build_call_id, is_ours, parse_person_id
 from storage.records import CallRecord, Direction, LegRecord, Party, Stay
 
 # The state of a leg whose channel has left the call.
@@ -45,7 +45,7 @@ class _Call:
     """The state of one call; `legs` are its channels in the order in which they appeared.
 
     `callee` and `agent` stay as they were last, after these people have left. `waiting` is the
-    channel that waits in the queue, and since when.
+    channel that waits in the queue, and since when. `dialled` is the number of a call that we dial.
     """
 
     linkedid: str
@@ -58,6 +58,7 @@ class _Call:
     waiting: tuple[str, datetime] | None = None
     callee: tuple[str | None, str | None] | None = None
     agent: str | None = None
+    dialled: str | None = None
     met: set[str] = field(default_factory=set)  # linkedids
     legs: dict[str, LegRecord] = field(default_factory=dict)
 
@@ -136,6 +137,14 @@ class CallModel:
             if leg.alive:
                 self._call_of[leg.id] = linkedid
                 self._find_place(leg)
+
+    def set_dialled(self, call_id: str, number: str) -> None:
+        """Note that we dial a call: the phone of its caller rings first, then this number.
+
+        So the call is answered when the number answers, not when the phone does.
+        """
+        call = self._calls[call_id.removeprefix(f"{self._pbx}-")]
+        call.dialled, call.answered_at = number, call.talked_at
 
     # Events
 
@@ -249,7 +258,7 @@ class CallModel:
                 party=party if channel.technology != LOCAL else None,
                 created_at=channel.created_at,
                 number=channel.caller.number or None,
-                caller_name=channel.caller.name or None,
+                caller_name=_name_of(channel),
                 exten=_dialled_exten(channel),
                 context=channel.dialplan.context,
             )
@@ -283,13 +292,14 @@ class CallModel:
             name=channel.name,
             state=channel.state,
             number=channel.caller.number or None,
-            caller_name=channel.caller.name or None,
+            caller_name=_name_of(channel),
         )
         if (linkedid := self._call_of.get(channel.id)) is None:
             return
         call = self._calls[linkedid]
         first = next(iter(call.legs.values()))
-        if first.id == channel.id and channel.state == "Up" and not call.answered_at:
+        is_answer = first.id == channel.id and channel.state == "Up" and call.dialled is None
+        if is_answer and not call.answered_at:
             call.answered_at = at
         self._find_number(channel)
         if channel.dialplan.app_name == "Queue":
@@ -348,6 +358,8 @@ class CallModel:
             for linkedid in calls:
                 call = self._calls[linkedid]
                 call.talked_at = call.talked_at or at
+                if call.dialled is not None:
+                    call.answered_at = call.talked_at
                 call.met |= calls - {linkedid}
                 if call.waiting is not None and call.waiting[0] in {one.id for one in people}:
                     call.waiting = None
@@ -523,6 +535,11 @@ class CallModel:
         if direction == "outbound":
             customer = next(leg for leg in persons if leg.party == "customer")
             callee = (dialled or customer.number, None)
+        caller = (first.number, first.caller_name) if first is not None else (None, None)
+        if call.dialled is not None and first is not None:
+            # The channel of the phone has the caller id that the customer sees.
+            direction, callee = "outbound", (call.dialled, None)
+            caller = (extension_of(first), first.caller_name)
         conversations = [self._people_with(leg.id) for leg in persons if leg.bridge_id is not None]
         joined = {self._call_of[one.id] for people in conversations for one in people}
         return CallRecord(
@@ -535,8 +552,8 @@ class CallModel:
             else "ringing",
             direction=direction,
             started_at=call.started_at,
-            caller_number=first.number if first is not None else None,
-            caller_name=first.caller_name if first is not None else None,
+            caller_number=caller[0],
+            caller_name=caller[1],
             callee_number=callee[0],
             callee_name=callee[1],
             did=dialled if direction == "inbound" else None,
@@ -566,6 +583,12 @@ def belongs_to_call(channel: ari.Channel) -> bool:
 def _is_program(channel: ari.Channel) -> bool:
     """Whether another program than ours sends and receives the audio of this channel."""
     return channel.technology in MEDIA and not is_ours(channel.id)
+
+
+def _name_of(channel: ari.Channel) -> str | None:
+    """Return the name of the person; Dial() also gives the number the name that the phone shows."""
+    name = channel.caller.name
+    return name if name and name != CLICK_TO_DIAL else None
 
 
 def _dialled_exten(channel: ari.Channel) -> str:

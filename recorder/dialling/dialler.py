@@ -41,8 +41,6 @@ from storage.records import CallRecord, DialCause, DialFormat, DialRecord, RuleT
 
 log = structlog.get_logger()
 
-# The name that the agent's phone shows beside the number.
-SHOWN_NAME = "Click to dial"
 # The PBX has answered a request to ring within this time, or the process that asked has died.
 ASKED_WITHIN = timedelta(seconds=15)
 
@@ -336,7 +334,7 @@ def _variables(record: DialRecord, number: str) -> Mapping[str, str]:
     """
     return {
         **NOT_FORWARDED,
-        "CONNECTEDLINE(name,i)": SHOWN_NAME,
+        "CONNECTEDLINE(name,i)": names.CLICK_TO_DIAL,
         "CONNECTEDLINE(num,i)": number,
         "CALLERID(num)": record.agent or "",
     }

@@ -24,6 +24,7 @@ from recorder.spy.intruders import find_intruder
 from recorder.spy.plan import follows
 from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
+from recorder.watch.dialled_calls import DialledCalls, is_of_person
 from recorder.watch.handlers import Handlers
 from recorder.watch.lanes import Coalescer, Interval, Lanes
 from recorder.watch.reconcile import find_linkedids, reconcile_calls, remove_orphans
@@ -88,6 +89,7 @@ class Session:
         self._ari = client
         self._catalogue = catalogue
         self._model = model
+        self._dialled = DialledCalls(model)
         self._lanes = lanes
         self._decisions = decisions
         self._evaluations = Coalescer(lanes, decisions.evaluate)
@@ -108,9 +110,8 @@ class Session:
     def restore(self) -> None:
         """Continue with the live calls that the catalogue has. Raises CatalogueUnavailable."""
         with self._catalogue.begin() as tx:
-            for record in calls.list_live_calls(tx, pbx=self._pbx):
-                self._model.restore(record)
-                self._saved[record.id] = record
+            live = calls.list_live_calls(tx, pbx=self._pbx)
+            self._saved |= {record.id: record for record in self._dialled.restore(tx, live)}
 
     def process_batch(self, stream: ari.EventStream) -> None:
         """Wait for an event, apply all that have arrived, then save the changed calls."""
@@ -194,6 +195,7 @@ class Session:
                 except AriError as error:  # the next check lists the PBX
                     log.warning("linkedid.not-read", pbx=self._pbx, error=str(error))
                     self._outdated, linkedids = True, {}
+                self._dialled.observe(item)
                 self._changed |= self._model.apply(item, linkedids)
 
     def _expel_intruder(self, item: Item) -> bool:
@@ -215,6 +217,10 @@ class Session:
         if not self._changed:
             return
         saved = self._saved
+        new = {id_ for id_ in self._changed - saved.keys() if is_of_person(id_)}
+        if new:
+            with self._catalogue.begin() as tx:
+                saved |= self._dialled.adopt(tx, new)
         records = [self._read_call(call_id) for call_id in self._changed]
         changed = [record for record in records if record != saved.get(record.id)]
         parties = {
@@ -229,20 +235,31 @@ class Session:
         }
         with self._catalogue.begin() as tx:
             calls.save_calls(tx, changed, before=saved)
+            unwanted = self._dialled.save(tx, changed)
             live = recordings.list_recordings_of_calls(tx, parties, in_states=states.LIVE)
             for call_id in {recording.call_id for recording in live}:
                 recordings.update_people(tx, call_id, parties[call_id])
         self._changed.clear()
         if relevant:
             self._submit_work(relevant)
+        for channel_id in unwanted:
+            self._lanes.submit(channel_id, self._hang_up, channel_id)
         for record in changed:
             before = saved.get(record.id)
             if before is None or before.state != record.state:
                 log.info(f"call.{record.state}", call=record.id, direction=record.direction)
             saved[record.id] = record
             if record.state == "ended":
+                self._dialled.forget(record.id)
                 self._model.forget(record.id)
                 del saved[record.id]
+
+    def _hang_up(self, channel_id: str) -> None:
+        """Hang up a channel that rings although its dial is over; the next change retries."""
+        try:
+            self._ari.hang_up(channel_id)
+        except AriError as error:
+            log.warning("call.not-hung-up", channel=channel_id, error=str(error))
 
     def _read_call(self, call_id: str) -> CallRecord:
         """Return a call of the model; `changed_at` stays unless a fact that rules read changed."""
