@@ -209,6 +209,7 @@ class Wiring:
                 self.capture,
                 self.spies,
                 self.book,
+                self.dialler,
                 self.programs,
                 WatchSettings(
                     pbx.trunks,

@@ -1,4 +1,4 @@
-"""The checks that repeat without an event: recordings, pauses, spies, beeps, ended calls.
+"""The checks that repeat without an event: recordings, pauses, spies, dials, beeps, ended calls.
 
 An event can be lost, and a process can die between two steps. Each check therefore compares the
 catalogue with the PBX, and submits the work that is left to the lanes.
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from recorder.dialling.dialler import Dialler
 from recorder.recording.assurance_loop import assure_ended_calls
 from recorder.recording.beeps import Beeps
 from recorder.recording.capture import Capture
@@ -30,6 +31,7 @@ class Checks:
         key_of_recording: Callable[[UUID], str | None],
         capture: Capture,
         spies: Spies,
+        dialler: Dialler,
         beeps: Beeps,
         is_alive: Callable[[str], bool],
         resume_after_s: int,
@@ -40,6 +42,7 @@ class Checks:
         self._key_of_recording = key_of_recording
         self._capture = capture
         self._spies = spies
+        self._dialler = dialler
         self._beeps = beeps
         self._is_alive = is_alive
         self._resume_after = timedelta(seconds=resume_after_s)
@@ -90,6 +93,10 @@ class Checks:
             self._may_have_spies = has_spies or had_intruders
 
         self._lanes.submit(self._pbx, check)
+
+    def check_dials(self) -> None:
+        """End the dialled calls whose process died before it could ring a phone."""
+        self._lanes.submit(self._pbx, self._dialler.check, self._pbx)
 
     def play_beeps(self) -> None:
         """Play the beeps that are due."""

@@ -146,6 +146,7 @@ class Session:
         if self._connected:
             self._checks.check_recordings()
             self._checks.check_spies()
+            self._checks.check_dials()
 
     # Events
 

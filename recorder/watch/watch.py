@@ -13,6 +13,7 @@ import structlog
 from recorder import ari
 from recorder.ari import Ari
 from recorder.calls.model import CallModel
+from recorder.dialling.dialler import Dialler
 from recorder.programs.programs import Programs
 from recorder.recording.announce import Announcer
 from recorder.recording.beeps import Beeps
@@ -63,6 +64,7 @@ class Watch:
     capture: Capture
     spies: Spies
     book: RuleBook
+    dialler: Dialler
     programs: Programs
     settings: WatchSettings
 
@@ -157,6 +159,7 @@ class Watch:
                 key_of_recording=key_of_recording,
                 capture=self.capture,
                 spies=self.spies,
+                dialler=self.dialler,
                 beeps=Beeps(self.catalogue, sounds),
                 is_alive=lambda channel_id: model.find_call_of(channel_id) is not None,
                 resume_after_s=self.settings.resume_after_s,

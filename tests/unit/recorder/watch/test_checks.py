@@ -44,6 +44,7 @@ def test_spies_are_checked_until_a_check_succeeds(
         lanes=lanes,
         key_of_recording=unused,
         capture=unused,
+        dialler=unused,
         beeps=unused,
         is_alive=unused,
         resume_after_s=0,
