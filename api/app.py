@@ -21,6 +21,7 @@ from api.routes import (
     bulk,
     callbacks,
     calls,
+    campaigns,
     dialplan,
     do_not_call,
     docs,
@@ -59,6 +60,7 @@ __all__ = ["ApiSettings", "build_app"]
 OPERATIONS = (
     calls,
     callbacks,
+    campaigns,
     do_not_call,
     recordings,
     assurance,

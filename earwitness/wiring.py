@@ -175,9 +175,17 @@ class Wiring:
     def campaigns(self) -> "Campaigns":
         """The campaigns, which dial by the dialler."""
         from recorder.dialling.campaigns import Campaigns
+        from storage.records import Hours
 
-        regions = {pbx.name: pbx.region for pbx in self.config.pbx}
-        return Campaigns(self.catalogue, self.pbxs, self.dialler, regions)
+        wanted = self.config.dialling
+        return Campaigns(
+            self.catalogue,
+            self.pbxs,
+            self.dialler,
+            {pbx.name: pbx.region for pbx in self.config.pbx},
+            hours=Hours(wanted.from_hour, wanted.to_hour, wanted.weekdays),
+            retry_after_s=wanted.retry_after_s,
+        )
 
     @cached_property
     def gate(self) -> "Gate":

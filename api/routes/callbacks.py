@@ -65,7 +65,7 @@ def make_callback(body: NewCallback) -> Response:
     A number on the do-not-call list is refused, now and at every attempt. The right of the caller
     is asked again at every attempt, too.
     """
-    _check_hours(body.hours)
+    check_hours(body.hours)
     call_id = _find_call_id(body)
     promised = services().callbacks
     with auditing_refusals("callback.create", body.from_phone, to=body.to):
@@ -169,7 +169,7 @@ def _fields_with_dials(record: CallbackRecord) -> dict[str, object]:
     return callback_with_dials_fields(record, services().callbacks.zones_of(record), made)
 
 
-def _check_hours(wanted: LocalHours | None) -> None:
+def check_hours(wanted: LocalHours | None) -> None:
     """Raise RequestInvalid for hours outside those of the configuration."""
     limits = services().callbacks.hours
     if wanted is None:

@@ -119,6 +119,8 @@ def _visibility(who: Principal, listens_to: dict[str, str]) -> Visibility:
             return False
         if who.agents is None or event.agent in who.agents or is_own:
             return True
+        if kind == "campaign" and about.get("created_by") == who.name:
+            return True
         return kind == "call" and about["id"] in listens_to.values()
 
     return sees

@@ -77,18 +77,22 @@ SHOWN_FOR = timedelta(minutes=15)
 SKIPPED_FOR_S = 900
 WRITTEN_AT_ONCE = 1_000
 MOST_FAULTS = 1_000
+DEFAULT_HOURS = Hours()
 LIST_INCOMPLETE = "list-incomplete"
 
 
 @dataclass(frozen=True, slots=True)
-class NewCampaign:
-    """The wish for a campaign; `phones` are those of its agents, such as `PJSIP/2001`."""
+class CampaignTerms:
+    """The terms of a new campaign; `phones` are those of its agents, such as `PJSIP/2001`.
+
+    Without hours or a plan of attempts, those of the configuration hold.
+    """
 
     name: str
     pbx: str | None
     mode: CampaignMode
-    hours: Hours
-    retry_after_s: tuple[int, ...]
+    hours: Hours | None = None
+    retry_after_s: tuple[int, ...] | None = None
     phones: tuple[str, ...] = ()
     queue: str | None = None
     record: bool = False
@@ -116,6 +120,8 @@ class Shown:
 class Campaigns:
     """The campaigns of all PBXs; `regions` is the region of each PBX.
 
+    `hours` and `retry_after_s` are those of the configuration.
+
     Raises NoSuchCampaign, NoSuchCampaignAgent, CampaignNotReady, and LockTimeout where another
     step takes too long.
     """
@@ -126,33 +132,40 @@ class Campaigns:
         pbxs: Pbxs,
         dialler: Dialler,
         regions: Mapping[str, str],
+        *,
+        hours: Hours = DEFAULT_HOURS,
+        retry_after_s: tuple[int, ...] = (),
     ) -> None:
         self._catalogue = catalogue
         self._pbxs = pbxs
         self._dialler = dialler
         self._regions = regions
+        self._hours = hours
+        self._retry_after_s = retry_after_s
 
     # Commands of a person
 
-    def create(self, wish: NewCampaign, *, by: str, owner_id: UUID) -> CampaignRecord:
+    def create(self, terms: CampaignTerms, *, by: str, owner_id: UUID) -> CampaignRecord:
         """Create a campaign without a list. Raises CannotDial, BadDestination."""
-        pbx = self._dialler.choose_pbx(wish.pbx)
-        phones = {parse_phone(one)[1]: one for one in wish.phones}
+        pbx = self._dialler.choose_pbx(terms.pbx)
+        phones = {parse_phone(one)[1]: one for one in terms.phones}
         made = CampaignRecord(
             id=uuid7(),
-            name=wish.name,
+            name=terms.name,
             pbx=pbx,
-            mode=wish.mode,
+            mode=terms.mode,
             state="draft",
-            hours=wish.hours,
-            retry_after_s=wish.retry_after_s,
+            hours=terms.hours or self._hours,
+            retry_after_s=self._retry_after_s
+            if terms.retry_after_s is None
+            else terms.retry_after_s,
             created_at=datetime.now(UTC),
             created_by=by,
             agents=tuple(phones),
-            queue=wish.queue,
-            record=wish.record,
-            announce=wish.announce,
-            wrap_up_s=wish.wrap_up_s,
+            queue=terms.queue,
+            record=terms.record,
+            announce=terms.announce,
+            wrap_up_s=terms.wrap_up_s,
             owner_id=owner_id,
         )
         with self._catalogue.begin() as tx:
