@@ -42,6 +42,7 @@ from api.services import EXTENSION, Services
 from api.settings import ApiSettings
 from api.turns import Turns
 from recorder.ari.pbxs import Pbxs
+from recorder.conferences.conferences import Conferences
 from recorder.dialling.callbacks import Callbacks, CallbackSettings
 from recorder.dialling.campaigns import Campaigns
 from recorder.dialling.dialler import Dialler
@@ -116,8 +117,12 @@ def build_app(
     dialler: Dialler | None = None,
     callbacks: Callbacks | None = None,
     campaigns: Campaigns | None = None,
+    conferences: Conferences | None = None,
 ) -> Flask:
-    """Build the application of one process; without a dialler, it cannot dial on any PBX."""
+    """Build the application of one process.
+
+    Without a dialler it cannot dial, and without conferences it holds none, on any PBX.
+    """
     app = Flask("api", static_folder=None, template_folder="templates")
     # Trust only X-Forwarded-For, and of it only the configured number of proxies.
     app.wsgi_app = ProxyFix(app.wsgi_app, settings.proxies, 0, 0, 0, 0)  # type: ignore[method-assign]
@@ -138,6 +143,7 @@ def build_app(
         dialler,
         callbacks or Callbacks(catalogue, dialler, nothing),
         campaigns or Campaigns(catalogue, Pbxs({}), dialler, {}),
+        conferences or Conferences(catalogue, Pbxs({}), {}),
         settings,
         StoreProbe(objects),
         metrics,

@@ -11,6 +11,7 @@ from api.health import StoreProbe
 from api.metrics import Metrics
 from api.oidc import Provider
 from api.settings import ApiSettings
+from recorder.conferences.conferences import Conferences
 from recorder.dialling.callbacks import Callbacks
 from recorder.dialling.campaigns import Campaigns
 from recorder.dialling.dialler import Dialler
@@ -35,6 +36,7 @@ class Services:
     dialler: Dialler
     callbacks: Callbacks
     campaigns: Campaigns
+    conferences: Conferences
     settings: ApiSettings
     store_probe: StoreProbe
     metrics: Metrics

@@ -96,6 +96,7 @@ def api(config: Config) -> None:
                 dialler=wiring.dialler,
                 callbacks=wiring.callbacks,
                 campaigns=wiring.campaigns,
+                conferences=wiring.conferences,
             )
 
         Wiring(config).load()

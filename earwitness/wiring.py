@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from api.settings import OidcSettings
     from recorder.ari.pbxs import Pbxs
+    from recorder.conferences.conferences import Conferences
     from recorder.dialling.callbacks import Callbacks
     from recorder.dialling.campaigns import Campaigns
     from recorder.dialling.dialler import Dialler
@@ -52,6 +53,7 @@ class Wiring:
         check_rules(self.config.rules)
         _ = self.catalogue, self.objects, self.capture, self.spies
         _ = self.dialler, self.callbacks, self.campaigns
+        _ = self.conferences
 
     @cached_property
     def catalogue(self) -> "Catalogue":
@@ -186,6 +188,26 @@ class Wiring:
             hours=Hours(wanted.from_hour, wanted.to_hour, wanted.weekdays),
             retry_after_s=wanted.retry_after_s,
         )
+
+    @cached_property
+    def conferences(self) -> "Conferences":
+        """The conferences at the PBXs."""
+        from recorder.conferences.conferences import Conferences, ConferenceSettings
+        from recorder.dialling.dialler import DialSettings
+        from recorder.dialling.numbers import DialPolicy
+
+        wanted = self.config.dialling
+        settings = {
+            pbx.name: ConferenceSettings(
+                DialSettings(
+                    pbx.dial_context, pbx.dial_format, pbx.region, pbx.trunks, wanted.ring_s
+                ),
+                pbx.conference_context,
+            )
+            for pbx in self.config.pbx
+        }
+        policy = DialPolicy(wanted.allowed, wanted.refused, wanted.premium)
+        return Conferences(self.catalogue, self.pbxs, settings, policy, self.capture)
 
     @cached_property
     def gate(self) -> "Gate":

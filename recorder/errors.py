@@ -24,6 +24,10 @@
     ├── CampaignNotReady        the state, the mode or the hours of a campaign do not allow this
     ├── NothingReserved         no number is reserved for this agent
     ├── ListInvalid             the header of a list of numbers cannot be read
+    ├── ConferenceEnded         the conference is over
+    ├── ConferenceLocked        the conference admits nobody else
+    ├── CannotTakeIn            the PBX, or the call, does not allow to take the call in
+    ├── ControlNotPermitted     this caller may not control conferences, or this one
     ├── ModeNotPermitted        this supervisor may not use this mode
     ├── BadCommand              the command of a program has a wrong field; names it
     ├── ProgramsMayNotDial      programs of this PBX may not make us dial
@@ -185,6 +189,34 @@ class ListInvalid(EarwitnessError):
     """The first line of the list is no header with a column `number`."""
 
     error_id = "list-invalid"
+
+
+class ConferenceEnded(EarwitnessError):
+    """The conference is over."""
+
+    error_id = "conference-ended"
+
+
+class ConferenceLocked(EarwitnessError):
+    """The conference admits nobody else."""
+
+    error_id = "conference-locked"
+
+
+class CannotTakeIn(EarwitnessError):
+    """This call cannot be taken into a conference.
+
+    The message says why: the call has no two people who talk, or a key of the configuration that
+    it names is not set.
+    """
+
+    error_id = "cannot-take-in"
+
+
+class ControlNotPermitted(EarwitnessError):
+    """This caller may not control conferences, or not this one."""
+
+    error_id = "control-not-permitted"
 
 
 class ModeNotPermitted(EarwitnessError):

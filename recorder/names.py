@@ -36,6 +36,7 @@ sense of `is_ours`. The first gives the call its id: `main-earwitness-dial-{pers
 
     earwitness-conference-{conference}   the bridge of a conference
     earwitness-lobby-{conference}        the holding bridge of its guests, who wait for the owner
+    earwitness-take-{half}-{uuid}        a half of the Local channel that moves a call into one
 
 Another Earwitness may run on the same PBX, with a database of its own. Each is an *instance*, named
 by its Stasis application. A name with the id of a segment or spy is ours if our catalogue has the
@@ -273,6 +274,11 @@ def build_conference_bridge_id(conference_id: UUID) -> str:
 def build_lobby_id(conference_id: UUID) -> str:
     """Return the id of the holding bridge in which guests wait for the owner."""
     return f"earwitness-lobby-{conference_id}"
+
+
+def build_taking_ids(taking_id: UUID) -> tuple[str, str]:
+    """Return the ids of both halves of the Local channel that moves a call into a conference."""
+    return f"earwitness-take-1-{taking_id}", f"earwitness-take-2-{taking_id}"
 
 
 def parse_conference_bridge_id(bridge_id: str) -> UUID | None:

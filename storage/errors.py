@@ -6,6 +6,9 @@
     ├── NoSuchRecording
     ├── NoSuchSpy
     ├── NoSuchDial
+    ├── NoSuchConference
+    ├── NoSuchMember                the conference has no member with this id
+    ├── ConferenceNameTaken         the PBX has an open conference of this name
     ├── NoSuchRule
     ├── NoSuchToken
     ├── NoSuchUser
@@ -76,6 +79,24 @@ class NoSuchDial(EarwitnessError):
     """There is no dialled call of this id."""
 
     error_id = "no-such-dial"
+
+
+class NoSuchConference(EarwitnessError):
+    """There is no conference of this id."""
+
+    error_id = "no-such-conference"
+
+
+class NoSuchMember(EarwitnessError):
+    """The conference has no member of this id."""
+
+    error_id = "no-such-member"
+
+
+class ConferenceNameTaken(EarwitnessError):
+    """The PBX has an open conference of this name."""
+
+    error_id = "conference-name-taken"
 
 
 class NoSuchRule(EarwitnessError):

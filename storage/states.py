@@ -1,15 +1,17 @@
-"""The states of recordings, spies, calls and campaigns, and the only moves between them. Pure.
+"""The moves between the states of recordings, spies, calls, campaigns and members. Pure.
 
     recording: requested → recording ⇄ paused → captured → stored → purged
     spy:       requested → ringing → live → ended
     dial:      requested → ringing → dialling → up → ended
     call-back: waiting ⇄ dialling → done, cancelled or failed
     campaign:  draft → running ⇄ paused → stopped, or done when no number is left
+    member:    requested → ringing → waiting → in → left
 
 Three ends of a recording keep no rendition: `aborted` (it never started), `discarded` (a person
 ordered it) and `failed` (with a reason; audio that exists is kept). A state never goes back, except
 when a person retries a recording whose job was given up. A spy in a browser skips `ringing`. A dial
-may skip states, for example if a phone answers at once.
+may skip states, for example if a phone answers at once; so may a member of a conference: only a
+guest waits, for the owner.
 """
 
 from collections.abc import Mapping
@@ -18,6 +20,7 @@ from storage.records import (
     CallbackState,
     CampaignState,
     DialState,
+    MemberState,
     RecordingState,
     SpyState,
 )
@@ -73,6 +76,14 @@ CAMPAIGN_NEXT: Mapping[CampaignState, frozenset[CampaignState]] = {
     "done": frozenset(),
 }
 
+MEMBER_NEXT: Mapping[MemberState, frozenset[MemberState]] = {
+    "requested": frozenset({"ringing", "waiting", "in", "left"}),
+    "ringing": frozenset({"waiting", "in", "left"}),
+    "waiting": frozenset({"in", "left"}),
+    "in": frozenset({"left"}),
+    "left": frozenset(),
+}
+
 
 def sources(target: RecordingState) -> frozenset[RecordingState]:
     """Return the states from which a recording may move to `target`."""
@@ -97,3 +108,8 @@ def callback_sources(target: CallbackState) -> frozenset[CallbackState]:
 def campaign_sources(target: CampaignState) -> frozenset[CampaignState]:
     """Return the states from which a campaign may move to `target`."""
     return frozenset(state for state, targets in CAMPAIGN_NEXT.items() if target in targets)
+
+
+def member_sources(target: MemberState) -> frozenset[MemberState]:
+    """Return the states from which a member of a conference may move to `target`."""
+    return frozenset(state for state, targets in MEMBER_NEXT.items() if target in targets)

@@ -119,6 +119,11 @@ class Ari:
         query = {"only": "system,status"}
         return self._one(parse_info, "GET", join_path("asterisk", "info"), query)
 
+    def is_application_connected(self) -> bool:
+        """Return whether a program is connected as our application, so that channels may enter."""
+        path = join_path("applications", self.application)
+        return _or_none(lambda: self._one(lambda body: body, "GET", path)) is not None
+
     def list_modules(self) -> list[Module]:
         """Return all loaded modules."""
         return self._many(parse_module, "GET", join_path("asterisk", "modules"))
@@ -235,11 +240,14 @@ class Ari:
         caller_id: str = "",
         timeout_s: int = 30,
         variables: Mapping[str, str] | None = None,
+        other_channel_id: str = "",
+        formats: str = "",
     ) -> Channel:
         """Dial `endpoint`, and bring it into our application, or the dialplan at `context`.
 
-        It may ring for `timeout_s`, or for ever at -1. Raises AriConflict if the id is taken, or
-        if this Asterisk does not have the technology.
+        It may ring for `timeout_s`, or for ever at -1. A Local channel has two halves: the second
+        one gets `other_channel_id`, and both speak `formats`, such as `ulaw`. Raises AriConflict if
+        the id is taken, or if this Asterisk does not have the technology.
         """
         target = (
             {"context": context, "extension": exten}
@@ -247,6 +255,8 @@ class Ari:
             else {"app": self.application, "appArgs": ",".join(app_args)}
         )
         query = {"endpoint": endpoint, "callerId": caller_id, "timeout": str(timeout_s)} | target
+        options = {"otherChannelId": other_channel_id, "formats": formats}
+        query |= {name: value for name, value in options.items() if value}
         body = {"variables": dict(variables or {})}
         return self._one(parse_channel, "POST", join_path("channels", channel_id), query, body)
 
@@ -473,6 +483,11 @@ class Ari:
         """Take channels out of a bridge. Raises AriBadRequest if one is not in it."""
         body = {"channel": list(channel_ids)}
         self._do("POST", join_path("bridges", bridge_id, "removeChannel"), body=body)
+
+    def play_on_bridge(self, bridge_id: str, media: str, *, playback_id: str) -> Playback:
+        """Play `sound:NAME`, `tone:ring`, … to all channels in a bridge of ours."""
+        path = join_path("bridges", bridge_id, "play", playback_id)
+        return self._one(parse_playback, "POST", path, {"media": media})
 
     def destroy_bridge(self, bridge_id: str) -> bool:
         """End a bridge; channels of ours stay in our application."""
