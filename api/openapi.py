@@ -56,6 +56,9 @@ class Problem(Answer):
         None, description="with `rule-invalid`: the character of that key, from 0"
     )
     hint: str | None = Field(None, description="with `rule-invalid`: how to correct it, or empty")
+    rule: str | None = Field(
+        None, description="with `number-refused`: the rule that refuses it, such as a prefix"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,9 +126,10 @@ def _read_lines(sent: bytes) -> Iterator[tuple[int, str, str]]:
         if "\0" in text:
             raise RequestInvalid.at("body", "csv", "must not contain NUL")
         reader = csv_format.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
-        names = {str(name).strip().casefold(): name for name in reader.fieldnames or ()}
-        if "number" not in names:
-            raise RequestInvalid.at("body", "csv", "the header must name the column number")
+        header = [str(name).strip().casefold() for name in reader.fieldnames or ()]
+        if header.count("number") != 1:
+            raise RequestInvalid.at("body", "csv", "the header must name the column number once")
+        names = dict(zip(header, reader.fieldnames or (), strict=True))
         for count, row in enumerate(reader):
             if count >= MOST_LINES:
                 raise RequestInvalid.at("body", "csv", f"has more than {MOST_LINES} lines")
