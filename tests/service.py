@@ -164,9 +164,16 @@ class Service:
         assert response.ok, response.text
         return response.json()
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> requests.Response:
         """Send a POST; return the response with any status."""
-        return self._session.post(f"{self.url}/api/v1{path}", json=body or {}, timeout=30)
+        url = f"{self.url}/api/v1{path}"
+        return self._session.post(url, json=body or {}, headers=headers, timeout=30)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> requests.Response:
         """Send a PATCH; return the response with any status."""

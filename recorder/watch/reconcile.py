@@ -49,9 +49,12 @@ def reconcile_calls(client: Ari, model: CallModel, lost_at: datetime | None) -> 
 def find_linkedids(client: Ari, model: CallModel, event: ari.Event) -> dict[str, str]:
     """Return the linkedids that the model needs before it can apply this event.
 
+    A phone that we ring may decline before we could ask, but its channel gives the call its id.
     Raises AriError.
     """
     needed = model.linkedids_needed(event)
+    if isinstance(event, ari.ChannelCreated) and names.parse_person_id(event.channel.id):
+        return {id_: id_ for id_ in needed}
     if isinstance(event, ari.ChannelCreated) and LINKEDID in event.channel.variables:
         return dict.fromkeys(needed, event.channel.variables[LINKEDID])
     return _read_linkedids(client, needed)
