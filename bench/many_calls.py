@@ -3,14 +3,16 @@
 The bench records the events of one real call through a real Asterisk. A simulated PBX
 (`bench/rig/simulated.py`) repeats them for very many calls, over a real WebSocket, with the ids and
 times of each call. Of the calls, 2,000 are the members of 100 conferences of 20 people, who come
-and go, and 50 times a second an attended transfer joins two calls. The role `watch` follows these
-calls in its own process, evaluates 20 rules and writes to a real PostgreSQL. Measured are the time
-from the first event of the newest call until its decision can be read, the watcher's CPU and its
-peak memory. At the end the calls in the catalogue must be the calls of the PBX. The bars: 1 second,
-1 core, 500 MB.
+and go, and 50 times a second an attended transfer joins two calls. Another 500 are the members of
+50 conferences that Earwitness holds, each of 10 people whom it dialled; five times a second another
+member takes the place of one. The watcher records all of them: it opens a snoop on each. The role
+`watch` follows these calls in its own process, evaluates 20 rules and writes to a real PostgreSQL.
+Measured are the time from the first event of the newest call until its decision can be read, the
+watcher's CPU and its peak memory. At the end the calls in the catalogue must be the calls of the
+PBX, and each held conference must have one live recording. The bars: 1 second, 1 core, 500 MB.
 
     python bench/many_calls.py [--calls 10000] [--rate 2000] [--seconds 60] [--conferences 100]
-        [--merges 50]
+        [--merges 50] [--held 50]
 """
 
 import argparse
@@ -33,6 +35,7 @@ from sqlalchemy import text
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.rig.clocks import peak_memory_mb, process_cpu_s
+from bench.rig.held_rows import joining, seed_conference
 from earwitness.config import load_config
 from earwitness.embedded import postgres_of
 from lab.ports import free_port
@@ -86,6 +89,13 @@ def _in_time(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def count_recording(catalogue: Catalogue) -> int:
+    """Return the number of recordings that run."""
+    with catalogue.begin() as tx:
+        query = text("SELECT count(*) FROM recording WHERE state = 'recording'")
+        return int(tx.scalar(query) or 0)
+
+
 @contextmanager
 def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process while this context lasts."""
@@ -134,15 +144,21 @@ def live_calls(catalogue: Catalogue) -> set[str]:
         return set(tx.scalars(text("SELECT id FROM call WHERE state <> 'ended'")))
 
 
-def main() -> int:
-    """Measure, print the figures, and return 0 if all bars are met."""
+def parse_options() -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=2000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--conferences", type=int, default=100)
     parser.add_argument("--merges", type=float, default=50)
-    options = parser.parse_args()
+    parser.add_argument("--held", type=int, default=50)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, print the figures, and return 0 if all bars are met."""
+    options = parse_options()
     with TemporaryDirectory(prefix="earwitness-bench-") as name:
         directory, port = Path(name), free_port()
         directory.chmod(0o755)  # PostgreSQL's own account has to pass
@@ -157,6 +173,8 @@ def main() -> int:
         with postgres_of(loaded) as postgres:
             catalogue = Catalogue(postgres.url)
             catalogue.migrate()
+            for number in range(options.held):
+                seed_conference(catalogue, number)
             watch = ("-m", "earwitness", "--config", str(config), "watch")
             with (
                 running(
@@ -165,6 +183,7 @@ def main() -> int:
                     str(options.rate),
                     str(options.conferences),
                     str(options.merges),
+                    str(options.held),
                 ),
                 running(*watch) as process,
             ):
@@ -175,18 +194,23 @@ def main() -> int:
                     f"{options.calls} calls found and decided in {time.monotonic() - began:.1f} s",
                     flush=True,
                 )
+                until(lambda: count_recording(catalogue) == options.held, FOLLOWED_WITHIN_S)
                 began = time.monotonic()
-                lags, cores = measure(url, catalogue, process.pid, options.seconds)
+                with joining(url, catalogue, options.held):
+                    lags, cores = measure(url, catalogue, process.pid, options.seconds)
                 sent = requests.get(f"{url}/state", timeout=5).json()["sent"]
                 sending_s = time.monotonic() - began
                 requests.post(f"{url}/pause", timeout=5)
                 until(lambda: _agree(url, catalogue), 30)
+                until(lambda: count_recording(catalogue) == options.held, 30)
+                captured = requests.get(f"{url}/state", timeout=5).json()["captured"]
                 peak = peak_memory_mb(process.pid)
             catalogue.close()
     worst, middle = max(lags), statistics.median(lags)
     per_s = sent / sending_s
     print(
-        f"{options.calls} calls, {options.conferences} conferences, {options.merges:g} merges and "
+        f"{options.calls} calls, {options.conferences} conferences, {options.held} held ones with "
+        f"{captured} people recorded at once, {options.merges:g} merges and "
         f"{per_s:.0f} events a second: decided after {middle:.2f} s in the "
         f"median, {worst:.2f} s at most, of {len(lags)} (bar {LAG_BAR_S:g}); {cores:.2f} of a core "
         f"(bar {CORE_BAR:g}), peak {peak:.0f} MB (bar {MEMORY_BAR_MB:.0f}); in the end the same "

@@ -1,16 +1,18 @@
 """Simulate a PBX with very many calls, over ARI: the events of one real call, for each call.
 
-    python bench/rig/simulated.py TRACE PORT CALLS RATE CONFERENCES MERGES
+    python bench/rig/simulated.py TRACE PORT CALLS RATE CONFERENCES MERGES HELD
 
 TRACE is a JSON file: `info` is the answer of `/asterisk/info`, `events` are the events of the real
 call, each with its `after_s`. CALLS calls are up at the start. Of these, 20 for each of the
-CONFERENCES are members of a room, each with a linkedid of its own. After `POST /begin` the oldest
-calls end and new calls start, and MERGES times a second an attended transfer joins two calls: both
-callers stay in one bridge. Each room swaps a member every 10 seconds. All of these together are
+CONFERENCES are members of a room, each with a linkedid of its own; another 10 for each of HELD are
+members of a conference that Earwitness holds (`bench/rig/held.py`), and can be recorded. After
+`POST /begin` the oldest calls end and new calls start, and MERGES times a second an attended
+transfer joins two calls: both callers stay in one bridge. Each room swaps a member every 10
+seconds; `POST /join` swaps one of a held conference. Without the latter, all of these together are
 RATE events a second. Each event comes as long after the call's first as in the trace. `POST /pause`
 starts no more calls. `GET /state` returns the live calls, the id and the start of the newest one,
-and the number of events sent. Each channel has `channelvars`, as our
-documentation wants them. Other requests that a watcher does not send are answered with 404.
+and the number of events sent. Each channel has `channelvars`, as our documentation wants them.
+Requests that a watcher does not send are answered with 404.
 """
 
 import asyncio
@@ -30,10 +32,15 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from bench.rig.held import HELD_MEMBERS, Captures, held_bridge_id, person_channel
+
 TICK_S = 0.01
 AGENTS = 5000
 MEMBERS = 20
 SWAP_EVERY_S = 10.0
+HELD = "earwitness-dial-"  # the channels of members of held conferences
 CHANNEL = re.compile(r"/ari/channels/([^/]+)/variable")
 
 
@@ -91,11 +98,11 @@ def _with_marked_times(body: Any) -> Any:
 
 
 class Call:
-    """One simulated call."""
+    """One simulated call; `first` is the id of its first channel, if that is a given one."""
 
-    def __init__(self, number: int, script: Script) -> None:
+    def __init__(self, number: int, script: Script, first: str = "") -> None:
         self.began = _now()
-        self.first, self.second = f"9{number:09}.1", f"9{number:09}.2"
+        self.first, self.second = first or f"9{number:09}.1", f"9{number:09}.2"
         self._own = {
             "@first@": self.first,
             "@second@": self.second,
@@ -118,8 +125,8 @@ class Call:
 class Room:
     """A conference; its members are calls of one channel."""
 
-    def __init__(self, number: int, members: Iterable[Call]) -> None:
-        self.id = f"room-{number}"
+    def __init__(self, id_: str, members: Iterable[Call]) -> None:
+        self.id = id_
         self.members = deque(members)
 
     def bridge(self, like: str) -> str:
@@ -138,16 +145,32 @@ class Simulated:
     """The simulated PBX."""
 
     def __init__(
-        self, trace: dict[str, Any], calls: int, rate: float, conferences: int, merges: float
+        self,
+        trace: dict[str, Any],
+        *,
+        calls: int,
+        rate: float,
+        conferences: int,
+        merges: float,
+        held: int,
     ) -> None:
         self._info = trace["info"]
         self._script = Script(trace["events"])
         self._made = 0
-        pairs = calls - conferences * MEMBERS
+        pairs = calls - conferences * MEMBERS - held * HELD_MEMBERS
         self._live: deque[Call] = deque(self._make() for _ in range(pairs))
         self._rooms = [
-            Room(number, (self._make() for _ in range(MEMBERS))) for number in range(conferences)
+            Room(f"room-{number}", (self._make() for _ in range(MEMBERS)))
+            for number in range(conferences)
         ]
+        self._held = {
+            number: Room(
+                held_bridge_id(number),
+                (self._make(person_channel(number, one)) for one in range(HELD_MEMBERS)),
+            )
+            for number in range(held)
+        }
+        self._captures = Captures(self._live[0].channels[0], self._send, _now)
         find = self._script.find
         self._created = find("ChannelCreated", "@first@")
         self._entered = find("ChannelEnteredBridge", "@first@")
@@ -161,9 +184,9 @@ class Simulated:
         self._begins = False
         self._writers: list[tuple[ServerProtocol, asyncio.StreamWriter]] = []
 
-    def _make(self) -> Call:
+    def _make(self, first: str = "") -> Call:
         self._made += 1
-        return Call(self._made, self._script)
+        return Call(self._made, self._script, first)
 
     # The calls
 
@@ -214,12 +237,14 @@ class Simulated:
 
     def _swap(self) -> None:
         """Let the oldest member of the next room hang up, and another one come."""
-        room = self._rooms[0]
         self._rooms.append(self._rooms.pop(0))
+        self._replace(self._rooms[-1], self._make())
+
+    def _replace(self, room: Room, comer: Call) -> None:
         leaver = room.members.popleft()
         self._send(room.event(self._left["@first@"], leaver))
+        self._captures.hang_up_target(leaver.first)
         self._send(leaver.fill(self._ended["@first@"]))
-        comer = self._make()
         room.members.append(comer)
         self._send(comer.fill(self._created))
         self._send(room.event(self._entered, comer))
@@ -263,33 +288,48 @@ class Simulated:
         match (method, path):
             case ("POST", "/begin" | "/pause"):
                 self._begins = path == "/begin"
+            case ("POST", "/join"):
+                number, member = int(query["conference"][0]), int(query["member"][0])
+                self._replace(self._held[number], self._make(person_channel(number, member)))
             case ("GET", "/state"):
                 body = self._state()
             case ("GET", "/ari/asterisk/info"):
                 body = self._info
             case ("GET", "/ari/channels"):
-                members = (one for room in self._rooms for one in room.members)
                 body = _listed(
                     [text for one in self._live for text in one.channels]
-                    + [one.channels[0] for one in members]
+                    + [one.channels[0] for one in self._members()]
+                    + self._captures.channels
                 )
             case ("GET", "/ari/bridges"):
                 body = _listed(
                     [one.bridge for one in self._live]
-                    + [room.bridge(self._live[0].bridge) for room in self._rooms]
+                    + [room.bridge(self._live[0].bridge) for room in self._all_rooms()]
                 )
             case ("GET", path) if found := CHANNEL.fullmatch(path):
                 is_known = query.get("variable") == ["CHANNEL(linkedid)"]
-                body = {"value": found[1].rpartition(".")[0] + ".1" if is_known else ""}
+                own = found[1] if found[1].startswith(HELD) else f"{found[1].rpartition('.')[0]}.1"
+                body = {"value": own if is_known else ""}
+            case ("GET", path) if path.startswith(f"/ari/channels/{HELD}"):
+                found_ = [one for one in self._members() if path.endswith(f"/{one.first}")]
+                return (200, found_[0].channels[0]) if found_ else (404, {"message": "gone"})
+            case _ if answer := self._captures.answer(method, path, query):
+                return answer
             case (_, path) if not path.startswith("/ari/applications/"):
                 return 404, {"message": "not simulated"}
         return 200, body
 
+    def _all_rooms(self) -> list[Room]:
+        return [*self._rooms, *self._held.values()]
+
+    def _members(self) -> list[Call]:
+        return [one for room in self._all_rooms() for one in room.members]
+
     def _state(self) -> dict[str, Any]:
         newest = self._live[-1]
         return {
-            "live": [one.first for one in self._live]
-            + [one.first for room in self._rooms for one in room.members],
+            "live": [one.first for one in self._live] + [one.first for one in self._members()],
+            "captured": self._captures.most,
             "newest": newest.first,
             "began": newest.began,
             "sent": self._sent,
@@ -338,9 +378,16 @@ async def run(pbx: Simulated, port: int) -> None:
 
 def main() -> None:
     """Read the arguments and run."""
-    path, port, calls, rate, conferences, merges = sys.argv[1:]
+    path, port, calls, rate, conferences, merges, held = sys.argv[1:]
     trace = json.loads(Path(path).read_text())
-    pbx = Simulated(trace, int(calls), float(rate), int(conferences), float(merges))
+    pbx = Simulated(
+        trace,
+        calls=int(calls),
+        rate=float(rate),
+        conferences=int(conferences),
+        merges=float(merges),
+        held=int(held),
+    )
     asyncio.run(run(pbx, int(port)))
 
 
