@@ -40,6 +40,7 @@ from storage.records import (
     PauseLeaves,
     RuleRecord,
     RuleTerms,
+    check_layout,
 )
 
 ENVIRONMENT_PREFIX = "EARWITNESS_"
@@ -284,6 +285,11 @@ class Recording(Section):
     resume_after_s: int = Field(0, ge=0)
     pause_listeners: Literal["deaf", "hear"] = "deaf"
     dtmf: Dtmf = Dtmf()
+
+    @model_validator(mode="after")
+    def _has_room_for_tracks(self) -> Self:
+        check_layout(self.layout, self.format)
+        return self
 
 
 class Spies(Section):

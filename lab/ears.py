@@ -31,10 +31,11 @@ def read_audio(path: Path) -> tuple[int, Samples]:
         return int(rate), samples.T
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
-        convert = av.AudioResampler(format="fltp")
+        # Packed samples: PyAV crashes on eight or more planes.
+        convert = av.AudioResampler(format="flt")
         frames = [part for frame in container.decode(stream) for part in convert.resample(frame)]
         joined = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
-        return stream.rate, joined.astype(np.float64)
+        return stream.rate, joined.reshape(-1, stream.channels).T.astype(np.float64)
 
 
 def level_dbfs(samples: Samples, rate: int, hz: float) -> float:
@@ -84,6 +85,30 @@ def worst_other_tone(
 
     others = [hz for hz in of_hz if hz not in allowed_hz]
     return max(((hz, lasting_dbfs(hz)) for hz in others), key=lambda tone: tone[1])
+
+
+def list_stray_voices(
+    tracks: Samples, rate: int, voices: Sequence[float], absent_dbfs: float = -60.0
+) -> list[str]:
+    """Return a sentence for each fault of a file with a track for each person.
+
+    Track n must hold the tone `voices[n]`, and each other of these tones below the limit; further
+    channels must be silent. Example: `list_stray_voices(tracks, rate, [440, 880]) == []`.
+    """
+    faults = []
+    for track, own in enumerate(voices[: len(tracks)]):
+        sound = tracks[track]
+        if level_dbfs(sound, rate, own) < absent_dbfs:
+            faults.append(f"track {track} lacks {own:g} Hz")
+        others = [hz for hz in voices if hz != own]
+        if others and (found := worst_other_tone(sound, rate, [own], others))[1] >= absent_dbfs:
+            faults.append(f"track {track} has {found[0]:g} Hz at {found[1]:.0f} dBFS")
+    faults += [f"there is no track {track}" for track in range(len(tracks), len(voices))]
+    return faults + [
+        f"track {track} belongs to nobody and is not silent"
+        for track in range(len(voices), len(tracks))
+        if np.abs(tracks[track]).max(initial=0.0) > 10 ** (absent_dbfs / 20)
+    ]
 
 
 def cut_out(samples: Samples, rate: int, from_s: float, to_s: float) -> Samples:

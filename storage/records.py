@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 T = TypeVar("T")
 
@@ -739,6 +739,14 @@ class Slice(Generic[T]):
     next_cursor: str | None
 
 
+def check_layout(layout: Layout | None, format: Format | None) -> None:
+    """Raise ValueError for a track for each person in MP3."""
+    if layout == "tracks" and format == "mp3":
+        raise ValueError(
+            "mp3 has two channels, so it cannot hold a track for each person: use opus, flac or wav"
+        )
+
+
 class RuleTerms(BaseModel):
     """The terms of a rule: the calls that it matches, and the way to record them.
 
@@ -780,6 +788,11 @@ class RuleTerms(BaseModel):
     announcement: str | None = None
     announce_to: AnnounceTo = "customer"
     beep_every_s: int = Field(0, ge=0, le=3600, description="0: no beep")
+
+    @model_validator(mode="after")
+    def _has_room_for_tracks(self) -> Self:
+        check_layout(self.layout, self.format)
+        return self
 
 
 class RuleRecord(RuleTerms):

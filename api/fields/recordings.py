@@ -1,11 +1,11 @@
 """The fields of recordings: their data, their audio, and the search for them."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, HttpUrl, StringConstraints
+from pydantic import AfterValidator, Field, HttpUrl, StringConstraints, model_validator
 
 from api.fields.base import (
     Answer,
@@ -32,6 +32,7 @@ from storage.records import (
     Side,
     Speaker,
     Trigger,
+    check_layout,
 )
 
 
@@ -65,6 +66,10 @@ class RecordedParty(Answer):
     number: str | None
     name: str | None
     side: Side = Field(description="the channel of a `dual` recording on which the party is heard")
+    track: int | None = Field(
+        description="the channel of a `tracks` recording, counted from 0, that holds this party"
+        " alone; null in other layouts, and for a party of whom nothing was captured"
+    )
     spans: list[PartySpan]
 
 
@@ -239,9 +244,20 @@ class AudioQuery(Query):
 class NewRecording(Body):
     """The way of recording; a field that is not given has its configured value."""
 
-    layout: Layout | None = None
-    format: Format | None = None
+    layout: Layout | None = Field(
+        None,
+        description="`dual`: the customer on the left, everybody else on the right; `mono`: all"
+        " voices mixed; `tracks`: a channel for each person, not with `mp3`",
+    )
+    format: Format | None = Field(
+        None, description="more than eight tracks in `flac` become `opus`; see docs/recordings.md"
+    )
     tags: tuple[Tag, ...] = Field((), max_length=32)
+
+    @model_validator(mode="after")
+    def _has_room_for_tracks(self) -> Self:
+        check_layout(self.layout, self.format)
+        return self
 
 
 def recording_fields(record: RecordingRecord, base_url: str) -> dict[str, Any]:

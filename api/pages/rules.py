@@ -94,7 +94,11 @@ def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Respon
         call_fields=FIELDS,
         terms=_terms(rule) if rule is not None else {},
         others=[_terms(one) for one in others],
-        layouts={"dual": _("one on each side"), "mono": _("all in one")},
+        layouts={
+            "dual": _("one on each side"),
+            "mono": _("all in one"),
+            "tracks": _("a track for each person"),
+        },
         formats=get_args(Format),
         default=services().settings.default_action,
         words=words,

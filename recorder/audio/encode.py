@@ -9,6 +9,8 @@ The settings were measured on speech at 8 kHz (`bench/codec.py` repeats the CPU 
   streams leak less than -80 dBFS and score 4.42. A digitally silent side costs almost nothing, so
   a clean conversation takes 26 kbit/s in all; faint noise on both lines takes the full 64.
   The header has channel mapping family 1 (left, right), which Chromium and Firefox play.
+- A track for each person is a separate stream too, so no track leaks into another. Up to eight
+  tracks have channel mapping family 1, because VLC plays no other family; more have family 255.
 - 32 kbit/s a side at complexity 1 scores within 0.06 of complexity 10, for a third of its CPU.
   Above 8 kHz complexity 1 is poor, so it is 40 kbit/s and 4 there. Frames of 60 ms cost less than
   frames of 20 ms and sound the same.
@@ -25,6 +27,7 @@ import numpy as np
 
 from recorder.audio.drift import Samples
 from recorder.audio.mp3_info import FRAME_SAMPLES, build_info_frame
+from recorder.audio.tracks import order_of_vorbis
 from storage.records import Format
 
 Write = Callable[[Samples], None]  # samples as [channels, n]
@@ -38,8 +41,8 @@ MP3_RATES = (8_000, 12_000, 16_000, 24_000)
 MP3_SIDE_KBITS_S = 32
 MP3_QUALITY = 7
 
-_SEPARATE_STREAMS, _LEFT_AND_RIGHT = 255, 1  # channel mapping families of RFC 7845
-_FAMILY_BYTE = 18  # of the Opus header
+_SEPARATE_STREAMS, _IN_ORDER = 255, 1  # channel mapping families of RFC 7845
+_FAMILY_BYTE, _MAPPING_BYTE = 18, 21  # of the Opus header
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,9 @@ def _opus(target: Path, rate: int, channels: int) -> Iterator[Write]:
         "compression_level": str(OPUS_COMPLEXITY[band]),
         "frame_duration": str(OPUS_FRAME_MS),
     }
-    if channels == 2:
+    if channels > 1:
         options["mapping_family"] = str(_SEPARATE_STREAMS)
-    layout = "stereo" if channels == 2 else "mono"
+    layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
     # Bit-exact: without a random serial number and the version of the muxer.
     with av.open(str(target), "w", format="ogg", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libopus", rate=rate, options=options)
@@ -77,10 +80,11 @@ def _opus(target: Path, rate: int, channels: int) -> Iterator[Write]:
         context.layout, context.format = layout, "s16"
         context.bit_rate = OPUS_SIDE_BITS_S[band] * channels
         context.open()
-        if channels == 2:
-            # Mark the two separate streams as left and right, not as unnamed channels.
+        if (order := order_of_vorbis(channels)) is not None:
+            # Mark the separate streams as left, right and so on, not as unnamed channels.
             header = bytearray(context.extradata or b"")
-            header[_FAMILY_BYTE] = _LEFT_AND_RIGHT
+            header[_FAMILY_BYTE] = _IN_ORDER
+            header[_MAPPING_BYTE : _MAPPING_BYTE + channels] = bytes(order)
             context.extradata = bytes(header)
         samples = 0
 

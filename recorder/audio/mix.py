@@ -1,4 +1,4 @@
-"""Join, mix, blank and cut the sides of a recording, block by block."""
+"""Join, mix, blank and cut the voices of a recording, block by block."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from recorder.audio.timespan import Run, invert_runs, merge_runs
 from storage.records import Layout
 
 BLOCK_S = 4
+# A block of more channels is shorter, so that it takes no more memory.
+_MOST_BLOCK_CHANNELS = 8
 
 _LOWEST, _HIGHEST = -32_768, 32_767
 _CHANNELS = {"left": [0], "right": [1], "both": [0, 1]}
@@ -22,20 +24,27 @@ class Mix:
     """The layout and length of a recording; `blank` and `cut` are sorted runs of frames."""
 
     layout: Layout
+    channels: int
     rate: int
     frames: int
     blank: Sequence[Run]
     cut: Sequence[Run]
 
     @property
-    def channels(self) -> int:
-        """The number of channels: 2 (left, right) for dual, else 1."""
-        return 2 if self.layout == "dual" else 1
-
-    @property
     def frames_left(self) -> int:
         """The number of frames without the cuts."""
         return self.frames - sum(end - start for start, end in self.cut)
+
+    @property
+    def block_frames(self) -> int:
+        """The number of frames of a block."""
+        return (
+            BLOCK_S * self.rate * _MOST_BLOCK_CHANNELS // max(_MOST_BLOCK_CHANNELS, self.channels)
+        )
+
+    def channels_of(self, source: Source) -> Sequence[int]:
+        """Return the channels of a block on which a source is heard, before mono is mixed."""
+        return [source.track] if self.layout == "tracks" else _CHANNELS[source.side]
 
 
 def iter_blocks(sources: Sequence[Source], mix: Mix) -> Iterator[Samples]:
@@ -46,9 +55,9 @@ def iter_blocks(sources: Sequence[Source], mix: Mix) -> Iterator[Samples]:
     """
     quiet = merge_runs([*mix.blank, *mix.cut])
     fade = fade_frames(mix.rate)
-    for start in range(0, mix.frames, BLOCK_S * mix.rate):
-        end = min(start + BLOCK_S * mix.rate, mix.frames)
-        block = _join(sources, start, end)
+    for start in range(0, mix.frames, mix.block_frames):
+        end = min(start + mix.block_frames, mix.frames)
+        block = _join(sources, mix, start, end)
         for run in quiet:
             _silence(block, start, run, fade)
         if mix.layout == "mono":
@@ -63,14 +72,18 @@ def iter_blocks(sources: Sequence[Source], mix: Mix) -> Iterator[Samples]:
             yield block
 
 
-def _join(sources: Sequence[Source], start: int, end: int) -> Samples:
-    """Return both sides from start to end as [2, n]; add overlapping pieces, up to full scale."""
-    total = np.zeros((2, end - start), np.int32)
+def _join(sources: Sequence[Source], mix: Mix, start: int, end: int) -> Samples:
+    """Return all channels from start to end, both sides for mono, as [channels, n].
+
+    Overlapping pieces of one channel are added, up to full scale.
+    """
+    total = np.zeros((2 if mix.layout == "mono" else mix.channels, end - start), np.int32)
     for source in sources:
         first, last = max(start, source.start), min(end, source.end)
         if first < last:
-            channels = _CHANNELS[source.side]
-            total[channels, first - start : last - start] += source.read_samples(last - first)
+            total[mix.channels_of(source), first - start : last - start] += source.read_samples(
+                last - first
+            )
     return total.clip(_LOWEST, _HIGHEST).astype(np.int16)
 
 

@@ -20,6 +20,7 @@ class Piece:
 
     `span_s` is its length by the PBX's clock, or None. `to_s` is None for the end of the file.
     `silent` are spans of the recording in which nothing of the piece is heard.
+    `track` is its channel in the layout `tracks`, where `side` does not count.
     """
 
     path: Path
@@ -29,6 +30,7 @@ class Piece:
     from_s: float = 0.0
     to_s: float | None = None
     silent: tuple[Span, ...] = ()
+    track: int = 0
 
     def __post_init__(self) -> None:
         if self.offset_s < 0:
@@ -40,6 +42,7 @@ class Source:
 
     def __init__(self, piece: Piece, wav: Wav, rate: int) -> None:
         self.side = piece.side
+        self.track = piece.track
         self._wav = wav
         self._first = min(round(piece.from_s * wav.sample_rate), wav.frames)
         last = wav.frames if piece.to_s is None else round(piece.to_s * wav.sample_rate)

@@ -27,7 +27,7 @@ from recorder.names import parse_spy_part
 from recorder.recording.capture import Capture
 from recorder.recording.presence import Past
 from recorder.work.fitting import alignment_ms
-from recorder.work.parties import list_parties, supervisors_of
+from recorder.work.parties import find_people, supervisors_of
 from recorder.work.timeline import Timeline, build_timeline
 from storage import states
 from storage.catalogue import calls, decisions, pauses, quiet, recordings, segments, signing, spies
@@ -157,9 +157,9 @@ class Finisher:
             measured = [one.segment for one in fetched]
             timeline = build_timeline(past, measured)
             supervisors = [spy for spy in barged if spy is not None]
-            parties = list_parties(past, timeline, measured, supervisors)
-            rendition = _render(recording, timeline, fetched, folder)
-            heard = replace(recording, gaps=timeline.gaps, parties=parties)
+            people = find_people(past, timeline, measured, supervisors)
+            rendition = _render(recording, timeline, fetched, people.tracks, folder)
+            heard = replace(recording, gaps=timeline.gaps, parties=people.parties)
             return self._put(heard, timeline.started_at, rendition)
 
     def _fetch(
@@ -218,7 +218,16 @@ class Finisher:
             if self._now(recording.id).state == "captured":
                 self._objects.delete(str(key))
             raise
+        if rendition.format != recording.format:
+            log.warning(
+                "recording.format-changed",
+                recording=str(recording.id),
+                wanted=recording.format,
+                format=rendition.format,
+                channels=rendition.channels,
+            )
         media: dict[str, Any] = {
+            "format": rendition.format,
             "started_at": started_at,
             "duration_s": rendition.duration_s,
             "content_type": rendition.content_type,
@@ -302,20 +311,25 @@ def _read_past(
 
 
 def _render(
-    recording: RecordingRecord, timeline: Timeline, fetched: Sequence[Fetched], folder: Path
+    recording: RecordingRecord,
+    timeline: Timeline,
+    fetched: Sequence[Fetched],
+    tracks: Mapping[str, int],
+    folder: Path,
 ) -> Rendition:
     """Render the files; a pause stays silent, even if the PBX went on capturing, or is cut out."""
-    paths = {one.segment.id: one.path for one in fetched}
+    files = {one.segment.id: one for one in fetched}
     return render(
         [
             Piece(
-                paths[one.segment_id],
+                files[one.segment_id].path,
                 one.side,
                 one.offset_s,
                 one.span_s,
                 one.from_s,
                 one.to_s,
                 one.silent,
+                tracks.get(files[one.segment_id].segment.channel_id, 0),
             )
             for one in timeline.placements
         ],

@@ -109,6 +109,16 @@ def test_a_recording_is_started(client: ApiClient) -> None:
     assert client.get(f"/api/v1/recordings/{recording['id']}").get_json() == recording
 
 
+def test_tracks_need_a_format_with_room(client: ApiClient) -> None:
+    """A track for each person is possible in every format but MP3, which has two channels."""
+    start = "/api/v1/calls/main-7.0/recordings"
+    refused = client.post(start, json={"layout": "tracks", "format": "mp3"})
+    assert (refused.status_code, refused.get_json()["error_id"]) == (422, "request-invalid")
+    assert "two channels" in refused.get_data(as_text=True)
+    made = client.post(start, json={"layout": "tracks"})
+    assert (made.status_code, made.get_json()["layout"]) == (201, "tracks")
+
+
 def test_no_body_means_as_configured(client: ApiClient) -> None:
     """POST without a body starts a recording with the configured values."""
     response = client.post("/api/v1/calls/main-5.0/recordings")

@@ -139,6 +139,7 @@ def test_an_invalid_rule(
         {**RULE, "wen": "true"},
         {**RULE, "name": ""},
         {**RULE, "retention_days": 0},
+        {**RULE, "layout": "tracks", "format": "mp3"},
         {**RULE, "announcement": "http://evil"},
         {"action": "record"},
     ],

@@ -24,7 +24,7 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from lab.asterisk import Asterisk
-from lab.ears import Samples, level_dbfs, read_audio
+from lab.ears import Samples, level_dbfs, list_stray_voices, read_audio
 from lab.waiting import until
 from recorder import names
 from recorder.ari import Ari, AriUnavailable
@@ -64,7 +64,7 @@ from tests.contract.contract_rig import overwrite_in_s3
 from tests.legs import leg
 
 RATE = 8000
-LEFT_HZ, RIGHT_HZ = 440.0, 880.0
+LEFT_HZ, RIGHT_HZ, SUPERVISOR_HZ = 440.0, 880.0, 1_320.0
 ZERO = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -202,7 +202,7 @@ class Scene:
 
 
 def manifest_key(stored: RecordingRecord) -> str:
-    return str(stored.object_key).removesuffix("wav") + "json"
+    return f"{str(stored.object_key).rpartition('.')[0]}.json"
 
 
 @pytest.fixture
@@ -499,6 +499,69 @@ def test_everybody_is_a_party(scene: Scene) -> None:
     wanted = recordings.RecordingFilter(number=spy.destination.rpartition("/")[2])
     with scene.catalogue.begin() as tx:
         assert recordings.list_ids(tx, wanted, limit=9) == (stored.id,)
+
+
+def test_each_person_has_a_track(build: Callable[..., Scene]) -> None:
+    """In the layout `tracks` a channel holds one person, and the manifest names him."""
+    scene = build(layout="tracks")
+    spy = SpyRecord(
+        uuid7(),
+        scene.recording.call_id,
+        "main",
+        "barge",
+        "PJSIP/9001",
+        "live",
+        "sue",
+        "call",
+        ZERO,
+        ("barge",),
+    )
+    with scene.catalogue.begin() as tx:
+        spies.create_spy(tx, spy)
+    scene.capture("left", wav(1, LEFT_HZ), clock_s=1)
+    scene.capture("left", wav(1, LEFT_HZ), from_s=2, clock_s=1)
+    scene.capture("right", wav(3, RIGHT_HZ))
+    phone = names.build_phone_id(spy.id)
+    scene.capture("both", wav(1, SUPERVISOR_HZ), from_s=2, clock_s=1, channel_id=phone)
+    scene.finish()
+    stored = scene.assert_stored()
+    assert stored.channels == 3
+    voices = [LEFT_HZ, RIGHT_HZ, SUPERVISOR_HZ]
+    assert list_stray_voices(scene.audio(), RATE, voices) == []
+    document = json.loads(scene.objects.get_bytes(manifest_key(stored)))["manifest"]
+    named = [
+        (one["agent"] or one["name"], one["track"]) for one in document["recording"]["parties"]
+    ]
+    assert named == [("left-1", 0), ("right-1", 1), ("sue", 2)]
+    assert [one.track for one in stored.parties] == [0, 1, 2]
+    assert len(document["waveform"]["peaks"]) == 3
+
+
+def test_one_person_heard_is_one_track(build: Callable[..., Scene]) -> None:
+    """A file of one person has one channel; the other party has no track."""
+    scene = build(layout="tracks")
+    scene.capture("right", wav(3, RIGHT_HZ))
+    scene.finish()
+    stored = scene.assert_stored()
+    assert_tones(scene.audio(), RIGHT_HZ)
+    assert [(one.agent, one.track) for one in stored.parties] == [("left-1", None), ("right-1", 0)]
+
+
+def test_nine_people_in_flac_become_opus(build: Callable[..., Scene]) -> None:
+    """Where the format has no room for all tracks, the row and the manifest name the true one."""
+    scene = build(layout="tracks", format="flac")
+    for number in range(9):
+        scene.capture("right", wav(3, 300 + 170 * number), channel_id=f"guest-{number}")
+    scene.finish()
+    stored = scene.assert_stored()
+    assert (stored.format, stored.content_type, stored.channels) == ("opus", "audio/ogg", 10)
+    assert str(stored.object_key).endswith(".opus")
+    document = json.loads(scene.objects.get_bytes(manifest_key(stored)))["manifest"]["recording"]
+    assert (document["format"], document["channels"]) == ("opus", 10)
+    path = scene.spool / "heard.opus"
+    path.write_bytes(scene.objects.get_bytes(str(stored.object_key)))
+    rate, sound = read_audio(path)
+    assert list_stray_voices(sound, rate, [300 + 170 * number for number in range(9)]) == []
 
 
 # Failing stores and dying workers

@@ -59,6 +59,7 @@ PARTIES = st.builds(
     party=st.sampled_from(get_args(records.Speaker)),
     side=st.sampled_from(get_args(records.Side)),
     spans=st.lists(st.tuples(SECONDS, st.none() | SECONDS)).map(tuple),
+    track=st.none() | st.integers(0, 63),
 )
 DIRECTIONS = st.sampled_from(get_args(records.Direction))
 
@@ -74,7 +75,7 @@ def read_back(answered: dict[str, Any]) -> Any:
         id=st.uuids(),
         state=st.sampled_from(get_args(records.RecordingState)),
         trigger=st.sampled_from(["rule", "manual", "dtmf", "dialplan"]),
-        layout=st.sampled_from(["dual", "mono"]),
+        layout=st.sampled_from(get_args(records.Layout)),
         format=st.sampled_from(["opus", "mp3", "flac", "wav"]),
         direction=DIRECTIONS,
         started_at=st.none() | INSTANTS,

@@ -188,6 +188,8 @@ def test_the_default_action_is_a_key(path: Path, text: str, action: str) -> None
         (f"{RULE}sample_percent = 101", "rule.0.sample_percent: "),
         ('[recording.dtmf]\ntoggle = "*1"\npause = "*12"', "recording.dtmf: pause begins"),
         ('[recording.dtmf]\ntoggle = "+1"', "recording.dtmf.toggle: "),
+        ('[recording]\nlayout = "tracks"\nformat = "mp3"', "recording: mp3 has two channels"),
+        (f'{RULE}layout = "tracks"\nformat = "mp3"', "rule.0: mp3 has two channels"),
         ('[recording]\npause_listeners = "mute"', "recording.pause_listeners: 'deaf' or 'hear'"),
     ],
 )

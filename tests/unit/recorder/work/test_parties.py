@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 from recorder import names
 from recorder.recording.presence import Past
-from recorder.work.parties import list_parties, supervisors_of
+from recorder.work.parties import People, find_people, supervisors_of
 from recorder.work.timeline import build_timeline
 from storage.records import (
     CallRecord,
+    Layout,
     LegRecord,
     RecordingParty,
     RecordingRecord,
@@ -55,12 +57,22 @@ def parties(
     *calls: CallRecord, parts: list[SegmentRecord], spies: tuple[SpyRecord, ...] = ()
 ) -> list[RecordingParty]:
     """Return the parties of a recording of the first call."""
+    return list(people(*calls, parts=parts, spies=spies).parties)
+
+
+def people(
+    *calls: CallRecord,
+    parts: list[SegmentRecord],
+    spies: tuple[SpyRecord, ...] = (),
+    layout: Layout = "dual",
+) -> People:
+    """Return the people of a recording of the first call."""
     recording = RecordingRecord(
-        UUID(int=1), calls[0].id, "main", "captured", "rule", "dual", "opus", "silence", "inbound"
+        UUID(int=1), calls[0].id, "main", "captured", "rule", layout, "opus", "silence", "inbound"
     )
     recording = replace(recording, promised_at=at(0), ended_at=at(10))
     past = Past(recording, {call.id: call for call in calls})
-    return list(list_parties(past, build_timeline(past, parts), parts, spies))
+    return find_people(past, build_timeline(past, parts), parts, spies)
 
 
 def call(number: int, *legs: LegRecord, **more: Any) -> CallRecord:
@@ -171,6 +183,105 @@ def test_a_barging_supervisor_is_a_party(
     assert parties(ours, parts=parts, spies=(spy,))[-1] == RecordingParty(
         "supervisor", number, "sue", "both", ((2, 3), (5, 7))
     )
+
+
+def test_each_person_has_a_track() -> None:
+    """Tracks are in the order in which people came; the legs of one person share a track."""
+    ours = call(
+        1,
+        leg("c", ("x", 0, 9), **CUSTOMER),
+        leg("one", ("x", 0, 3), number="2001", name="PJSIP/2001-00000001"),
+        leg("two", ("x", 5, 8), number="2001", name="PJSIP/2001-00000002"),
+    )
+    other = call(2, leg("2002", ("x", 4, 8), number="2002", name="PJSIP/2002-00000009"))
+    spy = SpyRecord(
+        SPY_ID, "main-1", "main", "barge", "PJSIP/9001", "ended", "sue", "call", ZERO, ("barge",)
+    )
+    phone = names.build_phone_id(SPY_ID)
+    parts = [
+        segment("two", 5, 8),
+        segment("c", 0, 9, "left"),
+        segment("one", 0, 3),
+        segment("2002", 4, 8),
+        segment(phone, 6, 7, "both"),
+    ]
+    found = people(ours, other, parts=parts, spies=(spy,), layout="tracks")
+    assert [(one.number, one.track) for one in found.parties] == [
+        ("12025550123", 0),
+        ("2001", 1),
+        ("2002", 2),
+        ("9001", 3),
+    ]
+    assert found.tracks == {"c": 0, "one": 1, "two": 1, "2002": 2, phone: 3}
+
+
+def test_only_tracks_have_tracks() -> None:
+    """In any other layout no party has a track."""
+    ours = call(1, leg("c", ("x", 0, 4), **CUSTOMER), leg("2001", ("x", 0, 4)))
+    found = people(ours, parts=[segment("c", 0, 4), segment("2001", 0, 4)], layout="mono")
+    assert [one.track for one in found.parties] == [None, None]
+    assert found.tracks == {}
+
+
+def test_one_who_was_never_captured_has_no_track() -> None:
+    """Nothing of this party is in the file, so no channel is named after him."""
+    ours = call(1, leg("c", ("x", 0, 4), **CUSTOMER), leg("2001", ("x", 0, 4)))
+    found = people(ours, parts=[segment("2001", 0, 4)], layout="tracks")
+    assert [(one.agent, one.track) for one in found.parties] == [(None, None), ("2001", 0)]
+
+
+def test_guests_who_share_a_number_have_a_track_each() -> None:
+    """Two people at the same time are two, even if their company shows one number."""
+    ours = call(
+        1,
+        leg("c", ("x", 0, 9), **CUSTOMER),
+        leg("d", ("x", 2, 5), **CUSTOMER),
+        leg("e", ("x", 6, 9), **CUSTOMER),
+        leg("f", ("x", 0, 9)),
+    )
+    parts = [segment("c", 0, 4), segment("d", 2, 5), segment("e", 6, 9), segment("f", 0, 9)]
+    found = people(ours, parts=parts, layout="tracks")
+    assert len({found.tracks[one] for one in "cdef"}) == 4
+    back = call(
+        1,
+        leg("c", ("x", 0, 3), **CUSTOMER),
+        leg("d", ("x", 4, 9), **CUSTOMER),
+        leg("f", ("x", 0, 9)),
+    )
+    parts = [segment("c", 0, 3), segment("d", 4, 9), segment("f", 0, 9)]
+    assert people(back, parts=parts, layout="tracks").tracks == {"c": 0, "d": 0, "f": 1}
+
+
+def test_a_voice_of_nobody_we_know_keeps_a_track_of_its_own() -> None:
+    """A captured channel without a call row is after the people, and mixed with nobody."""
+    ours = call(1, leg("c", ("x", 0, 4), **CUSTOMER))
+    parts = [segment("ghost", 0, 4), segment("c", 0, 4)]
+    found = people(ours, parts=parts, layout="tracks")
+    assert [one.track for one in found.parties] == [0]
+    assert found.tracks == {"c": 0, "ghost": 1}
+
+
+arrivals = st.lists(st.integers(0, 8), min_size=1, max_size=8)
+
+
+@given(arrivals, st.integers(1, 3), st.randoms())
+def test_tracks_are_in_the_order_of_arrival(came: list[int], calls: int, random: Random) -> None:
+    """Whatever the order of rows, track n is the n-th who came, and no two people share one."""
+    legs = [
+        leg(f"l{n}", ("x", came_s, 9), number=str(n), created_at=at(came_s).isoformat())
+        for n, came_s in enumerate(came)
+    ]
+    grouped = [call(place, *legs[place::calls]) for place in range(calls)]
+    parts = [segment(f"l{n}", came_s, 9) for n, came_s in enumerate(came)]
+    expected = people(*grouped, parts=parts, layout="tracks")
+    random.shuffle(parts)
+    parts.sort(key=lambda one: one.started_at)
+    found = people(*grouped, parts=parts, layout="tracks")
+    assert found == expected
+    assert sorted(found.tracks.values()) == list(range(len(came)))
+    arrived = [came[int(one.number or "")] for one in found.parties]
+    assert arrived == sorted(arrived)
+    assert [one.track for one in found.parties] == list(range(len(came)))
 
 
 seconds = st.integers(0, 10)
