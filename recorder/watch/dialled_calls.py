@@ -77,8 +77,7 @@ class DialledCalls:
             dial, outcome = self._dials.get(call.id), self._outcomes.get(call.id, Outcome())
             if dial is None:
                 continue
-            if outcome.answered_at is None and dial.answered_at is not None:
-                outcome = replace(outcome, rang=True, answered_at=dial.answered_at)
+            outcome = _with_known(outcome, dial, call)
             state = state_of(outcome, call)
             if state not in ("requested", dial.state):
                 dial = self._dials[call.id] = _move(tx, dial, state, outcome, call)
@@ -95,6 +94,17 @@ class DialledCalls:
         self._dials[record.id] = dial
         if record.callee_number is not None:
             self._model.set_dialled(record.id, record.callee_number)
+
+
+def _with_known(outcome: Outcome, dial: DialRecord, call: CallRecord) -> Outcome:
+    """Return the outcome with the answer of the phone, also where no event told us of it."""
+    phone = names.build_person_id(dial.id)
+    states = {leg.state for leg in call.channels if leg.id == phone}
+    answered_at = outcome.answered_at or dial.answered_at
+    if "Up" in states:
+        answered_at = answered_at or call.changed_at
+    rang = outcome.rang or "Ringing" in states or answered_at is not None
+    return replace(outcome, rang=rang, answered_at=answered_at)
 
 
 def _move(
