@@ -13,6 +13,8 @@ from api.limits import Limits
 from api.metrics import Metrics
 from api.oidc import Provider
 from api.pages import audit, library, live, shared, sign_in, single_sign_on, system
+from api.pages import campaigns as campaign_pages
+from api.pages import conferences as conference_pages
 from api.pages import rules as rule_pages
 from api.pages.page import choose_language, require_sign_in, show_problem
 from api.problems import register_problems
@@ -80,7 +82,18 @@ OPERATIONS = (
     docs,
     static,
 )
-PAGES = (live, library, shared, rule_pages, audit, system, sign_in, single_sign_on)
+PAGES = (
+    live,
+    conference_pages,
+    campaign_pages,
+    library,
+    shared,
+    rule_pages,
+    audit,
+    system,
+    sign_in,
+    single_sign_on,
+)
 LONGEST_BODY_BYTES = 1024 * 1024
 HEADERS = {
     "Cache-Control": "no-store",

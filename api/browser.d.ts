@@ -53,6 +53,12 @@ declare namespace Api {
     talked_at: string | null;
   }
 
+  interface Conference {
+    id: string;
+    name: string;
+    locked: boolean;
+  }
+
   interface Recording {
     id: string;
     call_id: string;

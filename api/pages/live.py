@@ -4,16 +4,20 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Response
 from flask_babel import gettext as _
+from sqlalchemy import Connection
 
 from api.auth import principal
 from api.pages.page import Pages, show
+from api.pages.words import dial_causes
 from api.services import services
-from storage.catalogue import calls, tokens
-from storage.permissions import CALLS_READ
+from storage.catalogue import callbacks, calls, tokens
+from storage.permissions import CALLS_DIAL, CALLS_READ
+from storage.records import CallbackRecord
 
 pages = Pages()
 
 MISSED_SHOWN = 20
+CALLBACKS_SHOWN = 50
 MISSED_WITHIN = timedelta(days=1)
 
 
@@ -25,6 +29,7 @@ def show_live() -> Response:
         team = principal().token.team if agents is not None else None
         teams = tokens.list_teams(tx, team=team)
         since = datetime.now(UTC) - MISSED_WITHIN
+        promised = _promised(tx) if CALLS_DIAL in principal().permissions else []
         missed = calls.list_missed(tx, from_at=since, limit=MISSED_SHOWN, agents=agents)
     if agents is not None:
         teams = {name: team for name, team in teams.items() if name in agents}
@@ -52,4 +57,32 @@ def show_live() -> Response:
         "whisper": _("whispering"),
         "barge": _("barging in"),
     }
-    return show("live.html", teams=teams, words=words, sees_all=agents is None, missed=missed)
+    return show(
+        "live.html",
+        teams=teams,
+        words=words,
+        sees_all=agents is None,
+        missed=missed,
+        callbacks=[(one, services().callbacks.zones_of(one)) for one in promised],
+        causes={**dial_causes(), **_causes_of_waiting()},
+    )
+
+
+def _promised(tx: Connection) -> list[CallbackRecord]:
+    """Return the call-backs that wait or are being called, in the order of their next calls."""
+    agents = principal().agents
+    waiting = callbacks.list_callbacks(tx, state="waiting", limit=CALLBACKS_SHOWN, agents=agents)
+    dialling = callbacks.list_callbacks(tx, state="dialling", limit=CALLBACKS_SHOWN, agents=agents)
+    return sorted([*waiting.items, *dialling.items], key=lambda one: one.next_at or one.at)
+
+
+def _causes_of_waiting() -> dict[str, str]:
+    """Return the words for the reasons why a call-back waits, beside the causes of a call."""
+    return {
+        "outside-hours": _("It waits for the hours of this number."),
+        "in-call": _("The customer is calling now."),
+        "agent-busy": _("The phone was busy."),
+        "agent-no-answer": _("Nobody answered the phone."),
+        "agent-declined": _("The phone declined."),
+        "agent-unreachable": _("The phone could not be reached."),
+    }

@@ -25,9 +25,13 @@ from api.links import media_origin
 from api.operation import OPEN, SIGNED_IN, require_token
 from api.pages.words import in_words, shell_words
 from api.problems import MEDIA_TYPE as PROBLEM
+from api.services import services
 from storage.permissions import (
     AUDIT_READ,
+    CALLS_DIAL,
     CALLS_READ,
+    CAMPAIGNS_READ,
+    CONFERENCES_READ,
     MODES,
     RECORDINGS_READ,
     RULES_READ,
@@ -157,14 +161,19 @@ def show(template: str, status: int = 200, **values: Any) -> Response:
     nonce = secrets.token_urlsafe(16)
     who = principal() if "principal" in g else None
     permissions = who.permissions if who is not None else frozenset()
+    may_dial = CALLS_DIAL in permissions
     # The entries of the menu: path, name and permission.
     places = [
         ("/", _("Live"), CALLS_READ),
+        ("/conferences", _("Conferences"), CONFERENCES_READ),
+        ("/campaigns", _("Campaigns"), CAMPAIGNS_READ),
         ("/library", _("Library"), RECORDINGS_READ),
         ("/rules", _("Rules"), RULES_READ),
         ("/audit", _("Audit"), AUDIT_READ),
         ("/system", _("System"), SYSTEM_READ),
     ]
+    if may_dial and CAMPAIGNS_READ not in permissions:
+        places.insert(2, ("/my-campaigns", _("My campaigns"), CALLS_DIAL))
     modes: list[tuple[Mode, str]] = [
         ("listen", _("Listen")),
         ("whisper", _("Whisper")),
@@ -176,6 +185,7 @@ def show(template: str, status: int = 200, **values: Any) -> Response:
         own_phone=f"PJSIP/{who.name}" if who is not None and who.token.role == "agent" else "",
         csrf=(who.token.csrf or "") if who is not None else "",
         permissions=permissions,
+        dialling=services().dialler.list_pbxs() if may_dial else (),
         places=[(path, name) for path, name, needs in places if needs in permissions],
         modes=[(mode, name) for mode, name in modes if MODES[mode] in permissions],
         icon=ICON.format,

@@ -3,7 +3,7 @@
  *
  * `data-sure` is a question before the request. After it, the parts of the page that the selector
  * `data-shows` finds are read again, and the message `data-said` appears; in it, `{name}` is a field of
- * the answer. An error is shown in the form.
+ * the answer. With `data-goes` another page comes instead. An error is shown in the form.
  */
 import { allElements, findElement } from "./dom.js";
 import { confirmed } from "./confirm.js";
@@ -16,7 +16,7 @@ import { fillIn } from "./words.js";
 export function mount(form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const { method = "POST", path = "", said, shows, sure } = form.dataset;
+    const { method = "POST", path = "", said, shows, sure, goes } = form.dataset;
     if (sure && !(await confirmed(sure, event.submitter ?? form))) return;
     showFault(form, "");
     const done = lock(form, async () => {
@@ -26,6 +26,7 @@ export function mount(form) {
       if (method === "POST") form.reset(); // ready for the next one; a changed form keeps its values
       form.dispatchEvent(new CustomEvent("acted", { bubbles: true, detail: answer }));
       if (shows) await refresh(shows);
+      if (goes) location.assign(fillIn(goes, answer));
     });
     await done.catch((error) => showFault(form, error.message));
   });

@@ -4,12 +4,13 @@
  * A button is `<button data-call-back="+12025550123">`; `data-name` and `data-call` go along.
  */
 import { lock, refresh } from "./act.js";
-import { instantOf, localTimes, typedOf } from "./dial-model.js";
+import { instantOf, typedOf } from "./dial-model.js";
 import { dial } from "./dialled.js";
 import { allElements, getElement, getField, targetOf } from "./dom.js";
 import { callApi } from "./http.js";
-import { rememberPhone } from "./own-phone.js";
+import { chosenPbx, rememberPhone } from "./own-phone.js";
 import { showFault, toast } from "./page.js";
+import { localTimes } from "./times.js";
 import { fillIn } from "./words.js";
 
 const FIRST_OFFER_MS = 3_600_000; // an hour from now
@@ -52,9 +53,21 @@ class Dialog {
     getField(this.#form, "at").value = typedOf(new Date(Date.now() + FIRST_OFFER_MS));
     getElement(this.#form, "[name=when][value=now]", HTMLInputElement).checked = true;
     getField(this.#form, "note").value = "";
+    this.#choosePbx(this.#asked.pbx);
     this.#look();
     this.#update();
     this.#dialog.showModal();
+  }
+
+  /**
+   * Choose the PBX of the missed call or the recording, if it dials.
+   *
+   * @param {string | undefined} pbx
+   */
+  #choosePbx(pbx) {
+    const field = this.#form.elements.namedItem("pbx");
+    if (!(field instanceof HTMLSelectElement)) return;
+    if ([...field.options].some(({ value }) => value === pbx)) field.value = pbx ?? "";
   }
 
   get #isLater() {
@@ -80,7 +93,9 @@ class Dialog {
   async #look() {
     const number = getField(this.#form, "number").value.trim();
     this.#zones = [];
-    const found = number ? await callApi("GET", `/numbers/${encodeURIComponent(number)}`).catch(() => null) : null;
+    const { pbx } = chosenPbx(this.#form);
+    const path = `/numbers/${encodeURIComponent(number)}${pbx ? `?pbx=${encodeURIComponent(pbx)}` : ""}`;
+    const found = number ? await callApi("GET", path).catch(() => null) : null;
     if (number !== getField(this.#form, "number").value.trim()) return; // another one was typed meanwhile
     this.#zones = found?.zones ?? [];
     this.#update();
@@ -93,7 +108,7 @@ class Dialog {
   }
 
   async #dial() {
-    const wanted = { from: this.#value("from"), to: this.#value("number") };
+    const wanted = { from: this.#value("from"), to: this.#value("number"), ...chosenPbx(this.#form) };
     const record = getField(this.#form, "record").checked;
     await dial(record ? { ...wanted, record: true } : wanted);
     this.#dialog.close();
@@ -105,6 +120,7 @@ class Dialog {
       from: this.#value("from"),
       to: this.#value("number"),
       at: at?.toISOString(),
+      ...chosenPbx(this.#form),
       ...(this.#asked.name ? { name: this.#asked.name } : {}),
       ...(this.#asked.call ? { call_id: this.#asked.call } : {}),
       ...(this.#value("note") ? { note: this.#value("note") } : {}),

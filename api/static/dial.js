@@ -2,7 +2,7 @@
 import { lock } from "./act.js";
 import { dial } from "./dialled.js";
 import { getField } from "./dom.js";
-import { rememberPhone } from "./own-phone.js";
+import { chosenPbx, rememberPhone } from "./own-phone.js";
 import { showFault } from "./page.js";
 
 /** @param {HTMLFormElement} form */
@@ -12,7 +12,11 @@ export function mount(form) {
     event.preventDefault();
     showFault(form, "");
     const [to, record] = [getField(form, "to"), getField(form, "record")];
-    const wanted = { from: getField(form, "from").value.trim(), to: to.value.trim() };
+    const wanted = {
+      from: getField(form, "from").value.trim(),
+      to: to.value.trim(),
+      ...chosenPbx(form),
+    };
     const done = lock(form, async () => {
       await dial(record.checked ? { ...wanted, record: true } : wanted); // else the rules decide
       to.value = "";

@@ -31,6 +31,15 @@ export async function dial(wanted) {
   return call;
 }
 
+/**
+ * Show a call that was set up otherwise, such as for a campaign.
+ *
+ * @param {Api.Call} call
+ */
+export function showCall(call) {
+  card?.follow(call, call.dial?.number ?? "");
+}
+
 class Card {
   #root;
   /** @type {Api.Call | null} */

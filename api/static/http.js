@@ -42,16 +42,17 @@ export function callApi(method, path, body, options) {
  * @returns {Promise<any>}
  */
 export async function send(method, path, body, options = {}) {
+  const isFile = body instanceof Blob; // sent as it is
   const sent = fetch(path, {
     ...options,
     method,
     headers: {
       Accept: "application/json",
       "X-CSRF-Token": getElement(document, "meta[name=csrf]", HTMLMetaElement).content,
-      ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+      ...(body === undefined ? {} : { "Content-Type": isFile ? body.type : "application/json" }),
       ...options.headers,
     },
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: isFile || body === undefined ? body : JSON.stringify(body),
   });
   const response = await sent.catch((cause) => {
     throw new Error(document.body.dataset.failed, { cause });

@@ -386,6 +386,7 @@ function actionsOf(call, recording, heardCallId) {
     pause: recording?.state === "recording",
     resume: recording?.state === "paused",
     stop: recording !== undefined,
+    conference: isUp && call.people > 1,
   };
   const names = Object.entries(offered).filter(([, isOffered]) => isOffered);
   return new Set(isOver(call) ? [] : names.map(([name]) => name));

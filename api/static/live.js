@@ -7,6 +7,7 @@ import { LiveFeed } from "./live-feed.js";
 import { LiveModel, RUNNING, describe, matches } from "./live-model.js";
 import { LiveRows } from "./live-rows.js";
 import { toast, whenGone } from "./page.js";
+import { takeIn } from "./take-in.js";
 
 const MISSED_AFTER_MS = 1000;
 
@@ -121,6 +122,7 @@ class LivePage {
     const [call, recording] = [this.#model.calls.get(callId), this.#model.recordingOf(callId)];
     if (action === "record") await callApi("POST", `/calls/${encodeURIComponent(callId)}/recordings`, {});
     else if (action === "listen") await (call && listen(call));
+    else if (action === "conference") await takeIn(callId);
     else if (recording) await callApi("POST", `/recordings/${recording.id}/${action}`, {});
   }
 

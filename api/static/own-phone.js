@@ -3,6 +3,17 @@ import { allElements, getElement } from "./dom.js";
 import { phoneKey } from "./dial-model.js";
 
 /**
+ * Return the chosen PBX of a form, for a request; nothing where only one PBX dials.
+ *
+ * @param {HTMLFormElement} form
+ * @returns {{ pbx?: string }}
+ */
+export function chosenPbx(form) {
+  const field = form.elements.namedItem("pbx");
+  return field instanceof HTMLSelectElement ? { pbx: field.value } : {};
+}
+
+/**
  * Fill in the field of the phone, and remember the phone that the person types.
  *
  * A field that is read-only, such as that of an agent, keeps the value from the service.

@@ -93,6 +93,10 @@ class Dialler:
         self._settings = settings
         self._policy = policy
 
+    def list_pbxs(self) -> tuple[str, ...]:
+        """Return the names of the PBXs that dial."""
+        return tuple(sorted(one for one, how in self._settings.items() if how.context))
+
     def choose_pbx(self, name: str | None) -> str:
         """Return the PBX of this name, or the only one that dials. Raises CannotDial."""
         dialling = [one for one, how in self._settings.items() if how.context]

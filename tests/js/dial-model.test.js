@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { instantOf, localTimes, phoneKey, stepOf, typedOf } from "../../api/static/dial-model.js";
+import { instantOf, phoneKey, stepOf, typedOf } from "../../api/static/dial-model.js";
+import { localTimes } from "../../api/static/times.js";
 
 /** @param {Partial<Api.Dial>} more @returns {Api.Dial} */
 const dial = (more) => ({ state: "requested", number: "+12025550123", cause: null, talked_at: null, ...more });

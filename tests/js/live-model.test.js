@@ -253,19 +253,23 @@ describe("a row", () => {
     modelOf({ recordings: [{ id: "r", call_id: "main-1", state }] });
 
   test("offers to listen and to record once somebody has answered", () => {
-    assert.deepEqual(offers(modelOf()), ["listen", "record"]);
+    assert.deepEqual(offers(modelOf()), ["conference", "listen", "record"]);
     assert.deepEqual(offers(modelOf({ calls: [call({ state: "ringing" })] })), []);
   });
 
+  test("offers a conference only where two people talk", () => {
+    assert.deepEqual(offers(modelOf({ calls: [call({ people: 1 })] })), ["listen", "record"]);
+  });
+
   test("offers no listening to the call that the viewer hears", () => {
-    assert.deepEqual(offers(modelOf(), "main-1"), ["record"]);
-    assert.deepEqual(offers(modelOf(), "main-2"), ["listen", "record"]);
+    assert.deepEqual(offers(modelOf(), "main-1"), ["conference", "record"]);
+    assert.deepEqual(offers(modelOf(), "main-2"), ["conference", "listen", "record"]);
   });
 
   test("offers what the state of its recording allows", () => {
-    assert.deepEqual(offers(recorded("recording")), ["listen", "pause", "stop"]);
-    assert.deepEqual(offers(recorded("paused")), ["listen", "resume", "stop"]);
-    assert.deepEqual(offers(recorded("requested")), ["listen", "stop"]);
+    assert.deepEqual(offers(recorded("recording")), ["conference", "listen", "pause", "stop"]);
+    assert.deepEqual(offers(recorded("paused")), ["conference", "listen", "resume", "stop"]);
+    assert.deepEqual(offers(recorded("requested")), ["conference", "listen", "stop"]);
   });
 
   test("offers nothing when the call is over", () => {
@@ -279,6 +283,14 @@ describe("a row", () => {
     assert.equal(rowOf(recorded("recording")).recordingTone, "alert");
     assert.equal(rowOf(recorded("paused")).recordingTone, "warn");
     assert.equal(rowOf(recorded("paused")).texts.recording, "paused");
+  });
+
+  test("says that we have set the call up", () => {
+    const words = { ...PAGE.words, outbound: "outgoing", dialled: "dialled here" };
+    const model = modelOf({ calls: [call({ direction: "outbound", trigger: "dialled" })] });
+    const [one] = model.calls.values();
+    const { texts } = describeCall(model, one, { ...PAGE, words }, null);
+    assert.equal(texts.direction, "outgoing, dialled here");
   });
 
   test("names every spy with its mode", () => {

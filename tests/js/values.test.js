@@ -51,12 +51,16 @@ test("a field has the type that its attributes say", () => {
   assert.deepEqual(valueOf(field({ value: '{"a":1}', dataset: { json: "" } })), { a: 1 });
   assert.equal(valueOf(field({ dataset: { optional: "" } })), null);
   assert.equal(valueOf(field({ value: "t", dataset: { optional: "" } })), "t");
+  const ticked = (/** @type {boolean} */ checked) => valueOf(field({ value: "on", type: "checkbox", checked }));
+  assert.deepEqual([ticked(true), ticked(false)], [true, false]);
 });
 
 test("a body has the named fields that are enabled", () => {
   const fields = [field({ name: "a", value: "1" }), field({ name: "" }), field({ name: "b", disabled: true })];
   assert.deepEqual(bodyOf(fields), { a: "1" });
   assert.equal(bodyOf([field({ disabled: true })]), undefined);
+  const hours = [field({ name: "h.from", value: "9", type: "number" }), field({ name: "h.to", value: "18", type: "number" })];
+  assert.deepEqual(bodyOf(hours), { h: { from: 9, to: 18 } });
 });
 
 test("a key of any keyboard has its Latin letter", () => {
