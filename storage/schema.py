@@ -60,6 +60,11 @@ from storage.records import (
     Trigger,
 )
 
+# The last digits of a number, which every way to write it has. A query must repeat this text for
+# PostgreSQL to use the index.
+LAST_DIGITS = 6
+LAST_DIGITS_OF_CALLER = f"right(regexp_replace(caller_number, '[^0-9]', '', 'g'), {LAST_DIGITS})"
+
 metadata = MetaData(
     naming_convention={
         "pk": "%(table_name)s_pkey",
@@ -127,6 +132,11 @@ call = Table(
     Index(None, "started_at", "id"),
     Index(None, "agent", "started_at", "id"),
     Index("call_live_idx", "pbx", postgresql_where=text("state <> 'ended'")),
+    Index(
+        "call_inbound_idx",
+        text(LAST_DIGITS_OF_CALLER),
+        postgresql_where=text("direction = 'inbound'"),
+    ),
 )
 
 recording = Table(

@@ -42,8 +42,8 @@ class LocalHours(Body):
 
     from_hour: int = Field(ge=0, le=23)
     to_hour: int = Field(ge=1, le=24, description="not at this hour")
-    weekdays: tuple[Weekday, ...] = Field(
-        (1, 2, 3, 4, 5, 6, 7), min_length=1, max_length=7, description="1 is Monday"
+    weekdays: tuple[Weekday, ...] | None = Field(
+        None, min_length=1, max_length=7, description="1 is Monday; default: those of the service"
     )
 
     @model_validator(mode="after")
@@ -52,9 +52,13 @@ class LocalHours(Body):
             raise ValueError("from_hour must be before to_hour")
         return self
 
-    def hours(self) -> Hours:
-        """Return the hours as the recorder takes them."""
-        return Hours(self.from_hour, self.to_hour, tuple(sorted(set(self.weekdays))))
+    def within(self, limits: Hours) -> Hours | None:
+        """Return the hours as the recorder takes them, or None if they go beyond these limits."""
+        weekdays = limits.weekdays if self.weekdays is None else self.weekdays
+        is_within = limits.from_hour <= self.from_hour and self.to_hour <= limits.to_hour
+        if not is_within or not set(weekdays) <= set(limits.weekdays):
+            return None
+        return Hours(self.from_hour, self.to_hour, tuple(sorted(set(weekdays))))
 
 
 class NewCallback(Body):

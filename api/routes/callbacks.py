@@ -1,5 +1,6 @@
 """Call-backs: calls that are promised for a time."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from flask import Response
@@ -33,9 +34,11 @@ from recorder.errors import (
 from storage.catalogue import callbacks, calls, dials, do_not_call, recordings
 from storage.errors import BadCursor, NoSuchCall, NoSuchCallback, NoSuchRecording
 from storage.permissions import CALLS_DIAL
-from storage.records import CallbackRecord
+from storage.records import CallbackRecord, Hours
 
 operations = Operations("/api/v1", tag="call-backs")
+
+LONGEST_WAIT = timedelta(days=366)
 
 
 @operations.post(
@@ -65,7 +68,7 @@ def make_callback(body: NewCallback) -> Response:
     A number on the do-not-call list is refused, now and at every attempt. The right of the caller
     is asked again at every attempt, too.
     """
-    check_hours(body.hours)
+    hours, at = read_hours(body.hours), _read_time(body.at)
     call_id = _find_call_id(body)
     promised = services().callbacks
     with auditing_refusals("callback.create", body.from_phone, to=body.to):
@@ -74,8 +77,8 @@ def make_callback(body: NewCallback) -> Response:
                 pbx=services().dialler.choose_pbx(body.pbx),
                 phone=body.from_phone,
                 number=body.to,
-                at=body.at,
-                hours=body.hours.hours() if body.hours is not None else None,
+                at=at,
+                hours=hours,
                 retry_after_s=body.retry_after_s,
                 name=body.name,
                 note=body.note,
@@ -169,16 +172,27 @@ def _fields_with_dials(record: CallbackRecord) -> dict[str, object]:
     return callback_with_dials_fields(record, services().callbacks.zones_of(record), made)
 
 
-def check_hours(wanted: LocalHours | None) -> None:
-    """Raise RequestInvalid for hours outside those of the configuration."""
+def read_hours(wanted: LocalHours | None) -> Hours | None:
+    """Return the hours of a request. Raises RequestInvalid if they go beyond the configuration."""
     limits = services().callbacks.hours
     if wanted is None:
-        return
-    is_within = limits.from_hour <= wanted.from_hour and wanted.to_hour <= limits.to_hour
-    if not is_within or not set(wanted.weekdays) <= set(limits.weekdays):
+        return None
+    found = wanted.within(limits)
+    if found is None:
         days = ", ".join(map(str, limits.weekdays))
         allowed = f"from {limits.from_hour} to {limits.to_hour} on the weekdays {days}"
         raise RequestInvalid.at("body", "hours", f"must be within those of this service: {allowed}")
+    return found
+
+
+def _read_time(wanted: datetime | None) -> datetime | None:
+    """Return the time of a request; one that has passed is now. Raises RequestInvalid."""
+    now = datetime.now(UTC)
+    if wanted is None or wanted < now:
+        return None
+    if wanted > now + LONGEST_WAIT:
+        raise RequestInvalid.at("body", "at", "must be within a year")
+    return wanted
 
 
 def _find_call_id(body: NewCallback) -> str | None:

@@ -44,7 +44,7 @@ from api.fields.campaigns import (
 )
 from api.links import base_url
 from api.operation import CSV, Operations, Reply, answer, json
-from api.routes.callbacks import check_hours
+from api.routes.callbacks import read_hours
 from api.routes.calls import dialled_fields
 from api.services import services
 from recorder.dialling.campaigns import CampaignTerms
@@ -71,7 +71,7 @@ from storage.errors import (
     NoSuchCampaignAgent,
 )
 from storage.permissions import CALLS_DIAL, CAMPAIGNS_CONTROL, CAMPAIGNS_READ
-from storage.records import CampaignRecord, Hours
+from storage.records import CampaignRecord
 
 operations = Operations("/api/v1", tag="campaigns")
 
@@ -125,7 +125,7 @@ def create_campaign(body: NewCampaign) -> Response:
         name=body.name,
         pbx=body.pbx,
         mode=body.mode,
-        hours=_read_hours(body),
+        hours=read_hours(body.hours),
         retry_after_s=body.retry_after_s,
         phones=body.agents,
         queue=body.queue,
@@ -159,7 +159,7 @@ def change_campaign(campaign_id: UUID, body: ChangedCampaign) -> Response:
     changes = {
         "name": body.name,
         "phones": body.agents,
-        "hours": _read_hours(body),
+        "hours": read_hours(body.hours),
         "retry_after_s": body.retry_after_s,
         "wrap_up_s": body.wrap_up_s,
     }
@@ -416,12 +416,6 @@ def _start(campaign_id: UUID, action: str) -> Response:
         return _answer(
             services().campaigns.start(campaign_id, by=principal().name, owner_id=principal().id)
         )
-
-
-def _read_hours(body: NewCampaign | ChangedCampaign) -> Hours | None:
-    """Return the hours of a campaign, which stay within those of the configuration."""
-    check_hours(body.hours)
-    return body.hours.hours() if body.hours is not None else None
 
 
 def _require_agents(phones: Iterable[str]) -> None:

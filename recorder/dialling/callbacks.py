@@ -8,7 +8,7 @@ Every step is safe to repeat, to race and to kill. The row moves from `waiting` 
 transaction that writes the dial, so an attempt rings at most once. A lost job is found by `sweep`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -45,10 +45,8 @@ log = structlog.get_logger()
 TRIES = 3
 # A job that is later than this is lost, or waits in its queue; another one does no harm.
 LATE_AFTER = timedelta(seconds=10)
-# A sweep looks this far back for customers who called in; a step looks back to the beginning.
-CALLED_IN_WITHIN = timedelta(minutes=15)
-# The database compares the last digits of callers' numbers, which every form of a number has.
-LAST_DIGITS = 6
+# The clock of a worker may be behind that of PostgreSQL, which starts the job.
+CLOCKS_DIFFER_BY = timedelta(seconds=2)
 
 AGENT_BUSY = "agent-busy"
 CALLED_IN = "called-in"
@@ -144,7 +142,7 @@ class Callbacks:
             agent=agent,
             number=number,
             state="waiting",
-            at=request.at or now,
+            at=max(request.at or now, now),
             hours=request.hours or self._settings.hours,
             retry_after_s=(
                 self._settings.retry_after_s
@@ -158,7 +156,7 @@ class Callbacks:
             call_id=request.call_id,
             owner_id=owner_id,
         )
-        first = plan_at(wanted, self.zones_of(wanted), max(wanted.at, now))
+        first = plan_at(wanted, self.zones_of(wanted), wanted.at)
         if isinstance(first, End):
             raise NumberRefused(
                 f"no time within these hours suits all time zones of {number}",
@@ -216,18 +214,17 @@ class Callbacks:
 
         Raises CatalogueUnavailable.
         """
-        now = datetime.now(UTC)
+        late_before = datetime.now(UTC) - LATE_AFTER
         with self._catalogue.begin() as tx:
             live = callbacks.list_live_callbacks(tx)
-            waiting = [one for one in live if one.state == "waiting"]
-            calls = callbacks.list_inbound_calls(tx, now - CALLED_IN_WITHIN) if waiting else ()
-            talked = self._group_talks(calls)
             for one in live:
-                is_late = one.next_at is not None and one.next_at < now - LATE_AFTER
+                is_late = one.next_at is not None and one.next_at < late_before
                 if is_late and (one.state == "waiting" or not _is_dialling(tx, one)):
                     callbacks.resume_callback(tx, one.id)
+            waiting = [one for one in live if one.state == "waiting"]
+            talks = self._map_talks(tx, waiting)
         for one in waiting:
-            if any(at >= one.created_at for at in talked.get(one.number, ())):
+            if any(at >= one.created_at for at in talks.get(one.number, ())):
                 with self._catalogue.begin() as tx:
                     found = callbacks.lock_callback(tx, one.id)
                     if found is not None and found.state == "waiting":
@@ -248,9 +245,10 @@ class Callbacks:
             if dial is None or dial.state == "ended":
                 self._apply(tx, record, self._plan_after(record, dial, now))
             return False
-        if record.state != "waiting" or (record.next_at is not None and record.next_at > now):
+        next_at = record.next_at or now
+        if record.state != "waiting" or next_at > now + CLOCKS_DIFFER_BY:
             return False
-        step = self._find_obstacle(tx, record, now)
+        step = self._find_obstacle(tx, record)
         if step is not None:
             self._apply(tx, record, step)
         return step is None
@@ -264,20 +262,24 @@ class Callbacks:
         return plan_after(record, dial, zones, now)
 
     def _find_obstacle(
-        self, tx: Connection, record: CallbackRecord, now: datetime
+        self, tx: Connection, record: CallbackRecord, *, dial: DialRecord | None = None
     ) -> Wait | End | None:
-        """Return what happens instead of a dial now; None if the number may be dialled."""
+        """Return what happens to a call-back that is due, instead of this new dial of it.
+
+        None: the number may be dialled.
+        """
         if not self._is_permitted(tx, record):
             return End("cancelled", NOT_PERMITTED)
         if do_not_call.find(tx, [record.number]):
             return End("cancelled", DO_NOT_CALL)
+        now = max(datetime.now(UTC), record.next_at or record.at)
         zones = self.zones_of(record)
-        digits = record.number[-LAST_DIGITS:]
-        inbound = callbacks.list_inbound_calls(tx, record.created_at, digits=digits)
+        inbound = callbacks.list_inbound_calls(tx, [record.number], record.created_at)
         mine = [one for one in inbound if self._number_of(one) == record.number]
         if any(one.talked_at is not None and one.talked_at >= record.created_at for one in mine):
             return End("cancelled", CALLED_IN)
-        if any(one.is_live for one in mine):
+        besides = dial.id if dial is not None else None
+        if mine or callbacks.is_dialled(tx, record.number, besides=besides):
             return plan_again(record, zones, now, IN_CALL)
         planned = plan_at(record, zones, now)
         is_open = isinstance(planned, Wait) and planned.next_at == now
@@ -306,11 +308,11 @@ class Callbacks:
             with self._catalogue.begin() as tx:
                 self._if_same(tx, record, End("failed", error.error_id))
 
-    def _claim(self, record: CallbackRecord, tx: Connection, _: DialRecord) -> None:
+    def _claim(self, record: CallbackRecord, tx: Connection, dial: DialRecord) -> None:
         """Take the call-back in the transaction that writes its dial. Raises _Changed."""
-        now, present = datetime.now(UTC), callbacks.lock_callback(tx, record.id)
+        present = callbacks.lock_callback(tx, record.id)
         is_same = present is not None and _attempt_of(present) == _attempt_of(record)
-        if present is None or not is_same or self._find_obstacle(tx, present, now) is not None:
+        if present is None or not is_same or self._find_obstacle(tx, present, dial=dial):
             raise _Changed
         callbacks.move_callback(tx, record.id, to="dialling", cause=None)
 
@@ -395,13 +397,17 @@ class Callbacks:
         except (NotANumber, NumberRefused):
             return None
 
-    def _group_talks(self, calls: Iterable[InboundCall]) -> Mapping[str, Collection[datetime]]:
-        """Return the times at which callers began to talk, by their numbers in E.164."""
+    def _map_talks(
+        self, tx: Connection, waiting: Sequence[CallbackRecord]
+    ) -> Mapping[str, Collection[datetime]]:
+        """Return the times at which the customers of call-backs began to talk, by number."""
         found: dict[str, list[datetime]] = {}
-        for one in calls:
-            number = self._number_of(one)
-            if number is not None and one.talked_at is not None:
-                found.setdefault(number, []).append(one.talked_at)
+        if waiting:
+            since = min(one.created_at for one in waiting)
+            for call in callbacks.list_inbound_calls(tx, [one.number for one in waiting], since):
+                number = self._number_of(call)
+                if number is not None and call.talked_at is not None:
+                    found.setdefault(number, []).append(call.talked_at)
         return found
 
 

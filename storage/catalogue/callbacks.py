@@ -5,7 +5,7 @@ A row that waits has a job for its next attempt, deferred in the same transactio
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
-    func,
+    Text,
     insert,
     literal_column,
     or_,
@@ -26,7 +26,7 @@ from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.errors import NoSuchCallback
 from storage.records import CallbackRecord, CallbackState, Hours, Slice, shallow
-from storage.schema import call, callback
+from storage.schema import LAST_DIGITS, LAST_DIGITS_OF_CALLER, call, callback, dial
 
 TASK = "callback_step"
 _HOURS = tuple(field.name for field in fields(Hours))
@@ -36,9 +36,8 @@ _EVENT_FIELDS = (
 )
 # Literals, not parameters: else PostgreSQL does not use the indexes of live rows.
 _LIVES: ColumnElement[bool] = literal_column("callback.state IN ('waiting', 'dialling')")
-_CALL_LIVES = call.c.state != literal_column("'ended'")
-# A talk may be this long after the beginning of its call.
-_LONGEST_WAIT = timedelta(days=1)
+_INBOUND = call.c.direction == literal_column("'inbound'")
+_CALLERS_LAST_DIGITS: ColumnElement[str] = literal_column(LAST_DIGITS_OF_CALLER, Text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,26 +140,30 @@ def resume_callback(tx: Connection, callback_id: UUID) -> None:
 
 
 def list_inbound_calls(
-    tx: Connection, since: datetime, *, digits: str = ""
+    tx: Connection, numbers: Collection[str], since: datetime
 ) -> tuple[InboundCall, ...]:
     """Return the inbound calls that live, or in which two people talked since this time.
 
-    With `digits`, only those whose caller's number ends in these digits.
+    Only those whose caller's number ends like one of `numbers`, which are in E.164. Such a call is
+    often of that number, not always: parse its number, and compare.
     """
-    wanted = or_(_CALL_LIVES, call.c.talked_at >= since)
+    digits = {number[-LAST_DIGITS:] for number in numbers}
     query = select(call.c.pbx, call.c.caller_number, call.c.state, call.c.talked_at).where(
-        call.c.direction == "inbound",
-        call.c.caller_number.is_not(None),
-        call.c.started_at >= since - _LONGEST_WAIT,
-        wanted,
+        _INBOUND,
+        _CALLERS_LAST_DIGITS.in_(digits),
+        or_(call.c.state != "ended", call.c.talked_at >= since),
     )
-    if digits:
-        written = func.regexp_replace(call.c.caller_number, "[^0-9]", "", "g")
-        query = query.where(written.endswith(digits))
     return tuple(
         InboundCall(row.pbx, row.caller_number, row.state != "ended", row.talked_at)
         for row in tx.execute(query)
     )
+
+
+def is_dialled(tx: Connection, number: str, *, besides: UUID | None = None) -> bool:
+    """Return whether a live dial, besides this one, dials the number."""
+    lives = dial.c.state != literal_column("'ended'")
+    query = select(dial.c.id).where(dial.c.number == number, lives, dial.c.id != besides)
+    return tx.execute(query.limit(1)).one_or_none() is not None
 
 
 def _seen_by(agents: Collection[str] | None) -> Iterator[ColumnElement[bool]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from api_client import ApiClient, CatalogueCapture, CatalogueSpies, build_call, build_recording
@@ -78,6 +79,12 @@ def make(client: ApiClient, phone: str = "PJSIP/2001", **more: Any) -> dict[str,
     return made
 
 
+def next_wednesday() -> datetime:
+    """Return the beginning of a Wednesday that has not begun, in UTC."""
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + timedelta(days=(2 - day.weekday()) % 7 or 7)
+
+
 def problem(response: Any) -> tuple[int, str]:
     return response.status_code, response.get_json()["error_id"]
 
@@ -92,10 +99,12 @@ def audited(catalogue: Catalogue, subject: str) -> list[tuple[str, str, str]]:
 def test_a_call_back_lives_from_post_to_delete(ann: ApiClient, catalogue: Catalogue) -> None:
     """A call-back is made, found and cancelled, and its fields agree in all answers."""
     number = str(next(NUMBERS))
+    night = next_wednesday().replace(hour=7)
+    opens_at = night.astimezone(ZoneInfo("America/New_York")).replace(hour=10)
     wanted = {
         "from": "PJSIP/2001",
         "to": f"({number[:3]}) {number[3:6]}-{number[6:]}",
-        "at": "2031-01-08T03:00:00Z",
+        "at": night.isoformat(),
         "name": "Mrs Ng",
         "note": "about the invoice",
         "retry_after_s": [60, 120],
@@ -107,7 +116,8 @@ def test_a_call_back_lives_from_post_to_delete(ann: ApiClient, catalogue: Catalo
     assert response.headers["Location"].endswith(itself)
     assert (made["from"], made["to"], made["agent"]) == ("PJSIP/2001", f"+1{number}", "2001")
     assert (made["name"], made["note"]) == ("Mrs Ng", "about the invoice")
-    assert (made["at"], made["next_at"]) == ("2031-01-08T03:00:00Z", "2031-01-08T15:00:00Z")
+    times = [datetime.fromisoformat(made[name]) for name in ("at", "next_at")]
+    assert times == [night, opens_at]
     assert (made["state"], made["cause"]) == ("waiting", "outside-hours")
     assert made["zones"] == ["America/New_York"]
     assert made["hours"] == {"from_hour": 10, "to_hour": 12, "weekdays": [3]}
@@ -122,6 +132,16 @@ def test_a_call_back_lives_from_post_to_delete(ann: ApiClient, catalogue: Catalo
     assert ann.delete(itself).get_json() == cancelled
     trail = [("ann", "callback.create", "done"), ("ann", "callback.cancel", "done")]
     assert audited(catalogue, made["id"]) == trail
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "1999-01-01T00:00:00Z"])
+def test_a_time_in_the_past_is_now(ann: ApiClient, at: str) -> None:
+    """A call-back of yesterday is due at once, or at the next open time."""
+    made = make(ann, at=at)
+    asked_at = datetime.fromisoformat(made["at"])
+    assert abs(datetime.now(UTC) - asked_at) < timedelta(minutes=5)
+    hours = {"from_hour": 9, "to_hour": 20}
+    assert make(ann, hours=hours)["hours"]["weekdays"] == list(HOURS.weekdays)
 
 
 def test_the_list_has_parts(ann: ApiClient) -> None:
@@ -157,7 +177,8 @@ def test_a_repeat_with_the_same_key_makes_no_second_one(ann: ApiClient) -> None:
         ({"at": "tomorrow"}, (422, "request-invalid")),
         ({"retry_after_s": [1]}, (422, "request-invalid")),
         ({"hours": {"from_hour": 0, "to_hour": 24}}, (422, "request-invalid")),
-        ({"hours": {"from_hour": 9, "to_hour": 20}}, (422, "request-invalid")),  # on Sundays
+        ({"hours": {"from_hour": 9, "to_hour": 20, "weekdays": [7]}}, (422, "request-invalid")),
+        ({"at": "9999-12-31T23:59:59Z"}, (422, "request-invalid")),
         ({"hours": {"from_hour": 12, "to_hour": 9}}, (422, "request-invalid")),
     ],
 )

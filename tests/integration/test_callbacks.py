@@ -212,6 +212,13 @@ def test_it_rings_when_it_is_due(world: World) -> None:
     assert "America/New_York" in made.allowed_by["local_times"]
 
 
+def test_a_worker_whose_clock_is_behind_dials(world: World) -> None:
+    """PostgreSQL starts the job by its own clock: a moment before the time counts as the time."""
+    record = world.make(at=datetime.now(UTC) + timedelta(seconds=1))
+    world.callbacks.step(record.id)
+    assert world.get(record).state == "dialling"
+
+
 def test_steps_at_once_ring_once(world: World) -> None:
     """Of many steps at the same time, one rings the phone."""
     record = world.make()
@@ -328,6 +335,17 @@ def test_a_customer_who_is_calling_is_not_called(world: World) -> None:
     with world.catalogue.begin() as tx:
         tx.execute(update(call).where(call.c.id == live.id).values(state="ended"))
     assert world.step(record).state == "dialling"
+
+
+def test_a_customer_whom_another_agent_calls_is_not_called(world: World) -> None:
+    """Two call-backs to one number do not ring it at the same time."""
+    first = world.make()
+    second = world.make(number=first.number)
+    assert world.step(first).state == "dialling"
+    waiting = world.step(second)
+    assert (waiting.state, waiting.cause, world.rung(second)) == ("waiting", "in-call", 0)
+    world.end(first, "busy", answered_at=datetime.now(UTC))
+    assert world.step(second).state == "dialling"
 
 
 def test_a_talk_before_the_promise_cancels_nothing(world: World) -> None:

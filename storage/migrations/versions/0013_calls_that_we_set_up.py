@@ -286,6 +286,12 @@ def upgrade() -> None:
     op.create_index(op.f("program_request_at_idx"), "program_request", ["at"])
     op.add_column("call", sa.Column("trigger", sa.Text()))
     op.create_check_constraint(op.f("call_trigger_check"), "call", "trigger IN ('dialled')")
+    op.create_index(
+        "call_inbound_idx",
+        "call",
+        [sa.text("right(regexp_replace(caller_number, '[^0-9]', '', 'g'), 6)")],
+        postgresql_where=sa.text("direction = 'inbound'"),
+    )
     triggers = "trigger IN ('rule', 'manual', 'dtmf', 'dialplan', 'dialled')"
     layouts = "layout IN ('dual', 'mono', 'tracks')"
     for name, words in (("trigger", triggers), ("layout", layouts)):
