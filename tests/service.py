@@ -183,6 +183,11 @@ class Service:
         """Send a PUT; return the response with any status."""
         return self._session.put(f"{self.url}/api/v1{path}", json=body, timeout=30)
 
+    def put_csv(self, path: str, text: str) -> requests.Response:
+        """Send CSV in a PUT; return the response with any status."""
+        url, headers = f"{self.url}/api/v1{path}", {"Content-Type": "text/csv"}
+        return self._session.put(url, data=text.encode(), headers=headers, timeout=30)
+
     def delete(self, path: str) -> requests.Response:
         """Send a DELETE; return the response with any status."""
         return self._session.delete(f"{self.url}/api/v1{path}", timeout=30)
