@@ -1,4 +1,4 @@
-"""The plan of a call-back: whether it waits, and until when, or ends. Pure.
+"""Plan the next attempt of a call-back, or its end. Pure.
 
     due ──▶ the agent's phone rings ──▶ the number rings ──▶ two people talk: done
                  │ busy, no answer            │ busy, no answer, …

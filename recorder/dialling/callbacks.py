@@ -194,7 +194,7 @@ class Callbacks:
     # Steps of a job
 
     def step(self, callback_id: UUID) -> None:
-        """Do what is due: dial, or plan what follows a dial that has ended.
+        """Dial a call-back that is due, or plan the next attempt after a dial has ended.
 
         Raises CatalogueUnavailable.
         """
