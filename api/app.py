@@ -24,6 +24,7 @@ from api.routes import (
     callbacks,
     calls,
     campaigns,
+    conferences,
     dialplan,
     do_not_call,
     docs,
@@ -49,6 +50,7 @@ from recorder.dialling.callbacks import Callbacks, CallbackSettings
 from recorder.dialling.campaigns import Campaigns
 from recorder.dialling.dialler import Dialler
 from recorder.dialling.numbers import DialPolicy
+from recorder.programs.programs import Programs
 from recorder.recording.capture import Capture
 from recorder.rules.book import RuleBook
 from recorder.spy.spies import Spies
@@ -65,6 +67,7 @@ OPERATIONS = (
     callbacks,
     campaigns,
     do_not_call,
+    conferences,
     recordings,
     assurance,
     keeping,
@@ -146,7 +149,8 @@ def build_app(
     app.url_map.converters["call_id"] = CallIdConverter
     app.url_map.merge_slashes = False
     dialler = dialler or Dialler(catalogue, Pbxs({}), {}, DialPolicy())
-    nothing = CallbackSettings(Hours(), (), {})
+    callbacks = callbacks or Callbacks(catalogue, dialler, CallbackSettings(Hours(), (), {}))
+    conferences = conferences or Conferences(catalogue, Pbxs({}), {})
     metrics = Metrics(catalogue, settings)
     app.extensions[EXTENSION] = Services(
         catalogue,
@@ -154,9 +158,10 @@ def build_app(
         capture,
         spies,
         dialler,
-        callbacks or Callbacks(catalogue, dialler, nothing),
+        callbacks,
         campaigns or Campaigns(catalogue, Pbxs({}), dialler, {}),
-        conferences or Conferences(catalogue, Pbxs({}), {}),
+        conferences,
+        Programs(catalogue, dialler, callbacks, conferences, settings.programs_may_dial),
         settings,
         StoreProbe(objects),
         metrics,
@@ -171,14 +176,18 @@ def build_app(
     app.after_request(_protect)
     app.after_request(show_problem)
     register_problems(app)
-    for module in OPERATIONS:
-        module.operations.register(app)
-    for shown in PAGES:
-        shown.pages.register(app)
+    _register_operations(app)
     limits = Limits(app, catalogue, sign_in.answer_too_often)
     sign_in.limit(limits)
     single_sign_on.limit(limits)
     return app
+
+
+def _register_operations(app: Flask) -> None:
+    for module in OPERATIONS:
+        module.operations.register(app)
+    for shown in PAGES:
+        shown.pages.register(app)
 
 
 def _protect(answered: Response) -> Response:

@@ -35,7 +35,11 @@ Seen = TypeVar("Seen")
 
 # The token under which the dialplan of a PBX acts.
 DIALPLAN = TokenRecord(
-    UUID(int=0), "dialplan", "service", None, ("calls.read", "recordings.control")
+    UUID(int=0),
+    "dialplan",
+    "service",
+    None,
+    ("calls.read", "calls.dial", "recordings.control", "conferences.control"),
 )
 SESSION = "earwitness_session"
 CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf"

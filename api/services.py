@@ -15,6 +15,7 @@ from recorder.conferences.conferences import Conferences
 from recorder.dialling.callbacks import Callbacks
 from recorder.dialling.campaigns import Campaigns
 from recorder.dialling.dialler import Dialler
+from recorder.programs.programs import Programs
 from recorder.recording.capture import Capture
 from recorder.rules.book import RuleBook
 from recorder.spy.spies import Spies
@@ -37,6 +38,7 @@ class Services:
     callbacks: Callbacks
     campaigns: Campaigns
     conferences: Conferences
+    programs: Programs
     settings: ApiSettings
     store_probe: StoreProbe
     metrics: Metrics

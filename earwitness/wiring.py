@@ -157,7 +157,7 @@ class Wiring:
         from recorder.programs.programs import Programs
 
         may_dial = {pbx.name for pbx in self.config.pbx if pbx.programs_may_dial}
-        return Programs(self.catalogue, self.dialler, may_dial)
+        return Programs(self.catalogue, self.dialler, self.callbacks, self.conferences, may_dial)
 
     @cached_property
     def callbacks(self) -> "Callbacks":

@@ -53,6 +53,10 @@ format_pcm format_wav format_sln format_gsm format_wav_gsm format_ogg_vorbis
 """
 
 
+# A user of the manager interface with the rights that docs/programs.md asks for.
+PANEL = "panel"
+
+
 class Asterisk:
     """An instance of Asterisk under `root/lab/NAME`, reached over ARI and the command line.
 
@@ -79,6 +83,7 @@ class Asterisk:
             free_port(socket.SOCK_DGRAM),
         )
         self.ari_url = f"http://127.0.0.1:{self.http_port}"
+        self.ami_port = free_port(socket.SOCK_STREAM)
         self.username, self.password = "recorder", secrets.token_urlsafe(12)
         self._manager = requests.Session()
         self._process: subprocess.Popen[bytes] | None = None
@@ -256,8 +261,9 @@ class Asterisk:
             "http.conf": f"[general]\nenabled=yes\nbindaddr=127.0.0.1\nbindport={self.http_port}\n",
             "manager.conf": (
                 "[general]\nenabled=yes\nwebenabled=yes\nbindaddr=127.0.0.1\n"
-                f"port={free_port(socket.SOCK_STREAM)}\n"
+                f"port={self.ami_port}\n"
                 f"[{self.username}]\nsecret={self.password}\nread=\nwrite=all\n"
+                f"[{PANEL}]\nsecret={self.password}\nread=user\nwrite=originate\n"
             ),
             "rtp.conf": "[general]\nrtpstart=10000\nrtpend=29999\n",
             "ari.conf": (

@@ -76,6 +76,12 @@ exten => _1XXXXXXXXXX,1,Dial(PJSIP/${EXTEN}@trunk,60,T)
 exten => _2XXX,1,Dial(PJSIP/${EXTEN},60,tT)
 exten => _9XXX,1,Dial(PJSIP/${EXTEN},60)
 
+; A panel on AMI originates this channel, to send a command (docs/programs.md).
+[earwitness-programs]
+exten => ask,1,UserEvent(earwitness,${EARWITNESS})
+ same => n,Wait(5)
+ same => n,Hangup()
+
 ; A number in any `dial_format`, such as 12025550123 or +12025550123.
 [outbound]
 exten => _[+0-9]X.,1,Dial(PJSIP/${EXTEN}@trunk,60,T)

@@ -49,7 +49,14 @@ class FakePbx:
         self.look(id_)
         state = "Ringing" if id_ in self.ringing else "Up"
         name = self.names.get(id_, f"PJSIP/{id_}-00000001")
-        found = SimpleNamespace(id=id_, state=state, name=name, technology=name.partition("/")[0])
+        ours = (f"{INSTANCE},", "Stasis") if id_ in self.in_stasis else ("", "")
+        found = SimpleNamespace(
+            id=id_,
+            state=state,
+            name=name,
+            technology=name.partition("/")[0],
+            dialplan=SimpleNamespace(app_data=ours[0], app_name=ours[1]),
+        )
         return found if id_ in self.channels else None
 
     def get_channel(self, id_: str) -> Any:

@@ -41,6 +41,7 @@ class Service:
         application: str = "earwitness",
         oidc: Mapping[str, Any] | None = None,
         dialling: Mapping[str, Any] | None = None,
+        programs: Mapping[str, Any] | None = None,
         **recording: Any,
     ) -> None:
         self.directory = directory
@@ -54,6 +55,7 @@ class Service:
             f"user_events_to = {json.dumps(list(user_events_to))}",
             f"dial_context = {json.dumps(OUTBOUND)}",
             f"conference_context = {json.dumps(CONFERENCES)}",
+            *_lines(programs or {}),
             "[dialling]",
             *_lines(ANY_TIME | dict(dialling or {})),
             "[oidc]",

@@ -146,7 +146,11 @@ class NewMember(Body):
         description="a live call: both of its people come in without a gap in a recording",
         examples=["main-1795424777.0"],
     )
-    role: MemberRole = "member"
+    role: MemberRole | None = Field(
+        None,
+        description="default: `owner` for the owner's phone; all others are a `guest` where the"
+        " conference has an owner, else a `member`",
+    )
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:

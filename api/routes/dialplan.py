@@ -1,6 +1,6 @@
-"""Control recordings from a dialplan: `CURL()` gets one plain line as the answer."""
+"""Commands from a dialplan: `CURL()` gets one plain line as the answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -8,15 +8,25 @@ from http import HTTPStatus
 from flask import Response
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from api.auth import DIALPLAN, principal, refuse
 from api.fields.calls import DialplanQuery
+from api.fields.programs import (
+    CallbackCommandQuery,
+    CommandQuery,
+    ConferenceCommandQuery,
+    DialCommandQuery,
+)
 from api.operation import Operations, Reply
 from api.problems import status_of
 from api.services import services
+from recorder.errors import BadCommand
+from recorder.programs.commands import parse_command
+from recorder.programs.programs import CommandOrigin
 from recorder.recording.demand import OnDemand
 from recorder.rules.facts import past_facts
 from storage.catalogue import calls, decisions
 from storage.errors import EarwitnessError, NoSuchCall
-from storage.permissions import RECORDINGS_CONTROL
+from storage.permissions import CALLS_DIAL, CONFERENCES_CONTROL, RECORDINGS_CONTROL
 from storage.records import CallRecord
 
 operations = Operations("/api/v1", tag="dialplan")
@@ -30,6 +40,14 @@ ANSWERS: Mapping[int, Reply] = {
     409: Reply("One line: the reason of the refusal.", media_types=PLAIN),
     503: Reply("One line: the PBX does not answer.", media_types=PLAIN),
 }
+COMMAND_ANSWERS: Mapping[int, Reply] = {
+    200: Reply("One line: `ok`, the state of the thing and its id.", media_types=PLAIN),
+    403: Reply("One line: the program may not do this.", media_types=PLAIN),
+    404: Reply("One line: there is no such thing.", media_types=PLAIN),
+    409: Reply("One line: the reason of the refusal.", media_types=PLAIN),
+    422: Reply("One line: the name of the wrong field.", media_types=PLAIN),
+    503: Reply("One line: the PBX does not answer.", media_types=PLAIN),
+}
 
 
 @operations.get(
@@ -41,23 +59,7 @@ def get_from_dialplan(query: DialplanQuery) -> Response:
     `decide` returns the decision for the answered call, such as `record: rule 'support'`, and
     changes nothing. A request straight from the address of a configured PBX needs no token.
     """
-    try:
-        call = _await_call(query.channel)
-        if query.action == "decide":
-            with services().catalogue.begin() as tx:
-                kept = decisions.find_decision(tx, call.id)
-            facts = replace(past_facts(call, kept)[-1], at=datetime.now(UTC), answered=True)
-            decision = services().book.current().decide(facts, call.id)
-            rule = decision.rule
-            reason = f"rule {rule.name!r}" if rule is not None else "no rule matched"
-            return _plain(f"{decision.action}: {reason}")
-        demand = OnDemand(services().catalogue, services().capture)
-        recording = demand.carry_out(call.id, query.action, by="dialplan", trigger="dialplan")
-        return _plain(f"ok: {recording.state} {recording.id}")
-    except EarwitnessError as error:
-        status = status_of(type(error))
-        detail = str(error) if status < HTTPStatus.INTERNAL_SERVER_ERROR else "try again"
-        return _plain(f"error: {error.error_id}: {detail}", status)
+    return _in_one_line(lambda: _control_recording(query))
 
 
 @operations.post(
@@ -66,6 +68,113 @@ def get_from_dialplan(query: DialplanQuery) -> Response:
 def post_from_dialplan(query: DialplanQuery) -> Response:
     """Do the same by POST, with the parameters in the URL or as a form: `CURL(url,form)`."""
     return get_from_dialplan(query)
+
+
+@operations.get(
+    "/dialplan/dial", CALLS_DIAL, COMMAND_ANSWERS, query=DialCommandQuery, is_for_dialplans=True
+)
+def dial_from_dialplan(query: DialCommandQuery) -> Response:
+    """Ring a phone and dial a number, or hang up with `do=hang-up`.
+
+    A request straight from the address of a configured PBX needs no token, but the key
+    `programs_may_dial` of this PBX. A token must be of no team.
+    """
+    return _in_one_line(lambda: _carry_out("dial", query))
+
+
+@operations.post(
+    "/dialplan/dial", CALLS_DIAL, COMMAND_ANSWERS, query=DialCommandQuery, is_for_dialplans=True
+)
+def post_dial_from_dialplan(query: DialCommandQuery) -> Response:
+    """Do the same by POST, with the parameters in the URL or as a form."""
+    return dial_from_dialplan(query)
+
+
+@operations.get(
+    "/dialplan/callback",
+    CALLS_DIAL,
+    COMMAND_ANSWERS,
+    query=CallbackCommandQuery,
+    is_for_dialplans=True,
+)
+def call_back_from_dialplan(query: CallbackCommandQuery) -> Response:
+    """Call a number back at a time, or cancel that with `do=cancel`; permitted as `dial` is."""
+    return _in_one_line(lambda: _carry_out("callback", query))
+
+
+@operations.post(
+    "/dialplan/callback",
+    CALLS_DIAL,
+    COMMAND_ANSWERS,
+    query=CallbackCommandQuery,
+    is_for_dialplans=True,
+)
+def post_call_back_from_dialplan(query: CallbackCommandQuery) -> Response:
+    """Do the same by POST, with the parameters in the URL or as a form."""
+    return call_back_from_dialplan(query)
+
+
+@operations.get(
+    "/dialplan/conference",
+    CONFERENCES_CONTROL,
+    COMMAND_ANSWERS,
+    query=ConferenceCommandQuery,
+    is_for_dialplans=True,
+)
+def confer_from_dialplan(query: ConferenceCommandQuery) -> Response:
+    """Open, change or end a conference, or change its members, as `do` says.
+
+    Calling a phone or a number into it is permitted as `dial` is.
+    """
+    return _in_one_line(lambda: _carry_out("conference", query))
+
+
+@operations.post(
+    "/dialplan/conference",
+    CONFERENCES_CONTROL,
+    COMMAND_ANSWERS,
+    query=ConferenceCommandQuery,
+    is_for_dialplans=True,
+)
+def post_confer_from_dialplan(query: ConferenceCommandQuery) -> Response:
+    """Do the same by POST, with the parameters in the URL or as a form."""
+    return confer_from_dialplan(query)
+
+
+def _carry_out(action: str, query: CommandQuery) -> str:
+    """Carry out a command of a program on the PBX; return the answer."""
+    who = principal()
+    if who.agents is not None:
+        refuse("commands of a team")
+    known = services().settings.pbxs
+    pbx = query.pbx or (known[0] if len(known) == 1 else "")
+    if pbx not in known:
+        raise BadCommand(f"pbx: expected one of {', '.join(known)}")
+    origin = CommandOrigin(
+        pbx,
+        by=who.name,
+        owner_id=None if who.token is DIALPLAN else who.token.id,
+        may_dial=CALLS_DIAL in who.permissions,
+        request=query.request or "",
+    )
+    command = parse_command(query.fields(action))
+    return f"ok: {services().programs.carry_out(command, origin).as_line()}"
+
+
+def _control_recording(query: DialplanQuery) -> str:
+    """Carry out a command for a recording; return the answer."""
+    call = _await_call(query.channel)
+    if query.action == "decide":
+        with services().catalogue.begin() as tx:
+            kept = decisions.find_decision(tx, call.id)
+        facts = replace(past_facts(call, kept)[-1], at=datetime.now(UTC), answered=True)
+        decision = services().book.current().decide(facts, call.id)
+        rule = decision.rule
+        reason = f"rule {rule.name!r}" if rule is not None else "no rule matched"
+        return f"{decision.action}: {reason}"
+    demand = OnDemand(services().catalogue, services().capture)
+    recording = demand.carry_out(call.id, query.action, by="dialplan", trigger="dialplan")
+    return f"ok: {recording.state} {recording.id}"
 
 
 def _await_call(channel: str) -> CallRecord:
@@ -82,6 +191,16 @@ def _await_call(channel: str) -> CallRecord:
                 return call
             raise NoSuchCall(f"no live call has a channel {channel}")
     raise AssertionError("the last attempt returns or raises")
+
+
+def _in_one_line(act: Callable[[], str]) -> Response:
+    """Act, and answer in one line, errors too."""
+    try:
+        return _plain(act())
+    except EarwitnessError as error:
+        status = status_of(type(error))
+        detail = str(error) if status < HTTPStatus.INTERNAL_SERVER_ERROR else "try again"
+        return _plain(f"error: {error.error_id}: {detail}", status)
 
 
 def _plain(line: str, status: int = 200) -> Response:

@@ -124,6 +124,7 @@ class Conferences:
         announce: bool = False,
         by: str,
         owner_id: UUID | None = None,
+        id_: UUID | None = None,
     ) -> ConferenceRecord:
         """Open a conference; its bridge comes with its first member.
 
@@ -132,7 +133,7 @@ class Conferences:
         """
         if pbx not in self._pbxs:
             raise PbxUnavailable(f"no PBX named {pbx} is configured here")
-        id_ = uuid7()
+        id_ = id_ or uuid7()
         conference = ConferenceRecord(
             id=id_,
             pbx=pbx,
@@ -167,6 +168,22 @@ class Conferences:
             _note(tx, by, "conference.lock" if locked else "conference.unlock", changed)
         return changed
 
+    def set_recorded(
+        self, conference_id: UUID, *, recorded: bool, by: str, owner_id: UUID | None = None
+    ) -> ConferenceRecord:
+        """Record a conference from now on, or no longer; harmless to repeat.
+
+        The calls of the members get other terms; the watcher evaluates them again within seconds.
+        """
+        with self._catalogue.begin() as tx:
+            self._admit(tx, conference_id, owner_id, by=by)
+            changed = conferences.set_recorded(tx, conference_id, recorded=recorded)
+            if changed is None:
+                raise ConferenceEnded(f"conference {conference_id} has ended")
+            self._follow_terms(tx, conference_id)
+            _note(tx, by, "conference.record" if recorded else "conference.unrecord", changed)
+        return changed
+
     def end(
         self,
         conference_id: UUID,
@@ -191,6 +208,7 @@ class Conferences:
         role: MemberRole | None = None,
         by: str,
         owner_id: UUID | None = None,
+        id_: UUID | None = None,
     ) -> MemberRecord:
         """Call a phone of the house (`PJSIP/2003`) or a number, and bring it in once it answers.
 
@@ -200,7 +218,7 @@ class Conferences:
         with self._catalogue.begin() as tx:
             conference = self._admit(tx, conference_id, owner_id, by=by, joins=True)
         endpoint, number = self._find_destination(conference.pbx, destination)
-        id_ = uuid7()
+        id_ = id_ or uuid7()
         channel_id = names.build_person_id(id_)
         member = MemberRecord(
             id=id_,
@@ -402,7 +420,9 @@ class Conferences:
                     self._carry_out(room, conference, members, plan)
             with self._pbxs.reach(conference.pbx) as ari:
                 self._follow_mutes(Room(ari, conference_id), members)
-        for recording in [one for id_ in recordings_of for one in self._capture.list_heard(id_)]:
+        with self._catalogue.begin() as tx:  # the watcher may not have seen a new call yet
+            known = calls.find_calls(tx, recordings_of)
+        for recording in [one for id_ in known for one in self._capture.list_heard(id_)]:
             try:
                 self._capture.settle(recording.id)
             except (PbxUnavailable, LockTimeout) as error:

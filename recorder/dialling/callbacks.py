@@ -67,7 +67,10 @@ class CallbackSettings:
 
 @dataclass(frozen=True, slots=True)
 class CallbackRequest:
-    """A call-back that a person wants; `number` is as people write it, `at` None is now."""
+    """A call-back that a person wants; `number` is as people write it, `at` None is now.
+
+    `id` is the id of the call-back, for a caller that must know it before its first event.
+    """
 
     pbx: str
     phone: str
@@ -78,6 +81,7 @@ class CallbackRequest:
     name: str | None = None
     note: str | None = None
     call_id: str | None = None
+    id: UUID | None = None
 
 
 class _Changed(Exception):
@@ -136,7 +140,7 @@ class Callbacks:
         _, agent = parse_phone(request.phone)
         now = datetime.now(UTC)
         wanted = CallbackRecord(
-            id=uuid7(),
+            id=request.id or uuid7(),
             pbx=request.pbx,
             phone=request.phone,
             agent=agent,

@@ -21,7 +21,7 @@ from storage.records import Layout, MemberRole
 Read = TypeVar("Read")
 
 # The actions on the recording of a call are in recorder/recording/demand.py.
-ConferenceDeed = Literal["end", "lock", "unlock", "record"]
+ConferenceDeed = Literal["end", "lock", "unlock"]
 MemberDeed = Literal["mute", "unmute", "hold", "unhold", "remove"]
 DEEDS = ("open", *get_args(ConferenceDeed), "add", *get_args(MemberDeed))
 LONGEST = 200
@@ -80,11 +80,10 @@ class OpenCommand:
 
 @dataclass(frozen=True, slots=True)
 class ConferenceCommand:
-    """End, lock or record a conference; `record` is the wish of the deed `record`."""
+    """End or lock a conference."""
 
     name: str
     do: ConferenceDeed
-    record: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ class AddCommand:
     name: str
     destination: str | None = None
     call_id: str | None = None
-    role: MemberRole = "member"
+    role: MemberRole | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +141,10 @@ def parse_command(fields: Mapping[str, object]) -> Command:
 def _parse_dial(given: "_Fields") -> Command:
     if given.read("do", _one_of(("hang-up",))) is not None:
         return HangUpCommand(given.take("call"))
-    return DialCommand(
-        phone=given.take("from"),
-        number=given.take("to"),
-        record=given.read("record", _parse_bool),
-        announce=given.find("announce"),
-    )
+    record, announce = given.read("record", _parse_bool), given.find("announce")
+    if announce is not None and not record:
+        raise BadCommand("announce: needs record")
+    return DialCommand(given.take("from"), given.take("to"), record, announce)
 
 
 def _parse_callback(given: "_Fields") -> Command:
@@ -179,12 +176,11 @@ def _parse_conference(given: "_Fields") -> Command:
         destination, call_id = given.find("destination"), given.find("call")
         if destination is not None and call_id is not None:
             raise BadCommand("give either destination or call")
-        role = given.read("role", _one_of(get_args(MemberRole))) or "member"
-        return AddCommand(name, destination, call_id, cast("MemberRole", role))
+        role = cast("MemberRole | None", given.read("role", _one_of(get_args(MemberRole))))
+        return AddCommand(name, destination, call_id, role)
     if do in get_args(MemberDeed):
         return MemberCommand(name, cast("MemberDeed", do), given.find("member"))
-    record = given.require("record", _parse_bool) if do == "record" else True
-    return ConferenceCommand(name, cast("ConferenceDeed", do), record)
+    return ConferenceCommand(name, cast("ConferenceDeed", do))
 
 
 class _Fields:

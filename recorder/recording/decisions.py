@@ -84,6 +84,17 @@ class Decisions:
         """Whether the call has to be considered again, even if nothing happens to it."""
         return call_id in self._open
 
+    def reopen_changed_terms(self) -> None:
+        """Open the calls whose request wants other terms than at their last evaluation.
+
+        A conference may be recorded, or not, from any moment on, and no event of a call says so.
+        Raises CatalogueUnavailable.
+        """
+        last = dict(self._last)
+        with self._catalogue.begin() as tx:
+            wanted = terms.find_terms(tx, list(last))
+        self._open.update(id_ for id_, one in last.items() if one.terms != wanted.get(id_))
+
     def evaluate(self, records: Sequence[CallRecord]) -> None:
         """Evaluate the rules for calls whose facts have changed, and stop forbidden recordings.
 

@@ -130,6 +130,8 @@ class Session:
             all_calls = self._decisions.follows_time(self._evaluated_at, now)
             open_calls = self._each_retry.is_due()
             self._evaluated_at = now
+            if open_calls:
+                self._decisions.reopen_changed_terms()
             if all_calls or open_calls:
                 is_open = self._decisions.is_open
                 live = self._saved.values()

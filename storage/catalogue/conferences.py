@@ -137,6 +137,16 @@ def set_locked(tx: Connection, conference_id: UUID, *, locked: bool) -> Conferen
     return changed
 
 
+def set_recorded(tx: Connection, conference_id: UUID, *, recorded: bool) -> ConferenceRecord | None:
+    """Record a conference from now on, or no longer; harmless to repeat. None if it has ended."""
+    differs = _OPEN & conference.c.record.is_(not recorded)
+    changed = _change(tx, conference_id, differs, record=recorded)
+    if changed is None:
+        return _find(tx, conference.c.id == conference_id, _OPEN)
+    _tell(tx, "conference.changed", changed)
+    return changed
+
+
 # Members
 
 
