@@ -144,8 +144,8 @@ class NotANumber(EarwitnessError):
 class NumberRefused(EarwitnessError):
     """This number may not be dialled.
 
-    `rule` is `emergency`, `short`, `premium`, `not-allowed`, `do-not-call`, `no-open-hours`, or the
-    refused prefix: `+1900`.
+    `rule` is `emergency`, `short`, `premium`, `not-allowed`, `do-not-call`, `no-open-hours`,
+    `too-late`, or the refused prefix: `+1900`.
     """
 
     error_id = "number-refused"

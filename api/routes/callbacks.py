@@ -1,6 +1,6 @@
 """Call-backs: calls that are promised for a time."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 from flask import Response
@@ -23,7 +23,7 @@ from api.fields.callbacks import (
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
 from api.services import services
-from recorder.dialling.callbacks import CallbackRequest
+from recorder.dialling.callbacks import LONGEST_WAIT, CallbackRequest
 from recorder.errors import (
     BadDestination,
     CannotDial,
@@ -37,8 +37,6 @@ from storage.permissions import CALLS_DIAL
 from storage.records import CallbackRecord, Hours
 
 operations = Operations("/api/v1", tag="call-backs")
-
-LONGEST_WAIT = timedelta(days=366)
 
 
 @operations.post(

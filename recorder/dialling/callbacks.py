@@ -43,6 +43,8 @@ log = structlog.get_logger()
 
 # A step decides anew if the world changes while it looks for the phone.
 TRIES = 3
+# Nobody remembers an older promise.
+LONGEST_WAIT = timedelta(days=366)
 # A job that is later than this is lost, or waits in its queue; another one does no harm.
 LATE_AFTER = timedelta(seconds=10)
 # The clock of a worker may be behind that of PostgreSQL, which starts the job.
@@ -133,12 +135,14 @@ class Callbacks:
         """Promise a call. Its `next_at` is the first time from `at` on within the hours.
 
         Raises CannotDial, NotANumber, BadDestination, PhoneNotPermitted, and NumberRefused: for a
-        refused prefix, for a number on the do-not-call list, and for hours that never suit all time
-        zones of the number.
+        refused prefix, for a number on the do-not-call list, for a time after more than a year, and
+        for hours that never suit all time zones of the number.
         """
         number, _ = self._dialler.check_number(request.pbx, request.number)
         _, agent = parse_phone(request.phone)
         now = datetime.now(UTC)
+        if request.at is not None and request.at > now + LONGEST_WAIT:
+            raise NumberRefused("a call-back is promised for a year at most", rule="too-late")
         wanted = CallbackRecord(
             id=request.id or uuid7(),
             pbx=request.pbx,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import delete, select, text, update
@@ -173,9 +174,11 @@ def test_a_call_back_waits_with_its_job(world: World) -> None:
 
 def test_a_time_outside_the_hours_moves(world: World) -> None:
     """The next open time is planned where the number is, and the cause says so."""
-    tuesday = datetime(2030, 1, 8, 3, 0, tzinfo=UTC)
+    day = datetime.now(UTC).replace(hour=3) + timedelta(days=7)
+    tuesday = day - timedelta(days=(day.weekday() - 1) % 7)
     record = world.make(number="+49 30 901820", at=tuesday, hours=Hours(9, 17, (3,)))
-    assert record.next_at == datetime(2030, 1, 9, 8, 0, tzinfo=UTC)
+    opens_at = (tuesday + timedelta(days=1)).astimezone(ZoneInfo("Europe/Berlin"))
+    assert record.next_at == opens_at.replace(hour=9, minute=0, second=0, microsecond=0)
     assert (record.at, record.cause) == (tuesday, "outside-hours")
 
 
@@ -186,6 +189,7 @@ def test_a_time_outside_the_hours_moves(world: World) -> None:
         ({"number": "+44 20 7946 0958"}, NumberRefused),
         ({"phone": "Local/1@agents"}, BadDestination),
         ({"pbx": "other"}, CannotDial),
+        ({"at": datetime(9999, 12, 31, tzinfo=UTC)}, NumberRefused),
         ({"number": "+7 912 345 67 89", "hours": Hours(8, 9, (1,))}, NumberRefused),
     ],
 )
