@@ -24,7 +24,7 @@ from recorder.errors import (
     PbxUnavailable,
     PhoneNotPermitted,
 )
-from storage.catalogue import callbacks, calls, dials, do_not_call, tokens
+from storage.catalogue import callbacks, calls, dials, do_not_call, tokens, users
 from storage.catalogue.engine import Catalogue
 from storage.errors import NoSuchCallback
 from storage.records import CallbackRecord, CallRecord, DialCause, DialRecord, Hours
@@ -417,6 +417,23 @@ def test_the_right_is_asked_again_at_each_attempt(
     assert world.list_audit(record)[-1] == ("ann", "callback.dial", "refused")
 
 
+def test_the_right_is_that_of_the_person_not_of_a_session(world: World) -> None:
+    """A person who has signed out keeps the promise; one who was removed does not."""
+    with world.catalogue.begin() as tx:
+        name = uuid4().hex
+        ann = users.create_user(tx, name=name, role="supervisor", team=None, password_hash="x")
+        users.begin_session(tx, ann)
+    record = world.make(owner_id=ann.id)
+    with world.catalogue.begin() as tx:
+        users.end_sessions(tx, ann.id)
+    assert world.step(record).state == "dialling"
+    world.end(record, "busy", answered_at=datetime.now(UTC))
+    with world.catalogue.begin() as tx:
+        users.delete_user(tx, ann.id)
+    cancelled = world.step(record)
+    assert (cancelled.state, cancelled.cause) == ("cancelled", "not-permitted")
+
+
 def test_nobody_makes_a_call_back_for_another_agents_phone(world: World) -> None:
     """An agent makes call-backs for the own phone alone."""
     phone = world.pbx.add_phone()
@@ -509,6 +526,37 @@ def test_a_lost_end_is_found(world: World) -> None:
     assert world.list_jobs(record) == [None]
     world.callbacks.step(record.id)
     assert (world.get(record).state, world.get(record).cause) == ("waiting", "busy")
+
+
+class Killed(BaseException):
+    """The process died at this moment."""
+
+
+def test_a_worker_that_dies_before_it_rings_rings_later(world: World) -> None:
+    """The dial of a dead worker ends, and the same attempt comes again and rings once."""
+    record = world.make()
+    ring = world.pbx.originate
+
+    def die(endpoint: str, *, channel_id: str, **more: Any) -> None:
+        raise Killed
+
+    world.pbx.originate = die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        world.step(record)
+    world.pbx.originate = ring  # type: ignore[method-assign]
+    assert (world.get(record).state, world.rung(record)) == ("dialling", 0)
+    world.callbacks.step(record.id)
+    assert world.get(record).state == "dialling"
+    with world.catalogue.begin() as tx:
+        past = datetime.now(UTC) - timedelta(minutes=1)
+        mine = dial.c.callback_id == record.id
+        tx.execute(update(dial).where(mine).values(requested_at=past))
+    world.dialler.check("main")
+    world.callbacks.step(record.id)
+    waiting = world.get(record)
+    assert (waiting.state, waiting.cause, waiting.attempts) == ("waiting", "pbx-unreachable", 0)
+    assert world.step(record).state == "dialling"
+    assert world.rung(record) == 1
 
 
 def test_a_step_that_fails_too_often_ends_it(world: World) -> None:

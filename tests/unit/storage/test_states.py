@@ -6,7 +6,7 @@ The test repeats the moves, so that a change of the table must change this page 
 import pytest
 
 from storage import states
-from storage.records import RecordingState, SpyState
+from storage.records import CallbackState, DialState, RecordingState, SpyState
 
 RECORDING_MOVES: dict[RecordingState, set[RecordingState]] = {
     "requested": {"recording", "aborted", "discarded", "failed"},
@@ -25,6 +25,20 @@ SPY_MOVES: dict[SpyState, set[SpyState]] = {
     "live": {"ended"},
     "ended": set(),
 }
+DIAL_MOVES: dict[DialState, set[DialState]] = {
+    "requested": {"ringing", "dialling", "up", "ended"},
+    "ringing": {"dialling", "up", "ended"},
+    "dialling": {"up", "ended"},
+    "up": {"ended"},
+    "ended": set(),
+}
+CALLBACK_MOVES: dict[CallbackState, set[CallbackState]] = {
+    "waiting": {"waiting", "dialling", "cancelled", "failed"},
+    "dialling": {"waiting", "done", "cancelled", "failed"},
+    "done": set(),
+    "cancelled": set(),
+    "failed": set(),
+}
 
 
 @pytest.mark.parametrize("state", RECORDING_MOVES)
@@ -39,6 +53,24 @@ def test_a_spy_has_these_moves_alone(state: SpyState) -> None:
     """A spy moves from each state to the states of the contract, and to no other."""
     assert states.SPY_NEXT[state] == SPY_MOVES[state]
     assert set(states.SPY_NEXT) == set(SPY_MOVES)
+
+
+@pytest.mark.parametrize("state", DIAL_MOVES)
+def test_a_dial_has_these_moves_alone(state: DialState) -> None:
+    """A dial moves forward alone, and may skip states; the moves lead there and nowhere else."""
+    assert states.DIAL_NEXT[state] == DIAL_MOVES[state]
+    assert set(states.DIAL_NEXT) == set(DIAL_MOVES)
+    leading = {one for one, targets in DIAL_MOVES.items() if state in targets}
+    assert states.dial_sources(state) == leading
+
+
+@pytest.mark.parametrize("state", CALLBACK_MOVES)
+def test_a_call_back_has_these_moves_alone(state: CallbackState) -> None:
+    """A call-back goes back and forth until its end; the moves lead there and nowhere else."""
+    assert states.CALLBACK_NEXT[state] == CALLBACK_MOVES[state]
+    assert set(states.CALLBACK_NEXT) == set(CALLBACK_MOVES)
+    leading = {one for one, targets in CALLBACK_MOVES.items() if state in targets}
+    assert states.callback_sources(state) == leading
 
 
 def test_a_live_recording_may_still_capture() -> None:
