@@ -14,7 +14,7 @@ from uuid import uuid4
 from earwitness.config import Config, Pbx
 from earwitness.embedded import embedded_database, embedded_objects
 from earwitness.wiring import Wiring, oidc_settings
-from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized
+from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized, Connected, EventStream
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.objects.store import ObjectStore
@@ -47,6 +47,7 @@ MEANINGS: Mapping[Mode, str] = {
     "whisper": "reaches the agent alone",
     "barge": "reaches both",
 }
+ANSWERS_WITHIN_S = 5.0
 LEAST_FREE_BYTES = 2 * 1024**3
 OLDEST_ASTERISK = 16
 # Debian's builds with the components of its own ("+~cs") have the patch 2016_opus_plc, since
@@ -106,6 +107,7 @@ def examine_pbx(wiring: Wiring, pbx: Pbx) -> list[Finding]:
         "timing": lambda: _timing(client),
         "rights": lambda: _rights(client, pbx),
         "recording": lambda: _records(client),
+        "dialling": lambda: _dials(pbx),
     }
     findings: list[Finding] = []
     for name, check in checks.items():
@@ -222,6 +224,33 @@ def _records(client: Ari) -> str:
         client.destroy_bridge(bridge_id)
         client.delete_stored_recording(name)
     return "a file can be recorded"
+
+
+def _dials(pbx: Pbx) -> str:
+    """Ask a channel whether the dialplan has the context that dials out.
+
+    A channel of this technology belongs to no call.
+    """
+    if not pbx.dial_context:
+        return "never: pbx.dial_context is empty"
+    application = f"{pbx.application}-doctor"
+    client = Ari(pbx.url, pbx.username, pbx.password.get_secret_value(), application)
+    channel_id = f"earwitness-doctor-{uuid4()}"
+    with closing(client), EventStream(client, subscribe_all=False) as events:
+        if not isinstance(events.next(ANSWERS_WITHIN_S), Connected):
+            raise _Warning(
+                "Asterisk accepts no event socket: cannot say whether the context exists"
+            )
+        try:
+            client.create_channel("Recorder/doctor", channel_id=channel_id)
+            found = client.find_variable(channel_id, f"DIALPLAN_EXISTS({pbx.dial_context})")
+        except AriError as error:  # for example without func_dialplan
+            raise _Warning(f"cannot say whether the context exists: {error}") from error
+        finally:
+            client.hang_up(channel_id)
+    if found != "1":
+        raise _Fault(f"pbx.dial_context: the dialplan has no context {pbx.dial_context}")
+    return f"by the context {pbx.dial_context}"
 
 
 def examine_media(pbx: Pbx) -> list[Finding]:

@@ -36,6 +36,7 @@ sense of `is_ours`. The first gives the call its id: `main-earwitness-dial-{pers
 
     earwitness-conference-{conference}   the bridge of a conference
     earwitness-lobby-{conference}        the holding bridge of its guests, who wait for the owner
+    earwitness-ask-{half}-{campaign}     a half of the Local channel that reads a campaign's queue
     earwitness-take-{half}-{uuid}        a half of the Local channel that moves a call into one
 
 Another Earwitness may run on the same PBX, with a database of its own. Each is an *instance*, named
@@ -269,6 +270,11 @@ def parse_person_id(channel_id: str) -> UUID | None:
 def build_conference_bridge_id(conference_id: UUID) -> str:
     """Return the id of the bridge of a conference."""
     return f"earwitness-conference-{conference_id}"
+
+
+def build_queue_reader_ids(campaign_id: UUID) -> tuple[str, str]:
+    """Return the ids of the halves of the Local channel by which we read a campaign's queue."""
+    return f"earwitness-ask-1-{campaign_id}", f"earwitness-ask-2-{campaign_id}"
 
 
 def build_lobby_id(conference_id: UUID) -> str:

@@ -199,14 +199,6 @@ class Ari:
         """Return a variable, or None if the channel is gone or the variable is not set."""
         return _or_none(lambda: self.get_variable(channel_id, name))
 
-    def get_global(self, name: str) -> str:
-        """Return a global variable, or a function that needs no channel; "" if it is not set.
-
-        Example: `get_global("QUEUE_MEMBER_LIST(sales)")` is `PJSIP/2001,PJSIP/2002`.
-        """
-        path = join_path("asterisk", "variable")
-        return self._one(parse_variable, "GET", path, {"variable": name})
-
     def get_rtp_sent(self, channel_id: str) -> int:
         """Return how many RTP packets Asterisk has sent to a channel.
 
@@ -221,12 +213,17 @@ class Ari:
         path = join_path("channels", channel_id, "variable")
         self._do("POST", path, body={"variable": name, "value": value})
 
-    def create_channel(self, endpoint: str, *, channel_id: str) -> Channel:
+    def create_channel(
+        self, endpoint: str, *, channel_id: str, other_id: str | None = None
+    ) -> Channel:
         """Create a channel in our application that is not dialled yet.
 
-        Example: a `Local/…` channel that nobody dials is two halves that lead nowhere.
+        Example: a `Local/…` channel that nobody dials is two halves that lead nowhere; `other_id`
+        is the id of the second half.
         """
         query = {"endpoint": endpoint, "app": self.application, "channelId": channel_id}
+        if other_id is not None:
+            query["otherChannelId"] = other_id
         return self._one(parse_channel, "POST", join_path("channels", "create"), query)
 
     def originate(

@@ -12,8 +12,8 @@ between leaves rows from which the next step continues: an entry without a call 
 with a call is followed. The result of each call counts once (`last_dial_id`).
 """
 
+import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -38,6 +38,7 @@ from recorder.dialling.dialler import Dialler, DialRequest
 from recorder.dialling.hours import choose_zones
 from recorder.dialling.numbers import zones_of
 from recorder.dialling.phones import parse_phone
+from recorder.dialling.queue_members import read_members
 from recorder.errors import (
     BadDestination,
     CampaignNotReady,
@@ -76,6 +77,7 @@ SHOWN_FOR = timedelta(minutes=15)
 # A skipped number is shown again after this time, if the campaign has no plan of attempts.
 SKIPPED_FOR_S = 900
 WRITTEN_AT_ONCE = 1_000
+QUEUE_EVERY_S = 4.0
 MOST_FAULTS = 1_000
 DEFAULT_HOURS = Hours()
 LIST_INCOMPLETE = "list-incomplete"
@@ -141,6 +143,7 @@ class Campaigns:
         self._dialler = dialler
         self._regions = regions
         self._hours = hours
+        self._queue_read_at: dict[UUID, float] = {}
         self._retry_after_s = retry_after_s
 
     # Commands of a person
@@ -484,19 +487,19 @@ class Campaigns:
         return campaign, campaigns.get_agent(tx, campaign_id, agent)
 
     def _refresh_queue(self, campaign: CampaignRecord) -> None:
-        """Take the phones that are members of the queue now as agents of the campaign."""
+        """Take the phones that are members of the queue now as agents, every few seconds."""
         if campaign.queue is None or campaign.state != "running":
             return
+        read_at = self._queue_read_at.get(campaign.id)
+        if read_at is not None and time.monotonic() - read_at < QUEUE_EVERY_S:
+            return
+        self._queue_read_at[campaign.id] = time.monotonic()
         try:
             with self._pbxs.reach(campaign.pbx) as ari:
-                members = ari.get_global(f"QUEUE_MEMBER_LIST({campaign.queue})")
+                phones = read_members(ari, campaign.id, campaign.queue)
         except PbxUnavailable as error:
             log.warning("campaign.queue-unknown", campaign=str(campaign.id), error=str(error))
             return
-        phones: dict[str, str] = {}
-        for one in members.split(","):
-            with suppress(BadDestination):
-                phones[parse_phone(one.strip())[1]] = one.strip()
         with self._catalogue.begin() as tx:
             visible = _visible_agents(tx, campaign)
             known = {one.agent for one in campaigns.list_agents(tx, campaign.id)}

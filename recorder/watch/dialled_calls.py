@@ -20,7 +20,7 @@ from storage.records import CallRecord, DialRecord, DialState
 log = structlog.get_logger()
 
 
-class DialledCalls:
+class DialWatch:
     """The dialled calls of one PBX that the call model follows."""
 
     def __init__(self, model: CallModel) -> None:

@@ -24,7 +24,7 @@ from recorder.spy.intruders import find_intruder
 from recorder.spy.plan import follows
 from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
-from recorder.watch.dialled_calls import DialledCalls, is_of_person
+from recorder.watch.dialled_calls import DialWatch, is_of_person
 from recorder.watch.handlers import Handlers
 from recorder.watch.lanes import Coalescer, Interval, Lanes
 from recorder.watch.reconcile import find_linkedids, reconcile_calls, remove_orphans
@@ -89,7 +89,7 @@ class Session:
         self._ari = client
         self._catalogue = catalogue
         self._model = model
-        self._dialled = DialledCalls(model)
+        self._dialled = DialWatch(model)
         self._lanes = lanes
         self._decisions = decisions
         self._evaluations = Coalescer(lanes, decisions.evaluate)

@@ -65,8 +65,14 @@ class Phones(FakePbx):
         self.hung_up.append(id_)
         super().hang_up(id_)
 
-    def get_global(self, name: str) -> str:
+    def create_channel(self, endpoint: str, *, channel_id: str, other_id: str) -> None:
+        """Create a channel that nobody dials."""
+        assert endpoint.startswith("Local/")
+        self.channels.add(channel_id)
+
+    def get_variable(self, channel_id: str, name: str) -> str:
         """Return the members of a queue."""
+        assert channel_id in self.channels
         assert name == "QUEUE_MEMBER_LIST(sales)"
         return self.members
 
@@ -397,21 +403,24 @@ def test_a_pbx_that_does_not_answer_loses_no_number(world: World) -> None:
     assert {one.attempts for one in world.entries(running)} == {0}
 
 
-def test_the_members_of_a_queue_are_agents(world: World) -> None:
+def test_the_members_of_a_queue_are_agents(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Members are ready; who leaves the queue is no agent; other kinds of members are not."""
+    monkeypatch.setattr("recorder.dialling.campaigns.QUEUE_EVERY_S", 0)
     phones = [f"PJSIP/{uuid4().hex[:8]}" for _ in range(2)]
     world.pbx.endpoints |= set(phones)
     world.pbx.members = f"{phones[0]},{phones[1]},Local/5@agents/n"
-    running = world.start(lines=1, agents=0, queue="sales")
-    assert world.step(running) == {"dialling": 1}
+    running = world.start(lines=2, agents=0, queue="sales")
+    assert world.step(running) == {"dialling": 2}
     assert {one.phone for one in world.agents(running)} == set(phones)
-    world.pbx.members = ""
+    world.pbx.members = phones[0]
     world.step(running)
-    assert [one.state for one in world.agents(running)] == ["reserved"]
-    world.end(world.dials(running)[0], "ended", **TALKED)
+    assert len(world.agents(running)) == 2, "an agent in a call stays until its end"
+    for one in world.dials(running):
+        world.end(one, "busy", **DIALLED)
     world.step(running)
     world.step(running)
-    assert not [one for one in world.agents(running) if one.state == "reserved"]
+    assert [one.phone for one in world.agents(running)] == phones[:1]
+    assert not [one for one in world.pbx.channels if "-ask-" in one]
 
 
 # Rights

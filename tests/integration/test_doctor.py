@@ -36,9 +36,12 @@ def asterisk() -> Iterator[Asterisk]:
         yield one
 
 
-def examine(asterisk: Asterisk, username: str = "", password: str = "") -> dict[str, Finding]:
-    """Return the findings about this PBX, by the name of the check."""
-    pbx = settings(asterisk, username, password)
+def examine(
+    asterisk: Asterisk, username: str = "", password: str = "", **keys: str
+) -> dict[str, Finding]:
+    """Return the findings about this PBX, by the name of the check; `keys` are others of its
+    table."""
+    pbx = settings(asterisk, username, password).model_copy(update=keys)
     findings = examine_pbx(Wiring(Config(pbx=(pbx,))), pbx)
     return {finding.name.removeprefix("pbx lab "): finding for finding in findings}
 
@@ -78,6 +81,17 @@ def test_known_defects_are_warnings(asterisk: Asterisk) -> None:
     assert "this Debian build" in found["version"].text
     assert "issue 2170" in found["device states"].text
     assert found["timing"].text == "by res_timing_timerfd"
+
+
+def test_the_dial_context_is_in_the_dialplan(asterisk: Asterisk) -> None:
+    """A context that dials out is found or reported missing; without one nothing is dialled."""
+    asterisk.cli("dialplan add extension 1,1,Hangup() into out-of-here")
+    found = examine(asterisk, dial_context="out-of-here")
+    assert found["dialling"].text == "by the context out-of-here"
+    found = examine(asterisk, dial_context="nowhere")
+    assert failed(found) == {"dialling": "pbx.dial_context: the dialplan has no context nowhere"}
+    assert examine(asterisk)["dialling"].text == "never: pbx.dial_context is empty"
+    until(lambda: is_empty(asterisk))
 
 
 def test_doctor_reports_a_wrong_password(asterisk: Asterisk) -> None:

@@ -1,5 +1,6 @@
 """Click to dial: a phone rings, then the number; the parties, the recording and the causes."""
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from lab.waiting import until
 from lab.world import World
 from tests.pbx.dialling import PHONE, await_dial, dial, end_of, talk_spied_and_paused
 from tests.pbx.talks import numbers
-from tests.service import Service
+from tests.service import REPOSITORY, Service
 
 pytestmark = pytest.mark.pbx
 
@@ -184,14 +185,24 @@ def test_an_announcement_comes_first(service: Service, world: World) -> None:
 
 
 def test_the_house_has_a_number(service: Service, world: World) -> None:
-    """The customer sees the number that the dialplan sets, never his own."""
+    """The customer sees the number that the documented dialplan sets, never his own."""
     number, house = next(numbers), "12025550000"
-    for line in (f"1,Set(CALLERID(num)={house})", f"2,Dial(PJSIP/{number}@trunk,60)"):
-        world.pbx.cli(f"dialplan add extension {number},{line} into {OUTBOUND}")
+    for priority, application in enumerate(documented_dialplan(), 1):
+        line = f"{number},{priority},{application}"
+        world.pbx.cli(f"dialplan add extension {line} into {OUTBOUND}")
     world.far.behave(number, "ring", 0, None)
     call = dial(service, number)
     assert world.far.await_ringing(number).shown()["number"] == house
     assert service.get(f"/calls/{call['id']}")["caller"]["number"] == PHONE
+
+
+def documented_dialplan() -> list[str]:
+    """Return the applications of the example in docs/dialling.md, in order."""
+    text = (REPOSITORY / "docs/dialling.md").read_text(encoding="utf-8")
+    example = text.partition("[earwitness-out]\n")[2].partition("```")[0]
+    found = re.findall(r"^(?:exten => \S+?,1,| same => n,)(.+)$", example, re.MULTILINE)
+    assert len(found) == 3, found
+    return found
 
 
 def test_the_watcher_dies_while_the_number_rings(service: Service, world: World) -> None:
