@@ -241,6 +241,8 @@ class Wiring:
                 self.book,
                 self.dialler,
                 self.programs,
+                self.conferences,
+                self.pbxs,
                 WatchSettings(
                     pbx.trunks,
                     wanted.resume_after_s,

@@ -3,7 +3,7 @@
 Customers are behind `PJSIP/trunk`. Agents have phones at 2001 to 2010, supervisors at 9001 and
 9002. The far end (`lab.far`) plays all of them on one loopback port; the PBX recognises each by the
 user in From. Real telephones at other extensions (`lab.phones`) have ports of their own. Everybody
-may dial a conference room: 8000 to 8999. Calls that Earwitness sets up leave through the context
+may dial a conference room: 8000 to 8999; 8600 to 8699 are conferences of Earwitness. Calls that Earwitness sets up leave through the context
 `outbound`.
 """
 
@@ -66,6 +66,9 @@ exten => 3006,1,Answer()
 exten => _301X,1,Dial(PJSIP/20${EXTEN:2},60,t)
 exten => _8XXX,1,Answer()
  same => n,ConfBridge(${EXTEN})
+; The conference of Earwitness that is named room8600 …
+exten => _86XX,1,Stasis(earwitness,conference,room${EXTEN})
+ same => n,Hangup()
 exten => 1,1,Goto(3000,1)
 exten => 2,1,Goto(3001,1)
 
@@ -172,7 +175,7 @@ def pbx_files(
         for number, name in names.items()
     )
     return {
-        "extensions.conf": DIALPLAN,
+        "extensions.conf": DIALPLAN + _conferences(),
         "queues.conf": QUEUES,
         "features.conf": FEATURES,
         "confbridge.conf": CONFBRIDGE,
@@ -181,6 +184,11 @@ def pbx_files(
         "musiconhold.conf": f"[default]\nmode = files\ndirectory = {music}\n",
         "pjsip.conf": transport(sip_port, "username") + trunk + phones,
     }
+
+
+def _conferences() -> str:
+    """Return the dialplan that sites include for conferences."""
+    return (Path(__file__).parents[1] / "deploy/asterisk/conferences.conf").read_text()
 
 
 def transport(sip_port: int, identify_by: str) -> str:

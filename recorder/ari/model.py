@@ -322,6 +322,20 @@ class DtmfReceived(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelTalkingStarted(Event):
+    """The party behind a channel with TALK_DETECT has begun to talk."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTalkingFinished(Event):
+    """The party behind a channel with TALK_DETECT talks no longer."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingStarted(Event):
     """Asterisk started to write the file."""
 
@@ -700,6 +714,8 @@ _EVENTS: Mapping[str, tuple[Callable[..., Event], Mapping[str, _Read]]] = {
     "ChannelHold": (ChannelHold, _OF_CHANNEL),
     "ChannelLeftBridge": (ChannelLeftBridge, {**_OF_BRIDGE, **_OF_CHANNEL}),
     "ChannelStateChange": (ChannelStateChange, _OF_CHANNEL),
+    "ChannelTalkingFinished": (ChannelTalkingFinished, _OF_CHANNEL),
+    "ChannelTalkingStarted": (ChannelTalkingStarted, _OF_CHANNEL),
     "ChannelUnhold": (ChannelUnhold, _OF_CHANNEL),
     "ChannelUserevent": (
         ChannelUserevent,

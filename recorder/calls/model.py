@@ -27,7 +27,13 @@ from recorder.calls.legs import (
     is_person,
     joined_or_created_at,
 )
-from recorder.names import CLICK_TO_DIAL, build_call_id, is_ours, parse_person_id
+from recorder.names import (
+    CLICK_TO_DIAL,
+    build_call_id,
+    is_ours,
+    parse_conference_bridge_id,
+    parse_person_id,
+)
 from storage.records import CallRecord, Direction, LegRecord, Party, Stay
 
 # The state of a leg whose channel has left the call.
@@ -99,6 +105,8 @@ class CallModel:
             case ari.ChannelCreated(channel=channel):
                 return (channel.id,) if belongs_to_call(channel) else ()
             case ari.ChannelEnteredBridge(bridge=bridge, channel=channel) if _joins(bridge):
+                if parse_conference_bridge_id(bridge.id) is not None:
+                    return ()  # each member of a conference of ours stays a call
                 one_each = self._one_channel_of_each_call(channel.id, bridge.channel_ids)
                 blank = [id_ for id_ in one_each if self._calls[self._call_of[id_]].is_blank]
                 if len(one_each) < 2 or not blank:

@@ -75,7 +75,8 @@ def list_intruders(pbx: Ari) -> list[Intruder]:
             if channel is not None:
                 found[id_] = Intruder(id_, channel.name, part.spy_id if part is not None else None)
     for channel in pbx.list_own_channels():
-        if channel.technology == LOCAL and not names.is_ours(channel.id):
+        is_person = names.parse_person_id(channel.id) is not None  # a member whom we called
+        if channel.technology == LOCAL and not (is_person or names.is_ours(channel.id)):
             found.setdefault(channel.id, Intruder(channel.id, channel.name))
     return list(found.values())
 

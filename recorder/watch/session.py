@@ -24,6 +24,7 @@ from recorder.spy.intruders import find_intruder
 from recorder.spy.plan import follows
 from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
+from recorder.watch.conference_events import ConferenceEvents
 from recorder.watch.dialled_calls import DialWatch, is_of_person
 from recorder.watch.handlers import Handlers
 from recorder.watch.lanes import Coalescer, Interval, Lanes
@@ -55,6 +56,8 @@ EVENTS = (
     "ChannelHold",
     "ChannelLeftBridge",
     "ChannelStateChange",
+    "ChannelTalkingFinished",
+    "ChannelTalkingStarted",
     "ChannelUnhold",
     "ChannelUserevent",
     "Dial",
@@ -84,6 +87,7 @@ class Session:
         spies: Spies,
         handlers: Handlers,
         checks: Checks,
+        conferences: ConferenceEvents,
     ) -> None:
         self._pbx = pbx
         self._ari = client
@@ -97,6 +101,7 @@ class Session:
         self._spies = spies
         self._handlers = handlers
         self._checks = checks
+        self._conferences = conferences
         self._saved: dict[str, CallRecord] = {}  # the live calls, as the catalogue has them
         self._changed: set[str] = set()  # the ids of calls to save
         self._connected = False
@@ -136,6 +141,7 @@ class Session:
                 is_open = self._decisions.is_open
                 live = self._saved.values()
                 self._submit_rules([one for one in live if all_calls or is_open(one.id)])
+            self._conferences.tick()
             self._checks.play_beeps()
             self._checks.assure_ended_calls()
         if not self._each_check.is_due():
@@ -149,6 +155,7 @@ class Session:
             self._checks.check_recordings()
             self._checks.check_spies()
             self._checks.check_dials()
+            self._conferences.check()
 
     # Events
 
@@ -158,6 +165,8 @@ class Session:
         The changed calls are saved by the next `process_batch`.
         """
         is_intrusion = self._expel_intruder(item)
+        if not is_intrusion and isinstance(item, ari.Event) and self._conferences.take(item):
+            return
         match item:
             case ari.Connected():
                 self._reconcile()
@@ -327,6 +336,7 @@ class Session:
             lost_at = self._lost_at if restarted else None
             if restarted:
                 self._spies.lose(self._pbx)
+                self._conferences.lose()
             self._changed |= reconcile_calls(self._ari, self._model, lost_at)
             # First end the segments that the PBX lost, with their own cause. Then save the calls:
             # the end of a call settles its recordings, which would end these segments too.
@@ -342,6 +352,7 @@ class Session:
         log.info("pbx.connected", pbx=self._pbx, version=info.version)
         self._checks.check_recordings()
         self._lanes.submit(self._pbx, self._spies.check, self._pbx)
+        self._conferences.check()
         self._submit_rules(tuple(self._saved.values()))
 
 

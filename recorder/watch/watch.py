@@ -12,7 +12,10 @@ import structlog
 
 from recorder import ari
 from recorder.ari import Ari
+from recorder.ari.pbxs import Pbxs
 from recorder.calls.model import CallModel
+from recorder.conferences.conferences import Conferences
+from recorder.conferences.entrance import Entrance
 from recorder.dialling.dialler import Dialler
 from recorder.programs.programs import Programs
 from recorder.recording.announce import Announcer
@@ -27,6 +30,7 @@ from recorder.rules.book import RuleBook
 from recorder.spy.reach import noticing_unheard
 from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
+from recorder.watch.conference_events import ConferenceEvents
 from recorder.watch.handlers import Handlers
 from recorder.watch.lanes import Lanes, build_recording_keys
 from recorder.watch.programs import ProgramDesk
@@ -66,6 +70,8 @@ class Watch:
     book: RuleBook
     dialler: Dialler
     programs: Programs
+    conferences: Conferences
+    pbxs: Pbxs
     settings: WatchSettings
 
     def run(self, stop: threading.Event) -> None:
@@ -163,5 +169,12 @@ class Watch:
                 beeps=Beeps(self.catalogue, sounds),
                 is_alive=lambda channel_id: model.find_call_of(channel_id) is not None,
                 resume_after_s=self.settings.resume_after_s,
+            ),
+            conferences=ConferenceEvents(
+                self.name,
+                self.catalogue,
+                lanes,
+                self.conferences,
+                Entrance(self.catalogue, self.pbxs, self.conferences, self.name),
             ),
         )

@@ -84,6 +84,19 @@ class Steps:
         return lambda *_, **__: self._steps.append(f"{self._name}.{method}")
 
 
+class NoConferences:
+    """The conferences of a PBX that has none."""
+
+    def take(self, _event: object) -> bool:
+        """Leave every event to the session."""
+        return False
+
+    def tick(self) -> None:
+        """Do nothing."""
+
+    check = lose = tick
+
+
 class LanesAtOnce:
     """Lanes that run their work in the thread of the test."""
 
@@ -128,7 +141,11 @@ class Scene:
         names = ("decisions", "capture", "spies", "handlers", "checks")
         parts: dict[str, Any] = {name: Steps(self.steps, name) for name in names}
         self.decisions = parts["decisions"]
-        fakes: dict[str, Any] = {"client": self.pbx, "lanes": LanesAtOnce()}
+        fakes: dict[str, Any] = {
+            "client": self.pbx,
+            "lanes": LanesAtOnce(),
+            "conferences": NoConferences(),
+        }
         self.session = Session(
             pbx=self.name,
             catalogue=self.catalogue,

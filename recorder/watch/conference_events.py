@@ -1,0 +1,121 @@
+"""The events of one PBX that concern conferences, and their checks.
+
+Each event submits its work to the lane of its conference, or of its caller. Who talks is collected
+here and written once a second.
+"""
+
+from uuid import UUID
+
+import structlog
+
+from recorder import ari, names
+from recorder.conferences.conferences import Conferences
+from recorder.conferences.entrance import CONFERENCE, Entrance
+from recorder.watch.lanes import Lanes
+from storage.catalogue import conferences
+from storage.catalogue.engine import Catalogue
+
+log = structlog.get_logger()
+
+# Q.850 causes of a phone that we called, in our words.
+BUSY, NO_ANSWER, DECLINED, UNALLOCATED = 17, (18, 19), 21, (1, 2, 3, 28)
+
+
+class ConferenceEvents:
+    """The conferences of one PBX, for its session."""
+
+    def __init__(
+        self,
+        pbx: str,
+        catalogue: Catalogue,
+        lanes: Lanes,
+        rooms: Conferences,
+        entrance: Entrance,
+    ) -> None:
+        self._pbx = pbx
+        self._catalogue = catalogue
+        self._lanes = lanes
+        self._conferences = rooms
+        self._entrance = entrance
+        self._talking: dict[str, bool] = {}
+        self._may_have_rooms = True  # a process before us may have left some
+
+    def take(self, event: ari.Event) -> bool:
+        """Handle an event; return True if it is of no use to anybody else."""
+        match event:
+            case ari.StasisStart(channel=channel, args=(first, *_)) if first == CONFERENCE:
+                self._may_have_rooms = True
+                self._lanes.submit(channel.id, self._entrance.arrived, channel, event.args)
+                return True
+            case ari.DtmfReceived(channel=channel, digit=digit) if self._entrance.is_asking(
+                channel.id
+            ):
+                self._lanes.submit(channel.id, self._entrance.key_pressed, channel.id, digit)
+                return True
+            case ari.ChannelTalkingStarted(channel=channel):
+                self._talking[channel.id] = True
+                return True
+            case ari.ChannelTalkingFinished(channel=channel):
+                self._talking[channel.id] = False
+                return True
+            case ari.ChannelLeftBridge(bridge=bridge):
+                conference_id = names.parse_conference_bridge_id(bridge.id)
+                if conference_id is not None:
+                    self._submit_settle(conference_id)
+            case ari.ChannelStateChange(channel=channel) if channel.state == "Ringing":
+                if (member_id := names.parse_person_id(channel.id)) is not None:
+                    self._lanes.submit(channel.id, self._conferences.phone_rings, member_id)
+            case ari.ChannelDestroyed(channel=channel):
+                self._entrance.left(channel.id)
+                if (member_id := names.parse_person_id(channel.id)) is not None:
+                    cause = _cause_of(event.cause)
+                    ended = self._conferences.phone_ended
+                    self._lanes.submit(channel.id, ended, member_id, cause)
+        return False
+
+    def tick(self) -> None:
+        """Write who talks; call it once a second."""
+        if self._talking:
+            talking, self._talking = self._talking, {}
+            self._lanes.submit(self._pbx, self._conferences.note_talking, talking)
+
+    def check(self) -> None:
+        """Check the conferences while there are any, and once after the last."""
+        with self._catalogue.begin() as tx:
+            has_rooms = bool(
+                conferences.list_open_conferences(tx, self._pbx)
+                or conferences.list_live_members(tx, self._pbx)
+            )
+        if not (self._may_have_rooms or has_rooms):
+            return
+
+        def check() -> None:
+            self._conferences.check(self._pbx)
+            self._entrance.check()
+            self._may_have_rooms = has_rooms
+
+        self._lanes.submit(self._pbx, check)
+
+    def lose(self) -> None:
+        """End the conferences of a PBX that has restarted."""
+        self._conferences.lose(self._pbx)
+
+    def _submit_settle(self, conference_id: UUID) -> None:
+        def settle() -> None:
+            with self._catalogue.begin() as tx:
+                is_ours = bool(conferences.find_known_conferences(tx, [conference_id]))
+            if is_ours:
+                self._conferences.settle(conference_id)
+
+        self._lanes.submit(str(conference_id), settle)
+
+
+def _cause_of(q850: int) -> str:
+    """Return why a phone that we called is not in the conference."""
+    if q850 == BUSY:
+        return "busy"
+    if q850 in NO_ANSWER:
+        return "no-answer"
+    if q850 == DECLINED:
+        return "declined"
+    return "wrong-number" if q850 in UNALLOCATED else "unreachable"
