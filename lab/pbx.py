@@ -3,8 +3,8 @@
 Customers are behind `PJSIP/trunk`. Agents have phones at 2001 to 2010, supervisors at 9001 and
 9002. The far end (`lab.far`) plays all of them on one loopback port; the PBX recognises each by the
 user in From. Real telephones at other extensions (`lab.phones`) have ports of their own. Everybody
-may dial a conference room: 8000 to 8999; 8600 to 8699 are conferences of Earwitness. Calls that Earwitness sets up leave through the context
-`outbound`.
+may dial a conference room: 8000 to 8999; those from 8600 to 8699 are conferences of Earwitness.
+Calls that Earwitness sets up leave through the context `outbound`.
 """
 
 from collections.abc import Mapping
