@@ -466,13 +466,17 @@ class Ari:
         """Create a bridge; `type` is `mixing` or `holding`, or with attributes after commas."""
         return self._one(parse_bridge, "POST", join_path("bridges", bridge_id), {"type": type})
 
-    def add_to_bridge(self, bridge_id: str, *channel_ids: str, absorb_dtmf: bool = False) -> None:
+    def add_to_bridge(
+        self, bridge_id: str, *channel_ids: str, absorb_dtmf: bool = False, role: str = ""
+    ) -> None:
         """Move channels of ours into a bridge of ours, out of their present one.
 
-        With `absorb_dtmf` nobody in the bridge hears their keys. Raises AriBadRequest for a channel
-        that is gone, or not (yet) in our application.
+        With `absorb_dtmf` nobody in the bridge hears their keys. In a holding bridge the `role`
+        `holding_participant` hears music, and without a role nobody hears anything. Raises
+        AriBadRequest for a channel that is gone, or not (yet) in our application.
         """
-        query = {"absorbDTMF": "true"} if absorb_dtmf else None
+        query = {"absorbDTMF": "true"} if absorb_dtmf else {}
+        query |= {"role": role} if role else {}
         body = {"channel": list(channel_ids)}  # in a query, a comma in an id would end it
         self._do("POST", join_path("bridges", bridge_id, "addChannel"), query, body)
 

@@ -16,6 +16,8 @@ log = structlog.get_logger()
 
 # The sound that all members hear when somebody joins; every set of Asterisk's core sounds has it.
 JOINED = "sound:confbridge-join"
+# A member talks no longer after this time without a voice, in milliseconds.
+SILENT_MS = "1000"
 
 
 class Room:
@@ -87,12 +89,12 @@ class Room:
             case "enter":
                 # A member must not transfer his own place to the outside.
                 self._ari.set_variable(channel_id, "TRANSFER_CONTEXT", NOWHERE)
-                self._ari.set_variable(channel_id, "TALK_DETECT(set)", "")
+                self._ari.set_variable(channel_id, "TALK_DETECT(set)", SILENT_MS)
                 if is_muted:
                     self._ari.mute(channel_id, "in")
                 self._ari.add_to_bridge(self._bridge, channel_id)
             case "wait":
-                self._ari.add_to_bridge(self._lobby, channel_id)
+                self._ari.add_to_bridge(self._lobby, channel_id, role="holding_participant")
             case "release":
                 self._ari.continue_in_dialplan(channel_id)
             case "hang-up":

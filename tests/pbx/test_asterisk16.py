@@ -11,6 +11,8 @@ from lab.pbx import MUSIC_HZ
 from lab.waiting import until
 from lab.world import Call, World
 from tests.pbx import outside
+from tests.pbx.conferring import assert_taken_in, conferring
+from tests.pbx.conversing import Scene
 from tests.pbx.talks import assert_hears, assert_whole, begin, numbers
 from tests.pbx.watching import Watched, parts_left, watch, write_tone
 from tests.service import Service
@@ -202,3 +204,9 @@ def test_a_supervisors_phone_leads_nowhere(service: Service, world: World) -> No
     outside.assert_heard_nothing(stranger)
     watched.hang_up()
     until(lambda: not parts_left(world))
+
+
+def test_a_call_is_taken_into_a_conference(service: Service, world: World) -> None:
+    """A live call goes on in a conference without a missing second, and a colleague joins."""
+    with conferring(service) as rooms:
+        assert_taken_in(Scene(service, world), rooms)
