@@ -125,7 +125,7 @@ class Person:
 
     def row(self, caller: str) -> Any:
         """Return the row of the live call with this number."""
-        return self.page.locator("tbody tr", has_text=caller)
+        return self.page.locator("tr[data-call]", has_text=caller)
 
     def assert_sounds(self, present: tuple[float, ...], absent: tuple[float, ...] = ()) -> None:
         """Check that tones sound in the page above -35 dBFS, and that others are below -60."""

@@ -263,7 +263,7 @@ def test_no_row_moves_under_the_pointer(admin: Person, service: Service, world: 
     callers = [next(numbers) for _ in range(3)]
     calls = [world.inbound(caller=caller) for caller in callers[:2]]
     page.reload()
-    rows = page.locator("tbody tr")
+    rows = page.locator("tr[data-call]")
     for place, caller in enumerate(reversed(callers[:2])):
         expect(rows.nth(place)).to_contain_text(caller)
     old, new = rows.nth(1).bounding_box(), admin.row(callers[2])
@@ -341,7 +341,7 @@ def test_an_agent(service: Service, world: World, page: Page) -> None:
     calls = [world.inbound(caller=own), world.internal("2002", "2003")]
     expect(agent.row(own)).to_contain_text("talking")
     until(lambda: len(service.get("/calls")["items"]) == 2)
-    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tr[data-call]")).to_have_count(1)
     expect(agent.row(own).get_by_role("button")).to_have_count(0)
     for call, by in zip(calls, ("customer", "agent"), strict=True):
         call.hang_up(by)
@@ -381,7 +381,7 @@ def test_the_keyboard_alone(service: Service, world: World, page: Page) -> None:
     page.keyboard.press("Enter")
     caller = next(numbers)
     call = world.inbound(caller=caller)
-    expect(page.locator("tbody tr", has_text=caller)).to_contain_text("talking")
+    expect(page.locator("tr[data-call]", has_text=caller)).to_contain_text("talking")
     for label in ("Listen", "Stop listening"):
         button = page.get_by_role("button", name=label)
         expect(button).to_be_visible()
