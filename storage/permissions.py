@@ -54,7 +54,7 @@ PERMISSIONS: Mapping[str, str] = {
     CONFERENCES_CONTROL: "open, lock and end conferences; call, mute, hold and remove members",
     CAMPAIGNS_READ: "see campaigns, their results, and the numbers that may not be called",
     CAMPAIGNS_CONTROL: "make, start, pause and stop campaigns; change the do-not-call list",
-    EVENTS_READ: "follow the events of the calls, recordings and spies that the token may see",
+    EVENTS_READ: "follow the events of all things that the token may see",
     RULES_READ: "see the rules and their versions, and try drafts on past calls",
     RULES_WRITE: "add, change and delete rules",
     METRICS_READ: "read the metrics",

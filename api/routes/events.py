@@ -11,7 +11,7 @@ from api.feed import Feed
 from api.operation import Operations, Reply
 from api.services import services
 from storage import states
-from storage.catalogue import events, spies
+from storage.catalogue import conferences, events, spies
 from storage.errors import BadCursor, CatalogueUnavailable
 from storage.permissions import EVENTS, EVENTS_READ
 from storage.records import EventRecord
@@ -27,6 +27,8 @@ RETRY_MS = 2000
 AT_MOST_EVERY_S = 0.2
 # Nobody has more spies at a time. Of the calls of further spies only new events show.
 MOST_OWN_SPIES = 100
+# Of further conferences only new events about own agents show.
+MOST_CONFERENCES = 200
 HEADERS = {"X-Accel-Buffering": "no"}  # nginx would buffer events
 EVENT_STREAM = "text/event-stream"
 
@@ -42,15 +44,18 @@ def follow_events() -> Response:
 
     `event` is the type: `call.ringing`, `call.up`, `call.changed`, `call.ended`, and `call.left`
     when `agent` leaves the call (a client that still sees the call gets `call.changed` next);
-    `recording.` and a recording's state; `spy.requested`, `spy.ringing`, `spy.live`, `spy.switched`
-    (its mode), `spy.moved` (to another call), `spy.unheard`
-    and `spy.heard-again`, `spy.ended`. `data` is `{"type", "at", "data"}`. For
-    a call the inner `data` has the fields of a list of calls; for anything else only `id`, `state`
-    and little more: get the rest by the id.
+    `call.dial-changed` (of a call that we dialled); `recording.` and a recording's state;
+    `spy.requested`, `spy.ringing`, `spy.live`, `spy.switched` (its mode), `spy.moved` (to another
+    call), `spy.unheard` and `spy.heard-again`, `spy.ended`; `conference.opened`,
+    `conference.changed`, `conference.ended`, and of a member `conference.joined`,
+    `conference.left` and others; `callback.` and `campaign.` with their states. `data` is
+    `{"type", "at", "data"}`. For a call the inner `data` has the fields of a list of calls; for
+    anything else only `id`, `state` and little more: get the rest by the id.
 
-    The stream has only events that the token may see. Each kind needs `calls.read`,
-    `recordings.read` or `spies.read`; a member of a team sees the calls of its agents, its own
-    spies, and the calls on which they are. Events have one order for everybody. They are kept for
+    The stream has only events that the token may see. Each kind needs a permission of its own, such
+    as `calls.read` or `conferences.read`. A member of a team sees the calls of its agents, its own
+    spies and the calls on which they are, the conferences and campaigns that it made, and the
+    conferences with its agents. Events have one order for everybody. They are kept for
     three days, so a client that reconnects with the header `Last-Event-ID` loses none. If that
     event is older, the stream starts with the event `events.lost`: list everything again. Without
     the header the stream starts with the next event.
@@ -68,10 +73,20 @@ def follow_events() -> Response:
         own = spies.list_spies(
             tx, states=states.SPY_LIVE, limit=MOST_OWN_SPIES, agents=(), supervisor=principal().name
         )
+        meetings = conferences.list_conferences(
+            tx,
+            states=["open"],
+            limit=MOST_CONFERENCES,
+            agents=principal().agents or (),
+            by=principal().name,
+        )
     feed.enter()
     find_principal = principal_finder()
     listens_to = {str(spy.id): spy.call_id for spy in own.items}
-    stream = _stream(feed, after, lambda: _visibility(find_principal(), listens_to), lost=lost)
+    meets = {str(one.id) for one in meetings.items}
+    stream = _stream(
+        feed, after, lambda: _visibility(find_principal(), listens_to, meets), lost=lost
+    )
     answered = Response(stream, mimetype=EVENT_STREAM, headers=HEADERS)
     answered.call_on_close(feed.leave)
     return answered
@@ -98,11 +113,12 @@ def _stream(
         time.sleep(AT_MOST_EVERY_S)
 
 
-def _visibility(who: Principal, listens_to: dict[str, str]) -> Visibility:
+def _visibility(who: Principal, listens_to: dict[str, str], meets: set[str]) -> Visibility:
     """Return a test whether this caller may see an event; pass it every event in order.
 
-    The test keeps `listens_to` up to date: the call of each live spy of the caller. Raises
-    Forbidden if the caller may no longer follow events.
+    The test keeps two things up to date: `listens_to`, the call of each live spy of the caller, and
+    `meets`, the conferences with an agent of the caller. Raises Forbidden if the caller may no
+    longer follow events.
     """
     if EVENTS_READ not in who.permissions:
         raise Forbidden(f"{who.name} may no longer follow events")
@@ -117,10 +133,14 @@ def _visibility(who: Principal, listens_to: dict[str, str]) -> Visibility:
             listens_to[about["id"]] = about["call_id"]
         if kind not in kinds:
             return False
+        if kind == "conference" and who.agents is not None and event.agent in who.agents:
+            meets.add(about["id"])
         if who.agents is None or event.agent in who.agents or is_own:
             return True
-        if kind == "campaign" and about.get("created_by") == who.name:
+        if kind in ("campaign", "conference") and about.get("created_by") == who.name:
             return True
+        if kind == "conference":
+            return about["id"] in meets
         return kind == "call" and about["id"] in listens_to.values()
 
     return sees

@@ -111,7 +111,9 @@ def free_key(tx: Connection, dial_id: UUID) -> None:
 
 def _tell(tx: Connection, record: DialRecord) -> None:
     data = {"id": record.call_id, "pbx": record.pbx, "dial": record.state, "cause": record.cause}
+    wanted_by = {"callback_id": record.callback_id, "campaign_id": record.campaign_id}
     data |= {"phone": record.phone, "number": record.number}
+    data |= {name: str(id_) for name, id_ in wanted_by.items() if id_ is not None}
     events.add_event(tx, "call.dial-changed", data, agent=record.agent)
 
 

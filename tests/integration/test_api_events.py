@@ -11,21 +11,23 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import requests
-from api_client import ApiClient, build_call, build_recording, build_spy
+from api_client import NOW, ApiClient, build_call, build_recording, build_spy
 from conftest import TokenMaker
 from served import Service, serving
+from uuid_utils.compat import uuid7
 
 from api.feed import MOST_STREAMS, Feed
 from api.fields.calls import call_fields
 from api.routes import events as route
 from api.services import EXTENSION
 from lab.waiting import until
-from storage.catalogue import calls, events, recordings, spies
+from storage.catalogue import calls, conferences, events, recordings, spies
 from storage.catalogue.engine import Catalogue
+from storage.records import ConferenceRecord, MemberRecord
 
 PATIENCE_S = 20.0
 
@@ -140,6 +142,47 @@ def test_events_arrive_at_once(
     beside = {"channels", "recordings", "spies", "decision"}
     assert first["data"].keys() == listed.keys() - beside
     assert first["at"].endswith("Z")
+
+
+def test_a_team_sees_the_conferences_with_its_agents(
+    service: Service, catalogue: Catalogue, make_token: TokenMaker
+) -> None:
+    """A supervisor follows the conferences that he opened, and those that an agent of his joins."""
+    make_token(name="2001", role="agent", team="one")
+    make_token(name="2002", role="agent", team="two")
+    ann = make_token(name="ann", role="supervisor", team="one")
+    before = hold_conference(catalogue, agent="2001")
+    with following(service, ann) as hers:
+        ours, theirs = (hold_conference(catalogue, agent=one) for one in ("2001", "2002"))
+        own = hold_conference(catalogue, agent="2002", by="ann")
+        for conference_id in (before, theirs, ours, own):
+            with catalogue.begin() as tx:
+                conferences.end_conference(tx, conference_id, at=NOW, cause="ended")
+        until(lambda: "conference.ended" in types_of(hers, own), PATIENCE_S)
+    joined = "conference.joined"
+    assert types_of(hers, before) == ["conference.ended"]
+    assert types_of(hers, ours) == [joined, "conference.ended"]
+    assert types_of(hers, theirs) == []
+    assert types_of(hers, own) == ["conference.opened", joined, "conference.ended"]
+
+
+def hold_conference(catalogue: Catalogue, *, agent: str, by: str = "root") -> UUID:
+    """Open a conference that an agent joins, and return its id."""
+    call_id = ring(catalogue, agent=agent)
+    room = ConferenceRecord(uuid7(), "main", f"room-{uuid4().hex}", "open", by, NOW)
+    member = MemberRecord(
+        uuid7(), room.id, "requested", "member", NOW, channel_id=call_id, call_id=call_id
+    )
+    with catalogue.begin() as tx:
+        conferences.create_conference(tx, room)
+        conferences.create_member(tx, member)
+        conferences.move_member(tx, member.id, to="in", at=NOW)
+    return room.id
+
+
+def types_of(stream: Stream, id_: UUID) -> list[str]:
+    """Return the types of the events about this thing."""
+    return [one.type for one in stream.events if one.data["data"]["id"] == str(id_)]
 
 
 def test_a_stream_shows_only_permitted_events(
