@@ -139,7 +139,7 @@ def test_events_arrive_at_once(
     assert first["data"].items() >= (expected | {"queue": None, "agent": "2001"}).items()
     with catalogue.begin() as tx:
         listed = call_fields(calls.get_call(tx, call_id), [], [], None)
-    beside = {"channels", "recordings", "spies", "decision"}
+    beside = {"channels", "recordings", "spies", "decision", "dial"}
     assert first["data"].keys() == listed.keys() - beside
     assert first["at"].endswith("Z")
 
