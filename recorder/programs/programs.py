@@ -209,7 +209,8 @@ class Programs:
         if command.destination is not None:
             self._require_dial(origin)
             id_ = uuid7()
-            self._keep_words(origin, str(id_))
+            its_call = names.build_call_id(origin.pbx, names.build_person_id(id_))
+            self._keep_words(origin, str(id_), its_call)
             member = self._conferences.invite(
                 conference_id,
                 command.destination,

@@ -31,8 +31,9 @@ log = structlog.get_logger()
 
 LOOK_EVERY_S = 1.0
 AT_ONCE = 1000
-# The fields of an event that may name the subject of a program's request.
-_SUBJECTS = ("id", "call_id", "member_id", "callback_id", "conference_id")
+# The fields of an event that may name the subject of a program's request. A member's event has the
+# id of its conference in `id`: the member comes first.
+_SUBJECTS = ("member_id", "id", "call_id", "callback_id")
 
 
 class Outlet:

@@ -113,6 +113,30 @@ def test_a_busy_number_is_told(world: World, panel: Panel) -> None:
     assert ended["cause"] == "busy"
 
 
+def test_a_program_holds_a_conference(service: Service, world: World, panel: Panel) -> None:
+    """A program opens a conference, calls two people in, mutes one and ends it, all by events."""
+    room = {"action": "conference", "name": "bus"}
+    panel.ask(**room, do="open", record="yes", request="seven")
+    opened = panel.hear("earwitness.accepted", request="seven")
+    panel.hear("conference.opened", request="seven", id=opened["conference_id"])
+    number = str(next(numbers))
+    panel.ask(**room, do="add", destination="PJSIP/2001", request="eight")
+    panel.ask(**room, do="add", destination=number, request="nine")
+    phone = panel.hear("earwitness.accepted", request="eight")
+    panel.hear("conference.joined", request="eight", member_id=phone["member_id"])
+    joined = panel.hear("conference.joined", request="nine")
+    legs = [world.far.await_leg(party) for party in ("2001", number)]
+    panel.ask(**room, do="mute", member="PJSIP/2001")
+    panel.hear("conference.muted", member_id=phone["member_id"])
+    service.await_recording(joined["call_id"])
+    panel.ask(**room, do="open", request="ten")
+    assert panel.hear("earwitness.refused", request="ten")["error_id"] == "conference-name-taken"
+    panel.ask(**room, do="end")
+    panel.hear("conference.ended", id=opened["conference_id"])
+    for leg in legs:
+        leg.await_down()
+
+
 class Manager:
     """A panel that knows AMI alone: a socket, lines, and blocks of fields."""
 
@@ -184,6 +208,22 @@ def test_a_dialplan_dials_by_curl(service: Service, world: World) -> None:
     world.dialled("2001", number).hang_up()
     refused = curl(service, world, "dial", to=PREMIUM, **{"from": "PJSIP/2001"})
     assert refused.startswith("error: number-refused: ")
+
+
+def test_a_dialplan_holds_a_conference_by_curl(service: Service, world: World) -> None:
+    """`CURL()` opens a conference, calls a phone in, and ends it; a mistake is one line too."""
+
+    def ask(do: str, **more: str) -> str:
+        return curl(service, world, "conference", do=do, name="curled", **more)
+
+    assert ask("add", destination="PJSIP/2002").startswith("error: no-such-conference: ")
+    assert ask("open", layout="stereo").startswith("error: bad-command: layout: expected one of ")
+    opened = ask("open")
+    assert opened.startswith("ok: open ")
+    assert ask("add", destination="PJSIP/2002").startswith("ok: ")
+    leg = world.far.await_leg("2002")
+    assert ask("end") == opened.replace("open", "ended")
+    leg.await_down()
 
 
 def curl(service: Service, world: World, what: str, **fields: str) -> str:
