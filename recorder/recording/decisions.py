@@ -216,11 +216,16 @@ class Decisions:
                 continue
             if (last.decision.action == "never") is not forbidden:
                 continue
+            # Close the call before looking at it: a change meanwhile opens it again.
+            self._open.discard(call.id)
+            is_done = False
             try:
-                if self.apply_decision(call):
-                    self._open.discard(call.id)
+                is_done = self.apply_decision(call)
             except EarwitnessError as error:
                 log.warning("decision.not-applied", call=call.id, reason=str(error))
+            finally:
+                if not is_done:
+                    self._open.add(call.id)
 
     def _start(self, call_id: str, rule: RuleRecord | None) -> bool:
         """Start a recording, unless these people have one. Return False if it did not start.

@@ -226,6 +226,27 @@ def test_the_terms_of_a_request(make_scene: MakeScene) -> None:
     assert scene.actions()[-3:] == ["record", "record", "never"]
 
 
+def test_a_change_while_a_decision_is_applied(
+    make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call whose company changes while its decision is applied is considered once more."""
+    scene = make_scene(ALL)
+    applied: list[str] = []
+
+    def apply_decision(call: CallRecord) -> bool:
+        applied.append(call.id)
+        if len(applied) == 1:
+            scene.decisions.reconsider([call.id])
+        return True
+
+    monkeypatch.setattr(scene.decisions, "apply_decision", apply_decision)
+    scene.change()
+    assert scene.decisions.is_open(scene.call.id)
+    scene.decisions.apply_decisions([scene.call])
+    assert applied == [scene.call.id] * 2
+    assert not scene.decisions.is_open(scene.call.id)
+
+
 def test_a_request_without_a_call(make_scene: MakeScene) -> None:
     """Terms come before the call has a row, and are gone once they are dropped."""
     scene = make_scene()
