@@ -15,6 +15,7 @@ from earwitness.config import Config, Pbx
 from earwitness.embedded import embedded_database, embedded_objects
 from earwitness.wiring import Wiring, oidc_settings
 from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized, Connected, EventStream
+from recorder.conferences.taking_in import TAKE
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.objects.store import ObjectStore
@@ -40,6 +41,11 @@ MODULES = (
 # Further modules for spies; a page needs one of PAGE_MODULES.
 SPY_MODULES = ("bridge_softmix", "func_volume")
 PAGE_MODULES = ("chan_websocket", "chan_rtp")
+# Further modules for conferences.
+CONFERENCE_MODULES = (
+    *("app_stasis", "res_stasis_playback", "bridge_holding", "bridge_softmix"),
+    *("func_talkdetect", "app_channelredirect", "func_logic"),
+)
 # After a failure here all later checks would fail.
 DECISIVE = ("reachable", "rights")
 MEANINGS: Mapping[Mode, str] = {
@@ -108,6 +114,7 @@ def examine_pbx(wiring: Wiring, pbx: Pbx) -> list[Finding]:
         "rights": lambda: _rights(client, pbx),
         "recording": lambda: _records(client),
         "dialling": lambda: _dials(pbx),
+        "conferences": lambda: _conferences(client, pbx),
     }
     findings: list[Finding] = []
     for name, check in checks.items():
@@ -227,12 +234,36 @@ def _records(client: Ari) -> str:
 
 
 def _dials(pbx: Pbx) -> str:
-    """Ask a channel whether the dialplan has the context that dials out.
+    if not pbx.dial_context:
+        return "never: pbx.dial_context is empty"
+    if not _has_place(pbx, pbx.dial_context):
+        raise _Fault(f"pbx.dial_context: the dialplan has no context {pbx.dial_context}")
+    return f"by the context {pbx.dial_context}"
+
+
+def _conferences(client: Ari, pbx: Pbx) -> str:
+    running = _running_modules(client)
+    missing = [name for name in CONFERENCE_MODULES if name not in running]
+    context = pbx.conference_context
+    if missing and context:
+        raise _Fault(f"not loaded: {', '.join(missing)}; see modules.conf")
+    if missing:
+        return f"none: not loaded: {', '.join(missing)}"
+    if not context:
+        return "no live call can be taken in: pbx.conference_context is empty"
+    if not _has_place(pbx, f"{context},{TAKE},1"):
+        raise _Fault(
+            f"pbx.conference_context: the context {context} of the dialplan has no extension"
+            f" {TAKE}; see docs/conferences.md"
+        )
+    return f"live calls are taken in by the context {context}"
+
+
+def _has_place(pbx: Pbx, place: str) -> bool:
+    """Ask a channel whether the dialplan has a context, or an extension in it: `outbound,55,1`.
 
     A channel of this technology belongs to no call.
     """
-    if not pbx.dial_context:
-        return "never: pbx.dial_context is empty"
     application = f"{pbx.application}-doctor"
     client = Ari(pbx.url, pbx.username, pbx.password.get_secret_value(), application)
     channel_id = f"earwitness-doctor-{uuid4()}"
@@ -243,14 +274,11 @@ def _dials(pbx: Pbx) -> str:
             )
         try:
             client.create_channel("Recorder/doctor", channel_id=channel_id)
-            found = client.find_variable(channel_id, f"DIALPLAN_EXISTS({pbx.dial_context})")
+            return client.find_variable(channel_id, f"DIALPLAN_EXISTS({place})") == "1"
         except AriError as error:  # for example without func_dialplan
             raise _Warning(f"cannot say whether the context exists: {error}") from error
         finally:
             client.hang_up(channel_id)
-    if found != "1":
-        raise _Fault(f"pbx.dial_context: the dialplan has no context {pbx.dial_context}")
-    return f"by the context {pbx.dial_context}"
 
 
 def examine_media(pbx: Pbx) -> list[Finding]:

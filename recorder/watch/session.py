@@ -24,11 +24,11 @@ from recorder.spy.intruders import find_intruder
 from recorder.spy.plan import follows
 from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
-from recorder.watch.conference_events import ConferenceEvents
 from recorder.watch.dialled_calls import DialWatch, is_of_person
 from recorder.watch.handlers import Handlers
 from recorder.watch.lanes import Coalescer, Interval, Lanes
 from recorder.watch.reconcile import find_linkedids, reconcile_calls, remove_orphans
+from recorder.watch.rooms import RoomWatch
 from storage import states
 from storage.catalogue import calls, pbxs, recordings, spies
 from storage.catalogue.engine import Catalogue, Lock
@@ -87,7 +87,7 @@ class Session:
         spies: Spies,
         handlers: Handlers,
         checks: Checks,
-        conferences: ConferenceEvents,
+        conferences: RoomWatch,
     ) -> None:
         self._pbx = pbx
         self._ari = client

@@ -30,10 +30,10 @@ from recorder.rules.book import RuleBook
 from recorder.spy.reach import noticing_unheard
 from recorder.spy.spies import Spies
 from recorder.watch.checks import Checks
-from recorder.watch.conference_events import ConferenceEvents
 from recorder.watch.handlers import Handlers
 from recorder.watch.lanes import Lanes, build_recording_keys
 from recorder.watch.programs import ProgramDesk
+from recorder.watch.rooms import RoomWatch
 from recorder.watch.session import EVENTS, Session
 from recorder.watch.user_events import Outlet, sending_user_events
 from storage.catalogue.engine import Catalogue, Lock
@@ -170,7 +170,7 @@ class Watch:
                 is_alive=lambda channel_id: model.find_call_of(channel_id) is not None,
                 resume_after_s=self.settings.resume_after_s,
             ),
-            conferences=ConferenceEvents(
+            conferences=RoomWatch(
                 self.name,
                 self.catalogue,
                 lanes,

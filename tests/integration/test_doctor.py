@@ -94,6 +94,21 @@ def test_the_dial_context_is_in_the_dialplan(asterisk: Asterisk) -> None:
     until(lambda: is_empty(asterisk))
 
 
+def test_the_conference_context_has_its_extension(asterisk: Asterisk) -> None:
+    """A context that takes calls in is found, or reported as one without its extension."""
+    asterisk.cli("dialplan add extension take,1,Hangup() into rooms")
+    found = examine(asterisk, conference_context="rooms")
+    assert found["conferences"].text == "live calls are taken in by the context rooms"
+    found = examine(asterisk, conference_context="nowhere")
+    assert failed(found) == {
+        "conferences": "pbx.conference_context: the context nowhere of the dialplan has no"
+        " extension take; see docs/conferences.md"
+    }
+    text = examine(asterisk)["conferences"].text
+    assert text == "no live call can be taken in: pbx.conference_context is empty"
+    until(lambda: is_empty(asterisk))
+
+
 def test_doctor_reports_a_wrong_password(asterisk: Asterisk) -> None:
     """A wrong password names its keys and stops the checks."""
     found = examine(asterisk, password="wrong")

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 BUSY, NO_ANSWER, DECLINED, UNALLOCATED = 17, (18, 19), 21, (1, 2, 3, 28)
 
 
-class ConferenceEvents:
+class RoomWatch:
     """The conferences of one PBX, for its session."""
 
     def __init__(
