@@ -21,6 +21,8 @@ AGAIN_AFTER = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(days=1)
 # Another attempt would end alike.
 FINAL = frozenset({"wrong-number", "not-permitted"})
+# These causes, without an answer of the agent, came before the number was dialled.
+BEFORE_THE_NUMBER = ("agent-", "pbx-", "not-")
 NEVER_OPEN = "no-open-hours"
 OUTSIDE_HOURS = "outside-hours"
 
@@ -81,12 +83,12 @@ def plan_after(
     """Plan what follows this dial, which has ended."""
     if dial.talked_at is not None:
         return End("done", attempts=record.attempts + 1)
-    cause = dial.cause or "ended"
-    if not was_dialled(dial):
-        return End("failed", cause) if cause in FINAL else plan_again(record, zones, now, cause)
-    used = record.attempts + 1
+    cause, is_used = str(dial.cause), was_dialled(dial)
+    used = record.attempts + is_used
     if cause in FINAL or used > len(record.retry_after_s):
         return End("failed", cause, attempts=used)
+    if not is_used:
+        return plan_again(record, zones, now, cause)
     wait = timedelta(seconds=record.retry_after_s[used - 1])
     opens_at = next_open(record.hours, zones, now + wait)
     if opens_at is None:
@@ -96,4 +98,4 @@ def plan_after(
 
 def was_dialled(dial: DialRecord) -> bool:
     """Return whether the number was dialled, so that the customer's phone may have rung."""
-    return dial.answered_at is not None or not (dial.cause or "").startswith(("agent-", "pbx-"))
+    return dial.answered_at is not None or not str(dial.cause).startswith(BEFORE_THE_NUMBER)

@@ -53,7 +53,7 @@ def choose_zones(zones: Collection[str], region: str) -> tuple[str, ...]:
     known = tuple(zone for zone in zones if zone != UNKNOWN_TIMEZONE)
     if known:
         return known
-    somebody = PhoneNumber(country_code=country_code_for_region(region), national_number=0)
+    somebody = PhoneNumber(country_code=country_code_for_region(region))
     found = time_zones_for_geographical_number(somebody)
     return tuple(zone for zone in found if zone != UNKNOWN_TIMEZONE) or ("UTC",)
 

@@ -71,6 +71,12 @@ def test_an_attempt_waits_for_the_next_one(cause: DialCause) -> None:
     assert third == End("failed", cause, attempts=3)
 
 
+def test_a_dial_that_a_person_hung_up_is_used_up() -> None:
+    """A call that was cancelled counts, also before the agent's answer: nobody rings for ever."""
+    step = plan_after(CALLBACK, dial("cancelled", answered=False), ZONES, NOON)
+    assert step == Wait(NOON + 15 * MINUTE, NOON + 15 * MINUTE, 1, "cancelled")
+
+
 @pytest.mark.parametrize("cause", ["agent-busy", "agent-no-answer", "agent-declined"])
 def test_an_agent_who_is_not_free_uses_up_no_attempt(cause: DialCause) -> None:
     """The agent's phone rings again after a minute, and the number of attempts stays."""
@@ -93,6 +99,29 @@ def test_an_agent_who_is_never_free_ends_it_after_a_day() -> None:
     assert isinstance(last, Wait)
     over = plan_again(CALLBACK, ZONES, NOON + timedelta(hours=24), "agent-busy")
     assert over == End("failed", "agent-busy")
+
+
+def test_the_tries_count_from_the_time_of_the_promise() -> None:
+    """A call-back that was never due counts its day from the time that was asked for."""
+    record = replace(CALLBACK, due_at=None)
+    assert plan_again(record, ZONES, NOON, "in-call") == Wait(NOON + MINUTE, NOON, 0, "in-call")
+    over = plan_again(record, ZONES, NOON + timedelta(days=1), "in-call")
+    assert over == End("failed", "in-call")
+
+
+def test_hours_that_never_come_end_it() -> None:
+    """Where no moment suits the number any more, the call-back fails instead of waiting."""
+    never = replace(CALLBACK, hours=Hours(8, 9, DAYS))
+    zones = ("Asia/Tokyo", "Europe/Berlin")
+    assert plan_again(never, zones, NOON, "agent-busy") == End("failed", "no-open-hours")
+    after = plan_after(never, dial("busy"), zones, NOON)
+    assert after == End("failed", "no-open-hours", attempts=1)
+
+
+def test_a_refused_dial_ends_it() -> None:
+    """A dial that was not permitted is not repeated, and dialled nobody."""
+    step = plan_after(CALLBACK, dial("not-permitted", answered=False), ZONES, NOON)
+    assert step == End("failed", "not-permitted", attempts=0)
 
 
 def test_a_wrong_number_is_not_dialled_again() -> None:
