@@ -1,4 +1,4 @@
-"""Campaigns: dial the numbers of a list, one for each agent who is ready.
+"""Campaigns: dial the numbers of a list, one for each ready agent.
 
 A *step* brings a campaign forward. It counts the calls that have ended, releases what a dead
 process had reserved, plans, reserves, and dials. It is safe to repeat, and one step of a campaign
@@ -581,7 +581,7 @@ def _set_ready(
 
 
 def _list_free(tx: Connection, campaign: CampaignRecord) -> list[CampaignAgent]:
-    """Return the agents who are ready and in no call, who is ready for longest first."""
+    """Return the ready agents without a call; the longest ready one is first."""
     now = datetime.now(UTC)
     in_calls = campaigns.list_phones_in_calls(tx, campaign.pbx)
     return [

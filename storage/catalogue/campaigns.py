@@ -216,7 +216,7 @@ def drop_agents(tx: Connection, campaign_id: UUID, agents: Collection[str]) -> N
 
 
 def list_agents(tx: Connection, campaign_id: UUID) -> tuple[CampaignAgent, ...]:
-    """Return the agents of a campaign; who has been in a state for longest is first."""
+    """Return the agents of a campaign, by the time of their last change of state."""
     query = select(*_AGENT).where(campaign_agent.c.campaign_id == campaign_id)
     rows = tx.execute(query.order_by(campaign_agent.c.since, campaign_agent.c.agent)).mappings()
     return tuple(CampaignAgent(**row) for row in rows)

@@ -6,7 +6,7 @@ The test repeats the moves, so that a change of the table must change this page 
 import pytest
 
 from storage import states
-from storage.records import CallbackState, DialState, RecordingState, SpyState
+from storage.records import CallbackState, CampaignState, DialState, RecordingState, SpyState
 
 RECORDING_MOVES: dict[RecordingState, set[RecordingState]] = {
     "requested": {"recording", "aborted", "discarded", "failed"},
@@ -39,6 +39,24 @@ CALLBACK_MOVES: dict[CallbackState, set[CallbackState]] = {
     "cancelled": set(),
     "failed": set(),
 }
+
+
+CAMPAIGN_MOVES: dict[CampaignState, set[CampaignState]] = {
+    "draft": {"running"},
+    "running": {"paused", "stopped", "done"},
+    "paused": {"running", "stopped"},
+    "stopped": set(),
+    "done": set(),
+}
+
+
+@pytest.mark.parametrize("state", CAMPAIGN_MOVES)
+def test_a_campaign_has_these_moves_alone(state: CampaignState) -> None:
+    """A campaign may pause until its end; the moves lead there and nowhere else."""
+    assert states.CAMPAIGN_NEXT[state] == CAMPAIGN_MOVES[state]
+    assert set(states.CAMPAIGN_NEXT) == set(CAMPAIGN_MOVES)
+    leading = {one for one, targets in CAMPAIGN_MOVES.items() if state in targets}
+    assert states.campaign_sources(state) == leading
 
 
 @pytest.mark.parametrize("state", RECORDING_MOVES)
