@@ -21,7 +21,7 @@ from storage.records import Layout, MemberRole
 Read = TypeVar("Read")
 
 # The actions on the recording of a call are in recorder/recording/demand.py.
-ConferenceDeed = Literal["end", "lock", "unlock"]
+ConferenceDeed = Literal["end", "lock", "unlock", "record"]
 MemberDeed = Literal["mute", "unmute", "hold", "unhold", "remove"]
 DEEDS = ("open", *get_args(ConferenceDeed), "add", *get_args(MemberDeed))
 LONGEST = 200
@@ -80,10 +80,11 @@ class OpenCommand:
 
 @dataclass(frozen=True, slots=True)
 class ConferenceCommand:
-    """End or lock a conference."""
+    """End, lock or record a conference; `record` is the wish of the deed `record`."""
 
     name: str
     do: ConferenceDeed
+    record: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,8 @@ def _parse_conference(given: "_Fields") -> Command:
         return AddCommand(name, destination, call_id, role)
     if do in get_args(MemberDeed):
         return MemberCommand(name, cast("MemberDeed", do), given.find("member"))
-    return ConferenceCommand(name, cast("ConferenceDeed", do))
+    record = given.require("record", _parse_bool) if do == "record" else True
+    return ConferenceCommand(name, cast("ConferenceDeed", do), record)
 
 
 class _Fields:

@@ -195,12 +195,16 @@ class Programs:
 
     def _change(self, command: ConferenceCommand, origin: CommandOrigin) -> CommandResult:
         id_ = self._find_conference(command.name, origin).id
+        by, owner_id = origin.by, origin.owner_id
         if command.do == "end":
-            changed = self._conferences.end(id_, by=origin.by, owner_id=origin.owner_id)
+            changed = self._conferences.end(id_, by=by, owner_id=owner_id)
+        elif command.do == "record":
+            changed = self._conferences.set_recorded(
+                id_, recorded=command.record, by=by, owner_id=owner_id
+            )
         else:
-            locked = command.do == "lock"
             changed = self._conferences.set_locked(
-                id_, locked=locked, by=origin.by, owner_id=origin.owner_id
+                id_, locked=command.do == "lock", by=by, owner_id=owner_id
             )
         return _conference_result(changed)
 

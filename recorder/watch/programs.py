@@ -23,24 +23,33 @@ log = structlog.get_logger()
 
 ACCEPTED, REFUSED = "earwitness.accepted", "earwitness.refused"
 # The fields of a user event that are not of the command.
-_ENVELOPE = ("eventname", "request")
+_ENVELOPE = ("eventname", "request", "application")
 
 
 class ProgramDesk:
     """Carries out the commands on one PBX, and answers each.
 
+    `application` is our own: a command may name it, where several Earwitness follow one PBX.
     `lanes` are not those of the recordings: a PBX that is slow to dial must delay no recording.
     """
 
-    def __init__(self, pbx: str, programs: Programs, outlet: Outlet, lanes: Lanes) -> None:
+    def __init__(
+        self, pbx: str, application: str, programs: Programs, outlet: Outlet, lanes: Lanes
+    ) -> None:
         self._pbx = pbx
+        self._application = application
         self._programs = programs
         self._outlet = outlet
         self._lanes = lanes
 
     def submit(self, event: ChannelUserevent, call_id: str | None) -> None:
-        """Queue a command; those of one conference, or of one phone, keep their order."""
+        """Queue a command; those of one conference, or of one phone, keep their order.
+
+        Ignore a command for another Earwitness on this PBX.
+        """
         given = event.userevent
+        if given.get("application") not in (None, "", self._application):
+            return
         key = str(given.get("name") or given.get("from") or given.get("action") or "")
         self._lanes.submit(key, self.receive, event, call_id)
 

@@ -127,7 +127,8 @@ class Watch:
 
     def _build_desk(self) -> ProgramDesk:
         lanes = Lanes(f"programs-{self.name}")
-        return ProgramDesk(self.name, self.programs, self._build_outlet(), lanes)
+        application, outlet = self.client.application, self._build_outlet()
+        return ProgramDesk(self.name, application, self.programs, outlet, lanes)
 
     def build_session(self, lanes: Lanes, sounds: Sounds, desk: ProgramDesk) -> Session:
         """Build a session and all its parts."""

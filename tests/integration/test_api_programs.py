@@ -172,6 +172,7 @@ def test_a_conference_is_held(free: ApiClient, pbx: FakePbx) -> None:
     added = ask(free, "conference", do="add", destination="PJSIP/2010", **room)
     assert added[1].startswith("error: conference-locked: ")
     assert ask(free, "conference", do="unlock", **room) == opened
+    assert ask(free, "conference", do="record", record="yes", **room) == opened
     added = ask(free, "conference", do="add", destination="PJSIP/2010", **room)
     assert (added[0], pbx.dialled[-1]) == (200, "PJSIP/2010")
     member = added[1].split()[-1]

@@ -65,6 +65,10 @@ ROOM = {"action": "conference", "name": "monday"}
         ({**ROOM, "do": "end"}, ConferenceCommand("monday", "end")),
         ({**ROOM, "do": "lock"}, ConferenceCommand("monday", "lock")),
         (
+            {**ROOM, "do": "record", "record": "no"},
+            ConferenceCommand("monday", "record", record=False),
+        ),
+        (
             {**ROOM, "do": "add", "destination": "PJSIP/2003", "role": "guest"},
             AddCommand("monday", destination="PJSIP/2003", role="guest"),
         ),
@@ -100,6 +104,7 @@ def test_fields_become_a_command(fields: dict[str, str], command: Command) -> No
         ({**ROOM, "do": "open", "name": "a b"}, "name: expected letters"),
         ({**ROOM, "do": "open", "pin": "12"}, "pin: expected 3 to 12 digits"),
         ({**ROOM, "do": "open", "layout": "stereo"}, "layout: expected one of dual, mono, tracks"),
+        ({**ROOM, "do": "record"}, "record: is missing"),
         ({**ROOM, "do": "add", "destination": "PJSIP/1", "call": "m-1"}, "give either"),
     ],
 )

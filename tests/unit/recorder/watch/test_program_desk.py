@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lab.waiting import until
 from recorder.ari import AriUnavailable, Channel, ChannelUserevent, Dialplan, Party
 from recorder.errors import ProgramsMayNotDial
 from recorder.programs.commands import DialCommand
@@ -49,7 +50,7 @@ def hands() -> Hands:
 @pytest.fixture
 def desk(hands: Any) -> Iterator[ProgramDesk]:
     """Return the desk of the PBX main."""
-    desk = ProgramDesk("main", hands, hands, Lanes("test"))
+    desk = ProgramDesk("main", "earwitness", hands, hands, Lanes("test"))
     yield desk
     desk.close()
 
@@ -88,3 +89,11 @@ def test_an_answer_that_cannot_be_sent_is_no_failure(desk: ProgramDesk, hands: H
     hands.answers = False
     desk.receive(sent(), None)
     assert len(hands.asked) == 1
+
+
+def test_a_command_for_another_instance_is_ignored(desk: ProgramDesk, hands: Hands) -> None:
+    """Where several Earwitness follow one PBX, a command may name the one that it means."""
+    desk.submit(sent(application="other"), None)
+    desk.submit(sent(application="earwitness", request="9"), None)
+    until(lambda: len(hands.said) == 1)
+    assert [origin.request for _, origin in hands.asked] == ["9"]
