@@ -174,4 +174,4 @@ def test_the_pbx_dies_during_a_conference(service: Service, world: World) -> Non
     from_at, to_at = meeting.span("talk")
     for hz in (C, A1, A4):
         assert long_holes([kept], hz, from_at, to_at - LOST_WITHIN_S) == []
-    assert {gap["cause"] for gap in kept.recording["gaps"]} == {"pbx-lost"}
+    assert "pbx-lost" in {gap["cause"] for gap in kept.recording["gaps"]}

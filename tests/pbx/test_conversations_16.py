@@ -1,4 +1,4 @@
-"""Conversations on the oldest supported Asterisk: conferences, merges, keys, originated calls."""
+"""Conversations on the oldest supported Asterisk: rooms, merges, keys, held conferences."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,6 +19,7 @@ from tests.pbx.conversing import (
     assert_spied_merge,
     internal_and_customer,
 )
+from tests.pbx.meetings import Meeting
 from tests.pbx.talks import numbers
 from tests.service import Service
 
@@ -90,3 +91,19 @@ def test_a_merge_on_16(scene: Scene) -> None:
 def test_a_merge_with_a_spy_on_16(scene: Scene, side: str) -> None:
     """A supervisor who listens to one of two calls hears both parties from the merge on."""
     assert_spied_merge(scene, side, None, (C, A2))
+
+
+def test_a_held_conference_on_16(scene: Scene) -> None:
+    """A customer and two agents whom we call hear each other, and nobody hears a muted one."""
+    meeting = Meeting(scene.service, scene.world, name="sixteen", record=True)
+    meeting.invite(next(numbers), "2001", "2004")
+    meeting.part("all")
+    meeting.change("2004", muted=True)
+    meeting.part("muted")
+    meeting.end()
+    meeting.assert_each_hears("all")
+    meeting.assert_each_hears("muted", but=("2004",))
+    (kept,) = meeting.await_recordings()
+    for leg in meeting.legs.values():
+        assert kept.within(leg.hz, *meeting.span("all")), f"{leg.hz} Hz is missing"
+    assert kept.within(meeting.legs["2004"].hz, *meeting.span("muted")) == []
