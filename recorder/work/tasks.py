@@ -127,11 +127,13 @@ def campaign_step(context: jobs.JobContext, campaign_id: str) -> None:
         many.step(UUID(campaign_id))
     except EarwitnessError as error:
         log.warning("campaign.postponed", campaign=campaign_id, error=str(error))
+    except Exception:  # a failed job for each sweep would hide the others
+        log.exception("campaign.crashed", campaign=campaign_id)
 
 
 @jobs.app.periodic(cron="* * * * * */5")  # every 5 s: the sixth field is the seconds
 @jobs.app.task(
-    name="sweep_campaigns", pass_context=True, queue=jobs.CLOCK, queueing_lock="sweep_campaigns"
+    name="sweep_campaigns", pass_context=True, queue=jobs.DIALLING, queueing_lock="sweep_campaigns"
 )
 def sweep_campaigns(context: jobs.JobContext, timestamp: int) -> None:
     """Ask for a step of each running campaign, in case that its event was lost."""
