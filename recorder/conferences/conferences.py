@@ -30,7 +30,7 @@ from recorder.conferences.plan import (
 )
 from recorder.conferences.room import Room
 from recorder.conferences.taking_in import FORMATS, find_talkers, give_back, take
-from recorder.dialling.dialler import DialSettings
+from recorder.dialling.dialler import DialSettings, refuse_listed
 from recorder.dialling.numbers import DialPolicy, check_allowed, format_number, parse_number
 from recorder.dialling.phones import (
     NOT_FORWARDED,
@@ -235,6 +235,7 @@ class Conferences:
             self._admit(tx, conference_id, owner_id, by=by, joins=True, lock=True)
             if "/" not in destination:
                 self._require(tx, owner_id, CALLS_DIAL, by=by)
+                refuse_listed(tx, str(number))
             conferences.create_member(tx, member)
             _note(tx, by, "conference.invite", conference, destination=destination)
         return self._ring(conference, member, endpoint)

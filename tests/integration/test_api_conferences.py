@@ -13,7 +13,7 @@ from api.services import EXTENSION
 from recorder.ari.pbxs import Pbxs
 from recorder.conferences.conferences import Conferences, ConferenceSettings
 from recorder.dialling.dialler import DialSettings
-from storage.catalogue import calls, events
+from storage.catalogue import calls, do_not_call, events
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord
 from storage.schema import audit
@@ -176,6 +176,14 @@ def test_a_wrong_member_is_refused(
     room = open_room(root)
     assert problem(root.post(f"{ROOMS}/{room['id']}/members", json=who)) == (status, error_id)
     assert root.get(f"{ROOMS}/{room['id']}").get_json()["members"] == []
+
+
+def test_a_listed_number_is_not_called(root: ApiClient, catalogue: Catalogue) -> None:
+    """The do-not-call list holds for the members of a conference."""
+    with catalogue.begin() as tx:
+        do_not_call.add(tx, "+12025550177", "asked us not to", by="root")
+    path = f"{ROOMS}/{open_room(root)['id']}/members"
+    assert problem(root.post(path, json={"destination": "12025550177"})) == (403, "number-refused")
 
 
 def test_a_call_needs_a_context_to_come_in(root: ApiClient, catalogue: Catalogue) -> None:
