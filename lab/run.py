@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from earwitness.config import Config, load_config
+from lab.pbx import CONFERENCES, OUTBOUND
 from storage.errors import ConfigurationInvalid
 
 CONFIG = Path("config.toml")
@@ -52,6 +53,8 @@ def _demo() -> Iterator[Mapping[str, str]]:
             "username": access["username"],
             "password": access["password"],
             "trunks": ["PJSIP/trunk*"],
+            "dial_context": OUTBOUND,
+            "conference_context": CONFERENCES,
         }
         yield {
             "EARWITNESS_PBX": json.dumps([pbx]),
