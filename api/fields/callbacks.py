@@ -1,5 +1,6 @@
 """The fields of call-backs, of numbers, and of the do-not-call list."""
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 from uuid import UUID
@@ -33,6 +34,8 @@ Weekday = Annotated[int, Field(ge=1, le=7)]
 Retry = Annotated[int, Field(ge=60, le=604_800, description="seconds")]
 Reason = Annotated[Text, Field(description="why the number may not be called")]
 Note = Annotated[str, StringConstraints(max_length=1000), AfterValidator(without_nul)]
+# In a URL a `+` that is not written as `%2B` arrives as a space.
+SentNumber = Annotated[Text, AfterValidator(lambda text: re.sub("^ (?=[0-9])", "+", text))]
 MOST_RETRIES = 20
 MOST_REFUSED = 1000
 
@@ -88,7 +91,7 @@ class CallbackQuery(ListQuery):
     """The parameters that select call-backs."""
 
     state: CallbackState | None = None
-    number: Text | None = None
+    number: SentNumber | None = None
 
 
 class CallbackHours(Answer):
@@ -190,7 +193,7 @@ class ListedNumberList(ListOf[ListedNumber]):
 class ListedNumberQuery(ListQuery):
     """The parameters that select numbers of the do-not-call list."""
 
-    number: Text | None = None
+    number: SentNumber | None = None
 
 
 class ImportQuery(Query):

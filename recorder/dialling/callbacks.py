@@ -110,12 +110,10 @@ class Callbacks:
     def parse(self, number: str, pbx: str | None = None) -> str:
         """Return a number in E.164, read in the region of this PBX, or of the first one.
 
-        In a URL, a `+` that is not written as `%2B` arrives as a space. Raises NotANumber, and
-        NumberRefused for a short number.
+        Raises NotANumber, and NumberRefused for a short number.
         """
         regions = self._settings.regions
-        region = regions.get(pbx or "", next(iter(regions.values()), ""))
-        return parse_number(f"+{number[1:]}" if number.startswith(" ") else number, region)
+        return parse_number(number, regions.get(pbx or "", next(iter(regions.values()), "")))
 
     def zones_of(self, record: CallbackRecord) -> tuple[str, ...]:
         """Return the time zones in which the hours of a call-back hold."""

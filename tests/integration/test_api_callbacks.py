@@ -268,7 +268,14 @@ def test_a_csv_is_imported(ann: ApiClient) -> None:
     """Numbers in any form are listed once, and each line without a number is told."""
     known, new, other = (str(next(NUMBERS)) for _ in range(3))
     ann.post(LISTED, json={"number": known, "reason": "first"})
-    lines = ["Reason,Number,x", f"again,{known},", f",+1 {new},", f"asked,{new},", "", "so,abc,1"]
+    lines = [
+        "Reason,Number,x",
+        f"again, {known} ,",
+        f", +1 {new},",
+        f"asked,{new},",
+        "",
+        "so,abc,1",
+    ]
     body = "\ufeff" + "\r\n".join([*lines, f'"a, b",{other},'])
     sent = {"data": body.encode(), "content_type": "text/csv"}
     done = ann.post(f"{LISTED}/import?reason=by%20law", **sent).get_json()
