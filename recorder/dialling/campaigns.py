@@ -1,4 +1,4 @@
-"""Campaigns: dial the numbers of a list, one for each ready agent.
+"""Campaigns: each ready agent calls one number of a list after another.
 
 A *step* brings a campaign forward. It counts the calls that have ended, releases what a dead
 process had reserved, plans, reserves, and dials. It is safe to repeat, and one step of a campaign
@@ -26,19 +26,25 @@ from uuid_utils.compat import uuid7
 from recorder import names
 from recorder.ari.pbxs import Pbxs
 from recorder.dialling.campaign_list import Line, read_list
-from recorder.dialling.campaign_plan import (
-    BUSY_RESTS_S,
-    Plan,
-    Reservation,
-    WaitingEntry,
-    count_attempt,
-    plan_campaign,
-)
+from recorder.dialling.campaign_plan import BUSY_RESTS_S
 from recorder.dialling.dialler import Dialler, DialRequest
 from recorder.dialling.hours import choose_zones
 from recorder.dialling.numbers import zones_of
 from recorder.dialling.phones import parse_phone
 from recorder.dialling.queue_members import read_members
+from recorder.dialling.reservations import (
+    Reserved,
+    find_entry_of,
+    get_entry,
+    list_free,
+    list_unanswered,
+    plan_entry,
+    plan_next,
+    refuse,
+    release,
+    reserve,
+    settle_entry,
+)
 from recorder.errors import (
     BadDestination,
     CampaignNotReady,
@@ -50,7 +56,7 @@ from recorder.errors import (
     PhoneBusy,
     PhoneNotPermitted,
 )
-from storage.catalogue import audit, campaigns, do_not_call, tokens
+from storage.catalogue import audit, campaigns, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import NoSuchCampaign
 from storage.permissions import CALLS_DIAL, CAMPAIGNS_CONTROL, permissions_of
@@ -70,10 +76,6 @@ log = structlog.get_logger()
 LOCK_WITHIN_S = 10.0
 # A step plans again after refusals, so often at most; the sweep continues.
 PLANS_AT_ONCE = 50
-# For each set of zones, so many entries more than agents are read: some may be refused.
-READ_MORE = 20
-# An agent who looks at a number for longer has left the desk.
-SHOWN_FOR = timedelta(minutes=15)
 # A skipped number is shown again after this time, if the campaign has no plan of attempts.
 SKIPPED_FOR_S = 900
 WRITTEN_AT_ONCE = 1_000
@@ -251,7 +253,7 @@ class Campaigns:
             stopped = before
             if before.state != "stopped":
                 stopped = self._move(tx, before, "stopped", by=by, ended_at=datetime.now(UTC))
-            unanswered = _list_unanswered(tx, campaign_id)
+            unanswered = list_unanswered(tx, campaign_id)
         self._hang_up(unanswered, by=by)
         return stopped
 
@@ -275,9 +277,9 @@ class Campaigns:
                 return _set_ready(tx, campaign, agent, ready=ready, by=by)
         with self._lock(campaign_id), self._catalogue.begin() as tx:
             found = campaigns.get_agent(tx, campaign_id, agent)
-            shown = _entry_of(tx, campaign, found)
+            shown = find_entry_of(tx, campaign, found)
             if shown is not None and shown.state == "reserved":
-                _release(tx, campaign, shown)
+                release(tx, campaign, shown)
             return _set_ready(tx, campaign, agent, ready=False, by=by)
 
     def show_next(self, campaign_id: UUID, agent: str, *, by: str) -> Shown:
@@ -289,15 +291,15 @@ class Campaigns:
             for _ in range(PLANS_AT_ONCE):
                 with self._catalogue.begin() as tx:
                     campaign, found = self._open_preview(tx, campaign_id, agent)
-                    entry = _entry_of(tx, campaign, found)
+                    entry = find_entry_of(tx, campaign, found)
                     if entry is not None:
                         return Shown(entry, None)
                     if found.phone in campaigns.list_phones_in_calls(tx, campaign.pbx):
                         raise PhoneBusy(f"{found.phone} is in a call")
                     sources = ("away", "ready")
                     campaigns.move_agent(tx, campaign_id, agent, sources=sources, to="ready")
-                    planned = _plan(tx, campaign, [found])
-                    reserved = _reserve(tx, campaign, planned)
+                    planned = plan_next(tx, campaign, [found])
+                    reserved = reserve(tx, campaign, planned)
                     if reserved:
                         _note(tx, by, "campaign.show", campaign_id, agent=agent)
                         return Shown(reserved[0].entry, None)
@@ -313,19 +315,19 @@ class Campaigns:
         with self._lock(campaign_id):
             with self._catalogue.begin() as tx:
                 campaign, found = self._open_preview(tx, campaign_id, agent)
-                entry = _entry_of(tx, campaign, found)
+                entry = find_entry_of(tx, campaign, found)
                 if entry is None or entry.state != "reserved":
                     raise NothingReserved(f"no number is reserved for {agent}")
-                due = _plan_entry(tx, campaign, found, entry)
+                due = plan_entry(tx, campaign, found, entry)
                 for refused, cause in due.refusals:
-                    _refuse(tx, campaign, _get_entry(tx, campaign, refused.id), cause)
+                    refuse(tx, campaign, get_entry(tx, campaign, refused.id), cause)
                 if not due.reservations and not due.refusals:
-                    _release(tx, campaign, entry)
+                    release(tx, campaign, entry)
             if due.refusals:
                 raise NumberRefused(f"{entry.number} is refused now", rule=due.refusals[0][1])
             if not due.reservations:
                 raise CampaignNotReady("the number is in a call, or outside its hours now")
-            ready = _Reserved(found, entry, due.reservations[0].allowed_by)
+            ready = Reserved(found, entry, due.reservations[0].allowed_by)
             dialled = self._dial(campaign, ready, by=by)
         log.info("campaign.previewed", campaign=str(campaign_id), call=dialled.call_id)
         return dialled
@@ -334,14 +336,14 @@ class Campaigns:
         """Put the number back that the agent previews; it uses up no attempt."""
         with self._lock(campaign_id), self._catalogue.begin() as tx:
             campaign, found = self._open_preview(tx, campaign_id, agent)
-            entry = _entry_of(tx, campaign, found)
+            entry = find_entry_of(tx, campaign, found)
             if entry is None or entry.state != "reserved":
                 raise NothingReserved(f"no number is reserved for {agent}")
             wait_s = next(iter(campaign.retry_after_s), SKIPPED_FOR_S)
             again_at = datetime.now(UTC) + timedelta(seconds=wait_s)
-            _release(tx, campaign, entry, next_at=again_at, cause="skipped")
+            release(tx, campaign, entry, next_at=again_at, cause="skipped")
             _note(tx, by, "campaign.skip", campaign_id, agent=agent, entry=str(entry.id))
-            return _get_entry(tx, campaign, entry.id)
+            return get_entry(tx, campaign, entry.id)
 
     # Steps
 
@@ -368,18 +370,18 @@ class Campaigns:
         self._refresh_queue(campaign)
         with self._catalogue.begin() as tx:
             campaign = self._settle(tx, campaigns.get_campaign(tx, campaign_id))
-            unanswered = _list_unanswered(tx, campaign_id) if campaign.state == "stopped" else ()
+            unanswered = list_unanswered(tx, campaign_id) if campaign.state == "stopped" else ()
         self._hang_up(unanswered, by="work")
         if campaign.state != "running" or campaign.mode == "preview":
             return False
         with self._catalogue.begin() as tx:
-            planned = _plan(tx, campaign, _list_free(tx, campaign))
-            reserved = _reserve(tx, campaign, planned)
+            planned = plan_next(tx, campaign, list_free(tx, campaign))
+            reserved = reserve(tx, campaign, planned)
         for place, one in enumerate(reserved):
             if not self._dial_or_release(campaign, one):
                 with self._catalogue.begin() as tx:
                     for left in reserved[place + 1 :]:
-                        _release(tx, campaign, left.entry)
+                        release(tx, campaign, left.entry)
                 return False
         return bool(planned.refusals)
 
@@ -389,7 +391,7 @@ class Campaigns:
         calls = campaigns.find_uncounted(tx, reserved)
         agents = {one.agent: one for one in campaigns.list_agents(tx, campaign.id)}
         for entry in reserved:
-            _settle_entry(tx, campaign, entry, calls.get(entry.id), agents.get(entry.agent or ""))
+            settle_entry(tx, campaign, entry, calls.get(entry.id), agents.get(entry.agent or ""))
         held = {one.id for one in campaigns.list_reserved(tx, campaign.id)}
         for one in agents.values():
             if one.state == "reserved" and one.entry_id not in held:
@@ -403,7 +405,7 @@ class Campaigns:
             return self._move(tx, campaign, "done", by="work", ended_at=datetime.now(UTC))
         return campaign
 
-    def _dial_or_release(self, campaign: CampaignRecord, reserved: "_Reserved") -> bool:
+    def _dial_or_release(self, campaign: CampaignRecord, reserved: Reserved) -> bool:
         """Dial for a reserved agent; return whether to go on with the next one."""
         try:
             self._dial(campaign, reserved, by=campaign.created_by)
@@ -420,7 +422,7 @@ class Campaigns:
             return False
         return True
 
-    def _dial(self, campaign: CampaignRecord, reserved: "_Reserved", *, by: str) -> DialRecord:
+    def _dial(self, campaign: CampaignRecord, reserved: Reserved, *, by: str) -> DialRecord:
         """Ring the agent's phone, then follow the call; release what cannot be dialled."""
         agent, entry = reserved.agent, reserved.entry
         request = DialRequest(
@@ -446,19 +448,19 @@ class Campaigns:
             dialled = self._dialler.dial(request, by=by, owner_id=None, claim=claim)
         except CampaignNotReady:
             with self._catalogue.begin() as tx:
-                _release(tx, campaign, entry)
+                release(tx, campaign, entry)
             raise
         except (NotANumber, NumberRefused) as error:
             with self._catalogue.begin() as tx:
-                _refuse(tx, campaign, entry, error.error_id)
+                refuse(tx, campaign, entry, error.error_id)
             raise
         except (PhoneBusy, CannotDial) as error:
             with self._catalogue.begin() as tx:
-                _release(tx, campaign, entry, rests_s=BUSY_RESTS_S, cause=error.error_id)
+                release(tx, campaign, entry, rests_s=BUSY_RESTS_S, cause=error.error_id)
             raise
         except (BadDestination, PhoneNotPermitted) as error:
             with self._catalogue.begin() as tx:
-                _release(tx, campaign, entry, away=True, cause=error.error_id)
+                release(tx, campaign, entry, away=True, cause=error.error_id)
             raise
         with self._catalogue.begin() as tx:
             is_stopped = campaigns.get_campaign(tx, campaign.id).state == "stopped"
@@ -557,15 +559,6 @@ class Campaigns:
         return self._catalogue.lock(f"campaign {campaign_id}", wait_s=LOCK_WITHIN_S)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reserved:
-    """An agent and an entry that are reserved for each other in the catalogue."""
-
-    agent: CampaignAgent
-    entry: CampaignEntry
-    allowed_by: Mapping[str, Any]
-
-
 def _set_ready(
     tx: Connection, campaign: CampaignRecord, agent: str, *, ready: bool, by: str
 ) -> CampaignAgent:
@@ -578,192 +571,6 @@ def _set_ready(
         _note(tx, by, f"campaign.{to}", campaign.id, agent=agent)
         campaigns.defer_step(tx, campaign.id)
     return moved or found
-
-
-def _list_free(tx: Connection, campaign: CampaignRecord) -> list[CampaignAgent]:
-    """Return the ready agents without a call; the longest ready one is first."""
-    now = datetime.now(UTC)
-    in_calls = campaigns.list_phones_in_calls(tx, campaign.pbx)
-    return [
-        one
-        for one in campaigns.list_agents(tx, campaign.id)
-        if one.state == "ready"
-        and (one.ready_at is None or one.ready_at <= now)
-        and one.phone not in in_calls
-    ]
-
-
-def _plan(tx: Connection, campaign: CampaignRecord, agents: Sequence[CampaignAgent]) -> Plan:
-    """Plan for these agents, with the present list of the campaign."""
-    read = campaigns.list_groups(tx, campaign.id, limit=len(agents) + READ_MORE) if agents else []
-    groups = [(zones, [_waiting(one) for one in found]) for zones, found in read]
-    listed = do_not_call.find(tx, {one.number for _, found in groups for one in found})
-    return plan_campaign(
-        datetime.now(UTC),
-        campaign,
-        [one.agent for one in agents],
-        groups,
-        listed=listed,
-        live=campaigns.list_live_numbers(tx),
-    )
-
-
-def _plan_entry(
-    tx: Connection, campaign: CampaignRecord, agent: CampaignAgent, entry: CampaignEntry
-) -> Plan:
-    """Ask again whether one entry may be dialled now."""
-    due = _waiting(entry)
-    return plan_campaign(
-        datetime.now(UTC),
-        campaign,
-        [agent.agent],
-        [(due.zones, [due])],
-        listed=do_not_call.find(tx, [due.number]),
-        live=campaigns.list_live_numbers(tx),
-    )
-
-
-def _waiting(entry: CampaignEntry) -> WaitingEntry:
-    return WaitingEntry(
-        entry.id,
-        entry.place,
-        str(entry.number),
-        entry.zones,
-        entry.next_at or datetime.min.replace(tzinfo=UTC),
-        entry.attempts,
-        entry.consent,
-    )
-
-
-def _reserve(tx: Connection, campaign: CampaignRecord, planned: Plan) -> list[_Reserved]:
-    """Write a plan: refuse its refusals, and reserve each entry and agent for each other."""
-    for refused, cause in planned.refusals:
-        _refuse(tx, campaign, _get_entry(tx, campaign, refused.id), cause)
-    return [
-        made
-        for one in planned.reservations
-        if (made := _reserve_one(tx, campaign, one)) is not None
-    ]
-
-
-def _reserve_one(tx: Connection, campaign: CampaignRecord, wanted: Reservation) -> _Reserved | None:
-    entry = _get_entry(tx, campaign, wanted.entry.id)
-    moved = campaigns.move_entry(tx, entry, sources=("waiting",), to="reserved", agent=wanted.agent)
-    if moved is None:
-        return None
-    agent = campaigns.move_agent(
-        tx, campaign.id, wanted.agent, sources=("ready",), to="reserved", entry_id=entry.id
-    )
-    if agent is None:  # made away meanwhile
-        campaigns.move_entry(tx, moved, sources=("reserved",), to="waiting", agent=None)
-        return None
-    return _Reserved(agent, moved, wanted.allowed_by)
-
-
-def _release(
-    tx: Connection,
-    campaign: CampaignRecord,
-    entry: CampaignEntry,
-    *,
-    away: bool = False,
-    rests_s: int = 0,
-    **columns: Any,
-) -> None:
-    """Undo a reservation: the entry waits again, and the agent is ready, or away."""
-    campaigns.move_entry(
-        tx, entry, sources=("reserved", "dialling"), to="waiting", agent=None, **columns
-    )
-    _free_agent(tx, campaign, entry, away=away, rests_s=rests_s)
-
-
-def _refuse(tx: Connection, campaign: CampaignRecord, entry: CampaignEntry, cause: str) -> None:
-    """Write that an entry is never dialled (again), and free its agent."""
-    to: Any = "exhausted" if cause == "exhausted" else "refused"
-    campaigns.move_entry(tx, entry, sources=("waiting", "reserved"), to=to, cause=cause)
-    _free_agent(tx, campaign, entry)
-
-
-def _free_agent(
-    tx: Connection,
-    campaign: CampaignRecord,
-    entry: CampaignEntry,
-    *,
-    away: bool = False,
-    rests_s: int = 0,
-    since: datetime | None = None,
-) -> None:
-    if entry.agent is None:
-        return
-    ready_at = (since or datetime.now(UTC)) + timedelta(seconds=rests_s) if rests_s else None
-    campaigns.move_agent(
-        tx,
-        campaign.id,
-        entry.agent,
-        sources=("reserved",),
-        to="away" if away else "ready",
-        ready_at=None if away else ready_at,
-    )
-
-
-def _settle_entry(
-    tx: Connection,
-    campaign: CampaignRecord,
-    entry: CampaignEntry,
-    call: DialRecord | None,
-    agent: CampaignAgent | None,
-) -> None:
-    """Bring a reserved entry to the state of its call, and count a call that has ended."""
-    if call is None:
-        is_shown = campaign.mode == "preview" and campaign.state == "running"
-        has_agent = agent is not None and agent.entry_id == entry.id
-        if not is_shown or not has_agent:
-            _release(tx, campaign, entry)
-        elif agent is not None and agent.since < datetime.now(UTC) - SHOWN_FOR:
-            _release(tx, campaign, entry, away=True)
-    elif call.state != "ended":
-        campaigns.move_entry(tx, entry, sources=("reserved",), to="dialling")
-    else:
-        counted = count_attempt(campaign, entry.attempts, call)
-        campaigns.move_entry(
-            tx,
-            entry,
-            sources=("reserved", "dialling"),
-            to=counted.state,
-            attempts=counted.attempts,
-            next_at=counted.next_at,
-            cause=counted.cause,
-            last_dial_id=call.id,
-        )
-        _free_agent(
-            tx,
-            campaign,
-            entry,
-            away=counted.is_away,
-            rests_s=counted.rests_s,
-            since=call.ended_at,
-        )
-
-
-def _entry_of(
-    tx: Connection, campaign: CampaignRecord, agent: CampaignAgent
-) -> CampaignEntry | None:
-    """Return the entry that is reserved for the agent, or that the agent calls."""
-    if agent.state != "reserved" or agent.entry_id is None:
-        return None
-    return campaigns.find_entry(tx, campaign.id, agent.entry_id)
-
-
-def _get_entry(tx: Connection, campaign: CampaignRecord, entry_id: UUID) -> CampaignEntry:
-    entry = campaigns.find_entry(tx, campaign.id, entry_id)
-    if entry is None:
-        raise NoSuchCampaign(f"the campaign {campaign.id} has lost an entry")
-    return entry
-
-
-def _list_unanswered(tx: Connection, campaign_id: UUID) -> tuple[DialRecord, ...]:
-    """Return the calls of a campaign that have not ended, and in which nobody talks yet."""
-    calls = campaigns.find_uncounted(tx, campaigns.list_reserved(tx, campaign_id)).values()
-    return tuple(one for one in calls if one.state not in ("up", "ended"))
 
 
 def _visible_agents(tx: Connection, campaign: CampaignRecord) -> frozenset[str] | None:

@@ -69,7 +69,7 @@ def client(
 
 @pytest.fixture
 def agent(make_token: TokenMaker, pbx: FakePbx) -> tuple[str, str]:
-    """Return the name and the token of a new agent of team one, who has a phone."""
+    """Return the name and the token of a new agent of team one, with a phone."""
     name = uuid4().hex[:8]
     pbx.endpoints.add(f"PJSIP/{name}")
     return name, make_token(name=name, role="agent", team="one")
@@ -180,13 +180,13 @@ def test_a_repeated_request_makes_one_campaign(client: ApiClient, agent: tuple[s
 def test_a_campaign_that_cannot_be(
     client: ApiClient, wanted: dict[str, Any], expected: tuple[int, str]
 ) -> None:
-    """What no campaign can be is refused with its cause; there is no predictive mode."""
+    """An impossible campaign is refused with its cause; there is no predictive mode."""
     usual = {"name": "spring", "mode": "progressive", "agents": ["PJSIP/2001"]}
     assert problem(client.post(CAMPAIGNS, json=usual | wanted)) == expected
 
 
 def test_a_list_is_read_line_by_line(client: ApiClient, agent: tuple[str, str]) -> None:
-    """Bad lines are told with their numbers and reasons, and the good ones are kept."""
+    """The answer lists bad lines with their numbers and reasons; the good ones are kept."""
     path = create(client, agent[0])
     number = next(NUMBERS)
     told = send(client, path, f"Name;Number;Plan\nAnn;{number};gold\nBob;none;\nAnn;{number};x\n")

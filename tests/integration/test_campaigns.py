@@ -157,7 +157,7 @@ class World:
             return campaigns.get_campaign(tx, record.id)
 
     def dials(self, record: CampaignRecord, *, live: bool = True) -> list[DialRecord]:
-        """Return the calls of a campaign, oldest first: the live ones, or all."""
+        """Return the live calls of a campaign, or all of them, oldest first."""
         with self.catalogue.begin() as tx:
             found = dials.list_dials(tx, campaign_id=record.id)[::-1]
         return [one for one in found if one.state != "ended" or not live]
@@ -480,7 +480,7 @@ def test_a_stop_hangs_up_what_rings_and_leaves_talks(world: World) -> None:
 
 
 def test_a_stop_while_a_phone_is_asked_to_ring_hangs_it_up(world: World) -> None:
-    """The row ends before the phone rings: the phone is hung up all the same."""
+    """The row ends before the phone rings, and the phone is hung up too."""
     running = world.start(lines=1, agents=1)
     original = world.pbx.originate
 
@@ -525,7 +525,7 @@ def test_a_campaign_needs_phones(world: World) -> None:
 
 
 def test_changed_agents_replace_the_others(world: World) -> None:
-    """An agent who is reserved stays until the call has ended."""
+    """A reserved agent stays until the call has ended."""
     running = world.start(lines=1, agents=2)
     world.step(running)
     world.campaigns.change(running.id, {"phones": ["PJSIP/new"], "name": "autumn"}, by="ann")
@@ -578,7 +578,7 @@ def test_steps_at_once_ring_once_for_each_agent(world: World) -> None:
 
 
 def test_a_step_that_dies_in_the_middle_of_many_leaves_the_others_free(world: World) -> None:
-    """Of three reserved agents the first rings; after the crash the others ring once each."""
+    """The first of three agents rings; after the crash the others ring once each."""
     running = world.start(lines=3, agents=3)
     original = world.pbx.originate
     rung: list[str] = []
@@ -602,7 +602,7 @@ def test_a_step_that_dies_in_the_middle_of_many_leaves_the_others_free(world: Wo
 
 
 def test_a_preview_shows_the_same_number_until_it_is_called(world: World) -> None:
-    """Nothing rings before `go`; a second `go` rings nothing."""
+    """No phone rings before `go`; a second `go` rings none."""
     running = world.start(lines=2, agents=1, mode="preview")
     (agent,) = running.agents
     assert world.step(running) == {"waiting": 2}
@@ -689,7 +689,7 @@ def test_a_progressive_campaign_has_no_preview(world: World) -> None:
 
 
 def test_an_agent_in_a_call_previews_nothing(world: World) -> None:
-    """A phone that rings for another call is told so."""
+    """The phone rings for another call: it gets no number."""
     running = world.start(lines=1, agents=1, mode="preview")
     (agent,) = running.agents
     taken = DialRequest("main", f"PJSIP/{agent}", str(next(NUMBERS)))

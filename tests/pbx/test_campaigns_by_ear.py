@@ -1,4 +1,4 @@
-"""A campaign of 200 numbers and ten agents, on a PBX that is slow for a while.
+"""A campaign of 200 numbers and ten agents, while the PBX is slow.
 
 At no moment the far end sees more legs of customers than legs of agents that are up: each number is
 dialled for an agent who has answered already.

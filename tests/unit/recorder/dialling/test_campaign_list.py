@@ -1,4 +1,4 @@
-"""The list of a campaign: whatever its bytes, each line is one entry or one told fault."""
+"""The list of a campaign: each line of any bytes is one entry, or one fault with a reason."""
 
 from datetime import UTC, datetime
 from uuid import UUID
