@@ -16,14 +16,13 @@ export function chosenPbx(form) {
 /**
  * Fill in the field of the phone, and remember the phone that the person types.
  *
- * A field that is read-only, such as that of an agent, keeps the value from the service.
+ * For an agent the service has filled in `PJSIP/` and the agent's name.
  *
  * @param {ParentNode} root
  */
 export function rememberPhone(root) {
   const field = getElement(root, "input[data-own-phone]", HTMLInputElement);
   const key = phoneKey(field.dataset.ownPhone ?? "");
-  if (field.readOnly) return;
   field.value = localStorage.getItem(key) || field.value;
   field.addEventListener("change", () => {
     localStorage.setItem(key, field.value.trim());

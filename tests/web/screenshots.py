@@ -55,6 +55,9 @@ def _take(service: Service, world: World, directory: Path) -> None:
         recorded = _record(service, world)
         _write_on(service, recorded)
         _photograph_live(service, person, world, directory)
+        world.hang_up_all()
+        _photograph_conference(service, person, world, directory)
+        campaign = _start_campaign(service)
         rule = service.get("/rules")["items"][-1]["id"]
         shared = service.post(f"/recordings/{recorded}/links").json()["url"]
         for name, address in (
@@ -63,6 +66,9 @@ def _take(service: Service, world: World, directory: Path) -> None:
             ("shared", shared),
             ("rules", f"{service.url}/rules"),
             ("rule", f"{service.url}/rules/{rule}"),
+            ("campaigns", f"{service.url}/campaigns"),
+            ("campaign", f"{service.url}/campaigns/{campaign}"),
+            ("do-not-call", f"{service.url}/do-not-call"),
             ("audit", f"{service.url}/audit"),
             ("system", f"{service.url}/system"),
             ("nothing", f"{service.url}/nothing"),
@@ -133,6 +139,35 @@ def _photograph_live(service: Service, person: Person, world: World, directory: 
     page.locator("#bar").get_by_text("this page was loaded again").wait_for()
     person.photograph(directory, "live-reloaded")
     page.get_by_role("button", name="Close").click()
+
+
+def _photograph_conference(service: Service, person: Person, world: World, directory: Path) -> None:
+    """Take pictures of a conference: three people talk, one of them is muted."""
+    made = service.post("/conferences", {"name": "monday", "record": True, "layout": "tracks"})
+    path = f"/conferences/{made.json()['id']}"
+    page = person.page
+    page.goto(f"{service.url}/conferences")
+    for destination in ("PJSIP/2001", "PJSIP/2002", "+12025550164"):
+        number = destination[-4:] if destination.startswith("PJSIP") else destination.lstrip("+")
+        world.far.behave(number, "answer", 0.1, None)
+        member = service.post(f"{path}/members", {"destination": destination}).json()
+        page.locator(f"[data-member='{member['id']}']", has_text="in the conference").wait_for()
+    service.patch(f"{path}/members/{member['id']}", {"muted": True})
+    page.get_by_text("muted", exact=True).wait_for()
+    person.photograph(directory, "conferences")
+    service.delete(path)
+
+
+def _start_campaign(service: Service) -> str:
+    """Start a campaign whose agents are away, list a number, and return the campaign's id."""
+    terms = {"name": "Autumn offer", "mode": "preview", "agents": ["PJSIP/2001", "PJSIP/2002"]}
+    campaign: str = service.post("/campaigns", terms).json()["id"]
+    lines = ["number,name,consent", "nonsense,Nobody,"]
+    lines += [f"+1202555{number:04},Customer {number},by form" for number in range(170, 190)]
+    service.put_csv(f"/campaigns/{campaign}/entries", "\n".join(lines))
+    service.post(f"/campaigns/{campaign}/start")
+    service.post("/do-not-call", {"number": "+12025550199", "reason": "Asked on the phone"})
+    return campaign
 
 
 if __name__ == "__main__":
