@@ -8,9 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -47,7 +46,11 @@ def area_in_the_day() -> tuple[str, int]:
 
 
 class Watcher:
-    """Counts the legs at the far end, as often as it can."""
+    """Lists the legs at the far end, as often as it can, and finds customers without an agent.
+
+    The list is not of one moment: while it is made, legs end. So a customer counts who is in two
+    lists, and an agent who is up in one of these two.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -55,7 +58,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.looks = 0
         self.most = 0
-        self.faults: list[Counter[str]] = []
+        self.faults: list[tuple[set[str], set[str]]] = []
 
     def __enter__(self) -> "Watcher":
         self._thread.start()
@@ -66,18 +69,28 @@ class Watcher:
         self._thread.join()
 
     def _run(self) -> None:
+        before: tuple[set[str], set[str]] = (set(), set())
         while not self._over.wait(0.02):
-            legs: Counter[str] = Counter()
-            for channel in self._world.far.channels():
-                party = channel["channelvars"]["LAB_PARTY"]
-                if party not in AGENTS:
-                    legs["customers"] += bool(party)
-                elif channel["state"] == "Up":
-                    legs["agents"] += 1
-            self.looks += 1
-            self.most = max(self.most, legs["customers"])
-            if legs["customers"] > legs["agents"]:
-                self.faults.append(legs)
+            with suppress(OSError):  # the machine is too busy to answer
+                now = self._look()
+                customers, agents = now[0] & before[0], now[1] | before[1]
+                self.looks += 1
+                self.most = max(self.most, len(customers))
+                if len(customers) > len(agents):
+                    self.faults.append((customers, agents))
+                before = now
+
+    def _look(self) -> tuple[set[str], set[str]]:
+        """Return the legs of customers, and the legs of agents that are up."""
+        customers: set[str] = set()
+        agents: set[str] = set()
+        for channel in self._world.far.channels():
+            party = channel["channelvars"]["LAB_PARTY"]
+            if party not in AGENTS:
+                customers |= {channel["id"]} if party else set()
+            elif channel["state"] == "Up":
+                agents.add(channel["id"])
+        return customers, agents
 
 
 @contextmanager
