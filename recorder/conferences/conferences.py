@@ -25,11 +25,10 @@ from recorder.conferences.plan import (
     RELEASED_WITHIN,
     ConferencePlan,
     choose_role,
-    is_owner_in,
     plan_conference,
 )
 from recorder.conferences.room import Room
-from recorder.conferences.taking_in import FORMATS, find_talkers, give_back, take
+from recorder.conferences.taking_in import FORMATS, TAKE, find_talkers, give_back, take
 from recorder.dialling.dialler import DialSettings, refuse_listed
 from recorder.dialling.numbers import DialPolicy, check_allowed, format_number, parse_number
 from recorder.dialling.phones import (
@@ -282,7 +281,13 @@ class Conferences:
             if not ari.is_application_connected():
                 self._drop(members, "not-taken-in")
                 raise PbxUnavailable(f"nobody watches PBX {conference.pbx}: no call can come to us")
-            take(ari, [leg for leg, _ in legs], context, conference_id.hex)
+            try:
+                take(ari, [leg for leg, _ in legs], context, conference_id.hex)
+            except (AriBadRequest, AriConflict, AriNotFound, AriServerError) as error:
+                give_back(ari, [leg.id for leg, _ in legs])
+                self._drop(members, "not-taken-in")
+                place = f"the extension {TAKE} in the context {context}"
+                raise CannotTakeIn(f"the PBX does not run {place}: {error}") from error
         log.info("conference.call-taken-in", conference=str(conference_id), call=call_id, by=by)
         return members
 
@@ -382,11 +387,11 @@ class Conferences:
             if member is not None and member.state == "requested":
                 conferences.move_member(tx, member_id, to="ringing", at=datetime.now(UTC))
 
-    def note_talking(self, talking: Mapping[str, bool]) -> None:
-        """Note who talks, by channel. Call it at most once a second: each change is an event."""
+    def note_talking(self, pbx: str, talking: Mapping[str, bool]) -> None:
+        """Note who talks on a PBX, by channel. Call it at most once a second: each change is an event."""
         with self._catalogue.begin() as tx:
-            found = {one.channel_id: one for one in conferences.find_live_members(tx, talking)}
-            changes = [Talking(one.id, talking[id_]) for id_, one in found.items()]
+            found = conferences.find_live_members(tx, pbx, talking)
+            changes = [Talking(one.id, talking[one.channel_id]) for one in found]
             conferences.set_talking(tx, changes)
 
     def lose(self, pbx: str) -> None:
@@ -510,9 +515,9 @@ class Conferences:
         """
         conference = conferences.get_conference(tx, conference_id)
         members = conferences.list_members(tx, [conference_id])
-        is_recorded = conference.record and conference.state == "open"
-        is_recorded = is_recorded and (is_owner_in(conference, members) or bool(coming))
         present = [one for one in members if one.state == "in" or one.id in coming]
+        has_begun = conference.owner is None or any(one.role == "owner" for one in present)
+        is_recorded = conference.record and conference.state == "open" and has_begun
         wanted = {one.call_id for one in present} if is_recorded else set()
         known = terms.find_terms(tx, {one.call_id for one in members})
         rule = RuleTerms(name="conference", action="record", layout=conference.layout)

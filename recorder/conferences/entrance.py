@@ -7,6 +7,7 @@ not enter goes on in the dialplan, behind that line; the variable EARWITNESS_CON
 Only the watcher has an entrance. Whom a dead watcher was asking, the next one asks again.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,8 @@ CONFERENCE = "conference"
 REASON = "EARWITNESS_CONFERENCE"
 LINKEDID = "CHANNEL(linkedid)"
 ASK_PIN, WRONG_PIN = "sound:conf-getpin", "sound:conf-invalidpin"
+# The place in the dialplan to which a call that is taken in goes: the id of the conference.
+_TAKEN_IN = re.compile(r"[0-9a-f]{32}")
 # A caller who presses no key for this long has typed a wrong PIN.
 PIN_WITHIN = timedelta(seconds=20)
 
@@ -66,7 +69,7 @@ class Entrance:
     def arrived(self, channel: Channel, args: Sequence[str]) -> None:
         """Let a channel in that came with these arguments of `Stasis()`, or ask for its PIN."""
         with self._catalogue.begin() as tx:
-            known = conferences.find_live_members(tx, [channel.id])
+            known = conferences.find_live_members(tx, self._pbx, [channel.id])
         if known:  # we called it, or took it in
             self._conferences.settle(known[0].conference_id)
             return
@@ -82,6 +85,12 @@ class Entrance:
             self._ask(channel, conference)
         else:
             self._admit(channel, conference)
+
+    def expel(self, channel_id: str) -> None:
+        """Hang up a channel that took a member's place by a transfer."""
+        log.warning("conference.transferred", pbx=self._pbx, channel=channel_id)
+        with self._pbxs.reach(self._pbx) as ari:
+            ari.hang_up(channel_id)
 
     def key_pressed(self, channel_id: str, digit: str) -> None:
         """Add a key to the PIN of a caller, and let the caller in once it is complete."""
@@ -112,7 +121,7 @@ class Entrance:
 
     def _is_member(self, channel_id: str) -> bool:
         with self._catalogue.begin() as tx:
-            return bool(conferences.find_live_members(tx, [channel_id]))
+            return bool(conferences.find_live_members(tx, self._pbx, [channel_id]))
 
     def _find(self, name: str) -> tuple[ConferenceRecord | None, bool]:
         """Return the open conference of this name, and whether the name is that of a call taken in.
@@ -123,10 +132,9 @@ class Entrance:
             found = conferences.find_open_conference(tx, self._pbx, name)
             if found is not None:
                 return found, False
-            try:
-                found = conferences.find_conference(tx, UUID(hex=name))
-            except ValueError:
+            if not _TAKEN_IN.fullmatch(name):
                 return None, False
+            found = conferences.find_conference(tx, UUID(hex=name))
         is_open = found is not None and found.state == "open" and found.pbx == self._pbx
         return (found, True) if is_open else (None, False)
 

@@ -109,7 +109,7 @@ def plan_conference(
         return ConferencePlan(tuple(steps), tuple(moves))
     if (cause := _end_cause(conference, members)) is not None:
         return ConferencePlan(end=cause)
-    is_open = is_owner_in(conference, members)
+    is_open = _is_owner_in(conference, members)
     for member in live:
         member_steps, move = _plan_member(member, view, now, is_open=is_open)
         steps += member_steps
@@ -121,7 +121,7 @@ def plan_conference(
     return ConferencePlan(tuple(steps), tuple(moves))
 
 
-def is_owner_in(conference: ConferenceRecord, members: Iterable[MemberRecord]) -> bool:
+def _is_owner_in(conference: ConferenceRecord, members: Iterable[MemberRecord]) -> bool:
     """Whether guests may talk: the owner is in, or the conference has none."""
     if conference.owner is None:
         return True
@@ -181,6 +181,8 @@ def _missing(member: MemberRecord, channel: Whereabouts | None, now: datetime) -
         return MemberMove(member.id, "ringing") if is_new else None
     if channel is not None:
         return MemberMove(member.id, "left", "moved-away")
+    if member.destination is None:  # it was there when it was asked for
+        return MemberMove(member.id, "left", "hung-up")
     if member.state == "requested" and now - member.requested_at <= APPEARS_WITHIN:
         return None
     return MemberMove(member.id, "left", "no-answer" if is_pending else "hung-up")

@@ -94,7 +94,7 @@ def read_scene(tx: Connection, call_id: str) -> Scene:
         pauses=pauses.list_open_pauses(tx, home.pbx, alive),
         captured=segments.map_captured(tx, adrift, running=True) if adrift else {},
         stopped=frozenset(stopped.values()) | {channels[id_] for id_ in silenced & channels.keys()},
-        quiet=quiet.find_quiet(tx, conferring) if conferring else frozenset(),
+        quiet=quiet.find_quiet(tx, home.pbx, conferring) if conferring else frozenset(),
     )
 
 

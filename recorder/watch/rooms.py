@@ -4,6 +4,7 @@ Each event submits its work to the lane of its conference, or of its caller. Who
 here and written once a second.
 """
 
+from collections.abc import Mapping
 from uuid import UUID
 
 import structlog
@@ -17,8 +18,13 @@ from storage.catalogue.engine import Catalogue
 
 log = structlog.get_logger()
 
-# Q.850 causes of a phone that we called, in our words.
-BUSY, NO_ANSWER, DECLINED, UNALLOCATED = 17, (18, 19), 21, (1, 2, 3, 28)
+# Why a phone that we called is not in the conference, by the hang-up cause of Q.850.
+CAUSES: Mapping[int, str] = {
+    17: "busy",
+    21: "declined",
+    **dict.fromkeys((1, 22, 28), "wrong-number"),
+    **dict.fromkeys((2, 3, 20, 27, 34, 38, 41, 42, 44, 47), "unreachable"),
+}
 
 
 class RoomWatch:
@@ -45,7 +51,10 @@ class RoomWatch:
         match event:
             case ari.StasisStart(channel=channel, args=(first, *_)) if first == CONFERENCE:
                 self._may_have_rooms = True
-                self._lanes.submit(channel.id, self._entrance.arrived, channel, event.args)
+                if event.replace_channel is not None:
+                    self._lanes.submit(channel.id, self._entrance.expel, channel.id)
+                else:
+                    self._lanes.submit(channel.id, self._entrance.arrived, channel, event.args)
                 return True
             case ari.DtmfReceived(channel=channel, digit=digit) if self._entrance.is_asking(
                 channel.id
@@ -68,7 +77,7 @@ class RoomWatch:
             case ari.ChannelDestroyed(channel=channel):
                 self._entrance.left(channel.id)
                 if (member_id := names.parse_person_id(channel.id)) is not None:
-                    cause = _cause_of(event.cause)
+                    cause = CAUSES.get(event.cause, "no-answer")
                     ended = self._conferences.phone_ended
                     self._lanes.submit(channel.id, ended, member_id, cause)
         return False
@@ -77,7 +86,7 @@ class RoomWatch:
         """Write who talks; call it once a second."""
         if self._talking:
             talking, self._talking = self._talking, {}
-            self._lanes.submit(self._pbx, self._conferences.note_talking, talking)
+            self._lanes.submit(self._pbx, self._conferences.note_talking, self._pbx, talking)
 
     def check(self) -> None:
         """Check the conferences while there are any, and once after the last."""
@@ -108,14 +117,3 @@ class RoomWatch:
                 self._conferences.settle(conference_id)
 
         self._lanes.submit(str(conference_id), settle)
-
-
-def _cause_of(q850: int) -> str:
-    """Return why a phone that we called is not in the conference."""
-    if q850 == BUSY:
-        return "busy"
-    if q850 in NO_ANSWER:
-        return "no-answer"
-    if q850 == DECLINED:
-        return "declined"
-    return "wrong-number" if q850 in UNALLOCATED else "unreachable"

@@ -306,7 +306,7 @@ def _read_past(
         decisions.list_decisions(tx, met),
         recordings.list_recordings_of_calls(tx, list(met)),
         pauses.list_pauses(tx, recording.pbx, legs, from_at=from_at, to_at=to_at),
-        quiet.map_quiet_spans(tx, legs),
+        quiet.map_quiet_spans(tx, recording.pbx, legs),
     )
 
 

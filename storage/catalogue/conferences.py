@@ -170,14 +170,18 @@ def get_member(tx: Connection, conference_id: UUID, member_id: UUID) -> MemberRe
     return record
 
 
-def find_live_member(tx: Connection, channel_id: str) -> MemberRecord | None:
-    """Return the member of this channel who has not left, or None."""
-    return _find_member(tx, conference_member.c.channel_id == channel_id, _LIVES)
+def find_live_members(
+    tx: Connection, pbx: str, channel_ids: Collection[str]
+) -> tuple[MemberRecord, ...]:
+    """Return the members of these channels of a PBX who have not left.
 
-
-def find_live_members(tx: Connection, channel_ids: Collection[str]) -> tuple[MemberRecord, ...]:
-    """Return the members of these channels who have not left."""
-    query = select(conference_member).where(conference_member.c.channel_id.in_(channel_ids), _LIVES)
+    Two PBXs may give one id to two channels.
+    """
+    on_pbx = conference_member.c.conference_id == conference.c.id
+    query = select(conference_member).join(conference, on_pbx)
+    query = query.where(
+        conference.c.pbx == pbx, conference_member.c.channel_id.in_(channel_ids), _LIVES
+    )
     return tuple(_member(row) for row in tx.execute(query).mappings())
 
 
@@ -255,9 +259,9 @@ def change_member(
         quiet = quiet if is_open else (*quiet, (at, None))
     else:
         quiet = _closed(quiet, at)
-    record = _change_member(
-        tx, member_id, muted=is_muted, on_hold=is_on_hold, quiet=_dump_quiet(quiet)
-    )
+    is_talking = before.talking and not (is_muted or is_on_hold)
+    fields: dict[str, Any] = {"muted": is_muted, "on_hold": is_on_hold, "talking": is_talking}
+    record = _change_member(tx, member_id, **fields, quiet=_dump_quiet(quiet))
     if is_muted != before.muted:
         _tell_member(tx, "conference.muted" if is_muted else "conference.unmuted", record)
     if is_on_hold != before.on_hold:

@@ -16,12 +16,17 @@ QuietSpan = tuple[datetime, datetime | None]
 _IS_QUIET = or_(conference_member.c.muted, conference_member.c.on_hold)
 
 
-def find_quiet(tx: Connection, channel_ids: Collection[str]) -> frozenset[str]:
-    """Return those of these channels whose members nobody hears now."""
-    query = select(conference_member.c.channel_id).where(
-        conference_member.c.channel_id.in_(channel_ids),
-        conference_member.c.state != "left",
-        _IS_QUIET,
+def find_quiet(tx: Connection, pbx: str, channel_ids: Collection[str]) -> frozenset[str]:
+    """Return those of these channels of a PBX whose members nobody hears now."""
+    query = (
+        select(conference_member.c.channel_id)
+        .join(conference, conference.c.id == conference_member.c.conference_id)
+        .where(
+            conference.c.pbx == pbx,
+            conference_member.c.channel_id.in_(channel_ids),
+            conference_member.c.state != "left",
+            _IS_QUIET,
+        )
     )
     return frozenset(tx.scalars(query))
 
@@ -37,17 +42,22 @@ def list_quiet(tx: Connection, pbx: str) -> frozenset[str]:
 
 
 def map_quiet_spans(
-    tx: Connection, channel_ids: Collection[str]
+    tx: Connection, pbx: str, channel_ids: Collection[str]
 ) -> Mapping[str, tuple[QuietSpan, ...]]:
-    """Return the spans in which nobody heard these channels, by channel; those with any alone.
+    """Return the spans in which nobody heard these channels of a PBX; only channels with a span.
 
     A member who has left is quiet until then.
     """
-    query = select(
-        conference_member.c.channel_id, conference_member.c.quiet, conference_member.c.left_at
-    ).where(
-        conference_member.c.channel_id.in_(channel_ids),
-        func.jsonb_array_length(conference_member.c.quiet) > 0,
+    query = (
+        select(
+            conference_member.c.channel_id, conference_member.c.quiet, conference_member.c.left_at
+        )
+        .join(conference, conference.c.id == conference_member.c.conference_id)
+        .where(
+            conference.c.pbx == pbx,
+            conference_member.c.channel_id.in_(channel_ids),
+            func.jsonb_array_length(conference_member.c.quiet) > 0,
+        )
     )
     found: dict[str, tuple[QuietSpan, ...]] = {}
     for row in tx.execute(query):
