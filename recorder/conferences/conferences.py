@@ -388,7 +388,10 @@ class Conferences:
                 conferences.move_member(tx, member_id, to="ringing", at=datetime.now(UTC))
 
     def note_talking(self, pbx: str, talking: Mapping[str, bool]) -> None:
-        """Note who talks on a PBX, by channel. Call it at most once a second: each change is an event."""
+        """Note who talks on a PBX, by channel; each change is an event.
+
+        Call it once a second at most.
+        """
         with self._catalogue.begin() as tx:
             found = conferences.find_live_members(tx, pbx, talking)
             changes = [Talking(one.id, talking[one.channel_id]) for one in found]
