@@ -175,7 +175,7 @@ def count_attempt(campaign: CampaignRecord, attempts: int, dial: DialRecord) -> 
     if not _was_dialled(dial):
         return Counted("waiting", attempts, ended_at + FAULT_WAIT, cause, rests_s=BUSY_RESTS_S)
     attempts += 1
-    if dial.talked_at is not None:
+    if dial.talked_at is not None or cause == "ended":  # a person may hang up at once
         return Counted("done", attempts, None, cause, rests_s=campaign.wrap_up_s)
     if cause in FINAL_CAUSES or attempts >= most_attempts(campaign):
         return Counted("exhausted", attempts, None, cause)

@@ -131,6 +131,7 @@ def test_a_reservation_says_why_it_is_allowed() -> None:
     ("fields", "attempts", "expected"),
     [
         ({"cause": "ended", "answered_at": NOW, "talked_at": NOW}, 0, ("done", 1, None)),
+        ({"cause": "ended", "answered_at": NOW}, 0, ("done", 1, None)),
         ({"cause": "busy", "answered_at": NOW}, 0, ("waiting", 1, 930)),
         ({"cause": "no-answer", "answered_at": NOW}, 1, ("waiting", 2, 3630)),
         ({"cause": "no-answer", "answered_at": NOW}, 2, ("exhausted", 3, None)),
