@@ -313,6 +313,10 @@ class Simulated:
             case ("GET", path) if path.startswith(f"/ari/channels/{HELD}"):
                 found_ = [one for one in self._members() if path.endswith(f"/{one.first}")]
                 return (200, found_[0].channels[0]) if found_ else (404, {"message": "gone"})
+            case ("GET", path) if path.startswith("/ari/bridges/"):
+                rooms = [one for one in self._held.values() if path.endswith(f"/{one.id}")]
+                like = self._live[0].bridge
+                return (200, rooms[0].bridge(like)) if rooms else (404, {"message": "gone"})
             case _ if answer := self._captures.answer(method, path, query):
                 return answer
             case (_, path) if not path.startswith("/ari/applications/"):
