@@ -126,6 +126,12 @@ def longest_run(frames: list[bool]) -> int:
 # ---------------------------------------------------------------------------------- Asterisk
 
 
+def test_our_application_is_connected(ari: Ari, events: EventStream) -> None:
+    """Asterisk knows an application for as long as its socket is open."""
+    assert ari.is_application_connected()
+    assert events is not None
+
+
 def test_info_and_modules(asterisk: Asterisk, ari: Ari) -> None:
     """The client reads the version, the start and the modules of Asterisk."""
     info = ari.get_info()
@@ -179,6 +185,27 @@ def test_a_call_is_dialled_into_our_application(ari: Ari, events: EventStream) -
     assert ari.get_variable(channel_id, "LABEL") == "grün & blau"
     assert ari.get_channel(channel_id).endpoint == "Local/wait@lab"
     assert channel_id in [channel.id for channel in ari.list_channels()]
+
+
+def test_both_halves_of_a_local_channel_have_chosen_names(ari: Ari, events: EventStream) -> None:
+    """The second half gets its id, and both speak the wanted codec."""
+    first, second = a_name(), a_name()
+    ari.originate("Local/wait@lab/n", channel_id=first, other_channel_id=second, formats="ulaw")
+    take(events, StasisStart, lambda event: event.channel.id == first)
+    names = [ari.get_channel(id_).name for id_ in (first, second)]
+    assert [name.rpartition(";")[2] for name in names] == ["1", "2"]
+    for id_ in (first, second):
+        assert ari.get_variable(id_, "CHANNEL(audionativeformat)") == "(ulaw)"
+
+
+def test_a_function_can_be_set_by_reading(ari: Ari, events: EventStream) -> None:
+    """Reading SET() sets a function of any channel, for example its way after a bridge."""
+    channel_id = a_name()
+    ari.originate("Local/wait@lab/n", channel_id=channel_id, context="lab", exten="tone")
+    take(events, ChannelDialplan, lambda event: event.channel.id == channel_id)
+    place = "CHANNEL(after_bridge_goto)"
+    assert ari.find_variable(channel_id, f"SET({place}=lab^wait^1)") == "lab^wait^1"
+    assert ari.get_variable(channel_id, place) == "lab,wait,1"
 
 
 def test_a_call_is_dialled_into_the_dialplan(ari: Ari, events: EventStream) -> None:
@@ -382,6 +409,23 @@ def test_channels_meet_in_a_bridge(ari: Ari, events: EventStream) -> None:
     assert ari.find_bridge(bridge_id) is None
 
 
+def test_a_holding_bridge_keeps_its_participants(ari: Ari, events: EventStream) -> None:
+    """A participant moves between a holding bridge and a mixing one, which a sound is played to."""
+    channel_id, holding, mixing = a_channel(ari, events), a_name(), a_name()
+    assert ari.create_bridge(bridge_id=holding, type="holding").type == "holding"
+    ari.create_bridge(bridge_id=mixing)
+    ari.add_to_bridge(holding, channel_id, role="holding_participant")
+    until(lambda: ari.get_bridge(holding).channel_ids == (channel_id,))
+    ari.add_to_bridge(mixing, channel_id)
+    until(lambda: ari.get_bridge(mixing).channel_ids == (channel_id,))
+    assert ari.get_bridge(holding).channel_ids == ()
+    played = ari.play_on_bridge(mixing, "sound:hello-world", playback_id=a_name())
+    assert played.target_uri == f"bridge:{mixing}"
+    take(events, PlaybackStarted, lambda event: event.playback.id == played.id)
+    for bridge_id in (holding, mixing):
+        ari.destroy_bridge(bridge_id)
+
+
 # ------------------------------------------------------------------------------------ events
 
 
@@ -429,6 +473,7 @@ def test_a_missing_thing(ari: Ari, events: EventStream) -> None:
 def test_a_missing_application(asterisk: Asterisk) -> None:
     """An application without a socket is unknown to Asterisk."""
     with client(asterisk, "absent") as ari:
+        assert not ari.is_application_connected()
         with pytest.raises(AriNotFound, match="Application not found"):
             ari.set_event_filter(["Dial"])
         with pytest.raises(AriNotFound, match="Application not found"):
