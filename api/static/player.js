@@ -17,6 +17,9 @@ import { formatDuration } from "./times.js";
 
 /** @type {Record<string, number>} seconds, by key */
 const STEPS = { ArrowLeft: -5, ArrowRight: 5 };
+const SIDE_HEIGHT = 72;
+// A splitter of Web Audio has no more outputs; a browser plays no file of so many channels anyway.
+const MOST_CHANNELS = 32;
 
 /** @param {HTMLElement} root */
 export async function mount(root) {
@@ -42,6 +45,10 @@ export function go(audio, at) {
 
 class Player {
   #root;
+  /** @type {string[]} the colour of each side or lane */
+  #lanes;
+  /** @type {HTMLInputElement[]} the switch of each lane; none for sides */
+  #switches;
   #audio;
   #seek;
   #length;
@@ -49,13 +56,15 @@ class Player {
   #silences = [];
   /** @type {AudioContext | null} */
   #context = null;
-  /** @type {GainNode[] | null} one for each side */
+  /** @type {GainNode[] | null} one for each side or lane */
   #gains = null;
   #skipsSilence = false;
 
   /** @param {HTMLElement} root */
   constructor(root) {
     this.#root = root;
+    this.#lanes = (root.dataset.lanes ?? "").split(" ");
+    this.#switches = allElements(root, "[data-lane]", HTMLInputElement);
     const audio = (this.#audio = getElement(root, "audio", HTMLAudioElement));
     this.#length = Number(root.dataset.length);
     const seek = (this.#seek = getElement(root, "#seek", HTMLInputElement));
@@ -65,10 +74,15 @@ class Player {
     getElement(root, "[data-skip]").onclick = () => this.#toggleSkipping();
     speed.onchange = () => (audio.playbackRate = Number(speed.value));
     seek.oninput = () => go(audio, Number(seek.value));
-    if (solo) solo.onchange = () => this.#playSide(solo.value);
+    if (solo) solo.onchange = () => this.#playAlone(solo.value);
+    for (const one of this.#switches) {
+      one.onchange = () => this.#play(this.#switches.map((lane) => lane.checked));
+    }
     for (const type of ["play", "pause", "ended"]) {
       audio.addEventListener(type, () => this.#showPlaying());
     }
+    // A browser plays more than two channels as surround sound: some voices would be faint or lost.
+    if (this.#lanes.length > 2) audio.addEventListener("play", () => this.#split());
     audio.addEventListener("timeupdate", () => this.#moved());
     audio.addEventListener("error", () => showFault(root, root.dataset.failed));
     const pressed = (/** @type {KeyboardEvent} */ event) => this.#pressed(event);
@@ -81,51 +95,58 @@ class Player {
   }
 
   /**
-   * Draw the waveform, the talk of each side, pauses and gaps.
+   * Draw the waveform, the talk of each side or lane, pauses and gaps.
    *
-   * @param {{ peaks: number[][], talk: Span[][], silence: Span[][] }} waveform a list for each side;
-   *   peaks go from 0 to 255
+   * @param {{ peaks: number[][], talk: Span[][], silence: Span[][] }} waveform a list for each
+   *   channel; peaks go from 0 to 255
    */
   draw({ peaks, talk, silence }) {
+    const count = this.#lanes.length; // a further channel belongs to nobody
+    const lane = findElement(this.#root, "[data-lane-height]", HTMLElement);
     const wave = WaveSurfer.create({
       container: getElement(this.#root, "#wave"),
-      height: 72,
+      height: lane?.offsetHeight ?? SIDE_HEIGHT,
       barWidth: 2,
       barGap: 1,
-      ...coloursOf(peaks.length),
+      ...coloursOf(this.#lanes),
       media: this.#audio,
-      peaks: peaks.map((side) => side.map((peak) => peak / 255)),
+      peaks: peaks.slice(0, count).map((side) => side.map((peak) => peak / 255)),
       duration: this.#length,
       cspNonce: getElement(document, "meta[name=nonce]", HTMLMetaElement).content,
     });
     const scheme = matchMedia("(prefers-color-scheme: dark)");
-    const paint = () => wave.setOptions(coloursOf(peaks.length));
+    const paint = () => wave.setOptions(coloursOf(this.#lanes));
     scheme.addEventListener("change", paint);
     whenGone(this.#root, () => {
       scheme.removeEventListener("change", paint);
       wave.destroy();
     });
-    talk.forEach((spans, side) => {
-      for (const span of spans) this.#mark(span, side === 0 ? "talk-left" : "talk-right");
+    const talks = allElements(this.#root, "[data-talk]");
+    talk.slice(0, count).forEach((spans, side) => {
+      for (const span of spans) {
+        if (talks.length) this.#mark(span, "talk", talks[side]);
+        else this.#mark(span, side === 0 ? "talk-left" : "talk-right");
+      }
     });
     /** @type {Record<string, Missing[]>} */
     const missing = readJson(this.#root, "[data-missing]");
     for (const [name, spans] of Object.entries(missing)) {
       for (const { from_s, to_s } of spans) this.#mark([from_s, to_s ?? from_s], name);
     }
-    this.#silences = commonSilences(silence);
+    this.#silences = commonSilences(silence.slice(0, count));
   }
 
   /**
    * @param {Span} span
    * @param {string} name
+   * @param {HTMLElement} where
    */
-  #mark([from, to], name) {
+  #mark([from, to], name, where = getElement(this.#root, "[data-spans]")) {
     const mark = document.createElement("i");
     mark.className = name;
     mark.style.left = `${(100 * from) / this.#length}%`;
     mark.style.width = `${(100 * (to - from)) / this.#length}%`;
-    getElement(this.#root, "[data-spans]").append(mark);
+    where.append(mark);
   }
 
   #toggle() {
@@ -156,27 +177,35 @@ class Player {
   }
 
   /**
-   * Play one side in both ears.
+   * Play one side or lane alone, in both ears.
    *
-   * @param {string} side "0" or "1"; "" plays both sides
+   * @param {string} side its number; "" plays all
    */
-  #playSide(side) {
-    this.#gains ??= this.#split();
-    this.#gains.forEach((gain, n) => {
-      gain.gain.value = side === "" || Number(side) === n ? 1 : 0;
-    });
+  #playAlone(side) {
+    const heard = this.#lanes.map((_, n) => side === "" || Number(side) === n);
+    this.#switches.forEach((lane, n) => (lane.checked = heard[n]));
+    this.#play(heard);
   }
 
+  /** @param {boolean[]} heard whether each side or lane is played */
+  #play(heard) {
+    const rest = heard.every(Boolean); // a channel without a lane is heard with everybody
+    this.#split().forEach((gain, n) => (gain.gain.value = (heard[n] ?? rest) ? 1 : 0));
+  }
+
+  /** Play each side or lane in both ears from now on, and return their gains. */
   #split() {
+    if (this.#gains) return this.#gains;
     const context = (this.#context = new AudioContext());
-    const splitter = new ChannelSplitterNode(context, { numberOfOutputs: 2 });
+    const numberOfOutputs = Math.min(Number(this.#root.dataset.channels), MOST_CHANNELS);
+    const splitter = new ChannelSplitterNode(context, { numberOfOutputs });
     new MediaElementAudioSourceNode(context, { mediaElement: this.#audio }).connect(splitter);
-    return [0, 1].map((side) => {
+    return (this.#gains = Array.from({ length: numberOfOutputs }, (_, side) => {
       const gain = new GainNode(context);
       splitter.connect(gain, side);
       gain.connect(context.destination);
       return gain;
-    });
+    }));
   }
 
   /** @param {KeyboardEvent} event */
@@ -194,14 +223,14 @@ class Player {
 /**
  * Return the colours of the waveform, light or dark.
  *
- * @param {number} sides
+ * @param {string[]} lanes the colour of each side or lane, such as `customer`
  */
-function coloursOf(sides) {
+function coloursOf(lanes) {
   const style = getComputedStyle(document.documentElement);
   const named = (/** @type {string} */ name) => canvasColour(style.getPropertyValue(name));
-  const [text, quiet, ...waves] = ["--text", "--quiet", "--customer", "--agent"].map(named);
-  const split = waves.slice(0, sides).map((waveColor) => ({ waveColor, progressColor: quiet }));
-  return { cursorColor: text, splitChannels: split };
+  const [cursorColor, progressColor] = ["--text", "--quiet"].map(named);
+  const split = lanes.map((lane) => ({ waveColor: named(`--${lane}`), progressColor }));
+  return { cursorColor, splitChannels: split };
 }
 
 /**

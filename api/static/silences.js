@@ -7,22 +7,32 @@ const LEFT_IN_S = 0.2;
 /** @typedef {[from: number, to: number]} Span */
 
 /**
- * Return the spans in which every side is silent for more than a second.
+ * Return the spans in which every side or track is silent for more than a second.
  *
  * @param {Span[][]} sides the silences of each side, in order
  * @returns {Span[]}
  */
 export function commonSilences([first = [], ...others]) {
-  const common = others.reduce(
-    (left, right) =>
-      left.flatMap(([from, to]) =>
-        right
-          .map((span) => /** @type {Span} */ ([Math.max(from, span[0]), Math.min(to, span[1])]))
-          .filter((span) => span[0] < span[1]),
-      ),
-    first,
-  );
-  return common.filter(([from, to]) => to - from > SHORTEST_S);
+  return others.reduce(shared, first).filter(([from, to]) => to - from > SHORTEST_S);
+}
+
+/**
+ * Return the time that lies in both lists of spans, each of which is in order.
+ *
+ * @param {Span[]} ones
+ * @param {Span[]} others
+ */
+function shared(ones, others) {
+  /** @type {Span[]} */
+  const found = [];
+  for (let one = 0, other = 0; one < ones.length && other < others.length; ) {
+    const from = Math.max(ones[one][0], others[other][0]);
+    const to = Math.min(ones[one][1], others[other][1]);
+    if (from < to) found.push([from, to]);
+    if (ones[one][1] < others[other][1]) one++;
+    else other++;
+  }
+  return found;
 }
 
 /**
