@@ -265,7 +265,7 @@ def test_a_listed_number_is_refused(ann: ApiClient, catalogue: Catalogue) -> Non
 
 
 def test_a_csv_is_imported(ann: ApiClient) -> None:
-    """Numbers in any form are listed once, and each line without a number is told."""
+    """Each number is listed once, in whatever form it came; the answer names each line without one."""
     known, new, other = (str(next(NUMBERS)) for _ in range(3))
     ann.post(LISTED, json={"number": known, "reason": "first"})
     lines = [

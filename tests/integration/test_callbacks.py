@@ -224,7 +224,7 @@ def test_a_worker_whose_clock_is_behind_dials(world: World) -> None:
 
 
 def test_steps_at_once_ring_once(world: World) -> None:
-    """Of many steps at the same time, one rings the phone."""
+    """One of many steps at the same time rings the phone."""
     record = world.make()
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(world.callbacks.step, [record.id] * 8))
@@ -400,7 +400,7 @@ def _change_team(tx: Any, owner_id: UUID) -> None:
 def test_the_right_is_asked_again_at_each_attempt(
     world: World, change: Callable[[Any, UUID], None]
 ) -> None:
-    """An owner who is gone, or may not dial from this phone any more, cancels the call-back."""
+    """The call-back is cancelled if its owner is gone, or may not dial from this phone any more."""
     phone, team = world.pbx.add_phone(), uuid4().hex
     with world.catalogue.begin() as tx:
         agent = phone.partition("/")[2]
@@ -418,7 +418,7 @@ def test_the_right_is_asked_again_at_each_attempt(
 
 
 def test_the_right_is_that_of_the_person_not_of_a_session(world: World) -> None:
-    """A person who has signed out keeps the promise; one who was removed does not."""
+    """The call-back stays when its owner signs out, and is cancelled when its owner is removed."""
     with world.catalogue.begin() as tx:
         name = uuid4().hex
         ann = users.create_user(tx, name=name, role="supervisor", team=None, password_hash="x")

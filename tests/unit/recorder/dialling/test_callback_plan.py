@@ -110,7 +110,7 @@ def test_the_tries_count_from_the_time_of_the_promise() -> None:
 
 
 def test_hours_that_never_come_end_it() -> None:
-    """Where no moment suits the number any more, the call-back fails instead of waiting."""
+    """The call-back fails, instead of waiting, if no moment suits the number any more."""
     never = replace(CALLBACK, hours=Hours(8, 9, DAYS))
     zones = ("Asia/Tokyo", "Europe/Berlin")
     assert plan_again(never, zones, NOON, "agent-busy") == End("failed", "no-open-hours")
