@@ -7,7 +7,7 @@ processes are dead, and `check` finds every change afterwards.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -47,10 +47,13 @@ from recorder.errors import (
     ConferenceLocked,
     ControlNotPermitted,
     PbxUnavailable,
+    RecordingForced,
+    RecordingNotActive,
 )
 from recorder.recording.capture import Capture
 from recorder.recording.terms import CONFERENCE
-from storage.catalogue import audit, calls, conferences, terms, tokens
+from storage import states
+from storage.catalogue import audit, calls, conferences, recordings, terms, tokens
 from storage.catalogue.conferences import Talking
 from storage.catalogue.engine import Catalogue
 from storage.errors import LockTimeout, NoSuchMember
@@ -181,6 +184,8 @@ class Conferences:
                 raise ConferenceEnded(f"conference {conference_id} has ended")
             self._follow_terms(tx, conference_id)
             _note(tx, by, "conference.record" if recorded else "conference.unrecord", changed)
+        if not recorded:
+            self._stop_unwanted(conference_id, by=by)
         return changed
 
     def end(
@@ -464,6 +469,8 @@ class Conferences:
                     self._follow_mutes(room, members)
                 if not plan.is_empty:
                     self.settle(conference_id)
+                if not conference.record:
+                    self._stop_unwanted(conference_id, by=BY_WATCH)
         found = {names.parse_conference_bridge_id(id_) for id_ in bridges}
         unneeded = {one for one in found if one is not None} - needed
         with self._catalogue.begin() as tx:
@@ -529,6 +536,20 @@ class Conferences:
         for call_id in known.keys() - wanted:
             if known[call_id].id == CONFERENCE:
                 terms.drop_terms(tx, call_id)
+
+    def _stop_unwanted(self, conference_id: UUID, *, by: str) -> None:
+        """Stop the recordings that this conference wanted, and does not want any more.
+
+        A decision from before may start one again: then the next check stops it.
+        """
+        with self._catalogue.begin() as tx:
+            present = {one.call_id for one in self.read(conference_id)[1] if one.state == "in"}
+            found = recordings.list_recordings_of_calls(tx, present, in_states=states.LIVE)
+        for recording in found:
+            if recording.trigger != "manual" or not recording.is_by_decision:
+                continue  # a rule, a dialled call or a person wants it
+            with suppress(RecordingNotActive, RecordingForced):
+                self._capture.stop(recording.id, by=by)
 
     # Parts
 

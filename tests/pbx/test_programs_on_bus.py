@@ -124,17 +124,33 @@ def test_a_program_holds_a_conference(service: Service, world: World, panel: Pan
     panel.ask(**room, do="add", destination=number, request="nine")
     phone = panel.hear("earwitness.accepted", request="eight")
     panel.hear("conference.joined", request="eight", member_id=phone["member_id"])
-    joined = panel.hear("conference.joined", request="nine")
+    panel.hear("conference.joined", request="nine")
     legs = [world.far.await_leg(party) for party in ("2001", number)]
     panel.ask(**room, do="mute", member="PJSIP/2001")
     panel.hear("conference.muted", member_id=phone["member_id"])
-    service.await_recording(joined["call_id"])
+    first = _await_recording(service, number)
+    panel.ask(**room, do="record", record="no")
+    service.await_state(first["id"], ["captured", "stored"])
+    panel.ask(**room, do="record", record="yes")
+    until(lambda: _await_recording(service, number)["id"] != first["id"], WITHIN_S)
     panel.ask(**room, do="open", request="ten")
     assert panel.hear("earwitness.refused", request="ten")["error_id"] == "conference-name-taken"
     panel.ask(**room, do="end")
     panel.hear("conference.ended", id=opened["conference_id"])
     for leg in legs:
         leg.await_down()
+
+
+def _await_recording(service: Service, number: str) -> dict[str, Any]:
+    """Wait for a running recording of a person with this number; return the newest."""
+
+    def find() -> dict[str, Any]:
+        found = service.get("/recordings", number=number, state="recording")["items"]
+        assert found, number
+        newest: dict[str, Any] = found[0]
+        return newest
+
+    return until(find, WITHIN_S)
 
 
 class Manager:
