@@ -1,12 +1,15 @@
 """Measure the cost of rendering a call, beside the bare encoder and ffmpeg.
 
-    python bench/codec.py [--seconds 10 300 7200] [--formats opus mp3 flac]
+    python bench/codec.py [--seconds 10 300 7200] [--formats opus mp3 flac] [--tracks 5]
 
 All ways run on the same sound of two sides at 8 kHz:
 
 - ours: `render` as a whole: read two files, join, find peaks and talk, encode, hash
 - bare: the encoder's library alone, with our settings, on one joined file in a loop
 - ffmpeg: a process for each call, as in a script, with its own settings
+
+Each length ends with a line for a conference of `--tracks` people in the layout `tracks`: `render`
+makes Opus of the two sides' files in turns, one for each track.
 
 CPU is the user and system time of a call, the best of some rounds in one process; each way and line
 has a new process. Memory is the peak of this process. Without ffmpeg its lines are missing, with a
@@ -47,12 +50,14 @@ def main() -> None:
     ways = [way for way in WAYS if way != "ffmpeg" or shutil.which("ffmpeg")]
     if "ffmpeg" not in ways:
         print("ffmpeg is not installed: left out", file=sys.stderr)
-    print(f"{'':14}" + "".join(f"{way:>12} CPU s {'MB':>5}" for way in ways) + "   CPU, ours to")
+    print(f"{'':23}" + "".join(f"{way:>12} CPU s {'MB':>5}" for way in ways) + "   CPU, ours to")
     with tempfile.TemporaryDirectory() as folder:
         for seconds in options.seconds:
             _ask("sound", "-", seconds, folder)
             for format in options.formats:
                 _print_line(format, seconds, [_ask(way, format, seconds, folder) for way in ways])
+            cost = _ask("tracks", str(options.tracks), seconds, folder)
+            _print_line(f"opus, {options.tracks} tracks", seconds, [cost])
 
 
 def measure(way: str, format: str, seconds: int, folder: Path) -> dict[str, float]:
@@ -62,7 +67,7 @@ def measure(way: str, format: str, seconds: int, folder: Path) -> dict[str, floa
         return {}
     if way == "ffmpeg":
         return _cost(lambda: run_ffmpeg(folder, format), resource.RUSAGE_CHILDREN, seconds)
-    work = render_ours if way == "ours" else BARE[format]
+    work = {"ours": render_ours, "tracks": render_tracks}.get(way) or BARE[format]
     return _cost(lambda: work(folder, format), resource.RUSAGE_SELF, seconds)
 
 
@@ -72,6 +77,15 @@ def render_ours(folder: Path, format: str) -> None:
 
     pieces = [Piece(folder / f"{side}.wav", side, 0.0, None) for side in ("left", "right")]
     render(pieces, layout="dual", format=format, target=folder / f"ours.{format}")
+
+
+def render_tracks(folder: Path, count: str) -> None:
+    """Render a file for each of so many people."""
+    from recorder.audio import Piece, render
+
+    files = [folder / f"{('left', 'right')[track % 2]}.wav" for track in range(int(count))]
+    pieces = [Piece(path, "right", 0.0, None, track=track) for track, path in enumerate(files)]
+    render(pieces, layout="tracks", format="opus", target=folder / "tracks.opus")
 
 
 def run_ffmpeg(folder: Path, format: str) -> None:
@@ -215,13 +229,14 @@ def _print_line(format: str, seconds: int, costs: list[dict[str, float]]) -> Non
     cells = "".join(f"{cost['cpu_s']:>18.3f} {cost['peak_mb']:>5.0f}" for cost in costs)
     named = zip(WAYS[1:], others, strict=False)
     ratios = ", ".join(f"{way} {ours['cpu_s'] / cost['cpu_s']:.2f}" for way, cost in named)
-    print(f"{format:5}{seconds:>7} s {cells}   {ratios}", flush=True)
+    print(f"{format:14}{seconds:>7} s {cells}   {ratios}", flush=True)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=int, nargs="+", default=[10, 300, 7_200])
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
+    parser.add_argument("--tracks", type=int, default=5)
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     return parser.parse_args()
 

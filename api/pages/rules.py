@@ -97,7 +97,7 @@ def _editor(rule: RuleRecord | None, versions: tuple[RuleRecord, ...]) -> Respon
         layouts={
             "dual": _("one on each side"),
             "mono": _("all in one"),
-            "tracks": _("a track for each person"),
+            "tracks": _("one track for each person"),
         },
         formats=get_args(Format),
         default=services().settings.default_action,

@@ -160,7 +160,7 @@ def test_nine_people_are_played(officer: Person, service: Service, keep: Keep) -
 
 
 def test_a_link_shows_no_names(officer: Person, service: Service, keep: Keep) -> None:
-    """The page of a link numbers the people: it tells nobody's name or number."""
+    """The page of a link numbers the people, and shows no name and no number."""
     recording_id, _ = keep(2)
     link = service.post(f"/recordings/{recording_id}/links").json()["url"]
     officer.page.goto(link)
