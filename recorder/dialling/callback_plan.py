@@ -81,7 +81,7 @@ def plan_after(
     record: CallbackRecord, dial: DialRecord, zones: Collection[str], now: datetime
 ) -> Wait | End:
     """Plan what follows this dial, which has ended."""
-    if dial.talked_at is not None:
+    if dial.talked_at is not None or dial.cause == "ended":  # a person may hang up at once
         return End("done", attempts=record.attempts + 1)
     cause, is_used = str(dial.cause), was_dialled(dial)
     used = record.attempts + is_used

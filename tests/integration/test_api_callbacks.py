@@ -265,7 +265,7 @@ def test_a_listed_number_is_refused(ann: ApiClient, catalogue: Catalogue) -> Non
 
 
 def test_a_csv_is_imported(ann: ApiClient) -> None:
-    """Each number is listed once, in whatever form it came; the answer names each line without one."""
+    """Each number is listed once, and the answer names each line without a number."""
     known, new, other = (str(next(NUMBERS)) for _ in range(3))
     ann.post(LISTED, json={"number": known, "reason": "first"})
     lines = [

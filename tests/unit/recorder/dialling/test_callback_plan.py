@@ -54,10 +54,12 @@ def dial(cause: DialCause | None, *, answered: bool = True, talked: bool = False
 
 
 def test_a_talk_ends_the_call_back() -> None:
-    """After a talk the call-back is done, whatever ended the call."""
+    """After a talk, however short, the call-back is done, whatever ended the call."""
     for cause in ("ended", "pbx-lost"):
         step = plan_after(CALLBACK, dial(cause, talked=True), ZONES, NOON)
         assert step == End("done", attempts=1)
+    at_once = plan_after(CALLBACK, dial("ended"), ZONES, NOON)
+    assert at_once == End("done", attempts=1)
 
 
 @pytest.mark.parametrize("cause", ["busy", "no-answer", "declined", "congestion", "cancelled"])
