@@ -31,7 +31,7 @@ _REASONS: Mapping[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class DialPolicy:
-    """The numbers that may be dialled: prefixes such as `+49`, and the premium-rate numbers.
+    """The numbers that may be dialled: prefixes such as `+49`, and premium-rate numbers.
 
     Without `allowed`, every number may be dialled that has no refused prefix. Of all prefixes that
     match a number, the longest counts; of two equal ones, the refused.

@@ -97,7 +97,7 @@ class DialWatch:
 
 
 def _with_known(outcome: Outcome, dial: DialRecord, call: CallRecord) -> Outcome:
-    """Return the outcome with the answer of the phone, also where no event told us of it."""
+    """Return the outcome with the answer of the phone, also where no event reported it."""
     phone = names.build_person_id(dial.id)
     states = {leg.state for leg in call.channels if leg.id == phone}
     answered_at = outcome.answered_at or dial.answered_at

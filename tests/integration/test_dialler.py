@@ -220,7 +220,7 @@ def test_a_busy_phone(world: World) -> None:
 
 
 def test_many_requests_at_once_ring_once(world: World) -> None:
-    """Of requests that all see a free phone, one rings it."""
+    """One of several requests that all see a free phone rings it."""
 
     def ask(_: int) -> bool:
         try:

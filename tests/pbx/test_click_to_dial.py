@@ -219,3 +219,20 @@ def test_the_watcher_dies_while_the_number_rings(service: Service, world: World)
     customer.hang_up()
     ended = await_dial(service, call_id, state="ended", cause="ended")
     assert (ended["caller"]["number"], ended["callee"]["number"]) == (PHONE, number)
+
+
+def test_the_pbx_is_killed_in_a_call(service: Service, world: World) -> None:
+    """The call ends with the PBX, and the phone can be rung again."""
+    number = next(numbers)
+    call_id = dial(service, number)["id"]
+    world.far.await_leg(number)
+    await_dial(service, call_id, state="up")
+    service.kill_role("api")  # nothing of the call depends on it
+    world.pbx.kill()
+    world.far.hang_up_all()
+    world.pbx.start()
+    until(lambda: service.is_ready() and service.get("/calls")["items"] == [], 60)
+    ended = await_dial(service, call_id, state="ended", cause="ended")
+    assert ended["state"] == "ended"
+    until(lambda: service.post("/calls", {"from": "PJSIP/2001", "to": number}).ok, 30)
+    world.far.await_leg(number)
