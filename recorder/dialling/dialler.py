@@ -170,6 +170,7 @@ class Dialler:
         A call whose agent has handed the customer over goes on. Raises NoSuchDial, PbxUnavailable.
         """
         with self._catalogue.begin() as tx:
+            calls.lock_call(tx, dials.get_dial(tx, dial_id).call_id)
             record = dials.get_dial(tx, dial_id)
             if record.state == "ended":
                 return record
@@ -274,6 +275,7 @@ class Dialler:
 
     def _end(self, tx: Connection, record: DialRecord, cause: DialCause) -> DialRecord | None:
         """End a dial, and its call if no channel of it was ever seen."""
+        calls.lock_call(tx, record.call_id)
         ended = dials.move_dial(tx, record.id, to="ended", cause=cause)
         if ended is not None:
             calls.end_unseen_call(tx, record.call_id, ended.ended_at or datetime.now(UTC))

@@ -73,6 +73,14 @@ def save_calls(
     )
 
 
+def lock_call(tx: Connection, call_id: str) -> None:
+    """Let nobody change this call before the end of the transaction.
+
+    The watcher writes a call before its dial: lock in this order, or both wait for each other.
+    """
+    tx.execute(select(call.c.id).where(call.c.id == call_id).with_for_update())
+
+
 def end_unseen_call(tx: Connection, call_id: str, at: datetime) -> CallRecord | None:
     """End a call of which nobody has seen a channel; return None for any other call.
 
