@@ -226,6 +226,26 @@ def test_the_terms_of_a_request(make_scene: MakeScene) -> None:
     assert scene.actions()[-3:] == ["record", "record", "never"]
 
 
+def test_changed_terms_open_a_call(make_scene: MakeScene) -> None:
+    """A call whose request wants other terms is considered again, although no event says so."""
+    scene = make_scene()
+    scene.change()
+    scene.decisions.reopen_changed_terms()
+    assert not scene.decisions.is_open(scene.call.id)
+    with scene.catalogue.begin() as tx:
+        wanted = RuleTerms(name="conference", action="record")
+        terms.set_terms(tx, scene.call.id, "conference", wanted)
+    scene.decisions.reopen_changed_terms()
+    assert scene.decisions.is_open(scene.call.id)
+    scene.change()
+    (made,) = scene.recordings()
+    assert (made.trigger, made.rule) == ("manual", "conference")
+    with scene.catalogue.begin() as tx:
+        terms.drop_terms(tx, scene.call.id)
+    scene.decisions.reopen_changed_terms()
+    assert scene.decisions.is_open(scene.call.id)
+
+
 def test_a_change_while_a_decision_is_applied(
     make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
