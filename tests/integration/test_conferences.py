@@ -42,6 +42,7 @@ class RoomPbx(FakePbx):
         self.set_by_reading: list[tuple[str, str]] = []
         self.arguments: dict[str, str] = {}
         self.is_away = False
+        self.is_watched = True
         self.look = self._fail
 
     def _fail(self, _: str = "") -> None:
@@ -95,7 +96,7 @@ class RoomPbx(FakePbx):
         return id_ if name == "CHANNEL(linkedid)" else None
 
     def is_application_connected(self) -> bool:
-        return True
+        return self.is_watched
 
     def pick_up(self, id_: str) -> None:
         """Let a phone that we called answer: its channel is in our application now."""
@@ -397,6 +398,11 @@ def test_a_call_that_cannot_be_taken_in_stays(
     with pytest.raises(CannotTakeIn, match="conference_context"):
         build(catalogue, pbx, name, context="").take_in(room.id, call.id, by="ann")
     pbx.channels |= {"1.0", "1.1"}
+    pbx.is_watched = False  # nobody would receive the people
+    with pytest.raises(PbxUnavailable):
+        rooms.take_in(room.id, call.id, by="ann")
+    assert pbx.set_by_reading == []
+    pbx.is_watched = True
     pbx.unregistered.add("Local/take@rooms/n")
     with pytest.raises(CannotTakeIn, match="take"):
         rooms.take_in(room.id, call.id, by="ann")
