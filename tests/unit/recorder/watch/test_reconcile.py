@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from recorder import ari
+from recorder import ari, names
 from recorder.ari.errors import AriUnavailable
 from recorder.calls.model import CallModel
 from recorder.watch.reconcile import LINKEDID, find_linkedids, reconcile_calls
@@ -122,3 +123,13 @@ def test_the_linkedid_of_a_new_channel(
     client: Any = pbx
     assert find_linkedids(client, model, event) == {"1": "1"}
     assert pbx.read == read
+
+
+def test_a_phone_that_we_ring_gives_its_call_the_id(model: CallModel) -> None:
+    """Its linkedid is not read: the phone may decline before the PBX could answer."""
+    phone = names.build_person_id(uuid4())
+    pbx = Pbx()
+    client: Any = pbx
+    event = ari.ChannelCreated(AT, "", channel(phone))
+    assert find_linkedids(client, model, event) == {phone: phone}
+    assert pbx.read == []
