@@ -71,7 +71,8 @@ export async function refresh(selector) {
 }
 
 /**
- * Give back the focus that a disabled or removed element has lost; if it is gone, to the heading.
+ * Give back the focus that a disabled or removed element has lost; if it is gone, to the element that
+ * has its id now, or to the heading.
  *
  * @param {HTMLElement} focused
  * @param {HTMLElement} part
@@ -80,8 +81,9 @@ function restoreFocus(focused, part) {
   if (document.activeElement !== document.body) return;
   const present = part.isConnected ? part : document.getElementById(part.id);
   const heading = present && findElement(present, "h2");
-  const place = focused.isConnected ? focused : (heading ?? present);
+  const again = focused.isConnected ? focused : document.getElementById(focused.id);
+  const place = again ?? heading ?? present;
   if (!place) return;
-  if (place !== focused) place.tabIndex = -1;
+  if (!again) place.tabIndex = -1;
   place.focus({ preventScroll: true });
 }
