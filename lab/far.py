@@ -35,7 +35,7 @@ AGENT_HZ = {
     "2010": 3110,
 }
 TONES_HZ = AGENT_HZ | dict.fromkeys(SUPERVISORS, SUPERVISOR_HZ)
-# Customers with numbers of these prefixes have tones of their own, so two can be told apart.
+# Customers with numbers of these prefixes have tones of their own, so that a test tells two apart.
 OTHER_CUSTOMER_HZ = {"1303": 980, "1404": 2050, "1505": 1930, "1606": 2290, "1707": 3200}
 # These speak at half the level: six at full level would clip in a mix, which makes other tones.
 SOFT = ("2004", "2005", "2006", "2007", "2008", "2009", "2010", "1505", "1606", "1707")
