@@ -85,7 +85,8 @@ def test_a_live_call_is_taken_in(admin: Person, service: Service, world: World) 
     page.get_by_role("link", name="Conferences").click()
     for name in (caller, "2001"):
         expect(member(page, name)).to_contain_text("in the conference")
-    call.hang_up()
+    for party in ("customer", "agent"):
+        call.leg(party).hang_up()
     expect(page.get_by_role("heading", name="No conference is open")).to_be_visible()
     until(lambda: not service.get("/conferences")["items"])
     assert admin.faults == []
