@@ -1,6 +1,5 @@
 """Conferences with real calls: taken in without a gap, entered by PIN, with a lobby, mute, hold."""
 
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from lab.waiting import until
 from lab.world import World
 from recorder.conferences.conferences import Conferences
-from storage.records import MemberRecord
 from tests.pbx.conferring import Room, assert_taken_in, conferring
 from tests.pbx.conversing import Scene
 from tests.pbx.talks import LOSSLESS_RULE, numbers
@@ -49,15 +47,9 @@ def test_guests_enter_by_pin_and_wait_for_the_owner(
     """
     room = Room(rooms, name="room8600", pin="4711", owner="2001", record=True)
     customer = world.far.place("8600", "trunk", next(numbers), "Guest")
-    customer.await_up()
-
-    def enter() -> tuple[MemberRecord, ...]:
-        customer.send_dtmf("0#")
-        time.sleep(0.3)
-        customer.send_dtmf("4711#")
-        return room.await_states("waiting")
-
-    enter()
+    customer.await_up()  # we answer once we ask
+    customer.send_dtmf("0#4711#")
+    room.await_states("waiting")
     until(lambda: customer.has_heard(2.0))
     owner = room.invite("PJSIP/2001", lambda: world.far.await_leg("2001"))
     room.await_states("in", "in")
