@@ -51,7 +51,7 @@ def find_talkers(call_id: str, company: Sequence[CallRecord]) -> tuple[tuple[Leg
 
 
 def take(ari: Ari, legs: Sequence[LegRecord], context: str, room: str) -> None:
-    """MemberMove these legs of one conversation to `room` in the context. Raises AriError."""
+    """Move these legs of one conversation to `room` in the context. Raises AriError."""
     for leg in legs:
         _send_after_bridge(ari, leg.id, f"{context}^{room}^1")
     first, second = names.build_taking_ids(uuid4())
