@@ -47,7 +47,7 @@ app_attended_transfer app_record app_controlplayback app_sayunixtime app_audioso
 func_callerid func_channel func_db func_global func_logic func_strings func_timeout
 func_pjsip_endpoint func_pjsip_contact func_pjsip_aor func_hangupcause func_math func_volume
 func_uri func_curl res_curl func_devstate func_cdr func_dialplan func_extstate
-func_holdintercept func_talkdetect app_channelredirect app_authenticate
+func_holdintercept func_talkdetect app_channelredirect
 codec_ulaw codec_alaw codec_g722 codec_gsm codec_resample codec_opus_open_source
 format_pcm format_wav format_sln format_gsm format_wav_gsm format_ogg_vorbis
 """

@@ -298,18 +298,6 @@ class Leg:
         caller: dict[str, str] = self._channel()["caller"]
         return caller
 
-    def shown_now(self) -> dict[str, str]:
-        """Return `name` and `number` of the other party that this phone shows at present.
-
-        A PBX changes them during a call, by UPDATE or re-INVITE (the connected line).
-        """
-        connected: dict[str, str] = self._channel()["connected"]
-        return connected
-
-    def header(self, name: str) -> str:
-        """Return a header of the INVITE that rang this phone, such as "From"; empty if absent."""
-        return read_variable(self.far.asterisk, self.channel_id, f"PJSIP_HEADER(read,{name})")
-
     def _channel(self) -> dict[str, Any]:
         channel = self.find()
         if channel is None:
