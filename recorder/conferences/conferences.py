@@ -542,8 +542,9 @@ class Conferences:
 
         A decision from before may start one again: then the next check stops it.
         """
+        _, members = self.read(conference_id)
+        present = {one.call_id for one in members if one.state == "in"}
         with self._catalogue.begin() as tx:
-            present = {one.call_id for one in self.read(conference_id)[1] if one.state == "in"}
             found = recordings.list_recordings_of_calls(tx, present, in_states=states.LIVE)
         for recording in found:
             if recording.trigger != "manual" or not recording.is_by_decision:
