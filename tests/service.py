@@ -28,7 +28,8 @@ ANY_TIME = {"from_hour": 0, "to_hour": 24, "weekdays": [1, 2, 3, 4, 5, 6, 7]}
 class Service:
     """`earwitness serve` on its own directory, following one Asterisk.
 
-    After `kill`, `start` continues on the same directory.
+    Without `dials` the PBX needs no context for dialling and conferences. After `kill`, `start`
+    continues on the same directory.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Service:
         oidc: Mapping[str, Any] | None = None,
         dialling: Mapping[str, Any] | None = None,
         programs: Mapping[str, Any] | None = None,
+        dials: bool = True,
         **recording: Any,
     ) -> None:
         self.directory = directory
@@ -53,8 +55,8 @@ class Service:
         tables = [
             f"application = {json.dumps(application)}",
             f"user_events_to = {json.dumps(list(user_events_to))}",
-            f"dial_context = {json.dumps(OUTBOUND)}",
-            f"conference_context = {json.dumps(CONFERENCES)}",
+            f"dial_context = {json.dumps(OUTBOUND if dials else '')}",
+            f"conference_context = {json.dumps(CONFERENCES if dials else '')}",
             *_lines(programs or {}),
             "[dialling]",
             *_lines(ANY_TIME | dict(dialling or {})),

@@ -68,6 +68,7 @@ def test_a_recording_has_the_contracts_fields(client: ApiClient) -> None:
             "number": "12025550123",
             "name": "Ada",
             "side": "left",
+            "track": None,
             "spans": [{"from_s": 0.0, "to_s": 60.0}],
         },
         {
@@ -75,6 +76,7 @@ def test_a_recording_has_the_contracts_fields(client: ApiClient) -> None:
             "number": "2003",
             "name": None,
             "side": "right",
+            "track": None,
             "spans": [{"from_s": 0.5, "to_s": 20.0}, {"from_s": 40.0, "to_s": None}],
         },
     ]
