@@ -44,11 +44,12 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class _Evaluated:
-    """The last evaluation of the rules for a call."""
+    """The last evaluation of the rules for a call, as of its `changed_at`."""
 
     facts: Facts
     decision: Decision
     terms: RuleRecord | None
+    changed_at: datetime | None
 
 
 class Decisions:
@@ -134,6 +135,8 @@ class Decisions:
             return True
         with self._catalogue.begin() as tx:
             scene = read_scene(tx, call.id)
+        if any(self._is_outdated(one) for one in scene.calls.values()):
+            return False  # its next evaluation is on the way
         rules = {id_: self._last[id_].decision.rule for id_ in scene.calls if id_ in self._last}
         step = next_step(
             scene,
@@ -177,14 +180,15 @@ class Decisions:
                 self._open.add(call.id)
                 continue
             wanted = asked_for.get(call.id)
-            is_same = last is not None and last.terms == wanted
+            is_known = last is not None and last.changed_at == call.changed_at
+            is_same = is_known and last is not None and last.terms == wanted
             is_same = is_same and before is not None and _timeless(before) == _timeless(facts)
             if is_same and not follows_time:
                 continue
             decision = apply_terms(rules.decide(facts, call.id), wanted, facts)
-            found[call.id] = _Evaluated(facts, decision, wanted)
+            found[call.id] = _Evaluated(facts, decision, wanted, call.changed_at)
             cause = _cause(before, facts)
-            if last is None or cause != "time" or decision != last.decision:
+            if last is None or not is_known or cause != "time" or decision != last.decision:
                 moments[call.id] = _moment(cause, call, facts, decision)
         if moments:
             rows = [
@@ -226,6 +230,13 @@ class Decisions:
             finally:
                 if not is_done:
                     self._open.add(call.id)
+
+    def _is_outdated(self, call: CallRecord) -> bool:
+        """Whether a fact of the call has changed since its last evaluation."""
+        last = self._last.get(call.id)
+        if last is None or last.changed_at is None or call.changed_at is None:
+            return False
+        return call.changed_at > last.changed_at
 
     def _start(self, call_id: str, rule: RuleRecord | None) -> bool:
         """Start a recording, unless these people have one. Return False if it did not start.

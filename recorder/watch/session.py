@@ -243,7 +243,8 @@ class Session:
         relevant = {
             record.id: record
             for record in changed
-            if record.id in parties or _leg_fields(record) != _leg_fields(saved.get(record.id))
+            if record.id in parties
+            or _relevant_fields(record) != _relevant_fields(saved.get(record.id))
         }
         with self._catalogue.begin() as tx:
             calls.save_calls(tx, changed, before=saved)
@@ -361,11 +362,11 @@ def _party_fields(record: CallRecord | None) -> Mapping[str, Any]:
     return {name: getattr(record, name) for name in PEOPLE} if record is not None else {}
 
 
-def _leg_fields(record: CallRecord | None) -> Any:
-    """Return the fields of the legs on which captures and spies depend."""
+def _relevant_fields(record: CallRecord | None) -> Any:
+    """Return the fields on which captures and spies depend, and the last change for the rules."""
     if record is None:
         return None
     legs = [
         (leg.id, leg.joined_at, leg.left_at, leg.state, leg.bridge_id) for leg in record.channels
     ]
-    return legs, record.joined
+    return legs, record.joined, record.changed_at

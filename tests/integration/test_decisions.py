@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +22,7 @@ from recorder.recording.fact_reader import FactReader
 from recorder.rules.book import RuleBook
 from storage.catalogue import calls, decisions, recordings, terms
 from storage.catalogue.engine import Catalogue
-from storage.records import CallRecord, RecordingRecord, RuleRecord, RuleTerms, Trigger
+from storage.records import Action, CallRecord, RecordingRecord, RuleRecord, RuleTerms, Trigger
 from tests.legs import leg
 
 ALL = RuleRecord(
@@ -84,6 +85,7 @@ class Scene:
     rules: tuple[RuleRecord, ...]
     call: CallRecord
     pbx: Pbx = field(default_factory=Pbx)
+    book_default: Action = "never"
 
     def __post_init__(self) -> None:
         self.capture = Capture(self.catalogue, Pbxs({}))
@@ -96,7 +98,7 @@ class Scene:
         self.decisions = Decisions(
             self.catalogue,
             FactReader(self.catalogue, fakes["client"]),
-            RuleBook(self.catalogue, self.rules, "never"),
+            RuleBook(self.catalogue, self.rules, self.book_default),
             self.announcer,
             self.capture,
         )
@@ -203,6 +205,27 @@ def test_a_recording_that_starts_as_it_is_forbidden(make_scene: MakeScene) -> No
         scene.capture.settle(late.id)
     (ended,) = scene.recordings()
     assert (ended.state, ended.ended_by) == ("aborted", "rule")
+
+
+def test_a_decision_older_than_the_call_starts_nothing(make_scene: MakeScene) -> None:
+    """Until a rule has seen that two people talk, the default starts no recording of them."""
+    scene = make_scene(ALL.replace(format="wav"))
+    scene.book_default = "record"
+    scene.take_over()
+    legs = scene.call.channels
+    moment = scene.call.started_at
+    ringing = (legs[0], leg("2", party="customer", joined=False))
+    scene.change(channels=ringing, talked_at=None, changed_at=moment)
+    before = scene.call
+    talk = moment + timedelta(seconds=1)
+    scene.call = replace(before, channels=legs, talked_at=talk, changed_at=talk)
+    with scene.catalogue.begin() as tx:
+        calls.save_calls(tx, [scene.call])
+    scene.decisions.reconsider([before.id])
+    scene.decisions.apply_decisions([before])
+    assert scene.recordings() == ()
+    scene.change()
+    assert [(one.rule, one.format) for one in scene.recordings()] == [("all", "wav")]
 
 
 def test_the_terms_of_a_request(make_scene: MakeScene) -> None:
