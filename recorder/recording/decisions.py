@@ -51,6 +51,13 @@ class _Evaluated:
     terms: RuleRecord | None
     changed_at: datetime | None
 
+    def holds_for(
+        self, facts: Facts, terms: RuleRecord | None, changed_at: datetime | None
+    ) -> bool:
+        """Whether nothing has changed since but the time."""
+        known = self.changed_at, self.terms, _timeless(self.facts)
+        return known == (changed_at, terms, _timeless(facts))
+
 
 class Decisions:
     """Evaluates the rules for the calls of one PBX, and applies the decisions."""
@@ -85,15 +92,15 @@ class Decisions:
         """Whether the call has to be considered again, even if nothing happens to it."""
         return call_id in self._open
 
-    def reopen_changed_terms(self) -> None:
-        """Open the calls whose request wants other terms than at their last evaluation.
+    def reopen_changed_terms(self, pbx: str) -> None:
+        """Open the calls of the PBX whose request wants other terms than at their last evaluation.
 
         A conference may be recorded, or not, from any moment on, and no event of a call says so.
         Raises CatalogueUnavailable.
         """
-        last = dict(self._last)
         with self._catalogue.begin() as tx:
-            wanted = terms.find_terms(tx, list(last))
+            wanted = terms.list_live_terms(tx, pbx)
+        last = dict(self._last)
         self._open.update(id_ for id_, one in last.items() if one.terms != wanted.get(id_))
 
     def evaluate(self, records: Sequence[CallRecord]) -> None:
@@ -180,15 +187,14 @@ class Decisions:
                 self._open.add(call.id)
                 continue
             wanted = asked_for.get(call.id)
-            is_known = last is not None and last.changed_at == call.changed_at
-            is_same = is_known and last is not None and last.terms == wanted
-            is_same = is_same and before is not None and _timeless(before) == _timeless(facts)
-            if is_same and not follows_time:
+            holds = last is not None and last.holds_for(facts, wanted, call.changed_at)
+            if holds and not follows_time:
                 continue
             decision = apply_terms(rules.decide(facts, call.id), wanted, facts)
             found[call.id] = _Evaluated(facts, decision, wanted, call.changed_at)
             cause = _cause(before, facts)
-            if last is None or not is_known or cause != "time" or decision != last.decision:
+            is_timed = last is not None and last.changed_at == call.changed_at and cause == "time"
+            if last is None or not is_timed or decision != last.decision:
                 moments[call.id] = _moment(cause, call, facts, decision)
         if moments:
             rows = [

@@ -136,7 +136,7 @@ class Session:
             open_calls = self._each_retry.is_due()
             self._evaluated_at = now
             if open_calls:
-                self._decisions.reopen_changed_terms()
+                self._decisions.reopen_changed_terms(self._pbx)
             if all_calls or open_calls:
                 is_open = self._decisions.is_open
                 live = self._saved.values()

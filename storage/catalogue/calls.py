@@ -27,7 +27,7 @@ from storage.records import CallRecord, LegRecord, Slice, Stay, shallow
 from storage.schema import call
 
 # A literal, not a parameter: else PostgreSQL does not use the index of live calls.
-_LIVES = call.c.state != literal_column("'ended'")
+LIVES = call.c.state != literal_column("'ended'")
 _EVENT_FIELDS = (
     *("id", "pbx", "state", "direction", "did", "queue", "agent"),
     *(
@@ -114,7 +114,7 @@ def list_live_calls(
     tx: Connection, *, pbx: str | None = None, agents: Collection[str] | None = None
 ) -> tuple[CallRecord, ...]:
     """Return every call that has not ended, newest first."""
-    query = select(call).where(_LIVES)
+    query = select(call).where(LIVES)
     if pbx is not None:
         query = query.where(call.c.pbx == pbx)
     if agents is not None:
@@ -176,7 +176,7 @@ def _conditions(
 ) -> Iterator[ColumnElement[bool]]:
     yield call.c.state.in_(states)
     if "ended" not in states:
-        yield _LIVES
+        yield LIVES
     if agents is not None:
         yield call.c.agent.in_(agents)
     if from_at is not None:
@@ -187,7 +187,7 @@ def _conditions(
 
 def find_live_call_of(tx: Connection, channel_name: str) -> CallRecord | None:
     """Return the live call with a channel of this name (`PJSIP/2001-00000001`), or None."""
-    query = select(call).where(_LIVES, call.c.channels.contains([{"name": channel_name}]))
+    query = select(call).where(LIVES, call.c.channels.contains([{"name": channel_name}]))
     row = tx.execute(query.order_by(call.c.started_at.desc()).limit(1)).mappings().first()
     return parse_call(row) if row is not None else None
 
@@ -201,7 +201,7 @@ def list_calls_of_agent(tx: Connection, pbx: str, agent: str) -> tuple[CallRecor
     named = json.dumps(f"/{agent}-")
     path = f'$[*] ? (@.left_at == null).name ? (@ like_regex {named} flag "q")'
     has_agent = call.c.channels.op("@?", is_comparison=True)(cast(path, JSONPATH))
-    query = select(call).where(_LIVES, call.c.pbx == pbx, has_agent)
+    query = select(call).where(LIVES, call.c.pbx == pbx, has_agent)
     rows = tx.execute(query.order_by(call.c.started_at.desc())).mappings()
     return tuple(parse_call(row) for row in rows)
 
@@ -238,7 +238,7 @@ def find_positions(tx: Connection, records: Iterable[CallRecord]) -> dict[str, i
         partition_by=(call.c.pbx, call.c.queue), order_by=(call.c.waiting_since, call.c.id)
     )
     waiting = select(call.c.id, position).where(
-        _LIVES, call.c.waiting_since.is_not(None), tuple_(call.c.pbx, call.c.queue).in_(queues)
+        LIVES, call.c.waiting_since.is_not(None), tuple_(call.c.pbx, call.c.queue).in_(queues)
     )
     return {row.id: row[1] for row in tx.execute(waiting)}
 

@@ -1,12 +1,14 @@
 """Terms of recording that a request gave a call: the one that dialled it, or a conference's."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, CursorResult, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
+from storage.catalogue.calls import LIVES
 from storage.records import RuleRecord, RuleTerms
-from storage.schema import call_terms
+from storage.schema import call, call_terms
 
 
 def set_terms(tx: Connection, call_id: str, rule_id: str, terms: RuleTerms) -> None:
@@ -26,7 +28,16 @@ def drop_terms(tx: Connection, call_id: str) -> None:
 
 def find_terms(tx: Connection, call_ids: Collection[str]) -> Mapping[str, RuleRecord]:
     """Return the terms of these calls as rules, by the id of the call."""
-    rows = tx.execute(select(call_terms).where(call_terms.c.call_id.in_(call_ids)))
+    return _parse(tx.execute(select(call_terms).where(call_terms.c.call_id.in_(call_ids))))
+
+
+def list_live_terms(tx: Connection, pbx: str) -> Mapping[str, RuleRecord]:
+    """Return the terms of the live calls of a PBX as rules, by the id of the call."""
+    query = select(call_terms).join(call, call.c.id == call_terms.c.call_id)
+    return _parse(tx.execute(query.where(call.c.pbx == pbx, LIVES)))
+
+
+def _parse(rows: CursorResult[Any]) -> Mapping[str, RuleRecord]:
     return {
         row.call_id: RuleRecord(**row.terms, id=row.rule_id, version=1, origin="api")
         for row in rows

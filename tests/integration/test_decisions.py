@@ -253,19 +253,19 @@ def test_changed_terms_open_a_call(make_scene: MakeScene) -> None:
     """A call whose request wants other terms is considered again, although no event says so."""
     scene = make_scene()
     scene.change()
-    scene.decisions.reopen_changed_terms()
+    scene.decisions.reopen_changed_terms("main")
     assert not scene.decisions.is_open(scene.call.id)
     with scene.catalogue.begin() as tx:
         wanted = RuleTerms(name="conference", action="record")
         terms.set_terms(tx, scene.call.id, "conference", wanted)
-    scene.decisions.reopen_changed_terms()
+    scene.decisions.reopen_changed_terms("main")
     assert scene.decisions.is_open(scene.call.id)
     scene.change()
     (made,) = scene.recordings()
     assert (made.trigger, made.rule) == ("manual", "conference")
     with scene.catalogue.begin() as tx:
         terms.drop_terms(tx, scene.call.id)
-    scene.decisions.reopen_changed_terms()
+    scene.decisions.reopen_changed_terms("main")
     assert scene.decisions.is_open(scene.call.id)
 
 
