@@ -161,11 +161,11 @@ class Capture:
             layout=layout or self._defaults.layout,
             format=format or self._defaults.format,
             pause_leaves=self._defaults.pause,
-            promised_at=_promised_at(scene, call, trigger, rule),
             tags=tuple(tags),
             **{name: getattr(call, name) for name in PEOPLE},
         )
         record = _apply_rule(rule, record) if rule is not None else record
+        record = replace(record, promised_at=_promised_at(scene, call, record))
         with self._catalogue.begin() as tx:
             recordings.create_recording(tx, record)
         log.info("recording.requested", recording=str(record.id), call=call.id, by=by)
@@ -589,17 +589,14 @@ def _forbidden(scene: Scene, call_id: str) -> RecordingForbidden:
     return RecordingForbidden(f"rule {next(rules, '')!r} forbids recording call {call_id}")
 
 
-def _promised_at(
-    scene: Scene, call: CallRecord, trigger: Trigger, rule: RuleRecord | None
-) -> datetime:
+def _promised_at(scene: Scene, call: CallRecord, recording: RecordingRecord) -> datetime:
     """Return the moment from which a new recording has to hear everything.
 
     A rule wants it from the moment of the decision, once two people talk; an announcement comes
     before it. A person wants it from now.
     """
     now = datetime.now(UTC)
-    is_by_decision = trigger == "rule" or rule is not None
-    if not is_by_decision or (rule is not None and rule.announcement is not None):
+    if not recording.is_by_decision or recording.announcement is not None:
         return now
     talks = [talk_began_at(one) for one in scene.conversations_with(call.id)]
     decision = scene.decisions.get(call.id)
