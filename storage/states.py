@@ -8,13 +8,14 @@
     member:    requested → ringing → waiting → in → left
 
 Three ends of a recording keep no rendition: `aborted` (it never started), `discarded` (a person
-ordered it) and `failed` (with a reason; audio that exists is kept). A state never goes back, except
-when a person retries a recording whose job was given up. A spy in a browser skips `ringing`. A dial
-may skip states, for example if a phone answers at once; so may a member of a conference: only a
-guest waits, for the owner.
+ordered it) and `failed` (with a reason; audio that exists is kept). No recording that has ended
+goes back, except when a person retries one whose job was given up. A spy in a browser skips
+`ringing`. A dial may skip states, for example if a phone answers at once; so may a member of a
+conference: only a guest waits, for the owner.
 """
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from storage.records import (
     CallbackState,
@@ -24,6 +25,8 @@ from storage.records import (
     RecordingState,
     SpyState,
 )
+
+State = TypeVar("State", bound=str)
 
 LIVE: frozenset[RecordingState] = frozenset({"requested", "recording", "paused"})
 # The audio is deleted. A recording under a legal hold never gets here.
@@ -85,31 +88,9 @@ MEMBER_NEXT: Mapping[MemberState, frozenset[MemberState]] = {
 }
 
 
-def sources(target: RecordingState) -> frozenset[RecordingState]:
-    """Return the states from which a recording may move to `target`."""
-    return frozenset(state for state, targets in NEXT.items() if target in targets)
+def sources_of(moves: Mapping[State, frozenset[State]], target: State) -> frozenset[State]:
+    """Return the states from which these moves lead to `target`.
 
-
-def spy_sources(target: SpyState) -> frozenset[SpyState]:
-    """Return the states from which a spy may move to `target`."""
-    return frozenset(state for state, targets in SPY_NEXT.items() if target in targets)
-
-
-def dial_sources(target: DialState) -> frozenset[DialState]:
-    """Return the states from which a dial may move to `target`."""
-    return frozenset(state for state, targets in DIAL_NEXT.items() if target in targets)
-
-
-def callback_sources(target: CallbackState) -> frozenset[CallbackState]:
-    """Return the states from which a call-back may move to `target`."""
-    return frozenset(state for state, targets in CALLBACK_NEXT.items() if target in targets)
-
-
-def campaign_sources(target: CampaignState) -> frozenset[CampaignState]:
-    """Return the states from which a campaign may move to `target`."""
-    return frozenset(state for state, targets in CAMPAIGN_NEXT.items() if target in targets)
-
-
-def member_sources(target: MemberState) -> frozenset[MemberState]:
-    """Return the states from which a member of a conference may move to `target`."""
-    return frozenset(state for state, targets in MEMBER_NEXT.items() if target in targets)
+    Example: `sources_of(SPY_NEXT, "live")` has `requested` and `ringing`.
+    """
+    return frozenset(state for state, targets in moves.items() if target in targets)

@@ -120,7 +120,7 @@ def move_callback(
     Compare-and-set: of two callers who move the same call-back, one gets None. `to="waiting"` needs
     `next_at`, and an end needs `ended_at`.
     """
-    in_sources = callback.c.state.in_(states.callback_sources(to))
+    in_sources = callback.c.state.in_(states.sources_of(states.CALLBACK_NEXT, to))
     statement = update(callback).where(callback.c.id == callback_id, in_sources)
     changed = statement.values(state=to, **columns).returning(callback)
     row = tx.execute(changed).mappings().one_or_none()

@@ -172,7 +172,7 @@ def move_campaign(
     tx: Connection, campaign_id: UUID, *, to: CampaignState, **columns: Any
 ) -> CampaignRecord | None:
     """Move a campaign to a state, if its present state leads there; else return None."""
-    sources = states.campaign_sources(to)
+    sources = states.sources_of(states.CAMPAIGN_NEXT, to)
     return _change(tx, campaign_id, campaign.c.state.in_(sources), state=to, **columns)
 
 

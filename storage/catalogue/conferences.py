@@ -220,7 +220,7 @@ def move_member(
     `cause`, and closes the open span in which nobody heard the member.
     """
     before = _find_member(tx, conference_member.c.id == member_id, lock=True)
-    if before is None or before.state not in states.member_sources(to):
+    if before is None or before.state not in states.sources_of(states.MEMBER_NEXT, to):
         return None
     fields: dict[str, Any] = {"state": to}
     if to == "in":

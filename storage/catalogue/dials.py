@@ -91,7 +91,7 @@ def move_dial(
     """
     if to == "ended":
         columns = {"ended_at": datetime.now(UTC), "cause": cause} | columns
-    where = (dial.c.id == dial_id, dial.c.state.in_(states.dial_sources(to)))
+    where = (dial.c.id == dial_id, dial.c.state.in_(states.sources_of(states.DIAL_NEXT, to)))
     statement = update(dial).where(*where).values(state=to, **columns).returning(dial)
     row = tx.execute(statement).mappings().one_or_none()
     if row is None:

@@ -192,7 +192,8 @@ def move(
     Compare-and-set: of two callers who move the same recording, one gets None. `columns` may have
     `parties`, as RecordingParty.
     """
-    return _change(tx, recording_id, states.sources(to), state=to, **columns)
+    sources = states.sources_of(states.NEXT, to)
+    return _change(tx, recording_id, sources, state=to, **columns)
 
 
 def begin(tx: Connection, recording_id: UUID, *, at: datetime) -> bool:

@@ -127,7 +127,7 @@ def move_spy(tx: Connection, spy_id: UUID, *, to: SpyState, **columns: Any) -> S
     Compare-and-set: of two callers who move the same spy, one gets None. `to="ended"` needs
     `ended_at` and `cause`, and closes the span that is heard.
     """
-    in_sources = spy.c.state.in_(states.spy_sources(to))
+    in_sources = spy.c.state.in_(states.sources_of(states.SPY_NEXT, to))
     if to == "ended":
         columns["unheard"] = False
     record = _change(tx, spy_id, in_sources, state=to, **columns)

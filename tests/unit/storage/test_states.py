@@ -1,12 +1,21 @@
-"""The states of recordings and spies only go forward, and always to an end.
+"""The only moves between states.
 
 The test repeats the moves, so that a change of the table must change this page too.
 """
 
+from collections.abc import Mapping
+
 import pytest
 
 from storage import states
-from storage.records import CallbackState, CampaignState, DialState, RecordingState, SpyState
+from storage.records import (
+    CallbackState,
+    CampaignState,
+    DialState,
+    MemberState,
+    RecordingState,
+    SpyState,
+)
 
 RECORDING_MOVES: dict[RecordingState, set[RecordingState]] = {
     "requested": {"recording", "aborted", "discarded", "failed"},
@@ -39,8 +48,6 @@ CALLBACK_MOVES: dict[CallbackState, set[CallbackState]] = {
     "cancelled": set(),
     "failed": set(),
 }
-
-
 CAMPAIGN_MOVES: dict[CampaignState, set[CampaignState]] = {
     "draft": {"running"},
     "running": {"paused", "stopped", "done"},
@@ -48,47 +55,34 @@ CAMPAIGN_MOVES: dict[CampaignState, set[CampaignState]] = {
     "stopped": set(),
     "done": set(),
 }
+MEMBER_MOVES: dict[MemberState, set[MemberState]] = {
+    "requested": {"ringing", "waiting", "in", "left"},
+    "ringing": {"waiting", "in", "left"},
+    "waiting": {"in", "left"},
+    "in": {"left"},
+    "left": set(),
+}
 
 
-@pytest.mark.parametrize("state", CAMPAIGN_MOVES)
-def test_a_campaign_has_these_moves_alone(state: CampaignState) -> None:
-    """A campaign may pause until its end; the moves lead there and nowhere else."""
-    assert states.CAMPAIGN_NEXT[state] == CAMPAIGN_MOVES[state]
-    assert set(states.CAMPAIGN_NEXT) == set(CAMPAIGN_MOVES)
-    leading = {one for one, targets in CAMPAIGN_MOVES.items() if state in targets}
-    assert states.campaign_sources(state) == leading
-
-
-@pytest.mark.parametrize("state", RECORDING_MOVES)
-def test_a_recording_has_these_moves_alone(state: RecordingState) -> None:
-    """A recording moves from each state to the states of the contract, and to no other."""
-    assert states.NEXT[state] == RECORDING_MOVES[state]
-    assert set(states.NEXT) == set(RECORDING_MOVES)
-
-
-@pytest.mark.parametrize("state", SPY_MOVES)
-def test_a_spy_has_these_moves_alone(state: SpyState) -> None:
-    """A spy moves from each state to the states of the contract, and to no other."""
-    assert states.SPY_NEXT[state] == SPY_MOVES[state]
-    assert set(states.SPY_NEXT) == set(SPY_MOVES)
-
-
-@pytest.mark.parametrize("state", DIAL_MOVES)
-def test_a_dial_has_these_moves_alone(state: DialState) -> None:
-    """A dial moves forward alone, and may skip states; the moves lead there and nowhere else."""
-    assert states.DIAL_NEXT[state] == DIAL_MOVES[state]
-    assert set(states.DIAL_NEXT) == set(DIAL_MOVES)
-    leading = {one for one, targets in DIAL_MOVES.items() if state in targets}
-    assert states.dial_sources(state) == leading
-
-
-@pytest.mark.parametrize("state", CALLBACK_MOVES)
-def test_a_call_back_has_these_moves_alone(state: CallbackState) -> None:
-    """A call-back goes back and forth until its end; the moves lead there and nowhere else."""
-    assert states.CALLBACK_NEXT[state] == CALLBACK_MOVES[state]
-    assert set(states.CALLBACK_NEXT) == set(CALLBACK_MOVES)
-    leading = {one for one, targets in CALLBACK_MOVES.items() if state in targets}
-    assert states.callback_sources(state) == leading
+@pytest.mark.parametrize(
+    ("table", "moves"),
+    [
+        pytest.param(states.NEXT, RECORDING_MOVES, id="recording"),
+        pytest.param(states.SPY_NEXT, SPY_MOVES, id="spy"),
+        pytest.param(states.DIAL_NEXT, DIAL_MOVES, id="dial"),
+        pytest.param(states.CALLBACK_NEXT, CALLBACK_MOVES, id="call-back"),
+        pytest.param(states.CAMPAIGN_NEXT, CAMPAIGN_MOVES, id="campaign"),
+        pytest.param(states.MEMBER_NEXT, MEMBER_MOVES, id="member"),
+    ],
+)
+def test_each_has_these_moves_alone(
+    table: Mapping[str, frozenset[str]], moves: dict[str, set[str]]
+) -> None:
+    """A table has these states and moves, and no other; `sources_of` is its inverse."""
+    assert table == moves
+    for target in moves:
+        leading = {state for state, targets in moves.items() if target in targets}
+        assert states.sources_of(table, target) == leading
 
 
 def test_a_live_recording_may_still_capture() -> None:
@@ -109,20 +103,6 @@ def test_a_recording_ends_in_these_states() -> None:
 def test_a_live_spy_may_still_hear() -> None:
     """A spy is live until it has ended, even while its phone rings."""
     assert {"requested", "ringing", "live"} == states.SPY_LIVE
-
-
-@pytest.mark.parametrize("target", RECORDING_MOVES)
-def test_sources_are_the_inverse_of_the_moves(target: RecordingState) -> None:
-    """`sources` returns the states that lead to a target."""
-    leading = {state for state, targets in RECORDING_MOVES.items() if target in targets}
-    assert states.sources(target) == leading
-
-
-@pytest.mark.parametrize("target", SPY_MOVES)
-def test_spy_sources_are_the_inverse_of_the_moves(target: SpyState) -> None:
-    """`spy_sources` returns the states that lead to a target."""
-    leading = {state for state, targets in SPY_MOVES.items() if target in targets}
-    assert states.spy_sources(target) == leading
 
 
 @pytest.mark.parametrize("state", RECORDING_MOVES)

@@ -213,7 +213,10 @@ class Pbx:
                 self.do(step.kind, step.channel_id)
             for move in found.moves:
                 row = self.members[move.member_id]
-                assert row.state in states.member_sources(move.to), (row.state, move.to)
+                assert row.state in states.sources_of(states.MEMBER_NEXT, move.to), (
+                    row.state,
+                    move.to,
+                )
                 joined_at = NOW if move.to == "in" else row.joined_at
                 self.members[row.id] = replace(
                     row, state=move.to, joined_at=joined_at, left_at=NOW, cause=move.cause
