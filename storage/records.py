@@ -517,7 +517,7 @@ class CallbackRecord:
 
 @dataclass(frozen=True, slots=True)
 class DoNotCall:
-    """A number that nobody may be called on by a campaign or a call-back, in E.164."""
+    """A number that no call of ours may reach, in E.164."""
 
     number: str
     reason: str
