@@ -9,6 +9,7 @@ import requests
 
 from bench.rig.held import HELD_MEMBERS, conference_id, member_id, person_channel
 from recorder import names
+from recorder.recording.terms import CONFERENCE
 from storage.catalogue import conferences, terms
 from storage.catalogue.engine import Catalogue
 from storage.records import ConferenceRecord, MemberRecord, MemberState, RuleTerms
@@ -45,7 +46,7 @@ def seed_member(catalogue: Catalogue, number: int, member: int, state: MemberSta
     with catalogue.begin() as tx:
         conferences.create_member(tx, record)
         terms.set_terms(
-            tx, record.call_id, "conference", RuleTerms(name="conference", action="record")
+            tx, record.call_id, CONFERENCE, RuleTerms(name="conference", action="record")
         )
 
 

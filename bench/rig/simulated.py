@@ -35,12 +35,12 @@ from websockets.server import ServerProtocol
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from bench.rig.held import HELD_MEMBERS, Captures, held_bridge_id, person_channel
+from recorder.names import parse_person_id
 
 TICK_S = 0.01
 AGENTS = 5000
 MEMBERS = 20
 SWAP_EVERY_S = 10.0
-HELD = "earwitness-dial-"  # the channels of members of held conferences
 CHANNEL = re.compile(r"/ari/channels/([^/]+)/variable")
 
 
@@ -308,9 +308,10 @@ class Simulated:
                 )
             case ("GET", path) if found := CHANNEL.fullmatch(path):
                 is_known = query.get("variable") == ["CHANNEL(linkedid)"]
-                own = found[1] if found[1].startswith(HELD) else f"{found[1].rpartition('.')[0]}.1"
+                is_held = parse_person_id(found[1]) is not None
+                own = found[1] if is_held else f"{found[1].rpartition('.')[0]}.1"
                 body = {"value": own if is_known else ""}
-            case ("GET", path) if path.startswith(f"/ari/channels/{HELD}"):
+            case ("GET", path) if parse_person_id(path.removeprefix("/ari/channels/")):
                 found_ = [one for one in self._members() if path.endswith(f"/{one.first}")]
                 return (200, found_[0].channels[0]) if found_ else (404, {"message": "gone"})
             case ("GET", path) if path.startswith("/ari/bridges/"):
