@@ -6,9 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
 from lab.ears import read_audio, tone_spans
 from lab.far import AGENT_HZ, CUSTOMER_HZ
@@ -17,6 +15,7 @@ from lab.waiting import until
 from lab.world import World
 from tests.pbx.dialling import PHONE, await_dial, dial, end_of, talk_spied_and_paused
 from tests.pbx.talks import numbers
+from tests.pbx.watching import write_tone
 from tests.service import REPOSITORY, Service
 
 pytestmark = pytest.mark.pbx
@@ -165,9 +164,7 @@ def test_a_rule_that_forbids_wins(service: Service, world: World) -> None:
 
 def test_an_announcement_comes_first(service: Service, world: World) -> None:
     """The customer hears the announcement of the request, then the recording starts."""
-    wav = world.pbx.directory / "dialled.wav"
-    tone = 0.3 * np.sin(2 * np.pi * ANNOUNCEMENT_HZ * np.arange(8000) / 8000)
-    soundfile.write(wav, tone.astype(np.float32), 8000, subtype="PCM_16")
+    wav = write_tone(world.pbx.directory / "dialled.wav", ANNOUNCEMENT_HZ, seconds=1)
     sound = world.pbx.inside(wav.with_suffix(""))
     number = next(numbers)
     call = dial(service, number, record=True, announce=f"sound:{sound}")

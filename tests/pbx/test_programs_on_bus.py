@@ -78,7 +78,7 @@ class Panel:
 
 def test_a_program_dials_by_events_alone(service: Service, world: World, panel: Panel) -> None:
     """A program asks, hears the answer in its own words, and the progress up to the end."""
-    number = str(next(numbers))
+    number = next(numbers)
     panel.ask(action="dial", to=number, request="one", **{"from": "PJSIP/2001"})
     accepted = panel.hear("earwitness.accepted", request="one", action="dial")
     call = world.dialled("2001", number)
@@ -106,7 +106,7 @@ def test_a_program_is_told_of_a_refusal(panel: Panel) -> None:
 
 def test_a_busy_number_is_told(world: World, panel: Panel) -> None:
     """The end of a call whose number is busy comes with its cause."""
-    number = str(next(numbers))
+    number = next(numbers)
     with world.phone(number, "busy"):
         panel.ask(action="dial", to=number, request="six", **{"from": "PJSIP/2001"})
         ended = panel.hear("call.dial-changed", request="six", dial="ended")
@@ -119,7 +119,7 @@ def test_a_program_holds_a_conference(service: Service, world: World, panel: Pan
     panel.ask(**room, do="open", record="yes", request="seven")
     opened = panel.hear("earwitness.accepted", request="seven")
     panel.hear("conference.opened", request="seven", id=opened["conference_id"])
-    number = str(next(numbers))
+    number = next(numbers)
     panel.ask(**room, do="add", destination="PJSIP/2001", request="eight")
     panel.ask(**room, do="add", destination=number, request="nine")
     phone = panel.hear("earwitness.accepted", request="eight")
@@ -199,7 +199,7 @@ def manager(service: Service, world: World) -> Iterator[Manager]:
 
 def test_a_panel_dials_over_ami_alone(world: World, manager: Manager) -> None:
     """A panel on AMI asks through one line of dialplan, and AMI brings the answer and events."""
-    number = str(next(numbers))
+    number = next(numbers)
     manager.send(
         Action="Originate",
         Channel="Local/ask@earwitness-programs/n",
@@ -218,7 +218,7 @@ def test_a_panel_dials_over_ami_alone(world: World, manager: Manager) -> None:
 
 def test_a_dialplan_dials_by_curl(service: Service, world: World) -> None:
     """`CURL()` of the PBX itself dials without a token, and gets one line."""
-    number = str(next(numbers))
+    number = next(numbers)
     said = curl(service, world, "dial", to=number, **{"from": "PJSIP/2001"})
     assert said.startswith("ok: requested lab-earwitness-dial-")
     world.dialled("2001", number).hang_up()
@@ -273,7 +273,7 @@ def test_the_example_calls_missed_callers_back(
     service: Service, world: World, tmp_path: Path
 ) -> None:
     """The example rings the agent after a missed call, and prints the progress of the call."""
-    number = str(next(numbers))
+    number = next(numbers)
     with running_example(world, tmp_path) as said:
 
         def await_words(words: str) -> None:
@@ -282,17 +282,13 @@ def test_the_example_calls_missed_callers_back(
         await_words("waiting for missed calls")
         with world.phone("2001", "ring"):
             missed = world.inbound(caller=number, answered_by="").leg("customer")
-            until(lambda: _rings(world, "2001"))
+            world.far.await_ringing("2001")
         missed.hang_up()  # the phone answers the next call
         await_words(f"missed, calling {number} back")
         world.dialled("2001", number).hang_up()
         await_words(": accepted as lab-earwitness-dial-")
         await_words(": up")
         await_words(": ended ended")
-
-
-def _rings(world: World, party: str) -> bool:
-    return any(one["channelvars"]["LAB_PARTY"] == party for one in world.far.channels())
 
 
 def _contains(file: Path, words: str) -> bool:

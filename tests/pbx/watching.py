@@ -185,9 +185,9 @@ def assert_tones(
     assert level < absent_dbfs, f"{who}: {other} Hz is heard at {level:.0f} dBFS"
 
 
-def write_tone(path: Path, hz: float) -> Path:
-    """Write a minute of a tone, to give a phone a voice of its own."""
-    samples = 0.3 * np.sin(2 * np.pi * hz * np.arange(60 * 8000) / 8000)
+def write_tone(path: Path, hz: float, seconds: int = 60) -> Path:
+    """Write a file with a tone, for example to give a phone a voice of its own."""
+    samples = 0.3 * np.sin(2 * np.pi * hz * np.arange(seconds * 8000) / 8000)
     soundfile.write(path, samples.astype(np.float32), 8000, subtype="PCM_16")
     return path
 
