@@ -11,7 +11,7 @@ from flask_babel import gettext as _
 
 from api.auth import principal
 from api.pages.page import Pages, show, show_notice, wants_next_part
-from api.pages.words import dial_causes
+from api.pages.words import causes_of_attempts
 from api.services import services
 from recorder.errors import NotANumber, NumberRefused
 from storage.catalogue import campaigns, do_not_call
@@ -176,13 +176,9 @@ def _words() -> dict[str, Any]:
 def _causes() -> Mapping[str, str]:
     """Return the words for the results of entries, and for the pauses of campaigns."""
     return {
-        **dial_causes(),
+        **causes_of_attempts(),
         "not-permitted": _("The person who started it may not call any more."),
         "ended": _("They talked."),
-        "agent-busy": _("The phone was busy."),
-        "agent-no-answer": _("Nobody answered the phone."),
-        "agent-declined": _("The phone declined."),
-        "agent-unreachable": _("The phone could not be reached."),
         "not-a-number": _("It is no telephone number."),
         "number-refused": _("This service may not call this number."),
         "do-not-call": _("It is on the do-not-call list."),

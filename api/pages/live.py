@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from api.auth import principal
 from api.pages.page import Pages, show
-from api.pages.words import dial_causes
+from api.pages.words import causes_of_attempts
 from api.services import services
 from storage.catalogue import callbacks, calls, tokens
 from storage.permissions import CALLS_DIAL, CALLS_READ
@@ -64,7 +64,7 @@ def show_live() -> Response:
         sees_all=agents is None,
         missed=missed,
         callbacks=[(one, services().callbacks.zones_of(one)) for one in promised],
-        causes={**dial_causes(), **_causes_of_waiting()},
+        causes={**causes_of_attempts(), **_causes_of_waiting()},
     )
 
 
@@ -77,12 +77,8 @@ def _promised(tx: Connection) -> list[CallbackRecord]:
 
 
 def _causes_of_waiting() -> dict[str, str]:
-    """Return the words for the reasons why a call-back waits, beside the causes of a call."""
+    """Return the words for the reasons why a call-back waits, without the causes of its calls."""
     return {
         "outside-hours": _("It waits for the hours of this number."),
         "in-call": _("The customer is calling now."),
-        "agent-busy": _("The phone was busy."),
-        "agent-no-answer": _("Nobody answered the phone."),
-        "agent-declined": _("The phone declined."),
-        "agent-unreachable": _("The phone could not be reached."),
     }

@@ -57,7 +57,8 @@ def in_words(code: str | None) -> str:
 
 
 def shell_words() -> dict[str, dict[str, str]]:
-    """Return the words for the modules of every page: problems by `error_id`, ends of spies.
+    """Return the words for the modules of every page: problems by `error_id`, ends of spies, steps
+    and causes of dialled calls.
 
     In English a module shows the detail of a problem, which says more.
     """
@@ -99,7 +100,7 @@ def _steps_of_a_dial() -> dict[str, str]:
 
 
 def dial_causes() -> dict[str, str]:
-    """Return the words for the causes with which a call ends that we set up."""
+    """Return the words for the causes of a call that the reader has set up and that has ended."""
     return {
         "ended": _("The call has ended."),
         "cancelled": _("The call was cancelled."),
@@ -116,6 +117,17 @@ def dial_causes() -> dict[str, str]:
         "not-permitted": _("This call is not permitted any more."),
         "pbx-unreachable": _("The PBX does not answer."),
         "pbx-lost": _("The PBX was away."),
+    }
+
+
+def causes_of_attempts() -> dict[str, str]:
+    """Return the words for the causes of a call that the service has set up for another person."""
+    return {
+        **dial_causes(),
+        "agent-busy": _("The phone was busy."),
+        "agent-no-answer": _("Nobody answered the phone."),
+        "agent-declined": _("The phone declined."),
+        "agent-unreachable": _("The phone could not be reached."),
     }
 
 
