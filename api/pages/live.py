@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Response
 from flask_babel import gettext as _
-from sqlalchemy import Connection
 
 from api.auth import principal
 from api.pages.page import Pages, show
@@ -12,12 +11,11 @@ from api.pages.words import causes_of_attempts
 from api.services import services
 from storage.catalogue import callbacks, calls, tokens
 from storage.permissions import CALLS_DIAL, CALLS_READ
-from storage.records import CallbackRecord
 
 pages = Pages()
 
 MISSED_SHOWN = 20
-CALLBACKS_SHOWN = 50
+CALLBACKS_SHOWN = 100
 MISSED_WITHIN = timedelta(days=1)
 
 
@@ -29,7 +27,11 @@ def show_live() -> Response:
         team = principal().token.team if agents is not None else None
         teams = tokens.list_teams(tx, team=team)
         since = datetime.now(UTC) - MISSED_WITHIN
-        promised = _promised(tx) if CALLS_DIAL in principal().permissions else []
+        promised = (
+            callbacks.list_live_callbacks(tx, limit=CALLBACKS_SHOWN, agents=agents)
+            if CALLS_DIAL in principal().permissions
+            else ()
+        )
         missed = calls.list_missed(tx, from_at=since, limit=MISSED_SHOWN, agents=agents)
     if agents is not None:
         teams = {name: team for name, team in teams.items() if name in agents}
@@ -66,14 +68,6 @@ def show_live() -> Response:
         callbacks=[(one, services().callbacks.zones_of(one)) for one in promised],
         causes={**causes_of_attempts(), **_causes_of_waiting()},
     )
-
-
-def _promised(tx: Connection) -> list[CallbackRecord]:
-    """Return the call-backs that wait or are being called, in the order of their next calls."""
-    agents = principal().agents
-    waiting = callbacks.list_callbacks(tx, state="waiting", limit=CALLBACKS_SHOWN, agents=agents)
-    dialling = callbacks.list_callbacks(tx, state="dialling", limit=CALLBACKS_SHOWN, agents=agents)
-    return sorted([*waiting.items, *dialling.items], key=lambda one: one.next_at or one.at)
 
 
 def _causes_of_waiting() -> dict[str, str]:

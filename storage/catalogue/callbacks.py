@@ -99,15 +99,11 @@ def list_callbacks(
 
 
 def list_live_callbacks(
-    tx: Connection, *, due_before: datetime | None = None, limit: int | None = None
+    tx: Connection, *, limit: int | None = None, agents: Collection[str] | None = None
 ) -> tuple[CallbackRecord, ...]:
-    """Return the call-backs that wait or are dialling, by the time of their next attempt.
-
-    With `due_before`, only those whose attempt was due before this time.
-    """
-    query = select(callback).where(_LIVES)
-    if due_before is not None:
-        query = query.where(callback.c.next_at < due_before)
+    """Return the call-backs that wait or are dialling, by the time of their next attempt,
+    restricted like `get_callback`."""
+    query = select(callback).where(_LIVES, *_seen_by(agents))
     rows = tx.execute(query.order_by(callback.c.next_at).limit(limit)).mappings()
     return tuple(_record(row) for row in rows)
 

@@ -15,10 +15,11 @@ from recorder.ari.pbxs import Pbxs
 from recorder.dialling.callbacks import Callbacks, CallbackSettings
 from recorder.dialling.dialler import Dialler, DialSettings
 from recorder.dialling.numbers import DialPolicy
-from storage.catalogue import calls, campaigns, conferences, do_not_call
+from storage.catalogue import callbacks, calls, campaigns, conferences, do_not_call
 from storage.catalogue.engine import Catalogue
 from storage.objects.s3 import S3ObjectStore
 from storage.records import (
+    CallbackRecord,
     CampaignEntry,
     CampaignRecord,
     ConferenceRecord,
@@ -94,6 +95,43 @@ def test_missed_callers(show: Show, catalogue: Catalogue) -> None:
     assert shown == [12025550101]
     assert 'data-call-back="12025550101"' in page
     assert 'data-pbx="main"' in page
+
+
+def build_callback(number: str, agent: str, next_at: datetime) -> CallbackRecord:
+    """Build a call-back of an agent that waits for its first call."""
+    return CallbackRecord(
+        id=uuid4(),
+        pbx="main",
+        phone=f"PJSIP/{agent}",
+        agent=agent,
+        number=number,
+        state="waiting",
+        at=next_at,
+        hours=Hours(),
+        retry_after_s=(900,),
+        created_at=NOW,
+        created_by="ann",
+        next_at=next_at,
+    )
+
+
+def test_scheduled_callbacks(show: Show, catalogue: Catalogue) -> None:
+    """Call-backs that wait or ring are shown, the next one first; an agent sees its own alone."""
+    hour = timedelta(hours=1)
+    later, ringing, over = (
+        build_callback("+12025550111", "2001", NOW + 2 * hour),
+        build_callback("+12025550112", "2002", NOW + hour),
+        build_callback("+12025550113", "2001", NOW),
+    )
+    with catalogue.begin() as tx:
+        for one in (later, ringing, over):
+            callbacks.create_callback(tx, one)
+        callbacks.move_callback(tx, ringing.id, to="dialling", cause=None)
+        callbacks.move_callback(tx, over.id, to="cancelled", ended_at=NOW)
+    page, own = show("/"), show("/", role="agent", name="2001")
+    assert page.index(f">{ringing.number}<") < page.index(f">{later.number}<")
+    assert [later.number in own, ringing.number in own] == [True, False]
+    assert over.number not in page + own
 
 
 def test_the_phone_and_the_pbx(show: Show) -> None:
