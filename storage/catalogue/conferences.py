@@ -204,13 +204,6 @@ def list_live_members(tx: Connection, pbx: str) -> tuple[MemberRecord, ...]:
     return tuple(_member(row) for row in tx.execute(query).mappings())
 
 
-def list_members_of_calls(tx: Connection, call_ids: Collection[str]) -> tuple[MemberRecord, ...]:
-    """Return all members that these calls are or were, in the order of time."""
-    query = select(conference_member).where(conference_member.c.call_id.in_(call_ids))
-    rows = tx.execute(query.order_by(conference_member.c.id)).mappings()
-    return tuple(_member(row) for row in rows)
-
-
 def move_member(
     tx: Connection, member_id: UUID, *, to: MemberState, at: datetime, cause: str | None = None
 ) -> MemberRecord | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.ears import cut_out, read_audio, tone_spans
-from lab.far import AGENT_HZ, SUPERVISOR_HZ, Leg, hz_of
+from lab.far import AGENT_HZ, Leg, hz_of
 from lab.pbx import RING_HZ
 from lab.waiting import until
 from lab.world import Call, World
@@ -15,7 +15,6 @@ from tests.service import Service
 
 PHONE = "2001"
 A = AGENT_HZ[PHONE]
-S = SUPERVISOR_HZ
 RINGS_S = 1.5
 
 
