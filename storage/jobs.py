@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -125,7 +125,7 @@ def defer(
 
 def defer_once(tx: Connection, task: str, *, lock: str, queue: str, **arguments: Any) -> None:
     """Defer a job like `defer`, unless a job of this lock waits or runs already."""
-    _defer_unless(tx, ("todo", "doing"), task, lock=lock, queue=queue, **arguments)
+    _defer_unless(tx, "status IN ('todo', 'doing')", task, lock=lock, queue=queue, **arguments)
 
 
 def defer_next(tx: Connection, task: str, *, lock: str, queue: str, **arguments: Any) -> None:
@@ -133,19 +133,22 @@ def defer_next(tx: Connection, task: str, *, lock: str, queue: str, **arguments:
 
     The running job of the lock may have looked before our change: the next one looks after it.
     """
-    _defer_unless(tx, ("todo",), task, lock=lock, queue=queue, **arguments)
+    _defer_unless(tx, "status = 'todo'", task, lock=lock, queue=queue, **arguments)
 
 
 def _defer_unless(
-    tx: Connection, present: Sequence[str], task: str, *, lock: str, queue: str, **arguments: Any
+    tx: Connection, present: str, task: str, *, lock: str, queue: str, **arguments: Any
 ) -> None:
+    """Defer a job unless its lock has one with this condition.
+
+    The condition is a literal, not a parameter: else PostgreSQL does not use the index of live
+    jobs.
+    """
     # Another caller waits here for the end of our transaction, and then sees the job.
     mutex = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
     tx.execute(mutex, {"name": f"earwitness defer {task}"})
-    jobs = "FROM procrastinate_jobs WHERE lock = :lock AND status::text = ANY(:present)"
-    if not tx.scalar(
-        text(f"SELECT EXISTS (SELECT {jobs})"), {"lock": lock, "present": list(present)}
-    ):  # no text from outside
+    jobs = f"FROM procrastinate_jobs WHERE lock = :lock AND {present}"  # no text from outside
+    if not tx.scalar(text(f"SELECT EXISTS (SELECT {jobs})"), {"lock": lock}):
         defer(tx, task, lock=lock, queue=queue, **arguments)
 
 
