@@ -214,7 +214,7 @@ class CallModel:
         *,
         vanished: bool,
     ) -> frozenset[str]:
-        """Bring the model to full lists of the PBX; return the ids of the changed calls.
+        """Update the model from full lists of the PBX; return the ids of the changed calls.
 
         `linkedids` has the new channels; a known channel stays in its call. A channel that is
         missing from `channels` ended at `at`; `vanished` marks that this is the time of the notice,

@@ -99,15 +99,15 @@ class Dialler:
 
     def choose_pbx(self, name: str | None) -> str:
         """Return the PBX of this name, or the only one that dials. Raises CannotDial."""
-        dialling = [one for one, how in self._settings.items() if how.context]
         if name is not None:
             if name not in self._settings:
                 raise CannotDial(f"there is no PBX {name}")
             return name
+        dialling = self.list_pbxs()
         if not dialling:
             raise CannotDial("no PBX dials: the key dial_context of [[pbx]] is not set")
         if len(dialling) > 1:
-            raise CannotDial(f"name the PBX that dials, one of {', '.join(sorted(dialling))}")
+            raise CannotDial(f"name the PBX that dials, one of {', '.join(dialling)}")
         return dialling[0]
 
     def check_number(self, pbx: str, number: str) -> tuple[str, Mapping[str, str]]:

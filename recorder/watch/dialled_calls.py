@@ -61,8 +61,7 @@ class DialWatch:
             case _:
                 return
         call_id = self._model.find_call_of(channel_id)
-        phone = _person_of(call_id) if call_id is not None else None
-        if call_id is not None and phone is not None:
+        if call_id is not None and (phone := _person_of(call_id)) is not None:
             self._outcomes[call_id] = observe(self._outcomes.get(call_id, Outcome()), event, phone)
 
     def save(self, tx: Connection, changed: Iterable[CallRecord]) -> tuple[str, ...]:

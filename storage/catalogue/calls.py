@@ -30,16 +30,8 @@ from storage.schema import call
 LIVES = call.c.state != literal_column("'ended'")
 _EVENT_FIELDS = (
     *("id", "pbx", "state", "direction", "did", "queue", "agent"),
-    *(
-        "started_at",
-        "answered_at",
-        "ended_at",
-        "joined",
-        "people",
-        "talking",
-        "activity",
-        "trigger",
-    ),
+    *("started_at", "answered_at", "ended_at"),
+    *("joined", "people", "talking", "activity", "trigger"),
 )
 _INSTANTS = ("joined_at", "served_at", "media_at", "left_at", "transferred_at")
 _LISTS = ("joined", "met")
