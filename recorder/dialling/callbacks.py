@@ -285,7 +285,7 @@ class Callbacks:
         if any(one.talked_at is not None and one.talked_at >= record.created_at for one in mine):
             return End("cancelled", CALLED_IN)
         besides = dial.id if dial is not None else None
-        if mine or callbacks.is_dialled(tx, record.number, besides=besides):
+        if mine or dials.is_dialled(tx, record.number, besides=besides):
             return plan_again(record, zones, now, IN_CALL)
         planned = plan_at(record, zones, now)
         is_open = isinstance(planned, Wait) and planned.next_at == now

@@ -19,7 +19,7 @@ from recorder.dialling.campaign_plan import (
     count_attempt,
     plan_campaign,
 )
-from storage.catalogue import campaigns, do_not_call
+from storage.catalogue import campaigns, dials, do_not_call
 from storage.errors import NoSuchCampaign
 from storage.records import CampaignAgent, CampaignEntry, CampaignRecord, DialRecord
 
@@ -62,7 +62,7 @@ def plan_next(tx: Connection, campaign: CampaignRecord, agents: Sequence[Campaig
         [one.agent for one in agents],
         groups,
         listed=listed,
-        live=campaigns.list_live_numbers(tx),
+        live=dials.list_live_numbers(tx),
     )
 
 
@@ -77,7 +77,7 @@ def plan_entry(
         [agent.agent],
         [(due.zones, [due])],
         listed=do_not_call.find(tx, [due.number]),
-        live=campaigns.list_live_numbers(tx),
+        live=dials.list_live_numbers(tx),
     )
 
 

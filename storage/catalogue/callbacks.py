@@ -23,10 +23,10 @@ from sqlalchemy import (
 
 from storage import jobs, states
 from storage.catalogue import events
-from storage.catalogue.cursor import decode_cursor, slice_of
+from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.errors import NoSuchCallback
 from storage.records import CallbackRecord, CallbackState, Hours, Slice, shallow
-from storage.schema import LAST_DIGITS, LAST_DIGITS_OF_CALLER, call, callback, dial
+from storage.schema import LAST_DIGITS, LAST_DIGITS_OF_CALLER, call, callback
 
 TASK = "callback_step"
 _HOURS = tuple(field.name for field in fields(Hours))
@@ -71,9 +71,7 @@ def get_callback(
 def lock_callback(tx: Connection, callback_id: UUID) -> CallbackRecord | None:
     """Return the call-back of this id, or None; nobody else changes it before our transaction
     ends."""
-    query = select(callback).where(callback.c.id == callback_id).with_for_update()
-    row = tx.execute(query).mappings().one_or_none()
-    return _record(row) if row is not None else None
+    return _find(tx, callback.c.id == callback_id, lock=True)
 
 
 def list_callbacks(
@@ -94,7 +92,7 @@ def list_callbacks(
     if cursor is not None:
         (before,) = decode_cursor(cursor, UUID)
         query = query.where(callback.c.id < before)
-    rows = tx.execute(query.order_by(callback.c.id.desc()).limit(limit + 1)).mappings()
+    rows = tx.execute(query.order_by(callback.c.id.desc()).limit(one_more(limit))).mappings()
     return slice_of([_record(row) for row in rows], limit, lambda one: (str(one.id),))
 
 
@@ -155,20 +153,18 @@ def list_inbound_calls(
     )
 
 
-def is_dialled(tx: Connection, number: str, *, besides: UUID | None = None) -> bool:
-    """Return whether a live dial, besides this one, dials the number."""
-    lives = dial.c.state != literal_column("'ended'")
-    query = select(dial.c.id).where(dial.c.number == number, lives, dial.c.id != besides)
-    return tx.execute(query.limit(1)).one_or_none() is not None
-
-
 def _seen_by(agents: Collection[str] | None) -> Iterator[ColumnElement[bool]]:
     if agents is not None:
         yield callback.c.agent.in_(agents)
 
 
-def _find(tx: Connection, *conditions: ColumnElement[bool]) -> CallbackRecord | None:
-    row = tx.execute(select(callback).where(*conditions)).mappings().one_or_none()
+def _find(
+    tx: Connection, *conditions: ColumnElement[bool], lock: bool = False
+) -> CallbackRecord | None:
+    query = select(callback).where(*conditions)
+    if lock:
+        query = query.with_for_update()
+    row = tx.execute(query).mappings().one_or_none()
     return _record(row) if row is not None else None
 
 

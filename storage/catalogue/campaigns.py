@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from storage import jobs, states
-from storage.catalogue import events
+from storage.catalogue import dials, events
 from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.catalogue.rows import insert_rows
 from storage.errors import NoSuchCampaign, NoSuchCampaignAgent
@@ -49,7 +49,6 @@ _HOURS = ("from_hour", "to_hour", "weekdays")
 _LISTS = ("retry_after_s", "agents")
 _ENTRY = [campaign_entry.c[one.name] for one in fields(CampaignEntry)]
 _AGENT = [campaign_agent.c[one.name] for one in fields(CampaignAgent)]
-_DIAL = [dial.c[one.name] for one in fields(DialRecord)]
 # The sets of zones of the waiting entries, each found by one look into the index.
 _ZONES = text("""
 WITH RECURSIVE found AS (
@@ -256,8 +255,7 @@ def move_agent(
 
 def list_phones_in_calls(tx: Connection, pbx: str) -> frozenset[str]:
     """Return the phones of a PBX that are in a live call, or ring for a call that we set up."""
-    dialled = select(dial.c.phone).where(dial.c.pbx == pbx, _DIAL_LIVES)
-    return frozenset(tx.scalars(_PHONES_IN_CALLS, {"pbx": pbx})) | frozenset(tx.scalars(dialled))
+    return dials.list_live_phones(tx, pbx).union(tx.scalars(_PHONES_IN_CALLS, {"pbx": pbx}))
 
 
 # Entries
@@ -359,24 +357,14 @@ def has_open_entries(tx: Connection, campaign_id: UUID) -> bool:
 
 # The calls of a campaign
 
-_DIAL_LIVES: ColumnElement[bool] = dial.c.state != literal_column("'ended'")
-
-
-def list_live_numbers(tx: Connection) -> frozenset[str]:
-    """Return the numbers that are in a call that we set up now."""
-    return frozenset(tx.scalars(select(dial.c.number).where(_DIAL_LIVES)))
-
 
 def find_uncounted(tx: Connection, entries: Collection[CampaignEntry]) -> dict[UUID, DialRecord]:
     """Return the newest dialled call of each of these entries whose result is not counted yet."""
     counted = {one.id: one.last_dial_id for one in entries}
-    query = select(*_DIAL).where(dial.c.entry_id.in_(counted)).order_by(dial.c.id)
-    found: dict[UUID, DialRecord] = {}
-    for row in tx.execute(query).mappings():
-        record, last = DialRecord(**row), counted[row["entry_id"]]
-        if last is None or record.id > last:
-            found[row["entry_id"]] = record
-    return found
+    newest = dials.map_newest_of_entries(tx, counted)
+    return {
+        id_: one for id_, one in newest.items() if (last := counted[id_]) is None or one.id > last
+    }
 
 
 def list_results(
@@ -388,10 +376,8 @@ def list_results(
     )
     query = query.order_by(campaign_entry.c.place).limit(limit)
     entries = [_entry(row) for row in tx.execute(query).mappings()]
-    of_these = dial.c.entry_id.in_([one.id for one in entries])
-    rows = tx.execute(select(*_DIAL).where(of_these).order_by(dial.c.id)).mappings()
-    last = {row["entry_id"]: DialRecord(**row) for row in rows}
-    return tuple(Result(one, last.get(one.id)) for one in entries)
+    newest = dials.map_newest_of_entries(tx, [one.id for one in entries])
+    return tuple(Result(one, newest.get(one.id)) for one in entries)
 
 
 def read_progress(tx: Connection, campaign_id: UUID) -> Progress:

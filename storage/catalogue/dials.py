@@ -33,9 +33,9 @@ def create_dial(tx: Connection, record: DialRecord) -> bool:
     return tx.execute(statement.returning(dial.c.id)).one_or_none() is not None
 
 
-def find_dial(tx: Connection, dial_id: UUID, *, lock: bool = False) -> DialRecord | None:
-    """Return the dial of this id, or None; with `lock` nobody changes it in this transaction."""
-    return _find(tx, dial.c.id == dial_id, lock=lock)
+def find_dial(tx: Connection, dial_id: UUID) -> DialRecord | None:
+    """Return the dial of this id, or None."""
+    return _find(tx, dial.c.id == dial_id)
 
 
 def get_dial(tx: Connection, dial_id: UUID) -> DialRecord:
@@ -81,6 +81,28 @@ def list_dials(
     return tuple(_record(row) for row in tx.execute(query).mappings())
 
 
+def map_newest_of_entries(tx: Connection, entry_ids: Collection[UUID]) -> dict[UUID, DialRecord]:
+    """Return the newest dial of each of these entries of campaigns, by the id of the entry."""
+    query = select(dial).where(dial.c.entry_id.in_(entry_ids)).order_by(dial.c.id)
+    return {row["entry_id"]: _record(row) for row in tx.execute(query).mappings()}
+
+
+def list_live_numbers(tx: Connection) -> frozenset[str]:
+    """Return the numbers of all dials that have not ended."""
+    return frozenset(tx.scalars(select(dial.c.number).where(_LIVES)))
+
+
+def list_live_phones(tx: Connection, pbx: str) -> frozenset[str]:
+    """Return the phones of a PBX whose dials have not ended."""
+    return frozenset(tx.scalars(select(dial.c.phone).where(dial.c.pbx == pbx, _LIVES)))
+
+
+def is_dialled(tx: Connection, number: str, *, besides: UUID | None = None) -> bool:
+    """Return whether a live dial, besides this one, dials the number."""
+    query = select(dial.c.id).where(dial.c.number == number, _LIVES, dial.c.id != besides)
+    return tx.execute(query.limit(1)).one_or_none() is not None
+
+
 def move_dial(
     tx: Connection, dial_id: UUID, *, to: DialState, cause: DialCause | None = None, **columns: Any
 ) -> DialRecord | None:
@@ -124,11 +146,8 @@ def _defer_step(tx: Connection, kind: str, id_: UUID | None) -> None:
         jobs.defer(tx, f"{kind}_step", lock=str(id_), queue=jobs.DIALLING, **named)
 
 
-def _find(tx: Connection, *where: ColumnElement[bool], lock: bool = False) -> DialRecord | None:
-    query = select(dial).where(*where)
-    if lock:
-        query = query.with_for_update()
-    row = tx.execute(query).mappings().one_or_none()
+def _find(tx: Connection, condition: ColumnElement[bool]) -> DialRecord | None:
+    row = tx.execute(select(dial).where(condition)).mappings().one_or_none()
     return _record(row) if row is not None else None
 
 
