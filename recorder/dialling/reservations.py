@@ -150,6 +150,7 @@ def _free_agent(
     rests_s: int = 0,
     since: datetime | None = None,
 ) -> None:
+    """Free the agent who is reserved for this entry; an earlier agent of it may have another."""
     if entry.agent is None:
         return
     ready_at = (since or datetime.now(UTC)) + timedelta(seconds=rests_s) if rests_s else None
@@ -160,6 +161,7 @@ def _free_agent(
         sources=("reserved",),
         to="away" if away else "ready",
         ready_at=None if away else ready_at,
+        reserved_for=entry.id,
     )
 
 

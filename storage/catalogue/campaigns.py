@@ -239,9 +239,15 @@ def move_agent(
     to: CampaignAgentState,
     entry_id: UUID | None = None,
     ready_at: datetime | None = None,
+    reserved_for: UUID | None = None,
 ) -> CampaignAgent | None:
-    """Move an agent to a state, if the present one is among `sources`; else return None."""
+    """Move an agent to a state, if the present one is among `sources`; else return None.
+
+    With `reserved_for`, only an agent who is reserved for this entry.
+    """
     is_one = (campaign_agent.c.campaign_id == campaign_id) & (campaign_agent.c.agent == agent)
+    if reserved_for is not None:
+        is_one &= campaign_agent.c.entry_id == reserved_for
     changed = {"state": to, "entry_id": entry_id, "ready_at": ready_at, "since": datetime.now(UTC)}
     statement = update(campaign_agent).where(is_one, campaign_agent.c.state.in_(sources))
     row = tx.execute(statement.values(changed).returning(*_AGENT)).mappings().one_or_none()

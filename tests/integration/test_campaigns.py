@@ -324,6 +324,24 @@ def test_a_listed_number_is_refused_at_its_time(world: World) -> None:
     assert [one.number for one in world.dials(running)] != [listed]
 
 
+def test_a_refused_number_does_not_free_the_agent_who_called_it_before(world: World) -> None:
+    """The agent of an earlier attempt is in another call by then, and stays reserved for it."""
+    running = world.start(lines=2, agents=2)
+    first, second = running.agents
+    world.campaigns.set_ready(running.id, second, ready=False, by="ann")
+    world.step(running)
+    world.end(world.dials(running)[0], "busy", **DIALLED)
+    world.step(running)
+    assert [one.agent for one in world.dials(running)] == [first]
+    with world.catalogue.begin() as tx:
+        do_not_call.add(tx, str(world.entries(running)[0].number), "asked", by="ann")
+    world.make_due(running)
+    world.campaigns.set_ready(running.id, second, ready=True, by="ann")
+    assert world.step(running) == {"refused": 1, "dialling": 1}
+    states = {one.agent: one.state for one in world.agents(running)}
+    assert states == {first: "reserved", second: "ready"}
+
+
 def test_many_refused_numbers_do_not_stop_a_campaign(world: World) -> None:
     """A step looks behind a long row of listed numbers."""
     running = world.start(lines=60, agents=1)
