@@ -79,7 +79,7 @@ def find_presence(
     A leg of the call itself also counts while nobody is with it, from its joining on. No leg counts
     while nobody heard it in a conference.
     """
-    quiet = map_quiet(past, window)
+    quiet = map_quiet(past, until=window[1])
     scenes = _list_scenes(past, talks_of(past.calls.values()), segments, window)
     found: list[Presence] = []
     for leg in past.legs.values():
@@ -90,11 +90,14 @@ def find_presence(
     return tuple(found)
 
 
-def map_quiet(past: Past, window: TimeSpan) -> Mapping[str, Sequence[TimeSpan]]:
-    """Return the spans within the window in which nobody heard a leg in a conference, by leg."""
+def map_quiet(past: Past, *, until: datetime) -> Mapping[str, Sequence[TimeSpan]]:
+    """Return the spans in which nobody heard a leg in a conference, by leg.
+
+    A span that has no end yet lasts until this time.
+    """
     found: dict[str, list[TimeSpan]] = {}
     for channel_id, spans in past.quiet.items():
-        ended = [(from_at, max(from_at, to_at or window[1])) for from_at, to_at in spans]
+        ended = [(from_at, max(from_at, to_at or until)) for from_at, to_at in spans]
         for call in past.calls.values():
             for leg_id in people_behind(call, {channel_id}):
                 found.setdefault(leg_id, []).extend(ended)

@@ -139,9 +139,10 @@ def _add(
     party = came.party
     times = [(one.from_s, one.to_s) for one in spans]
     person = party.party, party.number, party.agent, "" if party.number else id_
-    is_there = person in found and _shared_s(found[person].party.spans, times) > SAME_PERSON_S
-    if apart and party.party == "customer" and is_there:
-        person = party.party, party.number, party.agent, id_
+    if apart and party.party == "customer" and person in found:
+        together_s = _shared_s(found[person].party.spans, times)
+        if together_s > SAME_PERSON_S:
+            person = party.party, party.number, party.agent, id_
     known = found.get(person, came)
     merged = merge(
         (from_s, to_s) for from_s, to_s in [*known.party.spans, *times] if to_s is not None

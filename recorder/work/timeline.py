@@ -83,7 +83,7 @@ def build_timeline(past: Past, segments: Sequence[SegmentRecord]) -> Timeline:
     ]
     silent = {
         leg_id: tuple(_seconds(span, zero) for span in spans)
-        for leg_id, spans in map_quiet(past, (zero, max(ended_at, last))).items()
+        for leg_id, spans in map_quiet(past, until=max(ended_at, last)).items()
     }
     return Timeline(
         started_at=zero,
