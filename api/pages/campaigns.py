@@ -48,7 +48,7 @@ def show_campaigns() -> Response:
     return show(
         "campaigns.html",
         found=found,
-        bars={id_: bar_of(one) for id_, one in progress.items()},
+        bars={id_: _bar_of(one) for id_, one in progress.items()},
         agents=agents,
         hours=services().callbacks.hours,
         **_words(),
@@ -71,11 +71,11 @@ def show_campaign(campaign_id: UUID) -> Response:
         "campaign.html",
         campaign=record,
         progress=progress,
-        bar=bar_of(progress),
+        bar=_bar_of(progress),
         most=max((calls for _at, calls, _talks in progress.hours), default=0),
         agents=agents,
         now=datetime.now(UTC),
-        weekdays=weekdays_of(record.hours),
+        weekdays=_weekdays_of(record.hours),
         **_words(),
     )
 
@@ -114,7 +114,7 @@ def show_do_not_call() -> Response:
     return show(template, found=found, wanted=wanted, fault=fault)
 
 
-def bar_of(progress: Progress) -> Sequence[tuple[str, int, float, float]]:
+def _bar_of(progress: Progress) -> Sequence[tuple[str, int, float, float]]:
     """Return the parts of a bar: the class, the number of entries, the start and the width in %.
 
     Example: of 4 entries one is done: `("good", 1, 0.0, 25.0)` comes first.
@@ -129,7 +129,7 @@ def bar_of(progress: Progress) -> Sequence[tuple[str, int, float, float]]:
     return bar
 
 
-def weekdays_of(hours: Hours) -> str:
+def _weekdays_of(hours: Hours) -> str:
     """Return the short names of the weekdays in the language of the page: "Mon, Tue"."""
     names = get_locale().days["format"]["abbreviated"]
     return ", ".join(names[day - 1] for day in hours.weekdays)

@@ -45,12 +45,12 @@ def show_conferences() -> Response:
         has_more=found.next_cursor is not None,
         states=states,
         roles=roles,
-        layouts=layouts(),
+        layouts=_layouts(),
         now=datetime.now(UTC),
     )
 
 
-def layouts() -> dict[Layout, str]:
+def _layouts() -> dict[Layout, str]:
     """Return the words for the layouts of a recording."""
     return {
         "dual": _("two sides"),
