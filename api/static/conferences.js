@@ -1,13 +1,13 @@
 /** The page of the conferences: who is in, who speaks, and for how long; without reloading. */
 import { allElements, findElement, getElement, targetOf } from "./dom.js";
+import { follow, whileSeen } from "./following.js";
 import { listen } from "./listening.js";
 import { toast, whenGone } from "./page.js";
-import { Parts, followWhileSeen } from "./refreshing.js";
+import { Parts } from "./refreshing.js";
 import { tick } from "./times.js";
 
-const LIST_EVENTS = ["opened", "ended"];
 const EVENTS = [
-  ...LIST_EVENTS,
+  ...["opened", "ended"],
   ...["changed", "ringing", "waiting", "joined", "left"],
   ...["muted", "unmuted", "held", "resumed", "talking"],
 ].map((name) => `conference.${name}`);
@@ -22,20 +22,22 @@ export function mount(root) {
     tick(root, new Date());
     for (const [id, isTalking] of talking) showTalking(root, id, isTalking);
   };
-  const stream = followWhileSeen(EVENTS, {
-    receive: ({ type, data }) => {
-      if (type !== "conference.talking") return change(root, parts, type, data.id);
-      talking.set(data.member_id, data.talking);
-      showTalking(root, data.member_id, data.talking);
-    },
-    opened: (mayHaveGap) => {
-      showConnection(root, true);
-      if (!mayHaveGap) return;
-      talking.clear();
-      changeAll(root, parts);
-    },
-    broke: () => showConnection(root, false),
-  });
+  const stream = whileSeen(() =>
+    follow(EVENTS, {
+      receive: ({ type, data }) => {
+        if (type !== "conference.talking") return change(root, parts, type, data.id);
+        talking.set(data.member_id, data.talking);
+        showTalking(root, data.member_id, data.talking);
+      },
+      opened: (mayHaveGap) => {
+        showConnection(root, true);
+        if (!mayHaveGap) return;
+        talking.clear();
+        changeAll(root, parts);
+      },
+      broke: () => showConnection(root, false),
+    }),
+  );
   root.addEventListener("click", clicked);
   const ticking = setInterval(show, TICK_EVERY_MS);
   whenGone(root, () => {
@@ -72,16 +74,15 @@ function change(root, parts, type, id) {
 }
 
 /**
- * Read every conference again. The list is read as a whole only if it is empty.
+ * Read every conference again: the whole list, but each conference alone while a person is in a form.
  *
  * @param {HTMLElement} root
  * @param {Parts} parts
  */
 function changeAll(root, parts) {
-  const shown = allElements(root, "[data-conference]");
   const isTyping = root.querySelector("#conferences :focus") !== null;
   if (!isTyping) parts.change("#conferences");
-  else for (const { id } of shown) parts.change(`#${id}`);
+  else for (const { id } of allElements(root, "[data-conference]")) parts.change(`#${id}`);
 }
 
 /**

@@ -53,3 +53,28 @@ export function follow(types, { receive, opened, broke = () => {} }) {
   open();
   return { close };
 }
+
+/**
+ * Keep a stream open while the tab is seen: a browser opens at most six connections to a host.
+ *
+ * Example: `const stream = whileSeen(() => follow(["call.up"], handlers))`
+ *
+ * @param {() => { close(): void }} open
+ * @returns {{ close(): void }}
+ */
+export function whileSeen(open) {
+  /** @type {{ close(): void } | null} */
+  let stream = null;
+  const look = () => {
+    stream?.close();
+    stream = document.hidden ? null : open();
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
+  return {
+    close() {
+      document.removeEventListener("visibilitychange", look);
+      stream?.close();
+    },
+  };
+}

@@ -1,12 +1,13 @@
 /** The page of the live calls: search, count, buttons, and whether the page is connected. */
-import { refresh } from "./act.js";
 import { getElement, readJson, targetOf } from "./dom.js";
+import { whileSeen } from "./following.js";
 import { callApi, listAll } from "./http.js";
 import { heard, listen } from "./listening.js";
 import { LiveFeed } from "./live-feed.js";
 import { LiveModel, RUNNING, describe, matches } from "./live-model.js";
 import { LiveRows } from "./live-rows.js";
 import { toast, whenGone } from "./page.js";
+import { Parts } from "./refreshing.js";
 import { takeIn } from "./take-in.js";
 
 const MISSED_AFTER_MS = 1000;
@@ -15,9 +16,8 @@ class LivePage {
   #root;
   #model = new LiveModel();
   #rows;
-  #feed;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #missedLater;
+  #stream;
+  #parts = new Parts(MISSED_AFTER_MS); // calls that end together are one change
   #search = { words: "", queue: "", team: "" };
 
   /** @param {HTMLElement} root */
@@ -41,14 +41,14 @@ class LivePage {
       },
       written: () => this.#summarise(),
     });
-    this.#feed = new LiveFeed(this.#model, () => readLists("spies" in root.dataset), {
+    const feed = new LiveFeed(this.#model, () => readLists("spies" in root.dataset), {
       listed: () => {
         this.#rows.changeAll(this.#model.calls.keys());
         getElement(root, "[data-loading]").hidden = true;
       },
       changed: (callIds) => {
         this.#rows.change(callIds);
-        if (callIds.some((id) => callOf(id)?.state === "ended")) this.#readMissed();
+        if (callIds.some((id) => callOf(id)?.state === "ended")) this.#parts.change("#missed");
       },
       connection: (isConnected) => {
         getElement(root, "[data-connected]").hidden = !isConnected;
@@ -62,31 +62,18 @@ class LivePage {
     });
     form.addEventListener("submit", (event) => event.preventDefault()); // typing has searched already
     body.addEventListener("click", (event) => this.#clicked(event));
-    document.addEventListener("visibilitychange", this.#visibilityChanged);
     this.#readSearch(form);
-    if (!document.hidden) this.#feed.open();
-  }
-
-  /** Read the list of missed calls again, once for calls that end together. */
-  #readMissed() {
-    this.#missedLater ??= setTimeout(async () => {
-      this.#missedLater = undefined;
-      await refresh("#missed");
-    }, MISSED_AFTER_MS);
+    this.#stream = whileSeen(() => {
+      feed.open();
+      return feed;
+    });
   }
 
   close() {
-    clearTimeout(this.#missedLater);
-    document.removeEventListener("visibilitychange", this.#visibilityChanged);
-    this.#feed.close();
+    this.#parts.close();
+    this.#stream.close();
     this.#rows.close();
   }
-
-  /** Close the stream of a hidden tab: a browser opens at most six connections to a host. */
-  #visibilityChanged = () => {
-    this.#feed.close();
-    if (!document.hidden) this.#feed.open();
-  };
 
   /** @param {HTMLFormElement} form */
   #readSearch(form) {

@@ -7,7 +7,7 @@
  * The element stays, and its part is replaced.
  */
 import { refresh } from "./act.js";
-import { follow } from "./following.js";
+import { follow, whileSeen } from "./following.js";
 import { whenGone } from "./page.js";
 
 const GATHER_MS = 300; // events that come together are one change
@@ -22,6 +22,12 @@ export class Parts {
   #changed = new Set();
   #isRunning = false;
   #isClosed = false;
+  #gatherMs;
+
+  /** @param {number} [gatherMs] for how long to wait for more changes */
+  constructor(gatherMs = GATHER_MS) {
+    this.#gatherMs = gatherMs;
+  }
 
   /** @param {string} selector */
   change(selector) {
@@ -36,7 +42,7 @@ export class Parts {
   async #run() {
     this.#isRunning = true;
     while (this.#changed.size && !this.#isClosed) {
-      await new Promise((wake) => setTimeout(wake, GATHER_MS));
+      await new Promise((wake) => setTimeout(wake, this.#gatherMs));
       const changed = [...this.#changed];
       this.#changed.clear();
       for (const selector of changed) if (!this.#isClosed) await refresh(selector);
@@ -45,40 +51,18 @@ export class Parts {
   }
 }
 
-/**
- * Follow events while the tab is seen: a browser opens at most six connections to a host.
- *
- * @param {string[]} types
- * @param {Parameters<typeof follow>[1]} handlers
- * @returns {{ close(): void }}
- */
-export function followWhileSeen(types, handlers) {
-  /** @type {{ close(): void } | null} */
-  let stream = null;
-  const look = () => {
-    stream?.close();
-    stream = document.hidden ? null : follow(types, handlers);
-  };
-  document.addEventListener("visibilitychange", look);
-  look();
-  return {
-    close() {
-      document.removeEventListener("visibilitychange", look);
-      stream?.close();
-    },
-  };
-}
-
 /** @param {HTMLElement} root */
 export function mount(root) {
   const { part = "", events = "" } = root.dataset;
   const parts = new Parts();
-  const stream = followWhileSeen(events.split(" "), {
-    receive: () => parts.change(part),
-    opened: (mayHaveGap) => {
-      if (mayHaveGap) parts.change(part);
-    },
-  });
+  const stream = whileSeen(() =>
+    follow(events.split(" "), {
+      receive: () => parts.change(part),
+      opened: (mayHaveGap) => {
+        if (mayHaveGap) parts.change(part);
+      },
+    }),
+  );
   whenGone(root, () => {
     stream.close();
     parts.close();
