@@ -108,9 +108,7 @@ class Dialog {
   }
 
   async #dial() {
-    const wanted = { from: this.#value("from"), to: this.#value("number"), ...chosenPbx(this.#form) };
-    const record = getField(this.#form, "record").checked;
-    await dial(record ? { ...wanted, record: true } : wanted);
+    await dial(this.#form, this.#value("number"));
     this.#dialog.close();
   }
 
@@ -121,9 +119,9 @@ class Dialog {
       to: this.#value("number"),
       at: at?.toISOString(),
       ...chosenPbx(this.#form),
-      ...(this.#asked.name ? { name: this.#asked.name } : {}),
-      ...(this.#asked.call ? { call_id: this.#asked.call } : {}),
-      ...(this.#value("note") ? { note: this.#value("note") } : {}),
+      name: this.#asked.name || undefined, // JSON leaves it out
+      call_id: this.#asked.call || undefined,
+      note: this.#value("note") || undefined,
     });
     this.#dialog.close();
     toast(this.#dialog.dataset.promised);

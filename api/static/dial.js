@@ -2,7 +2,7 @@
 import { lock } from "./act.js";
 import { dial } from "./dialled.js";
 import { getField } from "./dom.js";
-import { chosenPbx, rememberPhone } from "./own-phone.js";
+import { rememberPhone } from "./own-phone.js";
 import { showFault } from "./page.js";
 
 /** @param {HTMLFormElement} form */
@@ -11,14 +11,9 @@ export function mount(form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     showFault(form, "");
-    const [to, record] = [getField(form, "to"), getField(form, "record")];
-    const wanted = {
-      from: getField(form, "from").value.trim(),
-      to: to.value.trim(),
-      ...chosenPbx(form),
-    };
+    const to = getField(form, "to");
     const done = lock(form, async () => {
-      await dial(record.checked ? { ...wanted, record: true } : wanted); // else the rules decide
+      await dial(form, to.value.trim());
       to.value = "";
     });
     await done.catch((error) => showFault(form, error.message));

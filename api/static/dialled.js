@@ -3,9 +3,10 @@
  *
  * The card stands beside the page, so it stays while the person goes from page to page.
  */
-import { getElement } from "./dom.js";
+import { getElement, getField } from "./dom.js";
 import { stepOf } from "./dial-model.js";
 import { callApi } from "./http.js";
+import { chosenPbx } from "./own-phone.js";
 import { showFault } from "./page.js";
 import { formatDuration } from "./times.js";
 import { wordsFor } from "./words.js";
@@ -20,24 +21,24 @@ let card = null;
 /**
  * Ring the person's phone, then call the number. Throw an error with a sentence if that is refused.
  *
- * @param {{ from: string, to: string, record?: boolean, pbx?: string }} wanted
+ * @param {HTMLFormElement} form with the fields `from` and `record`, and `pbx` where several dial
+ * @param {string} to
  */
-export async function dial(wanted) {
+export async function dial(form, to) {
   // If the answer is lost and the browser sends the request again, no phone rings twice.
   const headers = { "Idempotency-Key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` };
-  /** @type {Api.Call} */
-  const call = await callApi("POST", "/calls", wanted, { headers });
-  card?.follow(call, wanted.to);
-  return call;
+  const record = getField(form, "record").checked || undefined; // undefined: the rules decide
+  const wanted = { from: getField(form, "from").value.trim(), to, ...chosenPbx(form), record };
+  showCall(await callApi("POST", "/calls", wanted, { headers }));
 }
 
 /**
- * Show a call that was set up otherwise, such as for a campaign.
+ * Show a call that was set up here, also for a campaign.
  *
  * @param {Api.Call} call
  */
 export function showCall(call) {
-  card?.follow(call, call.dial?.number ?? "");
+  card?.follow(call);
 }
 
 class Card {
@@ -58,12 +59,11 @@ class Card {
    * Show a call until it has ended.
    *
    * @param {Api.Call} call
-   * @param {string} number
    */
-  follow(call, number) {
+  follow(call) {
     clearTimeout(this.#timer);
-    sessionStorage.setItem(DIALLED, JSON.stringify({ id: call.id, number }));
-    getElement(this.#root, "[data-number]").textContent = call.dial?.number ?? number;
+    sessionStorage.setItem(DIALLED, call.id);
+    getElement(this.#root, "[data-number]").textContent = call.dial?.number ?? "";
     showFault(this.#root, "");
     this.#root.hidden = false;
     this.#show(call);
@@ -133,9 +133,8 @@ function durationOf({ dial: dialled, answered_at, ended_at, state }) {
  */
 export async function mount(root) {
   card = new Card(root);
-  const kept = sessionStorage.getItem(DIALLED);
-  if (!kept) return;
-  const { id, number } = JSON.parse(kept);
+  const id = sessionStorage.getItem(DIALLED);
+  if (!id) return;
   const call = await callApi("GET", `/calls/${encodeURIComponent(id)}`).catch(() => null);
-  if (call && stepOf(call) !== "ended" && root.hidden) card.follow(call, number);
+  if (call && stepOf(call) !== "ended" && root.hidden) card.follow(call);
 }
