@@ -42,13 +42,14 @@ export function mount(dialog) {
  * @param {HTMLFormElement} form
  */
 async function send(dialog, form) {
-  const chosen = getField(form, "conference", HTMLSelectElement).value;
-  /** @type {Api.Conference} */
-  const conference = await (chosen ? callApi("GET", `/conferences/${chosen}`) : callApi("POST", "/conferences", {}));
+  const [{ value, text }] = getField(form, "conference", HTMLSelectElement).selectedOptions;
+  const isNew = value === "";
+  /** @type {Pick<Api.Conference, "id" | "name">} */
+  const conference = isNew ? await callApi("POST", "/conferences", {}) : { id: value, name: text };
   try {
     await callApi("POST", `/conferences/${conference.id}/members`, { call_id: callId });
   } catch (error) {
-    if (!chosen) await callApi("DELETE", `/conferences/${conference.id}`).catch(() => null); // nobody is in it
+    if (isNew) await callApi("DELETE", `/conferences/${conference.id}`).catch(() => null); // nobody is in it
     throw error;
   }
   dialog.close();
