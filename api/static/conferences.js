@@ -1,6 +1,6 @@
 /** The page of the conferences: who is in, who speaks, and for how long; without reloading. */
-import { allElements, findElement, getElement, targetOf } from "./dom.js";
-import { follow, whileSeen } from "./following.js";
+import { allElements, findElement, targetOf } from "./dom.js";
+import { follow, showConnection, whileSeen } from "./following.js";
 import { listen } from "./listening.js";
 import { toast, whenGone } from "./page.js";
 import { Parts } from "./refreshing.js";
@@ -83,15 +83,6 @@ function changeAll(root, parts) {
   const isTyping = root.querySelector("#conferences :focus") !== null;
   if (!isTyping) parts.change("#conferences");
   else for (const { id } of allElements(root, "[data-conference]")) parts.change(`#${id}`);
-}
-
-/**
- * @param {HTMLElement} root
- * @param {boolean} isConnected
- */
-function showConnection(root, isConnected) {
-  getElement(root, "[data-connected]").hidden = !isConnected;
-  getElement(root, "[data-lost]").hidden = isConnected;
 }
 
 /** @param {Event} event */

@@ -1,4 +1,5 @@
 /** The stream of events, kept open until the page no longer needs it. */
+import { getElement } from "./dom.js";
 import { callApi } from "./http.js";
 
 export const RETRY_AFTER_MS = 5000;
@@ -77,4 +78,15 @@ export function whileSeen(open) {
       stream?.close();
     },
   };
+}
+
+/**
+ * Show on a page whether its stream is open.
+ *
+ * @param {HTMLElement} root
+ * @param {boolean} isConnected
+ */
+export function showConnection(root, isConnected) {
+  getElement(root, "[data-connected]").hidden = !isConnected;
+  getElement(root, "[data-lost]").hidden = isConnected;
 }

@@ -1,6 +1,6 @@
 /** The page of the live calls: search, count, buttons, and whether the page is connected. */
 import { getElement, readJson, targetOf } from "./dom.js";
-import { whileSeen } from "./following.js";
+import { showConnection, whileSeen } from "./following.js";
 import { callApi, listAll } from "./http.js";
 import { heard, listen } from "./listening.js";
 import { LiveFeed } from "./live-feed.js";
@@ -50,10 +50,7 @@ class LivePage {
         this.#rows.change(callIds);
         if (callIds.some((id) => callOf(id)?.state === "ended")) this.#parts.change("#missed");
       },
-      connection: (isConnected) => {
-        getElement(root, "[data-connected]").hidden = !isConnected;
-        getElement(root, "[data-lost]").hidden = isConnected;
-      },
+      connection: (isConnected) => showConnection(root, isConnected),
     });
     const form = getElement(root, "form", HTMLFormElement);
     form.addEventListener("input", () => {
