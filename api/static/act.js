@@ -3,7 +3,8 @@
  *
  * `data-sure` is a question before the request. After it, the parts of the page that the selector
  * `data-shows` finds are read again, and the message `data-said` appears; in it, `{name}` is a field of
- * the answer. With `data-goes` another page comes instead. An error is shown in the form.
+ * the answer. Then the browser goes to the page `data-goes`, if there is one; `{name}` works there too.
+ * An error is shown in the form.
  */
 import { allElements, findElement } from "./dom.js";
 import { confirmed } from "./confirm.js";
@@ -71,8 +72,8 @@ export async function refresh(selector) {
 }
 
 /**
- * Give back the focus that a disabled or removed element has lost; if it is gone, to the element that
- * has its id now, or to the heading.
+ * Give back the focus that a disabled or removed element has lost. If the element is gone, focus the new
+ * element with its id, or else the heading.
  *
  * @param {HTMLElement} focused
  * @param {HTMLElement} part

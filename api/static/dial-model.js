@@ -1,11 +1,9 @@
-/** A call that we set up, as the pages show it: computed from the API's answers, without a page. */
+/** The steps and times of a dialled call, computed from the API's answers without a page. */
 
 /** @typedef {"requested" | "ringing" | "dialling" | "up" | "ended"} Step */
 
 /**
- * Return how far a call is that we set up.
- *
- * Without the field `dial`, such as for a call of an older service, the state of the call must do.
+ * Return the step of a dialled call. Without the field `dial`, it follows from the state of the call.
  *
  * @param {Pick<Api.Call, "state" | "dial">} call
  * @returns {Step}
@@ -37,7 +35,7 @@ export function instantOf(typed) {
 }
 
 /**
- * Return a date and time of the browser's time zone as a field `datetime-local` takes it.
+ * Return an instant as the value of a field `datetime-local`, in the time zone of the browser.
  *
  * Example: 14:05 and 30 seconds is "2026-11-30T14:05".
  *

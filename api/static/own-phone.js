@@ -1,4 +1,4 @@
-/** The phone of the person, which rings first in a call that we set up; the browser remembers it. */
+/** The person's own phone, which rings before the number is called. The browser remembers the phone. */
 import { allElements, getElement } from "./dom.js";
 import { phoneKey } from "./dial-model.js";
 

@@ -1,8 +1,9 @@
 /**
  * A form that sends a file to the API: `data-method`, `data-path`, and one field of the type `file`.
  *
- * The answer counts the lines; `data-said` tells it, with the fields of the answer by name. Each refused
- * line is shown by `data-line`. Then the parts of the page that `data-shows` finds are read again.
+ * The answer counts the lines of the file. The sentence `data-said` appears, and in it `{name}` is a field
+ * of the answer. The sentence `data-line` appears for each refused line, with its `{line}` and `{reason}`.
+ * Then the parts of the page that the selector `data-shows` finds are read again.
  */
 import { lock, refresh } from "./act.js";
 import { getElement } from "./dom.js";
