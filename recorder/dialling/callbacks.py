@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import Connection
@@ -22,7 +21,7 @@ from uuid_utils.compat import uuid7
 
 from recorder.dialling.callback_plan import End, Wait, plan_after, plan_again, plan_at
 from recorder.dialling.dialler import Dialler, DialRequest, refuse_listed
-from recorder.dialling.hours import choose_zones, next_open
+from recorder.dialling.hours import choose_zones, describe_permission, next_open
 from recorder.dialling.numbers import parse_number, zones_of
 from recorder.dialling.phones import parse_phone
 from recorder.errors import (
@@ -112,8 +111,7 @@ class Callbacks:
 
         Raises NotANumber, and NumberRefused for a short number.
         """
-        regions = self._settings.regions
-        return parse_number(number, regions.get(pbx or "", next(iter(regions.values()), "")))
+        return parse_number(number, self._region_of(pbx))
 
     def zones_of(self, record: CallbackRecord) -> tuple[str, ...]:
         """Return the time zones in which the hours of a call-back hold."""
@@ -298,7 +296,13 @@ class Callbacks:
             record.phone,
             record.number,
             callback_id=record.id,
-            allowed_by=self._describe(record),
+            allowed_by=describe_permission(
+                record.hours,
+                self.zones_of(record),
+                datetime.now(UTC),
+                attempts=record.attempts,
+                waits=record.retry_after_s,
+            ),
         )
         claim = partial(self._claim, record)
         try:
@@ -366,9 +370,12 @@ class Callbacks:
         return moved
 
     def _zones_of(self, number: str, pbx: str | None) -> tuple[str, ...]:
+        return choose_zones(zones_of(number), self._region_of(pbx))
+
+    def _region_of(self, pbx: str | None) -> str:
+        """Return the region of this PBX, or of the first one."""
         regions = self._settings.regions
-        region = regions.get(pbx or "", next(iter(regions.values()), ""))
-        return choose_zones(zones_of(number), region)
+        return regions.get(pbx or "", next(iter(regions.values()), ""))
 
     def _is_permitted(self, tx: Connection, record: CallbackRecord) -> bool:
         """Whether the owner may dial from the phone of the call-back's agent now."""
@@ -379,22 +386,6 @@ class Callbacks:
             return False
         visible = tokens.list_visible_agents(tx, owner)
         return visible is None or record.agent in visible
-
-    def _describe(self, record: CallbackRecord) -> dict[str, Any]:
-        """Return why the number may be dialled now, as it is kept with the dial."""
-        now, hours = datetime.now(UTC), record.hours
-        zones = self.zones_of(record)
-        return {
-            "hours": {
-                "from_hour": hours.from_hour,
-                "to_hour": hours.to_hour,
-                "weekdays": list(hours.weekdays),
-            },
-            "local_times": {zone: f"{now.astimezone(ZoneInfo(zone)):%a %H:%M}" for zone in zones},
-            "do_not_call_checked_at": now.isoformat(),
-            "attempt": record.attempts + 1,
-            "most_attempts": 1 + len(record.retry_after_s),
-        }
 
     def _number_of(self, call: InboundCall) -> str | None:
         """Return the caller's number in E.164; None for an unknown one."""

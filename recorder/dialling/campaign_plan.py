@@ -11,13 +11,12 @@ needs. So its work depends on the number of agents, not on the length of the lis
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from recorder.dialling.hours import floor_to_quarter, next_open
+from recorder.dialling.hours import describe_permission, floor_to_quarter, next_open
 from storage.records import CampaignRecord, DialRecord, EntryState
 
 # A number that is in another call of ours now is looked at again after this time.
@@ -110,7 +109,7 @@ def plan_campaign(
             wake_ups.append(now + BUSY_AGAIN)
         else:
             taken.add(entry.number)
-            allowed_by = describe_permission(now, campaign, entry)
+            allowed_by = _describe(now, campaign, entry)
             reservations.append(Reservation(agents[len(reservations)], entry, allowed_by))
     return Plan(tuple(reservations), tuple(refusals), min(wake_ups, default=None))
 
@@ -129,23 +128,12 @@ def most_attempts(campaign: CampaignRecord) -> int:
     return 1 + len(campaign.retry_after_s)
 
 
-def describe_permission(
-    now: datetime, campaign: CampaignRecord, entry: WaitingEntry
-) -> dict[str, Any]:
-    """Return why the number may be dialled now, as it is kept with the dialled call."""
-    hours = campaign.hours
-    return {
-        "hours": {
-            "from_hour": hours.from_hour,
-            "to_hour": hours.to_hour,
-            "weekdays": list(hours.weekdays),
-        },
-        "local_times": {zone: f"{now.astimezone(ZoneInfo(zone)):%a %H:%M}" for zone in entry.zones},
-        "do_not_call_checked_at": now.astimezone(UTC).isoformat(),
-        "consent": entry.consent,
-        "attempt": entry.attempts + 1,
-        "most_attempts": most_attempts(campaign),
-    }
+def _describe(now: datetime, campaign: CampaignRecord, entry: WaitingEntry) -> dict[str, Any]:
+    waits = campaign.retry_after_s
+    why = describe_permission(
+        campaign.hours, entry.zones, now, attempts=entry.attempts, waits=waits
+    )
+    return {**why, "consent": entry.consent}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ America. It may be dialled when every one of its zones is within the hours.
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from phonenumbers import PhoneNumber, country_code_for_region
 from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_geographical_number
 
-from storage.records import Hours
+from storage.records import Hours, shallow
 
 # Time zones differ by multiples of 15 minutes, so the local hour and day change on a quarter hour.
 QUARTER = timedelta(minutes=15)
@@ -35,13 +36,29 @@ def next_open(hours: Hours, zones: Collection[str], after: datetime) -> datetime
     Return None if there is none within eight days: no moment suits all zones.
     """
     zones = tuple(zones)
-    if _is_open(hours, zones, floor_to_quarter(after)):
+    if is_open(hours, zones, after):
         return after
     at, end = floor_to_quarter(after), after + LOOKS_AHEAD
     while (at := at + QUARTER) <= end:
         if _is_open(hours, zones, at):
             return at
     return None
+
+
+def describe_permission(
+    hours: Hours, zones: Collection[str], at: datetime, *, attempts: int, waits: Collection[int]
+) -> dict[str, Any]:
+    """Return why a number may be dialled now, as it is kept with the dialled call.
+
+    `attempts` were made before this one; `waits` are the waits between all attempts of the plan.
+    """
+    return {
+        "hours": {**shallow(hours), "weekdays": list(hours.weekdays)},
+        "local_times": {zone: f"{at.astimezone(ZoneInfo(zone)):%a %H:%M}" for zone in zones},
+        "do_not_call_checked_at": at.astimezone(UTC).isoformat(),
+        "attempt": attempts + 1,
+        "most_attempts": 1 + len(waits),
+    }
 
 
 def choose_zones(zones: Collection[str], region: str) -> tuple[str, ...]:
