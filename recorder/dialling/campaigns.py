@@ -36,6 +36,7 @@ from recorder.dialling.reservations import (
     Reserved,
     find_entry_of,
     get_entry,
+    get_shown,
     list_free,
     list_unanswered,
     plan_entry,
@@ -50,7 +51,6 @@ from recorder.errors import (
     CampaignNotReady,
     CannotDial,
     NotANumber,
-    NothingReserved,
     NumberRefused,
     PbxUnavailable,
     PhoneBusy,
@@ -69,6 +69,7 @@ from storage.records import (
     CampaignState,
     DialRecord,
     Hours,
+    TokenRecord,
 )
 
 log = structlog.get_logger()
@@ -315,13 +316,11 @@ class Campaigns:
         with self._lock(campaign_id):
             with self._catalogue.begin() as tx:
                 campaign, found = self._open_preview(tx, campaign_id, agent)
-                entry = find_entry_of(tx, campaign, found)
-                if entry is None or entry.state != "reserved":
-                    raise NothingReserved(f"no number is reserved for {agent}")
+                entry = get_shown(tx, campaign, found)
                 due = plan_entry(tx, campaign, found, entry)
-                for refused, cause in due.refusals:
-                    refuse(tx, campaign, get_entry(tx, campaign, refused.id), cause)
-                if not due.reservations and not due.refusals:
+                if due.refusals:
+                    refuse(tx, campaign, entry, due.refusals[0][1])
+                elif not due.reservations:
                     release(tx, campaign, entry)
             if due.refusals:
                 raise NumberRefused(f"{entry.number} is refused now", rule=due.refusals[0][1])
@@ -336,9 +335,7 @@ class Campaigns:
         """Put the number back that the agent previews; it uses up no attempt."""
         with self._lock(campaign_id), self._catalogue.begin() as tx:
             campaign, found = self._open_preview(tx, campaign_id, agent)
-            entry = find_entry_of(tx, campaign, found)
-            if entry is None or entry.state != "reserved":
-                raise NothingReserved(f"no number is reserved for {agent}")
+            entry = get_shown(tx, campaign, found)
             wait_s = next(iter(campaign.retry_after_s), SKIPPED_FOR_S)
             again_at = datetime.now(UTC) + timedelta(seconds=wait_s)
             release(tx, campaign, entry, next_at=again_at, cause="skipped")
@@ -575,17 +572,21 @@ def _set_ready(
 
 def _visible_agents(tx: Connection, campaign: CampaignRecord) -> frozenset[str] | None:
     """Return the agents whom the owner of a campaign may see now; None is all of them."""
-    owner = tokens.find_owner(tx, campaign.owner_id) if campaign.owner_id is not None else None
+    owner = _find_owner(tx, campaign)
     return tokens.list_visible_agents(tx, owner) if owner is not None else frozenset()
 
 
 def _is_permitted(tx: Connection, campaign: CampaignRecord) -> bool:
     """Whether the owner may still run campaigns, and see the agents of this one."""
-    owner = tokens.find_owner(tx, campaign.owner_id) if campaign.owner_id is not None else None
+    owner = _find_owner(tx, campaign)
     if owner is None or not {CAMPAIGNS_CONTROL, CALLS_DIAL} <= permissions_of(owner):
         return False
     visible = tokens.list_visible_agents(tx, owner)
     return visible is None or visible.issuperset(campaign.agents)
+
+
+def _find_owner(tx: Connection, campaign: CampaignRecord) -> TokenRecord | None:
+    return tokens.find_owner(tx, campaign.owner_id) if campaign.owner_id is not None else None
 
 
 def _note(tx: Connection, by: str, action: str, campaign_id: UUID, **detail: Any) -> None:

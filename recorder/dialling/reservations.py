@@ -19,6 +19,7 @@ from recorder.dialling.campaign_plan import (
     count_attempt,
     plan_campaign,
 )
+from recorder.errors import NothingReserved
 from storage.catalogue import campaigns, dials, do_not_call
 from storage.errors import NoSuchCampaign
 from storage.records import CampaignAgent, CampaignEntry, CampaignRecord, DialRecord
@@ -211,6 +212,14 @@ def find_entry_of(
     if agent.state != "reserved" or agent.entry_id is None:
         return None
     return campaigns.find_entry(tx, campaign.id, agent.entry_id)
+
+
+def get_shown(tx: Connection, campaign: CampaignRecord, agent: CampaignAgent) -> CampaignEntry:
+    """Return the entry that the agent previews. Raises NothingReserved."""
+    entry = find_entry_of(tx, campaign, agent)
+    if entry is None or entry.state != "reserved":
+        raise NothingReserved(f"no number is reserved for {agent.agent}")
+    return entry
 
 
 def get_entry(tx: Connection, campaign: CampaignRecord, entry_id: UUID) -> CampaignEntry:
