@@ -134,6 +134,7 @@ def build_app(
     callbacks: Callbacks | None = None,
     campaigns: Campaigns | None = None,
     conferences: Conferences | None = None,
+    programs: Programs | None = None,
 ) -> Flask:
     """Build the application of one process.
 
@@ -161,7 +162,7 @@ def build_app(
         callbacks,
         campaigns or Campaigns(catalogue, Pbxs({}), dialler, {}),
         conferences,
-        Programs(catalogue, dialler, callbacks, conferences, settings.programs_may_dial),
+        programs or Programs(catalogue, dialler, callbacks, conferences, ()),
         settings,
         StoreProbe(objects),
         metrics,

@@ -34,7 +34,6 @@ class ApiSettings:
     `media_url`: the address of the media server for browsers; "" is `media_port` of our own host.
     `rules`, `default_action`: the configured rules, and the action for a call that no rule matches.
     `pbx_addresses`: the IP addresses of the PBXs, whose dialplans need no token.
-    `programs_may_dial`: the names of the PBXs whose programs, without a token, may let us dial.
     `proxies`: the number of proxies before us, so of trusted addresses in X-Forwarded-For.
     `allow_private_addresses`: whether a webhook may have a private address.
     `oidc`: the identity provider, if any. `passwords`: whether people may sign in by a password.
@@ -49,6 +48,5 @@ class ApiSettings:
     pbx_addresses: frozenset[str] = frozenset()
     proxies: int = 0
     allow_private_addresses: bool = False
-    programs_may_dial: frozenset[str] = frozenset()
     oidc: OidcSettings | None = None
     passwords: bool = True

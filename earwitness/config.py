@@ -36,6 +36,7 @@ from storage.records import (
     DefaultAction,
     DialFormat,
     Format,
+    Hours,
     Layout,
     PauseLeaves,
     RuleRecord,
@@ -309,6 +310,11 @@ class Dialling(Section):
     to_hour: int = Field(20, ge=1, le=24)
     weekdays: tuple[Annotated[int, Field(ge=1, le=7)], ...] = (1, 2, 3, 4, 5, 6)
     retry_after_s: tuple[Annotated[int, Field(ge=60, le=604_800)], ...] = (900, 3600, 14_400)
+
+    @property
+    def hours(self) -> Hours:
+        """The hours in which a number may be dialled, in its own time zones."""
+        return Hours(self.from_hour, self.to_hour, self.weekdays)
 
     @model_validator(mode="after")
     def _is_some_time(self) -> Self:

@@ -264,8 +264,7 @@ def _has_place(pbx: Pbx, place: str) -> bool:
 
     A channel of this technology belongs to no call.
     """
-    application = f"{pbx.application}-doctor"
-    client = Ari(pbx.url, pbx.username, pbx.password.get_secret_value(), application)
+    client = _build_client(pbx)
     channel_id = f"earwitness-doctor-{uuid4()}"
     with closing(client), EventStream(client, subscribe_all=False) as events:
         if not isinstance(events.next(ANSWERS_WITHIN_S), Connected):
@@ -281,13 +280,17 @@ def _has_place(pbx: Pbx, place: str) -> bool:
             client.hang_up(channel_id)
 
 
+def _build_client(pbx: Pbx) -> Ari:
+    """Build a client with an application of its own, so that no running service gets its events."""
+    application = f"{pbx.application}-doctor"
+    return Ari(pbx.url, pbx.username, pbx.password.get_secret_value(), application)
+
+
 def examine_media(pbx: Pbx) -> list[Finding]:
     """Measure on a synthetic call, at every ear, who hears whom in each mode of a spy."""
     from earwitness.doctor_media import prove
 
-    password = pbx.password.get_secret_value()
-    client = Ari(pbx.url, pbx.username, password, f"{pbx.application}-doctor")
-    with closing(client):
+    with closing(_build_client(pbx)) as client:
         try:
             results = prove(client)
         except AriError as error:

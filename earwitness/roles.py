@@ -76,7 +76,6 @@ def api(config: Config) -> None:
             rules=config.rules,
             default_action=config.default_action,
             pbx_addresses=addresses_of(pbx.url for pbx in config.pbx),
-            programs_may_dial=frozenset(pbx.name for pbx in config.pbx if pbx.programs_may_dial),
             proxies=config.server.proxies,
             allow_private_addresses=config.webhooks.allow_private_addresses,
             oidc=oidc_settings(config),
@@ -98,6 +97,7 @@ def api(config: Config) -> None:
                 callbacks=wiring.callbacks,
                 campaigns=wiring.campaigns,
                 conferences=wiring.conferences,
+                programs=wiring.programs,
             )
 
         Wiring(config).load()

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from recorder.conferences.conferences import Conferences
     from recorder.dialling.callbacks import Callbacks
     from recorder.dialling.campaigns import Campaigns
-    from recorder.dialling.dialler import Dialler
+    from recorder.dialling.dialler import Dialler, DialSettings
+    from recorder.dialling.numbers import DialPolicy
     from recorder.programs.programs import Programs
     from recorder.recording.capture import Capture
     from recorder.recording.demand import KeyFunction
@@ -52,8 +53,7 @@ class Wiring:
         """
         check_rules(self.config.rules)
         _ = self.catalogue, self.objects, self.capture, self.spies
-        _ = self.dialler, self.callbacks, self.campaigns
-        _ = self.conferences
+        _ = self.dialler, self.callbacks, self.campaigns, self.conferences, self.programs
 
     @cached_property
     def catalogue(self) -> "Catalogue":
@@ -138,18 +138,32 @@ class Wiring:
     @cached_property
     def dialler(self) -> "Dialler":
         """The calls that we dial at the PBXs."""
-        from recorder.dialling.dialler import Dialler, DialSettings
-        from recorder.dialling.numbers import DialPolicy
+        from recorder.dialling.dialler import Dialler
 
-        wanted = self.config.dialling
-        settings = {
+        return Dialler(self.catalogue, self.pbxs, self._dial_settings, self._dial_policy)
+
+    @cached_property
+    def _dial_settings(self) -> "dict[str, DialSettings]":
+        from recorder.dialling.dialler import DialSettings
+
+        ring_s = self.config.dialling.ring_s
+        return {
             pbx.name: DialSettings(
-                pbx.dial_context, pbx.dial_format, pbx.region, pbx.trunks, wanted.ring_s
+                pbx.dial_context, pbx.dial_format, pbx.region, pbx.trunks, ring_s
             )
             for pbx in self.config.pbx
         }
-        policy = DialPolicy(wanted.allowed, wanted.refused, wanted.premium)
-        return Dialler(self.catalogue, self.pbxs, settings, policy)
+
+    @cached_property
+    def _dial_policy(self) -> "DialPolicy":
+        from recorder.dialling.numbers import DialPolicy
+
+        wanted = self.config.dialling
+        return DialPolicy(wanted.allowed, wanted.refused, wanted.premium)
+
+    @property
+    def _regions(self) -> dict[str, str]:
+        return {pbx.name: pbx.region for pbx in self.config.pbx}
 
     @cached_property
     def programs(self) -> "Programs":
@@ -163,29 +177,23 @@ class Wiring:
     def callbacks(self) -> "Callbacks":
         """The call-backs at the PBXs."""
         from recorder.dialling.callbacks import Callbacks, CallbackSettings
-        from storage.records import Hours
 
         wanted = self.config.dialling
-        settings = CallbackSettings(
-            Hours(wanted.from_hour, wanted.to_hour, wanted.weekdays),
-            wanted.retry_after_s,
-            {pbx.name: pbx.region for pbx in self.config.pbx},
-        )
+        settings = CallbackSettings(wanted.hours, wanted.retry_after_s, self._regions)
         return Callbacks(self.catalogue, self.dialler, settings)
 
     @cached_property
     def campaigns(self) -> "Campaigns":
         """The campaigns, which dial by the dialler."""
         from recorder.dialling.campaigns import Campaigns
-        from storage.records import Hours
 
         wanted = self.config.dialling
         return Campaigns(
             self.catalogue,
             self.pbxs,
             self.dialler,
-            {pbx.name: pbx.region for pbx in self.config.pbx},
-            hours=Hours(wanted.from_hour, wanted.to_hour, wanted.weekdays),
+            self._regions,
+            hours=wanted.hours,
             retry_after_s=wanted.retry_after_s,
         )
 
@@ -193,21 +201,13 @@ class Wiring:
     def conferences(self) -> "Conferences":
         """The conferences at the PBXs."""
         from recorder.conferences.conferences import Conferences, ConferenceSettings
-        from recorder.dialling.dialler import DialSettings
-        from recorder.dialling.numbers import DialPolicy
 
-        wanted = self.config.dialling
+        dialling = self._dial_settings
         settings = {
-            pbx.name: ConferenceSettings(
-                DialSettings(
-                    pbx.dial_context, pbx.dial_format, pbx.region, pbx.trunks, wanted.ring_s
-                ),
-                pbx.conference_context,
-            )
+            pbx.name: ConferenceSettings(dialling[pbx.name], pbx.conference_context)
             for pbx in self.config.pbx
         }
-        policy = DialPolicy(wanted.allowed, wanted.refused, wanted.premium)
-        return Conferences(self.catalogue, self.pbxs, settings, policy, self.capture)
+        return Conferences(self.catalogue, self.pbxs, settings, self._dial_policy, self.capture)
 
     @cached_property
     def gate(self) -> "Gate":

@@ -17,6 +17,7 @@ from recorder.conferences.conferences import Conferences, ConferenceSettings
 from recorder.dialling.callbacks import Callbacks, CallbackSettings
 from recorder.dialling.dialler import Dialler, DialSettings
 from recorder.dialling.numbers import DialPolicy
+from recorder.programs.programs import Programs
 from storage.catalogue import requests
 from storage.catalogue.engine import Catalogue
 from storage.records import Hours
@@ -43,19 +44,16 @@ def build_client(client: ApiClient, catalogue: Catalogue, pbx: Any, may_dial: bo
     services = client.application.extensions[EXTENSION]
     pbxs, how = Pbxs({"main": pbx}), DialSettings("outbound", trunks=("PJSIP/trunk*",))
     dialler = Dialler(catalogue, pbxs, {"main": how}, DialPolicy())
+    callbacks = Callbacks(catalogue, dialler, CallbackSettings(ALWAYS, (60,), {"main": "US"}))
+    conferences = Conferences(catalogue, pbxs, {"main": ConferenceSettings(how)})
+    allowed = ("main",) if may_dial else ()
     app = build_app(
         catalogue,
         services.objects,
         services.capture,
         services.spies,
-        replace(
-            services.settings,
-            pbx_addresses=frozenset({ADDRESS}),
-            programs_may_dial=frozenset({"main"} if may_dial else ()),
-        ),
-        dialler=dialler,
-        callbacks=Callbacks(catalogue, dialler, CallbackSettings(ALWAYS, (60,), {"main": "US"})),
-        conferences=Conferences(catalogue, pbxs, {"main": ConferenceSettings(how)}),
+        replace(services.settings, pbx_addresses=frozenset({ADDRESS})),
+        programs=Programs(catalogue, dialler, callbacks, conferences, allowed),
     )
     return ApiClient(app, None)
 
