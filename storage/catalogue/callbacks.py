@@ -4,7 +4,7 @@ A row that waits has a job for its next attempt, deferred in the same transactio
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,12 +24,12 @@ from sqlalchemy import (
 from storage import jobs, states
 from storage.catalogue import events
 from storage.catalogue.cursor import decode_cursor, one_more, slice_of
+from storage.catalogue.hours import gather_hours, spread_hours
 from storage.errors import NoSuchCallback
-from storage.records import CallbackRecord, CallbackState, Hours, Slice, shallow
+from storage.records import CallbackRecord, CallbackState, Slice, shallow
 from storage.schema import LAST_DIGITS, LAST_DIGITS_OF_CALLER, call, callback
 
 TASK = "callback_step"
-_HOURS = tuple(field.name for field in fields(Hours))
 _EVENT_FIELDS = (
     *("id", "pbx", "state", "phone", "agent", "number", "name", "at"),
     *("next_at", "attempts", "cause"),
@@ -52,7 +52,7 @@ class InboundCall:
 
 def create_callback(tx: Connection, record: CallbackRecord) -> None:
     """Create a call-back that waits, with the job of its first attempt."""
-    tx.execute(insert(callback).values(_row(record)))
+    tx.execute(insert(callback).values(spread_hours(shallow(record))))
     _schedule(tx, record)
     _emit(tx, record)
 
@@ -169,16 +169,7 @@ def _find(
 
 
 def _record(row: RowMapping) -> CallbackRecord:
-    hours = Hours(row["from_hour"], row["to_hour"], tuple(row["weekdays"]))
-    other = {name: value for name, value in row.items() if name not in _HOURS}
-    return CallbackRecord(**{**other, "hours": hours, "retry_after_s": tuple(row["retry_after_s"])})
-
-
-def _row(record: CallbackRecord) -> dict[str, Any]:
-    row = shallow(record)
-    hours = shallow(row.pop("hours"))
-    lists = {"weekdays": list(hours["weekdays"]), "retry_after_s": list(record.retry_after_s)}
-    return {**row, **hours, **lists}
+    return CallbackRecord(**gather_hours(row) | {"retry_after_s": tuple(row["retry_after_s"])})
 
 
 def _schedule(tx: Connection, record: CallbackRecord) -> None:

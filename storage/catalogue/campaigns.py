@@ -28,6 +28,7 @@ from sqlalchemy import (
 from storage import jobs, states
 from storage.catalogue import dials, events
 from storage.catalogue.cursor import decode_cursor, one_more, slice_of
+from storage.catalogue.hours import gather_hours, spread_hours
 from storage.catalogue.rows import insert_rows
 from storage.errors import NoSuchCampaign, NoSuchCampaignAgent
 from storage.records import (
@@ -38,14 +39,12 @@ from storage.records import (
     CampaignState,
     DialRecord,
     EntryState,
-    Hours,
     Slice,
     shallow,
 )
 from storage.schema import campaign, campaign_agent, campaign_entry, dial
 
 STEP = "campaign_step"
-_HOURS = ("from_hour", "to_hour", "weekdays")
 _LISTS = ("retry_after_s", "agents")
 _ENTRY = [campaign_entry.c[one.name] for one in fields(CampaignEntry)]
 _AGENT = [campaign_agent.c[one.name] for one in fields(CampaignAgent)]
@@ -92,9 +91,7 @@ class Progress:
 
 def create_campaign(tx: Connection, record: CampaignRecord, phones: Mapping[str, str]) -> None:
     """Create a campaign; `phones` are those of its agents, by the agent's name."""
-    hours = {name: getattr(record.hours, name) for name in _HOURS}
-    row = {name: value for name, value in shallow(record).items() if name != "hours"}
-    tx.execute(insert(campaign).values(row | hours))
+    tx.execute(insert(campaign).values(spread_hours(shallow(record))))
     for agent, phone in phones.items():
         add_agent(tx, record.id, agent, phone, state="away")
     _tell(tx, record)
@@ -177,10 +174,7 @@ def move_campaign(
 
 def change_campaign(tx: Connection, campaign_id: UUID, **columns: Any) -> CampaignRecord:
     """Change columns of a campaign; `hours` may be among them. Raises NoSuchCampaign."""
-    hours = columns.pop("hours", None)
-    if hours is not None:
-        columns |= {name: getattr(hours, name) for name in _HOURS}
-    changed = _change(tx, campaign_id, literal_column("true"), **columns)
+    changed = _change(tx, campaign_id, literal_column("true"), **spread_hours(columns))
     if changed is None:
         raise NoSuchCampaign(f"there is no campaign {campaign_id}")
     return changed
@@ -430,10 +424,7 @@ def _tell(tx: Connection, record: CampaignRecord) -> None:
 
 
 def _campaign(row: RowMapping) -> CampaignRecord:
-    given: dict[str, Any] = {name: row[name] for name in row if name not in _HOURS}
-    lists = {name: tuple(row[name]) for name in _LISTS}
-    hours = Hours(row["from_hour"], row["to_hour"], tuple(row["weekdays"]))
-    return CampaignRecord(**{**given, **lists, "hours": hours})
+    return CampaignRecord(**gather_hours(row) | {name: tuple(row[name]) for name in _LISTS})
 
 
 def _entry(row: RowMapping) -> CampaignEntry:
