@@ -15,7 +15,6 @@ from api.pages.words import causes_of_attempts
 from api.services import services
 from recorder.errors import NotANumber, NumberRefused
 from storage.catalogue import campaigns, do_not_call
-from storage.catalogue.campaigns import Progress
 from storage.errors import BadCursor, NoSuchCampaign
 from storage.permissions import CALLS_DIAL, CAMPAIGNS_READ
 from storage.records import CampaignAgentState, CampaignMode, CampaignState, EntryState, Hours
@@ -43,12 +42,12 @@ def show_campaigns() -> Response:
             found = campaigns.list_campaigns(tx, limit=SHOWN, cursor=cursor, **_seen())
         except BadCursor:
             found = campaigns.list_campaigns(tx, limit=SHOWN, **_seen())
-        progress = {one.id: campaigns.read_progress(tx, one.id) for one in found.items}
-        agents = {one.id: campaigns.list_agents(tx, one.id) for one in found.items}
+        ids = [one.id for one in found.items]
+        counts, agents = campaigns.count_entries(tx, ids), campaigns.map_agents(tx, ids)
     return show(
         "campaigns.html",
         found=found,
-        bars={id_: _bar_of(one) for id_, one in progress.items()},
+        bars={id_: _bar_of(states) for id_, states in counts.items()},
         agents=agents,
         hours=services().callbacks.hours,
         **_words(),
@@ -71,7 +70,7 @@ def show_campaign(campaign_id: UUID) -> Response:
         "campaign.html",
         campaign=record,
         progress=progress,
-        bar=_bar_of(progress),
+        bar=_bar_of(progress.states),
         most=max((calls for _at, calls, _talks in progress.hours), default=0),
         agents=agents,
         now=datetime.now(UTC),
@@ -114,15 +113,15 @@ def show_do_not_call() -> Response:
     return show(template, found=found, wanted=wanted, fault=fault)
 
 
-def _bar_of(progress: Progress) -> Sequence[tuple[str, int, float, float]]:
+def _bar_of(counts: Mapping[EntryState, int]) -> Sequence[tuple[str, int, float, float]]:
     """Return the parts of a bar: the class, the number of entries, the start and the width in %.
 
     Example: of 4 entries one is done: `("good", 1, 0.0, 25.0)` comes first.
     """
-    total = sum(progress.states.values())
+    total = sum(counts.values())
     bar, start = [], 0.0
     for tone, states in PARTS:
-        count = sum(progress.states.get(state, 0) for state in states)
+        count = sum(counts.get(state, 0) for state in states)
         width = 100 * count / total if total else 0.0
         bar.append((tone, count, round(start, 3), round(width, 3)))
         start += width

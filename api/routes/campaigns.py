@@ -393,7 +393,7 @@ def _list(query: ListQuery, **wanted: object) -> Response:
             cursor=query.cursor,
             **wanted,  # type: ignore[arg-type]
         )
-        agents = {one.id: campaigns.list_agents(tx, one.id) for one in page.items}
+        agents = campaigns.map_agents(tx, [one.id for one in page.items])
     return answer(list_fields(page, lambda one: campaign_fields(one, agents[one.id])))
 
 

@@ -81,7 +81,7 @@ class Result:
 class Progress:
     """Entries by state, entries by the cause of their state, and calls by hour."""
 
-    states: Mapping[str, int]
+    states: Mapping[EntryState, int]
     causes: Mapping[str, int]
     hours: Sequence[tuple[datetime, int, int]]
 
@@ -210,9 +210,19 @@ def drop_agents(tx: Connection, campaign_id: UUID, agents: Collection[str]) -> N
 
 def list_agents(tx: Connection, campaign_id: UUID) -> tuple[CampaignAgent, ...]:
     """Return the agents of a campaign, by the time of their last change of state."""
-    query = select(*_AGENT).where(campaign_agent.c.campaign_id == campaign_id)
+    return map_agents(tx, [campaign_id])[campaign_id]
+
+
+def map_agents(
+    tx: Connection, campaign_ids: Collection[UUID]
+) -> dict[UUID, tuple[CampaignAgent, ...]]:
+    """Return the agents of each of these campaigns, in the order of `list_agents`."""
+    query = select(*_AGENT).where(campaign_agent.c.campaign_id.in_(campaign_ids))
+    found: dict[UUID, list[CampaignAgent]] = {id_: [] for id_ in campaign_ids}
     rows = tx.execute(query.order_by(campaign_agent.c.since, campaign_agent.c.agent)).mappings()
-    return tuple(CampaignAgent(**row) for row in rows)
+    for agent in (CampaignAgent(**row) for row in rows):
+        found[agent.campaign_id].append(agent)
+    return {id_: tuple(agents) for id_, agents in found.items()}
 
 
 def get_agent(tx: Connection, campaign_id: UUID, agent: str) -> CampaignAgent:
@@ -380,10 +390,21 @@ def list_results(
     return tuple(Result(one, newest.get(one.id)) for one in entries)
 
 
+def count_entries(
+    tx: Connection, campaign_ids: Collection[UUID]
+) -> Mapping[UUID, Mapping[EntryState, int]]:
+    """Count the entries of each of these campaigns by state."""
+    id_, state = campaign_entry.c.campaign_id, campaign_entry.c.state
+    query = select(id_, state, func.count()).where(id_.in_(campaign_ids)).group_by(id_, state)
+    found: dict[UUID, dict[EntryState, int]] = {one: {} for one in campaign_ids}
+    for campaign_id, name, count in tx.execute(query):
+        found[campaign_id][name] = count
+    return found
+
+
 def read_progress(tx: Connection, campaign_id: UUID) -> Progress:
     """Count the entries of a campaign by state and cause, and its calls by hour."""
     mine = campaign_entry.c.campaign_id == campaign_id
-    by_state = select(campaign_entry.c.state, func.count()).where(mine)
     by_cause = select(campaign_entry.c.cause, func.count()).where(
         mine, campaign_entry.c.cause.is_not(None)
     )
@@ -391,7 +412,7 @@ def read_progress(tx: Connection, campaign_id: UUID) -> Progress:
     talks = func.sum(case((dial.c.talked_at.is_not(None), 1), else_=0))
     by_hour = select(hour, func.count(), talks).where(dial.c.campaign_id == campaign_id)
     return Progress(
-        {row[0]: row[1] for row in tx.execute(by_state.group_by(campaign_entry.c.state))},
+        count_entries(tx, [campaign_id])[campaign_id],
         {row[0]: row[1] for row in tx.execute(by_cause.group_by(campaign_entry.c.cause))},
         [(row[0], row[1], row[2]) for row in tx.execute(by_hour.group_by(hour).order_by(hour))],
     )
