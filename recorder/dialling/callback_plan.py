@@ -5,7 +5,8 @@
                  ▼                            ▼
          soon again, for a day        after the next wait of the plan, then failed
 
-An attempt is used up when the number was dialled. An agent who is busy costs the customer none.
+An attempt is used up when the number was dialled, or when a person has cancelled the dial. An agent
+who is busy costs the customer none.
 """
 
 from collections.abc import Collection
@@ -83,7 +84,7 @@ def plan_after(
     """Plan what follows this dial, which has ended."""
     if dial.talked_at is not None or dial.cause == "ended":  # a person may hang up at once
         return End("done", attempts=record.attempts + 1)
-    cause, is_used = str(dial.cause), was_dialled(dial)
+    cause, is_used = str(dial.cause), _is_used_up(dial)
     used = record.attempts + is_used
     if cause in FINAL or used > len(record.retry_after_s):
         return End("failed", cause, attempts=used)
@@ -96,6 +97,6 @@ def plan_after(
     return Wait(opens_at, opens_at, used, cause)
 
 
-def was_dialled(dial: DialRecord) -> bool:
-    """Return whether the number was dialled, so that the customer's phone may have rung."""
+def _is_used_up(dial: DialRecord) -> bool:
+    """Whether the number was dialled, or a person has cancelled the dial."""
     return dial.answered_at is not None or not str(dial.cause).startswith(BEFORE_THE_NUMBER)

@@ -23,7 +23,6 @@ import structlog
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from recorder import names
 from recorder.ari.pbxs import Pbxs
 from recorder.dialling.campaign_list import Line, read_list
 from recorder.dialling.campaign_plan import BUSY_RESTS_S
@@ -442,7 +441,7 @@ class Campaigns:
             campaigns.move_entry(tx, entry, sources=("reserved",), to="dialling")
 
         try:
-            dialled = self._dialler.dial(request, by=by, owner_id=None, claim=claim)
+            return self._dialler.dial(request, by=by, owner_id=None, claim=claim)
         except CampaignNotReady:
             with self._catalogue.begin() as tx:
                 release(tx, campaign, entry)
@@ -459,12 +458,6 @@ class Campaigns:
             with self._catalogue.begin() as tx:
                 release(tx, campaign, entry, away=True, cause=error.error_id)
             raise
-        with self._catalogue.begin() as tx:
-            is_stopped = campaigns.get_campaign(tx, campaign.id).state == "stopped"
-        if is_stopped:  # before the phone rang: the row has ended already
-            with self._pbxs.reach(campaign.pbx) as ari:
-                ari.hang_up(names.build_person_id(dialled.id))
-        return dialled
 
     def _hang_up(self, calls: Collection[DialRecord], *, by: str) -> None:
         """Hang up calls without a talk. Where a PBX does not answer, the next step repeats it."""

@@ -188,13 +188,11 @@ class Dialler:
             known = calls.find_calls(tx, [one.call_id for one in live])
         for record in live:
             call = known.get(record.call_id)
-            if call is not None and call.state != "ended" and call.channels:
-                continue  # the watcher follows this call
-            is_old = datetime.now(UTC) - record.requested_at > ASKED_WITHIN
+            is_followed = call is not None and bool(call.channels)  # by the watcher
             if call is not None and call.state == "ended":
                 with self._catalogue.begin() as tx:
                     self._end(tx, record, "ended" if call.talked_at else "pbx-lost")
-            elif is_old:
+            elif not is_followed and datetime.now(UTC) - record.requested_at > ASKED_WITHIN:
                 self._end_unless_rung(record)
 
     # Parts of a dial
@@ -260,12 +258,18 @@ class Dialler:
                 except (AriBadRequest, AriConflict, AriNotFound, AriServerError) as error:
                     log.warning("call.not-dialled", call=record.call_id, error=str(error))
                     return self._give_up(record, "agent-unreachable")
+                if self._has_ended(record):  # somebody has hung up before the phone rang
+                    ari.hang_up(names.build_person_id(record.id))
         except PbxUnavailable:
             with suppress(PbxUnavailable), self._pbxs.reach(record.pbx) as ari:
                 ari.hang_up(names.build_person_id(record.id))  # only the answer may be lost
             self._give_up(record, "pbx-unreachable")
             raise
         return record
+
+    def _has_ended(self, record: DialRecord) -> bool:
+        with self._catalogue.begin() as tx:
+            return dials.get_dial(tx, record.id).state == "ended"
 
     def _give_up(self, record: DialRecord, cause: DialCause) -> DialRecord:
         with self._catalogue.begin() as tx:

@@ -327,6 +327,18 @@ def test_hanging_up(world: World) -> None:
         world.dialler.hang_up(uuid7())
 
 
+def test_a_phone_that_rings_after_its_dial_was_cancelled(world: World) -> None:
+    """A person who hangs up while the PBX is asked leaves no phone ringing."""
+
+    def hang_up() -> None:
+        world.dialler.hang_up(world.live()[0].id, by="ann")
+
+    world.pbx.before_ring = hang_up
+    record = world.dial()
+    assert world.read(record.id).cause == "cancelled"
+    assert (len(world.pbx.rings), world.pbx.channels) == (1, {})
+
+
 def test_an_end_defers_the_next_step(world: World) -> None:
     """The call-back and the campaign of a dial get a job, in the transaction of its end."""
     wanted = {"callback_id": uuid7(), "campaign_id": uuid7()}
