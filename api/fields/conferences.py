@@ -171,12 +171,6 @@ class ChangedMember(Body):
         return self
 
 
-class AddedMembers(Answer):
-    """The new members: one, or both people of a call that was taken in."""
-
-    items: list[Member]
-
-
 def member_fields(record: MemberRecord) -> dict[str, Any]:
     """Return the fields of a member."""
     return fields_of(Member, record, quiet=[_span(*span) for span in record.quiet])

@@ -102,14 +102,10 @@ def open_conference(body: NewConference) -> Response:
     conversation of all members; a rule that forbids recording, or records by itself, comes first.
     People come in by `POST …/members`, or from the dialplan: `Stasis(earwitness,conference,NAME)`.
     """
-    who, wanted = principal(), body.model_dump(exclude={"pbx"})
+    wanted = body.model_dump(exclude={"pbx"})
     with auditing_refusals("conference.open", body.name or ""):
-        made = services().conferences.open(
-            _choose_pbx(body.pbx), **wanted, by=who.name, owner_id=who.token.id
-        )
-    with services().catalogue.begin() as tx:
-        (fields,) = _fields_of(tx, made)
-    return answer(fields, 201, Location=f"{base_url()}/api/v1/conferences/{made.id}")
+        made = services().conferences.open(_choose_pbx(body.pbx), **wanted, **_caller())
+    return _answer_one(made, 201, Location=f"{base_url()}/api/v1/conferences/{made.id}")
 
 
 @operations.patch(
@@ -121,15 +117,14 @@ def open_conference(body: NewConference) -> Response:
 )
 def change_conference(conference_id: UUID, body: ChangedConference) -> Response:
     """Lock a conference or admit people again; record it from now on, or no longer."""
-    _get_visible(conference_id)
-    control, who = services().conferences, principal()
-    asked: dict[str, Any] = {"by": who.name, "owner_id": who.token.id}
-    with auditing_refusals("conference.change", str(conference_id)):
+    changed = _get_visible(conference_id)
+    control = services().conferences
+    with auditing_refusals("conference.change", conference_id):
         if body.locked is not None:
-            control.set_locked(conference_id, locked=body.locked, **asked)
+            changed = control.set_locked(conference_id, locked=body.locked, **_caller())
         if body.record is not None:
-            control.set_recorded(conference_id, recorded=body.record, **asked)
-    return _answer_one(_get_visible(conference_id))
+            changed = control.set_recorded(conference_id, recorded=body.record, **_caller())
+    return _answer_one(changed)
 
 
 @operations.delete(
@@ -141,9 +136,8 @@ def change_conference(conference_id: UUID, body: ChangedConference) -> Response:
 def end_conference(conference_id: UUID) -> Response:
     """End a conference and let everybody go. An ended conference does not change."""
     _get_visible(conference_id)
-    who = principal()
-    with auditing_refusals("conference.end", str(conference_id)):
-        services().conferences.end(conference_id, by=who.name, owner_id=who.token.id)
+    with auditing_refusals("conference.end", conference_id):
+        services().conferences.end(conference_id, **_caller())
     return _answer_one(_get_visible(conference_id))
 
 
@@ -175,16 +169,15 @@ def add_member(conference_id: UUID, body: NewMember) -> Response:
     that cannot be rung is a member who has left; `cause` says why.
     """
     _get_visible(conference_id)
-    control, who = services().conferences, principal()
-    asked: dict[str, Any] = {"by": who.name, "owner_id": who.token.id}
-    subject, destination = str(conference_id), body.destination
+    control, destination = services().conferences, body.destination
     if destination is not None and "/" not in destination:
         authorise(CALLS_DIAL)
-    with auditing_refusals("conference.invite", subject, **body.model_dump(exclude_none=True)):
+    wanted = body.model_dump(exclude_none=True)
+    with auditing_refusals("conference.invite", conference_id, **wanted):
         if destination is not None:
-            made = control.invite(conference_id, destination, role=body.role, **asked)
+            made = control.invite(conference_id, destination, role=body.role, **_caller())
         else:
-            made = control.take_in(conference_id, body.call_id or "", **asked)[0]
+            made = control.take_in(conference_id, body.call_id or "", **_caller())[0]
     return answer(member_fields(made), 201)
 
 
@@ -201,10 +194,9 @@ def change_member(conference_id: UUID, member_id: UUID, body: ChangedMember) -> 
     While nobody hears the member, no recording does either.
     """
     _get_visible(conference_id)
-    who, wanted = principal(), body.model_dump()
-    with auditing_refusals("conference.change-member", str(conference_id)):
+    with auditing_refusals("conference.change-member", conference_id):
         changed = services().conferences.change_member(
-            conference_id, member_id, **wanted, by=who.name, owner_id=who.token.id
+            conference_id, member_id, **body.model_dump(), **_caller()
         )
     return answer(member_fields(changed))
 
@@ -218,11 +210,8 @@ def change_member(conference_id: UUID, member_id: UUID, body: ChangedMember) -> 
 def remove_member(conference_id: UUID, member_id: UUID) -> Response:
     """Let a member go: hang up, or go on in the dialplan where it came from there."""
     _get_visible(conference_id)
-    who = principal()
-    with auditing_refusals("conference.remove", str(conference_id)):
-        removed = services().conferences.remove_member(
-            conference_id, member_id, by=who.name, owner_id=who.token.id
-        )
+    with auditing_refusals("conference.remove", conference_id):
+        removed = services().conferences.remove_member(conference_id, member_id, **_caller())
     return answer(member_fields(removed))
 
 
@@ -241,10 +230,15 @@ def _choose_pbx(name: str | None) -> str:
     return name or known[0]
 
 
-def _answer_one(record: ConferenceRecord) -> Response:
+def _caller() -> dict[str, Any]:
+    """Return the arguments by which a command knows the caller, and asks for its right again."""
+    return {"by": principal().name, "owner_id": principal().token.id}
+
+
+def _answer_one(record: ConferenceRecord, status: int = 200, **headers: str) -> Response:
     with services().catalogue.begin() as tx:
         (fields,) = _fields_of(tx, record)
-    return answer(fields)
+    return answer(fields, status, **headers)
 
 
 def _fields_of(tx: Connection, *found: ConferenceRecord) -> list[dict[str, Any]]:
