@@ -32,11 +32,17 @@ from storage.records import (
 
 Weekday = Annotated[int, Field(ge=1, le=7)]
 Retry = Annotated[int, Field(ge=60, le=604_800, description="seconds")]
+Retries = Annotated[
+    tuple[Retry, ...],
+    Field(
+        max_length=20,
+        description="the waits before further attempts; default: those of the configuration",
+    ),
+]
 Reason = Annotated[Text, Field(description="why the number may not be called")]
 Note = Annotated[str, StringConstraints(max_length=1000), AfterValidator(without_nul)]
 # In a URL a `+` that is not written as `%2B` arrives as a space.
 SentNumber = Annotated[Text, AfterValidator(lambda text: re.sub("^ (?=[0-9])", "+", text))]
-MOST_RETRIES = 20
 MOST_REFUSED = 1000
 
 
@@ -80,11 +86,7 @@ class NewCallback(Body):
     call_id: Text | None = Field(None, description="the call that led to this call-back")
     recording_id: UUID | None = Field(None, description="a recording of that call")
     hours: LocalHours | None = Field(None, description="default: those of the configuration")
-    retry_after_s: tuple[Retry, ...] | None = Field(
-        None,
-        max_length=MOST_RETRIES,
-        description="the waits before further attempts; default: those of the configuration",
-    )
+    retry_after_s: Retries | None = None
 
 
 class CallbackQuery(ListQuery):

@@ -16,7 +16,7 @@ from api.fields.base import (
     Text,
     fields_of,
 )
-from api.fields.callbacks import MOST_RETRIES, CallbackHours, LocalHours, Retry
+from api.fields.callbacks import CallbackHours, LocalHours, Retries
 from recorder.dialling.campaigns import ListReport, Shown
 from recorder.rules.facts import SOUND
 from storage.catalogue.campaigns import Progress
@@ -28,7 +28,6 @@ from storage.records import (
     CampaignRecord,
     CampaignState,
     EntryState,
-    shallow,
 )
 
 MOST_AGENTS = 1000
@@ -38,13 +37,6 @@ Phones = Annotated[
         max_length=MOST_AGENTS,
         description="the phones of its agents; each belongs to the agent of the endpoint's name",
         examples=[["PJSIP/2001", "PJSIP/2002"]],
-    ),
-]
-Retries = Annotated[
-    tuple[Retry, ...],
-    Field(
-        max_length=MOST_RETRIES,
-        description="the waits before further attempts; default: those of the configuration",
     ),
 ]
 WrapUp = Annotated[
@@ -236,18 +228,7 @@ class AgentChange(Body):
 
 def campaign_fields(record: CampaignRecord, agents: Sequence[CampaignAgent]) -> dict[str, Any]:
     """Return the fields of a campaign with its agents."""
-    hours = record.hours
-    return fields_of(
-        Campaign,
-        record,
-        hours={
-            "from_hour": hours.from_hour,
-            "to_hour": hours.to_hour,
-            "weekdays": list(hours.weekdays),
-        },
-        retry_after_s=list(record.retry_after_s),
-        agents=[*map(agent_fields, agents)],
-    )
+    return fields_of(Campaign, record, agents=[*map(agent_fields, agents)])
 
 
 def agent_fields(record: CampaignAgent) -> dict[str, Any]:
@@ -285,4 +266,4 @@ def preview_fields(shown: Shown) -> dict[str, Any]:
 def progress_fields(progress: Progress) -> dict[str, Any]:
     """Return the fields of the progress of a campaign."""
     hours = [{"at": at, "calls": calls, "talks": talks} for at, calls, talks in progress.hours]
-    return {**shallow(progress), "hours": hours}
+    return fields_of(CampaignProgress, progress, hours=hours)
