@@ -123,8 +123,7 @@ def dial(body: NewCall) -> Response:
             by=principal().name,
             owner_id=principal().token.id,
         )
-    fields = dialled_fields(made.call_id)
-    return answer(fields, 201, Location=f"{base_url()}/api/v1/calls/{made.call_id}")
+    return answer_dialled(made.call_id)
 
 
 @operations.delete(
@@ -144,11 +143,16 @@ def hang_up(call_id: str) -> Response:
     if found is None:
         raise CannotHangUp("the call was not dialled here")
     services().dialler.hang_up(found.id, by=principal().name)
-    return answer(dialled_fields(call_id))
+    return answer(_get_fields(call_id))
 
 
-def dialled_fields(call_id: str) -> dict[str, Any]:
-    """Return the fields of a call that was dialled. Raises NoSuchCall."""
+def answer_dialled(call_id: str) -> Response:
+    """Answer with a call that was dialled now."""
+    return answer(_get_fields(call_id), 201, Location=f"{base_url()}/api/v1/calls/{call_id}")
+
+
+def _get_fields(call_id: str) -> dict[str, Any]:
+    """Return the fields of a call as it is now. Raises NoSuchCall."""
     with services().catalogue.begin() as tx:
         (fields,) = _fields_of(tx, [calls.get_call(tx, call_id)])
         return fields

@@ -4,6 +4,7 @@ import csv as csv_format
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -45,7 +46,7 @@ from api.fields.campaigns import (
 from api.links import base_url
 from api.operation import CSV, Operations, Reply, answer, json
 from api.routes.callbacks import read_hours
-from api.routes.calls import dialled_fields
+from api.routes.calls import answer_dialled
 from api.services import services
 from recorder.dialling.campaigns import CampaignTerms
 from recorder.errors import (
@@ -77,11 +78,11 @@ operations = Operations("/api/v1", tag="campaigns")
 
 MOST_BYTES = 20 * 1024 * 1024
 READ_AT_ONCE = 1_000
-RESULTS = (
-    "line", "given", "number", "name", "consent", "state", "cause", "attempts", "next_at", "agent",
-    "call_id", "dialled_at", "answered_at", "talked_at", "ended_at", "allowed_by",
-)  # fmt: skip
-TIMES = ("answered_at", "talked_at", "ended_at")
+# The columns of the results: those of an entry, and those of its last call.
+OF_ENTRY = ("given", "number", "name", "consent", "state", "cause", "attempts")
+OF_CALL = ("call_id", "dialled_at", "answered_at", "talked_at", "ended_at", "allowed_by")
+RESULTS = ("line", *OF_ENTRY, "next_at", "agent", *OF_CALL)
+TIMES = ("requested_at", "answered_at", "talked_at", "ended_at")
 # A spreadsheet takes a cell with such a beginning for a formula.
 FORMULA = re.compile(r"[=+\-@\t\r\n|%]")
 NUMBER = re.compile(r"\+[0-9]{1,15}")
@@ -120,7 +121,7 @@ def create_campaign(body: NewCampaign) -> Response:
     and each as often as its plan says. An agent is reserved before a number is dialled, and the
     agent's phone rings first, so nobody who answers waits for an agent.
     """
-    _require_agents(body.agents)
+    _require_phones(body.agents)
     terms = CampaignTerms(
         name=body.name,
         pbx=body.pbx,
@@ -163,7 +164,7 @@ def change_campaign(campaign_id: UUID, body: ChangedCampaign) -> Response:
         "retry_after_s": body.retry_after_s,
         "wrap_up_s": body.wrap_up_s,
     }
-    _require_agents(body.agents or ())
+    _require_phones(body.agents or ())
     given = {name: value for name, value in changes.items() if value is not None}
     with auditing_refusals("campaign.change", campaign_id):
         return _answer(services().campaigns.change(campaign_id, given, by=principal().name))
@@ -319,7 +320,7 @@ def get_campaign_results(campaign_id: UUID) -> Response:
 )
 def set_campaign_agent(campaign_id: UUID, agent: str, body: AgentChange) -> Response:
     """Make an agent ready or away. An agent does so for itself, a supervisor for its team."""
-    _require_agent(agent)
+    _require_agents([agent])
     found = services().campaigns.set_ready(
         campaign_id, agent, ready=body.ready, by=principal().name
     )
@@ -338,7 +339,7 @@ def show_next_entry(campaign_id: UUID, agent: str) -> Response:
 
     A repeat shows the same number, until it is called or skipped, for 15 minutes at most.
     """
-    _require_agent(agent)
+    _require_agents([agent])
     shown = services().campaigns.show_next(campaign_id, agent, by=principal().name)
     return answer(preview_fields(shown))
 
@@ -365,11 +366,10 @@ def call_shown_entry(campaign_id: UUID, agent: str) -> Response:
 
     A second request gets `nothing-reserved`, and nothing rings again.
     """
-    _require_agent(agent)
+    _require_agents([agent])
     with auditing_refusals("campaign.go", campaign_id, agent=agent):
         made = services().campaigns.go(campaign_id, agent, by=principal().name)
-    fields = dialled_fields(made.call_id)
-    return answer(fields, 201, Location=f"{base_url()}/api/v1/calls/{made.call_id}")
+    return answer_dialled(made.call_id)
 
 
 @operations.post(
@@ -381,7 +381,7 @@ def call_shown_entry(campaign_id: UUID, agent: str) -> Response:
 )
 def skip_shown_entry(campaign_id: UUID, agent: str) -> Response:
     """Put the shown number back for a while; that uses up no attempt."""
-    _require_agent(agent)
+    _require_agents([agent])
     return answer(entry_fields(services().campaigns.skip(campaign_id, agent, by=principal().name)))
 
 
@@ -411,24 +411,23 @@ def _answer(record: CampaignRecord, status: int = 200, **headers: str) -> Respon
 
 def _start(campaign_id: UUID, action: str) -> Response:
     record = _get_visible(campaign_id)
-    _require_agents(f"/{agent}" for agent in record.agents)
+    _require_agents(record.agents)
     with auditing_refusals(action, campaign_id):
         return _answer(
             services().campaigns.start(campaign_id, by=principal().name, owner_id=principal().id)
         )
 
 
-def _require_agents(phones: Iterable[str]) -> None:
-    """Refuse phones of agents whom the caller may not see."""
+def _require_phones(phones: Iterable[str]) -> None:
+    """Refuse phones such as `PJSIP/2001` of agents whom the caller may not see."""
+    _require_agents(phone.partition("/")[2] for phone in phones)
+
+
+def _require_agents(named: Iterable[str]) -> None:
+    """Refuse to act for agents whom the caller may not see."""
     agents = principal().agents
-    named = {one.partition("/")[2] for one in phones}
-    if agents is not None and not named <= agents:
+    if agents is not None and not agents.issuperset(named):
         refuse("calls of other agents")
-
-
-def _require_agent(agent: str) -> None:
-    """Refuse to act for an agent whom the caller may not see."""
-    _require_agents([f"/{agent}"])
 
 
 def _iter_results(
@@ -457,19 +456,17 @@ def _iter_results(
 def _cells(result: Result, columns: list[str]) -> list[object]:
     """Return the cells of one entry and its last call."""
     entry, call = result.entry, result.dial
-    own = [entry.place, *(getattr(entry, name) for name in RESULTS[1:8])]
-    next_at = entry.next_at.isoformat() if entry.next_at is not None else None
-    dialled: list[object] = [None] * 6
+    own = [entry.place, *(getattr(entry, name) for name in OF_ENTRY)]
+    dialled: list[object] = [None] * len(OF_CALL)
     if call is not None:
-        times = [getattr(call, name) for name in TIMES]
-        dialled = [
-            call.call_id,
-            call.requested_at.isoformat(),
-            *(at.isoformat() if at is not None else None for at in times),
-            to_json(call.allowed_by).decode(),
-        ]
+        times = [_show_time(getattr(call, name)) for name in TIMES]
+        dialled = [call.call_id, *times, to_json(call.allowed_by).decode()]
     data = [entry.data.get(name) for name in columns]
-    return [*own, next_at, entry.agent, *dialled, *data]
+    return [*own, _show_time(entry.next_at), entry.agent, *dialled, *data]
+
+
+def _show_time(at: datetime | None) -> str | None:
+    return at.isoformat() if at is not None else None
 
 
 def _line(cells: list[object]) -> str:
