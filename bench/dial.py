@@ -23,6 +23,7 @@ from lab.pbx import OUTBOUND
 from lab.root import ensure_root, root_directory
 from lab.waiting import until
 from lab.world import World
+from recorder import names
 from recorder.ari import Ari, ChannelCreated, Connected, EventStream
 from tests.service import Service
 
@@ -56,7 +57,7 @@ def run(world: World, service: Service, rounds: int) -> tuple[list[float], list[
     """Return the seconds of each request to the service, and of each bare originate."""
     pbx = open_ari(world.pbx)
     # As the product, so that the two requests to the PBX are alike.
-    shown = {"CONNECTEDLINE(name,i)": "Click to dial", "CONNECTEDLINE(num,i)": NUMBER}
+    shown = {"CONNECTEDLINE(name,i)": names.CLICK_TO_DIAL, "CONNECTEDLINE(num,i)": NUMBER}
 
     def ask_service() -> None:
         answer = service.post("/calls", {"from": f"PJSIP/{PHONE}", "to": NUMBER})

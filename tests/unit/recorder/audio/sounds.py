@@ -1,6 +1,9 @@
 """Sounds for the tests of the audio module, and decoded files to measure."""
 
 import struct
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +62,39 @@ def both_tones(folder: Path, duration_s: float = 4.0, rate: int = 8_000) -> list
         piece(folder, "left", tone(LEFT_HZ, duration_s, rate), rate=rate),
         piece(folder, "right", tone(RIGHT_HZ, duration_s, rate), rate=rate),
     ]
+
+
+def render_elsewhere(
+    paths: Sequence[Path], target: Path, *, layout: str, format: str
+) -> tuple[str, float]:
+    """Render files in another process; return the SHA-256, and the peak memory in MB.
+
+    All files are at the same time: on the left and on the right in turns, or on tracks.
+    """
+    program = (
+        "import sys; from pathlib import Path; from recorder.audio import Piece, render\n"
+        "layout, format, target, *paths = sys.argv[1:]\n"
+        "pieces = [Piece(Path(path), ('left', 'right')[n % 2], 0.0, None, track=n)"
+        " for n, path in enumerate(paths)]\n"
+        "made = render(pieces, layout=layout, format=format, target=Path(target))\n"
+        "peak = Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]\n"
+        "print(made.sha256, peak)"
+    )
+    words = [layout, format, str(target), *map(str, paths)]
+    result = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, check=True
+    )
+    sha256, peak_kb = result.stdout.decode().split()
+    return sha256, float(peak_kb) / 1_024
+
+
+def peak_mb(folder: Path, length_s: int, *, layout: str, format: str, pieces: int) -> float:
+    """Return the peak memory of a process that renders a beep and digital silence, so many times
+    at once."""
+    path = write_wav(folder / "long.wav", tone(LEFT_HZ, 2.0), claimed=0)
+    with path.open("r+b") as file:
+        file.truncate(44 + 16_000 * length_s)
+    return render_elsewhere([path] * pieces, folder / "out", layout=layout, format=format)[1]
 
 
 class Heard:

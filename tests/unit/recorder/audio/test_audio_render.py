@@ -1,7 +1,6 @@
 """Listen to rendered files: sides, times, silences and cuts."""
 
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,9 @@ from sounds import (
     TONE_DBFS,
     Heard,
     both_tones,
+    peak_mb,
     piece,
+    render_elsewhere,
     silence,
     tone,
     write_wav,
@@ -270,17 +271,8 @@ def test_same_bytes_every_time(tmp_path: Path, format: str, layout: str) -> None
     pieces = both_tones(tmp_path, 5.0)
     first = _render(tmp_path, pieces, format, layout=layout)
     again = tmp_path / "again"
-    program = (
-        "import sys; from pathlib import Path; from recorder.audio import Piece, render\n"
-        "left, right, layout, format, target = sys.argv[1:]\n"
-        "pieces = [Piece(Path(left), 'left', 0.0, None), Piece(Path(right), 'right', 0.0, None)]\n"
-        "print(render(pieces, layout=layout, format=format, target=Path(target)).sha256)"
-    )
-    words = [*(str(piece.path) for piece in pieces), layout, format, str(again)]
-    result = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, check=True
-    )
-    assert result.stdout.decode().strip() == first.sha256
+    paths = [piece.path for piece in pieces]
+    assert render_elsewhere(paths, again, layout=layout, format=format)[0] == first.sha256
     assert again.read_bytes() == first.path.read_bytes()
 
 
@@ -348,28 +340,12 @@ def _spans(runs: list[tuple[int, int]]) -> list[Span]:
 
 def test_memory_does_not_grow_with_the_call(tmp_path: Path) -> None:
     """Rendering 2 hours takes less than 120 MB, and little more than rendering 10 s."""
-    most = {length_s: _peak_mb(tmp_path, length_s, "opus") for length_s in (10, 7_200)}
+    most = {
+        length_s: peak_mb(tmp_path, length_s, layout="dual", format="opus", pieces=2)
+        for length_s in (10, 7_200)
+    }
     assert most[7_200] < 120
     assert most[7_200] - most[10] < 20
-
-
-def _peak_mb(tmp_path: Path, length_s: int, format: str) -> float:
-    """Return the peak memory of a process that renders a beep and digital silence."""
-    path = write_wav(tmp_path / "long.wav", tone(LEFT_HZ, 2.0), claimed=0)
-    with path.open("r+b") as file:
-        file.truncate(44 + 16_000 * length_s)
-    program = (
-        "import sys; from pathlib import Path; from recorder.audio import Piece, render\n"
-        "path, format, target = sys.argv[1:]\n"
-        "render([Piece(Path(path), side, 0.0, None) for side in ('left', 'right')],"
-        " layout='dual', format=format, target=Path(target))\n"
-        "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
-    )
-    words = [str(path), format, str(tmp_path / "out")]
-    result = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, check=True
-    )
-    return float(result.stdout) / 1_024
 
 
 def test_a_piece_is_silent_where_it_must_be(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Listen to files with a track for each person."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sounds import TONE_DBFS, Heard, both_tones, piece, tone, write_wav
+from sounds import TONE_DBFS, Heard, both_tones, peak_mb, piece, render_elsewhere, tone, write_wav
 
 from lab.ears import list_stray_voices
 from recorder.audio import MOST_TRACKS, Piece, Rendition, Span, render
@@ -142,17 +140,8 @@ def test_tracks_have_the_same_bytes_every_time(tmp_path: Path, format: str) -> N
     pieces = _voices(tmp_path, 5, 5.0)
     first = _render(tmp_path, pieces, format)
     again = tmp_path / "again"
-    program = (
-        "import sys; from pathlib import Path; from recorder.audio import Piece, render\n"
-        "format, target, *paths = sys.argv[1:]\n"
-        "pieces = [Piece(Path(p), 'left', 0.0, None, track=n) for n, p in enumerate(paths)]\n"
-        "print(render(pieces, layout='tracks', format=format, target=Path(target)).sha256)"
-    )
-    words = [format, str(again), *(str(one.path) for one in pieces)]
-    result = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, check=True
-    )
-    assert result.stdout.decode().strip() == first.sha256
+    paths = [piece.path for piece in pieces]
+    assert render_elsewhere(paths, again, layout="tracks", format=format)[0] == first.sha256
     assert again.read_bytes() == first.path.read_bytes()
 
 
@@ -198,29 +187,12 @@ def test_any_placement_on_tracks(
 
 def test_memory_does_not_grow_with_the_tracks(tmp_path: Path) -> None:
     """Rendering half an hour of eight tracks takes little more memory than ten seconds."""
-    most = {length_s: _peak_mb(tmp_path, length_s) for length_s in (10, 1_800)}
+    most = {
+        length_s: peak_mb(tmp_path, length_s, layout="tracks", format="flac", pieces=8)
+        for length_s in (10, 1_800)
+    }
     assert most[1_800] < 160
     assert most[1_800] - most[10] < 40
-
-
-def _peak_mb(folder: Path, length_s: int) -> float:
-    """Return the peak memory of a process that renders eight tracks, with a beep and silence."""
-    path = write_wav(folder / "long.wav", tone(440, 2.0), claimed=0)
-    with path.open("r+b") as file:
-        file.truncate(44 + 16_000 * length_s)
-    program = (
-        "import sys; from pathlib import Path; from recorder.audio import Piece, render\n"
-        "path, target = sys.argv[1:]\n"
-        "render([Piece(Path(path), 'left', 0.0, None, track=n) for n in range(8)],"
-        " layout='tracks', format='flac', target=Path(target))\n"
-        "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program, str(path), str(folder / "out")],
-        capture_output=True,
-        check=True,
-    )
-    return float(result.stdout) / 1_024
 
 
 # SHA-256 of the WAV files that this sound became before there were tracks.
