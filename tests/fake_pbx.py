@@ -1,6 +1,6 @@
 """A PBX in memory, for tests of the steps that supervisors need on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -67,8 +67,16 @@ class FakePbx:
     def list_channels(self, *, prefix: str = "") -> list[Any]:
         return [self.find_channel(id_) for id_ in sorted(self.channels) if id_.startswith(prefix)]
 
-    def list_own_channels(self) -> list[Any]:
-        return [self.find_channel(id_) for id_ in sorted(self.channels & self.in_stasis)]
+    def list_own_channels(
+        self, argument: str | None = None, *, also: Collection[str] = ()
+    ) -> list[Any]:
+        found = [self.find_channel(id_) for id_ in sorted(self.channels)]
+        return [
+            one
+            for one in found
+            if one.id in also
+            or (one.id in self.in_stasis and argument in (None, *_arguments(one)[:1]))
+        ]
 
     def snoop(self, channel_id: str, *, snoop_id: str, **_: str) -> None:
         self.get_channel(channel_id)
@@ -128,3 +136,7 @@ class FakePbx:
             names.parse_spy_part, self.bridges.get(names.build_talking_bridge_id(spy_id), ())
         )
         return {str(one.channel_id) for one in parts if one and one.kind == "talking-snoop"}
+
+
+def _arguments(channel: Any) -> list[str]:
+    return str(channel.dialplan.app_data).split(",")[1:]

@@ -158,23 +158,32 @@ class Ari:
             id_ = body.get("id") if isinstance(body, dict) else None
             return not isinstance(id_, str) or id_.startswith(prefix)  # the parser refuses no-text
 
+        return self._list_channels(is_wanted)
+
+    def list_own_channels(
+        self, argument: str | None = None, *, also: Collection[str] = ()
+    ) -> list[Channel]:
+        """Return the channels that are in our application now; only these are parsed.
+
+        With `argument` return only those whose first argument it is. The channels with the ids
+        `also` come too, wherever they are.
+        """
+
+        def is_wanted(body: object) -> bool:
+            if not isinstance(body, dict):
+                return False
+            dialplan = body.get("dialplan")
+            if str(body.get("id")) in also or not isinstance(dialplan, dict):
+                return str(body.get("id")) in also
+            application, *arguments = str(dialplan.get("app_data", "")).split(",")
+            is_own = dialplan.get("app_name") == "Stasis" and application == self.application
+            return is_own and (argument is None or arguments[:1] == [argument])
+
+        return self._list_channels(is_wanted)
+
+    def _list_channels(self, is_wanted: Callable[[object], bool]) -> list[Channel]:
         def parse(body: object) -> list[Channel]:
             return [parse_channel(one) for one in _items(body) if is_wanted(one)]
-
-        return self._one(parse, "GET", join_path("channels"))
-
-    def list_own_channels(self) -> list[Channel]:
-        """Return the channels that are in our application now; only these are parsed."""
-
-        def is_own(body: object) -> bool:
-            dialplan = body.get("dialplan") if isinstance(body, dict) else None
-            if not isinstance(dialplan, dict) or dialplan.get("app_name") != "Stasis":
-                return False
-            application, _, _ = str(dialplan.get("app_data", "")).partition(",")
-            return application == self.application
-
-        def parse(body: object) -> list[Channel]:
-            return [parse_channel(one) for one in _items(body) if is_own(one)]
 
         return self._one(parse, "GET", join_path("channels"))
 

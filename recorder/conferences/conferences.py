@@ -24,10 +24,11 @@ from recorder.calls.legs import endpoint_of, extension_of, is_over
 from recorder.conferences.plan import (
     RELEASED_WITHIN,
     ConferencePlan,
+    RoomView,
     choose_role,
     plan_conference,
 )
-from recorder.conferences.room import Room
+from recorder.conferences.room import TO_CONFERENCE, Room, came_to_room
 from recorder.conferences.taking_in import FORMATS, TAKE, find_talkers, give_back, take
 from recorder.dialling.dialler import DialSettings, refuse_listed
 from recorder.dialling.numbers import DialPolicy, check_allowed, format_number, parse_number
@@ -63,6 +64,7 @@ from storage.records import (
     Layout,
     MemberRecord,
     MemberRole,
+    RecordingRecord,
     RuleTerms,
     TokenRecord,
 )
@@ -73,6 +75,9 @@ LOCK_WITHIN_S = 20.0
 # A settle ends by itself once the PBX agrees; a channel that refuses each step ends it here.
 MOST_ROUNDS = 8
 BY_WATCH = "watch"
+
+# A member, whether muted, and the spans in which nobody heard the member: new with each mute.
+_Mute = tuple[UUID, bool, tuple[tuple[datetime, datetime | None], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ class Conferences:
         self._settings = settings
         self._policy = policy or DialPolicy()
         self._capture = capture or Capture(catalogue, pbxs)
+        self._settled_mutes: dict[str, frozenset[_Mute]] = {}  # by PBX
 
     # Commands of a person
 
@@ -434,14 +440,18 @@ class Conferences:
                     self._carry_out(room, conference, members, plan)
             with self._pbxs.reach(conference.pbx) as ari:
                 self._follow_mutes(Room(ari, conference_id), members)
+        if recordings_of:
+            self._settle_recordings(recordings_of)
+        return conference
+
+    def _settle_recordings(self, call_ids: Collection[str]) -> None:
         with self._catalogue.begin() as tx:  # the watcher may not have seen a new call yet
-            known = calls.find_calls(tx, recordings_of)
+            known = calls.find_calls(tx, call_ids)
         for recording in [one for id_ in known for one in self._capture.list_heard(id_)]:
             try:
                 self._capture.settle(recording.id)
             except (PbxUnavailable, LockTimeout) as error:
                 log.warning("recording.postponed", recording=str(recording.id), error=str(error))
-        return conference
 
     def read(self, conference_id: UUID) -> tuple[ConferenceRecord, tuple[MemberRecord, ...]]:
         """Return a conference and all its members. Raises NoSuchConference."""
@@ -449,35 +459,64 @@ class Conferences:
             conference = conferences.get_conference(tx, conference_id)
             return conference, conferences.list_members(tx, [conference_id])
 
-    def check(self, pbx: str) -> None:
+    def check(self, pbx: str) -> list[Channel]:
         """Settle every conference that is not as planned, and remove bridges that nobody needs.
 
-        Raises PbxUnavailable.
+        Return the channels that came from the dialplan for a conference and are no members. All
+        conferences are compared with one list of bridges and one of channels: a change meanwhile
+        costs a needless settle, or waits for the next check. Raises PbxUnavailable.
         """
         with self._catalogue.begin() as tx:
-            needed = {one.id for one in conferences.list_open_conferences(tx, pbx)}
-            needed |= {one.conference_id for one in conferences.list_live_members(tx, pbx)}
+            rooms = conferences.list_live_conferences(tx, pbx)
+            found = conferences.list_members(tx, [one.id for one in rooms])
+        members: dict[UUID, list[MemberRecord]] = {room.id: [] for room in rooms}
+        for one in found:
+            members[one.conference_id].append(one)
         with self._pbxs.reach(pbx) as ari:
             bridges = {one.id: frozenset(one.channel_ids) for one in ari.list_bridges()}
-        for conference_id in sorted(needed):
-            with _postponed(conference_id):
-                conference, members = self.read(conference_id)
-                with self._pbxs.reach(pbx) as ari:
-                    room = Room(ari, conference_id)
-                    view = room.look(_near(members), bridges)
-                    plan = plan_conference(conference, members, view, datetime.now(UTC))
-                    self._follow_mutes(room, members)
-                if not plan.is_empty:
+            held = {id_: names.parse_conference_bridge_id(id_) for id_ in bridges}
+            in_rooms = {id_ for bridge, of in held.items() if of for id_ in bridges[bridge]}
+            near = {one.channel_id for one in _near(found)}
+            listed = ari.list_own_channels(TO_CONFERENCE, also=near | in_rooms)
+            channels = {channel.id: channel for channel in listed}
+            views = {
+                id_: Room(ari, id_).look(_near(its), bridges, channels)
+                for id_, its in members.items()
+            }
+        self._settle_unplanned(pbx, rooms, members, views)
+        self._stop_all_unwanted(rooms, members)
+        unneeded = {of for of in held.values() if of is not None} - members.keys()
+        if unneeded:
+            with self._catalogue.begin() as tx:
+                known = conferences.find_known_conferences(tx, unneeded)
+            for conference_id in known:
+                with _postponed(conference_id):
                     self.settle(conference_id)
-                if not conference.record:
-                    self._stop_unwanted(conference_id, by=BY_WATCH)
-        found = {names.parse_conference_bridge_id(id_) for id_ in bridges}
-        unneeded = {one for one in found if one is not None} - needed
-        with self._catalogue.begin() as tx:
-            known = conferences.find_known_conferences(tx, unneeded)
-        for conference_id in known:
-            with _postponed(conference_id):
-                self.settle(conference_id)
+        live = {one.channel_id for one in found if one.state != "left"}
+        return [one for one in listed if one.id not in live and came_to_room(one, ari.application)]
+
+    def _settle_unplanned(
+        self,
+        pbx: str,
+        rooms: Iterable[ConferenceRecord],
+        members: Mapping[UUID, Sequence[MemberRecord]],
+        views: Mapping[UUID, RoomView],
+    ) -> None:
+        """Settle the conferences that differ from their plan, or whose mutes have changed.
+
+        The PBX does not say who is muted. So settle each change of mutes once in this process:
+        whoever made it may have died before the PBX heard of it.
+        """
+        before, settled = self._settled_mutes.get(pbx, frozenset()), set[_Mute]()
+        for room in rooms:
+            its = members[room.id]
+            plan = plan_conference(room, its, views[room.id], datetime.now(UTC))
+            mutes = {(one.id, one.muted, one.quiet) for one in _ever_muted(its)}
+            with _postponed(room.id):
+                if not plan.is_empty or not mutes <= before:
+                    self.settle(room.id)
+                settled |= mutes
+        self._settled_mutes[pbx] = frozenset(settled)
 
     def _carry_out(
         self,
@@ -492,8 +531,9 @@ class Conferences:
         """
         now = datetime.now(UTC)
         coming = {move.member_id for move in plan.moves if move.to == "in"}
-        with self._catalogue.begin() as tx:
-            self._follow_terms(tx, conference.id, coming)
+        if coming:
+            with self._catalogue.begin() as tx:
+                self._follow_terms(tx, conference.id, coming)
         muted = {one.channel_id: one.muted for one in members if one.state != "left"}
         room.carry_out(plan.steps, muted)
         with self._catalogue.begin() as tx:
@@ -511,9 +551,8 @@ class Conferences:
 
     def _follow_mutes(self, room: Room, members: Iterable[MemberRecord]) -> None:
         """Mute and unmute members on the PBX: it does not say which of them are muted."""
-        for member in members:
-            if member.state == "in" and (member.muted or member.quiet):
-                room.mute(member.channel_id, muted=member.muted)
+        for member in _ever_muted(members):
+            room.mute(member.channel_id, muted=member.muted)
 
     def _follow_terms(
         self, tx: Connection, conference_id: UUID, coming: Collection[UUID] = ()
@@ -537,20 +576,45 @@ class Conferences:
             if known[call_id].id == CONFERENCE:
                 terms.drop_terms(tx, call_id)
 
+    def _stop_all_unwanted(
+        self,
+        rooms: Iterable[ConferenceRecord],
+        members: Mapping[UUID, Iterable[MemberRecord]],
+    ) -> None:
+        """Stop the recordings that these conferences do not want any more."""
+        of_call = {
+            one.call_id: room.id
+            for room in rooms
+            if not room.record
+            for one in members[room.id]
+            if one.state == "in"
+        }
+        for conference_id in sorted({of_call[one.call_id] for one in self._find_own(of_call)}):
+            with _postponed(conference_id):
+                self._stop_unwanted(conference_id, by=BY_WATCH)
+
     def _stop_unwanted(self, conference_id: UUID, *, by: str) -> None:
         """Stop the recordings that this conference wanted, and does not want any more.
 
         A decision from before may start one again: then the next check stops it.
         """
-        _, members = self.read(conference_id)
-        present = {one.call_id for one in members if one.state == "in"}
-        with self._catalogue.begin() as tx:
-            found = recordings.list_recordings_of_calls(tx, present, in_states=states.LIVE)
-        for recording in found:
-            if recording.trigger != "manual" or not recording.is_by_decision:
-                continue  # a rule, a dialled call or a person wants it
+        conference, members = self.read(conference_id)
+        if conference.record:
+            return
+        for recording in self._find_own({one.call_id for one in members if one.state == "in"}):
             with suppress(RecordingNotActive, RecordingForced):
                 self._capture.stop(recording.id, by=by)
+
+    def _find_own(self, call_ids: Collection[str]) -> list[RecordingRecord]:
+        """Return the live recordings of these calls that conferences started.
+
+        A rule, a dialled call or a person wants the others.
+        """
+        if not call_ids:
+            return []
+        with self._catalogue.begin() as tx:
+            found = recordings.list_recordings_of_calls(tx, call_ids, in_states=states.LIVE)
+        return [one for one in found if one.trigger == "manual" and one.is_by_decision]
 
     # Parts
 
@@ -595,7 +659,7 @@ class Conferences:
                         channel_id=member.channel_id,
                         other_channel_id=names.build_far_half_id(member.id) if is_local else "",
                         formats=FORMATS if is_local else "",
-                        app_args=["conference", str(conference.id), str(member.id)],
+                        app_args=[TO_CONFERENCE, str(conference.id), str(member.id)],
                         timeout_s=self._ring_s(conference.pbx),
                         variables={**NOT_FORWARDED, "TRANSFER_CONTEXT": NOWHERE}
                         if not is_local
@@ -663,6 +727,11 @@ def _near(members: Iterable[MemberRecord]) -> list[MemberRecord]:
     """Return the members whose channels may still be on the PBX."""
     now = datetime.now(UTC)
     return [one for one in members if one.left_at is None or now - one.left_at <= RELEASED_WITHIN]
+
+
+def _ever_muted(members: Iterable[MemberRecord]) -> list[MemberRecord]:
+    """Return the members who are in and are, or once were, muted or on hold."""
+    return [one for one in members if one.state == "in" and (one.muted or one.quiet)]
 
 
 def _note(

@@ -8,7 +8,7 @@ Only the watcher has an entrance. Whom a dead watcher was asking, the next one a
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -28,8 +28,6 @@ from storage.records import ConferenceRecord
 
 log = structlog.get_logger()
 
-# The first of the arguments of Stasis() in the dialplan, and of channels that we call.
-CONFERENCE = "conference"
 REASON = "EARWITNESS_CONFERENCE"
 LINKEDID = "CHANNEL(linkedid)"
 ASK_PIN, WRONG_PIN = "sound:conf-getpin", "sound:conf-invalidpin"
@@ -105,23 +103,25 @@ class Entrance:
         """Forget a caller who has hung up."""
         self._questions.pop(channel_id, None)
 
-    def check(self) -> None:
-        """Judge the PIN of callers who press no key, and find callers whose event was lost."""
+    def check(self, callers: Iterable[Channel]) -> None:
+        """Judge the PIN of callers who press no key, and let callers in whose event was lost.
+
+        `callers` came from the dialplan and are no members (`Conferences.check`).
+        """
         now = datetime.now(UTC)
         for question in list(self._questions.values()):
             if now - question.asked_at > PIN_WITHIN:
                 self._judge(question, question.pad.end())
-        with self._pbxs.reach(self._pbx) as ari:
-            inside = ari.list_own_channels()
-        for channel in inside:
-            _, *args = channel.dialplan.app_data.split(",")
-            is_lost = args[:1] == [CONFERENCE] and channel.id not in self._questions
-            if is_lost and not self._is_member(channel.id):
+        for channel in callers:
+            if channel.id not in self._questions and self._still_waits(channel):
+                _, *args = channel.dialplan.app_data.split(",")
                 self.arrived(channel, args)
 
-    def _is_member(self, channel_id: str) -> bool:
-        with self._catalogue.begin() as tx:
-            return bool(conferences.find_live_members(tx, self._pbx, [channel_id]))
+    def _still_waits(self, channel: Channel) -> bool:
+        """Whether a channel is where it was when the PBX was listed."""
+        with self._pbxs.reach(self._pbx) as ari:
+            now = ari.find_channel(channel.id)
+        return now is not None and now.dialplan == channel.dialplan
 
     def _find(self, name: str) -> tuple[ConferenceRecord | None, bool]:
         """Return the open conference of this name, and whether the name is that of a call taken in.

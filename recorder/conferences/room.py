@@ -16,6 +16,10 @@ log = structlog.get_logger()
 
 # The sound that all members hear when somebody joins; every set of Asterisk's core sounds has it.
 JOINED = "sound:confbridge-join"
+# The first of the arguments of Stasis() in the dialplan, and of channels that we call.
+TO_CONFERENCE = "conference"
+# The channel of a member who left for this reason is gone for good.
+HUNG_UP = "hung-up"
 # A member talks no longer after this time without a voice, in milliseconds.
 SILENT_MS = "1000"
 
@@ -32,19 +36,25 @@ class Room:
         self,
         members: Sequence[MemberRecord],
         bridges: Mapping[str, frozenset[str]] | None = None,
+        listed: Mapping[str, Channel] | None = None,
     ) -> RoomView:
-        """Return the bridges and the channels of these members; `bridges` are all of the PBX."""
+        """Return the bridges and the channels of these members.
+
+        Ask the PBX for each, unless `bridges` and `listed` are all that it has, by their ids.
+        """
+        find = self._ari.find_channel if listed is None else listed.get
         if bridges is None:
             found = (self._ari.find_bridge(id_) for id_ in (self._bridge, self._lobby))
             bridges = {one.id: frozenset(one.channel_ids) for one in found if one is not None}
         view = RoomView(bridges.get(self._bridge), bridges.get(self._lobby))
         channels: dict[str, Whereabouts] = {}
-        for channel_id in {one.channel_id for one in members} - view.inside:
-            channel = self._ari.find_channel(channel_id)
+        present = {one.channel_id for one in members if one.cause != HUNG_UP}
+        for channel_id in present - view.inside:
+            channel = find(channel_id)
             if channel is not None:
                 channels[channel_id] = self._describe(channel)
-        live = {one.channel_id for one in members}
-        unknown = (self._ari.find_channel(id_) for id_ in view.inside - live)
+        known = {one.channel_id for one in members}
+        unknown = (find(id_) for id_ in view.inside - known)
         foreign = [one for one in unknown if one is not None and one.technology not in HELPERS]
         return RoomView(view.bridge, view.lobby, channels, frozenset(one.id for one in foreign))
 
@@ -104,8 +114,19 @@ class Room:
                 self._ari.destroy_bridge(self._lobby)
 
     def _describe(self, channel: Channel) -> Whereabouts:
-        application, _, _ = channel.dialplan.app_data.partition(",")
-        is_ours = channel.dialplan.app_name == "Stasis" and application == self._ari.application
         return Whereabouts(
-            is_ours=is_ours, is_up=channel.state == "Up", is_ringing=channel.state == "Ringing"
+            is_ours=_arguments(channel)[:1] == [self._ari.application],
+            is_up=channel.state == "Up",
+            is_ringing=channel.state == "Ringing",
         )
+
+
+def came_to_room(channel: Channel, application: str) -> bool:
+    """Whether a channel is in this application for the sake of a conference."""
+    return _arguments(channel)[:2] == [application, TO_CONFERENCE]
+
+
+def _arguments(channel: Channel) -> list[str]:
+    """Return the arguments of Stasis() with which a channel is in it; none outside."""
+    dialplan = channel.dialplan
+    return dialplan.app_data.split(",") if dialplan.app_name == "Stasis" else []

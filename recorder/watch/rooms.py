@@ -5,16 +5,19 @@ here and written once a second.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from uuid import UUID
 
 import structlog
 
 from recorder import ari, names
 from recorder.conferences.conferences import Conferences
-from recorder.conferences.entrance import CONFERENCE, Entrance
+from recorder.conferences.entrance import Entrance
+from recorder.conferences.room import TO_CONFERENCE
 from recorder.watch.lanes import Lanes
 from storage.catalogue import conferences
 from storage.catalogue.engine import Catalogue
+from storage.errors import NoSuchConference
 
 log = structlog.get_logger()
 
@@ -44,12 +47,13 @@ class RoomWatch:
         self._conferences = rooms
         self._entrance = entrance
         self._talking: dict[str, bool] = {}
+        self._left: set[UUID] = set()  # conferences that a channel has left, to be settled
         self._may_have_rooms = True  # a process before us may have left some
 
     def take(self, event: ari.Event) -> bool:
         """Handle an event; return True if it is of no use to anybody else."""
         match event:
-            case ari.StasisStart(channel=channel, args=(first, *_)) if first == CONFERENCE:
+            case ari.StasisStart(channel=channel, args=(first, *_)) if first == TO_CONFERENCE:
                 self._may_have_rooms = True
                 if event.replace_channel is not None:
                     self._lanes.submit(channel.id, self._entrance.expel, channel.id)
@@ -90,30 +94,29 @@ class RoomWatch:
 
     def check(self) -> None:
         """Check the conferences while there are any, and once after the last."""
-        with self._catalogue.begin() as tx:
-            has_rooms = bool(
-                conferences.list_open_conferences(tx, self._pbx)
-                or conferences.list_live_members(tx, self._pbx)
-            )
-        if not (self._may_have_rooms or has_rooms):
-            return
-
-        def check() -> None:
-            self._conferences.check(self._pbx)
-            self._entrance.check()
-            self._may_have_rooms = has_rooms
-
-        self._lanes.submit(self._pbx, check)
+        self._lanes.submit(self._pbx, self._check)
 
     def lose(self) -> None:
         """End the conferences of a PBX that has restarted."""
         self._conferences.lose(self._pbx)
 
+    def _check(self) -> None:
+        with self._catalogue.begin() as tx:
+            has_rooms = bool(conferences.list_live_conferences(tx, self._pbx))
+        if self._may_have_rooms or has_rooms:
+            callers = self._conferences.check(self._pbx)
+            self._entrance.check(callers)
+            self._may_have_rooms = has_rooms
+
     def _submit_settle(self, conference_id: UUID) -> None:
+        """Settle a conference soon: once for all the channels that have left it until then."""
+        if conference_id in self._left:
+            return
+        self._left.add(conference_id)
+
         def settle() -> None:
-            with self._catalogue.begin() as tx:
-                is_ours = bool(conferences.find_known_conferences(tx, [conference_id]))
-            if is_ours:
+            self._left.discard(conference_id)
+            with suppress(NoSuchConference):  # another instance's
                 self._conferences.settle(conference_id)
 
         self._lanes.submit(str(conference_id), settle)

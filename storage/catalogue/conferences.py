@@ -16,6 +16,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    union,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -109,6 +110,17 @@ def list_open_conferences(tx: Connection, pbx: str) -> tuple[ConferenceRecord, .
     """Return every open conference of this PBX, oldest first."""
     query = select(conference).where(conference.c.pbx == pbx, _OPEN).order_by(conference.c.id)
     return tuple(_conference(row) for row in tx.execute(query).mappings())
+
+
+def list_live_conferences(tx: Connection, pbx: str) -> tuple[ConferenceRecord, ...]:
+    """Return every conference of this PBX that is open or has a member who has not left."""
+    live = union(
+        select(conference.c.id).where(conference.c.pbx == pbx, _OPEN),
+        select(conference_member.c.conference_id).where(_LIVES),
+    )
+    query = select(conference).where(conference.c.pbx == pbx, conference.c.id.in_(live))
+    rows = tx.execute(query.order_by(conference.c.id)).mappings()
+    return tuple(_conference(row) for row in rows)
 
 
 def find_known_conferences(tx: Connection, ids: Collection[UUID]) -> frozenset[UUID]:

@@ -164,6 +164,9 @@ def test_channels_in_our_application_are_listed(ari: Ari, events: EventStream) -
     ari.originate("Local/tone@lab", channel_id=other, context="lab", exten="wait")
     take(events, StasisStart, lambda event: event.channel.id == ours)
     assert [channel.id for channel in ari.list_own_channels()] == [ours]
+    assert [channel.id for channel in ari.list_own_channels("one")] == [ours]
+    assert ari.list_own_channels("two") == []
+    assert [channel.id for channel in ari.list_own_channels("two", also=[other])] == [other]
     assert {ours, other} <= {channel.id for channel in ari.list_channels()}
 
 

@@ -1,5 +1,6 @@
 """Conferences on a PBX in memory, with a real catalogue: rows, steps, rights, deaths, entrances."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -467,16 +468,16 @@ def test_a_caller_whose_event_was_lost_is_found(
     pbx.look = lambda _: None
     original = pbx.list_own_channels
 
-    def with_callers() -> list[Any]:
-        found = original()
+    def with_callers(*which: str, also: Collection[str]) -> list[Any]:
+        found = original(*which, also=also)
         for one in found:
             one.caller, one.endpoint = SimpleNamespace(number="", name=""), "PJSIP/trunk"
         return found
 
     pbx.list_own_channels = with_callers  # type: ignore[method-assign]
-    entrance.check()
+    entrance.check(rooms.check(name))
     assert pbx.inside(room.id)[0] == {"c1"}
-    entrance.check()
+    entrance.check(rooms.check(name))
     assert len(rooms.read(room.id)[1]) == 1
 
 
@@ -503,6 +504,41 @@ def test_a_foreign_channel_does_not_stay(rooms: Conferences, pbx: RoomPbx, name:
     rooms.check(name)
     assert pbx.inside(room.id)[0] == {member.channel_id}
     assert "x" not in pbx.channels
+
+
+def test_a_check_lists_the_pbx_once(
+    rooms: Conferences, pbx: RoomPbx, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many conferences and members there are, nobody is asked for alone."""
+    opened = [rooms.open(name, by="ann") for _ in range(3)]
+    members = [join(rooms, pbx, room, phone) for room in opened for phone in ("2001", "2002")]
+    pbx.hang_up(members[0].channel_id)
+    rooms.phone_ended(members[0].id, "no-answer")
+    rooms.change_member(opened[1].id, members[2].id, muted=True, by="ann")
+    rooms.change_member(opened[1].id, members[2].id, muted=False, by="ann")
+    rooms.check(name)
+    asked: list[str] = []
+    for method in ("find_channel", "find_bridge", "mute", "unmute"):
+        monkeypatch.setattr(pbx, method, lambda *_, method=method: asked.append(method))
+    monkeypatch.setattr(pbx, "list_own_channels", lambda *_, also: [])
+    assert rooms.check(name) == []
+    assert asked == []
+
+
+def test_an_unmute_that_the_pbx_never_heard_is_done(
+    rooms: Conferences, catalogue: Catalogue, pbx: RoomPbx, name: str
+) -> None:
+    """A process may die between the row and the PBX, whatever the check did before."""
+    room = rooms.open(name, by="ann")
+    member = join(rooms, pbx, room, "2001")
+    for _ in range(2):
+        rooms.change_member(room.id, member.id, muted=True, by="ann")
+        rooms.check(name)
+        with catalogue.begin() as tx:
+            conferences.change_member(tx, member.id, at=datetime.now(UTC), muted=False)
+        assert pbx.muted == {member.channel_id}
+        rooms.check(name)
+        assert pbx.muted == set()
 
 
 def test_a_record_is_what_was_written(catalogue: Catalogue, name: str) -> None:
