@@ -22,6 +22,7 @@ from recorder.ari import AriBadRequest, AriConflict, AriNotFound, AriServerError
 from recorder.ari.pbxs import Pbxs
 from recorder.calls.legs import endpoint_of, extension_of, is_over
 from recorder.conferences.plan import (
+    HUNG_UP,
     RELEASED_WITHIN,
     ConferencePlan,
     RoomView,
@@ -380,16 +381,19 @@ class Conferences:
         self.settle(conference.id)
         return member
 
-    def phone_ended(self, member_id: UUID, cause: str) -> None:
-        """Note that the channel of a member whom we called is gone, with this cause."""
+    def phone_ended(self, member_id: UUID, cause: str) -> UUID | None:
+        """Note that the channel of a member whom we called is gone, with this cause.
+
+        Return the conference, which has to be settled then.
+        """
         with self._catalogue.begin() as tx:
             member = conferences.find_member(tx, member_id)
             if member is None:
-                return  # a dialled call, or another instance's
+                return None  # a dialled call, or another instance's
             was_in = member.state in ("in", "waiting")
-            left = "hung-up" if was_in else cause
+            left = HUNG_UP if was_in else cause
             conferences.move_member(tx, member_id, to="left", at=datetime.now(UTC), cause=left)
-        self.settle(member.conference_id)
+        return member.conference_id
 
     def phone_rings(self, member_id: UUID) -> None:
         """Note that the phone of a member rings."""

@@ -19,6 +19,8 @@ from storage.records import ConferenceRecord, MemberRecord, MemberRole, MemberSt
 APPEARS_WITHIN = timedelta(seconds=15)
 # The channel of a member who has left is released within this time; later the sweep finds it.
 RELEASED_WITHIN = timedelta(seconds=60)
+# The channel of a member who left with this cause is gone for good.
+HUNG_UP = "hung-up"
 
 RoomStepKind = Literal[
     "open-bridge", "open-lobby", "answer", "enter", "wait", "release", "hang-up", "close"
@@ -182,10 +184,10 @@ def _missing(member: MemberRecord, channel: Whereabouts | None, now: datetime) -
     if channel is not None:
         return MemberMove(member.id, "left", "moved-away")
     if member.destination is None:  # it was there when it was asked for
-        return MemberMove(member.id, "left", "hung-up")
+        return MemberMove(member.id, "left", HUNG_UP)
     if member.state == "requested" and now - member.requested_at <= APPEARS_WITHIN:
         return None
-    return MemberMove(member.id, "left", "no-answer" if is_pending else "hung-up")
+    return MemberMove(member.id, "left", "no-answer" if is_pending else HUNG_UP)
 
 
 def _releases(members: Iterable[MemberRecord], view: RoomView, now: datetime) -> Iterator[RoomStep]:

@@ -8,7 +8,7 @@ import structlog
 from recorder import names
 from recorder.ari import Ari, AriBadRequest, AriConflict, AriNotFound, AriServerError, Channel
 from recorder.calls.model import HELPERS
-from recorder.conferences.plan import RoomStep, RoomView, Whereabouts
+from recorder.conferences.plan import HUNG_UP, RoomStep, RoomView, Whereabouts
 from recorder.dialling.phones import NOWHERE
 from storage.records import MemberRecord
 
@@ -18,8 +18,6 @@ log = structlog.get_logger()
 JOINED = "sound:confbridge-join"
 # The first of the arguments of Stasis() in the dialplan, and of channels that we call.
 TO_CONFERENCE = "conference"
-# The channel of a member who left for this reason is gone for good.
-HUNG_UP = "hung-up"
 # A member talks no longer after this time without a voice, in milliseconds.
 SILENT_MS = "1000"
 

@@ -47,7 +47,7 @@ class RoomWatch:
         self._conferences = rooms
         self._entrance = entrance
         self._talking: dict[str, bool] = {}
-        self._left: set[UUID] = set()  # conferences that a channel has left, to be settled
+        self._waiting: set[UUID] = set()  # conferences that wait for a settle
         self._may_have_rooms = True  # a process before us may have left some
 
     def take(self, event: ari.Event) -> bool:
@@ -82,8 +82,7 @@ class RoomWatch:
                 self._entrance.left(channel.id)
                 if (member_id := names.parse_person_id(channel.id)) is not None:
                     cause = CAUSES.get(event.cause, "no-answer")
-                    ended = self._conferences.phone_ended
-                    self._lanes.submit(channel.id, ended, member_id, cause)
+                    self._lanes.submit(channel.id, self._phone_ended, member_id, cause)
         return False
 
     def tick(self) -> None:
@@ -108,14 +107,19 @@ class RoomWatch:
             self._entrance.check(callers)
             self._may_have_rooms = has_rooms
 
+    def _phone_ended(self, member_id: UUID, cause: str) -> None:
+        conference_id = self._conferences.phone_ended(member_id, cause)
+        if conference_id is not None:
+            self._submit_settle(conference_id)
+
     def _submit_settle(self, conference_id: UUID) -> None:
-        """Settle a conference soon: once for all the channels that have left it until then."""
-        if conference_id in self._left:
+        """Settle a conference soon, in its own lane: once for all who have left it until then."""
+        if conference_id in self._waiting:
             return
-        self._left.add(conference_id)
+        self._waiting.add(conference_id)
 
         def settle() -> None:
-            self._left.discard(conference_id)
+            self._waiting.discard(conference_id)
             with suppress(NoSuchConference):  # another instance's
                 self._conferences.settle(conference_id)
 
