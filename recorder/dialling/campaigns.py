@@ -34,7 +34,6 @@ from recorder.dialling.queue_members import read_members
 from recorder.dialling.reservations import (
     Reserved,
     find_entry_of,
-    get_entry,
     get_shown,
     list_free,
     list_unanswered,
@@ -318,7 +317,7 @@ class Campaigns:
                 entry = get_shown(tx, campaign, found)
                 due = plan_entry(tx, campaign, found, entry)
                 if due.refusals:
-                    refuse(tx, campaign, entry, due.refusals[0][1])
+                    refuse(tx, campaign, entry.id, due.refusals[0][1])
                 elif not due.reservations:
                     release(tx, campaign, entry)
             if due.refusals:
@@ -337,9 +336,8 @@ class Campaigns:
             entry = get_shown(tx, campaign, found)
             wait_s = next(iter(campaign.retry_after_s), SKIPPED_FOR_S)
             again_at = datetime.now(UTC) + timedelta(seconds=wait_s)
-            release(tx, campaign, entry, next_at=again_at, cause="skipped")
             _note(tx, by, "campaign.skip", campaign_id, agent=agent, entry=str(entry.id))
-            return get_entry(tx, campaign, entry.id)
+            return release(tx, campaign, entry, next_at=again_at, cause="skipped")
 
     # Steps
 
@@ -438,7 +436,7 @@ class Campaigns:
             state = campaigns.lock_campaign(tx, campaign.id).state
             if state != "running":
                 raise CampaignNotReady(f"the campaign is {state}")
-            campaigns.move_entry(tx, entry, sources=("reserved",), to="dialling")
+            campaigns.move_entry(tx, entry.id, sources=("reserved",), to="dialling")
 
         try:
             return self._dialler.dial(request, by=by, owner_id=None, claim=claim)
@@ -448,7 +446,7 @@ class Campaigns:
             raise
         except (NotANumber, NumberRefused) as error:
             with self._catalogue.begin() as tx:
-                refuse(tx, campaign, entry, error.error_id)
+                refuse(tx, campaign, entry.id, error.error_id)
             raise
         except (PhoneBusy, CannotDial) as error:
             with self._catalogue.begin() as tx:

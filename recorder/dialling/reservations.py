@@ -21,8 +21,7 @@ from recorder.dialling.campaign_plan import (
 )
 from recorder.errors import NothingReserved
 from storage.catalogue import campaigns, dials, do_not_call
-from storage.errors import NoSuchCampaign
-from storage.records import CampaignAgent, CampaignEntry, CampaignRecord, DialRecord
+from storage.records import CampaignAgent, CampaignEntry, CampaignRecord, DialRecord, EntryState
 
 # For each set of zones, so many entries more than agents are read: some may be refused.
 READ_MORE = 20
@@ -55,29 +54,29 @@ def list_free(tx: Connection, campaign: CampaignRecord) -> list[CampaignAgent]:
 def plan_next(tx: Connection, campaign: CampaignRecord, agents: Sequence[CampaignAgent]) -> Plan:
     """Plan for these agents, with the present list of the campaign."""
     read = campaigns.list_groups(tx, campaign.id, limit=len(agents) + READ_MORE) if agents else []
-    groups = [(zones, [_waiting(one) for one in found]) for zones, found in read]
-    listed = do_not_call.find(tx, {one.number for _, found in groups for one in found})
-    return plan_campaign(
-        datetime.now(UTC),
-        campaign,
-        [one.agent for one in agents],
-        groups,
-        listed=listed,
-        live=dials.list_live_numbers(tx),
-    )
+    return _plan(tx, campaign, agents, read)
 
 
 def plan_entry(
     tx: Connection, campaign: CampaignRecord, agent: CampaignAgent, entry: CampaignEntry
 ) -> Plan:
     """Ask again whether one entry may be dialled now."""
-    due = _waiting(entry)
+    return _plan(tx, campaign, [agent], [(entry.zones, [entry])])
+
+
+def _plan(
+    tx: Connection,
+    campaign: CampaignRecord,
+    agents: Sequence[CampaignAgent],
+    read: Sequence[tuple[tuple[str, ...], Sequence[CampaignEntry]]],
+) -> Plan:
+    groups = [(zones, [_waiting(one) for one in found]) for zones, found in read]
     return plan_campaign(
         datetime.now(UTC),
         campaign,
-        [agent.agent],
-        [(due.zones, [due])],
-        listed=do_not_call.find(tx, [due.number]),
+        [one.agent for one in agents],
+        groups,
+        listed=do_not_call.find(tx, {one.number for _, found in groups for one in found}),
         live=dials.list_live_numbers(tx),
     )
 
@@ -97,7 +96,7 @@ def _waiting(entry: CampaignEntry) -> WaitingEntry:
 def reserve(tx: Connection, campaign: CampaignRecord, planned: Plan) -> list[Reserved]:
     """Write a plan: refuse its refusals, and reserve each entry and agent for each other."""
     for refused, cause in planned.refusals:
-        refuse(tx, campaign, get_entry(tx, campaign, refused.id), cause)
+        refuse(tx, campaign, refused.id, cause)
     return [
         made
         for one in planned.reservations
@@ -106,15 +105,16 @@ def reserve(tx: Connection, campaign: CampaignRecord, planned: Plan) -> list[Res
 
 
 def _reserve_one(tx: Connection, campaign: CampaignRecord, wanted: Reservation) -> Reserved | None:
-    entry = get_entry(tx, campaign, wanted.entry.id)
-    moved = campaigns.move_entry(tx, entry, sources=("waiting",), to="reserved", agent=wanted.agent)
+    moved = campaigns.move_entry(
+        tx, wanted.entry.id, sources=("waiting",), to="reserved", agent=wanted.agent
+    )
     if moved is None:
         return None
     agent = campaigns.move_agent(
-        tx, campaign.id, wanted.agent, sources=("ready",), to="reserved", entry_id=entry.id
+        tx, campaign.id, wanted.agent, sources=("ready",), to="reserved", entry_id=moved.id
     )
-    if agent is None:  # made away meanwhile
-        campaigns.move_entry(tx, moved, sources=("reserved",), to="waiting", agent=None)
+    if agent is None:  # somebody has set the agent to away meanwhile
+        campaigns.move_entry(tx, moved.id, sources=("reserved",), to="waiting", agent=None)
         return None
     return Reserved(agent, moved, wanted.allowed_by)
 
@@ -127,19 +127,22 @@ def release(
     away: bool = False,
     rests_s: int = 0,
     **columns: Any,
-) -> None:
-    """Undo a reservation: the entry waits again, and the agent is ready, or away."""
-    campaigns.move_entry(
-        tx, entry, sources=("reserved", "dialling"), to="waiting", agent=None, **columns
+) -> CampaignEntry:
+    """Undo a reservation: the entry, which is returned, waits again; the agent is ready or away."""
+    moved = campaigns.move_entry(
+        tx, entry.id, sources=("reserved", "dialling"), to="waiting", agent=None, **columns
     )
     _free_agent(tx, campaign, entry, away=away, rests_s=rests_s)
+    return moved or entry
 
 
-def refuse(tx: Connection, campaign: CampaignRecord, entry: CampaignEntry, cause: str) -> None:
+def refuse(tx: Connection, campaign: CampaignRecord, entry_id: UUID, cause: str) -> None:
     """Write that an entry is never dialled (again), and free its agent."""
-    to: Any = "exhausted" if cause == "exhausted" else "refused"
-    campaigns.move_entry(tx, entry, sources=("waiting", "reserved"), to=to, cause=cause)
-    _free_agent(tx, campaign, entry)
+    to: EntryState = "exhausted" if cause == "exhausted" else "refused"
+    sources = ("waiting", "reserved")
+    moved = campaigns.move_entry(tx, entry_id, sources=sources, to=to, cause=cause)
+    if moved is not None:
+        _free_agent(tx, campaign, moved)
 
 
 def _free_agent(
@@ -182,12 +185,12 @@ def settle_entry(
         elif agent is not None and agent.since < datetime.now(UTC) - SHOWN_FOR:
             release(tx, campaign, entry, away=True)
     elif call.state != "ended":
-        campaigns.move_entry(tx, entry, sources=("reserved",), to="dialling")
+        campaigns.move_entry(tx, entry.id, sources=("reserved",), to="dialling")
     else:
         counted = count_attempt(campaign, entry.attempts, call)
         campaigns.move_entry(
             tx,
-            entry,
+            entry.id,
             sources=("reserved", "dialling"),
             to=counted.state,
             attempts=counted.attempts,
@@ -219,13 +222,6 @@ def get_shown(tx: Connection, campaign: CampaignRecord, agent: CampaignAgent) ->
     entry = find_entry_of(tx, campaign, agent)
     if entry is None or entry.state != "reserved":
         raise NothingReserved(f"no number is reserved for {agent.agent}")
-    return entry
-
-
-def get_entry(tx: Connection, campaign: CampaignRecord, entry_id: UUID) -> CampaignEntry:
-    entry = campaigns.find_entry(tx, campaign.id, entry_id)
-    if entry is None:
-        raise NoSuchCampaign(f"the campaign {campaign.id} has lost an entry")
     return entry
 
 

@@ -333,14 +333,14 @@ def list_reserved(tx: Connection, campaign_id: UUID) -> tuple[CampaignEntry, ...
 
 def move_entry(
     tx: Connection,
-    entry: CampaignEntry,
+    entry_id: UUID,
     *,
     sources: Collection[str],
     to: EntryState,
     **columns: Any,
 ) -> CampaignEntry | None:
     """Move an entry to a state, if the present one is among `sources`; else return None."""
-    is_one = (campaign_entry.c.id == entry.id) & campaign_entry.c.state.in_(sources)
+    is_one = (campaign_entry.c.id == entry_id) & campaign_entry.c.state.in_(sources)
     statement = update(campaign_entry).where(is_one).values(state=to, **columns)
     row = tx.execute(statement.returning(*_ENTRY)).mappings().one_or_none()
     if row is None:
