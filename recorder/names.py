@@ -35,7 +35,7 @@ sense of `is_ours`. The first gives the call its id: `main-earwitness-dial-{pers
     earwitness-far-{person}              the other half, if that channel is a Local one
 
     earwitness-conference-{conference}   the bridge of a conference
-    earwitness-lobby-{conference}        the holding bridge of its guests, who wait for the owner
+    earwitness-lobby-{conference}        its holding bridge: guests who wait, and members on hold
     earwitness-ask-{half}-{campaign}     a half of the Local channel that reads a campaign's queue
     earwitness-take-{half}-{uuid}        a half of the Local channel that moves a call into one
 
@@ -278,7 +278,7 @@ def build_queue_reader_ids(campaign_id: UUID) -> tuple[str, str]:
 
 
 def build_lobby_id(conference_id: UUID) -> str:
-    """Return the id of the holding bridge in which guests wait for the owner."""
+    """Return the id of the holding bridge of a conference, its lobby."""
     return f"earwitness-lobby-{conference_id}"
 
 

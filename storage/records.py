@@ -532,7 +532,8 @@ class CampaignRecord:
     In the mode `preview` the agent sees a number and starts the call; in `progressive` the call
     starts by itself once an agent is ready: the agent's phone rings first, in both. `record` and
     `announce` are the terms of the recordings. After a call an agent is ready again after
-    `wrap_up_s`. `cause` says why a campaign was paused by itself.
+    `wrap_up_s`. `cause` says why a campaign paused itself; `list-incomplete` keeps a draft whose list
+    was not read completely from its start.
     """
 
     id: UUID
@@ -602,8 +603,8 @@ class ConferenceRecord:
     """A conference that we hold in a bridge of the PBX.
 
     It ends with its last member, or with its owner where it has one. Guests wait until the owner
-    is in. A locked conference admits nobody else. `pin` admits callers from the dialplan. `terms`
-    of its recording: `record`, `layout`.
+    is in. A locked conference admits nobody else. `pin` admits callers from the dialplan.
+    `record` and `layout` are the terms of its recording.
     """
 
     id: UUID
