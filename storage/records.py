@@ -532,8 +532,8 @@ class CampaignRecord:
     In the mode `preview` the agent sees a number and starts the call; in `progressive` the call
     starts by itself once an agent is ready: the agent's phone rings first, in both. `record` and
     `announce` are the terms of the recordings. After a call an agent is ready again after
-    `wrap_up_s`. `cause` says why a campaign paused itself; `list-incomplete` keeps a draft whose list
-    was not read completely from its start.
+    `wrap_up_s`. `cause` says why a campaign paused itself. A draft with `list-incomplete` cannot
+    start: its list was not read to the end.
     """
 
     id: UUID
