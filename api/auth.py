@@ -163,14 +163,20 @@ def audit_refused(tx: Connection, action: str, subject: object, **detail: object
 
 
 @contextmanager
-def auditing_refusals(action: str, subject: object, **detail: object) -> Iterator[None]:
-    """Write to the audit trail that the block refused the caller this; the recorder audits it done.
+def auditing_refusals(
+    action: str,
+    subject: object,
+    *,
+    of: tuple[type[EarwitnessError], ...] = (EarwitnessError,),
+    **detail: object,
+) -> Iterator[None]:
+    """Audit the errors `of` the block as refusals of the caller; the recorder audits the success.
 
-    A server that is away refuses nobody.
+    The error of a server that is away is no refusal.
     """
     try:
         yield
-    except EarwitnessError as error:
+    except of as error:
         if not isinstance(error, (PbxUnavailable, CatalogueUnavailable)):
             with services().catalogue.begin() as tx:
                 audit_refused(tx, action, subject, **detail, error_id=error.error_id)

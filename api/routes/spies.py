@@ -1,15 +1,12 @@
 """Spies: a supervisor listens to a live call, whispers to its agent, or barges in."""
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from flask import Response
 
-from api.auth import audit_refused, get_if_visible, principal
+from api.auth import auditing_refusals, get_if_visible, principal
 from api.errors import Forbidden
 from api.fields.base import list_fields
 from api.fields.spies import ChangedSpy, NewSpy, Spy, SpyList, SpyQuery, spy_fields
@@ -26,7 +23,7 @@ from recorder.errors import (
 )
 from storage import states
 from storage.catalogue import spies
-from storage.errors import BadCursor, EarwitnessError, NoSuchCall, NoSuchSpy
+from storage.errors import BadCursor, NoSuchCall, NoSuchSpy
 from storage.permissions import SPIES_READ, modes_of
 from storage.records import Mode, SpyRecord
 
@@ -89,7 +86,8 @@ def start_spy(call_id: str, body: NewSpy) -> Response:
     page that loses the connection has 30 s to open it again.
     """
     token = secrets.token_urlsafe(32) if body.destination == BROWSER else None
-    with _audited("spy.start", call_id, mode=body.mode, destination=body.destination):
+    detail = {"mode": body.mode, "destination": body.destination}
+    with auditing_refusals("spy.start", call_id, of=REFUSALS, **detail):
         record = services().spies.start(
             call_id,
             mode=body.mode,
@@ -116,7 +114,7 @@ def switch_spy(spy_id: UUID, body: ChangedSpy) -> Response:
     It also needs the permission of the mode. Only the spy's own supervisor may switch it. An admin
     may switch it back to `listen`, but nobody opens the microphone of another person.
     """
-    with _audited("spy.switch", str(spy_id), mode=body.mode):
+    with auditing_refusals("spy.switch", spy_id, of=REFUSALS, mode=body.mode):
         _require_own(_get_visible(spy_id), admin_may=body.mode == "listen")
         _require_mode(body.mode)
         record = services().spies.switch(spy_id, body.mode, by=principal().name)
@@ -131,7 +129,7 @@ def switch_spy(spy_id: UUID, body: ChangedSpy) -> Response:
 )
 def end_spy(spy_id: UUID) -> Response:
     """End a spy; only its own supervisor or an admin may. An ended spy does not change."""
-    with _audited("spy.end", str(spy_id)):
+    with auditing_refusals("spy.end", spy_id, of=REFUSALS):
         _require_own(_get_visible(spy_id))
         record = services().spies.end(spy_id, by=principal().name)
     return answer(spy_fields(record))
@@ -153,15 +151,3 @@ def _require_mode(mode: Mode) -> None:
     """Raise ModeNotPermitted unless the caller may use this mode."""
     if mode not in modes_of(principal().permissions):
         raise ModeNotPermitted(f"the token does not permit the mode {mode}")
-
-
-@contextmanager
-def _audited(action: str, subject: str, **detail: Any) -> Iterator[None]:
-    """Audit a refusal of the block; the recorder audits the success."""
-    try:
-        yield
-    except EarwitnessError as error:
-        if isinstance(error, REFUSALS):
-            with services().catalogue.begin() as tx:
-                audit_refused(tx, action, subject, **detail, error_id=error.error_id)
-        raise
