@@ -151,8 +151,7 @@ class CallModel:
 
         So the call is answered when the number answers, not when the phone does.
         """
-        call = self._calls[call_id.removeprefix(f"{self._pbx}-")]
-        call.dialled, call.answered_at = number, call.talked_at
+        self._calls[call_id.removeprefix(f"{self._pbx}-")].dialled = number
 
     # Events
 
@@ -306,8 +305,7 @@ class CallModel:
             return
         call = self._calls[linkedid]
         first = next(iter(call.legs.values()))
-        is_answer = first.id == channel.id and channel.state == "Up" and call.dialled is None
-        if is_answer and not call.answered_at:
+        if first.id == channel.id and channel.state == "Up" and not call.answered_at:
             call.answered_at = at
         self._find_number(channel)
         if channel.dialplan.app_name == "Queue":
@@ -366,8 +364,6 @@ class CallModel:
             for linkedid in calls:
                 call = self._calls[linkedid]
                 call.talked_at = call.talked_at or at
-                if call.dialled is not None:
-                    call.answered_at = call.talked_at
                 call.met |= calls - {linkedid}
                 if call.waiting is not None and call.waiting[0] in {one.id for one in people}:
                     call.waiting = None
@@ -544,6 +540,7 @@ class CallModel:
             customer = next(leg for leg in persons if leg.party == "customer")
             callee = (dialled or customer.number, None)
         caller = (first.number, first.caller_name) if first is not None else (None, None)
+        answered_at = call.answered_at if call.dialled is None else call.talked_at
         if call.dialled is not None and first is not None:
             # The channel of the phone has the caller id that the customer sees.
             direction, callee = "outbound", (call.dialled, None)
@@ -556,7 +553,7 @@ class CallModel:
             state="ended"
             if call.ended_at
             else "up"
-            if call.answered_at or call.talked_at
+            if answered_at or call.talked_at
             else "ringing",
             direction=direction,
             started_at=call.started_at,
@@ -567,7 +564,7 @@ class CallModel:
             did=dialled if direction == "inbound" else None,
             queue=call.queue,
             agent=call.agent,
-            answered_at=call.answered_at,
+            answered_at=answered_at,
             ended_at=call.ended_at,
             talked_at=call.talked_at,
             changed_at=call.changed_at,
