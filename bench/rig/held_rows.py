@@ -1,14 +1,14 @@
 """The rows of the conferences that the simulated PBX holds (`bench/rig/held.py`)."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 import requests
 
 from bench.rig.held import HELD_MEMBERS, conference_id, member_id, person_channel
 from recorder import names
+from recorder.background import running_in_background
 from recorder.recording.terms import CONFERENCE
 from storage.catalogue import conferences, terms
 from storage.catalogue.engine import Catalogue
@@ -50,12 +50,10 @@ def seed_member(catalogue: Catalogue, number: int, member: int, state: MemberSta
         )
 
 
-@contextmanager
-def joining(url: str, catalogue: Catalogue, held: int) -> Iterator[None]:
+def joining(url: str, catalogue: Catalogue, held: int) -> AbstractContextManager[None]:
     """Let members of the conferences come and go while this context lasts."""
-    over = threading.Event()
 
-    def join() -> None:
+    def join(over: threading.Event) -> None:
         turn = 0
         while held and not over.wait(JOIN_EVERY_S):
             number, member = turn % held, HELD_MEMBERS + turn // held
@@ -63,10 +61,4 @@ def joining(url: str, catalogue: Catalogue, held: int) -> Iterator[None]:
             requests.post(f"{url}/join?conference={number}&member={member}", timeout=5)
             turn += 1
 
-    thread = threading.Thread(target=join, name="joining")
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return running_in_background(join, "joining", join_s=10.0)

@@ -8,8 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ import pytest
 from lab.pbx import AGENTS
 from lab.waiting import until
 from lab.world import World
+from recorder.background import running_in_background
 from tests.service import Service
 
 pytestmark = pytest.mark.pbx
@@ -54,23 +55,14 @@ class Watcher:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
         self.looks = 0
         self.most = 0
         self.faults: list[tuple[set[str], set[str]]] = []
 
-    def __enter__(self) -> "Watcher":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
+    def run(self, over: threading.Event) -> None:
+        """Look until the event is set."""
         before: tuple[set[str], set[str]] = (set(), set())
-        while not self._over.wait(0.02):
+        while not over.wait(0.02):
             with suppress(OSError):  # the machine is too busy to answer
                 now = self._look()
                 customers, agents = now[0] & before[0], now[1] | before[1]
@@ -93,12 +85,10 @@ class Watcher:
         return customers, agents
 
 
-@contextmanager
-def slow(world: World) -> Iterator[None]:
+def slow(world: World) -> AbstractContextManager[None]:
     """Freeze the PBX again and again for the first part of the block."""
-    over = threading.Event()
 
-    def pulse() -> None:
+    def pulse(over: threading.Event) -> None:
         for _ in range(PULSES):
             pid = world.pbx.pid
             if over.wait(0.6) or pid is None:
@@ -107,13 +97,7 @@ def slow(world: World) -> Iterator[None]:
             time.sleep(0.4)
             os.kill(pid, signal.SIGCONT)
 
-    thread = threading.Thread(target=pulse)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return running_in_background(pulse, "slow")
 
 
 def test_a_campaign_of_200_numbers(service: Service, world: World) -> None:
@@ -139,7 +123,8 @@ def test_a_campaign_of_200_numbers(service: Service, world: World) -> None:
     assert (told["lines"], told["refused"]) == (200, 0)
     for agent in AGENTS:
         assert service.put(f"{path}/agents/{agent}", {"ready": True}).ok
-    with Watcher(world) as watcher:
+    watcher = Watcher(world)
+    with running_in_background(watcher.run, "watcher", join_s=30.0):
         assert service.post(f"{path}/start", {}).ok
         with slow(world):
             until(lambda: left(service, path) == len(NIGHT), 240)
