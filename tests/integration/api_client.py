@@ -12,8 +12,10 @@ from openapi_schema_validator import OAS31Validator
 from uuid_utils.compat import uuid7
 from werkzeug.test import TestResponse
 
+from api.app import ApiSettings, build_app
 from api.openapi import build_document
 from api.operation import find_operation, iter_operations
+from api.services import EXTENSION
 from recorder.ari.pbxs import Pbxs
 from recorder.errors import CallEnded, PbxUnavailable, RecordingNotActive
 from recorder.recording.capture import Capture
@@ -103,6 +105,24 @@ class ApiClient:
         ]
         responses: dict[str, Any] = found[0][verb.lower()]["responses"]
         return responses
+
+
+def rebuild_app(app: Flask, settings: ApiSettings | None = None, **parts: Any) -> Flask:
+    """Build an application on the same servers, with other settings or further parts."""
+    before = app.extensions[EXTENSION]
+    return build_app(
+        before.catalogue,
+        before.objects,
+        before.capture,
+        before.spies,
+        settings or before.settings,
+        **parts,
+    )
+
+
+def problem(response: TestResponse) -> tuple[int, str]:
+    """Return the status and the error of an answer."""
+    return response.status_code, response.get_json()["error_id"]
 
 
 class CatalogueCapture(Capture):

@@ -1,25 +1,21 @@
 """Call-backs and the do-not-call list over HTTP: permissions, answers, and the audit trail."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from api_client import ApiClient, CatalogueCapture, CatalogueSpies, build_call, build_recording
+from api_client import ApiClient, build_call, build_recording, problem, rebuild_app
 from conftest import TokenMaker
 from sqlalchemy import select
 
-from api.app import ApiSettings, build_app
-from api.services import EXTENSION
 from recorder.ari.pbxs import Pbxs
 from recorder.dialling.callbacks import Callbacks, CallbackSettings
 from recorder.dialling.dialler import Dialler, DialSettings
 from recorder.dialling.numbers import DialPolicy
 from storage.catalogue import calls, recordings
 from storage.catalogue.engine import Catalogue
-from storage.objects.s3 import S3ObjectStore
 from storage.records import Hours
 from storage.schema import audit, event
 from tests.fake_pbx import FakePbx
@@ -31,12 +27,7 @@ NUMBERS = iter(range(2_025_550_100, 2_025_560_000))
 
 
 @pytest.fixture(scope="module")
-def client(
-    catalogue: Catalogue,
-    objects: S3ObjectStore,
-    recorder: CatalogueCapture,
-    make_token: TokenMaker,
-) -> Iterator[ApiClient]:
+def client(client: ApiClient, catalogue: Catalogue) -> ApiClient:
     """Return a client of an API that dials on a PBX in memory, with the token of an admin."""
     pbx = FakePbx()
     pbx.endpoints |= {"PJSIP/2001", "PJSIP/2002"}
@@ -44,17 +35,8 @@ def client(
     policy = DialPolicy(refused=("+44",))
     dialler = Dialler(catalogue, Pbxs({"main": pbx}), how, policy)  # type: ignore[dict-item]
     promised = Callbacks(catalogue, dialler, CallbackSettings(HOURS, (900,), {"main": "US"}))
-    app = build_app(
-        catalogue,
-        objects,
-        recorder,
-        CatalogueSpies(catalogue),
-        ApiSettings(pbxs=("main",)),
-        dialler=dialler,
-        callbacks=promised,
-    )
-    yield ApiClient(app, make_token(name="root", role="admin"))
-    app.extensions[EXTENSION].feed.close()
+    app = rebuild_app(client.application, dialler=dialler, callbacks=promised)
+    return ApiClient(app, client.token)
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +65,6 @@ def next_wednesday() -> datetime:
     """Return the beginning of a Wednesday that has not begun, in UTC."""
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return day + timedelta(days=(2 - day.weekday()) % 7 or 7)
-
-
-def problem(response: Any) -> tuple[int, str]:
-    return response.status_code, response.get_json()["error_id"]
 
 
 def audited(catalogue: Catalogue, subject: str) -> list[tuple[str, str, str]]:

@@ -2,18 +2,15 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, CatalogueCapture, CatalogueSpies
+from api_client import ApiClient, problem, rebuild_app
 from conftest import TokenMaker
 from sqlalchemy import select
 
-from api.app import ApiSettings, build_app
-from api.services import EXTENSION
 from recorder.ari.pbxs import Pbxs
 from recorder.dialling.callbacks import Callbacks, CallbackSettings
 from recorder.dialling.campaigns import Campaigns
@@ -21,7 +18,6 @@ from recorder.dialling.dialler import Dialler, DialSettings
 from recorder.dialling.numbers import DialPolicy
 from storage.catalogue import dials
 from storage.catalogue.engine import Catalogue
-from storage.objects.s3 import S3ObjectStore
 from storage.records import Hours
 from storage.schema import audit
 from tests.fake_pbx import FakePbx
@@ -39,32 +35,21 @@ def pbx() -> FakePbx:
 
 
 @pytest.fixture(scope="module")
-def client(
-    catalogue: Catalogue,
-    objects: S3ObjectStore,
-    recorder: CatalogueCapture,
-    make_token: TokenMaker,
-    pbx: FakePbx,
-) -> Iterator[ApiClient]:
+def client(client: ApiClient, catalogue: Catalogue, pbx: FakePbx) -> ApiClient:
     """Return a client of an API that dials on a PBX in memory, with the token of an admin."""
     pbxs = Pbxs({"main": pbx})  # type: ignore[dict-item]
     how = {"main": DialSettings("out", trunks=("PJSIP/trunk*",))}
     dialler = Dialler(catalogue, pbxs, how, DialPolicy())
     regions = {"main": "US"}
-    app = build_app(
-        catalogue,
-        objects,
-        recorder,
-        CatalogueSpies(catalogue),
-        ApiSettings(pbxs=("main",)),
+    app = rebuild_app(
+        client.application,
         dialler=dialler,
         callbacks=Callbacks(catalogue, dialler, CallbackSettings(ALWAYS, (900,), regions)),
         campaigns=Campaigns(
             catalogue, pbxs, dialler, regions, hours=ALWAYS, retry_after_s=(900, 3600)
         ),
     )
-    yield ApiClient(app, make_token(name="root", role="admin"))
-    app.extensions[EXTENSION].feed.close()
+    return ApiClient(app, client.token)
 
 
 @pytest.fixture
@@ -104,10 +89,6 @@ def start(client: ApiClient, *agents: str, lines: int = 1, **more: Any) -> str:
     send(client, path, "number\n" + "".join(f"{next(NUMBERS)}\n" for _ in range(lines)))
     assert client.post(f"{path}/start").get_json()["state"] == "running"
     return path
-
-
-def problem(response: Any) -> tuple[int, str]:
-    return response.status_code, response.get_json()["error_id"]
 
 
 def audited(catalogue: Catalogue, path: str) -> list[tuple[str, str]]:

@@ -4,12 +4,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, build_call
+from api_client import ApiClient, build_call, problem, rebuild_app
 from conftest import TokenMaker
 from sqlalchemy import select
 
-from api.app import build_app
-from api.services import EXTENSION
 from recorder.ari.pbxs import Pbxs
 from recorder.conferences.conferences import Conferences, ConferenceSettings
 from recorder.dialling.dialler import DialSettings
@@ -35,18 +33,9 @@ def pbx() -> FakePbx:
 @pytest.fixture(scope="module")
 def root(client: ApiClient, catalogue: Catalogue, pbx: Any) -> ApiClient:
     """Return an admin whose service holds conferences on this PBX."""
-    services = client.application.extensions[EXTENSION]
     dial = DialSettings("outbound", trunks=("PJSIP/trunk*",))
     held = Conferences(catalogue, Pbxs({"main": pbx}), {"main": ConferenceSettings(dial)})
-    app = build_app(
-        catalogue,
-        services.objects,
-        services.capture,
-        services.spies,
-        services.settings,
-        conferences=held,
-    )
-    return ApiClient(app, client.token)
+    return ApiClient(rebuild_app(client.application, conferences=held), client.token)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,10 +55,6 @@ def ann(root: ApiClient, make_token: TokenMaker) -> ApiClient:
 def bob(root: ApiClient, make_token: TokenMaker) -> ApiClient:
     """Return the supervisor of team two."""
     return root.as_holder_of(make_token(name="bob", role="supervisor", team="two"))
-
-
-def problem(response: Any) -> tuple[int, str]:
-    return response.status_code, response.get_json()["error_id"]
 
 
 def open_room(client: ApiClient, **terms: Any) -> dict[str, Any]:

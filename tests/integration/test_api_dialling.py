@@ -5,12 +5,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from api_client import ApiClient, build_call
+from api_client import ApiClient, build_call, rebuild_app
 from conftest import TokenMaker
 from sqlalchemy import select, update
 
-from api.app import build_app
-from api.services import EXTENSION
 from recorder.ari import AriUnavailable
 from recorder.ari.pbxs import Pbxs
 from recorder.dialling.dialler import Dialler, DialSettings
@@ -32,18 +30,10 @@ def pbx() -> FakePhones:
 @pytest.fixture
 def root(client: ApiClient, catalogue: Catalogue, pbx: FakePhones) -> ApiClient:
     """Return an admin of an API that dials on this PBX."""
-    services = client.application.extensions[EXTENSION]
     fake: Any = pbx
     how = {"main": DialSettings("outbound", trunks=("PJSIP/trunk*",)), "silent": DialSettings()}
     dialler = Dialler(catalogue, Pbxs({"main": fake}), how, DialPolicy())
-    app = build_app(
-        catalogue,
-        services.objects,
-        services.capture,
-        services.spies,
-        services.settings,
-        dialler=dialler,
-    )
+    app = rebuild_app(client.application, dialler=dialler)
     with catalogue.begin() as tx:
         for one in dials.list_live_dials(tx, "main"):  # those of other tests
             dials.move_dial(tx, one.id, to="ended", cause="ended")

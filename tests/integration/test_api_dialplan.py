@@ -5,9 +5,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, CatalogueCapture, build_call
+from api_client import ApiClient, CatalogueCapture, build_call, rebuild_app
 
-from api.app import build_app
 from storage.catalogue import calls
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord, RuleRecord
@@ -36,12 +35,11 @@ def call(catalogue: Catalogue) -> CallRecord:
 
 
 @pytest.fixture
-def nobody(client: ApiClient, catalogue: Catalogue) -> ApiClient:
+def nobody(client: ApiClient) -> ApiClient:
     """Return a client without a token, of an API that knows its PBX's address and a rule."""
     services = client.application.extensions["earwitness"]
     settings = replace(services.settings, rules=(RULE,), pbx_addresses=frozenset({PBX}))
-    app = build_app(catalogue, services.objects, services.capture, services.spies, settings)
-    return ApiClient(app, None)
+    return ApiClient(rebuild_app(client.application, settings), None)
 
 
 def ask(client: ApiClient, call: CallRecord, action: str, **how: Any) -> tuple[int, str]:

@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from api_client import ApiClient, CatalogueCapture, CatalogueSpies, build_recording
+from api_client import ApiClient, CatalogueCapture, CatalogueSpies, build_recording, rebuild_app
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from sqlalchemy import text
 
@@ -96,14 +96,12 @@ def test_the_store_is_probed_once_in_5_s(catalogue: Catalogue, recorder: Catalog
 
 
 def test_health_and_static_files_need_no_turn(
-    client: ApiClient, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    client: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under full load, health checks and static files are still answered."""
     monkeypatch.setattr(turns, "AT_ONCE", 0)
     monkeypatch.setattr(turns, "TURN_WITHIN_S", 0.01)
-    before = client.application.extensions[EXTENSION]
-    app = build_app(catalogue, before.objects, before.capture, before.spies, before.settings)
-    busy = app.test_client()
+    busy = rebuild_app(client.application).test_client()
     assert busy.get("/health/live").status_code == 200
     assert busy.get("/static/icons.svg").status_code == 200
     assert busy.get("/health/ready").status_code == 503

@@ -1,17 +1,15 @@
 """Commands of a dialplan by `CURL()`: who may dial, the answers in one line, the audit trail."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient
+from api_client import ApiClient, rebuild_app
 from conftest import TokenMaker
 from sqlalchemy import select
 
-from api.app import build_app
-from api.services import EXTENSION
+from api.app import ApiSettings
 from recorder.ari.pbxs import Pbxs
 from recorder.conferences.conferences import Conferences, ConferenceSettings
 from recorder.dialling.callbacks import Callbacks, CallbackSettings
@@ -41,20 +39,14 @@ def pbx() -> FakePbx:
 
 def build_client(client: ApiClient, catalogue: Catalogue, pbx: Any, may_dial: bool) -> ApiClient:
     """Return a client without a token of a service on this PBX."""
-    services = client.application.extensions[EXTENSION]
     pbxs, how = Pbxs({"main": pbx}), DialSettings("outbound", trunks=("PJSIP/trunk*",))
     dialler = Dialler(catalogue, pbxs, {"main": how}, DialPolicy())
     callbacks = Callbacks(catalogue, dialler, CallbackSettings(ALWAYS, (60,), {"main": "US"}))
     conferences = Conferences(catalogue, pbxs, {"main": ConferenceSettings(how)})
     allowed = ("main",) if may_dial else ()
-    app = build_app(
-        catalogue,
-        services.objects,
-        services.capture,
-        services.spies,
-        replace(services.settings, pbx_addresses=frozenset({ADDRESS})),
-        programs=Programs(catalogue, dialler, callbacks, conferences, allowed),
-    )
+    settings = ApiSettings(pbxs=("main",), pbx_addresses=frozenset({ADDRESS}))
+    programs = Programs(catalogue, dialler, callbacks, conferences, allowed)
+    app = rebuild_app(client.application, settings, programs=programs)
     return ApiClient(app, None)
 
 

@@ -8,12 +8,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from api_client import ApiClient, build_call, build_recording
+from api_client import ApiClient, build_call, build_recording, problem, rebuild_app
 from conftest import TokenMaker
 from sqlalchemy import select, text, update
 
 import api.routes.rules
-from api.app import build_app
 from recorder.rules.trial import Trial
 from recorder.work import tasks
 from recorder.work.trials import Trials
@@ -68,10 +67,6 @@ def run(catalogue: Catalogue, task: str, worker: object) -> None:
     job = SimpleNamespace(attempts=0, task_kwargs=arguments)
     context = SimpleNamespace(additional_context={f"{task}s": worker}, job=job)
     getattr(tasks, task).func(context, **arguments)
-
-
-def problem(response: Any) -> tuple[int, str]:
-    return response.status_code, response.get_json()["error_id"]
 
 
 def test_the_life_of_a_rule(client: ApiClient, catalogue: Catalogue) -> None:
@@ -153,8 +148,7 @@ def test_the_rules_of_the_configuration(client: ApiClient, catalogue: Catalogue)
     """Rules of the configuration are listed in order, and cannot be changed here."""
     services = client.application.extensions["earwitness"]
     settings = replace(services.settings, rules=(CONFIGURED,))
-    app = build_app(catalogue, services.objects, services.capture, services.spies, settings)
-    asking = ApiClient(app, client.token)
+    asking = ApiClient(rebuild_app(client.application, settings), client.token)
     early, late = create(asking, priority=10), create(asking, priority=90)
     ids: list[str] = []
     where: dict[str, Any] | None = {"limit": 1}

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from api_client import ApiClient, CatalogueSpies, build_call
+from api_client import ApiClient, CatalogueSpies, build_call, problem
 from conftest import TokenMaker
 from sqlalchemy import delete, select
 
@@ -62,10 +62,6 @@ def spies_of(client: ApiClient) -> CatalogueSpies:
     """Return the spies behind the API."""
     found: CatalogueSpies = client.application.extensions[EXTENSION].spies
     return found
-
-
-def problem(response: Any) -> tuple[int, str]:
-    return response.status_code, response.get_json()["error_id"]
 
 
 def refused(catalogue: Catalogue, subject: str) -> list[tuple[str, str, dict[str, Any]]]:
