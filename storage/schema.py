@@ -770,6 +770,7 @@ conference_member = Table(
     Index(None, "conference_id", "id"),
     Index(None, "call_id", "id"),
     Index("conference_member_live_idx", "channel_id", postgresql_where=text("state <> 'left'")),
+    Index("conference_member_quiet_idx", "channel_id", postgresql_where=text("quiet <> '[]'")),
 )
 
 # The words by which a program asked for a call, a conference, a member or a call-back. Events about

@@ -6,39 +6,32 @@ while it lasts.
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, literal_column, or_, select
 
 from storage.schema import conference, conference_member
 
 QuietSpan = tuple[datetime, datetime | None]
 
-_IS_QUIET = or_(conference_member.c.muted, conference_member.c.on_hold)
+# Literals, not parameters: else PostgreSQL does not use the indexes of these rows.
+_IS_QUIET = (conference_member.c.state != literal_column("'left'")) & or_(
+    conference_member.c.muted, conference_member.c.on_hold
+)
+_WAS_QUIET = conference_member.c.quiet != literal_column("'[]'")
 
 
 def find_quiet(tx: Connection, pbx: str, channel_ids: Collection[str]) -> frozenset[str]:
     """Return those of these channels of a PBX whose members nobody hears now."""
-    query = (
-        select(conference_member.c.channel_id)
-        .join(conference, conference.c.id == conference_member.c.conference_id)
-        .where(
-            conference.c.pbx == pbx,
-            conference_member.c.channel_id.in_(channel_ids),
-            conference_member.c.state != "left",
-            _IS_QUIET,
-        )
+    query = _on_pbx(pbx, conference_member.c.channel_id)
+    return frozenset(
+        tx.scalars(query.where(conference_member.c.channel_id.in_(channel_ids), _IS_QUIET))
     )
-    return frozenset(tx.scalars(query))
 
 
 def list_quiet(tx: Connection, pbx: str) -> frozenset[str]:
     """Return the channels of all members on a PBX whom nobody hears now."""
-    query = (
-        select(conference_member.c.channel_id)
-        .join(conference, conference.c.id == conference_member.c.conference_id)
-        .where(conference.c.pbx == pbx, conference_member.c.state != "left", _IS_QUIET)
-    )
-    return frozenset(tx.scalars(query))
+    return frozenset(tx.scalars(_on_pbx(pbx, conference_member.c.channel_id).where(_IS_QUIET)))
 
 
 def map_quiet_spans(
@@ -48,16 +41,13 @@ def map_quiet_spans(
 
     A member who has left is quiet until then.
     """
-    query = (
-        select(
-            conference_member.c.channel_id, conference_member.c.quiet, conference_member.c.left_at
-        )
-        .join(conference, conference.c.id == conference_member.c.conference_id)
-        .where(
-            conference.c.pbx == pbx,
-            conference_member.c.channel_id.in_(channel_ids),
-            func.jsonb_array_length(conference_member.c.quiet) > 0,
-        )
+    columns = (
+        conference_member.c.channel_id,
+        conference_member.c.quiet,
+        conference_member.c.left_at,
+    )
+    query = _on_pbx(pbx, *columns).where(
+        conference_member.c.channel_id.in_(channel_ids), _WAS_QUIET
     )
     found: dict[str, tuple[QuietSpan, ...]] = {}
     for row in tx.execute(query):
@@ -67,3 +57,9 @@ def map_quiet_spans(
         )
         found[row.channel_id] = (*found.get(row.channel_id, ()), *spans)
     return found
+
+
+def _on_pbx(pbx: str, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Build a query for these columns of the members on a PBX."""
+    of_member = conference.c.id == conference_member.c.conference_id
+    return select(*columns).join(conference, of_member).where(conference.c.pbx == pbx)

@@ -276,6 +276,12 @@ def upgrade() -> None:
         ["channel_id"],
         postgresql_where=sa.text("state <> 'left'"),
     )
+    op.create_index(
+        "conference_member_quiet_idx",
+        "conference_member",
+        ["channel_id"],
+        postgresql_where=sa.text("quiet <> '[]'"),
+    )
     op.create_table(
         "program_request",
         sa.Column("subject", sa.Text(), nullable=False),
