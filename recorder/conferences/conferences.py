@@ -416,9 +416,11 @@ class Conferences:
         """End the conferences of a PBX that has restarted: their channels are gone."""
         now = datetime.now(UTC)
         with self._catalogue.begin() as tx:
-            for member in conferences.list_live_members(tx, pbx):
+            lost = conferences.list_live_members(tx, pbx)
+            for member in lost:
                 conferences.move_member(tx, member.id, to="left", at=now, cause="pbx-lost")
-                self._follow_terms(tx, member.conference_id)
+            for conference_id in {one.conference_id for one in lost}:
+                self._follow_terms(tx, conference_id)
             for conference in conferences.list_open_conferences(tx, pbx):
                 if conferences.list_members(tx, [conference.id]):
                     self._end(tx, conference, "pbx-lost", by=BY_WATCH)

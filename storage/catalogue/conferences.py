@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     RowMapping,
@@ -141,22 +142,12 @@ def end_conference(
 
 def set_locked(tx: Connection, conference_id: UUID, *, locked: bool) -> ConferenceRecord | None:
     """Lock or unlock a conference; harmless to repeat. Return None if it has ended."""
-    differs = _OPEN & conference.c.locked.is_(not locked)
-    changed = _change(tx, conference_id, differs, locked=locked)
-    if changed is None:
-        return _find(tx, conference.c.id == conference_id, _OPEN)
-    _tell(tx, "conference.changed", changed)
-    return changed
+    return _switch(tx, conference_id, conference.c.locked, on=locked)
 
 
 def set_recorded(tx: Connection, conference_id: UUID, *, recorded: bool) -> ConferenceRecord | None:
     """Record a conference from now on, or no longer; harmless to repeat. None if it has ended."""
-    differs = _OPEN & conference.c.record.is_(not recorded)
-    changed = _change(tx, conference_id, differs, record=recorded)
-    if changed is None:
-        return _find(tx, conference.c.id == conference_id, _OPEN)
-    _tell(tx, "conference.changed", changed)
-    return changed
+    return _switch(tx, conference_id, conference.c.record, on=recorded)
 
 
 # Members
@@ -283,19 +274,20 @@ def set_call(tx: Connection, member_id: UUID, call_id: str) -> None:
 
 def set_talking(tx: Connection, changes: Collection[Talking]) -> None:
     """Note who talks; a member who has left talks no more. Each change is one event."""
-    told: list[NewEvent] = []
-    for one in changes:
-        is_other = conference_member.c.talking.is_(not one.talking)
+    changed: dict[UUID, MemberRecord] = {}
+    for talking in (True, False):
+        ids = [one.member_id for one in changes if one.talking is talking]
         statement = (
             update(conference_member)
-            .where(conference_member.c.id == one.member_id, _LIVES, is_other)
-            .values(talking=one.talking)
+            .where(conference_member.c.id.in_(ids), _LIVES)
+            .where(conference_member.c.talking.is_(not talking))
+            .values(talking=talking)
             .returning(conference_member)
         )
-        row = tx.execute(statement).mappings().one_or_none()
-        if row is not None:
-            told.append(_member_event(tx, "conference.talking", _member(row)))
-    events.add_events(tx, told)
+        if ids:
+            changed |= {row["id"]: _member(row) for row in tx.execute(statement).mappings()}
+    in_order = [changed[one.member_id] for one in changes if one.member_id in changed]
+    _tell_members(tx, "conference.talking", in_order)
 
 
 _EVENT_OF: Mapping[str, str] = {
@@ -335,6 +327,17 @@ def _change(
     return _conference(row) if row is not None else None
 
 
+def _switch(
+    tx: Connection, conference_id: UUID, column: Column[bool], *, on: bool
+) -> ConferenceRecord | None:
+    """Switch a setting of an open conference; return None if it has ended."""
+    changed = _change(tx, conference_id, _OPEN & column.is_(not on), **{column.name: on})
+    if changed is None:
+        return _find(tx, conference.c.id == conference_id, _OPEN)
+    _tell(tx, "conference.changed", changed)
+    return changed
+
+
 def _find_member(
     tx: Connection, *conditions: ColumnElement[bool], lock: bool = False
 ) -> MemberRecord | None:
@@ -368,22 +371,35 @@ def _tell(tx: Connection, type_: str, record: ConferenceRecord) -> None:
 
 
 def _tell_member(tx: Connection, type_: str, record: MemberRecord) -> None:
-    events.add_events(tx, [_member_event(tx, type_, record)])
+    _tell_members(tx, type_, [record])
 
 
-def _member_event(tx: Connection, type_: str, record: MemberRecord) -> NewEvent:
-    """Build an event about a member: its data has `conference_id`, the conference's do not."""
-    of = _find(tx, conference.c.id == record.conference_id)
+def _tell_members(tx: Connection, type_: str, members: Collection[MemberRecord]) -> None:
+    """Add an event of this type about each of these members."""
+    if not members:
+        return
+    of = conference.c.id.in_({one.conference_id for one in members})
+    rooms = {row["id"]: row for row in tx.execute(select(conference).where(of)).mappings()}
+    agents = select(call.c.id, call.c.agent).where(call.c.id.in_({one.call_id for one in members}))
+    agent_of = {row.id: row.agent for row in tx.execute(agents)}
+    events.add_events(
+        tx,
+        [
+            NewEvent(type_, _member_facts(one, rooms[one.conference_id]), agent_of.get(one.call_id))
+            for one in members
+        ],
+    )
+
+
+def _member_facts(record: MemberRecord, of: RowMapping) -> dict[str, Any]:
+    """Build the data of an event about a member: it has `member_id`, a conference's has none."""
     names = (
         *("state", "role", "destination", "number", "name", "call_id", "channel_id"),
         *("muted", "on_hold", "talking", "cause"),
     )
     data = {"id": str(record.conference_id), "member_id": str(record.id)}
     data |= {name: getattr(record, name) for name in names}
-    if of is not None:
-        data |= {"pbx": of.pbx, "conference": of.name, "created_by": of.created_by}
-    agent = tx.scalar(select(call.c.agent).where(call.c.id == record.call_id))
-    return NewEvent(type_, data, agent)
+    return data | {"pbx": of["pbx"], "conference": of["name"], "created_by": of["created_by"]}
 
 
 def _facts(record: ConferenceRecord) -> dict[str, Any]:

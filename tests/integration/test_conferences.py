@@ -23,7 +23,7 @@ from recorder.errors import (
     ControlNotPermitted,
     PbxUnavailable,
 )
-from storage.catalogue import calls, conferences, events, terms, tokens
+from storage.catalogue import calls, conferences, events, quiet, terms, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import ConferenceNameTaken, NoSuchConference, NoSuchMember
 from storage.records import CallRecord, ConferenceRecord, MemberRecord
@@ -539,6 +539,27 @@ def test_an_unmute_that_the_pbx_never_heard_is_done(
         assert pbx.muted == {member.channel_id}
         rooms.check(name)
         assert pbx.muted == set()
+
+
+def test_the_quiet_are_found_by_their_channels(
+    rooms: Conferences, catalogue: Catalogue, pbx: RoomPbx, name: str
+) -> None:
+    """Who is muted is quiet now; the spans stay known after the member has left."""
+    room = rooms.open(name, by="ann")
+    first, second = (join(rooms, pbx, room, phone) for phone in ("2001", "2002"))
+    rooms.change_member(room.id, first.id, muted=True, by="ann")
+    ids = [one.channel_id for one in (first, second)]
+    with catalogue.begin() as tx:
+        assert quiet.find_quiet(tx, name, ids) == {first.channel_id}
+        assert quiet.find_quiet(tx, "other", ids) == set()
+        assert quiet.list_quiet(tx, name) == {first.channel_id}
+    rooms.remove_member(room.id, first.id, by="ann")
+    with catalogue.begin() as tx:
+        assert quiet.list_quiet(tx, name) == set()
+        spans = quiet.map_quiet_spans(tx, name, ids)
+    assert set(spans) == {first.channel_id}
+    ((_, ended_at),) = spans[first.channel_id]
+    assert ended_at == find(rooms, room, first.id).left_at
 
 
 def test_a_record_is_what_was_written(catalogue: Catalogue, name: str) -> None:
