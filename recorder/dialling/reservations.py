@@ -154,7 +154,7 @@ def _free_agent(
     rests_s: int = 0,
     since: datetime | None = None,
 ) -> None:
-    """Free the agent who is reserved for this entry; an earlier agent of it may have another."""
+    """Free the agent who is reserved for this entry, not one who has only called it earlier."""
     if entry.agent is None:
         return
     ready_at = (since or datetime.now(UTC)) + timedelta(seconds=rests_s) if rests_s else None
