@@ -53,7 +53,6 @@ from typing import Literal
 from uuid import UUID
 from zlib import crc32
 
-# The id of a channel may hold any character, a line's end too.
 # The ids of all our channels and bridges begin with this.
 OURS = "earwitness-"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -61,6 +60,7 @@ _INSTANCE = r"[A-Za-z0-9_-]+"
 _RECORDING_NAME = re.compile(rf"earwitness/\d{{4}}-\d\d-\d\d/({_UUID})\.({_UUID})")
 _SNOOP_ID = re.compile(rf"earwitness-({_UUID})")
 _SPY_PART = re.compile(rf"earwitness-(phone|voice|tap|mic|seat)-({_UUID})")
+# The id of a channel may hold any character, a line's end too.
 _SHARED_PART = re.compile(
     r"earwitness-(listen|ear|hear-[0-9a-f]{8}|(?:gauging|probe|gauge)-(?:in|out))"
     rf"-({_INSTANCE})~(.+)",

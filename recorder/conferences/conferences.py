@@ -267,7 +267,7 @@ class Conferences:
                 raise CallEnded(f"call {call_id} has ended")
             if call.pbx != conference.pbx:
                 raise CannotTakeIn(f"call {call_id} is on another PBX than the conference")
-            context = self._settings.get(call.pbx, ConferenceSettings()).context
+            context = self._settings_of(call.pbx).context
             if not context:
                 key = f"the key conference_context of [[pbx]] {call.pbx}"
                 raise CannotTakeIn(f"no call can be taken in: {key} is not set")
@@ -372,11 +372,7 @@ class Conferences:
             name=channel.caller.name or None,
         )
         with self._catalogue.begin() as tx:
-            current = conferences.get_conference(tx, conference.id, lock=True)
-            if current.state == "ended":
-                raise ConferenceEnded(f"conference {conference.id} has ended")
-            if current.locked:
-                raise ConferenceLocked(f"conference {conference.id} is locked")
+            self._admit(tx, conference.id, None, by=BY_WATCH, joins=True, lock=True)
             conferences.create_member(tx, member)
         self.settle(conference.id)
         return member
@@ -638,7 +634,7 @@ class Conferences:
 
         A number is in E.164; that of a phone is its extension.
         """
-        dial = self._settings.get(pbx, ConferenceSettings()).dial
+        dial = self._settings_of(pbx).dial
         if "/" not in destination:
             if not dial.context:
                 raise CannotDial(f"PBX {pbx}: the key dial_context of [[pbx]] is not set")
@@ -666,7 +662,7 @@ class Conferences:
                         other_channel_id=names.build_far_half_id(member.id) if is_local else "",
                         formats=FORMATS if is_local else "",
                         app_args=[TO_CONFERENCE, str(conference.id), str(member.id)],
-                        timeout_s=self._ring_s(conference.pbx),
+                        timeout_s=self._settings_of(conference.pbx).dial.ring_s,
                         variables={**NOT_FORWARDED, "TRANSFER_CONTEXT": NOWHERE}
                         if not is_local
                         else {},
@@ -679,8 +675,8 @@ class Conferences:
             raise
         return member
 
-    def _ring_s(self, pbx: str) -> int:
-        return self._settings.get(pbx, ConferenceSettings()).dial.ring_s
+    def _settings_of(self, pbx: str) -> ConferenceSettings:
+        return self._settings.get(pbx, ConferenceSettings())
 
     def _drop(self, members: Iterable[MemberRecord], cause: str) -> list[MemberRecord]:
         """Note that these members have left, or never came."""

@@ -104,7 +104,8 @@ class Handlers:
             return
         call_id = call_id or str(event.userevent.get("call") or "") or None
         if call_id is None:
-            self._desk.refuse(event, NoSuchCall("no live call has this channel"))
+            error = NoSuchCall("no live call has this channel")
+            self._lanes.submit(command, self._desk.refuse, event, error)
             return
         self._lanes.submit(call_id, self._carry_out, event, call_id, command)
 
