@@ -111,9 +111,7 @@ class Operation:
                 arguments["query"] = parse_query(self.query)
             if self.csv_bytes:
                 arguments["csv"] = read_csv()
-            elif self.body is None:
-                return self.handler(**arguments)
-            else:
+            elif self.body is not None:
                 body = parse_body(self.body)
                 if self.body.model_fields:
                     arguments["body"] = body

@@ -195,9 +195,9 @@ def replace_entries(campaign_id: UUID, csv: bytes) -> Response:
     """Send the list of a draft, as CSV in UTF-8; it replaces the present list.
 
     The first line names the columns, divided by commas or semicolons: `number`, and if you like
-    `name`, `consent` and any other. Each line is one entry, at most 20 MB and 1,000,000 lines. A
-    line that cannot be used becomes a refused entry, and the answer says why; it costs no other
-    line. A number that comes twice is refused the second time.
+    `name`, `consent` and any other. Each further line is one entry; a list has at most 20 MB and
+    1,000,000 lines. A line that cannot be used becomes a refused entry, the answer says why, and
+    all other lines are kept. A number that comes twice is refused the second time.
     """
     _get_visible(campaign_id)
     with auditing_refusals("campaign.list", campaign_id):

@@ -78,7 +78,7 @@ def import_numbers(query: ImportQuery, csv: bytes) -> Response:
     """Forbid calls to the numbers of a CSV, at most 200,000 lines.
 
     The header names the column `number`, and perhaps `reason`. A line without a number is listed in
-    `refused` and costs no other line anything. Numbers that are listed keep their reason.
+    `refused`; all other lines are imported. Numbers that are listed already keep their reason.
     """
     found: dict[str, str] = {}
     refused, lines = [], 0

@@ -55,10 +55,10 @@ def follow_events() -> Response:
     The stream has only events that the token may see. Each kind needs a permission of its own, such
     as `calls.read` or `conferences.read`. A member of a team sees the calls of its agents, its own
     spies and the calls on which they are, the conferences and campaigns that it made, and the
-    conferences with its agents. Events have one order for everybody. They are kept for
-    three days, so a client that reconnects with the header `Last-Event-ID` loses none. If that
-    event is older, the stream starts with the event `events.lost`: list everything again. Without
-    the header the stream starts with the next event.
+    conferences with its agents. Events have one order for everybody. They are kept for three days,
+    so a client that reconnects with the header `Last-Event-ID` loses none. If that event is older,
+    the stream starts with the event `events.lost`: list everything again. Without the header the
+    stream starts with the next event.
 
     A comment line is sent at least every 15 s. Within that time the stream ends when the token is
     revoked, the person signs out, or the right is withdrawn.
