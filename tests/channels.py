@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from recorder import ari
-from recorder.watch.reconcile import LINKEDID
+from recorder.ari import LINKEDID
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

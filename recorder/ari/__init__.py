@@ -12,6 +12,7 @@ from recorder.ari.errors import (
     AriUnavailable,
 )
 from recorder.ari.model import (
+    LINKEDID,
     ApplicationReplaced,
     AsteriskInfo,
     Bridge,
@@ -64,6 +65,7 @@ from recorder.ari.stream import (
 )
 
 __all__ = [
+    "LINKEDID",
     "ApplicationReplaced",
     "Ari",
     "AriBadRequest",

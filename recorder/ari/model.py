@@ -16,6 +16,9 @@ from recorder.ari.errors import AriProtocolError
 
 _Value = TypeVar("_Value")
 
+# The function with a channel's linkedid: to read, or among the `channelvars` of ari.conf.
+LINKEDID = "CHANNEL(linkedid)"
+
 # ------------------------------------------------------------------------------------- values
 
 

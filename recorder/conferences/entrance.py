@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from recorder import names
-from recorder.ari import Ari, AriConflict, AriNotFound, Channel
+from recorder.ari import LINKEDID, Ari, AriConflict, AriNotFound, Channel
 from recorder.ari.pbxs import Pbxs
 from recorder.conferences.conferences import Conferences
 from recorder.conferences.pin_pad import PinPad
@@ -29,7 +29,6 @@ from storage.records import ConferenceRecord
 log = structlog.get_logger()
 
 REASON = "EARWITNESS_CONFERENCE"
-LINKEDID = "CHANNEL(linkedid)"
 ASK_PIN, WRONG_PIN = "sound:conf-getpin", "sound:conf-invalidpin"
 # The place in the dialplan to which a call that is taken in goes: the id of the conference.
 _TAKEN_IN = re.compile(r"[0-9a-f]{32}")

@@ -14,14 +14,12 @@ from datetime import UTC, datetime
 import structlog
 
 from recorder import ari, names
-from recorder.ari import Ari
+from recorder.ari import LINKEDID, Ari
 from recorder.calls.model import CallModel, belongs_to_call
 from storage.catalogue import segments
 from storage.catalogue.engine import Catalogue
 
 log = structlog.get_logger()
-
-LINKEDID = "CHANNEL(linkedid)"
 
 
 def reconcile_calls(client: Ari, model: CallModel, lost_at: datetime | None) -> frozenset[str]:

@@ -8,9 +8,10 @@ from uuid import uuid4
 import pytest
 
 from recorder import ari, names
+from recorder.ari import LINKEDID
 from recorder.ari.errors import AriUnavailable
 from recorder.calls.model import CallModel
-from recorder.watch.reconcile import LINKEDID, find_linkedids, reconcile_calls
+from recorder.watch.reconcile import find_linkedids, reconcile_calls
 from tests.channels import AT, channel
 
 LOST_AT = datetime(2026, 11, 24, 12, 1, tzinfo=UTC)
