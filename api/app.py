@@ -177,14 +177,18 @@ def build_app(
     app.after_request(_protect)
     app.after_request(show_problem)
     register_problems(app)
-    for module in OPERATIONS:
-        module.operations.register(app)
-    for shown in PAGES:
-        shown.pages.register(app)
+    _register_operations(app)
     limits = Limits(app, catalogue, sign_in.answer_too_often)
     sign_in.limit(limits)
     single_sign_on.limit(limits)
     return app
+
+
+def _register_operations(app: Flask) -> None:
+    for module in OPERATIONS:
+        module.operations.register(app)
+    for shown in PAGES:
+        shown.pages.register(app)
 
 
 def _protect(answered: Response) -> Response:
