@@ -70,13 +70,9 @@ class FakePbx:
     def list_own_channels(
         self, argument: str | None = None, *, also: Collection[str] = ()
     ) -> list[Any]:
-        found = [self.find_channel(id_) for id_ in sorted(self.channels)]
-        return [
-            one
-            for one in found
-            if one.id in also
-            or (one.id in self.in_stasis and argument in (None, *_arguments(one)[:1]))
-        ]
+        wanted = self.channels & (self.in_stasis | set(also))
+        found = [self.find_channel(id_) for id_ in sorted(wanted)]
+        return [one for one in found if one.id in also or argument in (None, *_arguments(one)[:1])]
 
     def snoop(self, channel_id: str, *, snoop_id: str, **_: str) -> None:
         self.get_channel(channel_id)
