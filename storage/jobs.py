@@ -27,7 +27,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
 from sqlalchemy import Connection, text
 
-from storage.catalogue.engine import CONNECT_ARGS, first_line
+from storage.catalogue.engine import CONNECT_ARGS, first_line, take_turns
 from storage.errors import CatalogueUnavailable
 
 __all__ = [
@@ -144,9 +144,7 @@ def _defer_unless(
     The condition is a literal, not a parameter: else PostgreSQL does not use the index of live
     jobs.
     """
-    # Another caller waits here for the end of our transaction, and then sees the job.
-    mutex = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
-    tx.execute(mutex, {"name": f"earwitness defer {task}"})
+    take_turns(tx, f"defer {task}")  # the next caller sees the job
     jobs = f"FROM procrastinate_jobs WHERE lock = :lock AND {present}"  # no text from outside
     if not tx.scalar(text(f"SELECT EXISTS (SELECT {jobs})"), {"lock": lock}):
         defer(tx, task, lock=lock, queue=queue, **arguments)

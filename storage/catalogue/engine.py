@@ -203,6 +203,15 @@ def _unavailable() -> Iterator[None]:
         raise CatalogueUnavailable(f"PostgreSQL: {first_line(error)}") from error
 
 
+def take_turns(tx: Connection, name: str) -> None:
+    """Wait until no other transaction has this name, and keep it until the end of this one.
+
+    Whoever waits here then sees what the others have written.
+    """
+    mutex = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+    tx.execute(mutex, {"name": f"earwitness {name}"})
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of PostgreSQL's own error, whichever library has wrapped it."""
     cause = error.__cause__ or error

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
 from storage.catalogue.cursor import decode_cursor, one_more, slice_of
+from storage.catalogue.engine import take_turns
 from storage.catalogue.tokens import is_tokens_name, keep_secret
 from storage.errors import LastAdmin, NoSuchUser, UserInvalid
 from storage.records import PersonRole, Slice, UserRecord, shallow
@@ -43,6 +44,7 @@ def bring_user(
 
     Raises UserInvalid if another user, or a token, has the name.
     """
+    take_turns(tx, f"bring {issuer} {subject}")  # first sign-ins at once would take one name
     before = find_subject(tx, issuer, subject)
     if (before is None or before.name != name) and is_tokens_name(tx, name, role):
         raise UserInvalid(f"there is a token {name!r}")

@@ -42,6 +42,7 @@ from storage.catalogue import (
     segments,
     signing,
     tokens,
+    users,
 )
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import PEOPLE, RecordingFilter
@@ -985,3 +986,21 @@ def test_a_dead_connection_is_noticed_in_seconds(tcp_url: str) -> None:
                 kept = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
                 assert [ours.getsockopt(socket.IPPROTO_TCP, one) for one in kept] == [5, 2, 3]
                 assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+
+
+def test_first_sign_ins_at_once_bring_one_user(catalogue: Catalogue) -> None:
+    """Several first sign-ins of one person at the same moment bring the same user."""
+    at_once = 6
+
+    def bring(name: str, barrier: threading.Barrier) -> UUID:
+        barrier.wait(10)
+        with catalogue.begin() as tx:
+            return users.bring_user(
+                tx, issuer="https://login", subject=name, name=name, role="admin", team=None
+            ).id
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for _ in range(20):
+            barrier, name = threading.Barrier(at_once), f"person-{uuid4()}"
+            going = [pool.submit(bring, name, barrier) for _ in range(at_once)]
+            assert len({one.result(10) for one in going}) == 1
