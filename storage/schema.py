@@ -575,6 +575,7 @@ call_terms = Table(
     Column("call_id", Text, primary_key=True),
     Column("rule_id", Text, nullable=False),
     Column("terms", JSONB, nullable=False),
+    Column("set_at", Instant, nullable=False),
 )
 
 # A call that we set up. The row comes before the request to the PBX.

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Select,
     cast,
     delete,
+    exists,
     func,
     insert,
     literal,
@@ -47,6 +48,7 @@ from storage.schema import (
     SEARCHED_WORDS,
     TAIL_DIGITS,
     Instant,
+    call_terms,
     lost_object,
     people,
     recording,
@@ -160,11 +162,14 @@ def list_live_recordings(tx: Connection, pbx: str) -> tuple[RecordingRecord, ...
 
 def map_stopped_by_person(tx: Connection, call_ids: Collection[str]) -> dict[UUID, str]:
     """Return the recordings of these calls that a decision started and a person ended, with their
-    calls."""
+    calls. A request for one of the calls that came after the end counts more than the end."""
     query = select(recording.c.id, recording.c.call_id).where(
         recording.c.call_id.in_(call_ids),
         or_(recording.c.trigger.in_(("rule", "dialled")), recording.c.rule.is_not(None)),
         recording.c.ended_by == "person",
+        ~exists().where(
+            call_terms.c.call_id.in_(call_ids), call_terms.c.set_at > recording.c.ended_at
+        ),
     )
     return {row.id: row.call_id for row in tx.execute(query)}
 

@@ -1,6 +1,7 @@
 """Terms of recording that a request gave a call: the one that dialled it, or a conference's."""
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, delete, select
@@ -16,7 +17,8 @@ def set_terms(tx: Connection, call_id: str, rule_id: str, terms: RuleTerms) -> N
 
     The call need not have a row yet.
     """
-    fields = {"rule_id": rule_id, "terms": terms.model_dump(mode="json")}
+    dumped = terms.model_dump(mode="json")
+    fields = {"rule_id": rule_id, "terms": dumped, "set_at": datetime.now(UTC)}
     statement = insert(call_terms).values(call_id=call_id, **fields)
     tx.execute(statement.on_conflict_do_update(index_elements=[call_terms.c.call_id], set_=fields))
 
@@ -27,7 +29,10 @@ def drop_terms(tx: Connection, call_id: str) -> None:
 
 
 def find_terms(tx: Connection, call_ids: Collection[str]) -> Mapping[str, RuleRecord]:
-    """Return the terms of these calls as rules, by the id of the call."""
+    """Return the terms of these calls as rules, by the id of the call.
+
+    Their `changed_at` tells a repeated request from the one before.
+    """
     return _parse(tx.execute(select(call_terms).where(call_terms.c.call_id.in_(call_ids))))
 
 
@@ -39,6 +44,8 @@ def list_live_terms(tx: Connection, pbx: str) -> Mapping[str, RuleRecord]:
 
 def _parse(rows: CursorResult[Any]) -> Mapping[str, RuleRecord]:
     return {
-        row.call_id: RuleRecord(**row.terms, id=row.rule_id, version=1, origin="api")
+        row.call_id: RuleRecord(
+            **row.terms, id=row.rule_id, version=1, origin="api", changed_at=row.set_at
+        )
         for row in rows
     }

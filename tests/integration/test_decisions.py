@@ -290,6 +290,29 @@ def test_a_change_while_a_decision_is_applied(
     assert not scene.decisions.is_open(scene.call.id)
 
 
+def test_a_request_after_a_stop(make_scene: MakeScene) -> None:
+    """After a person has stopped the recording, only a new request starts another one."""
+    scene = make_scene()
+    wanted = RuleTerms(name="conference", action="record")
+
+    def request() -> None:
+        with scene.catalogue.begin() as tx:
+            terms.set_terms(tx, scene.call.id, "conference", wanted)
+
+    request()
+    scene.change()
+    scene.capture.stop(scene.recordings()[0].id, by="ann")
+    scene.change(queue="support")
+    assert len(scene.recordings()) == 1
+    with scene.catalogue.begin() as tx:
+        terms.drop_terms(tx, scene.call.id)
+    request()
+    scene.decisions.reopen_changed_terms("main")
+    assert scene.decisions.is_open(scene.call.id)
+    scene.change()
+    assert [one.ended_by for one in scene.recordings()] == ["person", None]
+
+
 def test_a_request_without_a_call(make_scene: MakeScene) -> None:
     """Terms come before the call has a row, and are gone once they are dropped."""
     scene = make_scene()

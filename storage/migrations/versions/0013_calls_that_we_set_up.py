@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("call_id", sa.Text(), nullable=False),
         sa.Column("rule_id", sa.Text(), nullable=False),
         sa.Column("terms", postgresql.JSONB(), nullable=False),
+        sa.Column("set_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("call_id", name=op.f("call_terms_pkey")),
     )
     op.create_table(
