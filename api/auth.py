@@ -9,7 +9,6 @@ ours. The same holds for a session's cookie; such a request must also carry the 
 import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -23,8 +22,9 @@ from werkzeug.datastructures import Authorization
 from api.errors import Forbidden, NotAuthenticated
 from api.services import services
 from recorder.errors import PbxUnavailable
-from storage.catalogue import audit, tokens
+from storage.catalogue import audit
 from storage.catalogue.engine import Catalogue
+from storage.catalogue.rights import Rights, find_rights_of_secret
 from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.permissions import permissions_of
 from storage.records import Outcome, TokenRecord
@@ -46,30 +46,6 @@ CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """The caller; `agents` limits the calls and recordings that it may see, None is no limit."""
-
-    token: TokenRecord
-    permissions: frozenset[str]
-    agents: frozenset[str] | None
-
-    @property
-    def name(self) -> str:
-        """The token's name, for the log and the audit trail."""
-        return self.token.name
-
-    @property
-    def id(self) -> UUID:
-        """The id of the person, the same in all sessions, or of the token; ids are never reused."""
-        return self.token.user_id or self.token.id
-
-    @property
-    def is_person(self) -> bool:
-        """Whether the caller is a person who signed in."""
-        return self.token.user_id is not None
-
-
 def authenticate(*, may_be_pbx: bool = False) -> None:
     """Find the caller of this request; raise NotAuthenticated without a valid token.
 
@@ -79,7 +55,7 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
     is_direct = "X-Forwarded-For" not in request.headers and "Forwarded" not in request.headers
     is_from_pbx = is_direct and request.remote_addr in services().settings.pbx_addresses
     if may_be_pbx and is_from_pbx and request.authorization is None:
-        g.principal = Principal(DIALPLAN, permissions_of(DIALPLAN), None)
+        g.principal = Rights(DIALPLAN, permissions_of(DIALPLAN), None)
     else:
         g.principal = _find_principal(services().catalogue, read_secret())
     if may_be_pbx:
@@ -99,7 +75,7 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
         refuse("requests of other sites")
 
 
-def principal_finder() -> Callable[[], Principal]:
+def principal_finder() -> Callable[[], Rights]:
     """Return a function that loads this caller again, with its present rights.
 
     Long-lived work calls it at any time after the request; it raises NotAuthenticated once the
@@ -109,9 +85,9 @@ def principal_finder() -> Callable[[], Principal]:
     return lambda: _find_principal(catalogue, secret)
 
 
-def principal() -> Principal:
+def principal() -> Rights:
     """Return the caller of an authenticated request."""
-    found: Principal = g.principal
+    found: Rights = g.principal
     return found
 
 
@@ -267,9 +243,9 @@ def is_foreign() -> bool:
         return True
 
 
-def _find_principal(catalogue: Catalogue, secret: str) -> Principal:
+def _find_principal(catalogue: Catalogue, secret: str) -> Rights:
     with catalogue.begin() as tx:
-        token = tokens.find_token(tx, secret)
-        if token is None:
-            raise NotAuthenticated("this token is unknown, or no longer valid")
-        return Principal(token, permissions_of(token), tokens.list_visible_agents(tx, token))
+        found = find_rights_of_secret(tx, secret)
+    if found is None:
+        raise NotAuthenticated("this token is unknown, or no longer valid")
+    return found

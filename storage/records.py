@@ -94,6 +94,8 @@ Role = Literal["admin", "supervisor", "compliance", "agent", "service"]
 BulkAction = Literal["tag", "hold", "export"]
 BulkState = Literal["waiting", "running", "done", "failed"]
 Outcome = Literal["done", "refused"]
+ActorKind = Literal["user", "token", "rule", "dialplan", "link", "system"]
+AgentOrigin = Literal["csv", "pattern", "api"]
 # A call that we set up: the agent's phone rings, then the number is dialled, then two people talk.
 DialState = Literal["requested", "ringing", "dialling", "up", "ended"]
 # Why a dialled call ended. Those that begin with `agent-` ended before the number was dialled.
@@ -690,6 +692,18 @@ class TokenRecord:
     without: tuple[str, ...] = ()
     user_id: UUID | None = None
     csrf: str | None = field(default=None, repr=False)
+    pbx: str | None = None  # the dialplan of this PBX has the token
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The one who did something, as the audit trail names it: a kind, and a name of that kind.
+
+    Example: `Actor("user", "ann")`, `Actor("rule", "support")`, `Actor("dialplan", "main")`.
+    """
+
+    kind: ActorKind
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -698,6 +712,7 @@ class AuditRecord:
 
     id: UUID
     at: datetime
+    actor_kind: ActorKind
     actor: str
     action: str
     subject: str
@@ -717,6 +732,21 @@ class UserRecord:
     password_hash: str | None = field(repr=False)
     issuer: str | None = None
     subject: str | None = None
+    last_signed_in_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRecord:
+    """An agent of the PBX: a person with an endpoint, who needs no token and no password.
+
+    `name` is the name of the endpoint, such as 2001; `display_name` is the person's.
+    """
+
+    name: str
+    display_name: str | None
+    team: str | None
+    origin: AgentOrigin
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -863,6 +893,7 @@ class LinkRecord:
     revoked_at: datetime | None
     opened: int
     opened_at: datetime | None
+    owner_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -870,7 +901,7 @@ class SearchRecord:
     """A saved search of the library; `query` are the fields of the form."""
 
     id: UUID
-    owner: str
+    owner_id: UUID
     name: str
     query: Mapping[str, str]
 
@@ -976,7 +1007,7 @@ class WebhookRecord:
     delivered or given up; `lost` means that some were dropped before their delivery. The next event
     was sent `attempts` times, and the server refused it `rejections` times; it is due again at
     `retry_at`. `refused` counts the events that were given up. A webhook that is `gone` gets no
-    events.
+    events. It gets only events that its maker, `owner_id`, may see at the delivery.
     """
 
     id: UUID
@@ -994,6 +1025,7 @@ class WebhookRecord:
     failing_since: datetime | None = None
     last_error: str | None = None
     refused: int = 0
+    owner_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from storage.records import (
     Action,
+    ActorKind,
+    AgentOrigin,
     AnnounceTo,
     Begins,
     BulkAction,
@@ -373,12 +375,14 @@ audit = Table(
     metadata,
     Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
     Column("at", Instant, nullable=False),
+    Column("actor_kind", Text, nullable=False, server_default=text("'system'")),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("detail", JSONB, nullable=False),
     _one_of("outcome", Outcome),
+    _one_of("actor_kind", ActorKind),
     Index(None, "subject", "id"),
     Index(None, "actor", "id"),
     Index(None, "action", "id"),
@@ -398,6 +402,7 @@ user = Table(
     Column("issuer", Text),
     Column("subject", Text),
     Column("created_at", Instant, nullable=False),
+    Column("last_signed_in_at", Instant),
     _one_of("role", PersonRole),
     UniqueConstraint("issuer", "subject"),
     CheckConstraint("num_nonnulls(password_hash, issuer) = 1", name="proof"),
@@ -419,7 +424,20 @@ token = Table(
     Column("user_id", ForeignKey("user.id", ondelete="CASCADE"), index=True),
     Column("expires_at", Instant),
     Column("csrf", Text),
+    Column("pbx", Text),
     _one_of("role", Role),
+)
+
+# An agent of a PBX. It needs no token: its team decides who sees its calls.
+agent = Table(
+    "agent",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("display_name", Text),
+    Column("team", Text, index=True),
+    Column("origin", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    _one_of("origin", AgentOrigin),
 )
 
 # A sign-in at the identity provider that is under way.
@@ -475,17 +493,18 @@ link = Table(
     Column("revoked_at", Instant),
     Column("opened", Integer, nullable=False, server_default=text("0")),
     Column("opened_at", Instant),
+    Column("owner_id", Uuid, index=True),
 )
 
 saved_search = Table(
     "saved_search",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("owner", Text, nullable=False),
+    Column("owner_id", Uuid, nullable=False),
     Column("name", Text, nullable=False),
     Column("query", JSONB, nullable=False),
     Column("created_at", Instant, nullable=False),
-    Index(None, "owner", "name", unique=True),
+    Index(None, "owner_id", "name", unique=True),
 )
 
 # One action on many recordings, in the background; `done` counts its progress.
@@ -565,6 +584,7 @@ webhook = Table(
     Column("failing_since", Instant),
     Column("last_error", Text),
     Column("refused", Integer, nullable=False, server_default=text("0")),
+    Column("owner_id", Uuid, index=True),
 )
 
 # The terms of recording that a request gave a call, such as the request that dialled it. They hold

@@ -113,7 +113,7 @@ def show_library() -> Response:
     if wants_next_part() and not faults:
         return show("_recordings.html", **values)
     with services().catalogue.begin() as tx:
-        saved = searches.list_searches(tx, principal().name).items
+        saved = searches.list_searches(tx, principal().id).items
         own_bulks = bulks.list_bulks(tx, owner_id=principal().id, limit=BULKS_SHOWN).items
     searched = {name: value for name, value in form.items() if name != "cursor"}
     return show(

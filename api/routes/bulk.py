@@ -135,7 +135,7 @@ def _find(body: NewBulk) -> Sequence[UUID]:
 def list_searches(query: ListQuery) -> Response:
     """List the searches that you have saved, by name."""
     with services().catalogue.begin() as tx:
-        page = searches.list_searches(tx, principal().name, **query.model_dump())
+        page = searches.list_searches(tx, principal().id, **query.model_dump())
     return answer(list_fields(page, search_fields))
 
 
@@ -145,7 +145,7 @@ def list_searches(query: ListQuery) -> Response:
 def save_search(body: NewSearch) -> Response:
     """Save a search under a name; it replaces your search of the same name."""
     with services().catalogue.begin() as tx:
-        made = searches.save_search(tx, owner=principal().name, name=body.name, query=body.query)
+        made = searches.save_search(tx, owner_id=principal().id, name=body.name, query=body.query)
     return answer(search_fields(made), 201)
 
 
@@ -158,5 +158,5 @@ def save_search(body: NewSearch) -> Response:
 def delete_search(search_id: UUID) -> Response:
     """Delete one of your saved searches."""
     with services().catalogue.begin() as tx:
-        searches.delete_search(tx, search_id, owner=principal().name)
+        searches.delete_search(tx, search_id, owner_id=principal().id)
     return Response(status=204)

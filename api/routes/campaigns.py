@@ -12,7 +12,6 @@ from flask import Response
 from pydantic_core import to_json
 
 from api.auth import (
-    Principal,
     auditing_refusals,
     get_if_visible,
     principal,
@@ -64,6 +63,7 @@ from recorder.errors import (
 from storage.catalogue import campaigns
 from storage.catalogue.campaigns import Result
 from storage.catalogue.engine import Catalogue
+from storage.catalogue.rights import Rights
 from storage.errors import (
     BadCursor,
     CatalogueUnavailable,
@@ -434,7 +434,7 @@ def _iter_results(
     catalogue: Catalogue,
     record: CampaignRecord,
     columns: list[str],
-    find_principal: Callable[[], Principal],
+    find_principal: Callable[[], Rights],
 ) -> Iterator[str]:
     """Iterate over the lines of the results; the caller's right is asked again for each part."""
     yield _line([*RESULTS, *columns])

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 
 from flask import Response, request
 
-from api.auth import Principal, principal, principal_finder
+from api.auth import principal, principal_finder
 from api.errors import Busy, Forbidden, NotAuthenticated
 from api.feed import Feed
 from api.operation import Operations, Reply
 from api.services import services
 from storage import states
 from storage.catalogue import conferences, events, spies
+from storage.catalogue.rights import Rights
 from storage.errors import BadCursor, CatalogueUnavailable
 from storage.permissions import EVENTS, EVENTS_READ
 from storage.records import EventRecord
@@ -113,7 +114,7 @@ def _stream(
         time.sleep(AT_MOST_EVERY_S)
 
 
-def _visibility(who: Principal, listens_to: dict[str, str], meets: set[str]) -> Visibility:
+def _visibility(who: Rights, listens_to: dict[str, str], meets: set[str]) -> Visibility:
     """Return a test whether this caller may see an event; pass it every event in order.
 
     The test keeps two things up to date: `listens_to`, the call of each live spy of the caller, and

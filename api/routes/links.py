@@ -34,7 +34,11 @@ def create_link(recording_id: UUID, body: NewLink) -> Response:
     Audio.of(get_visible(recording_id))
     with services().catalogue.begin() as tx:
         made, secret = links.create_link(
-            tx, recording_id, by=principal().name, expires_in=timedelta(seconds=body.expires_in_s)
+            tx,
+            recording_id,
+            by=principal().name,
+            owner_id=principal().id,
+            expires_in=timedelta(seconds=body.expires_in_s),
         )
         detail = {"link": str(made.id), "expires_at": made.expires_at.isoformat()}
         audit_done(tx, "link.create", recording_id, **detail)

@@ -48,7 +48,7 @@ def create_webhook(body: NewWebhook) -> Response:
     """
     with services().catalogue.begin() as tx:
         made, secret = webhooks.create_webhook(
-            tx, url=body.url, types=body.types, by=principal().name
+            tx, url=body.url, types=body.types, by=principal().name, owner_id=principal().id
         )
         _note(tx, "webhook.create", made, types=body.types)
     return answer(webhook_fields(made, secret), 201)

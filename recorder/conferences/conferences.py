@@ -55,11 +55,12 @@ from recorder.errors import (
 from recorder.recording.capture import Capture
 from recorder.recording.terms import CONFERENCE
 from storage import states
-from storage.catalogue import audit, calls, conferences, recordings, terms, tokens
+from storage.catalogue import audit, calls, conferences, recordings, terms
 from storage.catalogue.conferences import Talking
 from storage.catalogue.engine import Catalogue
+from storage.catalogue.rights import Rights, find_rights
 from storage.errors import LockTimeout, NoSuchMember
-from storage.permissions import CALLS_DIAL, CONFERENCES_CONTROL, permissions_of
+from storage.permissions import CALLS_DIAL, CONFERENCES_CONTROL
 from storage.records import (
     ConferenceRecord,
     Layout,
@@ -67,7 +68,6 @@ from storage.records import (
     MemberRole,
     RecordingRecord,
     RuleTerms,
-    TokenRecord,
 )
 
 log = structlog.get_logger()
@@ -261,7 +261,7 @@ class Conferences:
         with self._catalogue.begin() as tx:
             conference = self._admit(tx, conference_id, owner_id, by=by, joins=True, lock=True)
             owner = self._require(tx, owner_id, CONFERENCES_CONTROL, by=by)
-            visible = tokens.list_visible_agents(tx, owner) if owner is not None else None
+            visible = owner.agents if owner is not None else None
             call = calls.get_call(tx, call_id, agents=visible)
             if is_over(call):
                 raise CallEnded(f"call {call_id} has ended")
@@ -705,7 +705,7 @@ class Conferences:
         With `joins` it must be open and admit people; with `lock` it does not change meanwhile.
         """
         owner = self._require(tx, owner_id, CONFERENCES_CONTROL, by=by)
-        visible = tokens.list_visible_agents(tx, owner) if owner is not None else None
+        visible = owner.agents if owner is not None else None
         conference = conferences.get_conference(tx, conference_id, agents=visible, by=by, lock=lock)
         if joins and conference.state == "ended":
             raise ConferenceEnded(f"conference {conference_id} has ended")
@@ -715,12 +715,15 @@ class Conferences:
 
     def _require(
         self, tx: Connection, owner_id: UUID | None, permission: str, *, by: str
-    ) -> TokenRecord | None:
-        """Return the owner, who has this permission and stays until the end of the transaction."""
+    ) -> Rights | None:
+        """Return the rights of the owner, which include this permission.
+
+        They stay until the end of the transaction.
+        """
         if owner_id is None:
             return None
-        owner = tokens.find_token_by_id(tx, owner_id, lock=True)
-        if owner is None or permission not in permissions_of(owner):
+        owner = find_rights(tx, owner_id, lock=True)
+        if owner is None or not owner.may(permission):
             raise ControlNotPermitted(f"{by} has no permission {permission} any more")
         return owner
 

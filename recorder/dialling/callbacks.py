@@ -31,11 +31,12 @@ from recorder.errors import (
     PhoneBusy,
     PhoneNotPermitted,
 )
-from storage.catalogue import audit, callbacks, dials, do_not_call, tokens
+from storage.catalogue import audit, callbacks, dials, do_not_call
 from storage.catalogue.callbacks import InboundCall
 from storage.catalogue.engine import Catalogue
+from storage.catalogue.rights import find_rights
 from storage.errors import CatalogueUnavailable, EarwitnessError
-from storage.permissions import CALLS_DIAL, permissions_of
+from storage.permissions import CALLS_DIAL
 from storage.records import CallbackRecord, DialRecord, Hours, Outcome
 
 log = structlog.get_logger()
@@ -381,11 +382,8 @@ class Callbacks:
         """Whether the owner may dial from the phone of the call-back's agent now."""
         if record.owner_id is None:
             return True
-        owner = tokens.find_owner(tx, record.owner_id)
-        if owner is None or CALLS_DIAL not in permissions_of(owner):
-            return False
-        visible = tokens.list_visible_agents(tx, owner)
-        return visible is None or record.agent in visible
+        owner = find_rights(tx, record.owner_id)
+        return owner is not None and owner.may(CALLS_DIAL) and owner.sees(record.agent)
 
     def _number_of(self, call: InboundCall) -> str | None:
         """Return the caller's number in E.164; None for an unknown one."""

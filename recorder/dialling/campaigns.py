@@ -54,10 +54,11 @@ from recorder.errors import (
     PhoneBusy,
     PhoneNotPermitted,
 )
-from storage.catalogue import audit, campaigns, tokens
+from storage.catalogue import audit, campaigns
 from storage.catalogue.engine import Catalogue
+from storage.catalogue.rights import find_rights
 from storage.errors import NoSuchCampaign
-from storage.permissions import CALLS_DIAL, CAMPAIGNS_CONTROL, permissions_of
+from storage.permissions import CALLS_DIAL, CAMPAIGNS_CONTROL
 from storage.records import (
     CampaignAgent,
     CampaignAgentState,
@@ -67,7 +68,6 @@ from storage.records import (
     CampaignState,
     DialRecord,
     Hours,
-    TokenRecord,
 )
 
 log = structlog.get_logger()
@@ -563,21 +563,16 @@ def _set_ready(
 
 def _visible_agents(tx: Connection, campaign: CampaignRecord) -> frozenset[str] | None:
     """Return the agents whom the owner of a campaign may see now; None is all of them."""
-    owner = _find_owner(tx, campaign)
-    return tokens.list_visible_agents(tx, owner) if owner is not None else frozenset()
+    owner = find_rights(tx, campaign.owner_id)
+    return owner.agents if owner is not None else frozenset()
 
 
 def _is_permitted(tx: Connection, campaign: CampaignRecord) -> bool:
     """Whether the owner may still run campaigns, and see the agents of this one."""
-    owner = _find_owner(tx, campaign)
-    if owner is None or not {CAMPAIGNS_CONTROL, CALLS_DIAL} <= permissions_of(owner):
+    owner = find_rights(tx, campaign.owner_id)
+    if owner is None or not owner.may(CAMPAIGNS_CONTROL, CALLS_DIAL):
         return False
-    visible = tokens.list_visible_agents(tx, owner)
-    return visible is None or visible.issuperset(campaign.agents)
-
-
-def _find_owner(tx: Connection, campaign: CampaignRecord) -> TokenRecord | None:
-    return tokens.find_owner(tx, campaign.owner_id) if campaign.owner_id is not None else None
+    return owner.sees_all(campaign.agents)
 
 
 def _note(tx: Connection, by: str, action: str, campaign_id: UUID, **detail: Any) -> None:

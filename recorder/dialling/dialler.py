@@ -33,10 +33,11 @@ from recorder.errors import (
     PhoneNotPermitted,
 )
 from recorder.recording.terms import DIALLED
-from storage.catalogue import audit, calls, dials, do_not_call, terms, tokens
+from storage.catalogue import audit, calls, dials, do_not_call, terms
 from storage.catalogue.engine import Catalogue
+from storage.catalogue.rights import find_rights
 from storage.errors import IdempotencyKeyReused
-from storage.permissions import CALLS_DIAL, permissions_of
+from storage.permissions import CALLS_DIAL
 from storage.records import CallRecord, DialCause, DialFormat, DialRecord, RuleTerms
 
 log = structlog.get_logger()
@@ -206,11 +207,10 @@ class Dialler:
         """
         if owner_id is None:
             return
-        owner = tokens.find_token_by_id(tx, owner_id, lock=lock)
-        if owner is None or CALLS_DIAL not in permissions_of(owner):
+        owner = find_rights(tx, owner_id, lock=lock)
+        if owner is None or not owner.may(CALLS_DIAL):
             raise PhoneNotPermitted(f"{by} may not dial any more")
-        visible = tokens.list_visible_agents(tx, owner)
-        if visible is not None and agent not in visible:
+        if not owner.sees(agent):
             raise PhoneNotPermitted(f"{by} may not dial from the phone {agent}")
 
     def _find_phone(self, pbx: str, technology: str, resource: str) -> tuple[str, bool]:

@@ -5,31 +5,25 @@ meanwhile, the agent can change the team, and the call can go to another team. S
 are asked when the spy is written, at every settle, at every switch and at every check.
 """
 
-from collections.abc import Collection
+from storage.catalogue.rights import Rights
+from storage.permissions import SPIES_READ, modes_of
+from storage.records import AfterTransfer, CallRecord, Mode, SpyRecord
 
-from storage.permissions import SPIES_READ, modes_of, permissions_of
-from storage.records import AfterTransfer, CallRecord, Mode, SpyRecord, TokenRecord
 
+def modes_on(rights: Rights | None, agent: str | None) -> tuple[Mode, ...]:
+    """Return the modes in which the owner of these rights may spy on a call of this agent.
 
-def modes_on(
-    owner: TokenRecord | None, visible: Collection[str] | None, agent: str | None
-) -> tuple[Mode, ...]:
-    """Return the modes in which the owner may spy on a call of this agent.
-
-    `visible` are the agents whose calls the owner may see, None is all. An owner that is None has
-    been removed, and may nothing.
+    An owner that was removed has no rights, None.
     """
-    if owner is None or (visible is not None and agent not in visible):
+    if rights is None or not rights.sees(agent) or not rights.may(SPIES_READ):
         return ()
-    permissions = permissions_of(owner)
-    return modes_of(permissions) if SPIES_READ in permissions else ()
+    return modes_of(rights.permissions)
 
 
 def modes_of_spy(
     spy: SpyRecord,
     call: CallRecord,
-    owner: TokenRecord | None,
-    visible: Collection[str] | None,
+    rights: Rights | None,
     *,
     after_transfer: AfterTransfer,
 ) -> tuple[Mode, ...]:
@@ -39,10 +33,10 @@ def modes_of_spy(
     2003 of another team: she may go on in `listen` with `after_transfer="listen"`, else not at all.
     """
     first = spy.agent if spy.agent is not None else call.agent
-    on_first = modes_on(owner, visible, first)
+    on_first = modes_on(rights, first)
     if spy.follow == "agent" or call.agent in (None, first):
         return on_first
-    on_present = modes_on(owner, visible, call.agent)
+    on_present = modes_on(rights, call.agent)
     if on_present or not on_first or after_transfer == "end":
         return on_present
     return ("listen",) if "listen" in on_first else ()

@@ -54,8 +54,9 @@ from recorder.spy.rights import modes_of_spy, modes_on
 from recorder.spy.settling import Settler
 from recorder.spy.trail import note
 from storage import states
-from storage.catalogue import audit, calls, pauses, spies, tokens
+from storage.catalogue import audit, calls, pauses, spies
 from storage.catalogue.engine import Catalogue
+from storage.catalogue.rights import find_rights
 from storage.errors import LockTimeout
 from storage.records import AfterTransfer, CallRecord, Follow, Mode, SpyRecord
 
@@ -443,12 +444,11 @@ class Spies:
 
         With `lock` the owner stays until the end of the transaction.
         """
-        owner = tokens.find_token_by_id(tx, owner_id, lock=lock)
-        if owner is None:
+        rights = find_rights(tx, owner_id, lock=lock)
+        if rights is None:
             raise ModeNotPermitted(f"{by} may not {mode} any more")
-        visible = tokens.list_visible_agents(tx, owner)
-        call = calls.get_call(tx, call_id, agents=visible)
-        may = modes_on(owner, visible, call.agent)
+        call = calls.get_call(tx, call_id, agents=rights.agents)
+        may = modes_on(rights, call.agent)
         if mode not in may:
             raise ModeNotPermitted(f"{by} may not {mode}")
         if is_over(call):
@@ -457,10 +457,9 @@ class Spies:
 
     def _modes_now(self, tx: Connection, spy: SpyRecord, call_id: str) -> tuple[Mode, ...]:
         """Return the modes that the owner of the spy may use on this call now."""
-        owner = tokens.find_token_by_id(tx, spy.owner_id) if spy.owner_id is not None else None
-        visible = tokens.list_visible_agents(tx, owner) if owner is not None else ()
+        rights = find_rights(tx, spy.owner_id)
         call = calls.get_call(tx, call_id)
-        return modes_of_spy(spy, call, owner, visible, after_transfer=self._after_transfer)
+        return modes_of_spy(spy, call, rights, after_transfer=self._after_transfer)
 
     def _apply_rights(self, spy: SpyRecord, plan: SpyPlan) -> SpyRecord:
         """End the spy, or let it only listen, where its owner has lost the right to more."""

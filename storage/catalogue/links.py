@@ -20,12 +20,12 @@ _LIVES = (link.c.revoked_at.is_(None), link.c.expires_at > func.now())
 
 
 def create_link(
-    tx: Connection, recording_id: UUID, *, by: str, expires_in: timedelta
+    tx: Connection, recording_id: UUID, *, by: str, owner_id: UUID, expires_in: timedelta
 ) -> tuple[LinkRecord, str]:
     """Create a link, and return it with its secret, which nobody can read again."""
     secret = secrets.token_urlsafe(32)
     now = datetime.now(UTC)
-    made = LinkRecord(uuid7(), recording_id, now, by, now + expires_in, None, 0, None)
+    made = LinkRecord(uuid7(), recording_id, now, by, now + expires_in, None, 0, None, owner_id)
     tx.execute(insert(link).values(shallow(made) | {"sha256": digest_of(secret)}))
     return made, secret
 

@@ -77,27 +77,20 @@ def find_token(tx: Connection, secret: str) -> TokenRecord | None:
     return _find(tx, token.c.sha256 == digest_of(secret))
 
 
-def find_token_by_id(tx: Connection, token_id: UUID, *, lock: bool = False) -> TokenRecord | None:
-    """Return the token or session of this id with its present rights, or None if it is gone.
+def find_owner(tx: Connection, owner_id: UUID, *, lock: bool = False) -> TokenRecord | None:
+    """Return the user, session or token of this id, or None if it is gone.
 
-    With `lock`, nobody can delete it, or its user, before the end of this transaction. Wait for a
-    transaction that deletes one of them now.
+    The right of a person outlives each session: a call-back that Ann made yesterday is hers today.
+    With `lock`, nobody can change or delete the owner before the end of this transaction. Wait for
+    a transaction that does so now.
     """
     if lock:
         tx.execute(text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": LOCK_WITHIN})
         # Lock the user first, as deleting a user does: otherwise both could wait for each other.
-        owner = select(token.c.user_id).where(token.c.id == token_id).scalar_subquery()
-        tx.execute(select(user.c.id).where(user.c.id == owner).with_for_update(read=True))
-        tx.execute(select(token.c.id).where(token.c.id == token_id).with_for_update(read=True))
-    return _find(tx, token.c.id == token_id)
-
-
-def find_owner(tx: Connection, owner_id: UUID) -> TokenRecord | None:
-    """Return the rights of a person or of a token now, or None if it is gone.
-
-    `owner_id` is the id of a user or of a token. The right of a person outlives each session:
-    a call-back that Ann made yesterday is hers today.
-    """
+        of_session = select(token.c.user_id).where(token.c.id == owner_id).scalar_subquery()
+        is_owner = or_(user.c.id == owner_id, user.c.id == of_session)
+        tx.execute(select(user.c.id).where(is_owner).with_for_update(read=True))
+        tx.execute(select(token.c.id).where(token.c.id == owner_id).with_for_update(read=True))
     person = tx.execute(select(user).where(user.c.id == owner_id)).one_or_none()
     if person is None:
         return _find(tx, token.c.id == owner_id)
@@ -109,18 +102,6 @@ def find_owner(tx: Connection, owner_id: UUID) -> TokenRecord | None:
         without=tuple(person.without),
         user_id=person.id,
     )
-
-
-def list_visible_agents(tx: Connection, who: TokenRecord) -> frozenset[str] | None:
-    """Return the agents whose calls the token may see; None, as for an admin, is all of them.
-
-    An agent sees itself; any other member of a team sees the agents of the team.
-    """
-    if who.role == "agent":
-        return frozenset({who.name})
-    if who.team is None or who.role == "admin":
-        return None
-    return list_agents_of_team(tx, who.team)
 
 
 def is_tokens_name(tx: Connection, name: str, role: str) -> bool:

@@ -36,11 +36,13 @@ _COLUMNS = [webhook.c[field.name] for field in fields(WebhookRecord)]
 
 
 def create_webhook(
-    tx: Connection, *, url: str, types: Sequence[str], by: str
+    tx: Connection, *, url: str, types: Sequence[str], by: str, owner_id: UUID
 ) -> tuple[WebhookRecord, str]:
     """Create a webhook for the events from now on, and return it with its secret."""
     after = events.newest_event_id(tx)
-    made = WebhookRecord(uuid7(), url, tuple(types), datetime.now(UTC), by, after)
+    made = WebhookRecord(
+        uuid7(), url, tuple(types), datetime.now(UTC), by, after, owner_id=owner_id
+    )
     secret = PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
     tx.execute(insert(webhook).values(shallow(made) | {"types": list(types), "secret": secret}))
     return made, secret

@@ -440,7 +440,7 @@ def test_a_revocation_waits_for_the_row(world: World) -> None:
             tokens.revoke_token(tx, world.owner_id)
 
     with world.catalogue.begin() as tx:
-        assert tokens.find_token_by_id(tx, world.owner_id, lock=True) is not None
+        assert tokens.find_owner(tx, world.owner_id, lock=True) is not None
         with pytest.raises(CatalogueUnavailable):
             revoke()
 
