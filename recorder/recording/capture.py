@@ -135,15 +135,19 @@ class Capture:
         format: Format | None = None,
         tags: Sequence[str] = (),
         rule: RuleRecord | None = None,
+        scene: Scene | None = None,
     ) -> RecordingRecord:
         """Start a recording of the call, on the terms of `rule` where one is given.
+
+        `scene` spares the queries where the caller has just read it: the gate before the captures
+        reads it again.
 
         Where the PBX does not answer, return the recording as `requested`: the watcher starts it as
         soon as possible.
 
         Example: `capture.start("main-1795424777.0", by="ann", tags=["complaint"])`.
         """
-        scene = self._gate.read_scene(call_id)
+        scene = scene or self._gate.read_scene(call_id)
         call = scene.calls[call_id]
         if is_over(call):
             raise CallEnded(f"call {call.id} has ended")

@@ -154,7 +154,7 @@ class Decisions:
         )
         match step.action:
             case "start":
-                return self._start(step.call_id, step.rule)
+                return self._start(step.call_id, step.rule, first=min(scene.calls))
             case "announce" if step.rule is not None:
                 start = partial(self._start, step.call_id, step.rule)
                 sound = step.rule.announcement or ""
@@ -244,21 +244,24 @@ class Decisions:
             return False
         return call.changed_at > last.changed_at
 
-    def _start(self, call_id: str, rule: RuleRecord | None) -> bool:
+    def _start(self, call_id: str, rule: RuleRecord | None, *, first: str | None = None) -> bool:
         """Start a recording, unless these people have one. Return False if it did not start.
 
         The lock is against the lanes of joined calls, and against an earlier owner of the PBX,
-        whose announcement may end only now.
+        whose announcement may end only now. Its name is the `first` of the calls in alphabetical
+        order; without it, look which that is.
         """
         try:
-            with self._catalogue.begin() as tx:
-                first = min(read_scene(tx, call_id).calls)
+            if first is None:
+                with self._catalogue.begin() as tx:
+                    first = min(read_scene(tx, call_id).calls)
             with self._catalogue.lock(f"begin {first}", wait_s=LOCK_WITHIN_S):
                 with self._catalogue.begin() as tx:
                     scene = read_scene(tx, call_id)
                 starters = [find_starter(scene, one) for one in scene.conversations_with(call_id)]
                 if any(one is not None and one.id == call_id for one in starters):
-                    self._capture.start(call_id, by=BY, trigger=trigger_of(rule), rule=rule)
+                    trigger = trigger_of(rule)
+                    self._capture.start(call_id, by=BY, trigger=trigger, rule=rule, scene=scene)
         except EarwitnessError as error:
             log.warning("recording.not-started", call=call_id, reason=str(error))
             return False

@@ -1,8 +1,10 @@
 """Connections to PostgreSQL, locks, and the migration of a database to this version."""
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ from psycopg.errors import LockNotAvailable
 from pydantic_core import from_json
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoneFree
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage.errors import CatalogueUnavailable, LockTimeout
 
@@ -25,6 +29,8 @@ MIGRATION_LOCK = 0x6561727769746E73
 FREE_WITHIN_S = 30.0
 # The pool of locks keeps this many connections, and opens more when it needs them.
 LOCKS_KEPT = 4
+# A connection that was idle for longer is tested before its next use.
+TESTED_AFTER_S = 1.0
 # Each side notices within seconds, not hours, that the other has died; then the locks of a dead
 # machine are free. We notice first, before PostgreSQL gives our locks to others.
 CONNECT_ARGS: Mapping[str, Any] = {
@@ -68,12 +74,14 @@ class Catalogue:
         self._is_migrated = False
 
     def _pool(self, size: int, **options: Any) -> Engine:
-        kept = {"pool_size": size, "pool_pre_ping": True, "connect_args": dict(CONNECT_ARGS)}
+        kept = {"pool_size": size, "connect_args": dict(CONNECT_ARGS)}
         # Names and secrets in a statement must not get into the log with a traceback.
         pool = create_engine(
             self._url, hide_parameters=True, json_deserializer=from_json, **kept, **options
         )
         event.listen(pool, "connect", _set_up)
+        event.listen(pool, "checkin", _note_use)
+        event.listen(pool, "checkout", partial(_test_idle, pool))
         return pool
 
     def __repr__(self) -> str:
@@ -192,6 +200,22 @@ def _set_up(connection: psycopg.Connection[Any], _: object = None) -> None:
     died."""
     connection.execute(_SETTINGS)
     connection.commit()
+
+
+def _note_use(_connection: object, entry: ConnectionPoolEntry) -> None:
+    entry.info["used_at"] = time.monotonic()
+
+
+def _test_idle(
+    pool: Engine, connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object
+) -> None:
+    """Replace a connection that died while it was idle; a test at each use costs a round trip."""
+    if time.monotonic() - entry.info.get("used_at", math.inf) < TESTED_AFTER_S:
+        return
+    try:
+        pool.dialect.do_ping(connection)
+    except pool.dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error  # the pool connects anew
 
 
 @contextmanager
