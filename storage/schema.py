@@ -585,6 +585,7 @@ webhook = Table(
     Column("last_error", Text),
     Column("refused", Integer, nullable=False, server_default=text("0")),
     Column("owner_id", Uuid, index=True),
+    Column("stopped", Text),  # the cause
 )
 
 # The terms of recording that a request gave a call, such as the request that dialled it. They hold

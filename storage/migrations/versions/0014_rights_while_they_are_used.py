@@ -55,6 +55,7 @@ def upgrade() -> None:
         owner = OWNER_OF.format(name="created_by")
         op.execute(f"UPDATE {table} SET owner_id = {owner}")  # noqa: S608
         op.create_index(op.f(f"{table}_owner_id_idx"), table, ["owner_id"])
+    op.add_column("webhook", sa.Column("stopped", sa.Text()))
     op.execute("UPDATE link SET revoked_at = coalesce(revoked_at, now()) WHERE owner_id IS NULL")
     op.drop_index(op.f("saved_search_owner_name_idx"), "saved_search")
     op.add_column("saved_search", sa.Column("owner_id", sa.Uuid()))
