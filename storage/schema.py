@@ -375,7 +375,7 @@ audit = Table(
     metadata,
     Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
     Column("at", Instant, nullable=False),
-    Column("actor_kind", Text, nullable=False, server_default=text("'system'")),
+    Column("actor_kind", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False),

@@ -47,7 +47,7 @@ def upgrade() -> None:
     op.add_column("token", sa.Column("pbx", sa.Text()))
     op.add_column("audit", sa.Column("actor_kind", sa.Text(), nullable=True))
     op.execute(KINDS)
-    op.alter_column("audit", "actor_kind", nullable=False, server_default=sa.text("'system'"))
+    op.alter_column("audit", "actor_kind", nullable=False)
     kinds = "actor_kind IN ('user', 'token', 'rule', 'dialplan', 'link', 'system')"
     op.create_check_constraint(op.f("audit_actor_kind_check"), "audit", kinds)
     for table in ("link", "webhook"):
