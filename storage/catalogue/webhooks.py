@@ -28,7 +28,7 @@ from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.catalogue.rights import Rights
 from storage.errors import NoSuchWebhook
 from storage.permissions import EVENTS_READ, SYSTEM_WRITE
-from storage.records import Slice, StopCause, WebhookRecord, shallow
+from storage.records import Actor, Slice, StopCause, WebhookRecord, shallow
 from storage.schema import webhook
 
 PREFIX = "whsec_"
@@ -93,7 +93,7 @@ def stop_cause_of(rights: Rights | None) -> StopCause | None:
 
 
 def stop_webhooks_of(
-    tx: Connection, owner_id: UUID | None, *, cause: StopCause, actor: str
+    tx: Connection, owner_id: UUID | None, *, cause: StopCause, actor: Actor
 ) -> tuple[WebhookRecord, ...]:
     """Stop and audit the webhooks of an owner that may have none; return those that went on.
 
