@@ -20,7 +20,7 @@ from storage.catalogue import audit, recordings
 from storage.errors import AudioNotStored, ManifestInvalid
 from storage.objects.errors import NoSuchObject
 from storage.objects.keys import parse_key
-from storage.records import RecordingRecord
+from storage.records import Actor, RecordingRecord
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ class Audio:
         return self.key.rpartition("/")[2]
 
 
-def redirect_to_audio(audio: Audio, *, download: bool, by: str) -> Response:
+def redirect_to_audio(audio: Audio, *, download: bool, by: Actor) -> Response:
     """Redirect to a presigned URL. HEAD gets it too, so it is audited as a hearing.
 
     Raises NoSuchObject, ObjectMismatch, and the errors of the store.
@@ -71,7 +71,7 @@ def redirect_to_audio(audio: Audio, *, download: bool, by: str) -> Response:
     return redirected
 
 
-def stream_audio(audio: Audio, *, download: bool, by: str) -> Response:
+def stream_audio(audio: Audio, *, download: bool, by: Actor) -> Response:
     """Send the requested bytes, and audit the hearing by this caller.
 
     Raises RangeNotSatisfiable, NoSuchObject, ObjectMismatch, and the errors of the store.
@@ -144,7 +144,7 @@ def _with_headers(described: Response, audio: Audio, download: bool) -> Response
     return described
 
 
-def _note_heard(audio: Audio, span: ByteSpan | None, by: str) -> None:
+def _note_heard(audio: Audio, span: ByteSpan | None, by: Actor) -> None:
     detail = {"range": span.content_range if span else None}
     log.info("recording.heard", recording=str(audio.recording_id), token=by, **detail)
     with services().catalogue.begin() as tx:

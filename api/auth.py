@@ -210,7 +210,7 @@ def _note(
 ) -> None:
     audit.add_audit(
         tx,
-        actor=principal().name,
+        actor=principal().actor,
         action=action,
         subject=str(subject),
         outcome=outcome,

@@ -96,6 +96,8 @@ BulkState = Literal["waiting", "running", "done", "failed"]
 Outcome = Literal["done", "refused"]
 ActorKind = Literal["user", "token", "rule", "dialplan", "link", "system"]
 AgentOrigin = Literal["csv", "pattern", "api"]
+# Why a webhook was stopped: its owner is gone, or may no longer have webhooks.
+StopCause = Literal["owner-gone", "right-lost"]
 # A call that we set up: the agent's phone rings, then the number is dialled, then two people talk.
 DialState = Literal["requested", "ringing", "dialling", "up", "ended"]
 # Why a dialled call ended. Those that begin with `agent-` ended before the number was dialled.
@@ -1007,7 +1009,8 @@ class WebhookRecord:
     delivered or given up; `lost` means that some were dropped before their delivery. The next event
     was sent `attempts` times, and the server refused it `rejections` times; it is due again at
     `retry_at`. `refused` counts the events that were given up. A webhook that is `gone` gets no
-    events. It gets only events that its maker, `owner_id`, may see at the delivery.
+    events. It gets only events that its maker, `owner_id`, may see at the delivery; `stopped` is
+    the cause if the maker may have no webhook any more.
     """
 
     id: UUID
@@ -1026,6 +1029,7 @@ class WebhookRecord:
     last_error: str | None = None
     refused: int = 0
     owner_id: UUID | None = None
+    stopped: StopCause | None = None
 
 
 @dataclass(frozen=True, slots=True)

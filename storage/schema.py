@@ -375,7 +375,7 @@ audit = Table(
     metadata,
     Column("id", Uuid, primary_key=True),  # UUIDv7: its order is the order in time
     Column("at", Instant, nullable=False),
-    Column("actor_kind", Text, nullable=False, server_default=text("'system'")),
+    Column("actor_kind", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False),
@@ -585,6 +585,7 @@ webhook = Table(
     Column("last_error", Text),
     Column("refused", Integer, nullable=False, server_default=text("0")),
     Column("owner_id", Uuid, index=True),
+    Column("stopped", Text),  # the cause
 )
 
 # The terms of recording that a request gave a call, such as the request that dialled it. They hold

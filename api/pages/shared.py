@@ -9,6 +9,7 @@ from api.links import base_url
 from api.operation import OPEN
 from api.pages.page import Pages, show, show_notice
 from api.services import services
+from storage.actors import link_actor
 from storage.catalogue import audit, links, recordings
 from storage.errors import AudioNotStored, NoSuchLink
 from storage.records import LinkRecord, RecordingRecord
@@ -29,7 +30,7 @@ def show_shared(secret: str) -> Response:
         links.note_opened(tx, link.id)
         audit.add_audit(
             tx,
-            actor=_name(link),
+            actor=link_actor(link.id),
             action="link.open",
             subject=str(record.id),
             outcome="done",
@@ -43,7 +44,7 @@ def show_shared(secret: str) -> Response:
 def hear_shared(secret: str) -> Response:
     """Send the audio, also in ranges."""
     link, record = _find_shared(secret)
-    return stream_audio(Audio.of(record), download=False, by=_name(link))
+    return stream_audio(Audio.of(record), download=False, by=link_actor(link.id))
 
 
 @pages.get("/shared/<secret>/waveform", OPEN)
@@ -56,8 +57,3 @@ def _find_shared(secret: str) -> tuple[LinkRecord, RecordingRecord]:
     with services().catalogue.begin() as tx:
         link = links.get_link(tx, secret)
         return link, recordings.get_recording(tx, link.recording_id)
-
-
-def _name(link: LinkRecord) -> str:
-    """Return the actor for the audit trail."""
-    return f"link {link.id}"

@@ -12,9 +12,10 @@ from api.operation import OPEN, SIGNED_IN
 from api.pages.page import Pages, local_path, show
 from api.services import services
 from recorder.spy.trail import dismiss, dismiss_owned
+from storage.actors import SIGN_IN
 from storage.catalogue import audit, users
 from storage.passwords import hash_password, is_outdated, is_password
-from storage.records import Outcome
+from storage.records import Actor, Outcome
 
 pages = Pages()
 
@@ -56,10 +57,10 @@ def sign_in() -> Response:
 @pages.post("/sign-out", SIGNED_IN)
 def sign_out() -> Response:
     """End this session, and the spies that were started in it."""
-    owner_id, name = principal().token.id, principal().name
+    owner_id, actor = principal().token.id, principal().actor
     with services().catalogue.begin() as tx:
         users.end_session(tx, owner_id)
-        dismissed = dismiss_owned(tx, owner_id, by=name)
+        dismissed = dismiss_owned(tx, owner_id, by=actor)
     services().spies.take_down(dismissed)
     return _signed_out()
 
@@ -71,7 +72,7 @@ def sign_out_everywhere() -> Response:
     if user_id is not None:
         with services().catalogue.begin() as tx:
             users.end_sessions(tx, user_id)
-            dismissed = dismiss(tx, principal().name, by=principal().name)
+            dismissed = dismiss(tx, principal().name, by=principal().actor)
         services().spies.take_down(dismissed)
     return _signed_out()
 
@@ -121,7 +122,7 @@ def audit_sign_in(tx: Connection, name: str, outcome: Outcome, **detail: Any) ->
     """Write to the audit trail that this person started a session, or was refused one."""
     audit.add_audit(
         tx,
-        actor=name.replace("\0", "")[:200],
+        actor=SIGN_IN if outcome == "refused" else Actor("user", name),
         action="session.begin",
         subject=request.path,
         outcome=outcome,

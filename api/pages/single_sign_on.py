@@ -21,9 +21,10 @@ from api.problems import RETRY_AFTER_S, status_of
 from api.services import services
 from api.turns import give_turn_back
 from recorder.spy.trail import dismiss
+from storage.actors import SIGN_IN
 from storage.catalogue import sign_ins, users
 from storage.errors import EarwitnessError, UserInvalid
-from storage.records import SignInRecord
+from storage.records import Actor, SignInRecord
 
 log = structlog.get_logger()
 pages = Pages()
@@ -116,7 +117,9 @@ def _begin_session(person: Identity) -> str:
             )
             audit_sign_in(tx, name, "done", issuer=issuer, subject=subject, role=role, team=team)
             is_other = before is not None and before != known
-            dismissed = dismiss(tx, before.name, by=name) if before and is_other else ()
+            dismissed = (
+                dismiss(tx, before.name, by=Actor("user", name)) if before and is_other else ()
+            )
             secret = users.begin_session(tx, known)
     except UserInvalid as error:
         raise NameTaken(str(error), name=name, subject=subject) from error
@@ -131,7 +134,7 @@ def _refuse(error: NotAdmitted) -> None:
         known = users.find_subject(tx, _issuer(), error.subject)
         if known is not None:
             users.end_sessions(tx, known.id)
-            dismissed = dismiss(tx, known.name, by=known.name)
+            dismissed = dismiss(tx, known.name, by=SIGN_IN)
         detail = {"issuer": _issuer(), "subject": error.subject, "reason": str(error)}
         audit_sign_in(tx, error.name, "refused", **detail)
     services().spies.take_down(dismissed)

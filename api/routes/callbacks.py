@@ -82,7 +82,7 @@ def make_callback(body: NewCallback) -> Response:
                 note=body.note,
                 call_id=call_id,
             ),
-            by=principal().name,
+            by=principal().actor,
             owner_id=principal().id,
         )
     location = f"{base_url()}/api/v1/callbacks/{record.id}"
@@ -135,7 +135,7 @@ def cancel_callback(callback_id: UUID) -> Response:
     A call-back that is over does not change.
     """
     get_if_visible(callbacks.get_callback, callback_id)
-    record = services().callbacks.cancel(callback_id, by=principal().name)
+    record = services().callbacks.cancel(callback_id, by=principal().actor)
     return answer(_fields_with_dials(record))
 
 

@@ -72,7 +72,7 @@ def start_recording(call_id: str, body: NewRecording) -> Response:
     """Start recording a call."""
     get_if_visible(calls.get_call, call_id)
     record = services().capture.start(
-        call_id, by=principal().name, layout=body.layout, format=body.format, tags=body.tags
+        call_id, by=principal().actor, layout=body.layout, format=body.format, tags=body.tags
     )
     fields = recording_fields(record, base_url())
     return answer(fields, 201, Location=fields["links"]["self"])
@@ -120,7 +120,7 @@ def dial(body: NewCall) -> Response:
                 announce=body.announce,
                 key=f"{principal().token.id} {key}" if key is not None else None,
             ),
-            by=principal().name,
+            by=principal().actor,
             owner_id=principal().token.id,
         )
     return answer_dialled(made.call_id)
@@ -142,7 +142,7 @@ def hang_up(call_id: str) -> Response:
         found = dials.map_dials_of_calls(tx, [call_id]).get(call_id)
     if found is None:
         raise CannotHangUp("the call was not dialled here")
-    services().dialler.hang_up(found.id, by=principal().name)
+    services().dialler.hang_up(found.id, by=principal().actor)
     return answer(_get_fields(call_id))
 
 

@@ -135,7 +135,7 @@ def create_campaign(body: NewCampaign) -> Response:
         wrap_up_s=body.wrap_up_s,
     )
     with auditing_refusals("campaign.create", body.name):
-        made = services().campaigns.create(terms, by=principal().name, owner_id=principal().id)
+        made = services().campaigns.create(terms, by=principal().actor, owner_id=principal().id)
     return _answer(made, 201, Location=f"{base_url()}/api/v1/campaigns/{made.id}")
 
 
@@ -167,7 +167,7 @@ def change_campaign(campaign_id: UUID, body: ChangedCampaign) -> Response:
     _require_phones(body.agents or ())
     given = {name: value for name, value in changes.items() if value is not None}
     with auditing_refusals("campaign.change", campaign_id):
-        return _answer(services().campaigns.change(campaign_id, given, by=principal().name))
+        return _answer(services().campaigns.change(campaign_id, given, by=principal().actor))
 
 
 @operations.delete(
@@ -180,7 +180,7 @@ def delete_campaign(campaign_id: UUID) -> Response:
     """Delete a campaign that does not run, with its list and its results. Its calls stay."""
     _get_visible(campaign_id)
     with auditing_refusals("campaign.delete", campaign_id):
-        services().campaigns.delete(campaign_id, by=principal().name)
+        services().campaigns.delete(campaign_id, by=principal().actor)
     return Response(status=204)
 
 
@@ -201,7 +201,7 @@ def replace_entries(campaign_id: UUID, csv: bytes) -> Response:
     """
     _get_visible(campaign_id)
     with auditing_refusals("campaign.list", campaign_id):
-        report = services().campaigns.replace_list(campaign_id, csv, by=principal().name)
+        report = services().campaigns.replace_list(campaign_id, csv, by=principal().actor)
     return answer(report_fields(report))
 
 
@@ -255,7 +255,7 @@ def pause_campaign(campaign_id: UUID) -> Response:
     """Dial no further number; calls that ring or talk go on. Harmless to repeat."""
     _get_visible(campaign_id)
     with auditing_refusals("campaign.pause", campaign_id):
-        return _answer(services().campaigns.pause(campaign_id, by=principal().name))
+        return _answer(services().campaigns.pause(campaign_id, by=principal().actor))
 
 
 @operations.post(
@@ -272,7 +272,7 @@ def stop_campaign(campaign_id: UUID) -> Response:
     """
     _get_visible(campaign_id)
     with auditing_refusals("campaign.stop", campaign_id):
-        return _answer(services().campaigns.stop(campaign_id, by=principal().name))
+        return _answer(services().campaigns.stop(campaign_id, by=principal().actor))
 
 
 @operations.get(
@@ -322,7 +322,7 @@ def set_campaign_agent(campaign_id: UUID, agent: str, body: AgentChange) -> Resp
     """Make an agent ready or away. An agent does so for itself, a supervisor for its team."""
     _require_agents([agent])
     found = services().campaigns.set_ready(
-        campaign_id, agent, ready=body.ready, by=principal().name
+        campaign_id, agent, ready=body.ready, by=principal().actor
     )
     return answer(agent_fields(found))
 
@@ -340,7 +340,7 @@ def show_next_entry(campaign_id: UUID, agent: str) -> Response:
     A repeat shows the same number, until it is called or skipped, for 15 minutes at most.
     """
     _require_agents([agent])
-    shown = services().campaigns.show_next(campaign_id, agent, by=principal().name)
+    shown = services().campaigns.show_next(campaign_id, agent, by=principal().actor)
     return answer(preview_fields(shown))
 
 
@@ -368,7 +368,7 @@ def call_shown_entry(campaign_id: UUID, agent: str) -> Response:
     """
     _require_agents([agent])
     with auditing_refusals("campaign.go", campaign_id, agent=agent):
-        made = services().campaigns.go(campaign_id, agent, by=principal().name)
+        made = services().campaigns.go(campaign_id, agent, by=principal().actor)
     return answer_dialled(made.call_id)
 
 
@@ -382,7 +382,7 @@ def call_shown_entry(campaign_id: UUID, agent: str) -> Response:
 def skip_shown_entry(campaign_id: UUID, agent: str) -> Response:
     """Put the shown number back for a while; that uses up no attempt."""
     _require_agents([agent])
-    return answer(entry_fields(services().campaigns.skip(campaign_id, agent, by=principal().name)))
+    return answer(entry_fields(services().campaigns.skip(campaign_id, agent, by=principal().actor)))
 
 
 def _list(query: ListQuery, **wanted: object) -> Response:
@@ -414,7 +414,7 @@ def _start(campaign_id: UUID, action: str) -> Response:
     _require_agents(record.agents)
     with auditing_refusals(action, campaign_id):
         return _answer(
-            services().campaigns.start(campaign_id, by=principal().name, owner_id=principal().id)
+            services().campaigns.start(campaign_id, by=principal().actor, owner_id=principal().id)
         )
 
 

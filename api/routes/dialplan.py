@@ -24,10 +24,11 @@ from recorder.programs.commands import parse_command
 from recorder.programs.programs import CommandOrigin
 from recorder.recording.demand import OnDemand
 from recorder.rules.facts import past_facts
+from storage.actors import dialplan_actor
 from storage.catalogue import calls, decisions
 from storage.errors import EarwitnessError, NoSuchCall
 from storage.permissions import CALLS_DIAL, CONFERENCES_CONTROL, RECORDINGS_CONTROL
-from storage.records import CallRecord
+from storage.records import Actor, CallRecord
 
 operations = Operations("/api/v1", tag="dialplan")
 
@@ -152,7 +153,7 @@ def _carry_out(action: str, query: CommandQuery) -> str:
         raise BadCommand(f"pbx: expected one of {', '.join(known)}")
     origin = CommandOrigin(
         pbx,
-        by=who.name,
+        by=_actor_on(pbx),
         owner_id=None if who.token is DIALPLAN else who.token.id,
         may_dial=CALLS_DIAL in who.permissions,
         request=query.request or "",
@@ -173,8 +174,13 @@ def _control_recording(query: DialplanQuery) -> str:
         reason = f"rule {rule.name!r}" if rule is not None else "no rule matched"
         return f"{decision.action}: {reason}"
     demand = OnDemand(services().catalogue, services().capture)
-    recording = demand.carry_out(call.id, query.action, by="dialplan", trigger="dialplan")
+    recording = demand.carry_out(call.id, query.action, by=_actor_on(call.pbx), trigger="dialplan")
     return f"ok: {recording.state} {recording.id}"
+
+
+def _actor_on(pbx: str) -> Actor:
+    """Return the token of the request, or the PBX itself for a request without one."""
+    return dialplan_actor(pbx) if principal().token is DIALPLAN else principal().actor
 
 
 def _await_call(channel: str) -> CallRecord:

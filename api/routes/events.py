@@ -14,8 +14,9 @@ from storage import states
 from storage.catalogue import conferences, events, spies
 from storage.catalogue.rights import Rights
 from storage.errors import BadCursor, CatalogueUnavailable
-from storage.permissions import EVENTS, EVENTS_READ
+from storage.permissions import EVENTS_READ
 from storage.records import EventRecord
+from storage.visibility import is_own, kind_of, sees
 
 Visibility = Callable[[EventRecord], bool]
 
@@ -103,12 +104,12 @@ def _stream(
     while not feed.is_closed:
         try:
             if (now := time.monotonic()) >= due_at:
-                sees, due_at = visibility(), now + HEARTBEAT_S
+                is_shown, due_at = visibility(), now + HEARTBEAT_S
             found = feed.read_after(after, timeout_s=due_at - now)
         except (CatalogueUnavailable, NotAuthenticated, Forbidden):
             return
         after = found[-1].event.id if found else after
-        shown = "".join(one.text for one in found if sees(one.event))
+        shown = "".join(one.text for one in found if is_shown(one.event))
         # Send the id of hidden events too, so that a reconnect does not read them again.
         yield shown or f": nothing\nid: {after}\n\n"
         time.sleep(AT_MOST_EVERY_S)
@@ -123,25 +124,16 @@ def _visibility(who: Rights, listens_to: dict[str, str], meets: set[str]) -> Vis
     """
     if EVENTS_READ not in who.permissions:
         raise Forbidden(f"{who.name} may no longer follow events")
-    kinds = {kind for kind, needed in EVENTS.items() if needed in who.permissions}
 
-    def sees(event: EventRecord) -> bool:
-        kind, about = event.type.partition(".")[0], event.data
-        is_own = about.get("supervisor") == who.name
-        if is_own and about["state"] == "ended":
-            listens_to.pop(about["id"], None)
-        elif is_own:
-            listens_to[about["id"]] = about["call_id"]
-        if kind not in kinds:
-            return False
+    def sees_next(event: EventRecord) -> bool:
+        kind, about = kind_of(event.type), event.data
+        if kind == "spy" and is_own(who, event):
+            if about["state"] == "ended":
+                listens_to.pop(about["id"], None)
+            else:
+                listens_to[about["id"]] = about["call_id"]
         if kind == "conference" and who.agents is not None and event.agent in who.agents:
             meets.add(about["id"])
-        if who.agents is None or event.agent in who.agents or is_own:
-            return True
-        if kind in ("campaign", "conference") and about.get("created_by") == who.name:
-            return True
-        if kind == "conference":
-            return about["id"] in meets
-        return kind == "call" and about["id"] in listens_to.values()
+        return sees(who, event, calls=listens_to.values(), conferences=meets)
 
-    return sees
+    return sees_next

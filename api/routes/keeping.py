@@ -97,7 +97,7 @@ def release_recording(recording_id: UUID, body: Reasoned) -> Response:
 def _keeper(recording_id: UUID) -> Keeper:
     """Return the keeper for this recording. Raises NoSuchRecording if the caller may not see it."""
     get_visible(recording_id)
-    return Keeper(services().catalogue, principal().name, principal().agents)
+    return Keeper(services().catalogue, principal().actor, principal().agents)
 
 
 def _answer(record: RecordingRecord) -> Response:

@@ -54,7 +54,7 @@ STORE_ERRORS = (
 )
 def get_audio(recording_id: UUID, query: AudioQuery) -> Response:
     """Get the audio: a redirect to the object store, or with `stream` the bytes."""
-    audio, by = Audio.of(get_visible(recording_id)), principal().name
+    audio, by = Audio.of(get_visible(recording_id)), principal().actor
     if query.stream:
         return stream_audio(audio, download=query.download, by=by)
     return redirect_to_audio(audio, download=query.download, by=by)

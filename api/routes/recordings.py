@@ -84,4 +84,4 @@ def get_visible(recording_id: UUID) -> RecordingRecord:
 
 def _control(recording_id: UUID, act: Callable[..., RecordingRecord]) -> Response:
     get_visible(recording_id)
-    return answer(recording_fields(act(recording_id, by=principal().name), base_url()))
+    return answer(recording_fields(act(recording_id, by=principal().actor), base_url()))

@@ -81,7 +81,7 @@ def create_rule(body: NewRule) -> Response:
     record = _record(body)
     compile_rule(record)
     with services().catalogue.begin() as tx:
-        kept = rules.create_rule(tx, record, by=principal().name)
+        kept = rules.create_rule(tx, record, by=principal().actor)
     return answer(rule_fields(kept), 201, Location=f"{base_url()}/api/v1/rules/{kept.id}")
 
 
@@ -129,7 +129,7 @@ def replace_rule(rule_id: str, body: ChangedRule) -> Response:
     record = _record(body, id_=rule_id, version=body.version)
     compile_rule(record)
     with services().catalogue.begin() as tx:
-        return answer(rule_fields(rules.replace_rule(tx, record, by=principal().name)))
+        return answer(rule_fields(rules.replace_rule(tx, record, by=principal().actor)))
 
 
 @operations.delete(
@@ -142,7 +142,7 @@ def delete_rule(rule_id: str) -> Response:
     """Delete a rule; its versions are kept."""
     _refuse_configured(rule_id)
     with services().catalogue.begin() as tx:
-        return answer(rule_fields(rules.delete_rule(tx, rule_id, by=principal().name)))
+        return answer(rule_fields(rules.delete_rule(tx, rule_id, by=principal().actor)))
 
 
 @operations.post(

@@ -94,7 +94,7 @@ def start_spy(call_id: str, body: NewSpy) -> Response:
             destination=body.destination,
             follow=body.follow,
             owner_id=principal().token.id,
-            by=principal().name,
+            by=principal().actor,
             audio_token=token,
         )
     fields = spy_fields(record, audio_url(record.id, token) if token is not None else None)
@@ -117,7 +117,7 @@ def switch_spy(spy_id: UUID, body: ChangedSpy) -> Response:
     with auditing_refusals("spy.switch", spy_id, of=REFUSALS, mode=body.mode):
         _require_own(_get_visible(spy_id), admin_may=body.mode == "listen")
         _require_mode(body.mode)
-        record = services().spies.switch(spy_id, body.mode, by=principal().name)
+        record = services().spies.switch(spy_id, body.mode, by=principal().actor)
     return answer(spy_fields(record))
 
 
@@ -131,7 +131,7 @@ def end_spy(spy_id: UUID) -> Response:
     """End a spy; only its own supervisor or an admin may. An ended spy does not change."""
     with auditing_refusals("spy.end", spy_id, of=REFUSALS):
         _require_own(_get_visible(spy_id))
-        record = services().spies.end(spy_id, by=principal().name)
+        record = services().spies.end(spy_id, by=principal().actor)
     return answer(spy_fields(record))
 
 

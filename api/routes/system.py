@@ -68,7 +68,7 @@ def revoke_token(token_id: UUID) -> Response:
     with services().catalogue.begin() as tx:
         name = tokens.revoke_token(tx, token_id)
         audit_done(tx, "token.revoke", token_id, name=name)
-        dismissed = dismiss(tx, name, by=principal().name)
+        dismissed = dismiss(tx, name, by=principal().actor)
     services().spies.take_down(dismissed)
     return Response(status=204)
 
@@ -110,7 +110,7 @@ def delete_user(user_id: UUID) -> Response:
     with services().catalogue.begin() as tx:
         name = users.delete_user(tx, user_id).name
         audit_done(tx, "user.delete", user_id, name=name)
-        dismissed = dismiss(tx, name, by=principal().name)
+        dismissed = dismiss(tx, name, by=principal().actor)
     services().spies.take_down(dismissed)
     return Response(status=204)
 
@@ -128,7 +128,7 @@ def sign_user_out(user_id: UUID) -> Response:
         found = users.get_user(tx, user_id)
         users.end_sessions(tx, user_id)
         audit_done(tx, "user.sign-out", user_id, name=found.name)
-        dismissed = dismiss(tx, found.name, by=principal().name)
+        dismissed = dismiss(tx, found.name, by=principal().actor)
     services().spies.take_down(dismissed)
     return Response(status=204)
 

@@ -55,6 +55,7 @@ from recorder.errors import (
 from recorder.recording.capture import Capture
 from recorder.recording.terms import CONFERENCE
 from storage import states
+from storage.actors import WATCH
 from storage.catalogue import audit, calls, conferences, recordings, terms
 from storage.catalogue.conferences import Talking
 from storage.catalogue.engine import Catalogue
@@ -62,6 +63,7 @@ from storage.catalogue.rights import Rights, find_rights
 from storage.errors import LockTimeout, NoSuchMember
 from storage.permissions import CALLS_DIAL, CONFERENCES_CONTROL
 from storage.records import (
+    Actor,
     ConferenceRecord,
     Layout,
     MemberRecord,
@@ -75,7 +77,6 @@ log = structlog.get_logger()
 LOCK_WITHIN_S = 20.0
 # A settle ends by itself once the PBX agrees; a channel that refuses each step ends it here.
 MOST_ROUNDS = 8
-BY_WATCH = "watch"
 
 # A member, whether muted, and the spans in which nobody heard the member: new with each mute.
 _Mute = tuple[UUID, bool, tuple[tuple[datetime, datetime | None], ...]]
@@ -131,7 +132,7 @@ class Conferences:
         pin: str | None = None,
         locked: bool = False,
         announce: bool = False,
-        by: str,
+        by: Actor,
         owner_id: UUID | None = None,
         id_: UUID | None = None,
     ) -> ConferenceRecord:
@@ -148,7 +149,7 @@ class Conferences:
             pbx=pbx,
             name=name or id_.hex[-8:],
             state="open",
-            created_by=by,
+            created_by=by.name,
             started_at=datetime.now(UTC),
             record=record,
             layout=layout,
@@ -162,11 +163,11 @@ class Conferences:
             self._require(tx, owner_id, CONFERENCES_CONTROL, by=by)
             conferences.create_conference(tx, conference)
             _note(tx, by, "conference.open", conference)
-        log.info("conference.opened", conference=str(id_), name=conference.name, by=by)
+        log.info("conference.opened", conference=str(id_), name=conference.name, by=by.name)
         return conference
 
     def set_locked(
-        self, conference_id: UUID, *, locked: bool, by: str, owner_id: UUID | None = None
+        self, conference_id: UUID, *, locked: bool, by: Actor, owner_id: UUID | None = None
     ) -> ConferenceRecord:
         """Lock a conference, so that it admits nobody else, or unlock it; harmless to repeat."""
         with self._catalogue.begin() as tx:
@@ -178,7 +179,7 @@ class Conferences:
         return changed
 
     def set_recorded(
-        self, conference_id: UUID, *, recorded: bool, by: str, owner_id: UUID | None = None
+        self, conference_id: UUID, *, recorded: bool, by: Actor, owner_id: UUID | None = None
     ) -> ConferenceRecord:
         """Record a conference from now on, or no longer; harmless to repeat.
 
@@ -200,7 +201,7 @@ class Conferences:
         conference_id: UUID,
         *,
         cause: str = "ended",
-        by: str,
+        by: Actor,
         owner_id: UUID | None = None,
     ) -> ConferenceRecord:
         """End a conference and let everybody go; harmless to repeat."""
@@ -217,7 +218,7 @@ class Conferences:
         destination: str,
         *,
         role: MemberRole | None = None,
-        by: str,
+        by: Actor,
         owner_id: UUID | None = None,
         id_: UUID | None = None,
     ) -> MemberRecord:
@@ -252,7 +253,7 @@ class Conferences:
         return self._ring(conference, member, endpoint)
 
     def take_in(
-        self, conference_id: UUID, call_id: str, *, by: str, owner_id: UUID | None = None
+        self, conference_id: UUID, call_id: str, *, by: Actor, owner_id: UUID | None = None
     ) -> tuple[MemberRecord, ...]:
         """Take a live call in: its people, two or more who talk, become members.
 
@@ -300,7 +301,9 @@ class Conferences:
                 self._drop(members, "not-taken-in")
                 place = f"the extension {TAKE} in the context {context}"
                 raise CannotTakeIn(f"the PBX does not run {place}: {error}") from error
-        log.info("conference.call-taken-in", conference=str(conference_id), call=call_id, by=by)
+        log.info(
+            "conference.call-taken-in", conference=str(conference_id), call=call_id, by=by.name
+        )
         return members
 
     def change_member(
@@ -310,7 +313,7 @@ class Conferences:
         *,
         muted: bool | None = None,
         on_hold: bool | None = None,
-        by: str,
+        by: Actor,
         owner_id: UUID | None = None,
     ) -> MemberRecord:
         """Mute a member or put it on hold with music, or undo that; harmless to repeat.
@@ -332,7 +335,7 @@ class Conferences:
         return changed
 
     def remove_member(
-        self, conference_id: UUID, member_id: UUID, *, by: str, owner_id: UUID | None = None
+        self, conference_id: UUID, member_id: UUID, *, by: Actor, owner_id: UUID | None = None
     ) -> MemberRecord:
         """Let a member go: hang up, or go on in the dialplan where it came by itself.
 
@@ -372,7 +375,7 @@ class Conferences:
             name=channel.caller.name or None,
         )
         with self._catalogue.begin() as tx:
-            self._admit(tx, conference.id, None, by=BY_WATCH, joins=True, lock=True)
+            self._admit(tx, conference.id, None, by=WATCH, joins=True, lock=True)
             conferences.create_member(tx, member)
         self.settle(conference.id)
         return member
@@ -419,7 +422,7 @@ class Conferences:
                 self._follow_terms(tx, conference_id)
             for conference in conferences.list_open_conferences(tx, pbx):
                 if conferences.list_members(tx, [conference.id]):
-                    self._end(tx, conference, "pbx-lost", by=BY_WATCH)
+                    self._end(tx, conference, "pbx-lost", by=WATCH)
 
     # Settling
 
@@ -542,7 +545,7 @@ class Conferences:
             for move in plan.moves:
                 conferences.move_member(tx, move.member_id, to=move.to, at=now, cause=move.cause)
             if plan.end is not None:
-                self._end(tx, conference, plan.end, by=BY_WATCH)
+                self._end(tx, conference, plan.end, by=WATCH)
             self._follow_terms(tx, conference.id)
         untaken = {one.member_id for one in plan.moves if one.cause == "not-taken-in"}
         if untaken:
@@ -593,9 +596,9 @@ class Conferences:
         }
         for conference_id in sorted({of_call[one.call_id] for one in self._find_own(of_call)}):
             with _postponed(conference_id):
-                self._stop_unwanted(conference_id, by=BY_WATCH)
+                self._stop_unwanted(conference_id, by=WATCH)
 
-    def _stop_unwanted(self, conference_id: UUID, *, by: str) -> None:
+    def _stop_unwanted(self, conference_id: UUID, *, by: Actor) -> None:
         """Stop the recordings that this conference wanted, and does not want any more.
 
         A decision from before may start one again: then the next check stops it.
@@ -621,11 +624,11 @@ class Conferences:
     # Parts
 
     def _end(
-        self, tx: Connection, conference: ConferenceRecord, cause: str, *, by: str
+        self, tx: Connection, conference: ConferenceRecord, cause: str, *, by: Actor
     ) -> ConferenceRecord | None:
         ended = conferences.end_conference(tx, conference.id, at=datetime.now(UTC), cause=cause)
         if ended is not None:
-            log.info("conference.ended", conference=str(conference.id), cause=cause, by=by)
+            log.info("conference.ended", conference=str(conference.id), cause=cause, by=by.name)
             _note(tx, by, "conference.end", ended, cause=cause)
         return ended
 
@@ -696,7 +699,7 @@ class Conferences:
         conference_id: UUID,
         owner_id: UUID | None,
         *,
-        by: str,
+        by: Actor,
         joins: bool = False,
         lock: bool = False,
     ) -> ConferenceRecord:
@@ -706,7 +709,9 @@ class Conferences:
         """
         owner = self._require(tx, owner_id, CONFERENCES_CONTROL, by=by)
         visible = owner.agents if owner is not None else None
-        conference = conferences.get_conference(tx, conference_id, agents=visible, by=by, lock=lock)
+        conference = conferences.get_conference(
+            tx, conference_id, agents=visible, by=by.name, lock=lock
+        )
         if joins and conference.state == "ended":
             raise ConferenceEnded(f"conference {conference_id} has ended")
         if joins and conference.locked:
@@ -714,7 +719,7 @@ class Conferences:
         return conference
 
     def _require(
-        self, tx: Connection, owner_id: UUID | None, permission: str, *, by: str
+        self, tx: Connection, owner_id: UUID | None, permission: str, *, by: Actor
     ) -> Rights | None:
         """Return the rights of the owner, which include this permission.
 
@@ -724,7 +729,7 @@ class Conferences:
             return None
         owner = find_rights(tx, owner_id, lock=True)
         if owner is None or not owner.may(permission):
-            raise ControlNotPermitted(f"{by} has no permission {permission} any more")
+            raise ControlNotPermitted(f"{by.name} has no permission {permission} any more")
         return owner
 
 
@@ -740,7 +745,7 @@ def _ever_muted(members: Iterable[MemberRecord]) -> list[MemberRecord]:
 
 
 def _note(
-    tx: Connection, by: str, action: str, conference: ConferenceRecord, **detail: Any
+    tx: Connection, by: Actor, action: str, conference: ConferenceRecord, **detail: Any
 ) -> None:
     """Write into the audit trail who did this to the conference."""
     facts = {"pbx": conference.pbx, "name": conference.name} | detail

@@ -22,6 +22,7 @@ from recorder.ari.pbxs import Pbxs
 from recorder.conferences.conferences import Conferences
 from recorder.conferences.pin_pad import PinPad
 from recorder.errors import ConferenceEnded, ConferenceLocked
+from storage.actors import dialplan_actor
 from storage.catalogue import audit, conferences
 from storage.catalogue.engine import Catalogue
 from storage.records import ConferenceRecord
@@ -183,7 +184,7 @@ class Entrance:
         with self._catalogue.begin() as tx:
             audit.add_audit(
                 tx,
-                actor="dialplan",
+                actor=dialplan_actor(self._pbx),
                 action="conference.join",
                 subject=name,
                 outcome="refused",

@@ -31,13 +31,14 @@ from recorder.errors import (
     PhoneBusy,
     PhoneNotPermitted,
 )
+from storage.actors import WORK, dialplan_actor
 from storage.catalogue import audit, callbacks, dials, do_not_call
 from storage.catalogue.callbacks import InboundCall
 from storage.catalogue.engine import Catalogue
-from storage.catalogue.rights import find_rights
+from storage.catalogue.rights import find_actor, find_rights
 from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.permissions import CALLS_DIAL
-from storage.records import CallbackRecord, DialRecord, Hours, Outcome
+from storage.records import Actor, CallbackRecord, DialRecord, Hours, Outcome
 
 log = structlog.get_logger()
 
@@ -128,7 +129,7 @@ class Callbacks:
 
     # Commands of a person
 
-    def make(self, request: CallbackRequest, *, by: str, owner_id: UUID | None) -> CallbackRecord:
+    def make(self, request: CallbackRequest, *, by: Actor, owner_id: UUID | None) -> CallbackRecord:
         """Promise a call. Its `next_at` is the first time from `at` on within the hours.
 
         Raises CannotDial, NotANumber, BadDestination, PhoneNotPermitted, and NumberRefused: for a
@@ -155,7 +156,7 @@ class Callbacks:
                 else request.retry_after_s
             ),
             created_at=now,
-            created_by=by,
+            created_by=by.name,
             name=request.name,
             note=request.note,
             call_id=request.call_id,
@@ -170,14 +171,14 @@ class Callbacks:
         record = replace(wanted, due_at=first.due_at, next_at=first.next_at, cause=first.cause)
         with self._catalogue.begin() as tx:
             if not self._is_permitted(tx, record):
-                raise PhoneNotPermitted(f"{by} may not dial from the phone {agent}")
+                raise PhoneNotPermitted(f"{by.name} may not dial from the phone {agent}")
             refuse_listed(tx, number)
             callbacks.create_callback(tx, record)
             _note(tx, by, "callback.create", record)
-        log.info("callback.made", callback=str(record.id), next_at=str(record.next_at), by=by)
+        log.info("callback.made", callback=str(record.id), next_at=str(record.next_at), by=by.name)
         return record
 
-    def cancel(self, callback_id: UUID, *, by: str) -> CallbackRecord:
+    def cancel(self, callback_id: UUID, *, by: Actor) -> CallbackRecord:
         """Cancel a call-back, and hang up the phones that it rings; a talk goes on.
 
         One that is over does not change. Raises NoSuchCallback.
@@ -307,7 +308,9 @@ class Callbacks:
         )
         claim = partial(self._claim, record)
         try:
-            self._dialler.dial(request, by=record.created_by, owner_id=None, claim=claim)
+            with self._catalogue.begin() as tx:
+                by = _actor_of(tx, record)
+            self._dialler.dial(request, by=by, owner_id=None, claim=claim)
         except CatalogueUnavailable:
             raise
         except PhoneBusy:
@@ -366,7 +369,7 @@ class Callbacks:
         if moved is None:
             return None
         if moved.cause in (NOT_PERMITTED, DO_NOT_CALL):
-            _note(tx, moved.created_by, "callback.dial", moved, "refused")
+            _note(tx, _actor_of(tx, moved), "callback.dial", moved, "refused")
         log.info("callback.moved", callback=str(moved.id), state=moved.state, cause=moved.cause)
         return moved
 
@@ -420,8 +423,15 @@ def _is_dialling(tx: Connection, record: CallbackRecord) -> bool:
     return dial is not None and dial.state != "ended"
 
 
+def _actor_of(tx: Connection, record: CallbackRecord) -> Actor:
+    """Return the one who asked for the call-back; a program of the PBX shows no token."""
+    if record.owner_id is None:
+        return dialplan_actor(record.pbx)
+    return find_actor(tx, record.owner_id, otherwise=WORK)
+
+
 def _note(
-    tx: Connection, by: str, action: str, record: CallbackRecord, outcome: Outcome = "done"
+    tx: Connection, by: Actor, action: str, record: CallbackRecord, outcome: Outcome = "done"
 ) -> None:
     """Write into the audit trail who did this to the call-back, or was refused."""
     detail = {"from": record.phone, "to": record.number, "at": record.at.isoformat()}

@@ -54,12 +54,14 @@ from recorder.errors import (
     PhoneBusy,
     PhoneNotPermitted,
 )
+from storage.actors import WORK
 from storage.catalogue import audit, campaigns
 from storage.catalogue.engine import Catalogue
-from storage.catalogue.rights import find_rights
+from storage.catalogue.rights import find_actor, find_rights
 from storage.errors import NoSuchCampaign
 from storage.permissions import CALLS_DIAL, CAMPAIGNS_CONTROL
 from storage.records import (
+    Actor,
     CampaignAgent,
     CampaignAgentState,
     CampaignEntry,
@@ -149,7 +151,7 @@ class Campaigns:
 
     # Commands of a person
 
-    def create(self, terms: CampaignTerms, *, by: str, owner_id: UUID) -> CampaignRecord:
+    def create(self, terms: CampaignTerms, *, by: Actor, owner_id: UUID) -> CampaignRecord:
         """Create a campaign without a list. Raises CannotDial, BadDestination."""
         pbx = self._dialler.choose_pbx(terms.pbx)
         phones = {parse_phone(one)[1]: one for one in terms.phones}
@@ -164,7 +166,7 @@ class Campaigns:
             if terms.retry_after_s is None
             else terms.retry_after_s,
             created_at=datetime.now(UTC),
-            created_by=by,
+            created_by=by.name,
             agents=tuple(phones),
             queue=terms.queue,
             record=terms.record,
@@ -175,10 +177,10 @@ class Campaigns:
         with self._catalogue.begin() as tx:
             campaigns.create_campaign(tx, made, phones)
             _note(tx, by, "campaign.create", made.id, name=made.name, mode=made.mode)
-        log.info("campaign.created", campaign=str(made.id), by=by)
+        log.info("campaign.created", campaign=str(made.id), by=by.name)
         return made
 
-    def change(self, campaign_id: UUID, changes: Mapping[str, Any], *, by: str) -> CampaignRecord:
+    def change(self, campaign_id: UUID, changes: Mapping[str, Any], *, by: Actor) -> CampaignRecord:
         """Change columns of a campaign; the next step follows them.
 
         `phones` replaces those of its agents. Raises BadDestination.
@@ -201,7 +203,7 @@ class Campaigns:
             campaigns.defer_step(tx, campaign_id)
         return changed
 
-    def replace_list(self, campaign_id: UUID, body: bytes, *, by: str) -> ListReport:
+    def replace_list(self, campaign_id: UUID, body: bytes, *, by: Actor) -> ListReport:
         """Read the list of a campaign that has not started, in place of its present list.
 
         The lines are written in several transactions, because a long one would keep all events
@@ -219,10 +221,10 @@ class Campaigns:
                 campaigns.change_campaign(tx, campaign_id, cause=None)
                 counts = {"lines": report.lines, "refused": report.refused}
                 _note(tx, by, "campaign.list", campaign_id, **counts)
-        log.info("campaign.listed", campaign=str(campaign_id), by=by, **counts)
+        log.info("campaign.listed", campaign=str(campaign_id), by=by.name, **counts)
         return report
 
-    def start(self, campaign_id: UUID, *, by: str, owner_id: UUID) -> CampaignRecord:
+    def start(self, campaign_id: UUID, *, by: Actor, owner_id: UUID) -> CampaignRecord:
         """Start a campaign, or resume a paused one, by the right of this owner."""
         with self._catalogue.begin() as tx:
             before = campaigns.get_campaign(tx, campaign_id)
@@ -237,7 +239,7 @@ class Campaigns:
                 tx, before, "running", by=by, started_at=started_at, owner_id=owner_id, cause=None
             )
 
-    def pause(self, campaign_id: UUID, *, by: str) -> CampaignRecord:
+    def pause(self, campaign_id: UUID, *, by: Actor) -> CampaignRecord:
         """Dial no further number; the calls that ring or talk go on. Harmless to repeat."""
         with self._catalogue.begin() as tx:
             before = campaigns.get_campaign(tx, campaign_id)
@@ -245,7 +247,7 @@ class Campaigns:
                 return before
             return self._move(tx, before, "paused", by=by)
 
-    def stop(self, campaign_id: UUID, *, by: str) -> CampaignRecord:
+    def stop(self, campaign_id: UUID, *, by: Actor) -> CampaignRecord:
         """End a campaign at once: hang up the calls without a talk; talks go on."""
         with self._catalogue.begin() as tx:
             before = campaigns.get_campaign(tx, campaign_id)
@@ -256,7 +258,7 @@ class Campaigns:
         self._hang_up(unanswered, by=by)
         return stopped
 
-    def delete(self, campaign_id: UUID, *, by: str) -> None:
+    def delete(self, campaign_id: UUID, *, by: Actor) -> None:
         """Delete a campaign that does not run, with its list."""
         with self._lock(campaign_id), self._catalogue.begin() as tx:
             record = campaigns.get_campaign(tx, campaign_id)
@@ -264,11 +266,11 @@ class Campaigns:
                 raise CampaignNotReady("stop the campaign, and let its calls end, first")
             campaigns.delete_campaign(tx, campaign_id)
             _note(tx, by, "campaign.delete", campaign_id, name=record.name)
-        log.info("campaign.deleted", campaign=str(campaign_id), by=by)
+        log.info("campaign.deleted", campaign=str(campaign_id), by=by.name)
 
     # Commands of an agent
 
-    def set_ready(self, campaign_id: UUID, agent: str, *, ready: bool, by: str) -> CampaignAgent:
+    def set_ready(self, campaign_id: UUID, agent: str, *, ready: bool, by: Actor) -> CampaignAgent:
         """Make an agent ready or away; an agent in a call stays in it. Harmless to repeat."""
         with self._catalogue.begin() as tx:
             campaign = campaigns.get_campaign(tx, campaign_id)
@@ -281,7 +283,7 @@ class Campaigns:
                 release(tx, campaign, shown)
             return _set_ready(tx, campaign, agent, ready=False, by=by)
 
-    def show_next(self, campaign_id: UUID, agent: str, *, by: str) -> Shown:
+    def show_next(self, campaign_id: UUID, agent: str, *, by: Actor) -> Shown:
         """Reserve the next number for an agent who previews it; a repeat shows the same one.
 
         Raises PhoneBusy.
@@ -306,7 +308,7 @@ class Campaigns:
                     break
         return Shown(None, planned.next_at)
 
-    def go(self, campaign_id: UUID, agent: str, *, by: str) -> DialRecord:
+    def go(self, campaign_id: UUID, agent: str, *, by: Actor) -> DialRecord:
         """Dial the number that the agent previews, if that is still allowed.
 
         Raises NothingReserved, NumberRefused, and the errors of `Dialler.dial`.
@@ -329,7 +331,7 @@ class Campaigns:
         log.info("campaign.previewed", campaign=str(campaign_id), call=dialled.call_id)
         return dialled
 
-    def skip(self, campaign_id: UUID, agent: str, *, by: str) -> CampaignEntry:
+    def skip(self, campaign_id: UUID, agent: str, *, by: Actor) -> CampaignEntry:
         """Put the number back that the agent previews; it uses up no attempt."""
         with self._lock(campaign_id), self._catalogue.begin() as tx:
             campaign, found = self._open_preview(tx, campaign_id, agent)
@@ -365,7 +367,7 @@ class Campaigns:
         with self._catalogue.begin() as tx:
             campaign = self._settle(tx, campaigns.get_campaign(tx, campaign_id))
             unanswered = list_unanswered(tx, campaign_id) if campaign.state == "stopped" else ()
-        self._hang_up(unanswered, by="work")
+        self._hang_up(unanswered, by=WORK)
         if campaign.state != "running" or campaign.mode == "preview":
             return False
         with self._catalogue.begin() as tx:
@@ -394,29 +396,31 @@ class Campaigns:
         if campaign.state != "running":
             return campaign
         if not _is_permitted(tx, campaign):
-            return self._move(tx, campaign, "paused", by="work", cause="not-permitted")
+            return self._move(tx, campaign, "paused", by=WORK, cause="not-permitted")
         if not campaigns.has_open_entries(tx, campaign.id):
-            return self._move(tx, campaign, "done", by="work", ended_at=datetime.now(UTC))
+            return self._move(tx, campaign, "done", by=WORK, ended_at=datetime.now(UTC))
         return campaign
 
     def _dial_or_release(self, campaign: CampaignRecord, reserved: Reserved) -> bool:
         """Dial for a reserved agent; return whether to go on with the next one."""
         try:
-            self._dial(campaign, reserved, by=campaign.created_by)
+            with self._catalogue.begin() as tx:
+                by = find_actor(tx, campaign.owner_id, otherwise=WORK)
+            self._dial(campaign, reserved, by=by)
         except (PhoneBusy, BadDestination, PhoneNotPermitted, NotANumber, NumberRefused) as error:
             log.info("campaign.not-dialled", campaign=str(campaign.id), reason=str(error))
         except CampaignNotReady:  # paused or stopped meanwhile
             return False
         except CannotDial as error:
             with self._catalogue.begin() as tx:
-                self._move(tx, campaign, "paused", by="work", cause=error.error_id)
+                self._move(tx, campaign, "paused", by=WORK, cause=error.error_id)
             return False
         except PbxUnavailable as error:
             log.warning("campaign.postponed", campaign=str(campaign.id), error=str(error))
             return False
         return True
 
-    def _dial(self, campaign: CampaignRecord, reserved: Reserved, *, by: str) -> DialRecord:
+    def _dial(self, campaign: CampaignRecord, reserved: Reserved, *, by: Actor) -> DialRecord:
         """Ring the agent's phone, then follow the call; release what cannot be dialled."""
         agent, entry = reserved.agent, reserved.entry
         request = DialRequest(
@@ -457,7 +461,7 @@ class Campaigns:
                 release(tx, campaign, entry, away=True, cause=error.error_id)
             raise
 
-    def _hang_up(self, calls: Collection[DialRecord], *, by: str) -> None:
+    def _hang_up(self, calls: Collection[DialRecord], *, by: Actor) -> None:
         """Hang up calls without a talk. Where a PBX does not answer, the next step repeats it."""
         for one in calls:
             try:
@@ -532,7 +536,7 @@ class Campaigns:
         campaign: CampaignRecord,
         to: CampaignState,
         *,
-        by: str,
+        by: Actor,
         **columns: Any,
     ) -> CampaignRecord:
         moved = campaigns.move_campaign(tx, campaign.id, to=to, **columns)
@@ -540,7 +544,9 @@ class Campaigns:
             raise CampaignNotReady(f"the campaign is {campaign.state}: it cannot become {to}")
         _note(tx, by, f"campaign.{to}", campaign.id, name=moved.name, cause=moved.cause)
         campaigns.defer_step(tx, campaign.id)
-        log.info("campaign.moved", campaign=str(campaign.id), state=to, by=by, cause=moved.cause)
+        log.info(
+            "campaign.moved", campaign=str(campaign.id), state=to, by=by.name, cause=moved.cause
+        )
         return moved
 
     def _lock(self, campaign_id: UUID) -> Any:
@@ -548,7 +554,7 @@ class Campaigns:
 
 
 def _set_ready(
-    tx: Connection, campaign: CampaignRecord, agent: str, *, ready: bool, by: str
+    tx: Connection, campaign: CampaignRecord, agent: str, *, ready: bool, by: Actor
 ) -> CampaignAgent:
     """Move an agent to ready or away, and return the agent; a reserved one is ready enough."""
     found = campaigns.get_agent(tx, campaign.id, agent)
@@ -575,7 +581,7 @@ def _is_permitted(tx: Connection, campaign: CampaignRecord) -> bool:
     return owner.sees_all(campaign.agents)
 
 
-def _note(tx: Connection, by: str, action: str, campaign_id: UUID, **detail: Any) -> None:
+def _note(tx: Connection, by: Actor, action: str, campaign_id: UUID, **detail: Any) -> None:
     audit.add_audit(
         tx, actor=by, action=action, subject=str(campaign_id), outcome="done", detail=detail
     )

@@ -33,12 +33,13 @@ from recorder.errors import (
     PhoneNotPermitted,
 )
 from recorder.recording.terms import DIALLED
+from storage.actors import WATCH
 from storage.catalogue import audit, calls, dials, do_not_call, terms
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.rights import find_rights
 from storage.errors import IdempotencyKeyReused
 from storage.permissions import CALLS_DIAL
-from storage.records import CallRecord, DialCause, DialFormat, DialRecord, RuleTerms
+from storage.records import Actor, CallRecord, DialCause, DialFormat, DialRecord, RuleTerms
 
 log = structlog.get_logger()
 
@@ -126,7 +127,7 @@ class Dialler:
         self,
         request: DialRequest,
         *,
-        by: str,
+        by: Actor,
         owner_id: UUID | None,
         claim: Callable[[Connection, DialRecord], None] | None = None,
     ) -> DialRecord:
@@ -162,10 +163,10 @@ class Dialler:
                 claim(tx, record)
             self._write_call(tx, record, request)
             _note(tx, by, "call.dial", record)
-        log.info("call.dialled", call=record.call_id, phone=phone, by=by)
+        log.info("call.dialled", call=record.call_id, phone=phone, by=by.name)
         return self._ring(record)
 
-    def hang_up(self, dial_id: UUID, *, by: str = "watch") -> DialRecord:
+    def hang_up(self, dial_id: UUID, *, by: Actor = WATCH) -> DialRecord:
         """Hang up the phone that dials, and the number with it; harmless to repeat.
 
         A call whose agent has handed the customer over goes on. Raises NoSuchDial, PbxUnavailable.
@@ -199,7 +200,7 @@ class Dialler:
     # Parts of a dial
 
     def _admit(
-        self, tx: Connection, agent: str, owner_id: UUID | None, *, by: str, lock: bool = False
+        self, tx: Connection, agent: str, owner_id: UUID | None, *, by: Actor, lock: bool = False
     ) -> None:
         """Raise PhoneNotPermitted unless the owner may dial from the phone of this agent now.
 
@@ -209,9 +210,9 @@ class Dialler:
             return
         owner = find_rights(tx, owner_id, lock=lock)
         if owner is None or not owner.may(CALLS_DIAL):
-            raise PhoneNotPermitted(f"{by} may not dial any more")
+            raise PhoneNotPermitted(f"{by.name} may not dial any more")
         if not owner.sees(agent):
-            raise PhoneNotPermitted(f"{by} may not dial from the phone {agent}")
+            raise PhoneNotPermitted(f"{by.name} may not dial from the phone {agent}")
 
     def _find_phone(self, pbx: str, technology: str, resource: str) -> tuple[str, bool]:
         """Return the dial string of a phone, and whether it is in no call."""
@@ -306,7 +307,7 @@ def _build_record(
     number: str,
     allowed_by: Mapping[str, Any],
     *,
-    by: str,
+    by: Actor,
     owner_id: UUID | None,
 ) -> DialRecord:
     """Return the row of a new dial; its id gives the ids of the channel and of the call."""
@@ -318,7 +319,7 @@ def _build_record(
         phone=phone,
         number=number,
         state="requested",
-        created_by=by,
+        created_by=by.name,
         requested_at=datetime.now(UTC),
         agent=phone.partition("/")[2],
         owner_id=owner_id,
@@ -352,7 +353,7 @@ def _variables(record: DialRecord, number: str) -> Mapping[str, str]:
     }
 
 
-def _note(tx: Connection, by: str, action: str, record: DialRecord) -> None:
+def _note(tx: Connection, by: Actor, action: str, record: DialRecord) -> None:
     """Write into the audit trail who dialled, or hung up, which number."""
     detail = {"from": record.phone, "to": record.number, "pbx": record.pbx}
     audit.add_audit(

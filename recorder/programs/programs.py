@@ -33,24 +33,23 @@ from storage.catalogue import audit, callbacks, conferences, dials, requests
 from storage.catalogue.engine import Catalogue
 from storage.errors import NoSuchCall, NoSuchCallback, NoSuchConference, NoSuchMember
 from storage.permissions import CALLS_DIAL
-from storage.records import ConferenceRecord, MemberRecord
+from storage.records import Actor, ConferenceRecord, MemberRecord
 
 # The refusals that the audit trail keeps; all others are mistakes of the program.
 REFUSALS = (ProgramsMayNotDial, NumberRefused)
-DIALPLAN = "dialplan"
 
 
 @dataclass(frozen=True, slots=True)
 class CommandOrigin:
     """The program that sent a command.
 
-    `by` is its name in the audit trail, `owner_id` its token, None for a program of the PBX, which
+    `by` is the actor in the audit trail, `owner_id` its token, None for a program of the PBX, which
     shows none. `may_dial` says whether the token permits to dial. `call_id` is the call of the
     channel that sent the command, if a channel did. `request` are the program's own words.
     """
 
     pbx: str
-    by: str = DIALPLAN
+    by: Actor
     owner_id: UUID | None = None
     may_dial: bool = False
     call_id: str | None = None
@@ -277,7 +276,7 @@ class Programs:
     def _require_dial(self, origin: CommandOrigin) -> None:
         """Raise ProgramsMayNotDial unless the token permits it, or the PBX for all its programs."""
         if origin.owner_id is not None and not origin.may_dial:
-            raise ProgramsMayNotDial(f"the token of {origin.by} does not permit {CALLS_DIAL}")
+            raise ProgramsMayNotDial(f"the token of {origin.by.name} does not permit {CALLS_DIAL}")
         if origin.owner_id is None and origin.pbx not in self._may_dial:
             raise ProgramsMayNotDial(
                 f"PBX {origin.pbx}: the key programs_may_dial of [[pbx]] is not set"

@@ -51,6 +51,7 @@ from storage.catalogue.engine import Catalogue
 from storage.catalogue.recordings import PEOPLE
 from storage.errors import LockTimeout
 from storage.records import (
+    Actor,
     CallRecord,
     EndedBy,
     Format,
@@ -129,7 +130,7 @@ class Capture:
         self,
         call_id: str,
         *,
-        by: str,
+        by: Actor,
         trigger: Trigger = "manual",
         layout: Layout | None = None,
         format: Format | None = None,
@@ -145,7 +146,7 @@ class Capture:
         Where the PBX does not answer, return the recording as `requested`: the watcher starts it as
         soon as possible.
 
-        Example: `capture.start("main-1795424777.0", by="ann", tags=["complaint"])`.
+        Example: `capture.start("main-1795424777.0", by=Actor("user", "ann"), tags=["complaint"])`.
         """
         scene = scene or self._gate.read_scene(call_id)
         call = scene.calls[call_id]
@@ -172,7 +173,7 @@ class Capture:
         record = replace(record, promised_at=_promised_at(scene, call, record))
         with self._catalogue.begin() as tx:
             recordings.create_recording(tx, record)
-        log.info("recording.requested", recording=str(record.id), call=call.id, by=by)
+        log.info("recording.requested", recording=str(record.id), call=call.id, by=by.name)
         try:
             settled = self.settle(record.id)
         except PbxUnavailable as error:
@@ -182,7 +183,7 @@ class Capture:
             raise _forbidden(self._gate.read_scene(call_id), call_id)
         return settled
 
-    def pause(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+    def pause(self, recording_id: UUID, *, by: Actor) -> RecordingRecord:
         """Pause the people whom the recording hears, in every recording; a repeat changes nothing.
 
         The pause goes with these people until a resume.
@@ -190,16 +191,16 @@ class Capture:
         now = datetime.now(UTC)
         with self._catalogue.begin() as tx:
             recording, scene, people = _read_people(tx, recording_id)
-            moved = recordings.open_pause(tx, recording_id, at=now, by=by)
+            moved = recordings.open_pause(tx, recording_id, at=now, by=by.name)
             _require(moved, tx, recording_id, unless="paused")
             if moved is not None and people:
-                pause = PeoplePause(uuid7(), recording.pbx, tuple(sorted(people)), now, by)
+                pause = PeoplePause(uuid7(), recording.pbx, tuple(sorted(people)), now, by.name)
                 pauses.open_pause(tx, pause)
         if moved is not None:
-            log.info("recording.paused", recording=str(recording_id), by=by)
+            log.info("recording.paused", recording=str(recording_id), by=by.name)
         return self._settle_all(recording, scene)
 
-    def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+    def resume(self, recording_id: UUID, *, by: Actor) -> RecordingRecord:
         """End the pauses of the people whom the recording hears; a repeat changes nothing."""
         now = datetime.now(UTC)
         with self._catalogue.begin() as tx:
@@ -209,7 +210,7 @@ class Capture:
             if not closed:  # a recording of paused people may still be `requested`
                 _require(moved, tx, recording_id, unless="recording")
         if moved is not None:
-            log.info("recording.resumed", recording=str(recording_id), by=by)
+            log.info("recording.resumed", recording=str(recording_id), by=by.name)
         return self._settle_all(recording, scene)
 
     def list_heard(self, call_id: str) -> Collection[RecordingRecord]:
@@ -217,15 +218,15 @@ class Capture:
         with self._catalogue.begin() as tx:
             return list_heard(read_scene(tx, call_id), call_id)
 
-    def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+    def stop(self, recording_id: UUID, *, by: Actor) -> RecordingRecord:
         """End the recording and keep it, while the call goes on. Raises RecordingForced."""
         with self._catalogue.begin() as tx:
             _refuse_forced(tx, recording_id)
             _require(_end(tx, recording_id, datetime.now(UTC), "person"), tx, recording_id)
-        log.info("recording.stopped", recording=str(recording_id), by=by)
+        log.info("recording.stopped", recording=str(recording_id), by=by.name)
         return self.settle(recording_id)
 
-    def discard(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+    def discard(self, recording_id: UUID, *, by: Actor) -> RecordingRecord:
         """End the recording and delete its audio. Raises RecordingForced, UnderHold."""
         with self._catalogue.begin() as tx:
             _refuse_forced(tx, recording_id)
@@ -249,7 +250,7 @@ class Capture:
                 detail={},
             )
             jobs.defer(tx, "clear", lock=str(recording_id), recording_id=str(recording_id))
-        log.info("recording.discarded", recording=str(recording_id), by=by)
+        log.info("recording.discarded", recording=str(recording_id), by=by.name)
         return self.settle(recording_id)
 
     # Events of the PBX

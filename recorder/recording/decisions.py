@@ -27,14 +27,14 @@ from recorder.recording.terms import apply_terms, trigger_of
 from recorder.rules import Decision, Facts
 from recorder.rules.book import RuleBook
 from recorder.rules.strength import RECORDS
+from storage.actors import RULES
 from storage.catalogue import decisions, terms
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
-from storage.records import CallRecord, DecisionRecord, RuleRecord, shallow
+from storage.records import Actor, CallRecord, DecisionRecord, RuleRecord, shallow
 
 log = structlog.get_logger()
 
-BY = "rules"
 LOCK_WITHIN_S = 30.0
 SUMMARY = ("action", "rule", "reason")
 # Time zones differ by multiples of 15 minutes: `hour` and `weekday` change on a quarter hour only.
@@ -261,7 +261,8 @@ class Decisions:
                 starters = [find_starter(scene, one) for one in scene.conversations_with(call_id)]
                 if any(one is not None and one.id == call_id for one in starters):
                     trigger = trigger_of(rule)
-                    self._capture.start(call_id, by=BY, trigger=trigger, rule=rule, scene=scene)
+                    by = Actor("rule", rule.name) if rule is not None else RULES
+                    self._capture.start(call_id, by=by, trigger=trigger, rule=rule, scene=scene)
         except EarwitnessError as error:
             log.warning("recording.not-started", call=call_id, reason=str(error))
             return False

@@ -11,9 +11,10 @@ from recorder.errors import RecordingForced, RecordingNotActive
 from recorder.recording.capture import Capture
 from recorder.recording.gate import read_scene
 from recorder.recording.sounds import PAUSED, STARTED, STOPPED, Sound, Sounds
+from storage.actors import key_actor
 from storage.catalogue.engine import Catalogue
 from storage.errors import EarwitnessError
-from storage.records import RecordingRecord, Trigger
+from storage.records import Actor, RecordingRecord, Trigger
 
 log = structlog.get_logger()
 
@@ -38,14 +39,14 @@ _SOUNDS: Mapping[Command, Sound] = {
 class OnDemand:
     """Commands for the recording of a live call. Raises the errors of `Capture`.
 
-    Example: `OnDemand(catalogue, capture).carry_out(id, "pause", by="2001", trigger="dtmf")`.
+    Example: `demand.carry_out(call_id, "pause", by=key_actor("2001"), trigger="dtmf")`.
     """
 
     catalogue: Catalogue
     capture: Capture
 
     def carry_out(
-        self, call_id: str, command: Command, *, by: str, trigger: Trigger
+        self, call_id: str, command: Command, *, by: Actor, trigger: Trigger
     ) -> RecordingRecord:
         """Apply the command to every recording that hears the people of the call, or start one.
 
@@ -68,7 +69,7 @@ class OnDemand:
         act = self.capture.pause if command == "pause" else self.capture.resume
         return act(chosen.id, by=by)
 
-    def _stop(self, running: Collection[RecordingRecord], by: str) -> RecordingRecord:
+    def _stop(self, running: Collection[RecordingRecord], by: Actor) -> RecordingRecord:
         stopped: RecordingRecord | None = None
         forced: RecordingForced | None = None
         for recording in running:
@@ -101,11 +102,13 @@ class OnDemand:
         else:
             is_paused = any(one.state == "paused" for one in running)
             command = "resume" if is_paused else "pause"
-        by = extension_of(leg)
+        by = key_actor(extension_of(leg))
         try:
             recording = self.carry_out(call_id, command, by=by, trigger="dtmf")
         except EarwitnessError as error:
             log.info("keys.refused", call=call_id, command=command, reason=str(error))
             return
-        log.info("keys.accepted", call=call_id, command=command, recording=str(recording.id), by=by)
+        log.info(
+            "keys.accepted", call=call_id, command=command, recording=str(recording.id), by=by.name
+        )
         sounds.play_soon([channel_id], _SOUNDS[command], AFTER_KEYS_S)

@@ -54,11 +54,12 @@ from recorder.spy.rights import modes_of_spy, modes_on
 from recorder.spy.settling import Settler
 from recorder.spy.trail import note
 from storage import states
+from storage.actors import WATCH
 from storage.catalogue import audit, calls, pauses, spies
 from storage.catalogue.engine import Catalogue
-from storage.catalogue.rights import find_rights
+from storage.catalogue.rights import find_actor, find_rights
 from storage.errors import LockTimeout
-from storage.records import AfterTransfer, CallRecord, Follow, Mode, SpyRecord
+from storage.records import Actor, AfterTransfer, CallRecord, Follow, Mode, SpyRecord
 
 log = structlog.get_logger()
 
@@ -111,7 +112,7 @@ class Spies:
         destination: str,
         follow: Follow,
         owner_id: UUID,
-        by: str,
+        by: Actor,
         audio_token: str | None = None,
     ) -> SpyRecord:
         """Ring the supervisor's phone, or wait for the page.
@@ -138,7 +139,7 @@ class Spies:
                 mode=mode,
                 destination=found or destination,
                 state="requested",
-                supervisor=by,
+                supervisor=by.name,
                 follow=follow,
                 started_at=datetime.now(UTC),
                 may=may,
@@ -148,7 +149,7 @@ class Spies:
             )
             spies.create_spy(tx, spy, audio_token=audio_token)
             note(tx, by, "spy.start", spy)
-        log.info("spy.requested", spy=str(spy.id), call=call_id, mode=mode, by=by)
+        log.info("spy.requested", spy=str(spy.id), call=call_id, mode=mode, by=by.name)
         if destination == BROWSER:
             return spy
         if found is None:
@@ -156,19 +157,19 @@ class Spies:
         with self._catalogue.lock(f"spy {spy.id}", wait_s=SPY_LOCK_WITHIN_S):
             return self._ring(spy)
 
-    def switch(self, spy_id: UUID, mode: Mode, *, by: str) -> SpyRecord:
+    def switch(self, spy_id: UUID, mode: Mode, *, by: Actor) -> SpyRecord:
         """Change the mode, if the owner of the spy may use it now; harmless to repeat."""
         with self._catalogue.begin() as tx:
             spy = spies.get_spy(tx, spy_id)
             if spy.state in states.SPY_LIVE and mode not in self._modes_now(tx, spy, spy.call_id):
-                raise ModeNotPermitted(f"{by} may not {mode}")
+                raise ModeNotPermitted(f"{by.name} may not {mode}")
             if spies.set_mode(tx, spy_id, mode) is None:
                 raise SpyEnded(f"spy {spy_id} has ended")
             note(tx, by, "spy.switch", spy, mode=mode)
-        log.info("spy.switched", spy=str(spy_id), mode=mode, by=by)
+        log.info("spy.switched", spy=str(spy_id), mode=mode, by=by.name)
         return self.settle(spy_id)
 
-    def end(self, spy_id: UUID, *, cause: str = "ended", by: str) -> SpyRecord:
+    def end(self, spy_id: UUID, *, cause: str = "ended", by: Actor) -> SpyRecord:
         """End the spy; harmless to repeat.
 
         A lost page heard nothing after it was last seen: the spy ends at that time.
@@ -182,7 +183,7 @@ class Spies:
                 note(tx, by, "spy.end", moved, cause=cause)
         if moved is None:
             return before
-        log.info("spy.ended", spy=str(spy_id), cause=cause, by=by)
+        log.info("spy.ended", spy=str(spy_id), cause=cause, by=by.name)
         return self.settle(spy_id)
 
     def take_down(self, spy_ids: Iterable[UUID]) -> None:
@@ -232,7 +233,7 @@ class Spies:
             spy = spies.find_spy(tx, spy_id)
         if spy is not None:
             cause = end_cause(spy.state, q850)
-            self.end(spy_id, cause=cause, by=spy.supervisor)
+            self.end(spy_id, cause=cause, by=self._find_supervisor(spy))
 
     def phone_replaced(self, pbx: str, intruder: Intruder) -> None:
         """End the spy whose phone was transferred, and hang up all that took the phone's place.
@@ -242,11 +243,12 @@ class Spies:
         with self._catalogue.begin() as tx:
             spy = spies.find_spy(tx, intruder.spy_id) if intruder.spy_id is not None else None
             if spy is not None:
-                note(tx, spy.supervisor, "spy.transfer", spy, "refused", channel=intruder.name)
+                by = find_actor(tx, spy.owner_id, otherwise=WATCH)
+                note(tx, by, "spy.transfer", spy, "refused", channel=intruder.name)
             else:
                 audit.add_audit(
                     tx,
-                    actor="watch",
+                    actor=WATCH,
                     action="spy.transfer",
                     subject=intruder.channel_id,
                     outcome="refused",
@@ -257,7 +259,7 @@ class Spies:
         with self._pbxs.reach(pbx) as ari:
             expel(ari, intruder)
         if spy is not None:
-            self.end(spy.id, cause="transferred", by=spy.supervisor)
+            self.end(spy.id, cause="transferred", by=by)
 
     def key_pressed(self, spy_id: UUID, key: str) -> None:
         """Switch the mode if the supervisor may, or end the spy, as a key of its phone says."""
@@ -265,19 +267,20 @@ class Spies:
             spy = spies.find_spy(tx, spy_id)
         if spy is None or spy.state != "live":
             return
+        by = self._find_supervisor(spy)
         if key == END_KEY:
-            self.end(spy_id, by=spy.supervisor)
+            self.end(spy_id, by=by)
         elif key in KEYS:
             try:
-                self.switch(spy_id, KEYS[key], by=spy.supervisor)
+                self.switch(spy_id, KEYS[key], by=by)
             except ModeNotPermitted:
                 with self._catalogue.begin() as tx:
-                    note(tx, spy.supervisor, "spy.switch", spy, outcome="refused", mode=KEYS[key])
+                    note(tx, by, "spy.switch", spy, outcome="refused", mode=KEYS[key])
 
     def lose(self, pbx: str) -> None:
         """End the spies of a PBX that has restarted: their channels are gone."""
         for spy in self._list_live(pbx):
-            self.end(spy.id, cause="pbx-lost", by="watch")
+            self.end(spy.id, cause="pbx-lost", by=WATCH)
 
     # Settling
 
@@ -334,7 +337,7 @@ class Spies:
                 with self._pbxs.reach(pbx) as ari:
                     cause = listener_of(spy).find_loss(ari.find_channel, datetime.now(UTC))
                 if cause is not None:
-                    self.end(spy.id, cause=cause, by="watch")
+                    self.end(spy.id, cause=cause, by=WATCH)
                 elif not self._is_settled(spy.id, instance, bridges):
                     self.settle(spy.id)
         with self._pbxs.reach(pbx) as ari:
@@ -425,10 +428,15 @@ class Spies:
             moved = spies.move_spy(tx, spy.id, to="ended", ended_at=now, cause=cause)
             if moved is not None:
                 log.info("spy.ended", spy=str(spy.id), cause=cause)
-                note(tx, "watch", "spy.end", moved, cause=cause)
+                note(tx, WATCH, "spy.end", moved, cause=cause)
             return moved or spies.get_spy(tx, spy.id)
 
     # Rights
+
+    def _find_supervisor(self, spy: SpyRecord) -> Actor:
+        """Return the supervisor as the audit trail names a person or a token."""
+        with self._catalogue.begin() as tx:
+            return find_actor(tx, spy.owner_id, otherwise=WATCH)
 
     def _admit(
         self,
@@ -437,7 +445,7 @@ class Spies:
         owner_id: UUID,
         mode: Mode,
         *,
-        by: str,
+        by: Actor,
         lock: bool = False,
     ) -> tuple[CallRecord, tuple[Mode, ...]]:
         """Return the call, and the modes that the owner may use on it; refuse any other mode.
@@ -446,11 +454,11 @@ class Spies:
         """
         rights = find_rights(tx, owner_id, lock=lock)
         if rights is None:
-            raise ModeNotPermitted(f"{by} may not {mode} any more")
+            raise ModeNotPermitted(f"{by.name} may not {mode} any more")
         call = calls.get_call(tx, call_id, agents=rights.agents)
         may = modes_on(rights, call.agent)
         if mode not in may:
-            raise ModeNotPermitted(f"{by} may not {mode}")
+            raise ModeNotPermitted(f"{by.name} may not {mode}")
         if is_over(call):
             raise CallEnded(f"call {call_id} has ended")
         return call, may
@@ -470,8 +478,8 @@ class Spies:
                     spies.set_may(tx, spy.id, may)
                 if spy.mode not in may:
                     spies.set_mode(tx, spy.id, "listen")
-                    note(tx, "watch", "spy.switch", spy, mode="listen")
-                    log.info("spy.switched", spy=str(spy.id), mode="listen", by="watch")
+                    note(tx, WATCH, "spy.switch", spy, mode="listen")
+                    log.info("spy.switched", spy=str(spy.id), mode="listen", by=WATCH.name)
                 return spies.get_spy(tx, spy.id)
         return self._end_by_itself(spy, "not-permitted")
 

@@ -16,7 +16,9 @@ from recorder.spy.spies import Spies
 from recorder.watch.lanes import Lanes
 from storage.catalogue import pauses, recordings, segments, spies
 from storage.catalogue.engine import Catalogue
-from storage.records import RecordingRecord
+from storage.records import Actor, RecordingRecord
+
+RESUMER = Actor("system", "resume_after_s")
 
 
 class Checks:
@@ -111,7 +113,7 @@ class Checks:
         with self._catalogue.begin() as tx:
             recording = recordings.get_recording(tx, recording_id)
         if self._is_forgotten(recording):
-            self._capture.resume(recording_id, by="resume_after_s")
+            self._capture.resume(recording_id, by=RESUMER)
 
     def _is_forgotten(self, recording: RecordingRecord) -> bool:
         """Whether the recording has been paused for longer than `resume_after_s` allows."""

@@ -115,7 +115,8 @@ class Handlers:
 
     def _carry_out(self, event: ari.ChannelUserevent, call_id: str, command: Command) -> None:
         try:
-            kept = self._demand.carry_out(call_id, command, by="dialplan", trigger="dialplan")
+            by = self._desk.actor
+            kept = self._demand.carry_out(call_id, command, by=by, trigger="dialplan")
         except EarwitnessError as error:
             self._desk.refuse(event, error)
             return

@@ -17,7 +17,9 @@ from recorder.programs.commands import parse_command
 from recorder.programs.programs import CommandOrigin, Programs
 from recorder.watch.lanes import Lanes
 from recorder.watch.user_events import Outlet
+from storage.actors import dialplan_actor
 from storage.errors import EarwitnessError
+from storage.records import Actor
 
 log = structlog.get_logger()
 
@@ -42,6 +44,11 @@ class ProgramDesk:
         self._outlet = outlet
         self._lanes = lanes
 
+    @property
+    def actor(self) -> Actor:
+        """The programs of this PBX, in the audit trail."""
+        return dialplan_actor(self._pbx)
+
     def submit(self, event: ChannelUserevent, call_id: str | None) -> None:
         """Queue a command; those of one conference, or of one phone, keep their order.
 
@@ -61,7 +68,12 @@ class ProgramDesk:
         """Carry out the command of a user event; its channel may be one of this call."""
         given = event.userevent
         fields = {name: value for name, value in given.items() if name not in _ENVELOPE}
-        origin = CommandOrigin(self._pbx, call_id=call_id, request=str(given.get("request") or ""))
+        origin = CommandOrigin(
+            self._pbx,
+            self.actor,
+            call_id=call_id,
+            request=str(given.get("request") or ""),
+        )
         try:
             result = self._programs.carry_out(parse_command(fields), origin)
         except EarwitnessError as error:

@@ -23,8 +23,10 @@ import structlog
 from recorder.errors import SpoolFull
 from recorder.work import retry
 from recorder.work.keeping import Keeper
+from storage.actors import WORK
 from storage.catalogue import audit, bulks, recordings
 from storage.catalogue.engine import Catalogue
+from storage.catalogue.rights import find_actor
 from storage.errors import NoSuchRecording
 from storage.objects.errors import NoSuchObject, StoreRefused
 from storage.objects.keys import build_export_key, parse_key
@@ -111,7 +113,9 @@ class Bulks:
 
     def _annotate(self, wanted: BulkRecord, ids: Sequence[UUID]) -> None:
         """Tag or hold each recording."""
-        keeper = Keeper(self.catalogue, wanted.created_by, None)
+        with self.catalogue.begin() as tx:
+            by = find_actor(tx, wanted.owner_id, otherwise=WORK)
+        keeper = Keeper(self.catalogue, by, None)
         given = wanted.arguments
         progress = _Progress(self.catalogue, wanted.id, wanted.done)
         for recording_id in ids[wanted.done :]:
@@ -155,7 +159,7 @@ class Bulks:
         with self.catalogue.begin() as tx:
             audit.add_audits(
                 tx,
-                wanted.created_by,
+                find_actor(tx, wanted.owner_id, otherwise=WORK),
                 "recording.exported",
                 map(str, exported),
                 detail={"bulk": str(wanted.id)},

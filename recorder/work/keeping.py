@@ -17,7 +17,7 @@ from recorder.errors import NoSuchBookmark, RetentionNotExtended
 from storage import jobs
 from storage.catalogue import audit, recordings
 from storage.catalogue.engine import Catalogue
-from storage.records import Bookmark, Hold, RecordingRecord
+from storage.records import Actor, Bookmark, Hold, RecordingRecord
 
 # In every other state there is no manifest yet, or never will be.
 _HAS_MANIFEST = frozenset({"captured", "stored", "failed"})
@@ -34,7 +34,7 @@ class Keeper:
     """
 
     catalogue: Catalogue
-    by: str
+    by: Actor
     agents: Collection[str] | None
 
     def change(self, recording_id: UUID, changes: Mapping[str, Any]) -> RecordingRecord:
@@ -67,7 +67,7 @@ class Keeper:
 
     def add_bookmark(self, recording_id: UUID, at_s: float, text: str) -> RecordingRecord:
         """Add a bookmark, which is the last one of the returned recording."""
-        made = Bookmark(uuid7(), at_s, text, self.by)
+        made = Bookmark(uuid7(), at_s, text, self.by.name)
 
         def changed(record: RecordingRecord) -> RecordingRecord:
             return replace(record, bookmarks=(*record.bookmarks, made))
@@ -94,7 +94,7 @@ class Keeper:
 
         A present hold is replaced, or stays if `replace_hold` is false.
         """
-        hold = Hold(reason, self.by, datetime.now(UTC))
+        hold = Hold(reason, self.by.name, datetime.now(UTC))
 
         def changed(record: RecordingRecord) -> RecordingRecord:
             return replace(record, hold=hold if replace_hold else record.hold or hold)

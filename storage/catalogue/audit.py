@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, literal_column, select
 from uuid_utils.compat import uuid7
 
 from storage.catalogue.cursor import decode_cursor, slice_of
-from storage.records import AuditRecord, Outcome, Slice
+from storage.records import Actor, AuditRecord, Outcome, Slice
 from storage.schema import audit
 
 # A literal, not a parameter: else PostgreSQL does not use the index of refusals.
@@ -21,7 +21,7 @@ ONE_HEARING = timedelta(minutes=15)
 def add_audit(
     tx: Connection,
     *,
-    actor: str,
+    actor: Actor,
     action: str,
     subject: str,
     outcome: Outcome,
@@ -36,7 +36,8 @@ def add_audit(
         insert(audit).values(
             id=uuid7(),
             at=datetime.now(UTC),
-            actor=actor,
+            actor_kind=actor.kind,
+            actor=actor.name,
             action=action,
             subject=subject.replace("\0", ""),
             outcome=outcome,
@@ -46,10 +47,16 @@ def add_audit(
 
 
 def add_audits(
-    tx: Connection, actor: str, action: str, subjects: Iterable[str], *, detail: Mapping[str, Any]
+    tx: Connection, actor: Actor, action: str, subjects: Iterable[str], *, detail: Mapping[str, Any]
 ) -> None:
     """Add an entry for each of `subjects`: `actor` did `action` to it."""
-    shared = {"actor": actor, "action": action, "outcome": "done", "detail": dict(detail)}
+    shared = {
+        "actor_kind": actor.kind,
+        "actor": actor.name,
+        "action": action,
+        "outcome": "done",
+        "detail": dict(detail),
+    }
     now = datetime.now(UTC)
     rows = [{**shared, "id": uuid7(), "at": now, "subject": one} for one in subjects]
     if rows:
@@ -57,7 +64,7 @@ def add_audits(
 
 
 def note_heard(
-    tx: Connection, recording_id: UUID, *, actor: str, detail: Mapping[str, Any]
+    tx: Connection, recording_id: UUID, *, actor: Actor, detail: Mapping[str, Any]
 ) -> None:
     """Add an entry: `actor` heard the recording.
 
@@ -66,7 +73,8 @@ def note_heard(
     """
     query = select(audit.c.id).where(
         audit.c.subject == str(recording_id),
-        audit.c.actor == actor,
+        audit.c.actor_kind == actor.kind,
+        audit.c.actor == actor.name,
         audit.c.action == HEARD,
         audit.c.at > datetime.now(UTC) - ONE_HEARING,
     )

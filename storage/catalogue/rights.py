@@ -74,6 +74,15 @@ def find_rights(tx: Connection, owner_id: UUID | None, *, lock: bool = False) ->
     return _rights_of(tx, owner) if owner is not None else None
 
 
+def find_actor(tx: Connection, owner_id: UUID | None, *, otherwise: Actor) -> Actor:
+    """Return the owner as the audit trail names it, for a deed that it asked for earlier.
+
+    `otherwise` is the actor of a deed without an owner, and of one whose owner is gone.
+    """
+    owner = find_rights(tx, owner_id)
+    return owner.actor if owner is not None else otherwise
+
+
 def find_rights_of_secret(tx: Connection, secret: str) -> Rights | None:
     """Return the rights of the token or session with this secret; None if it is not valid."""
     owner = tokens.find_token(tx, secret)

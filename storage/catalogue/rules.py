@@ -10,18 +10,18 @@ from uuid_utils.compat import uuid7
 from storage.catalogue import audit, events
 from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.errors import NoSuchRule, RuleChanged
-from storage.records import RuleRecord, Slice
+from storage.records import Actor, RuleRecord, Slice
 from storage.schema import rule
 
 _LISTS = ("variables", "headers", "tags")
 
 
-def create_rule(tx: Connection, record: RuleRecord, *, by: str) -> RuleRecord:
+def create_rule(tx: Connection, record: RuleRecord, *, by: Actor) -> RuleRecord:
     """Create a rule; assign its id, and version 1."""
     return _keep(tx, record.replace(id=str(uuid7()), version=1), by, "rule.create")
 
 
-def replace_rule(tx: Connection, record: RuleRecord, *, by: str) -> RuleRecord:
+def replace_rule(tx: Connection, record: RuleRecord, *, by: Actor) -> RuleRecord:
     """Add the next version of a rule; `record.version` is the version that the change is based on.
 
     Raises NoSuchRule, and RuleChanged if there is a newer version.
@@ -29,7 +29,7 @@ def replace_rule(tx: Connection, record: RuleRecord, *, by: str) -> RuleRecord:
     return _succeed(tx, record, by, "rule.replace")
 
 
-def delete_rule(tx: Connection, rule_id: str, *, by: str) -> RuleRecord:
+def delete_rule(tx: Connection, rule_id: str, *, by: Actor) -> RuleRecord:
     """Delete a rule; its versions stay. Raises NoSuchRule."""
     return _succeed(tx, get_rule(tx, rule_id).replace(deleted=True), by, "rule.delete")
 
@@ -67,15 +67,15 @@ def rules_revision(tx: Connection) -> int:
     return tx.scalar(select(func.count()).select_from(rule)) or 0
 
 
-def _succeed(tx: Connection, record: RuleRecord, by: str, action: str) -> RuleRecord:
+def _succeed(tx: Connection, record: RuleRecord, by: Actor, action: str) -> RuleRecord:
     newest = get_rule(tx, record.id)
     if newest.version != record.version:
         raise RuleChanged(f"rule {record.id} is at version {newest.version} already")
     return _keep(tx, record.replace(version=record.version + 1), by, action)
 
 
-def _keep(tx: Connection, record: RuleRecord, by: str, action: str) -> RuleRecord:
-    kept = record.replace(changed_at=datetime.now(UTC), changed_by=by)
+def _keep(tx: Connection, record: RuleRecord, by: Actor, action: str) -> RuleRecord:
+    kept = record.replace(changed_at=datetime.now(UTC), changed_by=by.name)
     values = kept.model_dump(exclude={"origin"})
     try:
         with tx.begin_nested():

@@ -23,10 +23,12 @@ from sqlalchemy import (
 from uuid_utils.compat import uuid7
 
 from storage import jobs
-from storage.catalogue import events
+from storage.catalogue import audit, events
 from storage.catalogue.cursor import decode_cursor, one_more, slice_of
+from storage.catalogue.rights import Rights
 from storage.errors import NoSuchWebhook
-from storage.records import Slice, WebhookRecord, shallow
+from storage.permissions import EVENTS_READ, SYSTEM_WRITE
+from storage.records import Actor, Slice, StopCause, WebhookRecord, shallow
 from storage.schema import webhook
 
 PREFIX = "whsec_"
@@ -83,12 +85,36 @@ def delete_webhook(tx: Connection, webhook_id: UUID) -> WebhookRecord:
     return found
 
 
+def stop_cause_of(rights: Rights | None) -> StopCause | None:
+    """Return why an owner with these rights, None if it is gone, may not have webhooks. Pure."""
+    if rights is None:
+        return "owner-gone"
+    return None if rights.may(SYSTEM_WRITE, EVENTS_READ) else "right-lost"
+
+
+def stop_webhooks_of(
+    tx: Connection, owner_id: UUID | None, *, cause: StopCause, actor: Actor
+) -> tuple[WebhookRecord, ...]:
+    """Stop and audit the webhooks of an owner that may have none; return those that went on.
+
+    A stopped webhook gets no event ever again, also if its owner gets the right back.
+    """
+    mine = webhook.c.owner_id.is_not_distinct_from(owner_id)
+    lives = webhook.c.stopped.is_(None)
+    changed = update(webhook).where(mine, lives).values(stopped=cause, retry_at=None)
+    rows = tx.execute(changed.returning(*_COLUMNS)).mappings()
+    stopped = tuple(_record(row) for row in rows)
+    detail = {"cause": cause}
+    audit.add_audits(tx, actor, "webhook.stop", [str(one.id) for one in stopped], detail=detail)
+    return stopped
+
+
 def list_due(tx: Connection, now: datetime) -> tuple[WebhookRecord, ...]:
     """Return the webhooks with an event that may be sent now; the one that waited longest comes
     first."""
     newest = events.parse_event_id(events.newest_event_id(tx))
     may = or_(webhook.c.retry_at.is_(None), webhook.c.retry_at <= now)
-    query = select(*_COLUMNS).where(~webhook.c.gone, may)
+    query = select(*_COLUMNS).where(~webhook.c.gone, webhook.c.stopped.is_(None), may)
     since = func.coalesce(webhook.c.retry_at, webhook.c.last_delivered_at, webhook.c.created_at)
     found = (_record(row) for row in tx.execute(query.order_by(since)).mappings())
     return tuple(one for one in found if one.lost or events.parse_event_id(one.after) < newest)

@@ -29,6 +29,7 @@ from storage.catalogue.engine import Catalogue
 from storage.errors import NoSuchCallback
 from storage.records import CallbackRecord, CallRecord, DialCause, DialRecord, Hours
 from storage.schema import audit, call, callback, dial, event, token
+from tests.actors import ANN, BOB
 from tests.fake_pbx import FakePbx
 
 ALWAYS = Hours(0, 24, (1, 2, 3, 4, 5, 6, 7))
@@ -82,7 +83,7 @@ class World:
         wanted = replace(usual, **more)
         if not wanted.phone:
             wanted = replace(wanted, phone=self.pbx.add_phone())
-        return self.callbacks.make(wanted, by="ann", owner_id=owner_id)
+        return self.callbacks.make(wanted, by=ANN, owner_id=owner_id)
 
     def get(self, record: CallbackRecord) -> CallbackRecord:
         """Return the call-back as it is now."""
@@ -462,21 +463,21 @@ def test_a_listed_number_is_refused_and_cancelled(world: World) -> None:
 def test_a_cancelled_call_back_never_rings(world: World) -> None:
     """A person cancels it once; later steps and cancels change nothing."""
     record = world.make()
-    cancelled = world.callbacks.cancel(record.id, by="bob")
+    cancelled = world.callbacks.cancel(record.id, by=BOB)
     assert (cancelled.state, cancelled.cause) == ("cancelled", "by-person")
-    assert world.callbacks.cancel(record.id, by="bob") == cancelled
+    assert world.callbacks.cancel(record.id, by=BOB) == cancelled
     assert world.step(record) == cancelled
     assert world.rung(record) == 0
     assert world.list_audit(record)[1:] == [("bob", "callback.cancel", "done")]
     with pytest.raises(NoSuchCallback):
-        world.callbacks.cancel(uuid4(), by="bob")
+        world.callbacks.cancel(uuid4(), by=BOB)
 
 
 def test_a_cancel_hangs_up_what_rings(world: World) -> None:
     """The phone that rings is hung up, and the end of the dial plans no further attempt."""
     record = world.make()
     world.step(record)
-    assert world.callbacks.cancel(record.id, by="bob").state == "cancelled"
+    assert world.callbacks.cancel(record.id, by=BOB).state == "cancelled"
     assert not world.pbx.channels
     (made,) = world.dials(record)
     assert (made.state, made.cause) == ("ended", "cancelled")
@@ -491,7 +492,7 @@ def test_a_cancel_lets_a_talk_go_on(world: World) -> None:
     (made,) = world.dials(record)
     with world.catalogue.begin() as tx:
         dials.move_dial(tx, made.id, to="up", talked_at=datetime.now(UTC))
-    assert world.callbacks.cancel(record.id, by="bob").state == "cancelled"
+    assert world.callbacks.cancel(record.id, by=BOB).state == "cancelled"
     assert len(world.pbx.channels) == 1
 
 

@@ -35,6 +35,7 @@ from storage.records import (
     LegRecord,
 )
 from storage.schema import audit, campaign_agent, campaign_entry, event, token
+from tests.actors import ANN
 from tests.fake_pbx import FakePbx
 
 ALWAYS = Hours(0, 24, (1, 2, 3, 4, 5, 6, 7))
@@ -119,18 +120,16 @@ class World:
             "phones": phones,
             "wrap_up_s": 0,
         }
-        return self.campaigns.create(
-            CampaignTerms(**usual | terms), by="ann", owner_id=self.owner_id
-        )
+        return self.campaigns.create(CampaignTerms(**usual | terms), by=ANN, owner_id=self.owner_id)
 
     def start(self, lines: int = 3, **terms: Any) -> CampaignRecord:
         """Start a campaign with this many numbers, and all of its agents ready."""
         made = self.create(**terms)
         listed = "".join(f"{next(NUMBERS)},c{one}\n" for one in range(lines))
-        self.campaigns.replace_list(made.id, b"number,name\n" + listed.encode(), by="ann")
+        self.campaigns.replace_list(made.id, b"number,name\n" + listed.encode(), by=ANN)
         for agent in made.agents:
-            self.campaigns.set_ready(made.id, agent, ready=True, by="ann")
-        return self.campaigns.start(made.id, by="ann", owner_id=self.owner_id)
+            self.campaigns.set_ready(made.id, agent, ready=True, by=ANN)
+        return self.campaigns.start(made.id, by=ANN, owner_id=self.owner_id)
 
     def step(self, record: CampaignRecord) -> Counter[str]:
         """Take a step, and count the entries by state."""
@@ -222,9 +221,9 @@ def test_a_call_says_why_it_was_allowed(world: World) -> None:
     """The row of each call has the hours, the zones, the consent, the attempt and the prefix."""
     made = world.create(agents=1)
     listed = b"Number;Consent\n202 555 0123;by form\n"
-    world.campaigns.replace_list(made.id, listed, by="ann")
-    world.campaigns.set_ready(made.id, made.agents[0], ready=True, by="ann")
-    running = world.campaigns.start(made.id, by="ann", owner_id=world.owner_id)
+    world.campaigns.replace_list(made.id, listed, by=ANN)
+    world.campaigns.set_ready(made.id, made.agents[0], ready=True, by=ANN)
+    running = world.campaigns.start(made.id, by=ANN, owner_id=world.owner_id)
     world.step(running)
     (dialled,) = world.dials(running)
     allowed = dialled.allowed_by
@@ -328,7 +327,7 @@ def test_a_refused_number_does_not_free_the_agent_who_called_it_before(world: Wo
     """The agent of an earlier attempt is in another call by then, and stays reserved for it."""
     running = world.start(lines=2, agents=2)
     first, second = running.agents
-    world.campaigns.set_ready(running.id, second, ready=False, by="ann")
+    world.campaigns.set_ready(running.id, second, ready=False, by=ANN)
     world.step(running)
     world.end(world.dials(running)[0], "busy", **DIALLED)
     world.step(running)
@@ -336,7 +335,7 @@ def test_a_refused_number_does_not_free_the_agent_who_called_it_before(world: Wo
     with world.catalogue.begin() as tx:
         do_not_call.add(tx, str(world.entries(running)[0].number), "asked", by="ann")
     world.make_due(running)
-    world.campaigns.set_ready(running.id, second, ready=True, by="ann")
+    world.campaigns.set_ready(running.id, second, ready=True, by=ANN)
     assert world.step(running) == {"refused": 1, "dialling": 1}
     states = {one.agent: one.state for one in world.agents(running)}
     assert states == {first: "reserved", second: "ready"}
@@ -379,7 +378,7 @@ def test_a_busy_phone_gives_its_number_back(world: World) -> None:
     """A phone that rings for another call gets none, and the entry waits."""
     running = world.start(lines=1, agents=1)
     taken = DialRequest("main", f"PJSIP/{running.agents[0]}", str(next(NUMBERS)))
-    other = world.dialler.dial(taken, by="ann", owner_id=None)
+    other = world.dialler.dial(taken, by=ANN, owner_id=None)
     assert world.step(running) == {"waiting": 1}
     world.end(other, "cancelled")
     world.make_due(running)
@@ -448,8 +447,8 @@ def test_a_campaign_pauses_when_its_owner_is_gone(world: World) -> None:
     """The right of the owner is asked again at each step."""
     running = world.start(lines=1, agents=1)
     owner_id = world.make_owner("admin")
-    world.campaigns.pause(running.id, by="ann")
-    world.campaigns.start(running.id, by="ann", owner_id=owner_id)
+    world.campaigns.pause(running.id, by=ANN)
+    world.campaigns.start(running.id, by=ANN, owner_id=owner_id)
     with world.catalogue.begin() as tx:
         tx.execute(delete(token).where(token.c.id == owner_id))
     assert world.step(running) == {"waiting": 1}
@@ -460,8 +459,8 @@ def test_a_campaign_pauses_when_an_agent_leaves_the_team_of_its_owner(world: Wor
     """A supervisor dials with the agents of the team alone."""
     running = world.start(lines=1, agents=1)
     owner_id = world.make_owner("supervisor", team="north")
-    world.campaigns.pause(running.id, by="ann")
-    world.campaigns.start(running.id, by="ann", owner_id=owner_id)
+    world.campaigns.pause(running.id, by=ANN)
+    world.campaigns.start(running.id, by=ANN, owner_id=owner_id)
     world.step(running)
     assert world.get(running).cause == "not-permitted"
 
@@ -473,10 +472,10 @@ def test_a_paused_campaign_dials_nothing_and_counts_on(world: World) -> None:
     """Calls go on and are counted; after resuming, the next number is dialled."""
     running = world.start(lines=2, agents=1)
     world.step(running)
-    world.campaigns.pause(running.id, by="ann")
+    world.campaigns.pause(running.id, by=ANN)
     world.end(world.dials(running)[0], "ended", **TALKED)
     assert world.step(running) == {"done": 1, "waiting": 1}
-    world.campaigns.start(running.id, by="ann", owner_id=world.owner_id)
+    world.campaigns.start(running.id, by=ANN, owner_id=world.owner_id)
     assert world.step(running) == {"done": 1, "dialling": 1}
 
 
@@ -487,14 +486,14 @@ def test_a_stop_hangs_up_what_rings_and_leaves_talks(world: World) -> None:
     talks, rings = world.dials(running)
     with world.catalogue.begin() as tx:
         assert dials.move_dial(tx, talks.id, to="up", **TALKED) is not None
-    world.campaigns.stop(running.id, by="ann")
+    world.campaigns.stop(running.id, by=ANN)
     assert [one.id for one in world.dials(running)] == [talks.id]
     assert any(str(rings.id) in one for one in world.pbx.hung_up)
     assert world.step(running) == {"dialling": 1, "waiting": 2}
     world.end(talks, "ended")
     assert world.step(running) == {"done": 1, "waiting": 2}
     with pytest.raises(CampaignNotReady):
-        world.campaigns.start(running.id, by="ann", owner_id=world.owner_id)
+        world.campaigns.start(running.id, by=ANN, owner_id=world.owner_id)
 
 
 def test_a_stop_while_a_phone_is_asked_to_ring_hangs_it_up(world: World) -> None:
@@ -503,7 +502,7 @@ def test_a_stop_while_a_phone_is_asked_to_ring_hangs_it_up(world: World) -> None
     original = world.pbx.originate
 
     def originate(endpoint: str, *, channel_id: str, **more: Any) -> None:
-        world.campaigns.stop(running.id, by="ann")
+        world.campaigns.stop(running.id, by=ANN)
         original(endpoint, channel_id=channel_id, **more)
 
     world.pbx.originate = originate  # type: ignore[method-assign]
@@ -520,17 +519,17 @@ def test_a_campaign_without_numbers_does_not_start(world: World) -> None:
     """A draft needs a list with a number to dial."""
     made = world.create()
     with pytest.raises(CampaignNotReady):
-        world.campaigns.start(made.id, by="ann", owner_id=world.owner_id)
+        world.campaigns.start(made.id, by=ANN, owner_id=world.owner_id)
 
 
 def test_a_running_campaign_is_not_deleted(world: World) -> None:
     """Stop it first; then it is gone with its list, and its steps do nothing."""
     running = world.start(lines=1, agents=1)
     with pytest.raises(CampaignNotReady):
-        world.campaigns.delete(running.id, by="ann")
-    world.campaigns.stop(running.id, by="ann")
+        world.campaigns.delete(running.id, by=ANN)
+    world.campaigns.stop(running.id, by=ANN)
     world.step(running)
-    world.campaigns.delete(running.id, by="ann")
+    world.campaigns.delete(running.id, by=ANN)
     world.campaigns.step(running.id)
     with pytest.raises(NoSuchCampaign):
         world.get(running)
@@ -546,7 +545,7 @@ def test_changed_agents_replace_the_others(world: World) -> None:
     """A reserved agent stays until the call has ended."""
     running = world.start(lines=1, agents=2)
     world.step(running)
-    world.campaigns.change(running.id, {"phones": ["PJSIP/new"], "name": "autumn"}, by="ann")
+    world.campaigns.change(running.id, {"phones": ["PJSIP/new"], "name": "autumn"}, by=ANN)
     assert world.get(running).name == "autumn"
     kept = {one.agent: one.state for one in world.agents(running)}
     assert kept == {world.dials(running)[0].agent: "reserved", "new": "away"}
@@ -624,18 +623,18 @@ def test_a_preview_shows_the_same_number_until_it_is_called(world: World) -> Non
     running = world.start(lines=2, agents=1, mode="preview")
     (agent,) = running.agents
     assert world.step(running) == {"waiting": 2}
-    shown = world.campaigns.show_next(running.id, agent, by=agent)
-    assert world.campaigns.show_next(running.id, agent, by=agent) == shown
+    shown = world.campaigns.show_next(running.id, agent, by=ANN)
+    assert world.campaigns.show_next(running.id, agent, by=ANN) == shown
     assert world.step(running) == {"reserved": 1, "waiting": 1}
-    dialled = world.campaigns.go(running.id, agent, by=agent)
+    dialled = world.campaigns.go(running.id, agent, by=ANN)
     assert shown.entry is not None
     assert (dialled.entry_id, dialled.agent) == (shown.entry.id, agent)
     with pytest.raises(NothingReserved):
-        world.campaigns.go(running.id, agent, by=agent)
+        world.campaigns.go(running.id, agent, by=ANN)
     assert world.step(running) == {"dialling": 1, "waiting": 1}
     world.end(dialled, "ended", **TALKED)
     world.step(running)
-    following = world.campaigns.show_next(running.id, agent, by=agent).entry
+    following = world.campaigns.show_next(running.id, agent, by=ANN).entry
     assert following is not None
     assert following.id != shown.entry.id
 
@@ -646,7 +645,7 @@ def test_two_agents_never_see_one_number(world: World) -> None:
     with ThreadPoolExecutor(3) as threads:
         shown = list(
             threads.map(
-                lambda agent: world.campaigns.show_next(running.id, agent, by=agent).entry,
+                lambda agent: world.campaigns.show_next(running.id, agent, by=ANN).entry,
                 running.agents,
             )
         )
@@ -658,28 +657,28 @@ def test_a_skipped_number_waits_and_another_is_shown(world: World) -> None:
     """A skip uses up no attempt."""
     running = world.start(lines=2, agents=1, mode="preview")
     (agent,) = running.agents
-    first = world.campaigns.show_next(running.id, agent, by=agent).entry
-    skipped = world.campaigns.skip(running.id, agent, by=agent)
+    first = world.campaigns.show_next(running.id, agent, by=ANN).entry
+    skipped = world.campaigns.skip(running.id, agent, by=ANN)
     assert (skipped.state, skipped.attempts, skipped.cause) == ("waiting", 0, "skipped")
-    second = world.campaigns.show_next(running.id, agent, by=agent).entry
+    second = world.campaigns.show_next(running.id, agent, by=ANN).entry
     assert first is not None
     assert second is not None
     assert first.id != second.id
-    world.campaigns.skip(running.id, agent, by=agent)
+    world.campaigns.skip(running.id, agent, by=ANN)
     with pytest.raises(NothingReserved):
-        world.campaigns.skip(running.id, agent, by=agent)
+        world.campaigns.skip(running.id, agent, by=ANN)
 
 
 def test_a_shown_number_that_gets_listed_is_refused(world: World) -> None:
     """`go` asks the do-not-call list again."""
     running = world.start(lines=1, agents=1, mode="preview")
     (agent,) = running.agents
-    shown = world.campaigns.show_next(running.id, agent, by=agent).entry
+    shown = world.campaigns.show_next(running.id, agent, by=ANN).entry
     assert shown is not None
     with world.catalogue.begin() as tx:
         do_not_call.add(tx, str(shown.number), "asked", by="ann")
     with pytest.raises(NumberRefused):
-        world.campaigns.go(running.id, agent, by=agent)
+        world.campaigns.go(running.id, agent, by=ANN)
     assert world.count(running) == {"refused": 1}
 
 
@@ -687,10 +686,10 @@ def test_an_agent_who_goes_away_puts_the_shown_number_back(world: World) -> None
     """The number waits for another agent; so does that of an agent who looks for too long."""
     running = world.start(lines=1, agents=1, mode="preview")
     (agent,) = running.agents
-    world.campaigns.show_next(running.id, agent, by=agent)
-    assert world.campaigns.set_ready(running.id, agent, ready=False, by=agent).state == "away"
+    world.campaigns.show_next(running.id, agent, by=ANN)
+    assert world.campaigns.set_ready(running.id, agent, ready=False, by=ANN).state == "away"
     assert world.count(running) == {"waiting": 1}
-    world.campaigns.show_next(running.id, agent, by=agent)
+    world.campaigns.show_next(running.id, agent, by=ANN)
     with world.catalogue.begin() as tx:
         theirs = campaign_agent.c.campaign_id == running.id
         long_ago = datetime.now(UTC) - timedelta(hours=1)
@@ -703,7 +702,7 @@ def test_a_progressive_campaign_has_no_preview(world: World) -> None:
     """The numbers of a progressive campaign are not shown one by one."""
     running = world.start(lines=1, agents=1)
     with pytest.raises(CampaignNotReady):
-        world.campaigns.show_next(running.id, running.agents[0], by="ann")
+        world.campaigns.show_next(running.id, running.agents[0], by=ANN)
 
 
 def test_an_agent_in_a_call_previews_nothing(world: World) -> None:
@@ -711,11 +710,11 @@ def test_an_agent_in_a_call_previews_nothing(world: World) -> None:
     running = world.start(lines=1, agents=1, mode="preview")
     (agent,) = running.agents
     taken = DialRequest("main", f"PJSIP/{agent}", str(next(NUMBERS)))
-    world.dialler.dial(taken, by="ann", owner_id=None)
+    world.dialler.dial(taken, by=ANN, owner_id=None)
     with pytest.raises(PhoneBusy):
-        world.campaigns.show_next(running.id, agent, by=agent)
+        world.campaigns.show_next(running.id, agent, by=ANN)
     with pytest.raises(NoSuchCampaignAgent):
-        world.campaigns.set_ready(running.id, "nobody", ready=True, by="ann")
+        world.campaigns.set_ready(running.id, "nobody", ready=True, by=ANN)
 
 
 # Lists
@@ -736,7 +735,7 @@ def test_every_bad_line_is_told_and_costs_no_other(world: World) -> None:
         b"Too,202 555 0126,many,fields\r\n"
         b"Few,202 555 0127\r\n"
     )
-    report = world.campaigns.replace_list(made.id, listed, by="ann")
+    report = world.campaigns.replace_list(made.id, listed, by=ANN)
     assert (report.lines, report.refused) == (8, 6)
     assert [(one.entry.place, one.entry.cause) for one in report.faults] == [
         (3, "not-a-number"),
@@ -751,7 +750,7 @@ def test_every_bad_line_is_told_and_costs_no_other(world: World) -> None:
         ("+12025550123", "Ann", {"plan": "gold"}),
         ("+12025550127", "Few", {"plan": ""}),
     ]
-    world.campaigns.replace_list(made.id, b"number\n202 555 0128\n", by="ann")
+    world.campaigns.replace_list(made.id, b"number\n202 555 0128\n", by=ANN)
     assert [one.number for one in world.entries(made)] == ["+12025550128"]
 
 
@@ -762,16 +761,16 @@ def test_a_bad_header_changes_no_draft_to_a_campaign(world: World, listed: bytes
     """Without a header nothing can be read, and the campaign does not start."""
     made = world.create()
     with pytest.raises(ListInvalid):
-        world.campaigns.replace_list(made.id, listed, by="ann")
+        world.campaigns.replace_list(made.id, listed, by=ANN)
     with pytest.raises(CampaignNotReady):
-        world.campaigns.start(made.id, by="ann", owner_id=world.owner_id)
+        world.campaigns.start(made.id, by=ANN, owner_id=world.owner_id)
 
 
 def test_the_list_of_a_started_campaign_stays(world: World) -> None:
     """A running campaign keeps its list."""
     running = world.start(lines=1, agents=1)
     with pytest.raises(CampaignNotReady):
-        world.campaigns.replace_list(running.id, b"number\n202 555 0123\n", by="ann")
+        world.campaigns.replace_list(running.id, b"number\n202 555 0123\n", by=ANN)
 
 
 def test_a_half_written_list_does_not_start(world: World, monkeypatch: Any) -> None:
@@ -785,18 +784,18 @@ def test_a_half_written_list_does_not_start(world: World, monkeypatch: Any) -> N
     with monkeypatch.context() as patch:
         patch.setattr(campaigns, "add_entries", die)
         with pytest.raises(Killed):
-            world.campaigns.replace_list(made.id, listed, by="ann")
+            world.campaigns.replace_list(made.id, listed, by=ANN)
     with pytest.raises(CampaignNotReady):
-        world.campaigns.start(made.id, by="ann", owner_id=world.owner_id)
-    assert world.campaigns.replace_list(made.id, listed, by="ann").lines == 3
-    world.campaigns.start(made.id, by="ann", owner_id=world.owner_id)
+        world.campaigns.start(made.id, by=ANN, owner_id=world.owner_id)
+    assert world.campaigns.replace_list(made.id, listed, by=ANN).lines == 3
+    world.campaigns.start(made.id, by=ANN, owner_id=world.owner_id)
 
 
 def test_deeds_are_audited_and_changes_told(world: World) -> None:
     """The audit trail has each deed, and the events each change of a state."""
     running = world.start(lines=1, agents=1)
     world.step(running)
-    world.campaigns.stop(running.id, by="ann")
+    world.campaigns.stop(running.id, by=ANN)
     with world.catalogue.begin() as tx:
         noted = tx.scalars(select(audit.c.action).where(audit.c.subject == str(running.id))).all()
         mine = event.c.data["id"].astext == str(running.id)

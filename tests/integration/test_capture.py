@@ -26,6 +26,7 @@ from recorder.recording.capture import Capture
 from storage.catalogue import audit, calls, pauses, recordings, segments
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord, LegRecord, RecordingRecord, SegmentRecord
+from tests.actors import ANN, SUE
 from tests.legs import leg
 
 
@@ -57,7 +58,7 @@ class Scene:
 
     def start(self) -> RecordingRecord:
         """Start a recording of the call."""
-        return self.capture.start(self.call.id, by="ann")
+        return self.capture.start(self.call.id, by=ANN)
 
     def another_process(self) -> Capture:
         """Return the capture of another process on the same PBX."""
@@ -239,7 +240,7 @@ def test_a_stop_before_the_start_is_confirmed(scene: Scene) -> None:
     """A stop keeps a segment of unknown outcome, and the worker checks it."""
     scene.pbx.after["record"] = no_answer
     recording = scene.start()
-    assert scene.capture.stop(recording.id, by="ann").state == "captured"
+    assert scene.capture.stop(recording.id, by=ANN).state == "captured"
     scene.assert_captures_nothing()
     (part,) = scene.parts()
     assert (part.state, part.end_cause) == ("finished", "stopped")
@@ -272,7 +273,7 @@ def test_an_unreachable_pbx_postpones(scene: Scene) -> None:
 
 def test_a_pbx_of_another_process(scene: Scene) -> None:
     """A process that does not know the PBX leaves the start to one that does."""
-    recording = Capture(scene.catalogue, Pbxs({})).start(scene.call.id, by="ann")
+    recording = Capture(scene.catalogue, Pbxs({})).start(scene.call.id, by=ANN)
     assert recording.state == "requested"
     assert scene.recording().state == "requested"
 
@@ -337,7 +338,7 @@ class PauseMeanwhile:
 
     def __call__(self) -> None:
         pause = self.scene.another_process().pause
-        self.answers.append(self.pool.submit(pause, self.scene.recording().id, by="sue"))
+        self.answers.append(self.pool.submit(pause, self.scene.recording().id, by=SUE))
         until(lambda: self.scene.recording().state == "paused")
 
     def assert_answered(self) -> None:
@@ -364,7 +365,7 @@ def test_a_pause_comes_while_a_leg_is_attached(
     scene.capture.settle(recording.id)
     scene.assert_paused()
     pause_meanwhile.assert_answered()
-    scene.capture.resume(recording.id, by="sue")
+    scene.capture.resume(recording.id, by=SUE)
     scene.assert_captures("agent", "colleague", "customer")
 
 
@@ -390,11 +391,11 @@ def test_a_pause_while_the_pbx_is_away(scene: Scene) -> None:
     recording = scene.start()
     scene.pbx.reachable = False
     with pytest.raises(PbxUnavailable):
-        scene.capture.pause(recording.id, by="sue")
+        scene.capture.pause(recording.id, by=SUE)
     paused = scene.recording()
     assert (paused.state, len(paused.pauses)) == ("paused", 1)
     scene.pbx.reachable = True
-    assert scene.capture.pause(recording.id, by="sue").pauses == paused.pauses
+    assert scene.capture.pause(recording.id, by=SUE).pauses == paused.pauses
     scene.assert_paused()
 
 
@@ -406,10 +407,10 @@ def test_an_end_while_the_pbx_is_away(scene: Scene, action: str, state: str, tas
     recording = scene.start()
     scene.pbx.reachable = False
     with pytest.raises(PbxUnavailable):
-        getattr(scene.capture, action)(recording.id, by="sue")
+        getattr(scene.capture, action)(recording.id, by=SUE)
     assert scene.recording().state == state
     with pytest.raises(RecordingNotActive):
-        getattr(scene.capture, action)(recording.id, by="sue")
+        getattr(scene.capture, action)(recording.id, by=SUE)
     scene.pbx.reachable = True
     scene.capture.settle(recording.id)
     scene.assert_captures_nothing()
@@ -419,7 +420,7 @@ def test_an_end_while_the_pbx_is_away(scene: Scene, action: str, state: str, tas
 def test_a_call_that_ends_in_a_pause_closes_it(scene: Scene) -> None:
     """The end of a call captures a paused recording and closes its pause."""
     recording = scene.start()
-    scene.capture.pause(recording.id, by="sue")
+    scene.capture.pause(recording.id, by=SUE)
     scene.end()
     ended = scene.capture.settle(recording.id)
     assert ended.state == "captured"
@@ -429,8 +430,8 @@ def test_a_call_that_ends_in_a_pause_closes_it(scene: Scene) -> None:
 
 def test_the_trail_names_the_person_who_discarded(scene: Scene) -> None:
     """A discard keeps no audio and no name in its reason: the audit trail has the person."""
-    recording = scene.capture.start(scene.call.id, by="ann")
-    discarded = scene.capture.discard(recording.id, by="sue")
+    recording = scene.capture.start(scene.call.id, by=ANN)
+    discarded = scene.capture.discard(recording.id, by=SUE)
     with scene.catalogue.begin() as tx:
         trail = audit.list_audit(tx, limit=9, subject=str(recording.id)).items
     assert discarded.reason == "on-request"

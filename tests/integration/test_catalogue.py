@@ -57,6 +57,7 @@ from storage.records import (
     Speaker,
 )
 from storage.schema import metadata
+from tests.actors import ROOT
 from tests.legs import leg
 
 T = TypeVar("T")
@@ -931,7 +932,7 @@ def test_times_are_utc_in_any_server_zone(catalogue: Catalogue, database_url: st
     """Times are read in UTC, whatever the time zone of the server."""
     database = make_url(database_url).database
     with catalogue.begin() as tx:
-        audit.add_audit(tx, actor="root", action="zone", subject="it", outcome="done", detail={})
+        audit.add_audit(tx, actor=ROOT, action="zone", subject="it", outcome="done", detail={})
         tx.execute(text(f"ALTER DATABASE {database} SET timezone TO 'Europe/Berlin'"))
     with closing(Catalogue(database_url)) as elsewhere:
         with elsewhere.begin() as tx:

@@ -18,6 +18,7 @@ from storage.errors import BadCursor, NoSuchSpy
 from storage.records import EventRecord, Heard, SpyRecord
 from storage.schema import audit as audit_table
 from storage.schema import spy as spy_table
+from tests.actors import ANN
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -398,15 +399,15 @@ def test_the_audit_trail_keeps_an_entry(catalogue: Catalogue) -> None:
     with catalogue.begin() as tx:
         audit.add_audit(
             tx,
-            actor="ann",
+            actor=ANN,
             action="spy.start",
             subject="main-1.0",
             outcome="refused",
             detail={"mode": "barge"},
         )
         row = tx.execute(select(audit_table).order_by(audit_table.c.id.desc()).limit(1)).one()
-    kept = (row.actor, row.action, row.subject, row.outcome, row.detail)
-    assert kept == ("ann", "spy.start", "main-1.0", "refused", {"mode": "barge"})
+    kept = (row.actor_kind, row.actor, row.action, row.subject, row.outcome, row.detail)
+    assert kept == ("user", "ann", "spy.start", "main-1.0", "refused", {"mode": "barge"})
     assert datetime.now(UTC) - row.at < timedelta(minutes=1)
 
 

@@ -27,6 +27,7 @@ from storage.catalogue import calls, conferences, events, quiet, terms, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import ConferenceNameTaken, NoSuchConference, NoSuchMember
 from storage.records import CallRecord, ConferenceRecord, MemberRecord
+from tests.actors import ANN
 from tests.fake_pbx import INSTANCE, FakePbx
 from tests.legs import leg
 
@@ -153,7 +154,7 @@ def build(catalogue: Catalogue, pbx: RoomPbx, name: str, context: str = "rooms")
 
 def join(rooms: Conferences, pbx: RoomPbx, room: ConferenceRecord, phone: str) -> MemberRecord:
     """Call a phone, let it answer, and return the member."""
-    member = rooms.invite(room.id, f"PJSIP/{phone}", by="ann")
+    member = rooms.invite(room.id, f"PJSIP/{phone}", by=ANN)
     pbx.pick_up(member.channel_id)
     rooms.settle(room.id)
     return find(rooms, room, member.id)
@@ -175,10 +176,10 @@ def test_a_phone_rings_answers_and_is_in(
     catalogue: Catalogue, rooms: Conferences, pbx: RoomPbx, name: str
 ) -> None:
     """Each state of a member is told, and everybody hears that somebody joined."""
-    room = rooms.open(name, name="sales", announce=True, by="ann")
+    room = rooms.open(name, name="sales", announce=True, by=ANN)
     with pytest.raises(ConferenceNameTaken):
-        rooms.open(name, name="sales", by="ann")
-    member = rooms.invite(room.id, "PJSIP/2001", by="ann")
+        rooms.open(name, name="sales", by=ANN)
+    member = rooms.invite(room.id, "PJSIP/2001", by=ANN)
     rooms.settle(room.id)
     assert find(rooms, room, member.id).state == "ringing"
     pbx.pick_up(member.channel_id)
@@ -201,38 +202,38 @@ def test_a_number_is_dialled_through_the_dialplan(
     rooms: Conferences, catalogue: Catalogue, pbx: RoomPbx, name: str
 ) -> None:
     """A number goes through the dial context; without one nothing is dialled."""
-    room = rooms.open(name, by="ann")
-    member = rooms.invite(room.id, "(202) 555-0123", by="ann")
+    room = rooms.open(name, by=ANN)
+    member = rooms.invite(room.id, "(202) 555-0123", by=ANN)
     assert pbx.dialled == ["Local/12025550123@outbound/n"]
     assert (member.destination, member.number) == ("+12025550123", "+12025550123")
     never = Conferences(catalogue, Pbxs({name: cast("Any", pbx)}), {})
     with pytest.raises(CannotDial, match="dial_context"):
-        never.invite(room.id, "12025550123", by="ann")
+        never.invite(room.id, "12025550123", by=ANN)
 
 
 def test_mute_and_hold_are_one_quiet_span(
     rooms: Conferences, catalogue: Catalogue, pbx: RoomPbx, name: str
 ) -> None:
     """The span opens with the first and closes with the last of both; repeats change nothing."""
-    room = rooms.open(name, by="ann")
+    room = rooms.open(name, by=ANN)
     first, second = (join(rooms, pbx, room, phone) for phone in ("2001", "2002"))
-    rooms.change_member(room.id, first.id, muted=True, by="ann")
+    rooms.change_member(room.id, first.id, muted=True, by=ANN)
     assert pbx.muted == {first.channel_id}
-    rooms.change_member(room.id, first.id, muted=True, on_hold=True, by="ann")
+    rooms.change_member(room.id, first.id, muted=True, on_hold=True, by=ANN)
     assert pbx.inside(room.id) == ({second.channel_id}, {first.channel_id})
     assert pbx.holding == {names.build_lobby_id(room.id)}
-    changed = rooms.change_member(room.id, first.id, muted=False, by="ann")
+    changed = rooms.change_member(room.id, first.id, muted=False, by=ANN)
     assert len(changed.quiet) == 1
     assert changed.quiet[0][1] is None
-    changed = rooms.change_member(room.id, first.id, on_hold=False, by="ann")
+    changed = rooms.change_member(room.id, first.id, on_hold=False, by=ANN)
     assert changed.quiet[0][1] is not None
     assert pbx.inside(room.id)[0] == {first.channel_id, second.channel_id}
     assert pbx.muted == set()
-    rooms.change_member(room.id, second.id, muted=True, by="ann")
-    rooms.remove_member(room.id, second.id, by="ann")
+    rooms.change_member(room.id, second.id, muted=True, by=ANN)
+    rooms.remove_member(room.id, second.id, by=ANN)
     assert find(rooms, room, second.id).quiet[0][1] is not None
     with pytest.raises(NoSuchMember):
-        rooms.change_member(room.id, second.id, muted=False, by="ann")
+        rooms.change_member(room.id, second.id, muted=False, by=ANN)
     names_of = ("muted", "held", "unmuted", "resumed", "muted", "left")
     assert told(catalogue, room)[-6:] == [f"conference.{one}" for one in names_of]
 
@@ -241,12 +242,12 @@ def test_a_dead_process_is_continued(
     rooms: Conferences, catalogue: Catalogue, pbx: RoomPbx, name: str
 ) -> None:
     """Whatever a process wrote and could not do, the next check of another one does."""
-    room = rooms.open(name, by="ann")
+    room = rooms.open(name, by=ANN)
     first, second = (join(rooms, pbx, room, phone) for phone in ("2001", "2002"))
     other = build(catalogue, pbx, name)
     pbx.is_away = True
     with pytest.raises(PbxUnavailable):
-        rooms.change_member(room.id, first.id, muted=True, by="ann")
+        rooms.change_member(room.id, first.id, muted=True, by=ANN)
     with pytest.raises(PbxUnavailable):
         other.check(name)
     pbx.is_away = False
@@ -265,7 +266,7 @@ def test_a_dead_process_is_continued(
 
 def test_a_bridge_that_is_gone_is_made_again(rooms: Conferences, pbx: RoomPbx, name: str) -> None:
     """People whose bridge was destroyed by hand come together again."""
-    room = rooms.open(name, by="ann")
+    room = rooms.open(name, by=ANN)
     member = join(rooms, pbx, room, "2001")
     pbx.bridges.clear()
     rooms.check(name)
@@ -276,7 +277,7 @@ def test_a_restart_of_the_pbx_ends_its_conferences(
     rooms: Conferences, pbx: RoomPbx, name: str
 ) -> None:
     """Members and conference end as `pbx-lost`; one that nobody has entered goes on."""
-    room, empty = rooms.open(name, by="ann"), rooms.open(name, by="ann")
+    room, empty = rooms.open(name, by=ANN), rooms.open(name, by=ANN)
     join(rooms, pbx, room, "2001")
     rooms.lose(name)
     conference, members = rooms.read(room.id)
@@ -288,7 +289,7 @@ def test_guests_and_the_recording_wait_for_the_owner(
     rooms: Conferences, catalogue: Catalogue, pbx: RoomPbx, name: str
 ) -> None:
     """Terms of recording begin with the owner, end with a member, and all ends with the owner."""
-    room = rooms.open(name, owner="2001", record=True, layout="tracks", by="ann")
+    room = rooms.open(name, owner="2001", record=True, layout="tracks", by=ANN)
     guest = join(rooms, pbx, room, "2002")
     assert (guest.role, guest.state) == ("guest", "waiting")
 
@@ -301,7 +302,7 @@ def test_guests_and_the_recording_wait_for_the_owner(
     owner = join(rooms, pbx, room, "2001")
     rooms.settle(room.id)
     assert recorded() == {owner.call_id, guest.call_id}
-    rooms.remove_member(room.id, guest.id, by="ann")
+    rooms.remove_member(room.id, guest.id, by=ANN)
     assert recorded() == {owner.call_id}
     pbx.hang_up(owner.channel_id)
     rooms.settle(room.id)
@@ -336,15 +337,15 @@ def test_the_right_is_asked_at_the_moment_of_writing(
 
 def test_a_lock_admits_nobody_else(rooms: Conferences, pbx: RoomPbx, name: str) -> None:
     """Nobody is called or taken in; who is inside stays."""
-    room = rooms.open(name, by="ann")
+    room = rooms.open(name, by=ANN)
     join(rooms, pbx, room, "2001")
-    rooms.set_locked(room.id, locked=True, by="ann")
+    rooms.set_locked(room.id, locked=True, by=ANN)
     with pytest.raises(ConferenceLocked):
-        rooms.invite(room.id, "PJSIP/2002", by="ann")
-    rooms.set_locked(room.id, locked=False, by="ann")
-    rooms.invite(room.id, "PJSIP/2002", by="ann")
+        rooms.invite(room.id, "PJSIP/2002", by=ANN)
+    rooms.set_locked(room.id, locked=False, by=ANN)
+    rooms.invite(room.id, "PJSIP/2002", by=ANN)
     with pytest.raises(NoSuchConference):
-        rooms.invite(uuid4(), "PJSIP/2002", by="ann")
+        rooms.invite(uuid4(), "PJSIP/2002", by=ANN)
 
 
 def keep_call(catalogue: Catalogue, name: str, *, talks: bool) -> CallRecord:
@@ -371,10 +372,10 @@ def test_a_call_is_taken_in(
     rooms: Conferences, catalogue: Catalogue, pbx: RoomPbx, name: str
 ) -> None:
     """Both people are told where to go after their bridge; a Local channel ends the bridge."""
-    room = rooms.open(name, by="ann")
+    room = rooms.open(name, by=ANN)
     call = keep_call(catalogue, name, talks=True)
     pbx.channels |= {"1.0", "1.1"}
-    members = rooms.take_in(room.id, call.id, by="ann")
+    members = rooms.take_in(room.id, call.id, by=ANN)
     assert [one.channel_id for one in members] == ["1.0", "1.1"]
     place = f"SET(CHANNEL(after_bridge_goto)=rooms^{room.id.hex}^1)"
     assert pbx.set_by_reading == [("1.0", place), ("1.1", place)]
@@ -383,7 +384,7 @@ def test_a_call_is_taken_in(
         pbx.in_stasis.add(one.channel_id)
     rooms.settle(room.id)
     assert pbx.inside(room.id)[0] == {"1.0", "1.1"}
-    rooms.end(room.id, by="ann")
+    rooms.end(room.id, by=ANN)
     assert pbx.continued == ["1.0", "1.1"]  # who came by himself goes on in the dialplan
 
 
@@ -391,22 +392,22 @@ def test_a_call_that_cannot_be_taken_in_stays(
     rooms: Conferences, catalogue: Catalogue, pbx: RoomPbx, name: str
 ) -> None:
     """Without a key, without a talk, or refused by the PBX: the people keep their call."""
-    room = rooms.open(name, by="ann")
+    room = rooms.open(name, by=ANN)
     call = keep_call(catalogue, name, talks=False)
     with pytest.raises(CannotTakeIn, match="no two people"):
-        rooms.take_in(room.id, call.id, by="ann")
+        rooms.take_in(room.id, call.id, by=ANN)
     keep_call(catalogue, name, talks=True)
     with pytest.raises(CannotTakeIn, match="conference_context"):
-        build(catalogue, pbx, name, context="").take_in(room.id, call.id, by="ann")
+        build(catalogue, pbx, name, context="").take_in(room.id, call.id, by=ANN)
     pbx.channels |= {"1.0", "1.1"}
     pbx.is_watched = False  # nobody would receive the people
     with pytest.raises(PbxUnavailable):
-        rooms.take_in(room.id, call.id, by="ann")
+        rooms.take_in(room.id, call.id, by=ANN)
     assert pbx.set_by_reading == []
     pbx.is_watched = True
     pbx.unregistered.add("Local/take@rooms/n")
     with pytest.raises(CannotTakeIn, match="take"):
-        rooms.take_in(room.id, call.id, by="ann")
+        rooms.take_in(room.id, call.id, by=ANN)
     assert [name for _, name in pbx.set_by_reading][-2:] == ["SET(CHANNEL(after_bridge_goto)=)"] * 2
     rooms.settle(room.id)
     assert {one.cause for one in rooms.read(room.id)[1]} == {"not-taken-in"}
@@ -417,7 +418,7 @@ def test_a_caller_enters_by_pin(
     rooms: Conferences, entrance: Entrance, pbx: RoomPbx, name: str
 ) -> None:
     """A wrong PIN is asked again, the right one enters; a lost question is asked again."""
-    room = rooms.open(name, name="sales", pin="12", by="ann")
+    room = rooms.open(name, name="sales", pin="12", by=ANN)
     entrance.arrived(pbx.come("c1", "conference,sales"), ("conference", "sales"))
     assert pbx.played == [("c1", "sound:conf-getpin")]
     assert entrance.is_asking("c1")
@@ -436,7 +437,7 @@ def test_three_wrong_pins_send_a_caller_back(
     rooms: Conferences, entrance: Entrance, pbx: RoomPbx, name: str
 ) -> None:
     """The dialplan reads the reason."""
-    rooms.open(name, name="sales", pin="12", by="ann")
+    rooms.open(name, name="sales", pin="12", by=ANN)
     entrance.arrived(pbx.come("c1", "conference,sales"), ("conference", "sales"))
     for key in "##9#":
         entrance.key_pressed("c1", key)
@@ -448,11 +449,11 @@ def test_whoever_may_not_enter_goes_on_in_the_dialplan(
     rooms: Conferences, entrance: Entrance, pbx: RoomPbx, name: str
 ) -> None:
     """An unknown name, a locked conference, and the id of an ended one let nobody in."""
-    room = rooms.open(name, name="sales", by="ann")
-    rooms.set_locked(room.id, locked=True, by="ann")
+    room = rooms.open(name, name="sales", by=ANN)
+    rooms.set_locked(room.id, locked=True, by=ANN)
     entrance.arrived(pbx.come("c1", "conference,sales"), ("conference", "sales"))
     entrance.arrived(pbx.come("c2", "conference,other"), ("conference", "other"))
-    rooms.end(room.id, by="ann")
+    rooms.end(room.id, by=ANN)
     entrance.arrived(pbx.come("c3", ""), ("conference", room.id.hex))
     assert pbx.continued == ["c1", "c2", "c3"]
     reasons = [pbx.variables[id_, "EARWITNESS_CONFERENCE"] for id_ in pbx.continued]
@@ -463,7 +464,7 @@ def test_a_caller_whose_event_was_lost_is_found(
     rooms: Conferences, entrance: Entrance, pbx: RoomPbx, name: str
 ) -> None:
     """The check lets in whoever waits in our application since the last watcher died."""
-    room = rooms.open(name, name="sales", by="ann")
+    room = rooms.open(name, name="sales", by=ANN)
     pbx.come("c1", "conference,sales")
     pbx.look = lambda _: None
     original = pbx.list_own_channels
@@ -485,19 +486,19 @@ def test_who_talks_is_told_once(
     rooms: Conferences, catalogue: Catalogue, pbx: RoomPbx, name: str
 ) -> None:
     """A change is one event; other channels, and members whom nobody hears, do not talk."""
-    room = rooms.open(name, by="ann")
+    room = rooms.open(name, by=ANN)
     member = join(rooms, pbx, room, "2001")
     for _ in range(2):
         rooms.note_talking(name, {member.channel_id: True, "other": True})
     assert find(rooms, room, member.id).talking
     assert told(catalogue, room).count("conference.talking") == 1
-    rooms.change_member(room.id, member.id, muted=True, by="ann")
+    rooms.change_member(room.id, member.id, muted=True, by=ANN)
     assert not find(rooms, room, member.id).talking
 
 
 def test_a_foreign_channel_does_not_stay(rooms: Conferences, pbx: RoomPbx, name: str) -> None:
     """A channel that came into the bridge by a transfer is hung up by the next check."""
-    room = rooms.open(name, by="ann")
+    room = rooms.open(name, by=ANN)
     member = join(rooms, pbx, room, "2001")
     pbx.channels.add("x")
     pbx.bridges[names.build_conference_bridge_id(room.id)].append("x")
@@ -510,12 +511,12 @@ def test_a_check_lists_the_pbx_once(
     rooms: Conferences, pbx: RoomPbx, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many conferences and members there are, nobody is asked for alone."""
-    opened = [rooms.open(name, by="ann") for _ in range(3)]
+    opened = [rooms.open(name, by=ANN) for _ in range(3)]
     members = [join(rooms, pbx, room, phone) for room in opened for phone in ("2001", "2002")]
     pbx.hang_up(members[0].channel_id)
     rooms.phone_ended(members[0].id, "no-answer")
-    rooms.change_member(opened[1].id, members[2].id, muted=True, by="ann")
-    rooms.change_member(opened[1].id, members[2].id, muted=False, by="ann")
+    rooms.change_member(opened[1].id, members[2].id, muted=True, by=ANN)
+    rooms.change_member(opened[1].id, members[2].id, muted=False, by=ANN)
     rooms.check(name)
     asked: list[str] = []
     for method in ("find_channel", "find_bridge", "mute", "unmute"):
@@ -529,10 +530,10 @@ def test_an_unmute_that_the_pbx_never_heard_is_done(
     rooms: Conferences, catalogue: Catalogue, pbx: RoomPbx, name: str
 ) -> None:
     """A process may die between the row and the PBX, whatever the check did before."""
-    room = rooms.open(name, by="ann")
+    room = rooms.open(name, by=ANN)
     member = join(rooms, pbx, room, "2001")
     for _ in range(2):
-        rooms.change_member(room.id, member.id, muted=True, by="ann")
+        rooms.change_member(room.id, member.id, muted=True, by=ANN)
         rooms.check(name)
         with catalogue.begin() as tx:
             conferences.change_member(tx, member.id, at=datetime.now(UTC), muted=False)
@@ -545,15 +546,15 @@ def test_the_quiet_are_found_by_their_channels(
     rooms: Conferences, catalogue: Catalogue, pbx: RoomPbx, name: str
 ) -> None:
     """Who is muted is quiet now; the spans stay known after the member has left."""
-    room = rooms.open(name, by="ann")
+    room = rooms.open(name, by=ANN)
     first, second = (join(rooms, pbx, room, phone) for phone in ("2001", "2002"))
-    rooms.change_member(room.id, first.id, muted=True, by="ann")
+    rooms.change_member(room.id, first.id, muted=True, by=ANN)
     ids = [one.channel_id for one in (first, second)]
     with catalogue.begin() as tx:
         assert quiet.find_quiet(tx, name, ids) == {first.channel_id}
         assert quiet.find_quiet(tx, "other", ids) == set()
         assert quiet.list_quiet(tx, name) == {first.channel_id}
-    rooms.remove_member(room.id, first.id, by="ann")
+    rooms.remove_member(room.id, first.id, by=ANN)
     with catalogue.begin() as tx:
         assert quiet.list_quiet(tx, name) == set()
         spans = quiet.map_quiet_spans(tx, name, ids)

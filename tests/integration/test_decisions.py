@@ -23,6 +23,7 @@ from recorder.rules.book import RuleBook
 from storage.catalogue import calls, decisions, recordings, terms
 from storage.catalogue.engine import Catalogue
 from storage.records import Action, CallRecord, RecordingRecord, RuleRecord, RuleTerms, Trigger
+from tests.actors import ANN
 from tests.legs import leg
 
 ALL = RuleRecord(
@@ -174,7 +175,7 @@ def test_a_never_stops_every_recording(make_scene: MakeScene) -> None:
     scene.change()
     triggers: tuple[Trigger, ...] = ("manual", "dtmf", "dialplan")
     for trigger in triggers:
-        scene.capture.start(scene.call.id, by="ann", trigger=trigger)
+        scene.capture.start(scene.call.id, by=ANN, trigger=trigger)
     scene.change(queue="payments")
     assert [one.state for one in scene.recordings()] == ["aborted"] * 4
 
@@ -187,7 +188,7 @@ def test_a_recording_after_a_never(make_scene: MakeScene) -> None:
     *before, last = scene.recordings()
     assert [one.state for one in before] == ["aborted"] * 2
     assert last.state == "requested"
-    scene.capture.stop(last.id, by="ann")
+    scene.capture.stop(last.id, by=ANN)
     for queue in ("sales", "payments", "sales"):
         scene.change(queue=queue)
     assert scene.recordings()[-1].id == last.id
@@ -301,7 +302,7 @@ def test_a_request_after_a_stop(make_scene: MakeScene) -> None:
 
     request()
     scene.change()
-    scene.capture.stop(scene.recordings()[0].id, by="ann")
+    scene.capture.stop(scene.recordings()[0].id, by=ANN)
     scene.change(queue="support")
     assert len(scene.recordings()) == 1
     with scene.catalogue.begin() as tx:

@@ -31,6 +31,7 @@ from storage.catalogue.engine import Catalogue
 from storage.errors import IdempotencyKeyReused, NoSuchDial
 from storage.records import DialRecord
 from storage.schema import dial
+from tests.actors import ANN, ROOT
 from tests.fake_phones import FakePhones
 from tests.legs import leg
 
@@ -71,9 +72,7 @@ class World:
 
     def dial(self, owner_id: UUID | None = None, **more: Any) -> DialRecord:
         """Dial from 2001."""
-        return self.dialler.dial(
-            self.request(**more), by="root", owner_id=owner_id or self.owner_id
-        )
+        return self.dialler.dial(self.request(**more), by=ROOT, owner_id=owner_id or self.owner_id)
 
     def read(self, dial_id: UUID) -> DialRecord:
         """Return a dial as the catalogue has it."""
@@ -315,7 +314,7 @@ def test_hanging_up(world: World) -> None:
     """A ringing call is cancelled once; one that talks is hung up, and ends by its events."""
     record = world.dial()
     for _ in range(2):
-        ended = world.dialler.hang_up(record.id, by="ann")
+        ended = world.dialler.hang_up(record.id, by=ANN)
         assert (ended.state, ended.cause) == ("ended", "cancelled")
     assert (world.pbx.channels, world.call_state(record)) == ({}, "ended")
     talks = world.dial()
@@ -331,7 +330,7 @@ def test_a_phone_that_rings_after_its_dial_was_cancelled(world: World) -> None:
     """A person who hangs up while the PBX is asked leaves no phone ringing."""
 
     def hang_up() -> None:
-        world.dialler.hang_up(world.live()[0].id, by="ann")
+        world.dialler.hang_up(world.live()[0].id, by=ANN)
 
     world.pbx.before_ring = hang_up
     record = world.dial()

@@ -60,6 +60,7 @@ from storage.records import (
     SegmentRecord,
     SpyRecord,
 )
+from tests.actors import OFFICER
 from tests.contract.contract_rig import overwrite_in_s3
 from tests.legs import leg
 
@@ -885,7 +886,7 @@ def test_annotations_come_into_the_manifest(scene: Scene, database_url: str) -> 
     scene.capture_both()
     scene.finish()
     audio = scene.objects.get_bytes(str(scene.now().object_key))
-    keeper = Keeper(scene.catalogue, "officer", None)
+    keeper = Keeper(scene.catalogue, OFFICER, None)
     keeper.change(scene.recording.id, {"note": "rück ruf", "tags": ("vip",)})
     keeper.add_bookmark(scene.recording.id, 1.5, "here")
     keeper.hold(scene.recording.id, "case 4711")
@@ -903,7 +904,7 @@ def test_a_note_before_storing_comes_into_the_manifest(scene: Scene, database_ur
     """A note on a captured recording is in its manifest, even if the worker had read it before."""
     scene.capture_both()
     defer(scene, tasks.finish)
-    Keeper(scene.catalogue, "officer", None).change(scene.recording.id, {"note": "early"})
+    Keeper(scene.catalogue, OFFICER, None).change(scene.recording.id, {"note": "early"})
     run_jobs(scene, database_url, scene.finisher())
     stored = scene.assert_stored()
     signed = json.loads(scene.objects.get_bytes(manifest_key(stored)))["manifest"]

@@ -16,9 +16,11 @@ from recorder.recording.coverage import find_starter
 from recorder.recording.demand import OnDemand
 from recorder.recording.gate import Gate, read_scene
 from recorder.rules.book import RuleBook
+from storage.actors import RULES, key_actor
 from storage.catalogue import calls, decisions, pauses, recordings, segments
 from storage.catalogue.engine import Catalogue
 from storage.records import Action, CallRecord, DecisionRecord, RecordingRecord, RuleRecord, Trigger
+from tests.actors import ANN, SUE
 from tests.legs import leg
 
 RULE = RuleRecord(
@@ -51,7 +53,7 @@ class World:
 
     def start(self, call: CallRecord, trigger: Trigger = "rule") -> RecordingRecord:
         """Start a recording of a call."""
-        return self.capture.start(call.id, by="rules", trigger=trigger)
+        return self.capture.start(call.id, by=RULES, trigger=trigger)
 
     def merge(self) -> None:
         """Join the calls: the agent of each has left, the two others are in one bridge."""
@@ -139,7 +141,7 @@ def test_a_pause_goes_with_its_people(world: World, paused: str) -> None:
     """After a merge nobody is captured until a resume, which reaches the one that goes on."""
     made = {"internal": world.start(world.internal), "customers": world.start(world.customers)}
     before = datetime.now(UTC)
-    world.capture.pause(made[paused].id, by="ann")
+    world.capture.pause(made[paused].id, by=ANN)
     world.merge()
     for one in made.values():
         world.capture.settle(one.id)
@@ -147,7 +149,7 @@ def test_a_pause_goes_with_its_people(world: World, paused: str) -> None:
     (ours,) = world.find(world.customers)
     assert (ours.state, ours.pauses[-1].by) == ("paused", "ann")
     assert ours.pauses[-1].from_at >= before
-    world.capture.resume(ours.id, by="sue")
+    world.capture.resume(ours.id, by=SUE)
     assert world.people() == ["b", "c"]
     with world.catalogue.begin() as tx:
         legs = [one.id for one in world.customers.channels + world.internal.channels]
@@ -178,7 +180,7 @@ def test_the_check_finds_what_is_not_as_planned(world: World) -> None:
 def test_a_pause_leaves_those_who_part(world: World) -> None:
     """A recording that was paused for somebody else goes on when that person is gone."""
     manual, ours = world.start(world.internal, "manual"), world.start(world.customers)
-    world.capture.pause(ours.id, by="ann")
+    world.capture.pause(ours.id, by=ANN)
     world.merge()
     assert world.capture.settle(manual.id).state == "paused"
     world.split()
@@ -190,11 +192,11 @@ def test_a_pause_leaves_those_who_part(world: World) -> None:
 def test_a_recording_that_starts_in_a_pause(world: World) -> None:
     """A recording of paused people captures nothing until a resume, which it may get itself."""
     manual = world.start(world.customers, "manual")
-    world.capture.pause(manual.id, by="ann")
-    world.capture.stop(manual.id, by="ann")
+    world.capture.pause(manual.id, by=ANN)
+    world.capture.stop(manual.id, by=ANN)
     ours = world.start(world.customers)
     assert (ours.state, world.people()) == ("requested", [])
-    assert world.capture.resume(ours.id, by="sue").state == "recording"
+    assert world.capture.resume(ours.id, by=SUE).state == "recording"
     assert world.people() == ["a2", "c"]
 
 
@@ -239,7 +241,7 @@ def test_a_command_reaches_every_recording(world: World) -> None:
     demand = OnDemand(world.catalogue, world.capture)
 
     def command(word: Any) -> RecordingRecord:
-        return demand.carry_out(world.customers.id, word, by="2001", trigger="dtmf")
+        return demand.carry_out(world.customers.id, word, by=key_actor("2001"), trigger="dtmf")
 
     command("pause")
     assert {one.state for one in world.find(world.customers)} == {"paused"}
@@ -271,7 +273,7 @@ def test_the_gate_does_not_wait_for_the_watcher(world: World) -> None:
     gate = Gate(world.catalogue, pbxs, RuleBook(world.catalogue, (RULE, NEVER), "never"))
     gated = Capture(world.catalogue, pbxs, gate=gate)
     with pytest.raises(RecordingForbidden, match="no payments"):
-        gated.start(world.customers.id, by="ann")
+        gated.start(world.customers.id, by=ANN)
     ended = gated.settle(ours.id)
     assert (ended.state, ended.ended_by) == ("captured", "rule")
     assert world.people() == []

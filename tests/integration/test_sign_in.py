@@ -22,6 +22,7 @@ from storage.catalogue import audit, calls, spies, tokens, users
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable
 from storage.passwords import hash_password, is_outdated
+from storage.records import Actor
 
 PASSWORD = "correct horse battery"
 HASH = hash_password(PASSWORD)
@@ -344,7 +345,11 @@ def test_the_trail_on_a_page(browser: Client, person: Person, catalogue: Catalog
     actor = f"actor-{uuid4()}"
     with catalogue.begin() as tx:
         audit.add_audits(
-            tx, actor, "link.open", [f"subject-{n}" for n in range(60)], detail={"a": 1}
+            tx,
+            Actor("link", actor),
+            "link.open",
+            [f"subject-{n}" for n in range(60)],
+            detail={"a": 1},
         )
     sign_in(browser, person(role="compliance"))
     first = browser.get(f"/audit?actor={actor}&outcome=done").text

@@ -26,6 +26,7 @@ from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable
 from storage.records import AfterTransfer, Mode, PeoplePause, SpyRecord
 from storage.schema import token
+from tests.actors import ADMIN, ANN, ROOT, SUE
 from tests.fake_pbx import INSTANCE, FakePbx
 from tests.legs import leg
 
@@ -122,9 +123,9 @@ def test_a_switch_moves_the_voice(world: World) -> None:
     assert world.spies.settle(spy.id).heard[-1].to_at is None
     assert world.pbx.heard_by(spy.id) == set()
     for mode, legs in (("whisper", {"agent"}), ("barge", EVERYBODY), ("listen", set[str]())):
-        world.spies.switch(spy.id, mode, by="sue")  # type: ignore[arg-type]
+        world.spies.switch(spy.id, mode, by=SUE)  # type: ignore[arg-type]
         assert world.pbx.heard_by(spy.id) == legs
-    ended = world.spies.end(spy.id, by="sue")
+    ended = world.spies.end(spy.id, by=SUE)
     assert (len(ended.heard), ended.heard[0].to_at) == (1, ended.ended_at)
     assert not any(names.parse_spy_part(id_) for id_ in world.pbx.bridges)
 
@@ -377,11 +378,11 @@ def test_a_call_that_goes_to_another_team(
         return
     assert (settled.mode, settled.may) == ("listen", ("listen",))
     with pytest.raises(ModeNotPermitted):
-        world.spies.switch(spy.id, "whisper", by="ann")
+        world.spies.switch(spy.id, "whisper", by=ANN)
     world.spies.key_pressed(spy.id, "6")
     assert world.spies.read(spy.id)[0].mode == "listen"
     world.save_call(channels=world.legs, agent="2001")  # the call is back
-    assert world.spies.switch(spy.id, "whisper", by="ann").may == ("listen", "whisper", "barge")
+    assert world.spies.switch(spy.id, "whisper", by=ANN).may == ("listen", "whisper", "barge")
     assert world.pbx.heard_by(spy.id) == {"agent"}
 
 
@@ -455,7 +456,7 @@ def test_a_row_waits_for_the_revocation(world: World) -> None:
             destination="PJSIP/9001",
             follow="call",
             owner_id=world.owner_id,
-            by="root",
+            by=ROOT,
         )
 
     with ThreadPoolExecutor(1) as pool:
@@ -478,11 +479,11 @@ def test_a_revocation_after_the_row_ends_the_spy(world: World) -> None:
         destination="browser",
         follow="call",
         owner_id=world.owner_id,
-        by="root",
+        by=ROOT,
     )
     with world.catalogue.begin() as tx:
         tokens.revoke_token(tx, world.owner_id)
-        assert list(dismiss_owned(tx, world.owner_id, by="admin")) == [spy.id]
+        assert list(dismiss_owned(tx, world.owner_id, by=ADMIN)) == [spy.id]
     assert world.spies.read(spy.id)[0].cause == "not-permitted"
 
 

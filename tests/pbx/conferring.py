@@ -12,6 +12,7 @@ from lab.pbx import MUSIC_HZ
 from lab.waiting import until
 from recorder.conferences.conferences import Conferences
 from storage.records import ConferenceRecord, MemberRecord
+from tests.actors import TEST
 from tests.pbx.conversing import A1, A2, C, Scene
 from tests.pbx.talks import numbers
 from tests.pbx.watching import Watched
@@ -33,7 +34,7 @@ class Room:
 
     def __init__(self, rooms: Conferences, **how: Any) -> None:
         self.rooms = rooms
-        self.conference = rooms.open("lab", by="test", **how)
+        self.conference = rooms.open("lab", by=TEST, **how)
         self.id = self.conference.id
 
     def members(self) -> tuple[MemberRecord, ...]:
@@ -63,11 +64,11 @@ class Room:
 
     def change(self, member_id: UUID, **what: bool) -> None:
         """Mute or hold a member, or undo it."""
-        self.rooms.change_member(self.id, member_id, by="test", **what)
+        self.rooms.change_member(self.id, member_id, by=TEST, **what)
 
     def invite(self, destination: str, leg: Callable[[], Leg], **how: Any) -> Leg:
         """Call somebody; return the leg once the phone has answered."""
-        self.rooms.invite(self.id, destination, by="test", **how)
+        self.rooms.invite(self.id, destination, by=TEST, **how)
         return leg()
 
 
@@ -80,7 +81,7 @@ def take_in(scene: Scene, room: Room) -> Watched:
     watched = Watched(scene.service, scene.world, call, live["id"])
     watched.part("before")
     scene.parts["before"] = watched.span("before")
-    room.rooms.take_in(room.id, live["id"], by="test")
+    room.rooms.take_in(room.id, live["id"], by=TEST)
     room.await_states("in", "in")
     return watched
 
@@ -109,10 +110,10 @@ def assert_taken_in(scene: Scene, rooms: Conferences) -> None:
     part(scene, watched, "held")
     room.change(ours["2001"].id, on_hold=False)
     part(scene, watched, "again")
-    rooms.remove_member(room.id, ours["2002"].id, by="test")
+    rooms.remove_member(room.id, ours["2002"].id, by=TEST)
     colleague.await_down()
     customer.hang_up()
-    rooms.end(room.id, by="test")
+    rooms.end(room.id, by=TEST)
     agent.await_down()
     assert room.await_end().cause == "ended"
     outcome = scene.end()

@@ -7,6 +7,7 @@ import pytest
 from lab.waiting import until
 from lab.world import World
 from recorder.conferences.conferences import Conferences
+from tests.actors import TEST
 from tests.pbx.conferring import Room, assert_taken_in, conferring
 from tests.pbx.conversing import Scene
 from tests.pbx.talks import LOSSLESS_RULE, numbers
@@ -70,14 +71,14 @@ def test_whoever_may_not_enter_goes_on_in_the_dialplan(
     locked = world.far.place("8602", "trunk", next(numbers), "Guest")
     locked.await_down()
     assert room.members() == ()
-    rooms.end(room.id, by="test")
+    rooms.end(room.id, by=TEST)
 
 
 def test_a_busy_phone_is_told(service: Service, world: World, rooms: Conferences) -> None:
     """A member whose phone is busy has left with the cause; the conference goes on."""
     room = Room(rooms)
     with world.phone("2003", "busy"):
-        rooms.invite(room.id, "PJSIP/2003", by="test")
+        rooms.invite(room.id, "PJSIP/2003", by=TEST)
         (member,) = room.await_states("left")
     assert member.cause == "busy"
-    rooms.end(room.id, by="test")
+    rooms.end(room.id, by=TEST)

@@ -88,7 +88,7 @@ def test_a_program_dials_by_events_alone(service: Service, world: World, panel: 
     assert (ended["id"], ended["cause"]) == (accepted["call_id"], "ended")
     panel.hear("call.ended", request="one", id=accepted["call_id"])
     assert service.get(f"/calls/{accepted['call_id']}")["trigger"] == "dialled"
-    assert service.get("/audit", actor="dialplan")["items"] != []
+    assert service.get("/audit", actor_kind="dialplan")["items"] != []
 
 
 def test_a_program_is_told_of_a_refusal(panel: Panel) -> None:

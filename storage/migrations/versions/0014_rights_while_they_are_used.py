@@ -47,7 +47,7 @@ def upgrade() -> None:
     op.add_column("token", sa.Column("pbx", sa.Text()))
     op.add_column("audit", sa.Column("actor_kind", sa.Text(), nullable=True))
     op.execute(KINDS)
-    op.alter_column("audit", "actor_kind", nullable=False, server_default=sa.text("'system'"))
+    op.alter_column("audit", "actor_kind", nullable=False)
     kinds = "actor_kind IN ('user', 'token', 'rule', 'dialplan', 'link', 'system')"
     op.create_check_constraint(op.f("audit_actor_kind_check"), "audit", kinds)
     for table in ("link", "webhook"):
@@ -55,6 +55,7 @@ def upgrade() -> None:
         owner = OWNER_OF.format(name="created_by")
         op.execute(f"UPDATE {table} SET owner_id = {owner}")  # noqa: S608
         op.create_index(op.f(f"{table}_owner_id_idx"), table, ["owner_id"])
+    op.add_column("webhook", sa.Column("stopped", sa.Text()))
     op.execute("UPDATE link SET revoked_at = coalesce(revoked_at, now()) WHERE owner_id IS NULL")
     op.drop_index(op.f("saved_search_owner_name_idx"), "saved_search")
     op.add_column("saved_search", sa.Column("owner_id", sa.Uuid()))

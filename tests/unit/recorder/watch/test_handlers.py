@@ -12,6 +12,7 @@ from recorder import ari, names
 from recorder.errors import RecordingNotActive
 from recorder.recording.dtmf import KeySequences
 from recorder.watch.handlers import Handlers
+from storage.records import Actor
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 RECORDING, SEGMENT, SPY = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -65,7 +66,8 @@ def sounds(noted: Noted) -> Any:
 def desk() -> Any:
     """Return the desk of programs, which notes its calls apart."""
     answers = Noted()
-    return SimpleNamespace(calls=answers.calls, **vars(answers.part("submit", "accept", "refuse")))
+    methods = vars(answers.part("submit", "accept", "refuse"))
+    return SimpleNamespace(calls=answers.calls, actor=Actor("dialplan", "main"), **methods)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from recorder.programs.commands import DialCommand
 from recorder.programs.programs import CommandOrigin, CommandResult
 from recorder.watch.lanes import Lanes
 from recorder.watch.programs import ProgramDesk
+from storage.records import Actor
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DIAL = {"eventname": "earwitness", "action": "dial", "from": "PJSIP/2001", "to": "1202555"}
@@ -67,7 +68,9 @@ def test_a_command_is_accepted(desk: ProgramDesk, hands: Hands) -> None:
     """The answer repeats the words of the program, and names the call."""
     desk.receive(sent("ch-1", request="7"), "main-1")
     command = DialCommand("PJSIP/2001", "1202555")
-    assert hands.asked == [(command, CommandOrigin("main", call_id="main-1", request="7"))]
+    assert hands.asked == [
+        (command, CommandOrigin("main", Actor("dialplan", "main"), call_id="main-1", request="7"))
+    ]
     answer = {"request": "7", "action": "dial", "pbx": "main", "state": "requested"}
     assert hands.said == [("earwitness.accepted", answer | {"call_id": "main-x"}, ["ch-1"])]
 

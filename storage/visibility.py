@@ -1,0 +1,49 @@
+"""Say which events an owner may see: one pure function for event streams and for webhooks."""
+
+from collections.abc import Collection
+
+from storage.catalogue.rights import Rights
+from storage.permissions import EVENTS, EVENTS_READ
+from storage.records import EventRecord
+
+# A supervisor owns a spy; the maker owns a conference or a campaign.
+_OWNERS = {"spy": "supervisor", "conference": "created_by", "campaign": "created_by"}
+
+
+def kind_of(event_type: str) -> str:
+    """Return the kind of an event.
+
+    Example: `kind_of("call.ended")` is `call`; that of the pattern `call.*` is the same.
+    """
+    return event_type.partition(".")[0]
+
+
+def is_own(rights: Rights, event: EventRecord) -> bool:
+    """Return whether the event is about a spy, a conference or a campaign of this owner."""
+    field = _OWNERS.get(kind_of(event.type))
+    return field is not None and event.data.get(field) == rights.name
+
+
+def sees(
+    rights: Rights,
+    event: EventRecord,
+    *,
+    calls: Collection[str] = (),
+    conferences: Collection[str] = (),
+) -> bool:
+    """Return whether an owner with these rights may see the event now.
+
+    An owner with a team sees the events of the team's agents and of its own things, of the `calls`
+    on which its spies are, and of the `conferences` with agents of the team.
+
+    Example: without `rules.read` no owner sees `rule.changed`.
+    """
+    kind = kind_of(event.type)
+    needed = EVENTS.get(kind)
+    if needed is None or not rights.may(EVENTS_READ, needed):
+        return False
+    if rights.sees(event.agent) or is_own(rights, event):
+        return True
+    if kind == "call":
+        return event.data["id"] in calls
+    return kind == "conference" and event.data["id"] in conferences
