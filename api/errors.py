@@ -4,6 +4,8 @@ EarwitnessError
 ├── InternalError
 ├── NotAuthenticated
 ├── Forbidden
+├── WrongPassword
+├── TooManyAttempts
 ├── SignInUnproven
 ├── SignInCancelled
 ├── NotAdmitted
@@ -36,6 +38,25 @@ class Forbidden(EarwitnessError):
     """The token does not permit this."""
 
     error_id = "forbidden"
+
+
+class WrongPassword(EarwitnessError):
+    """The old password is wrong."""
+
+    error_id = "wrong-password"
+
+
+class TooManyAttempts(EarwitnessError):
+    """There were too many failed attempts; wait some minutes.
+
+    `wait_s` are the seconds until the next attempt.
+    """
+
+    error_id = "too-many-attempts"
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__("too many attempts failed: wait some minutes")
+        self.wait_s = wait_s
 
 
 class SignInUnproven(EarwitnessError):

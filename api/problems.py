@@ -31,6 +31,8 @@ from api.errors import (
     RequestInvalid,
     SignInCancelled,
     SignInUnproven,
+    TooManyAttempts,
+    WrongPassword,
 )
 from recorder import errors as recorder_errors
 from storage import errors
@@ -50,6 +52,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     SignInCancelled: 401,
     Forbidden: 403,
     NotAdmitted: 403,
+    WrongPassword: 403,
     recorder_errors.ModeNotPermitted: 403,
     recorder_errors.ControlNotPermitted: 403,
     recorder_errors.PhoneNotPermitted: 403,
@@ -66,6 +69,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.NoSuchRule: 404,
     errors.NoSuchToken: 404,
     errors.NoSuchUser: 404,
+    errors.NoSuchAgent: 404,
     errors.NoSuchJob: 404,
     recorder_errors.NoSuchBookmark: 404,
     errors.NoSuchSearch: 404,
@@ -86,6 +90,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     recorder_errors.RecordingForced: 409,
     recorder_errors.RecordingNotActive: 409,
     errors.LastAdmin: 409,
+    errors.UserOfProvider: 409,
     recorder_errors.UnderHold: 409,
     recorder_errors.RetentionNotExtended: 409,
     recorder_errors.SpyEnded: 409,
@@ -112,6 +117,9 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     recorder_errors.RuleInvalid: 422,
     errors.TokenInvalid: 422,
     errors.UserInvalid: 422,
+    errors.AgentInvalid: 422,
+    errors.AgentListInvalid: 422,
+    TooManyAttempts: 429,
     errors.ConfigurationInvalid: 500,
     store_errors.ObjectMismatch: 500,
     errors.ManifestInvalid: 500,
@@ -169,6 +177,8 @@ def build_problem(error: EarwitnessError) -> Problem:
     if status == 401:  # a header for each: browsers read only the first challenge of a header
         schemes = ("Bearer",) if _is_from_script() else ("Bearer", "Basic")
         headers = [(CHALLENGE, f'{scheme} realm="earwitness"') for scheme in schemes]
+    if isinstance(error, TooManyAttempts):
+        headers = [("Retry-After", str(error.wait_s))]
     if status == 503:
         headers = [("Retry-After", str(RETRY_AFTER_S))]
     return Problem(

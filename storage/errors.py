@@ -12,6 +12,7 @@
     ├── NoSuchRule
     ├── NoSuchToken
     ├── NoSuchUser
+    ├── NoSuchAgent
     ├── NoSuchJob                   there is no failed job of this id
     ├── LastAdmin                   without this user nobody could manage the service
     ├── NoSuchSearch
@@ -28,6 +29,9 @@
     ├── RuleChanged                 another person has changed the rule meanwhile
     ├── TokenInvalid                the name of the token is taken
     ├── UserInvalid                 the name is taken, or the password breaks a rule
+    ├── UserOfProvider              an identity provider gives this user name, role and team
+    ├── AgentInvalid                the list has the agent already, or a name breaks a rule
+    ├── AgentListInvalid            a CSV of agents cannot be read
     ├── AudioNotStored              the recording has no rendition
     ├── ManifestInvalid             a manifest has a wrong signature or form
     ├── CatalogueUnavailable        PostgreSQL does not answer
@@ -115,6 +119,12 @@ class NoSuchUser(EarwitnessError):
     """There is no user of this id."""
 
     error_id = "no-such-user"
+
+
+class NoSuchAgent(EarwitnessError):
+    """There is no agent of this name."""
+
+    error_id = "no-such-agent"
 
 
 class NoSuchJob(EarwitnessError):
@@ -211,6 +221,24 @@ class UserInvalid(EarwitnessError):
     """The user is invalid: the name is taken, or the password breaks a rule."""
 
     error_id = "user-invalid"
+
+
+class UserOfProvider(EarwitnessError):
+    """The identity provider gives this user name, role and team: they change only there."""
+
+    error_id = "user-of-provider"
+
+
+class AgentInvalid(EarwitnessError):
+    """The agent is invalid: the list has it already, or a name breaks a rule."""
+
+    error_id = "agent-invalid"
+
+
+class AgentListInvalid(EarwitnessError):
+    """The list of agents cannot be read."""
+
+    error_id = "agent-list-invalid"
 
 
 class AudioNotStored(EarwitnessError):

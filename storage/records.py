@@ -95,9 +95,10 @@ BulkAction = Literal["tag", "hold", "export"]
 BulkState = Literal["waiting", "running", "done", "failed"]
 Outcome = Literal["done", "refused"]
 ActorKind = Literal["user", "token", "rule", "dialplan", "link", "system"]
-AgentOrigin = Literal["csv", "pattern", "api"]
 # Why a webhook was stopped: its owner is gone, or may no longer have webhooks.
 StopCause = Literal["owner-gone", "right-lost"]
+AgentOrigin = Literal["csv", "pattern", "api"]  # of a line in the list of agents
+TeamOrigin = Literal["csv", "pattern", "api", "user", "token"]
 # A call that we set up: the agent's phone rings, then the number is dialled, then two people talk.
 DialState = Literal["requested", "ringing", "dialling", "up", "ended"]
 # Why a dialled call ended. Those that begin with `agent-` ended before the number was dialled.
@@ -695,6 +696,7 @@ class TokenRecord:
     user_id: UUID | None = None
     csrf: str | None = field(default=None, repr=False)
     pbx: str | None = None  # the dialplan of this PBX has the token
+    last_used_at: datetime | None = None  # a minute late at most; None of a session
 
 
 @dataclass(frozen=True, slots=True)
@@ -741,13 +743,14 @@ class UserRecord:
 class AgentRecord:
     """An agent of the PBX: a person with an endpoint, who needs no token and no password.
 
-    `name` is the name of the endpoint, such as 2001; `display_name` is the person's.
+    `name` is the name of the endpoint, such as 2001; `display_name` is the person's. `origin` says
+    who knows the team.
     """
 
     name: str
     display_name: str | None
     team: str | None
-    origin: AgentOrigin
+    origin: TeamOrigin
     created_at: datetime
 
 

@@ -425,6 +425,7 @@ token = Table(
     Column("expires_at", Instant),
     Column("csrf", Text),
     Column("pbx", Text),
+    Column("last_used_at", Instant),
     _one_of("role", Role),
 )
 

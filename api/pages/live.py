@@ -9,7 +9,8 @@ from api.auth import principal
 from api.pages.page import Pages, show
 from api.pages.words import causes_of_attempts
 from api.services import services
-from storage.catalogue import callbacks, calls, tokens
+from storage.catalogue import callbacks, calls
+from storage.catalogue.agents import list_teams
 from storage.permissions import CALLS_DIAL, CALLS_READ
 
 pages = Pages()
@@ -25,7 +26,7 @@ def show_live() -> Response:
     agents = principal().agents
     with services().catalogue.begin() as tx:
         team = principal().token.team if agents is not None else None
-        teams = tokens.list_teams(tx, team=team)
+        teams = list_teams(tx, team=team)
         since = datetime.now(UTC) - MISSED_WITHIN
         promised = (
             callbacks.list_live_callbacks(tx, limit=CALLBACKS_SHOWN, agents=agents)

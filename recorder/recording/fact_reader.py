@@ -9,7 +9,8 @@ from recorder.ari import Ari, AriServerError
 from recorder.calls.legs import legs_of
 from recorder.rules import Facts, RuleSet
 from recorder.rules.facts import facts_of, past_facts
-from storage.catalogue import decisions, tokens
+from storage.catalogue import decisions
+from storage.catalogue.agents import find_teams
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord
 
@@ -31,7 +32,7 @@ class FactReader:
         old = {agent for agent in agents if now >= self._teams.get(agent, (now, ""))[0]}
         if old:
             with self._catalogue.begin() as tx:
-                teams = tokens.find_teams(tx, old)
+                teams = find_teams(tx, old)
             self._teams |= {agent: (now + TEAMS_FOR_S, teams.get(agent, "")) for agent in old}
 
     def read(self, call: CallRecord, rules: RuleSet, before: Facts | None) -> Facts:

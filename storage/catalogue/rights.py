@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from storage.catalogue import tokens
+from storage.catalogue import agents, tokens
 from storage.permissions import permissions_of
 from storage.records import Actor, TokenRecord
 
@@ -102,4 +102,4 @@ def _list_visible_agents(tx: Connection, owner: TokenRecord) -> frozenset[str] |
         return frozenset({owner.name})
     if owner.team is None or owner.role == "admin":
         return None
-    return tokens.list_agents_of_team(tx, owner.team)
+    return agents.list_agents_of_team(tx, owner.team)

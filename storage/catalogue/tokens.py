@@ -1,7 +1,7 @@
 """Bearer tokens: 256 random bits, stored as their SHA-256 alone."""
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -20,9 +20,7 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
-    union,
 )
-from sqlalchemy.sql.selectable import Subquery
 from uuid_utils.compat import uuid7
 
 from storage.catalogue.cursor import decode_cursor, one_more, slice_of
@@ -133,28 +131,6 @@ def revoke_token(tx: Connection, token_id: UUID) -> str:
     return str(name)
 
 
-def list_agents_of_team(tx: Connection, team: str) -> frozenset[str]:
-    """Return the names of the agents of `team`."""
-    return frozenset(list_teams(tx, team=team))
-
-
-def find_teams(tx: Connection, agents: Collection[str]) -> dict[str, str]:
-    """Return the team of each of these agents that has one."""
-    known = _agents()
-    query = select(known.c.name, known.c.team).where(known.c.name.in_(agents))
-    return {name: team for name, team in tx.execute(query.order_by(known.c.created_at)) if team}
-
-
-def list_teams(tx: Connection, *, team: str | None = None) -> dict[str, str]:
-    """Return the team of every agent with a team, or of the agents of this team, by the agent's
-    name."""
-    known = _agents()
-    query = select(known.c.name, known.c.team).where(known.c.team.is_not(None))
-    if team is not None:
-        query = query.where(known.c.team == team)
-    return {row.name: row.team for row in tx.execute(query.order_by(known.c.created_at))}
-
-
 def _find(tx: Connection, condition: ColumnElement[bool]) -> TokenRecord | None:
     lives = or_(token.c.expires_at.is_(None), token.c.expires_at > func.now())
     query = select(*_COLUMNS).select_from(token.outerjoin(user)).where(condition, lives)
@@ -167,13 +143,6 @@ def _has_another(
 ) -> bool:
     roles = tx.scalars(select(among.c.role).where(among.c.name == name, *conditions))
     return not set(roles) <= ({"agent"} if role == "agent" else set())
-
-
-def _agents() -> Subquery:
-    """Select the agents with a token, and the agents who sign in."""
-    columns = [(one.c.name, one.c.team, one.c.created_at) for one in (token, user)]
-    by_token = select(*columns[0]).where(token.c.role == "agent", token.c.user_id.is_(None))
-    return union(by_token, select(*columns[1]).where(user.c.role == "agent")).subquery()
 
 
 def _record(row: Row[Any]) -> TokenRecord:

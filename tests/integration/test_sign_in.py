@@ -18,7 +18,7 @@ from api.services import EXTENSION
 from earwitness.config import Config
 from earwitness.users import set_password
 from storage import schema
-from storage.catalogue import audit, calls, spies, tokens, users
+from storage.catalogue import agents, audit, calls, spies, tokens, users
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable
 from storage.passwords import hash_password, is_outdated
@@ -310,8 +310,8 @@ def test_a_team_sees_its_own(browser: Client, catalogue: Catalogue, person: Pers
         tokens.create_token(tx, name=has_token, role="agent", team=team)
         for agent in (signs_in, has_token, others):
             calls.save_calls(tx, [build_call(id=f"main-{agent}", agent=agent, state="up")])
-        assert tokens.find_teams(tx, [signs_in, has_token]) == {signs_in: team, has_token: team}
-        assert tokens.list_teams(tx, team=team) == {signs_in: team, has_token: team}
+        assert agents.find_teams(tx, [signs_in, has_token]) == {signs_in: team, has_token: team}
+        assert agents.list_teams(tx, team=team) == {signs_in: team, has_token: team}
     sign_in(browser, person(team=team))
     seen = {call["agent"] for call in browser.get("/api/v1/calls").json["items"]}
     assert seen == {signs_in, has_token}

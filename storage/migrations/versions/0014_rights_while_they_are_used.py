@@ -45,6 +45,7 @@ def upgrade() -> None:
     op.create_index(op.f("agent_team_idx"), "agent", ["team"])
     op.add_column("user", sa.Column("last_signed_in_at", INSTANT))
     op.add_column("token", sa.Column("pbx", sa.Text()))
+    op.add_column("token", sa.Column("last_used_at", INSTANT))
     op.add_column("audit", sa.Column("actor_kind", sa.Text(), nullable=True))
     op.execute(KINDS)
     op.alter_column("audit", "actor_kind", nullable=False)
