@@ -6,7 +6,7 @@
     ├── RecordingForbidden      a rule forbids recording this call
     ├── RecordingForced         a rule forces this recording until the call ends
     ├── RecordingNotActive      the recording has ended, or its state does not allow the request
-    ├── UnderHold               a legal hold protects the recording: nothing of it is deleted
+    ├── UnderHold               a legal hold protects the recording: people only add to it
     ├── RetentionNotExtended    the retention of a recording never becomes shorter
     ├── NoSuchBookmark          the recording has no bookmark with this id
     ├── AudioUnusable           the captured files hold no usable audio
@@ -73,7 +73,7 @@ class RecordingNotActive(EarwitnessError):
 
 
 class UnderHold(EarwitnessError):
-    """The recording is under a legal hold: nothing of it is deleted."""
+    """The recording is under a legal hold: nothing of it is deleted or changed, only added."""
 
     error_id = "under-hold"
 

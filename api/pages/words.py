@@ -141,7 +141,9 @@ def _problems() -> dict[str, str]:
         "recording-forced": _("A rule requires recording this call to its end."),
         "recording-not-active": _("The recording is not in a state that allows this."),
         "last-admin": _("This is the last administrator who can sign in."),
-        "under-hold": _("It is under a legal hold and cannot be deleted."),
+        "under-hold": _(
+            "It is under a legal hold: you can add to it, but not change or delete anything."
+        ),
         "spy-ended": _("The spy has ended."),
         "bad-destination": _("This phone cannot be called."),
         "phone-in-call": _("This phone is itself in the call."),

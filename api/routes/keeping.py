@@ -13,7 +13,7 @@ from api.links import base_url
 from api.operation import Operations, Reply, answer, json
 from api.routes.recordings import get_visible
 from api.services import services
-from recorder.errors import NoSuchBookmark, RetentionNotExtended
+from recorder.errors import NoSuchBookmark, RetentionNotExtended, UnderHold
 from recorder.work.keeping import Keeper
 from storage.errors import NoSuchRecording
 from storage.permissions import RECORDINGS_ANNOTATE, RECORDINGS_HOLD
@@ -29,10 +29,14 @@ MOST_BOOKMARKS = 500
     RECORDINGS_ANNOTATE,
     json(Recording),
     body=ChangedRecording,
-    errors=(NoSuchRecording, RetentionNotExtended),
+    errors=(NoSuchRecording, RetentionNotExtended, UnderHold),
 )
 def change_recording(recording_id: UUID, body: ChangedRecording) -> Response:
-    """Change the tags and the note, or extend the retention, which needs `recordings.hold`."""
+    """Change the tags and the note, or extend the retention, which needs `recordings.hold`.
+
+    While the recording is under a legal hold, tags can only be added, and a new note must begin
+    with the whole present note.
+    """
     changes = body.changes()
     if "retention_days" in changes:
         authorise(RECORDINGS_HOLD)
@@ -63,10 +67,10 @@ def create_bookmark(recording_id: UUID, body: NewBookmark) -> Response:
     "/recordings/<uuid:recording_id>/bookmarks/<uuid:bookmark_id>",
     RECORDINGS_ANNOTATE,
     json(Recording),
-    errors=(NoSuchRecording, NoSuchBookmark),
+    errors=(NoSuchRecording, NoSuchBookmark, UnderHold),
 )
 def delete_bookmark(recording_id: UUID, bookmark_id: UUID) -> Response:
-    """Remove a bookmark; the audit trail keeps its text."""
+    """Remove a bookmark, unless the recording is under a legal hold; the audit trail keeps it."""
     return _answer(_keeper(recording_id).remove_bookmark(recording_id, bookmark_id))
 
 

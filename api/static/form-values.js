@@ -24,17 +24,19 @@ export function bodyOf(fields) {
 }
 
 /**
- * Return the value of a field: `data-list` is a list with commas, `data-json` is JSON, a number field
- * or `data-number` is a number or null, a checkbox is true or false, and an empty field with
- * `data-optional` is null.
+ * Return the value of a field: `data-list` is a list with commas, which a list in the attribute
+ * begins, `data-json` is JSON, a number field or `data-number` is a number or null, a checkbox is true
+ * or false, and an empty field with `data-optional` is null. The value goes on a new line after the
+ * text in `data-follows`, which is JSON.
  *
  * @param {Pick<Field, "value" | "type" | "checked" | "dataset">} field
  */
 export function valueOf({ value, type, checked, dataset }) {
   if (type === "checkbox") return Boolean(checked);
-  if ("list" in dataset) return splitList(value);
+  if ("list" in dataset) return [...JSON.parse(dataset.list || "[]"), ...splitList(value)];
   if ("optional" in dataset && !value) return null;
   if ("json" in dataset) return JSON.parse(value);
   if (type === "number" || "number" in dataset) return value ? Number(value) : null;
-  return value;
+  const before = JSON.parse(dataset.follows || '""');
+  return before ? `${before}\n${value}`.trimEnd() : value;
 }

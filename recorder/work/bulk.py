@@ -20,7 +20,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 import structlog
 
-from recorder.errors import SpoolFull
+from recorder.errors import SpoolFull, UnderHold
 from recorder.work import retry
 from recorder.work.keeping import Keeper
 from storage.actors import WORK
@@ -56,10 +56,10 @@ class _Progress:
 
     @contextmanager
     def count(self, recording_id: UUID) -> Iterator[None]:
-        """Count one recording, as refused if the block finds that it, or its audio, is gone."""
+        """Count one recording, as refused if it, or its audio, is gone, or if a hold forbids it."""
         try:
             yield
-        except (NoSuchObject, NoSuchRecording) as error:
+        except (NoSuchObject, NoSuchRecording, UnderHold) as error:
             self.refused.append({"id": str(recording_id), "reason": error.error_id})
         self.done += 1
         if self.done % PROGRESS_EVERY == 0:

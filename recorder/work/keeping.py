@@ -2,10 +2,13 @@
 
 Each change is one transaction: the row, the audit trail, and a job that signs the manifest again,
 so that a rebuild from the store keeps the change.
+
+While a recording is under a legal hold, people only add: no change takes away a tag, a bookmark or
+a part of the note. The lock of the row lets a hold and another change take turns.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -13,11 +16,11 @@ from uuid import UUID
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from recorder.errors import NoSuchBookmark, RetentionNotExtended
+from recorder.errors import NoSuchBookmark, RetentionNotExtended, UnderHold
 from storage import jobs
 from storage.catalogue import audit, recordings
 from storage.catalogue.engine import Catalogue
-from storage.records import Actor, Bookmark, Hold, RecordingRecord
+from storage.records import Actor, Bookmark, Hold, Outcome, RecordingRecord
 
 # In every other state there is no manifest yet, or never will be.
 _HAS_MANIFEST = frozenset({"captured", "stored", "failed"})
@@ -30,7 +33,8 @@ _CAN_WAIT = jobs.LOWEST - 1
 class Keeper:
     """The changes of one person, on the recordings of `agents` (None: on all).
 
-    Every method raises NoSuchRecording, and returns the changed recording.
+    Every method raises NoSuchRecording, or UnderHold if a hold forbids the change, and returns the
+    changed recording.
     """
 
     catalogue: Catalogue
@@ -117,22 +121,70 @@ class Keeper:
         changed: Callable[[RecordingRecord], RecordingRecord],
         detail: Mapping[str, Any],
     ) -> RecordingRecord:
-        with self.catalogue.begin() as tx:
-            before = recordings.lock_recording(tx, recording_id, agents=self.agents)
-            after = changed(before)
-            if after == before:
-                return before
-            recordings.annotate(tx, after)
-            audit.add_audit(
-                tx,
-                actor=self.by,
-                action=action,
-                subject=str(recording_id),
-                outcome="done",
-                detail=detail,
-            )
-            renew_manifest(tx, after)
+        try:
+            with self.catalogue.begin() as tx:
+                before = recordings.lock_recording(tx, recording_id, agents=self.agents)
+                after = changed(before)
+                if after == before:
+                    return before
+                _require_only_additions(before, after)
+                recordings.annotate(tx, after)
+                self._audit(tx, recording_id, action, "done", detail, **_replaced(before, after))
+                renew_manifest(tx, after)
+        except (RetentionNotExtended, UnderHold) as error:
+            with self.catalogue.begin() as tx:
+                self._audit(tx, recording_id, action, "refused", detail, error_id=error.error_id)
+            raise
         return after
+
+    def _audit(
+        self,
+        tx: Connection,
+        recording_id: UUID,
+        action: str,
+        outcome: Outcome,
+        detail: Mapping[str, Any],
+        **more: object,
+    ) -> None:
+        audit.add_audit(
+            tx,
+            actor=self.by,
+            action=action,
+            subject=str(recording_id),
+            outcome=outcome,
+            detail={**detail, **more},
+        )
+
+
+def _require_only_additions(before: RecordingRecord, after: RecordingRecord) -> None:
+    """Raise UnderHold if this change takes something away while the hold lasts."""
+    if before.hold is None:
+        return
+    gone = [tag for tag in before.tags if tag not in after.tags]
+    if gone:
+        raise UnderHold(f"under a legal hold tags can only be added: keep the tag {gone[0]!r}")
+    if not (after.note or "").startswith(before.note or ""):
+        raise UnderHold(
+            "under a legal hold the note can only be extended: send the whole present note, and"
+            " your text after it"
+        )
+    if after.bookmarks[: len(before.bookmarks)] != before.bookmarks:
+        raise UnderHold("under a legal hold bookmarks can only be added")
+
+
+def _replaced(before: RecordingRecord, after: RecordingRecord) -> dict[str, Any]:
+    """Return the values that a change replaces or removes, for the audit trail."""
+    gone: dict[str, Any] = {}
+    for name in ("tags", "note", "retention_days"):
+        was = getattr(before, name)
+        if was not in (getattr(after, name), None, ()):
+            gone[name] = was
+    marks = [one for one in before.bookmarks if one not in after.bookmarks]
+    if marks:
+        gone["bookmarks"] = [{"at_s": one.at_s, "text": one.text, "by": one.by} for one in marks]
+    if before.hold not in (after.hold, None):
+        gone["hold"] = {**asdict(before.hold), "at": before.hold.at.isoformat()}
+    return {"before": gone} if gone else {}
 
 
 def renew_manifest(tx: Connection, record: RecordingRecord) -> None:

@@ -3,23 +3,27 @@
 import hashlib
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
-from api_client import NOW, ApiClient, build_recording
+from api_client import NOW, ApiClient, build_recording, problem
 from sqlalchemy import text
 from werkzeug.test import Client
 
+from lab.waiting import until
 from recorder.audio.waveform import Waveform
+from recorder.work.keeping import Keeper
 from storage import states
 from storage.catalogue import audit, events, recordings
 from storage.catalogue.engine import Catalogue
 from storage.manifest import SigningKey, build_manifest, sign_manifest
 from storage.objects.keys import ObjectKey
 from storage.objects.s3 import S3ObjectStore
-from storage.records import RecordingRecord
+from storage.records import Actor, Bookmark, Hold, RecordingRecord
 
 Keep = Callable[..., RecordingRecord]
 AUDIO = os.urandom(300_000)
@@ -179,6 +183,137 @@ def test_a_hold(officer: ApiClient, catalogue: Catalogue, keep: Keep) -> None:
     with catalogue.begin() as tx:
         assert recordings.move(tx, record.id, to="discarded") is not None
     assert actions(catalogue, record) == ["recording.hold", "recording.release"]
+
+
+@pytest.fixture
+def supervisor(client: ApiClient, make_token: Callable[..., str]) -> ApiClient:
+    """Return a supervisor with a unique name."""
+    return client.as_holder_of(make_token(name=f"boss-{uuid4()}", role="supervisor"))
+
+
+MARK = Bookmark(UUID(int=1), 3.0, "consent", "officer")
+HELD: dict[str, Any] = {
+    "hold": Hold("case 4711", "officer", NOW),
+    "note": "he swore",
+    "tags": ("vip", "case"),
+    "bookmarks": (MARK,),
+    "retention_days": 30,
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("PATCH", "", {"note": ""}, "note"),
+        ("PATCH", "", {"note": None}, "note"),
+        ("PATCH", "", {"note": "he did not"}, "note"),
+        ("PATCH", "", {"note": "in truth: he swore"}, "note"),
+        ("PATCH", "", {"tags": []}, "tag"),
+        ("PATCH", "", {"tags": ["vip", "more"]}, "tag"),
+        ("PATCH", "", {"note": "he swore twice", "tags": ["case"]}, "tag"),
+        ("DELETE", f"/bookmarks/{MARK.id}", None, "bookmark"),
+    ],
+)
+def test_under_a_hold_nothing_is_taken_away(
+    supervisor: ApiClient,
+    officer: ApiClient,
+    catalogue: Catalogue,
+    keep: Keep,
+    change: tuple[str, str, dict[str, Any] | None, str],
+) -> None:
+    """Under a hold nobody changes or removes what was written; the refusal says what to do."""
+    record = keep(**HELD)
+    method, more, body, said = change
+    for asker in (supervisor, officer):
+        refused = asker.request(method, path(record, more), json=body)
+        assert (refused.status_code, refused.json["error_id"]) == (409, "under-hold")
+        assert said in refused.json["detail"]
+    with catalogue.begin() as tx:
+        assert recordings.get_recording(tx, record.id) == record
+    assert waiting(catalogue, record) == []
+    assert set(outcomes(catalogue, record)) == {"refused"}
+
+
+def outcomes(catalogue: Catalogue, record: RecordingRecord) -> list[str]:
+    """Return the outcomes of the actions on the recording from the audit trail, oldest first."""
+    query = text("SELECT outcome FROM audit WHERE subject = :id ORDER BY id")
+    with catalogue.begin() as tx:
+        return list(tx.scalars(query, {"id": str(record.id)}))
+
+
+def test_under_a_hold_more_is_added(
+    supervisor: ApiClient, officer: ApiClient, catalogue: Catalogue, keep: Keep
+) -> None:
+    """Under a hold people add to the note, tags and bookmarks; the trail has old and new."""
+    record = keep(**HELD)
+    body = {"note": "he swore\nand hung up", "tags": ["more", "case", "vip"]}
+    assert supervisor.patch(path(record), json=body).json["note"] == body["note"]
+    added = supervisor.post(path(record, "/bookmarks"), json={"at_s": 1, "text": "hello"})
+    assert added.status_code == 201
+    assert officer.patch(path(record), json={"retention_days": 60}).status_code == 200
+    kept = officer.get(path(record)).json
+    assert kept["tags"] == body["tags"]
+    assert [one["text"] for one in kept["bookmarks"]] == ["hello", "consent"]
+    with catalogue.begin() as tx:
+        query = text("SELECT detail FROM audit WHERE subject = :id ORDER BY id")
+        details = list(tx.scalars(query, {"id": str(record.id)}))
+    assert details[0] == {**body, "before": {"note": "he swore", "tags": ["vip", "case"]}}
+    assert details[2] == {"retention_days": 60, "before": {"retention_days": 30}}
+
+
+def test_a_replaced_hold_and_a_removed_bookmark_stay_in_the_trail(
+    officer: ApiClient, catalogue: Catalogue, keep: Keep
+) -> None:
+    """The trail has the reason of a replaced or released hold, and the text of a bookmark."""
+    record = keep(**HELD)
+    for method, reason in (("PUT", "case 4712"), ("DELETE", "closed")):
+        done = officer.request(method, path(record, "/hold"), json={"reason": reason})
+        assert done.status_code == 200
+    assert officer.delete(path(record, f"/bookmarks/{MARK.id}")).status_code == 200
+    with catalogue.begin() as tx:
+        query = text("SELECT detail FROM audit WHERE subject = :id ORDER BY id")
+        details = list(tx.scalars(query, {"id": str(record.id)}))
+    befores = [one["before"] for one in details]
+    assert [one["hold"]["reason"] for one in befores[:2]] == ["case 4711", "case 4712"]
+    assert befores[2] == {"bookmarks": [{"at_s": 3.0, "by": "officer", "text": "consent"}]}
+
+
+@pytest.mark.parametrize("first", ["hold", "change"])
+def test_a_hold_and_a_change_take_turns(
+    supervisor: ApiClient, catalogue: Catalogue, keep: Keep, first: str
+) -> None:
+    """A change that waits for the row obeys the hold that the other one has just written."""
+    record = keep(note="he swore")
+    keeper = Keeper(catalogue, Actor("user", "officer"), None)
+    with ThreadPoolExecutor(1) as beside:
+        with catalogue.begin() as tx:
+            recordings.lock_recording(tx, record.id)
+            if first == "hold":
+                other = beside.submit(supervisor.patch, path(record), json={"note": ""})
+                recordings.annotate(tx, replace(record, hold=Hold("case", "officer", NOW)))
+            else:
+                other = beside.submit(keeper.hold, record.id, "case")
+                recordings.annotate(tx, replace(record, note=None))
+            until(lambda: waits_for_a_lock(catalogue), 60)
+        result: Any = other.result(60)
+    with catalogue.begin() as tx:
+        kept = recordings.get_recording(tx, record.id)
+    assert kept.hold is not None
+    if first == "hold":
+        assert problem(result) == (409, "under-hold")
+        assert kept.note == "he swore"
+    else:
+        assert kept.note is None
+
+
+def waits_for_a_lock(catalogue: Catalogue) -> bool:
+    """Whether a statement on recordings waits for a row."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database() AND query LIKE '%recording%'"
+    )
+    with catalogue.begin() as tx:
+        return bool(tx.scalar(text(query)))
 
 
 @pytest.mark.parametrize(

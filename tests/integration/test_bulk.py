@@ -113,6 +113,23 @@ def test_tags(officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulk
     assert audited(catalogue, found[0]) == ["recording.tag"]
 
 
+def test_tags_under_a_hold(
+    officer: ApiClient, catalogue: Catalogue, keep: Keep, worker: Bulks
+) -> None:
+    """A recording under hold keeps its tags: it is listed as refused, and audited; it gets tags."""
+    held = keep(tags=("old", "case"), hold=Hold("case 4711", "judge", NOW))
+    free = keep(tags=("old",))
+    ids = [str(held.id), str(free.id)]
+    ended = done(officer, worker, action="tag", ids=ids, tags=["new"], remove_tags=["old"])
+    assert (ended["state"], ended["done"]) == ("done", 2)
+    assert ended["refused"] == [{"id": str(held.id), "reason": "under-hold"}]
+    more = done(officer, worker, action="tag", ids=ids, tags=["more"], remove_tags=["none"])
+    assert more["refused"] == []
+    tags = [officer.get(f"/api/v1/recordings/{one}").json["tags"] for one in ids]
+    assert tags == [["old", "case", "more"], ["new", "more"]]
+    assert audited(catalogue, held) == ["recording.tag", "recording.tag"]
+
+
 def test_the_first_refusals_are_listed(
     officer: ApiClient, catalogue: Catalogue, keep: Keep
 ) -> None:

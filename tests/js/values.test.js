@@ -51,6 +51,10 @@ test("a field has the type that its attributes say", () => {
   assert.deepEqual(valueOf(field({ value: '{"a":1}', dataset: { json: "" } })), { a: 1 });
   assert.equal(valueOf(field({ dataset: { optional: "" } })), null);
   assert.equal(valueOf(field({ value: "t", dataset: { optional: "" } })), "t");
+  assert.deepEqual(valueOf(field({ value: "b, a", dataset: { list: '["a, c"]' } })), ["a, c", "b", "a"]);
+  assert.equal(valueOf(field({ value: "new", dataset: { follows: '"old\\r\\n"' } })), "old\r\n\nnew");
+  assert.equal(valueOf(field({ value: "", dataset: { follows: '"old"' } })), "old");
+  assert.equal(valueOf(field({ value: "new", dataset: { follows: '""' } })), "new");
   const ticked = (/** @type {boolean} */ checked) => valueOf(field({ value: "on", type: "checkbox", checked }));
   assert.deepEqual([ticked(true), ticked(false)], [true, false]);
 });
