@@ -54,6 +54,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     NotAdmitted: 403,
     WrongPassword: 403,
     recorder_errors.ModeNotPermitted: 403,
+    recorder_errors.RightWithdrawn: 403,
     recorder_errors.ControlNotPermitted: 403,
     recorder_errors.PhoneNotPermitted: 403,
     recorder_errors.NumberRefused: 403,

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from earwitness.config import Config
 from earwitness.wiring import open_catalogue
-from recorder.spy.trail import dismiss
+from recorder.withdrawal import withdraw
 from storage.actors import COMMAND_LINE
 from storage.catalogue import users
 from storage.errors import ConfigurationInvalid, UserInvalid
@@ -32,7 +32,7 @@ def set_password(config: Config, name: str, password: str) -> None:
         if found.issuer is not None:
             raise ConfigurationInvalid(f"{name!r} signs in at {found.issuer}: has no password here")
         users.set_password(tx, found.id, hash_password(password))
-        dismiss(tx, name, by=COMMAND_LINE)
+        withdraw(tx, found.id, by=COMMAND_LINE)
 
 
 def describe_users(config: Config) -> list[str]:

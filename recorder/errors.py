@@ -11,6 +11,7 @@
     ├── NoSuchBookmark          the recording has no bookmark with this id
     ├── AudioUnusable           the captured files hold no usable audio
     │   └── NoAudioOnPbx        the PBX has no file of this recording
+    ├── RightWithdrawn          the owner of a job has lost the right to it
     ├── SpoolFull               the disk of this worker has no room left
     ├── SpyEnded                the spy is over: its mode cannot change any more
     ├── BadDestination          a spy needs a phone (`PJSIP/9001`) or the browser
@@ -100,6 +101,12 @@ class NoAudioOnPbx(AudioUnusable):
     """The PBX holds no audio of this recording."""
 
     error_id = "no-audio-on-pbx"
+
+
+class RightWithdrawn(EarwitnessError):
+    """The owner of this job has lost the right to it."""
+
+    error_id = "right-withdrawn"
 
 
 class SpoolFull(EarwitnessError):

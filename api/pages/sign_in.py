@@ -11,7 +11,7 @@ from api.limits import Limits, address
 from api.operation import OPEN, SIGNED_IN
 from api.pages.page import Pages, local_path, show
 from api.services import services
-from recorder.spy.trail import dismiss, dismiss_owned
+from recorder.withdrawal import withdraw
 from storage.actors import SIGN_IN
 from storage.catalogue import audit, users
 from storage.passwords import hash_password, is_outdated, is_password
@@ -57,11 +57,11 @@ def sign_in() -> Response:
 @pages.post("/sign-out", SIGNED_IN)
 def sign_out() -> Response:
     """End this session, and the spies that were started in it."""
-    owner_id, actor = principal().token.id, principal().actor
+    session_id = principal().token.id
     with services().catalogue.begin() as tx:
-        users.end_session(tx, owner_id)
-        dismissed = dismiss_owned(tx, owner_id, by=actor)
-    services().spies.take_down(dismissed)
+        users.end_session(tx, session_id)
+        withdrawn = withdraw(tx, session_id, by=principal().actor)
+    services().spies.take_down(withdrawn.spy_ids)
     return _signed_out()
 
 
@@ -72,8 +72,8 @@ def sign_out_everywhere() -> Response:
     if user_id is not None:
         with services().catalogue.begin() as tx:
             users.end_sessions(tx, user_id)
-            dismissed = dismiss(tx, principal().name, by=principal().actor)
-        services().spies.take_down(dismissed)
+            withdrawn = withdraw(tx, user_id, by=principal().actor)
+        services().spies.take_down(withdrawn.spy_ids)
     return _signed_out()
 
 

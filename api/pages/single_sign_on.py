@@ -1,8 +1,6 @@
 """Sign in through the identity provider: the way to it, and the way back."""
 
 import hmac
-from collections.abc import Sequence
-from uuid import UUID
 
 import structlog
 from flask import Response, abort, make_response, redirect, request
@@ -20,7 +18,7 @@ from api.pages.sign_in import FAILURES_PER_ADDRESS, audit_sign_in, show_form, si
 from api.problems import RETRY_AFTER_S, status_of
 from api.services import services
 from api.turns import give_turn_back
-from recorder.spy.trail import dismiss
+from recorder.withdrawal import Withdrawn, withdraw
 from storage.actors import SIGN_IN
 from storage.catalogue import sign_ins, users
 from storage.errors import EarwitnessError, UserInvalid
@@ -117,27 +115,25 @@ def _begin_session(person: Identity) -> str:
             )
             audit_sign_in(tx, name, "done", issuer=issuer, subject=subject, role=role, team=team)
             is_other = before is not None and before != known
-            dismissed = (
-                dismiss(tx, before.name, by=Actor("user", name)) if before and is_other else ()
-            )
+            withdrawn = withdraw(tx, known.id, by=Actor("user", name)) if is_other else Withdrawn()
             secret = users.begin_session(tx, known)
     except UserInvalid as error:
         raise NameTaken(str(error), name=name, subject=subject) from error
-    services().spies.take_down(dismissed)
+    services().spies.take_down(withdrawn.spy_ids)
     return secret
 
 
 def _refuse(error: NotAdmitted) -> None:
     """Audit the refusal, and end the sessions and spies of a known person who lost the right."""
-    dismissed: Sequence[UUID] = ()
+    withdrawn = Withdrawn()
     with services().catalogue.begin() as tx:
         known = users.find_subject(tx, _issuer(), error.subject)
         if known is not None:
             users.end_sessions(tx, known.id)
-            dismissed = dismiss(tx, known.name, by=SIGN_IN)
+            withdrawn = withdraw(tx, known.id, by=SIGN_IN)
         detail = {"issuer": _issuer(), "subject": error.subject, "reason": str(error)}
         audit_sign_in(tx, error.name, "refused", **detail)
-    services().spies.take_down(dismissed)
+    services().spies.take_down(withdrawn.spy_ids)
 
 
 def _issuer() -> str:

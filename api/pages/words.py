@@ -40,6 +40,7 @@ def in_words(code: str | None) -> str:
         "no-such-object": _("The object store does not hold its audio."),
         "no-such-recording": _("There is no such recording"),
         "manifest-invalid": _("Its manifest cannot be used."),
+        "right-withdrawn": _("The right to it was withdrawn."),
         "spool-full": _("The disk of the service has no room for it."),
         "pbx-unavailable": _("The PBX does not answer."),
         "store-refused": _("The object store refuses us: rights, bucket or keys are wrong."),

@@ -21,7 +21,7 @@ from api.fields.system import (
 )
 from api.operation import Operations, Reply, answer, json
 from api.services import services
-from recorder.spy.trail import dismiss
+from recorder.withdrawal import withdraw
 from storage.catalogue import audit, tokens, users
 from storage.errors import BadCursor, LastAdmin, NoSuchToken, NoSuchUser, TokenInvalid, UserInvalid
 from storage.passwords import hash_password
@@ -68,8 +68,8 @@ def revoke_token(token_id: UUID) -> Response:
     with services().catalogue.begin() as tx:
         name = tokens.revoke_token(tx, token_id)
         audit_done(tx, "token.revoke", token_id, name=name)
-        dismissed = dismiss(tx, name, by=principal().actor)
-    services().spies.take_down(dismissed)
+        withdrawn = withdraw(tx, token_id, by=principal().actor)
+    services().spies.take_down(withdrawn.spy_ids)
     return Response(status=204)
 
 
@@ -110,8 +110,8 @@ def delete_user(user_id: UUID) -> Response:
     with services().catalogue.begin() as tx:
         name = users.delete_user(tx, user_id).name
         audit_done(tx, "user.delete", user_id, name=name)
-        dismissed = dismiss(tx, name, by=principal().actor)
-    services().spies.take_down(dismissed)
+        withdrawn = withdraw(tx, user_id, by=principal().actor)
+    services().spies.take_down(withdrawn.spy_ids)
     return Response(status=204)
 
 
@@ -128,8 +128,8 @@ def sign_user_out(user_id: UUID) -> Response:
         found = users.get_user(tx, user_id)
         users.end_sessions(tx, user_id)
         audit_done(tx, "user.sign-out", user_id, name=found.name)
-        dismissed = dismiss(tx, found.name, by=principal().actor)
-    services().spies.take_down(dismissed)
+        withdrawn = withdraw(tx, user_id, by=principal().actor)
+    services().spies.take_down(withdrawn.spy_ids)
     return Response(status=204)
 
 

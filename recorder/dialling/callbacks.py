@@ -35,7 +35,7 @@ from storage.actors import WORK, dialplan_actor
 from storage.catalogue import audit, callbacks, dials, do_not_call
 from storage.catalogue.callbacks import InboundCall
 from storage.catalogue.engine import Catalogue
-from storage.catalogue.rights import find_actor, find_rights
+from storage.catalogue.rights import Rights, find_actor, find_rights
 from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.permissions import CALLS_DIAL
 from storage.records import Actor, CallbackRecord, DialRecord, Hours, Outcome
@@ -170,7 +170,7 @@ class Callbacks:
             )
         record = replace(wanted, due_at=first.due_at, next_at=first.next_at, cause=first.cause)
         with self._catalogue.begin() as tx:
-            if not self._is_permitted(tx, record):
+            if not is_permitted(find_rights(tx, owner_id, lock=True), record):
                 raise PhoneNotPermitted(f"{by.name} may not dial from the phone {agent}")
             refuse_listed(tx, number)
             callbacks.create_callback(tx, record)
@@ -274,7 +274,7 @@ class Callbacks:
 
         None: the number may be dialled.
         """
-        if not self._is_permitted(tx, record):
+        if not is_permitted(find_rights(tx, record.owner_id), record):
             return End("cancelled", NOT_PERMITTED)
         if do_not_call.find(tx, [record.number]):
             return End("cancelled", DO_NOT_CALL)
@@ -381,13 +381,6 @@ class Callbacks:
         regions = self._settings.regions
         return regions.get(pbx or "", next(iter(regions.values()), ""))
 
-    def _is_permitted(self, tx: Connection, record: CallbackRecord) -> bool:
-        """Whether the owner may dial from the phone of the call-back's agent now."""
-        if record.owner_id is None:
-            return True
-        owner = find_rights(tx, record.owner_id)
-        return owner is not None and owner.may(CALLS_DIAL) and owner.sees(record.agent)
-
     def _number_of(self, call: InboundCall) -> str | None:
         """Return the caller's number in E.164; None for an unknown one."""
         try:
@@ -428,6 +421,16 @@ def _actor_of(tx: Connection, record: CallbackRecord) -> Actor:
     if record.owner_id is None:
         return dialplan_actor(record.pbx)
     return find_actor(tx, record.owner_id, otherwise=WORK)
+
+
+def is_permitted(rights: Rights | None, record: CallbackRecord) -> bool:
+    """Whether the owner of these rights may dial from the phone of the call-back's agent.
+
+    A program of the PBX owns no rights, and may.
+    """
+    if record.owner_id is None:
+        return True
+    return rights is not None and rights.may(CALLS_DIAL) and rights.sees(record.agent)
 
 
 def _note(

@@ -57,7 +57,7 @@ from recorder.errors import (
 from storage.actors import WORK
 from storage.catalogue import audit, campaigns
 from storage.catalogue.engine import Catalogue
-from storage.catalogue.rights import find_actor, find_rights
+from storage.catalogue.rights import Rights, find_actor, find_rights
 from storage.errors import NoSuchCampaign
 from storage.permissions import CALLS_DIAL, CAMPAIGNS_CONTROL
 from storage.records import (
@@ -395,7 +395,7 @@ class Campaigns:
                 campaigns.move_agent(tx, campaign.id, one.agent, sources=sources, to="ready")
         if campaign.state != "running":
             return campaign
-        if not _is_permitted(tx, campaign):
+        if not is_permitted(find_rights(tx, campaign.owner_id), campaign):
             return self._move(tx, campaign, "paused", by=WORK, cause="not-permitted")
         if not campaigns.has_open_entries(tx, campaign.id):
             return self._move(tx, campaign, "done", by=WORK, ended_at=datetime.now(UTC))
@@ -573,12 +573,11 @@ def _visible_agents(tx: Connection, campaign: CampaignRecord) -> frozenset[str] 
     return owner.agents if owner is not None else frozenset()
 
 
-def _is_permitted(tx: Connection, campaign: CampaignRecord) -> bool:
-    """Whether the owner may still run campaigns, and see the agents of this one."""
-    owner = find_rights(tx, campaign.owner_id)
-    if owner is None or not owner.may(CAMPAIGNS_CONTROL, CALLS_DIAL):
+def is_permitted(rights: Rights | None, campaign: CampaignRecord) -> bool:
+    """Whether the owner of these rights may run campaigns, and sees the agents of this one."""
+    if rights is None or not rights.may(CAMPAIGNS_CONTROL, CALLS_DIAL):
         return False
-    return owner.sees_all(campaign.agents)
+    return rights.sees_all(campaign.agents)
 
 
 def _note(tx: Connection, by: Actor, action: str, campaign_id: UUID, **detail: Any) -> None:

@@ -1,6 +1,6 @@
 """Trials of draft rules: how past calls would have been recorded, and which of them change."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -9,6 +9,8 @@ from recorder.rules import RuleSet
 from recorder.rules.replay import Replay, Replayed
 from storage.catalogue import calls, decisions, recordings, segments
 from storage.catalogue.engine import Catalogue
+from storage.catalogue.rights import Rights
+from storage.permissions import RULES_READ
 from storage.records import CallRecord, RecordingRecord, TrialChange, TrialRecord, TrialResult
 
 MONTH = timedelta(days=30)
@@ -26,6 +28,13 @@ class _Page:
     next_cursor: str | None
     replay: Replay
     recorded: Mapping[str, str]
+
+
+def may_try(rights: Rights | None, agents: Collection[str] | None) -> bool:
+    """Whether the owner of these rights may try drafts on the calls of these agents; None: all."""
+    if rights is None or not rights.may(RULES_READ):
+        return False
+    return rights.sees_all(agents) if agents is not None else rights.agents is None
 
 
 class Trial:

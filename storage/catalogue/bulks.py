@@ -16,6 +16,7 @@ from storage.errors import NoSuchBulk
 from storage.records import BulkAction, BulkRecord, Slice
 from storage.schema import bulk
 
+UNFINISHED = ("waiting", "running")
 # A record holds the first 100 refusals; the database counts them all.
 _FIRST = "$[0 to 99]"
 _COMPUTED = {
@@ -84,6 +85,13 @@ def list_bulks(
     query = query.order_by(bulk.c.id.desc()).limit(limit + 1)
     found = [_record(row) for row in tx.execute(query).mappings()]
     return slice_of(found, limit, lambda one: (str(one.id),))
+
+
+def list_unfinished_of(tx: Connection, owner_id: UUID) -> tuple[BulkRecord, ...]:
+    """Return the bulks of this owner that wait or run, oldest first."""
+    unfinished = bulk.c.state.in_(UNFINISHED)
+    query = select(*_COLUMNS).where(bulk.c.owner_id == owner_id, unfinished).order_by(bulk.c.id)
+    return tuple(_record(row) for row in tx.execute(query).mappings())
 
 
 def list_exports_before(tx: Connection, at: datetime) -> tuple[BulkRecord, ...]:

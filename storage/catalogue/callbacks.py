@@ -106,6 +106,13 @@ def list_live_callbacks(
     return tuple(_record(row) for row in rows)
 
 
+def list_waiting_of(tx: Connection, owner_id: UUID) -> tuple[CallbackRecord, ...]:
+    """Return the call-backs of this owner that wait, oldest first."""
+    mine = (_LIVES, callback.c.state == "waiting", callback.c.owner_id == owner_id)
+    rows = tx.execute(select(callback).where(*mine).order_by(callback.c.id)).mappings()
+    return tuple(_record(row) for row in rows)
+
+
 def move_callback(
     tx: Connection, callback_id: UUID, *, to: CallbackState, **columns: Any
 ) -> CallbackRecord | None:

@@ -164,6 +164,13 @@ def list_unsettled(tx: Connection) -> tuple[UUID, ...]:
     return tuple(tx.scalars(query))
 
 
+def list_running_of(tx: Connection, owner_id: UUID) -> tuple[CampaignRecord, ...]:
+    """Return the campaigns that run by the right of this owner."""
+    mine = (campaign.c.owner_id == owner_id, campaign.c.state == "running")
+    rows = tx.execute(select(campaign).where(*mine).order_by(campaign.c.id)).mappings()
+    return tuple(_campaign(row) for row in rows)
+
+
 def move_campaign(
     tx: Connection, campaign_id: UUID, *, to: CampaignState, **columns: Any
 ) -> CampaignRecord | None:

@@ -1,16 +1,17 @@
 """Answers to requests with an Idempotency-Key, kept so that a repeat gets the same one."""
 
 import hmac
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from storage.errors import IdempotencyKeyReused
-from storage.schema import idempotency
+from storage.schema import idempotency, token
 
 KEPT_FOR = timedelta(hours=24)
 # A request without an answer after this time has died.
@@ -78,6 +79,13 @@ def release_key(tx: Connection, token_id: UUID, key: str) -> None:
     tx.execute(
         delete(idempotency).where(idempotency.c.token_id == token_id, idempotency.c.key == key)
     )
+
+
+def drop_answers_of(tx: Connection, owner_ids: Collection[UUID]) -> None:
+    """Delete the stored answers to these tokens, and to the sessions of these people."""
+    sessions = select(token.c.id).where(token.c.user_id.in_(owner_ids))
+    theirs = or_(idempotency.c.token_id.in_(owner_ids), idempotency.c.token_id.in_(sessions))
+    tx.execute(delete(idempotency).where(theirs, idempotency.c.status.is_not(None)))
 
 
 def drop_expired(tx: Connection) -> None:

@@ -2,6 +2,7 @@
 alone."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -13,7 +14,7 @@ from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchLink
 from storage.records import LinkRecord, Slice, shallow
-from storage.schema import link
+from storage.schema import link, recording
 
 _COLUMNS = [link.c[field.name] for field in fields(LinkRecord)]
 _LIVES = (link.c.revoked_at.is_(None), link.c.expires_at > func.now())
@@ -49,6 +50,21 @@ def revoke_link(tx: Connection, recording_id: UUID, link_id: UUID) -> None:
     where = (link.c.id == link_id, link.c.recording_id == recording_id)
     if not tx.execute(update(link).where(*where).values(revoked_at=revoked_at)).rowcount:
         raise NoSuchLink(f"there is no link {link_id} to this recording")
+
+
+def revoke_links_of(
+    tx: Connection, owner_id: UUID, *, except_of: Collection[str] | None = ()
+) -> tuple[LinkRecord, ...]:
+    """End the live links of this owner, and return them.
+
+    Those to recordings of the agents `except_of` stay; with None, those to every recording.
+    """
+    if except_of is None:
+        return ()
+    others = select(recording.c.id).where(recording.c.agent.in_(except_of))
+    where = (link.c.owner_id == owner_id, *_LIVES, link.c.recording_id.not_in(others))
+    revoked = update(link).where(*where).values(revoked_at=func.now()).returning(*_COLUMNS)
+    return tuple(LinkRecord(**row) for row in tx.execute(revoked).mappings())
 
 
 def get_link(tx: Connection, secret: str) -> LinkRecord:

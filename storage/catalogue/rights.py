@@ -4,7 +4,7 @@ Whatever outlives its request keeps the id of its owner: a spy, a link, a webhoo
 owner is a person, a session or a token. Each use asks here again, in the transaction that acts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -87,6 +87,11 @@ def find_rights_of_secret(tx: Connection, secret: str) -> Rights | None:
     """Return the rights of the token or session with this secret; None if it is not valid."""
     owner = tokens.find_token(tx, secret)
     return _rights_of(tx, owner) if owner is not None else None
+
+
+def list_members(tx: Connection, teams: Collection[str]) -> tuple[UUID, ...]:
+    """Return the ids of the people and tokens of these teams."""
+    return tokens.list_members(tx, teams)
 
 
 def _rights_of(tx: Connection, owner: TokenRecord) -> Rights:

@@ -47,3 +47,8 @@ def delete_search(tx: Connection, search_id: UUID, *, owner_id: UUID) -> None:
     mine = (saved_search.c.id == search_id, saved_search.c.owner_id == owner_id)
     if not tx.execute(delete(saved_search).where(*mine)).rowcount:
         raise NoSuchSearch(f"you have no search {search_id}")
+
+
+def delete_searches_of(tx: Connection, owner_id: UUID) -> None:
+    """Delete all searches of this owner."""
+    tx.execute(delete(saved_search).where(saved_search.c.owner_id == owner_id))

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
+    exists,
     insert,
     literal_column,
     or_,
@@ -23,7 +24,7 @@ from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchSpy
 from storage.records import Heard, Mode, Slice, SpyRecord, SpyState
-from storage.schema import call, spy
+from storage.schema import call, spy, token
 
 # A literal, not a parameter: else PostgreSQL does not use the index of live spies.
 _LIVES = spy.c.state != literal_column("'ended'")
@@ -99,15 +100,15 @@ def list_live_spies(tx: Connection, pbx: str) -> tuple[SpyRecord, ...]:
     return tuple(_record(row) for row in tx.execute(query).mappings())
 
 
-def list_live_spies_of(tx: Connection, supervisor: str) -> tuple[SpyRecord, ...]:
-    """Return every live spy of this supervisor, oldest first."""
-    query = select(*_COLUMNS).where(spy.c.supervisor == supervisor, _LIVES).order_by(spy.c.id)
-    return tuple(_record(row) for row in tx.execute(query).mappings())
+def list_live_spies_of(tx: Connection, owner_ids: Collection[UUID]) -> tuple[SpyRecord, ...]:
+    """Return every live spy of these people and tokens, and of every owner that is gone.
 
-
-def list_live_spies_of_owner(tx: Connection, owner_id: UUID) -> tuple[SpyRecord, ...]:
-    """Return every live spy of this token or session, oldest first."""
-    query = select(*_COLUMNS).where(spy.c.owner_id == owner_id, _LIVES).order_by(spy.c.id)
+    A deleted session does not say whose it was, so its spies are among those of gone owners.
+    """
+    sessions = select(token.c.id).where(token.c.user_id.in_(owner_ids))
+    is_gone = ~exists().where(token.c.id == spy.c.owner_id)
+    theirs = or_(spy.c.owner_id.in_(owner_ids), spy.c.owner_id.in_(sessions), is_gone)
+    query = select(*_COLUMNS).where(theirs, _LIVES).order_by(spy.c.id)
     return tuple(_record(row) for row in tx.execute(query).mappings())
 
 

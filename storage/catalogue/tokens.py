@@ -1,7 +1,7 @@
 """Bearer tokens: 256 random bits, stored as their SHA-256 alone."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
+    union,
 )
 from uuid_utils.compat import uuid7
 
@@ -129,6 +130,13 @@ def revoke_token(tx: Connection, token_id: UUID) -> str:
     if name is None:
         raise NoSuchToken(f"there is no token {token_id}")
     return str(name)
+
+
+def list_members(tx: Connection, teams: Collection[str]) -> tuple[UUID, ...]:
+    """Return the ids of the users, and of the tokens without sessions, in these teams."""
+    people = select(user.c.id).where(user.c.team.in_(teams))
+    others = select(token.c.id).where(token.c.team.in_(teams), token.c.user_id.is_(None))
+    return tuple(tx.scalars(union(people, others)))
 
 
 def _find(tx: Connection, condition: ColumnElement[bool]) -> TokenRecord | None:

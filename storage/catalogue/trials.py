@@ -52,6 +52,13 @@ def get_trial(tx: Connection, trial_id: UUID) -> TrialRecord:
     return _record(row)
 
 
+def list_unfinished_of(tx: Connection, owner_id: UUID) -> tuple[TrialRecord, ...]:
+    """Return the trials of this owner that wait or run."""
+    unfinished = (trial.c.owner_id == owner_id, trial.c.state.in_(UNFINISHED))
+    rows = tx.execute(select(trial).where(*unfinished).order_by(trial.c.id)).mappings()
+    return tuple(_record(row) for row in rows)
+
+
 def begin_trial(tx: Connection, trial_id: UUID, total: int) -> None:
     """Set a trial to running, without the progress of an earlier attempt.
 

@@ -20,7 +20,7 @@ from recorder.errors import ModeNotPermitted
 from recorder.spy import spies as module
 from recorder.spy.intruders import Intruder
 from recorder.spy.spies import Spies
-from recorder.spy.trail import dismiss_owned
+from recorder.withdrawal import withdraw
 from storage.catalogue import audit, calls, pauses, spies, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import CatalogueUnavailable
@@ -414,7 +414,7 @@ def test_a_lost_mode_is_taken_at_once(world: World) -> None:
 
 
 def test_a_check_ends_the_spy_of_a_removed_owner(world: World) -> None:
-    """A spy whose token is gone ends at the next check, though nobody dismissed it."""
+    """A spy whose token is gone ends at the next check, though nobody ended it."""
     spy = world.add_spy(mode="barge")
     world.spies.settle(spy.id)
     with world.catalogue.begin() as tx:
@@ -483,7 +483,8 @@ def test_a_revocation_after_the_row_ends_the_spy(world: World) -> None:
     )
     with world.catalogue.begin() as tx:
         tokens.revoke_token(tx, world.owner_id)
-        assert list(dismiss_owned(tx, world.owner_id, by=ADMIN)) == [spy.id]
+        withdrawn = withdraw(tx, world.owner_id, by=ADMIN)
+    assert withdrawn.spy_ids == (spy.id,)
     assert world.spies.read(spy.id)[0].cause == "not-permitted"
 
 

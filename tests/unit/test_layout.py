@@ -28,6 +28,7 @@ FLOORS = (
     ("recording",),
     ("dialling",),
     ("conferences", "spy"),
+    ("withdrawal",),
     ("programs", "work"),
     ("media", "watch"),
 )
