@@ -6,11 +6,12 @@ from typing import Any
 
 from api.errors import NotAdmitted
 from api.settings import OidcSettings
+from storage.errors import NameInvalid
+from storage.naming import parse_name
 
 Claims = Mapping[str, Any]
 # If teams are configured, a supervisor or agent without a team would see every call.
 OF_TEAMS = frozenset({"supervisor", "agent"})
-LONGEST = 100  # characters of a name or a team
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +27,31 @@ class Identity:
 def parse_person(claims: Claims, settings: OidcSettings) -> Identity:
     """Return the person of these claims, which include `sub`. Raises NotAdmitted."""
     subject = str(claims["sub"])
-    names = _values(claims, settings.username_claim)
 
     def refuse(reason: str) -> NotAdmitted:
-        return NotAdmitted(reason, name=str(names[0]) if names else subject, subject=subject)
+        return NotAdmitted(reason, subject=subject)
 
-    if len(names) != 1 or not _is_usable(names[0]):
+    def read_one(claim: str, wanted: str) -> str | None:
+        found = _values(claims, claim)
+        try:
+            names = [_read(one) for one in found]
+        except NameInvalid as error:
+            raise refuse(f"expected {wanted} in the claim {claim}: {error}") from error
+        if len(names) > 1:
+            raise refuse(f"expected {wanted} in the claim {claim}, not several")
+        return next(iter(names), None)
+
+    name = read_one(settings.username_claim, "a name")
+    if name is None:
         raise refuse(f"expected a name in the claim {settings.username_claim}")
     given = [one for one in _values(claims, settings.role_claim) if isinstance(one, str)]
     role = next((role for role, words in settings.roles.items() if words & {*given}), None)
     if role is None:
         raise refuse(f"no role of ours in the claim {settings.role_claim}")
-    teams = _values(claims, settings.team_claim)
-    if len(teams) > 1 or not all(map(_is_usable, teams)):  # a wrong team would show foreign calls
-        raise refuse(f"expected one team in the claim {settings.team_claim}")
-    if settings.team_claim and not teams and role in OF_TEAMS:
+    team = read_one(settings.team_claim, "one team")  # a wrong team would show foreign calls
+    if settings.team_claim and team is None and role in OF_TEAMS:
         raise refuse(f"no team in the claim {settings.team_claim}, which oidc.team_claim names")
-    return Identity(subject, names[0], role, teams[0] if teams else None)
+    return Identity(subject, name, role, team)
 
 
 def lacks(claims: Claims, settings: OidcSettings) -> bool:
@@ -66,10 +75,8 @@ def _values(claims: Claims, name: str) -> list[Any]:
     return [one for one in (found if isinstance(found, list) else [found]) if one not in (None, "")]
 
 
-def _is_usable(word: Any) -> bool:
-    return (
-        isinstance(word, str)
-        and word.isprintable()
-        and word == word.strip()
-        and len(word) <= LONGEST
-    )
+def _read(word: Any) -> str:
+    """Return a name or a team of the claims. Raises NameInvalid."""
+    if not isinstance(word, str):
+        raise NameInvalid("it is no text")
+    return parse_name(word)

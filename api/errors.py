@@ -74,14 +74,14 @@ class SignInCancelled(EarwitnessError):
 class NotAdmitted(EarwitnessError):
     """The identity provider gives this person no role, or no team, of ours.
 
-    `name` is the person's, `subject` the provider's own id for the person.
+    `subject` is the provider's own id for the person.
     """
 
     error_id = "not-admitted"
 
-    def __init__(self, reason: str, *, name: str, subject: str) -> None:
+    def __init__(self, reason: str, *, subject: str) -> None:
         super().__init__(reason)
-        self.name, self.subject = name, subject
+        self.subject = subject
 
 
 class NameTaken(NotAdmitted):

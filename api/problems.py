@@ -116,6 +116,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     recorder_errors.NotANumber: 422,
     recorder_errors.BadCommand: 422,
     recorder_errors.RuleInvalid: 422,
+    errors.NameInvalid: 422,
     errors.TokenInvalid: 422,
     errors.UserInvalid: 422,
     errors.AgentInvalid: 422,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from earwitness.config import Config
 from earwitness.wiring import open_catalogue
 from storage.catalogue import tokens
-from storage.errors import ConfigurationInvalid, TokenInvalid
+from storage.errors import ConfigurationInvalid, NameInvalid, TokenInvalid
 from storage.permissions import PERMISSIONS
 from storage.records import Role
 
@@ -28,7 +28,7 @@ def create(
                 tx, name=name, role=role, team=team, scopes=scopes, without=without
             )
             return secret
-    except TokenInvalid as error:
+    except (NameInvalid, TokenInvalid) as error:
         raise ConfigurationInvalid(f"--name: {error}") from error
 
 

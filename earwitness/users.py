@@ -10,7 +10,7 @@ from earwitness.wiring import open_catalogue
 from recorder.withdrawal import withdraw
 from storage.actors import COMMAND_LINE
 from storage.catalogue import users
-from storage.errors import ConfigurationInvalid, UserInvalid
+from storage.errors import ConfigurationInvalid, NameInvalid, UserInvalid
 from storage.passwords import hash_password
 from storage.records import PersonRole
 
@@ -49,5 +49,5 @@ def _catalogue(config: Config) -> Iterator[Connection]:
     try:
         with open_catalogue(config) as tx:
             yield tx
-    except UserInvalid as error:
+    except (NameInvalid, UserInvalid) as error:
         raise ConfigurationInvalid(str(error)) from error

@@ -27,6 +27,7 @@
     ├── NoSuchNumber                the number is not on the do-not-call list
     ├── RuleReadOnly                a rule of the configuration changes only there
     ├── RuleChanged                 another person has changed the rule meanwhile
+    ├── NameInvalid                 a name has a character that nobody sees, or is reserved
     ├── TokenInvalid                the name of the token is taken
     ├── UserInvalid                 the name is taken, or the password breaks a rule
     ├── UserOfProvider              an identity provider gives this user name, role and team
@@ -209,6 +210,12 @@ class RuleChanged(EarwitnessError):
     """Another person has changed the rule meanwhile."""
 
     error_id = "rule-changed"
+
+
+class NameInvalid(EarwitnessError):
+    """A name has a character that nobody can see, or is reserved, or too long."""
+
+    error_id = "name-invalid"
 
 
 class TokenInvalid(EarwitnessError):

@@ -19,6 +19,8 @@ from pydantic import (
     StringConstraints,
 )
 
+from storage.errors import NameInvalid
+from storage.naming import LONGEST, parse_actor_name, parse_name
 from storage.records import CallRecord, RecordingRecord, Slice
 
 T = TypeVar("T")
@@ -95,6 +97,18 @@ def without_nul(text: str) -> str:
     return text
 
 
+def _by(parse: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a validator that reports an invalid name as pydantic does any wrong field."""
+
+    def validate(text: str) -> str:
+        try:
+            return parse(text)
+        except NameInvalid as error:
+            raise ValueError(str(error)) from error
+
+    return validate
+
+
 def _read_instant(text: object) -> object:
     """Accept RFC 3339 alone; pydantic would also take a number of seconds.
 
@@ -107,7 +121,13 @@ def _read_instant(text: object) -> object:
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(without_nul)]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(without_nul)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(without_nul)]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_by(parse_name))
+]
+# The name of a person or a token.
+ActorName = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_by(parse_actor_name))
+]
 Time = Annotated[AwareDatetime, BeforeValidator(_read_instant)]
 
 

@@ -5,7 +5,17 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
 
-from api.fields.base import Answer, Body, Instant, ListOf, ListQuery, Name, Text, fields_of
+from api.fields.base import (
+    ActorName,
+    Answer,
+    Body,
+    Instant,
+    ListOf,
+    ListQuery,
+    Name,
+    Text,
+    fields_of,
+)
 from storage import records
 from storage.permissions import PERMISSIONS
 from storage.records import AuditRecord, Outcome, PersonRole, Role, TokenRecord, UserRecord
@@ -23,7 +33,7 @@ Permission = Annotated[str, AfterValidator(_known)]
 class NewToken(Body):
     """The name and the rights of a new token."""
 
-    name: Name
+    name: ActorName
     role: Role
     team: Name | None = None
     scopes: tuple[Permission, ...] = Field((), description="the rights of the role `service`")
@@ -55,7 +65,7 @@ class TokenList(ListOf[Token]):
 class NewUser(Body):
     """A new person for the web page."""
 
-    name: Name
+    name: ActorName
     role: PersonRole
     team: Name | None = None
     password: Text = Field(

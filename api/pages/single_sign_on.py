@@ -21,7 +21,7 @@ from api.turns import give_turn_back
 from recorder.withdrawal import Withdrawn, withdraw
 from storage.actors import SIGN_IN
 from storage.catalogue import sign_ins, users
-from storage.errors import EarwitnessError, UserInvalid
+from storage.errors import EarwitnessError, NameInvalid, UserInvalid
 from storage.records import Actor, SignInRecord
 
 log = structlog.get_logger()
@@ -117,8 +117,8 @@ def _begin_session(person: Identity) -> str:
             is_other = before is not None and before != known
             withdrawn = withdraw(tx, known.id, by=Actor("user", name)) if is_other else Withdrawn()
             secret = users.begin_session(tx, known)
-    except UserInvalid as error:
-        raise NameTaken(str(error), name=name, subject=subject) from error
+    except (NameInvalid, UserInvalid) as error:
+        raise NameTaken(str(error), subject=subject) from error
     services().spies.take_down(withdrawn.spy_ids)
     return secret
 
@@ -132,7 +132,7 @@ def _refuse(error: NotAdmitted) -> None:
             users.end_sessions(tx, known.id)
             withdrawn = withdraw(tx, known.id, by=SIGN_IN)
         detail = {"issuer": _issuer(), "subject": error.subject, "reason": str(error)}
-        audit_sign_in(tx, error.name, "refused", **detail)
+        audit_sign_in(tx, error.subject, "refused", **detail)
     services().spies.take_down(withdrawn.spy_ids)
 
 

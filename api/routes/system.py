@@ -23,7 +23,15 @@ from api.operation import Operations, Reply, answer, json
 from api.services import services
 from recorder.withdrawal import withdraw
 from storage.catalogue import audit, tokens, users
-from storage.errors import BadCursor, LastAdmin, NoSuchToken, NoSuchUser, TokenInvalid, UserInvalid
+from storage.errors import (
+    BadCursor,
+    LastAdmin,
+    NameInvalid,
+    NoSuchToken,
+    NoSuchUser,
+    TokenInvalid,
+    UserInvalid,
+)
 from storage.passwords import hash_password
 from storage.permissions import AUDIT_READ, SYSTEM_READ, SYSTEM_WRITE
 from storage.records import TokenRecord
@@ -44,7 +52,7 @@ def list_tokens(query: ListQuery) -> Response:
     SYSTEM_WRITE,
     {201: Reply("The new token; only this answer has its `token`.", Token)},
     body=NewToken,
-    errors=(TokenInvalid,),
+    errors=(NameInvalid, TokenInvalid),
     shown_once="token",
 )
 def create_token(body: NewToken) -> Response:
@@ -86,7 +94,7 @@ def list_users(query: ListQuery) -> Response:
     SYSTEM_WRITE,
     {201: Reply("The new user.", User)},
     body=NewUser,
-    errors=(UserInvalid,),
+    errors=(NameInvalid, UserInvalid),
 )
 def create_user(body: NewUser) -> Response:
     """Create a user, who signs in on the web page by a password."""

@@ -27,6 +27,7 @@ from uuid_utils.compat import uuid7
 from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchToken, TokenInvalid
+from storage.naming import parse_actor_name, parse_name
 from storage.records import Role, Slice, TokenRecord, shallow
 from storage.schema import token, user
 
@@ -55,8 +56,9 @@ def create_token(
     """Create a bearer token, and return it with its secret, which nobody can read again.
 
     `without` lists permissions that this token lacks although its role has them. Raises
-    TokenInvalid if the name is taken.
+    TokenInvalid if the name is taken, NameInvalid.
     """
+    name, team = parse_actor_name(name), parse_name(team) if team is not None else None
     if is_tokens_name(tx, name, role) or _has_another(tx, user, name, role):
         raise TokenInvalid(f"there is a token or a user {name!r} already")
     made = TokenRecord(uuid7(), name, role, team, tuple(scopes), tuple(without))

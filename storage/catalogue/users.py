@@ -15,6 +15,7 @@ from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.catalogue.engine import take_turns
 from storage.catalogue.tokens import is_tokens_name, keep_secret
 from storage.errors import LastAdmin, NoSuchUser, UserInvalid
+from storage.naming import parse_actor_name, parse_name
 from storage.records import PersonRole, Slice, UserRecord, shallow
 from storage.schema import token, user
 
@@ -25,7 +26,8 @@ _COLUMNS = [user.c[field.name] for field in fields(UserRecord)]
 def create_user(
     tx: Connection, *, name: str, role: PersonRole, team: str | None, password_hash: str
 ) -> UserRecord:
-    """Create a user. Raises UserInvalid if the name is taken."""
+    """Create a user. Raises UserInvalid if the name is taken, NameInvalid."""
+    name, team = parse_actor_name(name), parse_name(team) if team is not None else None
     if is_tokens_name(tx, name, role):
         raise UserInvalid(f"there is a token {name!r} already")
     made = UserRecord(uuid7(), name, role, team, (), password_hash)
@@ -42,12 +44,15 @@ def bring_user(
 ) -> UserRecord:
     """Create or update the user that an identity provider knows as `subject`.
 
-    Raises UserInvalid if another user, or a token, has the name.
+    Raises UserInvalid if another user, or a token, has the name, and NameInvalid if a name that is
+    new here is reserved.
     """
     take_turns(tx, f"bring {issuer} {subject}")  # first sign-ins at once would take one name
     before = find_subject(tx, issuer, subject)
-    if (before is None or before.name != name) and is_tokens_name(tx, name, role):
-        raise UserInvalid(f"there is a token {name!r}")
+    if before is None or before.name != name:
+        parse_actor_name(name)
+        if is_tokens_name(tx, name, role):
+            raise UserInvalid(f"there is a token {name!r}")
     changes = {"name": name, "role": role, "team": team}
     row = {"id": uuid7(), "issuer": issuer, "subject": subject, "created_at": datetime.now(UTC)}
     known = [user.c.issuer, user.c.subject]

@@ -316,7 +316,7 @@ def watched(
     """Return a watched store, and a client of its API."""
     store = WatchedStore(objects)
     app = build_app(catalogue, store, recorder, CatalogueSpies(catalogue), ApiSettings())
-    return store, ApiClient(app, make_token(name="watch", role="admin"))
+    return store, ApiClient(app, make_token(name="observer", role="admin"))
 
 
 def test_the_stores_stream_is_closed(watched: tuple[WatchedStore, ApiClient], path: str) -> None:

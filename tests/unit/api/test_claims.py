@@ -47,34 +47,33 @@ def test_a_person(changed: dict[str, Any], person: Identity) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "reason", "name"),
+    ("changed", "reason"),
     [
-        ({"name": None}, "a name in the claim name", "7"),
-        ({"name": ""}, "a name in the claim name", "7"),
-        ({"name": 2001}, "a name in the claim name", "2001"),
-        ({"name": ["2001", "2002"]}, "a name in the claim name", "2001"),
-        ({"name": "20\u202e01"}, "a name in the claim name", "20\u202e01"),
-        ({"name": "2001\0"}, "a name in the claim name", "2001\0"),
-        ({"name": " 2001"}, "a name in the claim name", " 2001"),
-        ({"name": "x" * 101}, "a name in the claim name", "x" * 101),
-        ({"access": None}, "no role of ours in the claim access.roles", "2001"),
-        ({"access": {"roles": ["agent"]}}, "no role of ours in the claim access.roles", "2001"),
-        ({"access": {"roles": {"staff": 1}}}, "no role of ours in the claim access.roles", "2001"),
-        ({"team": None}, "no team in the claim team", "2001"),
-        ({"team": ""}, "no team in the claim team", "2001"),
-        ({"team": []}, "no team in the claim team", "2001"),
-        ({"team": ["a", "b"]}, "one team in the claim team", "2001"),
-        ({"team": 7}, "one team in the claim team", "2001"),
-        ({"team": {"sales": True}}, "one team in the claim team", "2001"),
+        ({"name": None}, "a name in the claim name"),
+        ({"name": ""}, "a name in the claim name"),
+        ({"name": 2001}, "a name in the claim name"),
+        ({"name": ["2001", "2002"]}, "a name in the claim name"),
+        ({"name": "20\u202e01"}, "a name in the claim name"),
+        ({"name": "2001\0"}, "a name in the claim name"),
+        ({"name": " 2001"}, "a name in the claim name"),
+        ({"name": "x" * 101}, "a name in the claim name"),
+        ({"access": None}, "no role of ours in the claim access.roles"),
+        ({"access": {"roles": ["agent"]}}, "no role of ours in the claim access.roles"),
+        ({"access": {"roles": {"staff": 1}}}, "no role of ours in the claim access.roles"),
+        ({"team": None}, "no team in the claim team"),
+        ({"team": ""}, "no team in the claim team"),
+        ({"team": []}, "no team in the claim team"),
+        ({"team": ["a", "b"]}, "one team in the claim team"),
+        ({"team": 7}, "one team in the claim team"),
+        ({"team": {"sales": True}}, "one team in the claim team"),
     ],
 )
-def test_a_missing_claim_refuses_the_person(
-    changed: dict[str, Any], reason: str, name: str
-) -> None:
-    """A missing or ambiguous claim refuses the person, with name and reason."""
+def test_a_missing_claim_refuses_the_person(changed: dict[str, Any], reason: str) -> None:
+    """A missing, unclear or ambiguous claim refuses the person, with the reason."""
     with pytest.raises(NotAdmitted, match=reason) as refused:
         parse_person(claims(**changed), SETTINGS)
-    assert (refused.value.name, refused.value.subject) == (name, "7")
+    assert refused.value.subject == "7"
+    assert str(refused.value).isprintable()
 
 
 def test_finding_a_claim() -> None:
