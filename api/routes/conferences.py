@@ -1,7 +1,7 @@
 """Conferences: open and end them, call people, take calls in, mute, hold and remove members."""
 
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 from flask import Response
@@ -45,7 +45,7 @@ from storage.errors import (
     NoSuchMember,
 )
 from storage.permissions import CALLS_DIAL, CONFERENCES_CONTROL, CONFERENCES_READ
-from storage.records import ConferenceRecord
+from storage.records import Actor, ConferenceRecord
 
 operations = Operations("/api/v1", tag="conferences")
 
@@ -230,9 +230,14 @@ def _choose_pbx(name: str | None) -> str:
     return name or known[0]
 
 
-def _caller() -> dict[str, Any]:
+class _Caller(TypedDict):
+    by: Actor
+    owner_id: UUID
+
+
+def _caller() -> _Caller:
     """Return the arguments by which a command knows the caller, and asks for its right again."""
-    return {"by": principal().name, "owner_id": principal().token.id}
+    return {"by": principal().actor, "owner_id": principal().token.id}
 
 
 def _answer_one(record: ConferenceRecord, status: int = 200, **headers: str) -> Response:

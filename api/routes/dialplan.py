@@ -8,7 +8,7 @@ from http import HTTPStatus
 from flask import Response
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from api.auth import DIALPLAN, principal, refuse
+from api.auth import DIALPLAN, get_if_visible, principal, refuse
 from api.fields.calls import DialplanQuery
 from api.fields.programs import (
     CallbackCommandQuery,
@@ -164,7 +164,7 @@ def _carry_out(action: str, query: CommandQuery) -> str:
 
 def _control_recording(query: DialplanQuery) -> str:
     """Carry out a command for a recording; return the answer."""
-    call = _await_call(query.channel)
+    call = get_if_visible(calls.get_call, _await_call(query.channel).id)
     if query.action == "decide":
         with services().catalogue.begin() as tx:
             kept = decisions.find_decision(tx, call.id)

@@ -22,7 +22,7 @@ from recorder.recording.capture import Capture
 from recorder.spy.spies import Spies
 from storage.catalogue import calls, recordings
 from storage.catalogue.engine import Catalogue
-from storage.records import CallRecord, Format, Layout, RecordingRecord, SpyRecord
+from storage.records import Actor, CallRecord, Format, Layout, RecordingRecord, SpyRecord
 from tests.fake_pbx import FakePbx
 
 NOW = datetime(2026, 11, 23, 18, 0, 0, 250_000, UTC)
@@ -138,7 +138,7 @@ class CatalogueCapture(Capture):
         self,
         call_id: str,
         *,
-        by: str,
+        by: Actor,
         trigger: str = "manual",
         layout: Layout | None = None,
         format: Format | None = None,
@@ -159,22 +159,22 @@ class CatalogueCapture(Capture):
             recordings.create_recording(tx, record)
             return record
 
-    def pause(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+    def pause(self, recording_id: UUID, *, by: Actor) -> RecordingRecord:
         """Open a pause."""
         with self.catalogue.begin() as tx:
-            return _active(recordings.open_pause(tx, recording_id, at=NOW, by=by))
+            return _active(recordings.open_pause(tx, recording_id, at=NOW, by=by.name))
 
-    def resume(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+    def resume(self, recording_id: UUID, *, by: Actor) -> RecordingRecord:
         """Close the pause."""
         with self.catalogue.begin() as tx:
             return _active(recordings.close_pause(tx, recording_id, at=NOW))
 
-    def stop(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+    def stop(self, recording_id: UUID, *, by: Actor) -> RecordingRecord:
         """Move the recording to `captured`."""
         with self.catalogue.begin() as tx:
             return _active(recordings.move(tx, recording_id, to="captured", ended_at=NOW))
 
-    def discard(self, recording_id: UUID, *, by: str) -> RecordingRecord:
+    def discard(self, recording_id: UUID, *, by: Actor) -> RecordingRecord:
         """Move the recording to `discarded`."""
         with self.catalogue.begin() as tx:
             return _active(recordings.move(tx, recording_id, to="discarded", ended_at=NOW))
