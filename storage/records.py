@@ -4,7 +4,7 @@ Source: `storage/schema.py` and the words of the contract. Times are aware UTC d
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
@@ -324,6 +324,10 @@ class Hold:
     at: datetime
 
 
+# The fields in which people write about a recording and its people.
+REMARKS = frozenset({"note", "bookmarks", "hold"})
+
+
 @dataclass(frozen=True, slots=True)
 class RecordingRecord:
     """Our promise to keep a conversation's audio, and its result.
@@ -383,6 +387,10 @@ class RecordingRecord:
         conference.
         """
         return self.trigger in {"rule", "dialled"} or self.rule is not None
+
+    def without_remarks(self) -> "RecordingRecord":
+        """Return the recording for somebody who may not read the remarks on it."""
+        return replace(self, note=None, bookmarks=(), hold=None)
 
 
 @dataclass(frozen=True, slots=True)

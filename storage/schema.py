@@ -201,6 +201,9 @@ SEARCHED_WORDS = (
     "to_tsvector('simple', coalesce(note, '') || ' ' || coalesce(caller_name, '') || ' ' ||"
     " coalesce(callee_name, ''))"
 )
+SEARCHED_NAMES = (
+    "to_tsvector('simple', coalesce(caller_name, '') || ' ' || coalesce(callee_name, ''))"
+)
 Index("recording_words_idx", text(SEARCHED_WORDS), _table=recording, postgresql_using="gin")
 
 # The people whom a recording hears, for the search alone: it is made from `parties` and the columns

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from storage.catalogue.rights import Rights
 from storage.permissions import EVENTS, EVENTS_READ
-from storage.records import EventRecord
+from storage.records import REMARKS, EventRecord
 
 # A supervisor owns a spy; the maker owns a conference or a campaign.
 _OWNERS = {"spy": "supervisor", "conference": "created_by", "campaign": "created_by"}
@@ -36,14 +36,23 @@ def sees(
     An owner with a team sees the events of the team's agents and of its own things, of the `calls`
     on which its spies are, and of the `conferences` with agents of the team.
 
+    A change of remarks alone is hidden from those who may not read them.
+
     Example: without `rules.read` no owner sees `rule.changed`.
     """
     kind = kind_of(event.type)
     needed = EVENTS.get(kind)
     if needed is None or not rights.may(EVENTS_READ, needed):
         return False
+    if not rights.reads_remarks and _changes_only_remarks(event):
+        return False
     if rights.sees(event.agent) or is_own(rights, event):
         return True
     if kind == "call":
         return event.data["id"] in calls
     return kind == "conference" and event.data["id"] in conferences
+
+
+def _changes_only_remarks(event: EventRecord) -> bool:
+    changed = event.data.get("changed") or ()
+    return kind_of(event.type) == "recording" and 0 < len(changed) == len(REMARKS & {*changed})

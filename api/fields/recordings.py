@@ -97,7 +97,7 @@ class Retention(Answer):
     """The time for which the recording is kept."""
 
     expires_at: Instant | None = Field(description="null: kept for ever")
-    hold: Held | None = Field(description="null: not under a legal hold")
+    hold: Held | None = Field(description="null: not under a legal hold, or not for agents to see")
 
 
 class RecordingBookmark(Answer):
@@ -154,8 +154,10 @@ class Recording(Answer):
     pauses: list[PauseSpan]
     gaps: list[GapSpan]
     tags: list[str]
-    note: str | None
-    bookmarks: list[RecordingBookmark] = Field(description="in the order of their places")
+    note: str | None = Field(description="null for agents")
+    bookmarks: list[RecordingBookmark] = Field(
+        description="in the order of their places; none for agents"
+    )
     media: Media
     retention: Retention
     links: Links
@@ -212,7 +214,9 @@ class FormSearch(Query):
     min_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     max_duration_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     words: Text | None = Field(
-        None, alias="q", description="words that must all occur in the note or a party's name"
+        None,
+        alias="q",
+        description="words that must all occur in the note or a party's name; for agents in a name",
     )
 
 

@@ -14,7 +14,7 @@ from api.fields.recordings import FormSearch, RecordingSearch, recording_fields
 from api.links import base_url
 from api.pages.journey import What, journey_of
 from api.pages.page import Pages, form_fields, show, show_notice, wants_next_part
-from api.routes.recordings import get_visible
+from api.routes.recordings import get_visible, narrow
 from api.services import services
 from storage.catalogue import audit, bulks, calls, decisions, links, recordings, searches
 from storage.catalogue.recordings import RecordingFilter
@@ -52,12 +52,9 @@ class LibraryForm(FormSearch):
     def narrowed(self) -> RecordingFilter:
         """Return the filter; days are in the viewer's time zone, and the last day is included."""
         fields = self.model_dump(exclude={"from_day", "to_day", "zone", "cursor"})
-        return RecordingFilter(
-            **fields,
-            from_at=self._begin_of(self.from_day),
-            to_at=self._begin_of(self.to_day, after=timedelta(days=1)),
-            agents=principal().agents,
-        )
+        from_at = self._begin_of(self.from_day)
+        to_at = self._begin_of(self.to_day, after=timedelta(days=1))
+        return narrow({**fields, "from_at": from_at, "to_at": to_at})
 
     def for_api(self) -> dict[str, Any]:
         """Return the same search as parameters of the API."""
@@ -160,6 +157,7 @@ def show_recording(recording_id: UUID) -> Response:
     return show(
         "recording.html",
         speakers=speakers,
+        remarks=principal().reads_remarks,
         heard=heard,
         links=shared,
         now=datetime.now(UTC),
@@ -183,7 +181,7 @@ def _labels() -> dict[str, str]:
         "min_duration_s": _("Longer than, in seconds"),
         "max_duration_s": _("Shorter than, in seconds"),
         "tag": _("Tag"),
-        "q": _("Words in note or names"),
+        "q": _("Words in note or names") if principal().reads_remarks else _("Words in names"),
         "state": _("State"),
     }
 

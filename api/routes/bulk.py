@@ -22,10 +22,10 @@ from api.fields.bulk import (
 )
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
+from api.routes.recordings import narrow
 from api.services import services
 from api.stored import name_file, redirect_to_object, stream_object
 from storage.catalogue import bulks, recordings, searches
-from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchBulk, NoSuchRecording, NoSuchSearch, TooMany
 from storage.objects.errors import (
     NoSuchObject,
@@ -115,7 +115,7 @@ def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
 def _find(body: NewBulk) -> Sequence[UUID]:
     """Return the ids of the recordings that the caller may see. Raises TooMany, NoSuchRecording."""
     search = body.search.model_dump() if body.search is not None else {}
-    narrowed = RecordingFilter(**search, agents=principal().agents)
+    narrowed = narrow(search)
     with services().catalogue.begin() as tx:
         found = recordings.list_ids(tx, narrowed, limit=MOST + 1, among=body.ids)
     if len(found) > MOST:

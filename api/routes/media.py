@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Response, request
 
 from api.audio import Audio, read_manifest, redirect_to_audio, send_waveform, stream_audio
-from api.auth import principal
+from api.auth import principal, refuse
 from api.errors import AudioNotStoredYet, RangeNotSatisfiable
 from api.fields.recordings import AudioQuery, Manifest, Waveform
 from api.operation import JSON, Operations, Reply, json
@@ -81,8 +81,14 @@ def get_waveform(recording_id: UUID) -> Response:
     errors=STORE_ERRORS,
 )
 def get_manifest(recording_id: UUID) -> Response:
-    """Get the signed manifest: the recording's data at the time of its storing."""
-    document = read_manifest(Audio.of(get_visible(recording_id)))
+    """Get the signed manifest: the recording's data at the time of its storing, or later.
+
+    It has the note, the bookmarks and the hold, so agents do not get it.
+    """
+    audio = Audio.of(get_visible(recording_id))
+    if not principal().reads_remarks:
+        refuse("manifests, which have notes and holds")
+    document = read_manifest(audio)
     found = Response(document, content_type=JSON)
     found.set_etag(hashlib.sha256(document).hexdigest())
     found.make_conditional(request)

@@ -1,7 +1,8 @@
 """Find recordings, and control them while their call lives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from flask import Response
@@ -27,9 +28,7 @@ operations = Operations("/api/v1", tag="recordings")
 )
 def list_recordings(query: RecordingQuery) -> Response:
     """List recordings, newest first."""
-    narrowed = RecordingFilter(
-        **query.model_dump(exclude={"limit", "cursor"}), agents=principal().agents
-    )
+    narrowed = narrow(query.model_dump(exclude={"limit", "cursor"}))
     with services().catalogue.begin() as tx:
         page = recordings.list_recordings(tx, narrowed, limit=query.limit, cursor=query.cursor)
     return answer(list_fields(page, partial(recording_fields, base_url=base_url())))
@@ -78,8 +77,15 @@ def discard_recording(recording_id: UUID) -> Response:
 
 
 def get_visible(recording_id: UUID) -> RecordingRecord:
-    """Return the recording. Raises NoSuchRecording if the caller may not see it."""
-    return get_if_visible(recordings.get_recording, recording_id)
+    """Return the recording, as the caller may see it. Raises NoSuchRecording if it may not."""
+    found = get_if_visible(recordings.get_recording, recording_id)
+    return found if principal().reads_remarks else found.without_remarks()
+
+
+def narrow(search: Mapping[str, Any]) -> RecordingFilter:
+    """Return the filter of a search for the recordings, and the fields, that the caller may see."""
+    who = principal()
+    return RecordingFilter(**search, agents=who.agents, remarks=who.reads_remarks)
 
 
 def _control(recording_id: UUID, act: Callable[..., RecordingRecord]) -> Response:

@@ -128,7 +128,7 @@ class Keeper:
                 if after == before:
                     return before
                 _require_only_additions(before, after)
-                recordings.annotate(tx, after)
+                recordings.annotate(tx, before, after)
                 self._audit(tx, recording_id, action, "done", detail, **_replaced(before, after))
                 renew_manifest(tx, after)
         except (RetentionNotExtended, UnderHold) as error:

@@ -45,6 +45,7 @@ from storage.records import (
     shallow,
 )
 from storage.schema import (
+    SEARCHED_NAMES,
     SEARCHED_WORDS,
     TAIL_DIGITS,
     Instant,
@@ -71,7 +72,8 @@ class RecordingFilter:
 
     `number` is the end of the number of any party, `agent` is any agent among the parties; `words`
     must all occur in the note or the names; `agents` are the agents whose recordings the caller may
-    see.
+    see. Without `remarks` the caller may not read remarks: the words must occur in the names, and
+    the records have no remarks.
     """
 
     call_id: str | None = None
@@ -89,6 +91,7 @@ class RecordingFilter:
     max_duration_s: float | None = None
     words: str | None = None
     agents: Collection[str] | None = None
+    remarks: bool = True
 
 
 def create_recording(tx: Connection, record: RecordingRecord) -> None:
@@ -123,6 +126,8 @@ def list_recordings(
     before = decode_cursor(cursor, UUID)[0] if cursor is not None else None
     query = _search(tx, select(recording), narrowed, before).limit(limit + 1)
     records = [_record(row) for row in tx.execute(query).mappings()]
+    if not narrowed.remarks:
+        records = [one.without_remarks() for one in records]
     return slice_of(records, limit, lambda one: (str(one.id),))
 
 
@@ -239,15 +244,16 @@ def lock_recording(
     return get_recording(tx, recording_id, agents=agents)
 
 
-def annotate(tx: Connection, record: RecordingRecord) -> None:
+def annotate(tx: Connection, before: RecordingRecord, record: RecordingRecord) -> None:
     """Save the tags, note, bookmarks, retention and hold that people wrote, and nothing else.
 
-    Lock the recording first.
+    Lock the recording first. The event names the changed fields.
     """
     row = _row(record)
     written = {name: row[name] for name in ANNOTATIONS}
     tx.execute(update(recording).where(recording.c.id == record.id).values(written))
-    _add_event(tx, record, "changed")
+    changed = [name for name in ANNOTATIONS if getattr(before, name) != getattr(record, name)]
+    _add_event(tx, record, "changed", changed=changed)
 
 
 def set_parties(tx: Connection, recording_id: UUID, parties: Iterable[RecordingParty]) -> None:
@@ -384,9 +390,11 @@ def _searched(record: RecordingRecord) -> set[tuple[str | None, str | None]]:
     return found - {(None, None)}
 
 
-def _add_event(tx: Connection, record: RecordingRecord, what: str | None = None) -> None:
+def _add_event(
+    tx: Connection, record: RecordingRecord, what: str | None = None, **more: Any
+) -> None:
     names = ("call_id", "pbx", "state", "agent", "reason")
-    facts = {"id": str(record.id)} | {name: getattr(record, name) for name in names}
+    facts = {"id": str(record.id)} | {name: getattr(record, name) for name in names} | more
     events.add_event(tx, f"recording.{what or record.state}", facts, agent=record.agent)
 
 
@@ -461,11 +469,10 @@ def _conditions(narrowed: RecordingFilter) -> list[ColumnElement[bool]]:
     if narrowed.tag is not None:
         conditions.append(columns.tags.contains([narrowed.tag]))
     if narrowed.words is not None:
-        conditions.append(
-            literal_column(SEARCHED_WORDS).op("@@", is_comparison=True)(
-                func.plainto_tsquery(literal_column("'simple'"), narrowed.words)
-            )
-        )
+        # The index has the words of notes too; without remarks only those of names may decide.
+        searched = (SEARCHED_WORDS,) if narrowed.remarks else (SEARCHED_WORDS, SEARCHED_NAMES)
+        words = func.plainto_tsquery(literal_column("'simple'"), narrowed.words)
+        conditions += [literal_column(one).op("@@", is_comparison=True)(words) for one in searched]
     if narrowed.agents is not None:
         conditions.append(columns.agent.in_(narrowed.agents))
     ranges = (

@@ -48,6 +48,12 @@ class Rights:
             return Actor("dialplan", self.name)
         return Actor("user" if self.is_person else "token", self.name)
 
+    @property
+    def reads_remarks(self) -> bool:
+        """Whether the owner may read the remarks on recordings: an agent may not, as people write
+        them about the agent."""
+        return self.token.role != "agent"
+
     def may(self, *permissions: str) -> bool:
         """Whether the owner has all of these permissions."""
         return self.permissions.issuperset(permissions)

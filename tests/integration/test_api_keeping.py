@@ -290,10 +290,11 @@ def test_a_hold_and_a_change_take_turns(
             recordings.lock_recording(tx, record.id)
             if first == "hold":
                 other = beside.submit(supervisor.patch, path(record), json={"note": ""})
-                recordings.annotate(tx, replace(record, hold=Hold("case", "officer", NOW)))
+                hold = Hold("case", "officer", NOW)
+                recordings.annotate(tx, record, replace(record, hold=hold))
             else:
                 other = beside.submit(keeper.hold, record.id, "case")
-                recordings.annotate(tx, replace(record, note=None))
+                recordings.annotate(tx, record, replace(record, note=None))
             until(lambda: waits_for_a_lock(catalogue), 60)
         result: Any = other.result(60)
     with catalogue.begin() as tx:

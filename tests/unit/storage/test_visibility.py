@@ -69,6 +69,25 @@ def test_calls_of_own_spies_and_conferences_with_own_agents_show() -> None:
     assert not sees(mine, event("recording.stored"), calls={"x"}, conferences={"x"})
 
 
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        (["note"], False),
+        (["hold", "bookmarks"], False),
+        (["hold", "tags"], True),
+        (["retention_days"], True),
+        (None, True),
+    ],
+)
+def test_an_agent_hears_of_no_remark(changed: list[str] | None, shown: bool) -> None:
+    """An agent gets no event of a change of remarks alone; everybody else gets it."""
+    about = event("recording.changed", "2001", changed=changed)
+    token = TokenRecord(UUID(int=1), "2001", "agent", None)
+    agent = Rights(token, permissions_of(token), frozenset({"2001"}))
+    assert sees(agent, about) is shown
+    assert sees(rights(), about)
+
+
 def test_the_kind_of_a_type_and_of_a_pattern() -> None:
     """A type and its pattern have the same kind."""
     assert kind_of("call.ended") == kind_of("call.*") == "call"
