@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import structlog
 from flask import Response, g, request
@@ -33,37 +32,19 @@ log = structlog.get_logger()
 
 Seen = TypeVar("Seen")
 
-# The token under which the dialplan of a PBX acts.
-DIALPLAN = TokenRecord(
-    UUID(int=0),
-    "dialplan",
-    "service",
-    None,
-    ("calls.read", "calls.dial", "recordings.control", "conferences.control"),
-)
 SESSION = "earwitness_session"
 CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def authenticate(*, may_be_pbx: bool = False) -> None:
+def authenticate() -> None:
     """Find the caller of this request; raise NotAuthenticated without a valid token.
 
-    With `may_be_pbx` a request from the address of a configured PBX needs no token.
+    Raises Forbidden for the token of a dialplan, which opens `/dialplan/*` alone.
     """
-    # A proxy on the PBX's machine has the PBX's address, and adds one of these headers.
-    is_direct = "X-Forwarded-For" not in request.headers and "Forwarded" not in request.headers
-    is_from_pbx = is_direct and request.remote_addr in services().settings.pbx_addresses
-    if may_be_pbx and is_from_pbx and request.authorization is None:
-        g.principal = Rights(DIALPLAN, permissions_of(DIALPLAN), None)
-    else:
-        g.principal = _find_principal(services().catalogue, read_secret())
-    if may_be_pbx:
-        # Here a GET acts, and anybody can make a browser follow a link, also one on the PBX.
-        if g.principal.is_person:
-            refuse("requests of a dialplan")
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            refuse("requests of other sites")
+    g.principal = find_principal(services().catalogue, read_secret())
+    if g.principal.token.pbx is not None:
+        refuse("requests other than a dialplan's")
     if request.method in SAFE_METHODS:
         return
     if g.principal.is_person:
@@ -71,7 +52,7 @@ def authenticate(*, may_be_pbx: bool = False) -> None:
         csrf = g.principal.token.csrf or ""
         if is_foreign() or not hmac.compare_digest(given.encode(), csrf.encode()):
             refuse("requests of other sites")
-    if _is_basic() and is_foreign():
+    if is_basic() and is_foreign():
         refuse("requests of other sites")
 
 
@@ -82,7 +63,7 @@ def principal_finder() -> Callable[[], Rights]:
     token or the session has gone.
     """
     catalogue, secret = services().catalogue, read_secret()
-    return lambda: _find_principal(catalogue, secret)
+    return lambda: find_principal(catalogue, secret)
 
 
 def principal() -> Rights:
@@ -96,7 +77,7 @@ def read_secret() -> str:
     if request.authorization is None and (session := find_secret_cookie()):
         return session
     given = request.authorization or Authorization("")
-    secret = given.token if given.type == "bearer" else given.password if _is_basic() else None
+    secret = given.token if given.type == "bearer" else given.password if is_basic() else None
     if not secret:
         raise NotAuthenticated("send a token: Authorization: Bearer TOKEN")
     return secret
@@ -227,13 +208,14 @@ def _cookie(name: str) -> tuple[str, bool]:
     return (f"__Host-{name}" if secure else name), secure
 
 
-def _is_basic() -> bool:
+def is_basic() -> bool:
+    """Whether the request shows a token by HTTP Basic."""
     return request.authorization is not None and request.authorization.type == "basic"
 
 
-def is_foreign() -> bool:
+def is_foreign(header: str = "Origin") -> bool:
     """Whether a browser sends this for the page of another site; only browsers send `Origin`."""
-    origin = request.headers.get("Origin")
+    origin = request.headers.get(header)
     if origin is None:
         return False
     ours = {request.host, urlsplit(services().settings.public_url).netloc} - {""}
@@ -243,7 +225,8 @@ def is_foreign() -> bool:
         return True
 
 
-def _find_principal(catalogue: Catalogue, secret: str) -> Rights:
+def find_principal(catalogue: Catalogue, secret: str) -> Rights:
+    """Return the rights of the token or session with this secret. Raises NotAuthenticated."""
     with catalogue.begin() as tx:
         found = find_rights_of_secret(tx, secret)
     if found is None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.auth import SAFE_METHODS
+from api.dialplans import TOKEN
 from api.errors import Busy, Forbidden, InternalError, NotAuthenticated, RequestInvalid
 from api.fields.base import Answer
 from api.idempotency import HEADER, REPLAYED
@@ -71,9 +72,10 @@ class Refusal:
 
 
 # The HTTP layer refuses these before it calls an operation.
+FORM_REFUSAL = Refusal(413, "request-entity-too-large", "Request Entity Too Large")
 BODY_REFUSALS = (
     Refusal(400, "bad-request", "Bad Request"),
-    Refusal(413, "request-entity-too-large", "Request Entity Too Large"),
+    FORM_REFUSAL,
     Refusal(415, "unsupported-media-type", "Unsupported Media Type"),
 )
 PATH_REFUSAL = Refusal(404, "not-found", "Not Found")
@@ -102,6 +104,13 @@ def build_document(operations: Iterable[Operation]) -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic"},
+                "dialplan": {
+                    "type": "apiKey",
+                    "in": "query",
+                    "name": TOKEN,
+                    "description": "a token of `token create --for-dialplan PBX`; as the user or"
+                    " the password of HTTP Basic too",
+                },
             },
         },
     }
@@ -120,6 +129,8 @@ def refusals_of(operation: Operation) -> tuple[Refusal, ...]:
     if operation.body is not None or operation.csv_bytes:
         errors.append(RequestInvalid)
         http += BODY_REFUSALS
+    elif operation.query is not None and operation.method == "POST":
+        http.append(FORM_REFUSAL)
     if operation.acts_once:
         errors.append(IdempotencyKeyReused)
     if "<" in operation.rule:
@@ -145,6 +156,8 @@ def _describe(operation: Operation) -> dict[str, Any]:
     }
     if operation.needs == OPEN:
         described["security"] = []
+    if operation.is_for_dialplans:
+        described["security"] = [{"dialplan": []}, {"bearer": []}, {"basic": []}]
     if operation.body is not None:
         described["requestBody"] = {"content": {JSON: {"schema": _ref(operation.body)}}}
     if operation.csv_bytes:
@@ -215,7 +228,10 @@ def _responses(operation: Operation) -> dict[str, Any]:
         problem = responses.setdefault(str(refusal.status), {"description": ""})
         line = f"`{refusal.error_id}`: {refusal.title}."
         problem["description"] = f"{problem['description']}\n\n{line}".strip()
-        problem.setdefault("content", {})[MEDIA_TYPE] = {"schema": _ref(Problem)}
+        if operation.is_for_dialplans:
+            problem.setdefault("content", {})["text/plain"] = {}
+        else:
+            problem.setdefault("content", {})[MEDIA_TYPE] = {"schema": _ref(Problem)}
         headers = problem.setdefault("headers", {})
         if refusal.status in PROBLEM_HEADERS:
             headers[PROBLEM_HEADERS[refusal.status]] = {"schema": {"type": "string"}}

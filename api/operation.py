@@ -11,6 +11,7 @@ the path, and the validated `query` and `body` if it declares them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar, Unpack
 
@@ -20,6 +21,7 @@ from pydantic_core import to_json
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from api.auth import authenticate, authorise
+from api.dialplans import DIALPLAN_PATHS, TOKEN, authenticate_dialplan
 from api.errors import RequestInvalid
 from api.idempotency import act_once
 from storage.errors import EarwitnessError
@@ -50,9 +52,9 @@ class Reply:
 class OperationOptions(TypedDict, total=False):
     """The optional properties of an operation.
 
-    `is_for_dialplans`: a PBX may call it without a token. `shown_once`: the field of the answer
-    that holds a secret; a request repeated with the same Idempotency-Key gets null in it.
-    `csv_bytes`: the body is `text/csv` of at most so many bytes, and the function gets it as
+    `is_for_dialplans`: a dialplan may call it, and each answer is one line. `shown_once`: the field
+    of the answer that holds a secret; a request repeated with the same Idempotency-Key gets null in
+    it. `csv_bytes`: the body is `text/csv` of at most so many bytes, and the function gets it as
     `csv`.
     """
 
@@ -108,7 +110,8 @@ class Operation:
             if self.needs not in (OPEN, SIGNED_IN):
                 authorise(self.needs)
             if self.query is not None:
-                arguments["query"] = parse_query(self.query)
+                beside = {TOKEN} if self.is_for_dialplans else frozenset()
+                arguments["query"] = parse_query(self.query, beside=beside)
             if self.csv_bytes:
                 arguments["csv"] = read_csv()
             elif self.body is not None:
@@ -195,8 +198,10 @@ def answer(fields: Mapping[str, Any], status: int = 200, **headers: str) -> Resp
 def require_token() -> None:
     """Authenticate every request, also one for an unknown path, except to an open operation."""
     operation = find_operation(current_app, request.endpoint)
-    if operation is None or operation.needs != OPEN:
-        authenticate(may_be_pbx=operation is not None and operation.is_for_dialplans)
+    if request.path.startswith(DIALPLAN_PATHS):
+        authenticate_dialplan()
+    elif operation is None or operation.needs != OPEN:
+        authenticate()
 
 
 def find_operation(app: Flask, endpoint: str | None) -> Operation | None:
@@ -210,16 +215,17 @@ def iter_operations(app: Flask) -> Iterator[Operation]:
     return (operation for operation in found if operation is not None)
 
 
-def parse_query(model: type[Model]) -> Model:
-    """Parse the parameters of the URL, or of the form of a POST.
+def parse_query(model: type[Model], *, beside: AbstractSet[str] = frozenset()) -> Model:
+    """Parse the parameters of the URL, or of the form of a POST, without those `beside` the query.
 
     Raises RequestInvalid for a parameter that is unknown, wrong or given twice.
     """
     repeated = [name for name, values in request.values.lists() if len(values) > 1]
     if repeated:
         raise RequestInvalid(*((("query", name), "given more than once") for name in repeated))
+    given = {name: value for name, value in request.values.items() if name not in beside}
     try:
-        return model.model_validate(request.values.to_dict())
+        return model.model_validate(given)
     except ValidationError as error:
         raise _invalid("query", error) from None
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, has_request_context, request
 from pydantic_core import to_json
 from uuid_utils.compat import uuid7
 from werkzeug.exceptions import HTTPException
 
+from api.dialplans import DIALPLAN_PATHS
 from api.errors import (
     AudioNotStoredYet,
     Busy,
@@ -42,6 +43,8 @@ from storage.objects import errors as store_errors
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
+# A dialplan reads each answer as one line of plain text, errors too.
+LINE = "text/plain; charset=utf-8"
 RETRY_AFTER_S = 5
 CHALLENGE = "WWW-Authenticate"
 
@@ -204,7 +207,9 @@ def _is_from_script() -> bool:
 
 
 def answer_problem(problem: Problem) -> Response:
-    """Build the HTTP response of a problem."""
+    """Build the HTTP response of a problem; a dialplan gets one line."""
+    if has_request_context() and request.path.startswith(DIALPLAN_PATHS):
+        return _answer_line(problem)
     document = {
         "type": f"/problems/{problem.error_id}",
         "title": problem.title,
@@ -217,6 +222,19 @@ def answer_problem(problem: Problem) -> Response:
     return Response(
         to_json(document), problem.status, headers=list(problem.headers), content_type=MEDIA_TYPE
     )
+
+
+def as_line(text: str) -> str:
+    """Return the text as one line, without characters that end or break a line."""
+    return " ".join(text.split()) + "\n"
+
+
+def _answer_line(problem: Problem) -> Response:
+    """Build the answer to a dialplan: `error: request-invalid: query channel: Field required`."""
+    faults = problem.members.get("errors", ())
+    told = [f"{' '.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults]
+    line = as_line(f"error: {problem.error_id}: {'; '.join(told) or problem.detail}")
+    return Response(line, problem.status, headers=list(problem.headers), content_type=LINE)
 
 
 def register_problems(app: Flask) -> None:

@@ -33,7 +33,7 @@ class ApiSettings:
     `pbxs`: the names of the PBXs that must be connected for the service to be ready.
     `media_url`: the address of the media server for browsers; "" is `media_port` of our own host.
     `rules`, `default_action`: the configured rules, and the action for a call that no rule matches.
-    `pbx_addresses`: the IP addresses of the PBXs, whose dialplans need no token.
+    `dialplan_addresses`: the IP addresses of each PBX whose dialplan needs no token.
     `proxies`: the number of proxies before us, so of trusted addresses in X-Forwarded-For.
     `allow_private_addresses`: whether a webhook may have a private address.
     `oidc`: the identity provider, if any. `passwords`: whether people may sign in by a password.
@@ -45,7 +45,7 @@ class ApiSettings:
     media_port: int = 8081
     rules: tuple[RuleRecord, ...] = ()
     default_action: Action = "never"
-    pbx_addresses: frozenset[str] = frozenset()
+    dialplan_addresses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     proxies: int = 0
     allow_private_addresses: bool = False
     oidc: OidcSettings | None = None

@@ -130,8 +130,10 @@ def doctor(
 @tokens.command("create")
 def token_create(  # noqa: PLR0917  # an option each
     context: typer.Context,
-    name: Annotated[str, typer.Option(help="Who will use it; for an agent, the endpoint's name.")],
-    role: Annotated[Role, typer.Option(help="What it may do.")],
+    name: Annotated[
+        str | None, typer.Option(help="Who will use it; for an agent, the endpoint's name.")
+    ] = None,
+    role: Annotated[Role | None, typer.Option(help="What it may do.")] = None,
     team: Annotated[str | None, typer.Option(help="A supervisor sees the agents of this.")] = None,
     scope: Annotated[
         list[str] | None, typer.Option(help="For role service: a permission; may be repeated.")
@@ -140,10 +142,23 @@ def token_create(  # noqa: PLR0917  # an option each
         list[str] | None,
         typer.Option(help="A permission of the role that it shall not have; may be repeated."),
     ] = None,
+    for_dialplan: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PBX", help="For CURL() in the dialplan of this PBX, instead of a role."
+        ),
+    ] = None,
 ) -> None:
     """Print a new bearer token, alone, on standard output. Nobody can show it again."""
-    from earwitness.tokens import create
+    from earwitness.tokens import create, create_for_dialplan
 
+    if for_dialplan is not None:
+        if role or team or scope or without:
+            raise typer.BadParameter("--for-dialplan stands alone, or with --name")
+        typer.echo(create_for_dialplan(context.obj.config, for_dialplan, name))
+        return
+    if name is None or role is None:
+        raise typer.BadParameter("give --name and --role, or --for-dialplan")
     typer.echo(
         create(
             context.obj.config,

@@ -239,6 +239,7 @@ class Pbx(Section):
     user_events_to: tuple[Application, ...] = ()
     user_events_to_ami: bool = False
     programs_may_dial: bool = False
+    dialplan_without_token: bool = False
     dial_context: DialContext = ""
     dial_format: DialFormat = "e164"
     region: str = Field("US", pattern=r"^[A-Z]{2}$")

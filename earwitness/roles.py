@@ -75,7 +75,11 @@ def api(config: Config) -> None:
             media_port=config.media.port,
             rules=config.rules,
             default_action=config.default_action,
-            pbx_addresses=addresses_of(pbx.url for pbx in config.pbx),
+            dialplan_addresses={
+                pbx.name: addresses_of([pbx.url])
+                for pbx in config.pbx
+                if pbx.dialplan_without_token
+            },
             proxies=config.server.proxies,
             allow_private_addresses=config.webhooks.allow_private_addresses,
             oidc=oidc_settings(config),

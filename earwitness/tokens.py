@@ -32,6 +32,20 @@ def create(
         raise ConfigurationInvalid(f"--name: {error}") from error
 
 
+def create_for_dialplan(config: Config, pbx: str, name: str | None) -> str:
+    """Create a token for the dialplan of a PBX. Raises ConfigurationInvalid."""
+    known = [one.name for one in config.pbx]
+    if pbx not in known:
+        raise ConfigurationInvalid(
+            f"--for-dialplan {pbx}: expected the name of a [[pbx]]: {', '.join(known) or 'none'}"
+        )
+    try:
+        with open_catalogue(config) as tx:
+            return tokens.create_token(tx, **tokens.dialplan_fields(pbx, name))[1]
+    except TokenInvalid as error:
+        raise ConfigurationInvalid(f"--name: {error}") from error
+
+
 def _require_permissions(option: str, given: Sequence[str]) -> None:
     unknown = sorted(set(given) - set(PERMISSIONS))
     if unknown:

@@ -298,6 +298,11 @@ def build_call_id(pbx: str, linkedid: str) -> str:
     return f"{pbx}-{linkedid}"
 
 
+def is_call_of(call_id: str, pbx: str) -> bool:
+    """Return whether this is the id of a call of this PBX; the name of a PBX has no hyphen."""
+    return call_id.startswith(build_call_id(pbx, ""))
+
+
 def parse_call_id(call_id: str) -> tuple[str, str]:
     """Return the PBX's name and the linkedid. Raises ValueError for any other text."""
     match = _CALL_ID.fullmatch(call_id)

@@ -86,6 +86,9 @@ EVENTS: Mapping[str, str] = {
     "rule": RULES_READ,
 }
 
+# The scopes of every token of a dialplan.
+DIALPLAN_SCOPES = (CALLS_DIAL, CONFERENCES_CONTROL, RECORDINGS_CONTROL)
+
 _SEES_AND_HEARS = frozenset({CALLS_READ, RECORDINGS_READ, RECORDINGS_HEAR})
 
 ROLES: Mapping[str, frozenset[str]] = {

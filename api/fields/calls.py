@@ -223,6 +223,7 @@ class DialplanQuery(Query):
 
     channel: Text = Field(description="`${CHANNEL(name)}`", examples=["PJSIP/trunk-00000001"])
     action: Literal["start", "stop", "pause", "resume", "decide"]
+    pbx: Text | None = Field(None, description="the PBX of the channel, if several have such a one")
 
 
 def call_fields(

@@ -17,6 +17,7 @@ from api.fields.base import (
     fields_of,
 )
 from storage import records
+from storage.catalogue.tokens import dialplan_fields
 from storage.permissions import PERMISSIONS
 from storage.records import AuditRecord, Outcome, PersonRole, Role, TokenRecord, UserRecord
 
@@ -31,19 +32,34 @@ Permission = Annotated[str, AfterValidator(_known)]
 
 
 class NewToken(Body):
-    """The name and the rights of a new token."""
+    """A new token: its name and its rights; or the PBX whose dialplan it is for."""
 
-    name: ActorName
-    role: Role
+    name: ActorName | None = Field(None, description="with `pbx` the default is `dialplan PBX`")
+    role: Role | None = Field(None, description="without `pbx` it is needed")
     team: Name | None = None
     scopes: tuple[Permission, ...] = Field((), description="the rights of the role `service`")
     without: tuple[Permission, ...] = ()
+    pbx: Text | None = Field(
+        None, description="for the dialplan of this PBX, which opens `/dialplan/*` alone"
+    )
 
     @model_validator(mode="after")
-    def _has_scopes(self) -> "NewToken":
+    def _is_whole(self) -> "NewToken":
+        if self.pbx is not None:
+            if self.role is not None or self.team is not None or self.scopes or self.without:
+                raise ValueError("with pbx give no role, team, scopes or without")
+            return self
+        if self.name is None or self.role is None:
+            raise ValueError("without pbx, name and role are needed")
         if (self.role == "service") != bool(self.scopes):
             raise ValueError("only the role service has scopes, and it needs some")
         return self
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the fields of the token."""
+        if self.pbx is None:
+            return self.model_dump()
+        return dialplan_fields(self.pbx, self.name)
 
 
 class Token(Answer):
@@ -55,6 +71,7 @@ class Token(Answer):
     team: str | None
     scopes: list[str]
     without: list[str]
+    pbx: str | None = Field(description="the PBX whose dialplan has the token; else null")
     token: str | None = Field(description="only in the answer to its creation; null afterwards")
 
 

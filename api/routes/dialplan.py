@@ -1,14 +1,14 @@
 """Commands from a dialplan: `CURL()` gets one plain line as the answer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from http import HTTPStatus
 
 from flask import Response
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from api.auth import DIALPLAN, get_if_visible, principal, refuse
+from api.auth import get_if_visible, principal, refuse
+from api.dialplans import NO_ID, find_pbx
 from api.fields.calls import DialplanQuery
 from api.fields.programs import (
     CallbackCommandQuery,
@@ -17,18 +17,17 @@ from api.fields.programs import (
     DialCommandQuery,
 )
 from api.operation import Operations, Reply
-from api.problems import status_of
+from api.problems import LINE, as_line
 from api.services import services
 from recorder.errors import BadCommand
 from recorder.programs.commands import parse_command
 from recorder.programs.programs import CommandOrigin
 from recorder.recording.demand import OnDemand
 from recorder.rules.facts import past_facts
-from storage.actors import dialplan_actor
 from storage.catalogue import calls, decisions
-from storage.errors import EarwitnessError, NoSuchCall
+from storage.errors import NoSuchCall
 from storage.permissions import CALLS_DIAL, CONFERENCES_CONTROL, RECORDINGS_CONTROL
-from storage.records import Actor, CallRecord
+from storage.records import CallRecord
 
 operations = Operations("/api/v1", tag="dialplan")
 
@@ -58,9 +57,9 @@ def get_from_dialplan(query: DialplanQuery) -> Response:
     """Start, stop, pause or resume the recording of a channel's call, or return the decision.
 
     `decide` returns the decision for the answered call, such as `record: rule 'support'`, and
-    changes nothing. A request straight from the address of a configured PBX needs no token.
+    changes nothing. With the token of a dialplan, this is a call of its PBX.
     """
-    return _in_one_line(lambda: _control_recording(query))
+    return _line(_control_recording(query))
 
 
 @operations.post(
@@ -77,10 +76,10 @@ def post_from_dialplan(query: DialplanQuery) -> Response:
 def dial_from_dialplan(query: DialCommandQuery) -> Response:
     """Ring a phone and dial a number, or hang up with `do=hang-up`.
 
-    A request straight from the address of a configured PBX needs no token, but the key
-    `programs_may_dial` of this PBX. A token must be of no team.
+    A dialplan may dial only with the key `programs_may_dial` of its PBX. Any other token must be
+    of no team.
     """
-    return _in_one_line(lambda: _carry_out("dial", query))
+    return _line(_carry_out("dial", query))
 
 
 @operations.post(
@@ -100,7 +99,7 @@ def post_dial_from_dialplan(query: DialCommandQuery) -> Response:
 )
 def call_back_from_dialplan(query: CallbackCommandQuery) -> Response:
     """Call a number back at a time, or cancel that with `do=cancel`; permitted as `dial` is."""
-    return _in_one_line(lambda: _carry_out("callback", query))
+    return _line(_carry_out("callback", query))
 
 
 @operations.post(
@@ -127,7 +126,7 @@ def confer_from_dialplan(query: ConferenceCommandQuery) -> Response:
 
     Calling a phone or a number into it is permitted as `dial` is.
     """
-    return _in_one_line(lambda: _carry_out("conference", query))
+    return _line(_carry_out("conference", query))
 
 
 @operations.post(
@@ -148,14 +147,14 @@ def _carry_out(action: str, query: CommandQuery) -> str:
     if who.agents is not None:
         refuse("commands of a team")
     known = services().settings.pbxs
-    pbx = query.pbx or (known[0] if len(known) == 1 else "")
+    pbx = find_pbx(query.pbx) or (known[0] if len(known) == 1 else "")
     if pbx not in known:
         raise BadCommand(f"pbx: expected one of {', '.join(known)}")
     origin = CommandOrigin(
         pbx,
-        by=_actor_on(pbx),
-        owner_id=None if who.token is DIALPLAN else who.token.id,
-        may_dial=CALLS_DIAL in who.permissions,
+        by=who.actor,
+        owner_id=None if who.token.id == NO_ID else who.token.id,
+        may_dial=None if who.token.pbx is not None else CALLS_DIAL in who.permissions,
         request=query.request or "",
     )
     command = parse_command(query.fields(action))
@@ -164,7 +163,7 @@ def _carry_out(action: str, query: CommandQuery) -> str:
 
 def _control_recording(query: DialplanQuery) -> str:
     """Carry out a command for a recording; return the answer."""
-    call = get_if_visible(calls.get_call, _await_call(query.channel).id)
+    call = _await_call(query.channel, find_pbx(query.pbx))
     if query.action == "decide":
         with services().catalogue.begin() as tx:
             kept = decisions.find_decision(tx, call.id)
@@ -174,40 +173,35 @@ def _control_recording(query: DialplanQuery) -> str:
         reason = f"rule {rule.name!r}" if rule is not None else "no rule matched"
         return f"{decision.action}: {reason}"
     demand = OnDemand(services().catalogue, services().capture)
-    recording = demand.carry_out(call.id, query.action, by=_actor_on(call.pbx), trigger="dialplan")
+    recording = demand.carry_out(call.id, query.action, by=principal().actor, trigger="dialplan")
     return f"ok: {recording.state} {recording.id}"
 
 
-def _actor_on(pbx: str) -> Actor:
-    """Return the token of the request, or the PBX itself for a request without one."""
-    return dialplan_actor(pbx) if principal().token is DIALPLAN else principal().actor
+def _await_call(channel: str, pbx: str | None) -> CallRecord:
+    """Return the live call of a channel, if the caller may see it; wait a little for it.
 
-
-def _await_call(channel: str) -> CallRecord:
-    """Return the live call of a channel; wait a little for it. Raises NoSuchCall."""
-    attempts = Retrying(
-        retry=retry_if_exception_type(NoSuchCall),
+    Raises NoSuchCall.
+    """
+    missing = NoSuchCall(f"no live call has a channel {channel}")
+    find = Retrying(
+        retry=retry_if_result(lambda found: found is None),
         stop=stop_after_delay(KNOWN_WITHIN_S),
         wait=wait_fixed(0.02),
-        reraise=True,
+        retry_error_callback=lambda _: None,
     )
-    for attempt in attempts:
-        with attempt, services().catalogue.begin() as tx:
-            if (call := calls.find_live_call_of(tx, channel)) is not None:
-                return call
-            raise NoSuchCall(f"no live call has a channel {channel}")
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _in_one_line(act: Callable[[], str]) -> Response:
-    """Act, and answer in one line, errors too."""
+    call = find(_find_call, channel, pbx)
+    if call is None:
+        raise missing
     try:
-        return _plain(act())
-    except EarwitnessError as error:
-        status = status_of(type(error))
-        detail = str(error) if status < HTTPStatus.INTERNAL_SERVER_ERROR else "try again"
-        return _plain(f"error: {error.error_id}: {detail}", status)
+        return get_if_visible(calls.get_call, call.id)
+    except NoSuchCall:
+        raise missing from None
 
 
-def _plain(line: str, status: int = 200) -> Response:
-    return Response(" ".join(line.split()) + "\n", status, content_type="text/plain; charset=utf-8")
+def _find_call(channel: str, pbx: str | None) -> CallRecord | None:
+    with services().catalogue.begin() as tx:
+        return calls.find_live_call_of(tx, channel, pbx=pbx)
+
+
+def _line(text: str) -> Response:
+    return Response(as_line(text), content_type=LINE)

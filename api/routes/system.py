@@ -56,12 +56,15 @@ def list_tokens(query: ListQuery) -> Response:
     shown_once="token",
 )
 def create_token(body: NewToken) -> Response:
-    """Create a bearer token."""
-    wanted = body.model_dump()
+    """Create a bearer token; one with a `pbx` is for the dialplan of this PBX alone."""
+    if body.pbx is not None and body.pbx not in services().settings.pbxs:
+        raise TokenInvalid(f"pbx: expected one of {', '.join(services().settings.pbxs)}")
+    wanted = body.wanted()
     require_grant(TokenRecord(UUID(int=0), **wanted))
     with services().catalogue.begin() as tx:
         made, secret = tokens.create_token(tx, **wanted)
-        audit_done(tx, "token.create", made.id, name=made.name, role=made.role)
+        of_dialplan = {"pbx": made.pbx} if made.pbx is not None else {}
+        audit_done(tx, "token.create", made.id, name=made.name, role=made.role, **of_dialplan)
     return answer(token_fields(made, secret), 201)
 
 

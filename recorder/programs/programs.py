@@ -1,7 +1,7 @@
 """Carry out the commands of other programs on a PBX.
 
-A dialplan, and a program that can send user events, show no token: whoever reaches the PBX can do
-all that a dialplan can. They are trusted like it, with one exception: they make us ring phones and
+A program that can send user events shows no token: whoever reaches the PBX can do all that a
+dialplan can. It is trusted like the dialplan, with one exception: they make us ring phones and
 dial numbers only where `programs_may_dial` says so, because a call costs money. The refused
 prefixes and the do-not-call list hold for them too.
 """
@@ -43,15 +43,16 @@ REFUSALS = (ProgramsMayNotDial, NumberRefused)
 class CommandOrigin:
     """The program that sent a command.
 
-    `by` is the actor in the audit trail, `owner_id` its token, None for a program of the PBX, which
-    shows none. `may_dial` says whether the token permits to dial. `call_id` is the call of the
-    channel that sent the command, if a channel did. `request` are the program's own words.
+    `by` is the actor in the audit trail, `owner_id` its token, None for a program of the PBX that
+    shows none. `may_dial` says whether the token permits to dial; None asks the PBX's key, as for a
+    dialplan, with a token or without. `call_id` is the call of the channel that sent the command,
+    if a channel did. `request` are the program's own words.
     """
 
     pbx: str
     by: Actor
     owner_id: UUID | None = None
-    may_dial: bool = False
+    may_dial: bool | None = None
     call_id: str | None = None
     request: str = ""
 
@@ -226,6 +227,8 @@ class Programs:
         call_id = command.call_id or origin.call_id
         if call_id is None:
             raise BadCommand("give either destination or call")
+        if not names.is_call_of(call_id, origin.pbx):
+            raise NoSuchCall(f"there is no call {call_id}")
         taken = self._conferences.take_in(
             conference_id, call_id, by=origin.by, owner_id=origin.owner_id
         )
@@ -275,9 +278,9 @@ class Programs:
 
     def _require_dial(self, origin: CommandOrigin) -> None:
         """Raise ProgramsMayNotDial unless the token permits it, or the PBX for all its programs."""
-        if origin.owner_id is not None and not origin.may_dial:
+        if origin.may_dial is False:
             raise ProgramsMayNotDial(f"the token of {origin.by.name} does not permit {CALLS_DIAL}")
-        if origin.owner_id is None and origin.pbx not in self._may_dial:
+        if origin.may_dial is None and origin.pbx not in self._may_dial:
             raise ProgramsMayNotDial(
                 f"PBX {origin.pbx}: the key programs_may_dial of [[pbx]] is not set"
             )

@@ -177,9 +177,16 @@ def _conditions(
         yield call.c.started_at < to_at
 
 
-def find_live_call_of(tx: Connection, channel_name: str) -> CallRecord | None:
-    """Return the live call with a channel of this name (`PJSIP/2001-00000001`), or None."""
+def find_live_call_of(
+    tx: Connection, channel_name: str, *, pbx: str | None = None
+) -> CallRecord | None:
+    """Return the live call with a channel of this name (`PJSIP/2001-00000001`), or None.
+
+    Two PBXs may have channels of one name: give the `pbx` where it is known.
+    """
     query = select(call).where(LIVES, call.c.channels.contains([{"name": channel_name}]))
+    if pbx is not None:
+        query = query.where(call.c.pbx == pbx)
     row = tx.execute(query.order_by(call.c.started_at.desc()).limit(1)).mappings().first()
     return parse_call(row) if row is not None else None
 

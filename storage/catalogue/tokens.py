@@ -28,6 +28,7 @@ from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.catalogue.digest import digest_of
 from storage.errors import NoSuchToken, TokenInvalid
 from storage.naming import parse_actor_name, parse_name
+from storage.permissions import DIALPLAN_SCOPES
 from storage.records import Role, Slice, TokenRecord, shallow
 from storage.schema import token, user
 
@@ -52,17 +53,30 @@ def create_token(
     team: str | None = None,
     scopes: Sequence[str] = (),
     without: Sequence[str] = (),
+    pbx: str | None = None,
 ) -> tuple[TokenRecord, str]:
     """Create a bearer token, and return it with its secret, which nobody can read again.
 
-    `without` lists permissions that this token lacks although its role has them. Raises
-    TokenInvalid if the name is taken, NameInvalid.
+    `without` lists permissions that this token lacks although its role has them. A token with a
+    `pbx` is for the dialplan of this PBX alone. Raises TokenInvalid if the name is taken,
+    NameInvalid.
     """
     name, team = parse_actor_name(name), parse_name(team) if team is not None else None
     if is_tokens_name(tx, name, role) or _has_another(tx, user, name, role):
         raise TokenInvalid(f"there is a token or a user {name!r} already")
-    made = TokenRecord(uuid7(), name, role, team, tuple(scopes), tuple(without))
+    made = TokenRecord(uuid7(), name, role, team, tuple(scopes), tuple(without), pbx=pbx)
     return made, keep_secret(tx, PREFIX, **shallow(made))
+
+
+def dialplan_fields(pbx: str, name: str | None = None) -> dict[str, Any]:
+    """Return the fields of a token for the dialplan of a PBX, as `create_token` takes them."""
+    return {
+        "name": name or f"dialplan {pbx}",
+        "role": "service",
+        "team": None,
+        "scopes": DIALPLAN_SCOPES,
+        "pbx": pbx,
+    }
 
 
 def keep_secret(tx: Connection, prefix: str, **values: Any) -> str:

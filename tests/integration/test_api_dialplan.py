@@ -38,7 +38,12 @@ def call(catalogue: Catalogue) -> CallRecord:
 def nobody(client: ApiClient) -> ApiClient:
     """Return a client without a token, of an API that knows its PBX's address and a rule."""
     services = client.application.extensions["earwitness"]
-    settings = replace(services.settings, rules=(RULE,), pbx_addresses=frozenset({PBX}))
+    settings = replace(
+        services.settings,
+        rules=(RULE,),
+        pbxs=("main", "other"),
+        dialplan_addresses={"main": frozenset({PBX})},
+    )
     return ApiClient(rebuild_app(client.application, settings), None)
 
 
@@ -101,44 +106,3 @@ def test_an_unknown_channel(nobody: ApiClient, call: CallRecord) -> None:
     response = nobody.get("/api/v1/dialplan/record", query_string=query, **from_pbx())
     assert response.status_code == 404
     assert response.text.startswith("error: no-such-call: ")
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        {},
-        {"environ_overrides": {"REMOTE_ADDR": "192.0.2.8"}},
-        from_pbx(**{"X-Forwarded-For": PBX}),
-        from_pbx(Forwarded=f"for={PBX}"),
-        from_pbx(Authorization="Bearer ew_wrong"),
-    ],
-    ids=["elsewhere", "another", "proxy", "forwarded", "wrong-token"],
-)
-def test_only_the_pbx_needs_no_token(
-    nobody: ApiClient, call: CallRecord, how: dict[str, Any]
-) -> None:
-    """Without a token only the PBX itself may call it, never through a proxy."""
-    assert ask(nobody, call, "decide", **how)[0] == 401
-
-
-@pytest.mark.parametrize(
-    ("site", "status"),
-    [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)],
-)
-def test_other_sites_do_not_act(
-    nobody: ApiClient, client: ApiClient, call: CallRecord, site: str, status: int
-) -> None:
-    """A link on another site does nothing, neither on the PBX nor with a stored password."""
-    on_pbx = from_pbx(**{"Sec-Fetch-Site": site})
-    assert ask(nobody, call, "decide", **on_pbx)[0] == status
-    assert ask(client, call, "decide", headers={"Sec-Fetch-Site": site})[0] == status
-
-
-def test_other_operations_need_a_token(nobody: ApiClient) -> None:
-    """The PBX's address opens no other operation."""
-    assert nobody.get("/api/v1/calls", **from_pbx()).status_code == 401
-
-
-def test_a_token_works_from_any_address(client: ApiClient, call: CallRecord) -> None:
-    """With a token it works from any address."""
-    assert ask(client, call, "decide")[0] == 200

@@ -60,8 +60,23 @@ def test_every_route_is_documented_with_its_errors(app: Flask, document: dict[st
         for refusal in refusals_of(operation):
             response = described["responses"][str(refusal.status)]
             assert f"`{refusal.error_id}`" in response["description"]
-            assert "application/problem+json" in response["content"]
+            is_one_line = path.startswith("/api/v1/dialplan/")
+            media_type = "text/plain" if is_one_line else "application/problem+json"
+            assert media_type in response["content"]
         assert described["summary"]
+
+
+def test_a_dialplan_gets_lines_by_a_token_of_its_own(document: dict[str, Any]) -> None:
+    """Each answer to a dialplan is plain text, and its token may be in the URL."""
+    schemes = document["components"]["securitySchemes"]
+    assert (schemes["dialplan"]["in"], schemes["dialplan"]["name"]) == ("query", "token")
+    for path, operations in document["paths"].items():
+        for described in operations.values():
+            is_for_dialplans = {"dialplan": []} in described.get("security", [])
+            assert is_for_dialplans == path.startswith("/api/v1/dialplan/")
+            if is_for_dialplans:
+                contents = [set(one["content"]) for one in described["responses"].values()]
+                assert contents == [{"text/plain"}] * len(contents)
 
 
 def test_operations_have_names_of_their_own(document: dict[str, Any]) -> None:

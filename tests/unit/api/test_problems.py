@@ -6,7 +6,8 @@ import pytest
 from flask import Flask
 
 from api import errors as api_errors
-from api.problems import STATUS, answer_problem, build_problem, register_problems, title_of
+from api.errors import RequestInvalid
+from api.problems import STATUS, Problem, answer_problem, build_problem, register_problems, title_of
 from recorder.errors import PbxUnavailable
 from storage.errors import EarwitnessError, NoSuchCall
 
@@ -52,6 +53,27 @@ def test_a_failure_says_nothing_of_our_inside() -> None:
     assert document["type"] == "/problems/pbx-unavailable"
     assert response.headers["Retry-After"] == "5"
     assert response.mimetype == "application/problem+json"
+
+
+@pytest.mark.parametrize("error", ours(), ids=lambda error: error.__name__)
+def test_a_dialplan_gets_one_line(error: type[EarwitnessError]) -> None:
+    """Under `/dialplan/` each error is one line of plain text, with its status and its id."""
+    problem = Problem(error.error_id, title_of(error), STATUS[error], "a\n b\u2028c\x0bd")
+    with Flask("lines").test_request_context("/api/v1/dialplan/record"):
+        response = answer_problem(problem)
+    assert response.status_code == STATUS[error]
+    assert response.content_type == "text/plain; charset=utf-8"
+    assert response.get_data(as_text=True) == f"error: {error.error_id}: a b c d\n"
+
+
+def test_a_dialplan_is_told_the_wrong_field() -> None:
+    """The line of an invalid request names the wrong parameter."""
+    error = RequestInvalid.at("query", "channel", "Field required")
+    with Flask("lines").test_request_context("/api/v1/dialplan/record"):
+        response = answer_problem(build_problem(error))
+    assert (
+        response.get_data(as_text=True) == "error: request-invalid: query channel: Field required\n"
+    )
 
 
 def test_an_unexpected_error_is_500_with_an_id(capsys: pytest.CaptureFixture[str]) -> None:
