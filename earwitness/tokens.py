@@ -42,7 +42,7 @@ def create_for_dialplan(config: Config, pbx: str, name: str | None) -> str:
     try:
         with open_catalogue(config) as tx:
             return tokens.create_token(tx, **tokens.dialplan_fields(pbx, name))[1]
-    except TokenInvalid as error:
+    except (NameInvalid, TokenInvalid) as error:
         raise ConfigurationInvalid(f"--name: {error}") from error
 
 
