@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from flask import Response, request
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
-from api.auth import principal
+from api.auth import get_if_visible, principal
 from api.pages.page import Pages, show, show_notice, wants_next_part
 from api.pages.words import causes_of_attempts
 from api.services import services
@@ -58,8 +59,9 @@ def show_campaigns() -> Response:
 def show_campaign(campaign_id: UUID) -> Response:
     """Show one campaign: its progress, results, agents and list."""
     try:
+        get = partial(campaigns.get_campaign, by=principal().name)
+        record = get_if_visible(get, campaign_id)
         with services().catalogue.begin() as tx:
-            record = campaigns.get_campaign(tx, campaign_id, **_seen())
             progress = campaigns.read_progress(tx, campaign_id)
             agents = campaigns.list_agents(tx, campaign_id)
     except NoSuchCampaign:

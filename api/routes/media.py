@@ -85,10 +85,9 @@ def get_manifest(recording_id: UUID) -> Response:
 
     It has the note, the bookmarks and the hold, so agents do not get it.
     """
-    audio = Audio.of(get_visible(recording_id))
     if not principal().reads_remarks:
         refuse("manifests, which have notes and holds")
-    document = read_manifest(audio)
+    document = read_manifest(Audio.of(get_visible(recording_id)))
     found = Response(document, content_type=JSON)
     found.set_etag(hashlib.sha256(document).hexdigest())
     found.make_conditional(request)

@@ -147,7 +147,7 @@ def test_an_agent_accesses_only_its_own_recordings(
     assert agent.get(f"/api/v1/recordings/{MINE.id}").status_code == 200
     assert agent.get("/api/v1/calls/main-1.0").status_code == 200
     for other in (THEIRS, NOBODYS):
-        for part in ("", "/audio", "/waveform", "/manifest"):
+        for part in ("", "/audio", "/waveform"):
             assert agent.get(f"/api/v1/recordings/{other.id}{part}").status_code == 404
         assert agent.get(f"/api/v1/calls/{other.call_id}").status_code == 404
     assert agent.post(f"/api/v1/recordings/{MINE.id}/stop").status_code == 403
