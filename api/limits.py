@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from flask import Flask, Response
@@ -65,8 +66,18 @@ class CatalogueStorage(Storage):
 
 
 def address() -> str:
-    """Return the key for counting by client: the address of the request."""
-    return get_remote_address()
+    """Return the key for counting by client: the address of the request.
+
+    One client has all the addresses of its IPv6 network, so these count as one: `2001:db8::/64`.
+    """
+    given = get_remote_address()
+    try:
+        parsed = ip_address(given)
+    except ValueError:
+        return given
+    if parsed.version == 4 or parsed.ipv4_mapped is not None:
+        return given
+    return str(ip_network((parsed, 64), strict=False))
 
 
 class Limits:
@@ -91,9 +102,16 @@ class Limits:
         page: str,
         has_failed: Callable[[Response], bool],
         allowed: Mapping[str, Callable[[], str]],
+        *,
+        concerns: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Let a page fail only so often, such as "10 per 15 minutes", each counted by a key."""
+        """Let a page fail only so often, such as "10 per 15 minutes", each counted by a key.
+
+        A request that the limit does not concern is neither counted nor stopped.
+        """
         limited: Any = self._app.view_functions[page]
         for often, key in allowed.items():
-            limited = self._limiter.limit(often, key_func=key, deduct_when=has_failed)(limited)
+            limited = self._limiter.limit(
+                often, key_func=key, deduct_when=has_failed, exempt_when=lambda: not concerns()
+            )(limited)
         self._app.view_functions[page] = limited

@@ -25,6 +25,7 @@ TIMEOUT_S = 5.0  # of each request to the provider
 KNOWN_FOR_S = 3600.0
 AWAY_FOR_S = 5.0  # after a failure, fail at once for this long
 CLOCKS_DIFFER_S = 60
+LONGEST_SUBJECT = 255  # characters, as OpenID Connect says
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 # No symmetric algorithm: anyone with the client's secret could sign.
 ALGORITHMS = (
@@ -126,6 +127,11 @@ class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # the l
         )
         if claims is None:
             raise SignInUnproven("the provider sent no id_token")
+        subject = claims["sub"]
+        if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT:
+            raise SignInUnproven("the id_token has no usable subject")
+        if not subject.isprintable():
+            raise SignInUnproven("the subject of the id_token has a character that nobody sees")
         return dict(claims)
 
     def complete(self, claims: Claims, token: Mapping[str, Any]) -> Claims:

@@ -1,7 +1,9 @@
 """Sign in by a password, and sign out."""
 
+from datetime import timedelta
 from typing import Any
 
+import structlog
 from flask import Response, make_response, redirect, request
 from flask_babel import gettext as _
 from sqlalchemy import Connection
@@ -14,10 +16,17 @@ from api.services import services
 from recorder.withdrawal import withdraw
 from storage.actors import SIGN_IN
 from storage.catalogue import audit, users
+from storage.naming import LONGEST
 from storage.passwords import hash_password, is_outdated, is_password
-from storage.records import Actor, Outcome
+from storage.records import Actor, UserRecord
 
+log = structlog.get_logger()
 pages = Pages()
+
+BEGIN = "session.begin"
+# Strangers cause these entries of the audit trail. In each quarter of an hour there is one for an
+# address, a reason and a user, and no more than this from the whole Internet.
+ONE_REFUSAL, REFUSALS = timedelta(minutes=15), 200
 
 # Behind a proxy everybody has the same address, unless `server.proxies` counts the proxy.
 FAILURES_PER_ADDRESS = "30 per minute"
@@ -35,22 +44,22 @@ def show_sign_in() -> Response:
 @pages.post("/sign-in", OPEN)
 def sign_in() -> Response:
     """Start a session if name and password are right."""
-    name, password = request.form.get("name", ""), request.form.get("password", "")
     if is_foreign():
-        return _refused(name, 403, _("This was refused"))
+        return _refused("other-site", 403, _("This was refused"))
     if not services().settings.passwords:
-        return _refused(name, 403, _("Passwords are not accepted here: use the button."))
+        return _refused("no-passwords", 403, _("Passwords are not accepted here: use the button."))
+    name, password = request.form.get("name", ""), request.form.get("password", "")
     with services().catalogue.begin() as tx:
-        found = users.find_user(tx, name) if "\0" not in name else None
+        found = users.find_user_as_typed(tx, name)
     kept = found.password_hash if found is not None else None
-    known = is_password(password, kept)
+    known = is_password(password, kept)  # an unknown name takes as long as a wrong password
     if found is None or kept is None or not known:
-        return _refused(name, 401, _("Name or password is wrong."))
+        return _refused("wrong-password", 401, _("Name or password is wrong."), found)
     with services().catalogue.begin() as tx:
         if is_outdated(kept):
             users.keep_hash(tx, found.id, hash_password(password))
         secret = users.begin_session(tx, found)
-        audit_sign_in(tx, name, "done")
+        audit_sign_in(tx, found)
     return signed_in(secret, request.form.get("next", "/"))
 
 
@@ -78,20 +87,32 @@ def sign_out_everywhere() -> Response:
 
 
 def limit(limits: Limits) -> None:
-    """Limit the number of wrong passwords."""
+    """Limit the number of refused sign-ins.
+
+    Those that another site makes a browser send count apart: they lock nobody out.
+    """
     limits.limit_failures(
         sign_in.__name__,
-        lambda answered: answered.status_code in {401, 403} and not is_foreign(),
+        lambda answered: answered.status_code == 403,
+        {FAILURES_PER_ADDRESS: lambda: f"other site {address()}"},
+        concerns=is_foreign,
+    )
+    limits.limit_failures(
+        sign_in.__name__,
+        lambda answered: answered.status_code in {401, 403},
         {
             FAILURES_PER_NAME: _name,
             FAILURES_PER_NAME_AND_ADDRESS: lambda: f"{address()} {_name()}",
             FAILURES_PER_ADDRESS: address,
         },
+        concerns=lambda: not is_foreign(),
     )
 
 
 def answer_too_often(wait_s: int) -> Response:
     """Show the form, and the time to wait."""
+    with services().catalogue.begin() as tx:
+        audit_refusal(tx, "too-many-attempts")
     answered = show_form(429, _("Too many attempts. Wait some minutes, then try again."))
     answered.headers["Retry-After"] = str(wait_s)
     return answered
@@ -118,26 +139,48 @@ def signed_in(secret: str, wanted: str) -> Response:
     return answered
 
 
-def audit_sign_in(tx: Connection, name: str, outcome: Outcome, **detail: Any) -> None:
-    """Write to the audit trail that this person started a session, or was refused one."""
+def audit_sign_in(tx: Connection, who: UserRecord, **detail: Any) -> None:
+    """Write to the audit trail that this person started a session."""
     audit.add_audit(
         tx,
-        actor=SIGN_IN if outcome == "refused" else Actor("user", name),
-        action="session.begin",
+        actor=Actor("user", who.name),
+        action=BEGIN,
         subject=request.path,
-        outcome=outcome,
+        outcome="done",
         detail={"address": request.remote_addr} | detail,
     )
 
 
-def _refused(name: str, status: int, fault: str) -> Response:
+def audit_refusal(
+    tx: Connection, reason: str, who: UserRecord | None = None, **detail: Any
+) -> None:
+    """Write to the log, and to the audit trail, that a stranger was refused a session.
+
+    The entry holds nothing that the stranger chose: what is typed as a name may be a password. It
+    names the user whose name it was, if there is such a user. The log has each refusal, the trail
+    has equal ones once in a quarter of an hour.
+    """
+    user = {"user": who.name} if who is not None else {}
+    log.info("sign-in.refused", reason=reason, address=address(), **user)
+    audit.add_refusal_once(
+        tx,
+        actor=SIGN_IN,
+        action=BEGIN,
+        subject=request.path,
+        detail={"address": address(), "reason": reason} | user | detail,
+        within=ONE_REFUSAL,
+        most=REFUSALS,
+    )
+
+
+def _refused(reason: str, status: int, fault: str, who: UserRecord | None = None) -> Response:
     with services().catalogue.begin() as tx:
-        audit_sign_in(tx, name, "refused")
+        audit_refusal(tx, reason, who)
     return show_form(status, fault)
 
 
 def _name() -> str:
-    return request.form.get("name", "").casefold()
+    return f"name {request.form.get('name', '')[:LONGEST].casefold()}"
 
 
 def _signed_out() -> Response:

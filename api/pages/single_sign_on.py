@@ -1,6 +1,7 @@
 """Sign in through the identity provider: the way to it, and the way back."""
 
 import hmac
+import re
 
 import structlog
 from flask import Response, abort, make_response, redirect, request
@@ -14,7 +15,13 @@ from api.links import base_url
 from api.oidc import Provider
 from api.operation import OPEN
 from api.pages.page import Pages, local_path
-from api.pages.sign_in import FAILURES_PER_ADDRESS, audit_sign_in, show_form, signed_in
+from api.pages.sign_in import (
+    FAILURES_PER_ADDRESS,
+    audit_refusal,
+    audit_sign_in,
+    show_form,
+    signed_in,
+)
 from api.problems import RETRY_AFTER_S, status_of
 from api.services import services
 from api.turns import give_turn_back
@@ -28,6 +35,10 @@ log = structlog.get_logger()
 pages = Pages()
 
 COOKIE = "earwitness_sign_in"
+# Each start is a row. A whole office may start behind one address.
+STARTS_PER_ADDRESS = "120 per minute"
+# The codes of errors that OAuth and OpenID Connect know look like this one: access_denied.
+ERROR_CODE = re.compile(r"[a-z_]{1,60}")
 
 
 @pages.get("/sign-in/oidc", OPEN)
@@ -56,7 +67,11 @@ def finish_single_sign_on() -> Response:
     wanted = begun.wanted if begun is not None else "/"
     try:
         secret = _begin_session(_identify(provider, begun))
-    except (SignInUnproven, SignInCancelled, ProviderUnavailable) as error:
+    except (SignInCancelled, ProviderUnavailable) as error:
+        answered = _show_failure(error, wanted)
+    except SignInUnproven as error:
+        with services().catalogue.begin() as tx:
+            audit_refusal(tx, error.error_id)
         answered = _show_failure(error, wanted)
     except NotAdmitted as error:
         _refuse(error)
@@ -68,7 +83,10 @@ def finish_single_sign_on() -> Response:
 
 
 def limit(limits: Limits) -> None:
-    """Limit the number of failed callbacks from one address."""
+    """Limit the number of sign-ins from one address, and of failed callbacks."""
+    limits.limit_failures(
+        start_single_sign_on.__name__, lambda _: True, {STARTS_PER_ADDRESS: address}
+    )
     limits.limit_failures(
         finish_single_sign_on.__name__,
         lambda answered: 400 <= answered.status_code < 500,
@@ -97,7 +115,11 @@ def _identify(provider: Provider, begun: SignInRecord | None) -> Identity:
     if given.get("error") == "access_denied":
         raise SignInCancelled("the provider answers access_denied")
     if "error" in given:
-        raise ProviderUnavailable(f"the provider answers {given['error'][:100]}")
+        is_code = ERROR_CODE.fullmatch(given["error"]) is not None
+        code = given["error"] if is_code else "an error that has no code"
+        raise ProviderUnavailable(f"the provider answers {code}")
+    if given.get("iss", _issuer()) != _issuer():
+        raise SignInUnproven("another provider answers")
     if "code" not in given:
         raise SignInUnproven("the answer has no code")
     with give_turn_back():
@@ -113,7 +135,7 @@ def _begin_session(person: Identity) -> str:
             known = users.bring_user(
                 tx, issuer=issuer, subject=subject, name=name, role=role, team=team
             )
-            audit_sign_in(tx, name, "done", issuer=issuer, subject=subject, role=role, team=team)
+            audit_sign_in(tx, known, issuer=issuer, subject=subject, role=role, team=team)
             is_other = before is not None and before != known
             withdrawn = withdraw(tx, known.id, by=Actor("user", name)) if is_other else Withdrawn()
             secret = users.begin_session(tx, known)
@@ -131,8 +153,8 @@ def _refuse(error: NotAdmitted) -> None:
         if known is not None:
             users.end_sessions(tx, known.id)
             withdrawn = withdraw(tx, known.id, by=SIGN_IN)
-        detail = {"issuer": _issuer(), "subject": error.subject, "reason": str(error)}
-        audit_sign_in(tx, error.subject, "refused", **detail)
+        detail = {"issuer": _issuer(), "subject": error.subject, "cause": str(error)}
+        audit_refusal(tx, error.error_id, known, **detail)
     services().spies.take_down(withdrawn.spy_ids)
 
 
@@ -151,7 +173,7 @@ def _show_failure(error: EarwitnessError, wanted: str) -> Response:
         NotAdmitted: _(
             "According to {name} you have no role or no team here. Ask your administrator for it."
         ),
-        NameTaken: _("Another person has your name here. Ask your administrator to rename one."),
+        NameTaken: _("Your name is taken or reserved here. Ask your administrator to change it."),
         SignInUnproven: _(
             "This took too long, or was started in another browser. Try again; if it fails again,"
             " ask your administrator."

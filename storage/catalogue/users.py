@@ -1,6 +1,7 @@
 """People who sign in, and their sessions: a session is a token that expires."""
 
 import secrets
+import unicodedata
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -75,6 +76,16 @@ def find_subject(tx: Connection, issuer: str, subject: str) -> UserRecord | None
 def find_user(tx: Connection, name: str) -> UserRecord | None:
     """Return the user of this name, or None."""
     row = tx.execute(select(*_COLUMNS).where(user.c.name == name)).one_or_none()
+    return _record(row._mapping) if row is not None else None
+
+
+def find_user_as_typed(tx: Connection, text: str) -> UserRecord | None:
+    """Return the user whose name this text is; keyboards compose the same letter differently."""
+    if "\0" in text:
+        return None
+    forms = sorted({text, unicodedata.normalize("NFC", text)})
+    query = select(*_COLUMNS).where(user.c.name.in_(forms))
+    row = tx.execute(query.order_by((user.c.name == text).desc()).limit(1)).one_or_none()
     return _record(row._mapping) if row is not None else None
 
 

@@ -1,5 +1,6 @@
 """Single sign-on with an identity provider that really runs."""
 
+import hmac
 import json
 import socket
 from base64 import urlsafe_b64encode
@@ -18,7 +19,8 @@ from flask import Flask
 from joserfc import jwt
 from joserfc.jwk import OctKey
 from served import serving
-from sqlalchemy import func, select, update
+from sign_in_trail import list_refusals
+from sqlalchemy import func, insert, select, update
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
@@ -46,6 +48,11 @@ CALLBACK = "/sign-in/oidc/callback"
 UNPROVEN = "This took too long, or was started in another browser."
 PASSWORD = "correct horse battery"
 AppMaker = Callable[..., Flask]
+
+
+def base64url(given: bytes) -> str:
+    """Return the bytes as a part of a token."""
+    return urlsafe_b64encode(given).decode().rstrip("=")
 
 
 @pytest.fixture
@@ -91,7 +98,8 @@ class Browser:
 
     def __init__(self, app: Flask) -> None:
         self.client = app.test_client()
-        self._address = {"REMOTE_ADDR": str(uuid4())}
+        self.address = str(uuid4())
+        self._address = {"REMOTE_ADDR": self.address}
 
     def get(self, path: str) -> TestResponse:
         """Return a page of the application."""
@@ -201,11 +209,17 @@ def test_no_way_to_other_sites(app: Flask, provider: Provider, wanted: str) -> N
 
 
 def assert_unproven(browser: Browser, answered: TestResponse) -> None:
-    """Check that the page names the next step, and nobody is signed in."""
+    """Check that the page names the next step, nobody is signed in, and the trail says as much.
+
+    The entry holds nothing that the browser or the provider sent.
+    """
     assert (answered.status_code, answered.mimetype) == (400, "text/html")
     assert UNPROVEN in answered.text
     assert browser.client.get_cookie(SESSION) is None
     assert browser.client.get_cookie(COOKIE) is None
+    catalogue = browser.client.application.extensions[EXTENSION].catalogue
+    entry = {"address": browser.address, "reason": "sign-in-unproven"}
+    assert list_refusals(catalogue, browser.address) == [entry]
 
 
 def test_another_sign_ins_answer_is_refused(app: Flask, provider: Provider) -> None:
@@ -220,6 +234,43 @@ def test_another_sign_ins_answer_is_refused(app: Flask, provider: Provider) -> N
     assert theirs.get(stolen).status_code == 303
 
 
+def test_a_strangers_answer_signs_nobody_in(app: Flask, provider: Provider) -> None:
+    """A page that sends a browser to its own answer signs that browser in as nobody.
+
+    Also while the browser has begun a sign-in of its own, which then starts again.
+    """
+    theirs, mine = Browser(app), Browser(app)
+    stolen = parse_qs(urlsplit(theirs.prove(theirs.begin(), person(provider))).query)
+    url = mine.begin()
+    ours = parse_qs(urlsplit(url).query)
+    mixed = urlencode({"code": stolen["code"][0], "state": ours["state"][0]})
+    assert_unproven(mine, mine.get(f"{CALLBACK}?{mixed}"))
+    again = Browser(app)
+    back = again.prove(again.begin(), person(provider))
+    assert again.get(back).status_code == 303
+
+
+def test_an_answer_that_names_another_issuer(app: Flask, provider: Provider) -> None:
+    """A provider that says who it is (RFC 9207) is the one that was asked."""
+    browser, name = Browser(app), person(provider)
+    back = browser.prove(browser.begin(), name)
+    assert_unproven(browser, browser.get(f"{back}&iss=https%3A%2F%2Fevil.test"))
+    other = Browser(app)
+    back = other.prove(other.begin(), name)
+    assert other.get(f"{back}&{urlencode({'iss': provider.issuer})}").status_code == 303
+
+
+@pytest.mark.parametrize("error", ["<script>", "a b", "x" * 200, "server_error"])
+def test_an_error_of_the_provider(app: Flask, provider: Provider, error: str) -> None:
+    """An error of the provider is logged by its code, and any other text is not."""
+    browser = Browser(app)
+    state = parse_qs(urlsplit(browser.begin()).query)["state"][0]
+    with capture_logs() as logged:
+        assert_away(browser.get(f"{CALLBACK}?{urlencode({'state': state, 'error': error})}"))
+    (line,) = [one for one in logged if one["event"] == "sign-in.failed"]
+    assert (error in line["detail"]) == (error == "server_error")
+
+
 def test_coming_back_twice(app: Flask, provider: Provider) -> None:
     """An answer of the provider counts once, whatever the browser sends."""
     browser = Browser(app)
@@ -231,6 +282,10 @@ def test_coming_back_twice(app: Flask, provider: Provider) -> None:
     other.client.set_cookie(COOKIE, kept.value)
     assert_unproven(other, other.get(back))
     assert provider.paths.count("/token") == 1
+    late = Browser(app)  # the code alone, for a sign-in of one's own
+    code = parse_qs(urlsplit(back).query)["code"][0]
+    state = parse_qs(urlsplit(late.begin()).query)["state"][0]
+    assert_unproven(late, late.get(f"{CALLBACK}?{urlencode({'code': code, 'state': state})}"))
 
 
 def test_a_cookie_that_was_changed(app: Flask, provider: Provider) -> None:
@@ -264,13 +319,24 @@ def test_a_sign_in_expires(app: Flask, provider: Provider, catalogue: Catalogue)
         {"aud": "another", "azp": CLIENT_ID},
         {"aud": [CLIENT_ID, "another"], "azp": "another"},
         {"iss": "https://evil.test"},
+        {"aud": []},
+        {"iss": None},
+        {"iss": "http://127.0.0.1"},
         {"exp": 1},
         {"exp": "never"},
+        {"exp": None},
+        {"nbf": 1 << 40},
+        {"iat": 1 << 40},
         {"sub": ""},
+        {"sub": None},
+        {"sub": ["a", "b"]},
+        {"sub": "a\nb"},
+        {"sub": "a" * 256},
+        {"at_hash": "another"},
     ],
 )
 def test_claims_that_prove_nothing(app: Flask, provider: Provider, changes: dict[str, Any]) -> None:
-    """An id_token for another client, from another issuer, or too old is refused."""
+    """An id_token for another client, of another issuer, too old or from the future is refused."""
     browser = Browser(app)
     name = person(provider)
     provider.changes = changes
@@ -279,7 +345,10 @@ def test_claims_that_prove_nothing(app: Flask, provider: Provider, changes: dict
     assert browser.sign_in(name).status_code == 303
 
 
-@pytest.mark.parametrize("how", ["unknown key", "known name", "none", "secret"])
+@pytest.mark.parametrize(
+    "how",
+    ["unknown key", "known name", "own key", "none", "None", "secret", "public key", "unsigned"],
+)
 def test_signatures_that_prove_nothing(
     app: Flask, provider: Provider, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -288,15 +357,24 @@ def test_signatures_that_prove_nothing(
     encode = jwt.encode
 
     def forge(header: Any, claims: Any, key: Any) -> str:
-        if how == "none":
-            _, body, _ = encode(header, claims, key).split(".")
-            header = urlsafe_b64encode(json.dumps({"alg": "none"}).encode()).decode().rstrip("=")
-            return f"{header}.{body}."
+        if how in ("none", "None", "unsigned"):
+            begin, body, _ = encode(header, claims, key).split(".")
+            if how != "unsigned":
+                begin = base64url(json.dumps({"alg": how, "kid": key.kid}).encode())
+            return f"{begin}.{body}."
         if how == "secret":
             return encode({"alg": "HS256"}, claims, OctKey.import_key(CLIENT_SECRET * 8))
+        if how == "public key":  # which everybody knows
+            _, body, _ = encode(header, claims, key).split(".")
+            begin = base64url(json.dumps({"alg": "HS256", "kid": key.kid}).encode())
+            signed = f"{begin}.{body}".encode()
+            secret = key.as_pem(private=False)
+            return f"{begin}.{body}.{base64url(hmac.digest(secret, signed, 'sha256'))}"
         forger = new_key()
-        kid = forger.kid if how == "unknown key" else key.kid
-        return encode({"alg": "RS256", "kid": kid}, claims, forger)
+        begun = {"alg": "RS256", "kid": forger.kid if how == "unknown key" else key.kid}
+        if how == "own key":  # the token itself says which key to use
+            begun = {"alg": "RS256", "jwk": forger.as_dict(private=False)}
+        return encode(begun, claims, forger)
 
     monkeypatch.setattr("lab.provider.jwt.encode", forge)
     assert_unproven(browser, browser.sign_in(name))
@@ -342,13 +420,14 @@ def test_cancelled(app: Flask, provider: Provider) -> None:
 def test_no_role(app: Flask, provider: Provider, catalogue: Catalogue, role: Any) -> None:
     """A person without a role is refused with the reason, and audited."""
     name = person(provider, role)
-    answered = Browser(app).sign_in(name)
+    browser = Browser(app)
+    answered = browser.sign_in(name)
     assert answered.status_code == 403
     assert "According to single sign-on you have no role or no team here." in answered.text
     assert find(catalogue, name) is None
-    ((action, outcome, detail),) = trail(catalogue, name)
-    assert (action, outcome) == ("session.begin", "refused")
-    assert detail["reason"] == "no role of ours in the claim earwitness_role"
+    (detail,) = list_refusals(catalogue, browser.address)
+    assert (detail["reason"], detail["subject"]) == ("not-admitted", name)
+    assert detail["cause"] == "no role of ours in the claim earwitness_role"
 
 
 def test_a_role_by_groups(make_app: AppMaker, provider: Provider, catalogue: Catalogue) -> None:
@@ -424,15 +503,35 @@ def test_a_local_name_is_not_taken_over(
     kept = hash_password(PASSWORD)
     with catalogue.begin() as tx:
         users.create_user(tx, name=name, role="agent", team=None, password_hash=kept)
-    answered = Browser(app).sign_in(name)
+    browser = Browser(app)
+    answered = browser.sign_in(name)
     assert answered.status_code == 409
-    assert "Another person has your name here." in answered.text
+    assert "Your name is taken or reserved here." in answered.text
     found = find(catalogue, name)
     assert found is not None
     assert (found.role, found.password_hash, found.issuer) == ("agent", kept, None)
-    assert [(one, outcome) for one, outcome, _ in trail(catalogue, name)] == [
-        ("session.begin", "refused")
-    ]
+    (detail,) = list_refusals(catalogue, browser.address)
+    assert (detail["reason"], detail["subject"]) == ("name-taken", name)
+
+
+@pytest.mark.parametrize("name", ["watch", "Rules", "link 1"])
+def test_a_reserved_name(app: Flask, provider: Provider, catalogue: Catalogue, name: str) -> None:
+    """The provider's names are names like any other: none looks like a part of the program."""
+    answered = Browser(app).sign_in(person(provider, preferred_username=name))
+    assert answered.status_code == 409
+    assert find(catalogue, name) is None
+
+
+def test_a_known_person_keeps_a_reserved_name(
+    app: Flask, provider: Provider, catalogue: Catalogue
+) -> None:
+    """A person who had the name before it was reserved still signs in."""
+    subject = person(provider, preferred_username="media")
+    row = {"id": uuid4(), "name": "media", "role": "agent", "without": []}
+    known = {"issuer": provider.issuer, "subject": subject, "created_at": datetime.now(UTC)}
+    with catalogue.begin() as tx:
+        tx.execute(insert(schema.user).values(row | known))
+    assert Browser(app).sign_in(subject).status_code == 303
 
 
 def test_no_password(
@@ -462,11 +561,11 @@ def test_without_passwords(make_app: AppMaker, provider: Provider, catalogue: Ca
     page = Browser(app).get("/sign-in").text
     assert "Sign in with Acme &amp; Co" in page
     assert 'name="password"' not in page
-    answered = app.test_client().post("/sign-in", data={"name": name, "password": PASSWORD})
+    address = str(uuid4())
+    form, beside = {"name": name, "password": PASSWORD}, {"REMOTE_ADDR": address}
+    answered = app.test_client().post("/sign-in", data=form, environ_base=beside)
     assert (answered.status_code, answered.headers.getlist("Set-Cookie")) == (403, [])
-    assert [(one, outcome) for one, outcome, _ in trail(catalogue, name)] == [
-        ("session.begin", "refused")
-    ]
+    assert [one["reason"] for one in list_refusals(catalogue, address)] == ["no-passwords"]
     admin = Browser(app)
     assert admin.sign_in(person(provider, "admin")).status_code == 303
     system = admin.get("/system").text
@@ -620,6 +719,16 @@ def test_coming_back_too_often(app: Flask) -> None:
     assert [one.status_code for one in answers] == [400] * 30 + [429]
     assert int(answers[-1].headers["Retry-After"]) > 0
     assert Browser(app).get(CALLBACK).status_code == 400
+
+
+def test_starting_too_often(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue
+) -> None:
+    """The number of sign-ins that one address starts is limited, because each is a row."""
+    browser, before = Browser(app), count(catalogue, schema.sign_in)
+    answers = [browser.get("/sign-in/oidc").status_code for _ in range(121)]
+    assert answers == [303] * 120 + [429]
+    assert count(catalogue, schema.sign_in) <= before + 120
 
 
 def test_limits_are_shared(make_app: AppMaker, catalogue: Catalogue) -> None:

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 import pytest
 from api_client import ApiClient, build_call, build_spy
 from argon2 import PasswordHasher
-from sqlalchemy import select, text, update
+from sign_in_trail import list_refusals
+from sqlalchemy import func, select, text, update
 from werkzeug.test import Client, TestResponse
 
 from api.app import ApiSettings, build_app
@@ -51,7 +53,7 @@ def person(catalogue: Catalogue) -> Person:
 
 def sign_in(browser: Client, name: str, password: str = PASSWORD, **options: Any) -> TestResponse:
     """Send the form from an address of its own, because failures per address are limited."""
-    address = {"REMOTE_ADDR": str(uuid4())}
+    address = {"REMOTE_ADDR": options.pop("address", str(uuid4()))}
     form = {"name": name, "password": password, "next": options.pop("next", "/")}
     return browser.post("/sign-in", data=form, environ_base=address, **options)
 
@@ -99,13 +101,18 @@ def test_no_way_to_other_sites(browser: Client, person: Person, wanted: str) -> 
 def test_wrong_credentials_are_refused(
     browser: Client, catalogue: Catalogue, person: Person, name: str | None, password: str
 ) -> None:
-    """A wrong name and a wrong password get the same words and no session, and are audited."""
-    name = person() if name is None else name
-    answered = sign_in(browser, name, password)
+    """A wrong name and a wrong password get the same words and no session, and are audited.
+
+    The entry has the name of a user, and never another text: it may be a password.
+    """
+    known = {} if name is not None else {"user": person()}
+    name, address = known.get("user", name), str(uuid4())
+    answered = sign_in(browser, name or "", password, address=address)
     assert answered.status_code == 401
     assert "Name or password is wrong." in answered.text
     assert browser.get_cookie(COOKIE) is None
-    assert "session.begin" in refusals(catalogue, name.replace("\0", ""))
+    entry = {"address": address, "reason": "wrong-password"} | known
+    assert list_refusals(catalogue, address) == [entry]
 
 
 @pytest.mark.parametrize(("scheme", "name"), [("http", COOKIE), ("https", f"__Host-{COOKIE}")])
@@ -235,13 +242,20 @@ def test_a_link_cannot_use_the_dialplan(
     assert refusals(catalogue, name) == ["requests of a dialplan"]
 
 
-def test_a_form_of_another_site(browser: Client, person: Person) -> None:
-    """Another site cannot sign a browser in."""
-    name = person()
-    for origin in ["https://evil.test", "http://["] * 6:
-        form, headers = {"name": name, "password": PASSWORD}, {"Origin": origin}
-        assert browser.post("/sign-in", data=form, headers=headers).status_code == 403
-    assert browser.post("/sign-in", data=form).status_code == 303  # which they cannot spoil
+def test_a_form_of_another_site(browser: Client, catalogue: Catalogue, person: Person) -> None:
+    """Another site cannot sign a browser in, nor fill the trail, nor lock its person out."""
+    name, address = person(), str(uuid4())
+    form, beside = {"name": name, "password": PASSWORD}, {"REMOTE_ADDR": address}
+    origins = ["https://evil.test", "http://["] * 15 + ["https://evil.test"]
+    answers = [
+        browser.post("/sign-in", data=form, headers={"Origin": one}, environ_base=beside)
+        for one in origins
+    ]
+    assert [one.status_code for one in answers] == [403] * 30 + [429]
+    reasons = [one["reason"] for one in list_refusals(catalogue, address)]
+    assert reasons == ["other-site", "too-many-attempts"]
+    assert name not in str(list_refusals(catalogue, address))
+    assert browser.post("/sign-in", data=form, environ_base=beside).status_code == 303
 
 
 @pytest.mark.parametrize(("proxies", "address"), [(0, "192.0.2.1"), (1, "198.51.100.7")])
@@ -256,9 +270,7 @@ def test_the_proxy_gives_the_address(
     forwarded = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
     beside = {"REMOTE_ADDR": "192.0.2.1"}
     app.test_client().post("/sign-in", data={"name": name}, headers=forwarded, environ_base=beside)
-    query = select(schema.audit.c.detail).where(schema.audit.c.actor == name)
-    with catalogue.begin() as tx:
-        assert tx.scalars(query).one()["address"] == address
+    assert list_refusals(catalogue, address) != []
 
 
 def test_too_often(client: ApiClient, person: Person) -> None:
@@ -275,6 +287,47 @@ def test_too_often(client: ApiClient, person: Person) -> None:
     right = form | {"password": PASSWORD}
     assert browser.post("/sign-in", data=right, environ_base=there).status_code == 429
     assert sign_in(browser, name).status_code == 303  # from elsewhere its owner is let in
+
+
+def test_an_ipv6_network_is_one_address(client: ApiClient, catalogue: Catalogue) -> None:
+    """A stranger with a network of IPv6 is limited as one, and gets one entry."""
+    browser, network = client.application.test_client(), f"2001:db8:{uuid4().hex[:4]}:7"
+    tried = [
+        sign_in(browser, f"nobody-{n}", address=f"{network}::{n:x}").status_code for n in range(31)
+    ]
+    assert tried == [401] * 30 + [429]
+    found = list_refusals(catalogue, str(ip_network(f"{network}::/64")))
+    assert [one["reason"] for one in found] == ["wrong-password", "too-many-attempts"]
+
+
+def test_strangers_cannot_fill_the_trail(
+    client: ApiClient, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused sign-ins from any number of addresses leave a bounded number of entries."""
+    with catalogue.begin() as tx:
+        tx.execute(text("DELETE FROM audit WHERE actor = 'sign-in'"))
+    monkeypatch.setattr(sign_in_page, "REFUSALS", 5)
+    browser = client.application.test_client()
+    addresses = [str(uuid4()) for _ in range(8)]
+    assert {sign_in(browser, "nobody", address=one).status_code for one in addresses} == {401}
+    query = select(schema.audit.c.detail).where(schema.audit.c.actor == "sign-in")
+    with catalogue.begin() as tx:
+        kept = list(tx.scalars(query.order_by(schema.audit.c.id)))
+    assert [one.get("address") for one in kept] == [*addresses[:4], None]
+    assert kept[-1] == {"reason": "too-many-refusals"}
+
+
+def test_an_unknown_token_leaves_no_entry(client: ApiClient, catalogue: Catalogue) -> None:
+    """A request with an unknown token is refused, and writes nothing."""
+    count = select(func.count()).select_from(schema.audit)
+    with catalogue.begin() as tx:
+        before = tx.scalar(count)
+    browser = client.application.test_client()
+    headers = {"Authorization": f"Bearer {uuid4()}"}
+    for path in ("/api/v1/calls", "/api/v1/audit", "/api/v1/dialplan/record?channel=a&action=stop"):
+        assert browser.get(path, headers=headers).status_code == 401
+    with catalogue.begin() as tx:
+        assert tx.scalar(count) == before
 
 
 def test_too_often_from_everywhere(
