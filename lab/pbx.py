@@ -85,6 +85,12 @@ exten => ask,1,UserEvent(earwitness,${EARWITNESS})
  same => n,Wait(5)
  same => n,Hangup()
 
+; A test sets CURL_TOKEN and CURL_URL, and reads CURL_SAID.
+[curl]
+exten => header,1,Set(CURLOPT(httpheader)=Authorization: Bearer ${CURL_TOKEN})
+ same => n,Set(GLOBAL(CURL_SAID)=${CURL(${CURL_URL})})
+ same => n,Hangup()
+
 ; A number in any `dial_format`, such as 12025550123 or +12025550123.
 [outbound]
 exten => _[+0-9]X.,1,Dial(PJSIP/${EXTEN}@trunk,60,T)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -156,6 +157,12 @@ class Service:
         other = copy(self)
         other.use_token(token)
         return other
+
+    def dialplan_token(self) -> str:
+        """Return a new token for the dialplan of the PBX."""
+        made = self.post("/tokens", {"pbx": "lab", "name": f"dialplan {secrets.token_hex(4)}"})
+        assert made.status_code == 201, made.text
+        return str(made.json()["token"])
 
     def use_token(self, token: str) -> None:
         """Send this token with every request from now on."""

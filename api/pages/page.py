@@ -18,6 +18,7 @@ from flask import Flask, Response, current_app, g, make_response, redirect, rend
 from flask_babel import get_locale
 from flask_babel import gettext as _
 from markupsafe import Markup
+from werkzeug.exceptions import MethodNotAllowed
 
 from api.auth import authenticate, authorise, principal
 from api.errors import Forbidden, NotAuthenticated
@@ -53,9 +54,13 @@ class Pages:
     def __init__(self) -> None:
         self._pages: list[tuple[str, str, str, Handler]] = []
 
-    def get(self, rule: str, needs: str) -> Callable[[Handler], Handler]:
-        """Declare a page."""
-        return self._declare("GET", rule, needs)
+    def get(self, rule: str, needs: str, *, acts: bool = False) -> Callable[[Handler], Handler]:
+        """Declare a page; one that `acts` answers no HEAD, which must change nothing."""
+
+        def declared(handler: Handler) -> Handler:
+            return self._declare("GET", rule, needs)(_get_only(handler) if acts else handler)
+
+        return declared
 
     def post(self, rule: str, needs: str) -> Callable[[Handler], Handler]:
         """Declare the target of a form."""
@@ -223,6 +228,16 @@ def _view(needs: str, handler: Handler) -> Handler:
         return handler(**arguments)
 
     return view
+
+
+def _get_only(handler: Handler) -> Handler:
+    @wraps(handler)
+    def get(**arguments: Any) -> Any:
+        if request.method == "HEAD":
+            raise MethodNotAllowed(["GET"])
+        return handler(**arguments)
+
+    return get
 
 
 def _length(seconds: float) -> str:

@@ -17,7 +17,7 @@ from storage.records import LinkRecord, RecordingRecord
 pages = Pages()
 
 
-@pages.get("/shared/<secret>", OPEN)
+@pages.get("/shared/<secret>", OPEN, acts=True)
 def show_shared(secret: str) -> Response:
     """Show the player without names or numbers, and audit the opening."""
     try:

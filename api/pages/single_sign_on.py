@@ -41,7 +41,7 @@ STARTS_PER_ADDRESS = "120 per minute"
 ERROR_CODE = re.compile(r"[a-z_]{1,60}")
 
 
-@pages.get("/sign-in/oidc", OPEN)
+@pages.get("/sign-in/oidc", OPEN, acts=True)
 def start_single_sign_on() -> Response:
     """Redirect to the provider; only this browser can come back, and only once."""
     wanted = local_path(request.args.get("next", "/"))
@@ -57,7 +57,7 @@ def start_single_sign_on() -> Response:
     return answered
 
 
-@pages.get("/sign-in/oidc/callback", OPEN)
+@pages.get("/sign-in/oidc/callback", OPEN, acts=True)
 def finish_single_sign_on() -> Response:
     """Start a session for the person who came back from the provider."""
     provider, secret, begun = _provider(), find_secret_cookie(COOKIE), None

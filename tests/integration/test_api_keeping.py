@@ -369,6 +369,7 @@ def test_a_link(officer: ApiClient, catalogue: Catalogue, heard: RecordingRecord
     assert made.status_code == 201
     shared = made.json["url"].removeprefix("http://localhost")
     anybody: Client = officer.application.test_client()
+    assert anybody.head(shared).status_code == 405  # it opens nothing
     page = anybody.get(shared)
     assert page.status_code == 200
     assert f'src="{shared}/audio"' in page.text

@@ -201,6 +201,15 @@ def test_the_cookie(app: Flask, scheme: str) -> None:
     assert ("Secure" in flags) == (scheme == "https")
 
 
+def test_a_head_begins_and_ends_no_sign_in(app: Flask, provider: Provider) -> None:
+    """A HEAD starts no sign-in, and does not use up the one that has begun."""
+    assert "Set-Cookie" not in app.test_client().head("/sign-in/oidc").headers
+    mine = Browser(app)
+    back = mine.prove(mine.begin(), person(provider))
+    assert mine.client.head(back).status_code == 405
+    assert mine.get(back).status_code == 303
+
+
 @pytest.mark.parametrize("wanted", ["//evil.test/", "https://evil.test/", "/\\evil.test"])
 def test_no_way_to_other_sites(app: Flask, provider: Provider, wanted: str) -> None:
     """After the provider a browser only gets to pages of ours, whatever the link."""

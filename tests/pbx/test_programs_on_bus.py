@@ -217,36 +217,64 @@ def test_a_panel_dials_over_ami_alone(world: World, manager: Manager) -> None:
 
 
 def test_a_dialplan_dials_by_curl(service: Service, world: World) -> None:
-    """`CURL()` of the PBX itself dials without a token, and gets one line."""
-    number = next(numbers)
-    said = curl(service, world, "dial", to=number, **{"from": "PJSIP/2001"})
+    """`CURL()` of the PBX itself dials, with its token in the URL, and gets one line."""
+    number, token = next(numbers), service.dialplan_token()
+    said = curl(service, world, "dial", token=token, to=number, **{"from": "PJSIP/2001"})
     assert said.startswith("ok: requested lab-earwitness-dial-")
     world.dialled("2001", number).hang_up()
-    refused = curl(service, world, "dial", to=PREMIUM, **{"from": "PJSIP/2001"})
+    refused = curl(service, world, "dial", token=token, to=PREMIUM, **{"from": "PJSIP/2001"})
     assert refused.startswith("error: number-refused: ")
 
 
 def test_a_dialplan_holds_a_conference_by_curl(service: Service, world: World) -> None:
-    """`CURL()` opens a conference, calls a phone in, and ends it; a mistake is one line too."""
+    """`CURL()` opens a conference, calls a phone in, and ends it; a mistake is one line too.
 
-    def ask(do: str, **more: str) -> str:
-        return curl(service, world, "conference", do=do, name="curled", **more)
+    Its token is the user of the URL, the password, or a header by CURLOPT; without one nothing is
+    done, though the PBX has the address of its configuration.
+    """
+    token, what = service.dialplan_token(), "conference"
+    user, password = f"{token}@", f"pbx:{token}@"
 
+    def ask(do: str, login: str = user, **more: str) -> str:
+        return curl(service, world, what, login=login, do=do, name="curled", **more)
+
+    assert ask("open", login="").startswith("error: not-authenticated: ")
     assert ask("add", destination="PJSIP/2002").startswith("error: no-such-conference: ")
     assert ask("open", layout="stereo").startswith("error: bad-command: layout: expected one of ")
-    opened = ask("open")
+    opened = ask("open", login=password)
     assert opened.startswith("ok: open ")
+    assert curl_with_header(service, world, token, what, do="lock", name="curled") == opened
+    assert ask("unlock") == opened
     assert ask("add", destination="PJSIP/2002").startswith("ok: ")
     leg = world.far.await_leg("2002")
     assert ask("end") == opened.replace("open", "ended")
     leg.await_down()
 
 
-def curl(service: Service, world: World, what: str, **fields: str) -> str:
+def curl(service: Service, world: World, what: str, *, login: str = "", **fields: str) -> str:
     """Return the line that the PBX's own `CURL()` gets."""
-    url = f"{service.url}/api/v1/dialplan/{what}?{urlencode(fields)}"
-    output = world.pbx.cli(f"dialplan eval function CURL({url})")
+    output = world.pbx.cli(f"dialplan eval function CURL({_url(service, what, login, fields)})")
     return next(line.partition(": ")[2] for line in output.splitlines() if "Result" in line).strip()
+
+
+def curl_with_header(service: Service, world: World, token: str, what: str, **fields: str) -> str:
+    """Return the line that a channel of the dialplan gets, which sends the token in a header."""
+    world.pbx.cli(f"dialplan set global CURL_TOKEN {token}")
+    world.pbx.cli(f"dialplan set global CURL_URL {_url(service, what, '', fields)}")
+    world.pbx.cli("channel originate Local/header@curl application Wait 1")
+
+    def find() -> str:
+        output = world.pbx.cli("dialplan eval function GLOBAL(CURL_SAID)")
+        said = next(line.partition(": ")[2] for line in output.splitlines() if "Result" in line)
+        assert said.startswith(("ok", "error")), output
+        return said.strip()
+
+    return until(find)
+
+
+def _url(service: Service, what: str, login: str, fields: Mapping[str, str]) -> str:
+    host = service.url.removeprefix("http://")
+    return f"http://{login}{host}/api/v1/dialplan/{what}?{urlencode(fields)}"
 
 
 @contextmanager

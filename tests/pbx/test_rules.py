@@ -385,7 +385,11 @@ def test_a_dialplan(service: Service, world: World) -> None:
     (channel,) = [
         one for one in service.get(f"/calls/{call_id}")["channels"] if one["party"] == "customer"
     ]
-    url = f"{service.url}/api/v1/dialplan/record?channel={channel['name']}&action="
+    host = service.url.removeprefix("http://")
+    paths = f"/api/v1/dialplan/record?channel={channel['name']}&action="
+    refused = curl(world, f"http://{host}{paths}stop")
+    assert refused.startswith("error: not-authenticated: ")
+    url = f"http://{service.dialplan_token()}@{host}{paths}"
     assert curl(world, url + "decide") == "on_demand: rule 'on demand'"
     assert curl(world, url + "start").startswith("ok: recording ")
     recording = service.await_recording(call_id)
