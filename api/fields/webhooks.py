@@ -2,28 +2,21 @@
 
 import re
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from api.fields.base import Answer, Body, Instant, ListOf, fields_of
+from recorder.work.addresses import parse_target
 from storage.permissions import EVENTS
-from storage.records import WebhookRecord
+from storage.records import StopCause, WebhookRecord
 
 LONGEST_URL = 2000
 _PATTERN = re.compile(r"([a-z]+)\.(?:\*|[a-z-]+)")
 
 
 def _deliverable(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").encode("idna")
-        fits = parts.scheme in {"http", "https"} and host and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits or parts.username is not None or not re.fullmatch(r"[!-~]+", url):
-        raise ValueError("expected a URL such as https://example.com/hook, without a user name")
+    parse_target(url)
     return url
 
 
@@ -66,6 +59,10 @@ class Webhook(Answer):
     retry_at: Instant | None = Field(description="the time of the next attempt")
     refused: int = Field(description="the number of events that the server refused")
     gone: bool = Field(description="the server answered 410; nothing is delivered any more")
+    stopped: StopCause | None = Field(
+        description="nothing is delivered any more, because the webhook's maker is gone, or may no "
+        "longer have webhooks"
+    )
     secret: str | None = Field(description="only in the answer to its creation; null afterwards")
 
 

@@ -4,34 +4,52 @@ Signatures follow Standard Webhooks: the headers `webhook-id`, `webhook-timestam
 `webhook-signature`, an HMAC-SHA256 of both and the body. The libraries for this live here alone.
 """
 
-import contextlib
-import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException, RemoteDisconnected
+from socket import gaierror
+from ssl import SSLCertVerificationError, SSLContext, SSLError
 from typing import Any, Literal, Self
 
-from requests import exceptions
-from requests_hardened import Config, Manager
-from requests_hardened.ip_filter import InvalidIPAddress
 from standardwebhooks import Webhook
-from urllib3.exceptions import HTTPError
 
+from recorder.work.addresses import parse_target
+from recorder.work.exchange import (
+    CONNECTED_WITHIN_S,
+    AddressRefused,
+    Deadline,
+    Exchanges,
+    NotConnected,
+    Resolve,
+)
 from recorder.work.retry import backoff_s
 from storage.catalogue.events import event_json
 from storage.records import EventRecord, WebhookRecord
 
 ANSWERS_WITHIN_S = 10.0
-SHORT_BYTES = 16_384
+# Of the name of a new webhook.
+LOOKED_UP_WITHIN_S = 3.0
 # With 4xx the receiver rejects the event itself; sending it again will hardly help.
 MOST_REJECTIONS = 5
 RETRYABLE = frozenset({408, 425, 429})
 LONGEST_RETRY_AFTER_S = 3600.0
 
-# The library warns at every refused address; we log a failing webhook once.
-logging.getLogger("requests_hardened").setLevel(logging.ERROR)
+# From the special error to the general one.
+SUMMARIES: Mapping[type[Exception], str] = {
+    AddressRefused: "its address is private: see webhooks.allow_private_addresses",
+    gaierror: "its name has no address",
+    NotConnected: f"no connection within {CONNECTED_WITHIN_S:g} s",
+    TimeoutError: "no answer within {within_s:g} s",
+    SSLCertVerificationError: "its certificate does not hold",
+    SSLError: "it does not speak TLS",
+    RemoteDisconnected: "it closed the connection without an answer",
+    OSError: "it cannot be reached",
+    HTTPException: "its answer is not HTTP",
+    ValueError: "its address cannot be used",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,52 +74,67 @@ class DeliveryOutcome:
 
 
 class Sender:
-    """A connection that sends one event after another; use it as a context.
+    """Send one event after another, over the same connection; use it as a context.
 
-    It refuses private and loopback addresses unless they are allowed.
+    It refuses private and loopback addresses unless they are allowed. Each exchange ends
+    `within_s`. By default the system looks names up (`resolve`) and says whom to trust (`tls`).
     """
 
-    def __init__(self, *, allow_private_addresses: bool) -> None:
-        config = Config(
-            ip_filter_enable=not allow_private_addresses,
-            ip_filter_allow_loopback_ips=False,
-            never_redirect=True,
-            default_timeout=(ANSWERS_WITHIN_S, ANSWERS_WITHIN_S),
-            user_agent_override="earwitness",
+    def __init__(
+        self,
+        *,
+        allow_private_addresses: bool,
+        within_s: float = ANSWERS_WITHIN_S,
+        resolve: Resolve | None = None,
+        tls: SSLContext | None = None,
+    ) -> None:
+        self._within_s = within_s
+        self._exchanges = Exchanges(
+            allow_private_addresses=allow_private_addresses, resolve=resolve, tls=tls
         )
-        self._session = Manager(config).get_session()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._session.close()
+        self._exchanges.close()
+
+    def find_refusal(self, url: str) -> str | None:
+        """Return why no event may go to this URL, or None.
+
+        A name that cannot be resolved now is no reason: each delivery looks it up again.
+        """
+        try:
+            self._exchanges.find_addresses(parse_target(url), Deadline(LOOKED_UP_WITHIN_S))
+        except (AddressRefused, ValueError) as error:
+            return str(error)
+        except OSError:
+            pass
+        return None
 
     def send(self, url: str, secret: str, event: EventRecord) -> WebhookResponse:
-        """Send an event once. Raises nothing: a missing response has the status None."""
+        """Send an event once. Raises nothing: a missing response has the status None.
+
+        All of it, from the lookup of the name to the answer, ends within one deadline.
+        """
         body = event_json(event)
-        headers = {"Content-Type": "application/json", **sign(secret, event.id, body)}
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "earwitness",
+            **sign(secret, event.id, body),
+        }
         try:
-            with self._session.post(url, body.encode(), headers=headers, stream=True) as response:
-                # Read a short body, so that the connection can be used again; ignore a longer one.
-                with contextlib.suppress(HTTPError):
-                    response.raw.read1(SHORT_BYTES, decode_content=False)
-                return WebhookResponse(
-                    response.status_code,
-                    f"HTTP {response.status_code}",
-                    parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC)),
-                )
-        except InvalidIPAddress:
-            summary = "its address is private: see webhooks.allow_private_addresses"
-        except exceptions.Timeout:
-            summary = f"no answer within {ANSWERS_WITHIN_S:g} s"
-        except exceptions.SSLError:
-            summary = "its certificate does not hold"
-        except exceptions.ConnectionError:
-            summary = "it cannot be reached"
-        except (exceptions.RequestException, ValueError) as error:
-            summary = f"it cannot be asked ({type(error).__name__})"
-        return WebhookResponse(None, summary)
+            answer = self._exchanges.post(
+                parse_target(url), body.encode(), headers, within_s=self._within_s
+            )
+        except (OSError, HTTPException, ValueError) as error:
+            words = next(words for type_, words in SUMMARIES.items() if isinstance(error, type_))
+            return WebhookResponse(None, words.format(within_s=self._within_s))
+        return WebhookResponse(
+            answer.status,
+            f"HTTP {answer.status}",
+            parse_retry_after(answer.retry_after, datetime.now(UTC)),
+        )
 
 
 def sign(secret: str, id_: str, body: str) -> dict[str, str]:
