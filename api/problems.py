@@ -109,6 +109,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.RuleReadOnly: 409,
     errors.RuleChanged: 409,
     errors.IdempotencyKeyReused: 409,
+    errors.WebhookStopped: 409,
     store_errors.NoSuchObject: 410,
     RangeNotSatisfiable: 416,
     RequestInvalid: 422,

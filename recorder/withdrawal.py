@@ -34,6 +34,7 @@ from storage.catalogue import (
     searches,
     spies,
     trials,
+    webhooks,
 )
 from storage.catalogue.rights import Rights, find_rights, list_members
 from storage.permissions import BULK_ACTIONS, RECORDINGS_HEAR, RECORDINGS_READ, RECORDINGS_SHARE
@@ -71,6 +72,7 @@ def withdraw(tx: Connection, *owner_ids: UUID, teams: Collection[str] = (), by: 
         _end_bulks(tx, owner_id, rights, by)
         _end_trials(tx, owner_id, rights, by)
         _end_dialling(tx, owner_id, rights, by)
+        _stop_webhooks(tx, owner_id, rights, by)
         if rights is None:
             searches.delete_searches_of(tx, owner_id)
     idempotency.drop_answers_of(tx, owners)
@@ -141,6 +143,13 @@ def _end_dialling(tx: Connection, owner_id: UUID, rights: Rights | None, by: Act
             _note(tx, by, "campaign.paused", running.id, name=running.name)
             campaigns.defer_step(tx, running.id)
             log.info("campaign.moved", campaign=str(running.id), cause=NOT_PERMITTED)
+
+
+def _stop_webhooks(tx: Connection, owner_id: UUID, rights: Rights | None, by: Actor) -> None:
+    cause = webhooks.stop_cause_of(rights)
+    if cause is not None:
+        for one in webhooks.stop_webhooks_of(tx, owner_id, cause=cause, actor=by):
+            log.warning("webhook.stopped", webhook=str(one.id), reason=cause, by=by.name)
 
 
 def _note(tx: Connection, by: Actor, action: str, subject: UUID, **detail: str) -> None:

@@ -21,6 +21,7 @@
     ├── TooMany                     more recordings than one request may change
     ├── NoSuchLink
     ├── NoSuchWebhook
+    ├── WebhookStopped              its maker is gone, or may no longer have webhooks
     ├── NoSuchCallback
     ├── NoSuchCampaign
     ├── NoSuchCampaignAgent         the campaign has no such agent
@@ -174,6 +175,12 @@ class NoSuchWebhook(EarwitnessError):
     """There is no webhook of this id."""
 
     error_id = "no-such-webhook"
+
+
+class WebhookStopped(EarwitnessError):
+    """The webhook has stopped: its maker is gone, or may no longer have webhooks."""
+
+    error_id = "webhook-stopped"
 
 
 class NoSuchCallback(EarwitnessError):

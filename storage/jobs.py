@@ -43,6 +43,7 @@ __all__ = [
     "defer",
     "defer_next",
     "defer_once",
+    "list_live",
     "retry_stalled",
     "run_now",
     "run_worker",
@@ -148,6 +149,19 @@ def _defer_unless(
     jobs = f"FROM procrastinate_jobs WHERE lock = :lock AND {present}"  # no text from outside
     if not tx.scalar(text(f"SELECT EXISTS (SELECT {jobs})"), {"lock": lock}):
         defer(tx, task, lock=lock, queue=queue, **arguments)
+
+
+def list_live(tx: Connection, queue: str) -> Mapping[str, bool]:
+    """Return the locks of the jobs of this queue, each with whether its job runs, or may run now.
+
+    A job that waits for its next attempt may not.
+    """
+    live = text(
+        "SELECT lock, bool_or(status = 'doing' OR scheduled_at IS NULL OR scheduled_at <= now())"
+        " FROM procrastinate_jobs WHERE queue_name = :queue AND status IN ('todo', 'doing')"
+        " GROUP BY lock"
+    )
+    return {row[0]: row[1] for row in tx.execute(live, {"queue": queue}) if row[0] is not None}
 
 
 def run_now(tx: Connection, lock: str) -> None:

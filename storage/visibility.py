@@ -18,6 +18,16 @@ def kind_of(event_type: str) -> str:
     return event_type.partition(".")[0]
 
 
+def permissions_for(types: Collection[str]) -> frozenset[str]:
+    """Return the permissions that events of these types or patterns need; none is every type.
+
+    Example: `permissions_for(["call.*", "recording.stored"])` has `events.read`, `calls.read` and
+    `recordings.read`.
+    """
+    kinds = {kind_of(one) for one in types} or EVENTS.keys()
+    return frozenset({EVENTS_READ, *(EVENTS[kind] for kind in kinds)})
+
+
 def is_own(rights: Rights, event: EventRecord) -> bool:
     """Return whether the event is about a spy, a conference or a campaign of this owner."""
     field = _OWNERS.get(kind_of(event.type))

@@ -1,26 +1,36 @@
 """Webhooks: the servers to which events are delivered."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from flask import Response
+from flask import Response, request
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from api.auth import audit_done, principal
+from api.auth import audit_done, audit_refused, principal, refuse
+from api.errors import NotAuthenticated, RequestInvalid
 from api.fields.base import ListQuery, Nothing, list_fields
 from api.fields.webhooks import NewWebhook, Tested, Webhook, WebhookList, webhook_fields
 from api.operation import Operations, Reply, answer, json
 from api.services import services
 from api.turns import give_turn_back
+from recorder.work.deliveries import stop_unless_permitted
 from recorder.work.webhooks import classify_response
 from storage.catalogue import webhooks
-from storage.errors import BadCursor, NoSuchWebhook
+from storage.catalogue.rights import find_rights
+from storage.errors import BadCursor, NoSuchWebhook, WebhookStopped
 from storage.permissions import SYSTEM_READ, SYSTEM_WRITE
-from storage.records import EventRecord, WebhookRecord
+from storage.records import EventRecord, StopCause, WebhookRecord
+from storage.visibility import permissions_for
 
 operations = Operations("/api/v1", tag="webhooks")
+
+STOP_CAUSES: Mapping[StopCause, str] = {
+    "owner-gone": "the token or the person that made it is gone",
+    "right-lost": "its maker may no longer have webhooks",
+}
 
 
 @operations.get("/webhooks", SYSTEM_READ, json(WebhookList), query=ListQuery, errors=(BadCursor,))
@@ -45,12 +55,31 @@ def create_webhook(body: NewWebhook) -> Response:
     Standard Webhooks define, with the secret `whsec_…`. The server confirms it by a 2xx answer. An
     event may arrive more than once, each time with the same `webhook-id`. The answer 410 ends the
     webhook. If events were dropped before their delivery, the server gets `events.lost`.
+
+    You need the permissions of all its types (an empty list is every type). It gets the events that
+    you may see at the time of each delivery, and stops once you may have no webhook. Its server
+    must have public addresses, unless `webhooks.allow_private_addresses` is set.
     """
+    with give_turn_back(), services().make_sender() as sender:
+        refusal = sender.find_refusal(body.url)
+    if refusal is not None:
+        with services().catalogue.begin() as tx:
+            host = urlsplit(body.url).hostname
+            audit_refused(tx, "webhook.create", request.path, host=host, reason=refusal)
+        raise RequestInvalid.at("body", "url", refusal)
     with services().catalogue.begin() as tx:
-        made, secret = webhooks.create_webhook(
-            tx, url=body.url, types=body.types, by=principal().name, owner_id=principal().id
-        )
-        _note(tx, "webhook.create", made, types=body.types)
+        # Of the session, not of the person: a person who has signed out makes nothing any more.
+        owner = find_rights(tx, principal().token.id, lock=True)
+        if owner is None:
+            raise NotAuthenticated("this token is unknown, or no longer valid")
+        lacking = (permissions_for(body.types) | {SYSTEM_WRITE}) - owner.permissions
+        if not lacking:
+            made, secret = webhooks.create_webhook(
+                tx, url=body.url, types=body.types, by=owner.name, owner_id=owner.id
+            )
+            _note(tx, "webhook.create", made, types=body.types)
+    if lacking:
+        refuse(min(lacking))
     return answer(webhook_fields(made, secret), 201)
 
 
@@ -72,16 +101,19 @@ def delete_webhook(webhook_id: UUID) -> Response:
     SYSTEM_WRITE,
     json(Tested),
     body=Nothing,
-    errors=(NoSuchWebhook,),
+    errors=(NoSuchWebhook, WebhookStopped),
 )
 def test_webhook(webhook_id: UUID) -> Response:
     """Send the event `webhook.test` now, and return the server's answer.
 
-    If it is delivered, all waiting events are sent at once.
+    If it is delivered, all waiting events are sent at once. A webhook whose maker may have none any
+    more stops instead: 409 `webhook-stopped`.
     """
     with services().catalogue.begin() as tx:
-        found = webhooks.get_webhook(tx, webhook_id)
+        found = stop_unless_permitted(tx, webhooks.get_webhook(tx, webhook_id))
         secret = webhooks.get_secret(tx, webhook_id)
+    if found.stopped is not None:
+        raise WebhookStopped(f"the webhook has stopped: {STOP_CAUSES[found.stopped]}")
     event = EventRecord(
         f"test-{uuid7()}", "webhook.test", datetime.now(UTC), None, {"id": str(webhook_id)}
     )

@@ -47,7 +47,7 @@ QUEUES = {
     jobs.SLOW: 2,
     jobs.DIALLING: 4,
     jobs.CLOCK: 1,
-    webhooks.QUEUE: 8,
+    webhooks.QUEUE: 32,  # most of them wait for a receiver
 }
 
 

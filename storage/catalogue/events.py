@@ -73,7 +73,12 @@ def add_events(tx: Connection, added: Iterable[NewEvent]) -> None:
     rows = [{"type": one.type, "data": dict(one.data), "agent": one.agent} for one in added]
     if rows:
         tx.execute(insert_rows(event, rows))
-        tx.execute(text(f"NOTIFY {CHANNEL}"))
+        wake_readers(tx)
+
+
+def wake_readers(tx: Connection) -> None:
+    """Let every reader look now, once this transaction commits."""
+    tx.execute(text(f"NOTIFY {CHANNEL}"))
 
 
 def list_events(tx: Connection, after: str | None, limit: int) -> tuple[EventRecord, ...]:

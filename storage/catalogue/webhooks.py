@@ -120,17 +120,22 @@ def list_due(tx: Connection, now: datetime) -> tuple[WebhookRecord, ...]:
     return tuple(one for one in found if one.lost or events.parse_event_id(one.after) < newest)
 
 
-def defer_due(tx: Connection, now: datetime) -> None:
-    """Defer a delivery for each webhook that is due, unless one is waiting already."""
-    for one in list_due(tx, now):
-        id_ = str(one.id)
-        jobs.defer_once(tx, "deliver", lock=id_, queue=QUEUE, webhook_id=id_)
+def list_busy(tx: Connection) -> Mapping[UUID, bool]:
+    """Return the webhooks with a job, each with whether the job runs, or may run now."""
+    return {UUID(id_): runs for id_, runs in jobs.list_live(tx, QUEUE).items()}
+
+
+def defer_turn(tx: Connection, webhook_id: UUID) -> None:
+    """Defer a delivery for the webhook, unless one is waiting already."""
+    id_ = str(webhook_id)
+    jobs.defer_once(tx, "deliver", lock=id_, queue=QUEUE, webhook_id=id_)
 
 
 def deliver_now(tx: Connection, known: WebhookRecord) -> None:
     """Deliver the events that wait for a retry now."""
     change_webhook(tx, known, {"retry_at": None})
     jobs.run_now(tx, str(known.id))
+    events.wake_readers(tx)
 
 
 def change_webhook(

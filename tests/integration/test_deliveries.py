@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -146,13 +147,25 @@ class Made:
 Make = Callable[..., Made]
 
 
+def send_to_private(client: ApiClient, monkeypatch: pytest.MonkeyPatch, *, allowed: bool) -> None:
+    """Let the API send to private addresses, or no longer."""
+    extensions = client.application.extensions
+    make_sender = partial(Sender, allow_private_addresses=allowed)
+    changed = replace(extensions[EXTENSION], make_sender=make_sender)
+    monkeypatch.setitem(extensions, EXTENSION, changed)
+
+
 @pytest.fixture
-def make(client: ApiClient) -> Iterator[Make]:
-    """Return a function that creates webhooks, which are deleted at the end."""
+def make(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Return a function that creates webhooks, which are deleted at the end.
+
+    Their receivers are on this machine, so the API may send to private addresses meanwhile.
+    """
+    send_to_private(client, monkeypatch, allowed=True)
     made: list[Made] = []
 
-    def create(receiver: Receiver, *types: str) -> Made:
-        answer = client.post("/api/v1/webhooks", json={"url": receiver.url, "types": types})
+    def create(receiver: Receiver, *types: str, by: ApiClient = client) -> Made:
+        answer = by.post("/api/v1/webhooks", json={"url": receiver.url, "types": types})
         assert answer.status_code == 201, answer.text
         made.append(Made(client, answer.json["id"], answer.json["secret"]))
         return made[-1]
@@ -224,19 +237,12 @@ def names_of(received: list[Any]) -> list[str]:
     return [one["data"]["id"] for one in received]
 
 
-def allow_private(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the API send to private addresses."""
-    extensions = client.application.extensions
-    make_sender = partial(Sender, allow_private_addresses=True)
-    changed = replace(extensions[EXTENSION], make_sender=make_sender)
-    monkeypatch.setitem(extensions, EXTENSION, changed)
-
-
 # Managing webhooks
 
 
-def test_a_webhook(client: ApiClient, receiver: Receiver) -> None:
+def test_a_webhook(client: ApiClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """The secret is shown once; neither the secret nor the whole address is in the audit trail."""
+    send_to_private(client, monkeypatch, allowed=True)
     made = client.post("/api/v1/webhooks", json={"url": receiver.url, "types": ["call.*"]})
     assert made.status_code == 201
     assert made.json["secret"].startswith("whsec_")
@@ -309,11 +315,8 @@ def test_only_an_administrator_manages_webhooks(
     assert receiver.requests == []
 
 
-def test_a_webhook_can_be_tested(
-    client: ApiClient, make: Make, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_webhook_can_be_tested(client: ApiClient, make: Make, receiver: Receiver) -> None:
     """The test event is sent at once and signed; the response is returned and audited."""
-    allow_private(client, monkeypatch)
     made = make(receiver, "spy.live")
     path = f"/api/v1/webhooks/{made.id}/test"
     assert client.post(path).json == {"delivered": True, "status": 204, "told": "HTTP 204"}
@@ -331,11 +334,16 @@ def test_a_webhook_can_be_tested(
 
 
 def test_a_private_address_is_refused(
-    client: ApiClient, catalogue: Catalogue, database_url: str, make: Make, receiver: Receiver
+    catalogue: Catalogue,
+    database_url: str,
+    make: Make,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither a test nor an event goes to our own machine, unless the configuration allows it."""
     made = make(receiver)
-    tested = client.post(f"/api/v1/webhooks/{made.id}/test").json
+    send_to_private(made.client, monkeypatch, allowed=False)
+    tested = made.client.post(f"/api/v1/webhooks/{made.id}/test").json
     assert (tested["delivered"], tested["status"]) == (False, None)
     assert tested["told"].startswith("its address is private")
     happen(catalogue, "call.ended")
@@ -343,6 +351,45 @@ def test_a_private_address_is_refused(
         until(lambda: made.listed["failing_since"] is not None, PATIENCE_S)
     assert made.listed["last_error"].startswith("its address is private")
     assert receiver.requests == []
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "[fec0::1]", "169.254.169.254"]
+)
+def test_a_webhook_to_a_private_address_is_not_created(client: ApiClient, host: str) -> None:
+    """The error names the key of the configuration, and the refusal is audited."""
+    before = len(client.get("/api/v1/webhooks?limit=200").json["items"])
+    refused = client.post("/api/v1/webhooks", json={"url": f"http://{host}:9/hook?key=opens-it"})
+    assert refused.status_code == 422
+    (fault,) = refused.json["errors"]
+    assert fault["loc"] == ["body", "url"]
+    assert "webhooks.allow_private_addresses" in fault["msg"]
+    assert len(client.get("/api/v1/webhooks?limit=200").json["items"]) == before
+    trail = client.get("/api/v1/audit?action=webhook.create&outcome=refused").json["items"]
+    assert trail[0]["detail"]["host"] == host.strip("[]")
+    assert "opens-it" not in str(trail[0])
+
+
+def test_all_addresses_of_a_name_are_checked(
+    client: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One private address among public ones is enough to refuse; a name without any is tried."""
+    answers = {"mixed.example": ["1.1.1.1", "10.0.0.1"], "public.example": ["1.1.1.1"]}
+
+    def resolve(host: str, port: int) -> list[str]:
+        if host not in answers:
+            raise socket.gaierror(-2, "unknown")
+        return answers[host]
+
+    extensions = client.application.extensions
+    make_sender = partial(Sender, allow_private_addresses=False, resolve=resolve)
+    changed = replace(extensions[EXTENSION], make_sender=make_sender)
+    monkeypatch.setitem(extensions, EXTENSION, changed)
+    for host, status in [("mixed.example", 422), ("public.example", 201), ("new.example", 201)]:
+        answer = client.post("/api/v1/webhooks", json={"url": f"https://{host}/"})
+        assert answer.status_code == status
+        if status == 201:
+            client.delete(f"/api/v1/webhooks/{answer.json['id']}")
 
 
 def test_a_redirect_is_not_followed(
@@ -439,7 +486,6 @@ def test_a_failing_receiver_gets_its_events_later(
     assert listed["failing_since"] is not None
     assert (listed["last_error"], listed["last_delivered_at"]) == ("HTTP 500", None)
     assert len({one.id for one in receiver.requests}) == 1
-    assert len(made.list_jobs(catalogue)) == 1
     failures = len(receiver.requests)
     ill.clear()
     until(lambda: made.listed["failing_since"] is None, PATIENCE_S)
@@ -467,22 +513,49 @@ def test_no_webhook_waits_for_another(
 
 
 def test_silent_receivers_delay_no_other_job(
-    catalogue: Catalogue, worker: None, make: Make, receiver: Receiver, tmp_path: Path
+    catalogue: Catalogue, worker: None, make: Make, tmp_path: Path
 ) -> None:
-    """Recordings are finished even while every delivery of a worker hangs."""
+    """While many receivers hang, another receiver gets its events, and recordings are finished."""
+    answer = threading.Event()
+    with ExitStack() as stack:
+        hanging = [stack.enter_context(listening()) for _ in range(8)]
+        good = stack.enter_context(listening())
+        for one in hanging:
+            one.answers = lambda request, n: (200 if answer.wait(PATIENCE_S) else 500, {})
+        silent = [make(one, "call.up") for one in hanging]
+        happen(catalogue, "call.up")
+        until(lambda: all(len(one.requests) == 1 for one in hanging), PATIENCE_S)
+        made = make(good)
+        names = happen(catalogue, "call.ended")
+        until(lambda: len(good.requests) == 1, PATIENCE_S)
+        assert names_of(good.verified(made.secret)) == names
+        done = [tmp_path / str(n) for n in range(4)]
+        with catalogue.begin() as tx:
+            for path in done:
+                jobs.defer(tx, "mark", lock=path.name, path=str(path))
+        until(lambda: all(path.exists() for path in done), PATIENCE_S)
+        assert [one.listed["attempts"] for one in silent] == [0] * 8  # all of them still hang
+        answer.set()
+        until(lambda: all(one.is_up_to_date(catalogue) for one in silent), PATIENCE_S)
+
+
+def test_many_webhooks_to_a_silent_receiver_take_two_places(
+    catalogue: Catalogue, worker: None, make: Make, receiver: Receiver
+) -> None:
+    """They take turns, two at a time, and each of them gets its event in the end."""
     answer = threading.Event()
     receiver.answers = lambda request, n: (200 if answer.wait(PATIENCE_S) else 500, {})
-    silent = [make(receiver) for _ in range(8)]
+    silent = [make(receiver, "call.up") for _ in range(6)]
     happen(catalogue, "call.up")
-    until(lambda: len(receiver.requests) == len(silent), PATIENCE_S)
-    done = [tmp_path / str(n) for n in range(4)]
-    with catalogue.begin() as tx:
-        for path in done:
-            jobs.defer(tx, "mark", lock=path.name, path=str(path))
-    until(lambda: all(path.exists() for path in done), PATIENCE_S)
-    assert [one.listed["attempts"] for one in silent] == [0] * 8  # all of them still hang
+    until(lambda: len(receiver.requests) == 2, PATIENCE_S)
+    with listening() as good:
+        make(good)
+        happen(catalogue, "call.ended")
+        until(lambda: len(good.requests) == 1, PATIENCE_S)
+    assert len(receiver.requests) == 2
     answer.set()
     until(lambda: all(one.is_up_to_date(catalogue) for one in silent), PATIENCE_S)
+    assert len(receiver.requests) == 6
 
 
 def test_a_defect_ends_no_delivery(
@@ -538,17 +611,14 @@ def test_a_successful_test_ends_the_wait(
     worker: None,
     make: Make,
     receiver: Receiver,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After the repair of a receiver, a test delivers the waiting events at once."""
     receiver.answers = lambda request, n: (503, {"Retry-After": "3000"} if n == 1 else {})
     made = make(receiver)
-    allow_private(made.client, monkeypatch)
     happen(catalogue, "call.up")
     until(lambda: made.listed["retry_at"] is not None, PATIENCE_S)
     retry_at = datetime.fromisoformat(made.listed["retry_at"])
     assert retry_at > datetime.now(UTC) + timedelta(minutes=45)
-    until(lambda: made.list_jobs(catalogue) == ["todo"], PATIENCE_S)
     receiver.answers = lambda request, n: (200, {})
     assert made.client.post(f"/api/v1/webhooks/{made.id}/test").json["delivered"]
     until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
