@@ -2,23 +2,26 @@
 
 from functools import partial
 
-from flask import Flask, Response
+from flask import Flask, Response, current_app, request
 from flask_babel import Babel
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
+from api.errors import TooManyAttempts
 from api.feed import Feed
 from api.health import StoreProbe
 from api.limits import Limits
 from api.metrics import Metrics
 from api.oidc import Provider
+from api.operation import find_operation
 from api.pages import audit, library, live, shared, sign_in, single_sign_on, system
 from api.pages import campaigns as campaign_pages
 from api.pages import conferences as conference_pages
 from api.pages import rules as rule_pages
 from api.pages.page import choose_language, require_sign_in, show_problem
-from api.problems import register_problems
+from api.problems import answer_problem, build_problem, register_problems
 from api.routes import (
+    agents,
     assurance,
     bulk,
     callbacks,
@@ -34,6 +37,7 @@ from api.routes import (
     links,
     media,
     operational,
+    people,
     recordings,
     rules,
     spies,
@@ -64,6 +68,7 @@ __all__ = ["ApiSettings", "build_app"]
 # The OpenAPI document lists the tags in this order.
 OPERATIONS = (
     calls,
+    agents,
     callbacks,
     campaigns,
     do_not_call,
@@ -80,6 +85,7 @@ OPERATIONS = (
     events,
     webhooks,
     system_routes,
+    people,
     jobs,
     operational,
     docs,
@@ -178,10 +184,18 @@ def build_app(
     app.after_request(show_problem)
     register_problems(app)
     _register_operations(app)
-    limits = Limits(app, catalogue, sign_in.answer_too_often)
+    limits = Limits(app, catalogue, _answer_too_often)
     sign_in.limit(limits)
     single_sign_on.limit(limits)
+    people.limit(limits)
     return app
+
+
+def _answer_too_often(wait_s: int) -> Response:
+    """Answer a request after too many failures, by a problem or by the form."""
+    if find_operation(current_app, request.endpoint) is not None:
+        return answer_problem(build_problem(TooManyAttempts(wait_s)))
+    return sign_in.answer_too_often(wait_s)
 
 
 def _register_operations(app: Flask) -> None:

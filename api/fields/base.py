@@ -57,6 +57,13 @@ class ListOf(Answer, Generic[T]):
     next_cursor: str | None
 
 
+class RefusedLine(Answer):
+    """A line of a CSV that was refused."""
+
+    line: int = Field(description="1 is the header")
+    reason: str
+
+
 def fields_of(model: type[BaseModel], record: object, **more: Any) -> dict[str, Any]:
     """Return the fields of a model, in its order, from `more` or else from the record.
 

@@ -15,6 +15,7 @@ from api.fields.base import (
     ListQuery,
     Name,
     Query,
+    RefusedLine,
     Text,
     Time,
     fields_of,
@@ -203,13 +204,6 @@ class ImportQuery(Query):
 
     reason: Text = "imported"
     pbx: Name | None = None
-
-
-class RefusedLine(Answer):
-    """A line of a CSV that holds no number."""
-
-    line: int = Field(description="1 is the header")
-    reason: str
 
 
 class Imported(Answer):

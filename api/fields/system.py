@@ -1,6 +1,6 @@
 """The fields of tokens, users, failed jobs and the audit trail."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
@@ -72,6 +72,9 @@ class Token(Answer):
     scopes: list[str]
     without: list[str]
     pbx: str | None = Field(description="the PBX whose dialplan has the token; else null")
+    last_used_at: Instant | None = Field(
+        description="the last request with it, a minute late at most; null: never"
+    )
     token: str | None = Field(description="only in the answer to its creation; null afterwards")
 
 
@@ -99,6 +102,45 @@ class User(Answer):
     team: str | None
     without: list[str]
     issuer: str | None = Field(description="the identity provider; null for a password")
+    last_signed_in_at: Instant | None = Field(description="null: never")
+
+
+class ChangedUser(Body):
+    """Fields of a user to change. A field that is missing, or null, stays; null ends the team."""
+
+    name: ActorName | None = None
+    role: PersonRole | None = None
+    team: Name | None = None
+    without: tuple[Permission, ...] | None = None
+    password: Text | None = Field(
+        None, description="12 characters or more", json_schema_extra={"writeOnly": True}
+    )
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The changes of the user's row, without the password."""
+        given = self.model_dump(exclude_unset=True, exclude={"password"})
+        return {name: value for name, value in given.items() if name == "team" or value is not None}
+
+
+class Me(Answer):
+    """The person or the token that makes the request, with its rights."""
+
+    id: UUID
+    name: str
+    kind: Literal["user", "token"]
+    role: Role
+    team: str | None
+    permissions: list[str]
+    issuer: str | None = Field(description="the identity provider of a person, if there is one")
+    last_signed_in_at: Instant | None = Field(description="the last sign-in of a person")
+
+
+class NewPassword(Body):
+    """Another password for yourself, with the present one."""
+
+    old: Text = Field(json_schema_extra={"writeOnly": True})
+    new: Text = Field(description="12 characters or more", json_schema_extra={"writeOnly": True})
 
 
 class UserList(ListOf[User]):

@@ -23,6 +23,7 @@ from api.operation import Operations, Reply, answer, json
 from api.services import services
 from recorder.withdrawal import withdraw
 from storage.catalogue import audit, tokens, users
+from storage.catalogue.agents import find_teams, list_left, list_teams
 from storage.errors import (
     BadCursor,
     LastAdmin,
@@ -77,9 +78,11 @@ def create_token(body: NewToken) -> Response:
 def revoke_token(token_id: UUID) -> Response:
     """Revoke a bearer token."""
     with services().catalogue.begin() as tx:
+        before = list_teams(tx)
         name = tokens.revoke_token(tx, token_id)
         audit_done(tx, "token.revoke", token_id, name=name)
-        withdrawn = withdraw(tx, token_id, by=principal().actor)
+        left = list_left(tx, {name: before[name]} if name in before else {})
+        withdrawn = withdraw(tx, token_id, teams=left, by=principal().actor)
     services().spies.take_down(withdrawn.spy_ids)
     return Response(status=204)
 
@@ -119,9 +122,12 @@ def create_user(body: NewUser) -> Response:
 def delete_user(user_id: UUID) -> Response:
     """Delete a user."""
     with services().catalogue.begin() as tx:
-        name = users.delete_user(tx, user_id).name
+        name = users.get_user(tx, user_id).name
+        teams = find_teams(tx, [name])
+        users.delete_user(tx, user_id)
         audit_done(tx, "user.delete", user_id, name=name)
-        withdrawn = withdraw(tx, user_id, by=principal().actor)
+        left = list_left(tx, teams)
+        withdrawn = withdraw(tx, user_id, teams=left, by=principal().actor)
     services().spies.take_down(withdrawn.spy_ids)
     return Response(status=204)
 

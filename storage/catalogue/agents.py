@@ -81,6 +81,15 @@ def list_teams(tx: Connection, *, team: str | None = None) -> dict[str, str]:
     return {row.name: row.team for row in tx.execute(query.order_by(known.c.name))}
 
 
+def list_left(tx: Connection, before: Mapping[str, str]) -> frozenset[str]:
+    """Return the teams that agents have left; `before` has the teams that they were in.
+
+    Example: `before = find_teams(tx, ["2001"])`, then the change, then `list_left(tx, before)`.
+    """
+    now = find_teams(tx, before)
+    return frozenset(team for name, team in before.items() if now.get(name) != team)
+
+
 def find_display_names(tx: Connection, agents: Collection[str]) -> dict[str, str]:
     """Return the person's name of each of these agents whose name the list knows."""
     if not agents:

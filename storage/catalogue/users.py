@@ -2,7 +2,8 @@
 
 import secrets
 import unicodedata
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,11 +16,14 @@ from uuid_utils.compat import uuid7
 from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.catalogue.engine import take_turns
 from storage.catalogue.tokens import is_tokens_name, keep_secret
-from storage.errors import LastAdmin, NoSuchUser, UserInvalid
+from storage.errors import LastAdmin, NoSuchUser, UserInvalid, UserOfProvider
 from storage.naming import parse_actor_name, parse_name
+from storage.permissions import SYSTEM_WRITE
 from storage.records import PersonRole, Slice, UserRecord, shallow
 from storage.schema import token, user
 
+# The fields of a user that an identity provider sets at every sign-in.
+OF_PROVIDER = frozenset({"name", "role", "team", "password_hash"})
 SESSION_LASTS = timedelta(hours=12)
 _COLUMNS = [user.c[field.name] for field in fields(UserRecord)]
 
@@ -109,12 +113,53 @@ def get_user(tx: Connection, user_id: UUID) -> UserRecord:
     return _record(row._mapping)
 
 
+def lock_user(tx: Connection, user_id: UUID) -> UserRecord:
+    """Return the user of this id, whom nobody else changes, reads the rights of or deletes before
+    the end of the transaction. Raises NoSuchUser."""
+    take_turns(tx, "change users")  # two who change each other would wait for ever
+    tx.execute(select(user.c.id).where(user.c.id == user_id).with_for_update())
+    return get_user(tx, user_id)
+
+
+def change_user(tx: Connection, user_id: UUID, changes: Mapping[str, Any]) -> UserRecord:
+    """Change `name`, `role`, `team`, `without` or `password_hash` of a user.
+
+    A change of the password ends nothing: see `set_password`. Raises NoSuchUser, UserInvalid,
+    NameInvalid, UserOfProvider, LastAdmin.
+    """
+    before = lock_user(tx, user_id)
+    changed = {name: value for name, value in changes.items() if getattr(before, name) != value}
+    if not changed:
+        return before
+    if before.issuer is not None and changed.keys() & OF_PROVIDER:
+        raise UserOfProvider(
+            f"{before.name!r} signs in at {before.issuer}: name, role, team and password come from"
+            " there"
+        )
+    if "name" in changed:
+        changed["name"] = parse_actor_name(changed["name"])
+    if changed.get("team") is not None:
+        changed["team"] = parse_name(changed["team"])
+    after = replace(before, **changed)
+    if _manages(before) and not _manages(after):
+        _require_other_admin(tx, before)
+    if (after.name, after.role) != (before.name, before.role) and is_tokens_name(
+        tx, after.name, after.role
+    ):
+        raise UserInvalid(f"there is a token {after.name!r} already")
+    row = {name: [*value] if name == "without" else value for name, value in changed.items()}
+    try:
+        tx.execute(update(user).where(user.c.id == user_id).values(row))
+    except IntegrityError as error:
+        raise UserInvalid(f"there is a user {after.name!r} already") from error
+    return after
+
+
 def delete_user(tx: Connection, user_id: UUID) -> UserRecord:
     """Delete a user and end all their sessions. Raises NoSuchUser, LastAdmin."""
-    admins = tx.scalars(select(user.c.id).where(user.c.role == "admin").with_for_update()).all()
-    found = get_user(tx, user_id)
-    if list(admins) == [user_id]:
-        raise LastAdmin(f"{found.name!r} is the last administrator who can sign in")
+    found = lock_user(tx, user_id)
+    if _manages(found):
+        _require_other_admin(tx, found)
     tx.execute(delete(user).where(user.c.id == user_id))
     return found
 
@@ -134,6 +179,7 @@ def begin_session(tx: Connection, who: UserRecord) -> str:
     """Start a session, and return its secret, which nobody can read again. Delete expired
     sessions."""
     tx.execute(delete(token).where(token.c.expires_at <= func.now()))
+    tx.execute(update(user).where(user.c.id == who.id).values(last_signed_in_at=func.now()))
     return keep_secret(
         tx,
         "",
@@ -151,9 +197,24 @@ def end_session(tx: Connection, token_id: UUID) -> None:
     tx.execute(delete(token).where(token.c.id == token_id, token.c.user_id.is_not(None)))
 
 
-def end_sessions(tx: Connection, user_id: UUID) -> None:
-    """End all sessions of the user."""
-    tx.execute(delete(token).where(token.c.user_id == user_id))
+def end_sessions(tx: Connection, user_id: UUID, *, but: UUID | None = None) -> tuple[UUID, ...]:
+    """End all sessions of the user, or all but one; return their ids."""
+    ended = delete(token).where(token.c.user_id == user_id)
+    if but is not None:
+        ended = ended.where(token.c.id != but)
+    return tuple(tx.scalars(ended.returning(token.c.id)))
+
+
+def _manages(who: UserRecord) -> bool:
+    """Whether this administrator can add and change users."""
+    return who.role == "admin" and SYSTEM_WRITE not in who.without
+
+
+def _require_other_admin(tx: Connection, who: UserRecord) -> None:
+    """Raise LastAdmin unless another administrator can manage users. The caller has its turn."""
+    others = tx.execute(select(*_COLUMNS).where(user.c.role == "admin", user.c.id != who.id))
+    if not any(_manages(_record(one._mapping)) for one in others):
+        raise LastAdmin(f"{who.name!r} is the last administrator who can sign in")
 
 
 def _record(row: Any) -> UserRecord:
