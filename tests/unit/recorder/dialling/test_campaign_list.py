@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.dialling.campaign_list import LONGEST_LINE, Line, read_list
+from recorder.dialling.campaign_list import Line, read_list
 from recorder.errors import ListInvalid, NotANumber, NumberRefused
+from storage.csv_lines import LONGEST_LINE
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 ZONES = ("Europe/Berlin",)
