@@ -387,6 +387,7 @@ audit = Table(
     _one_of("outcome", Outcome),
     _one_of("actor_kind", ActorKind),
     Index(None, "subject", "id"),
+    Index(None, "actor_kind", "id"),
     Index(None, "actor", "id"),
     Index(None, "action", "id"),
     Index("audit_refused_idx", "id", postgresql_where=text("outcome = 'refused'")),

@@ -19,7 +19,15 @@ from api.fields.base import (
 from storage import records
 from storage.catalogue.tokens import dialplan_fields
 from storage.permissions import PERMISSIONS
-from storage.records import AuditRecord, Outcome, PersonRole, Role, TokenRecord, UserRecord
+from storage.records import (
+    ActorKind,
+    AuditRecord,
+    Outcome,
+    PersonRole,
+    Role,
+    TokenRecord,
+    UserRecord,
+)
 
 
 def _known(permission: str) -> str:
@@ -165,6 +173,7 @@ class FailedJobList(ListOf[FailedJob]):
 class AuditQuery(ListQuery):
     """The parameters that select entries of the audit trail."""
 
+    actor_kind: ActorKind | None = None
     actor: Text | None = None
     action: Text | None = None
     subject: Text | None = Field(None, description="such as the id of a recording")
@@ -176,7 +185,11 @@ class Audited(Answer):
 
     id: UUID
     at: Instant
-    actor: str
+    actor_kind: ActorKind = Field(
+        description="`user`: a person; `token`; `rule`; `dialplan`: the dialplan, a phone or a"
+        " program of a PBX; `link`: a shared link; `system`: Earwitness itself"
+    )
+    actor: str = Field(description="its name, unique within its kind", examples=["ann", "watch"])
     action: str
     subject: str
     outcome: Outcome

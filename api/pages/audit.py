@@ -13,7 +13,7 @@ from api.services import services
 from storage.catalogue import audit
 from storage.errors import BadCursor
 from storage.permissions import AUDIT_READ
-from storage.records import AuditRecord, Slice
+from storage.records import ActorKind, AuditRecord, Slice
 
 pages = Pages()
 
@@ -32,10 +32,27 @@ def show_audit() -> Response:
             found = audit.list_audit(tx, **wanted.model_dump())
     except (ValidationError, BadCursor):
         fault = _("This search is not possible. Clear the fields, or start again.")
-    values: dict[str, Any] = {"found": found, "form": form, "detail": _detail}
+    values: dict[str, Any] = {
+        "found": found,
+        "form": form,
+        "detail": _detail,
+        "kinds": actor_kinds(),
+    }
     if wants_next_part() and not fault:
         return show("_audit.html", **values)
     return show("audit.html", fault=fault, narrowed=bool(form), **values)
+
+
+def actor_kinds() -> dict[ActorKind, str]:
+    """Return the kinds of actors in words."""
+    return {
+        "user": _("person"),
+        "token": _("token"),
+        "rule": _("rule"),
+        "dialplan": _("PBX"),
+        "link": _("shared link"),
+        "system": _("Earwitness itself"),
+    }
 
 
 def _detail(detail: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from api.auth import principal
 from api.fields.recordings import FormSearch, RecordingSearch, recording_fields
 from api.links import base_url
+from api.pages.audit import actor_kinds
 from api.pages.journey import What, journey_of
 from api.pages.page import Pages, form_fields, show, show_notice, wants_next_part
 from api.routes.recordings import get_visible, narrow
@@ -159,6 +160,7 @@ def show_recording(recording_id: UUID) -> Response:
         speakers=speakers,
         remarks=principal().reads_remarks,
         heard=heard,
+        kinds=actor_kinds(),
         links=shared,
         now=datetime.now(UTC),
         recording=record,

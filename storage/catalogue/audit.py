@@ -126,8 +126,8 @@ def list_heard(tx: Connection, recording_id: UUID, *, limit: int) -> tuple[Audit
 def list_audit(
     tx: Connection, *, limit: int, cursor: str | None = None, **narrowed: str | None
 ) -> Slice[AuditRecord]:
-    """Return a slice of the trail, newest first, `narrowed` to an actor, action, subject or
-    outcome.
+    """Return a slice of the trail, newest first, `narrowed` to an actor or its kind, an
+    action, a subject or an outcome.
 
     Raises BadCursor.
     """

@@ -93,7 +93,11 @@ def test_spies_end_with_the_right(client: ApiClient, catalogue: Catalogue, how: 
     assert (spy["state"], spy["cause"]) == ("ended", "not-permitted")
     assert client.get(f"/api/v1/spies/{theirs.id}").json["state"] == "requested"
     (entry,) = client.get(f"/api/v1/audit?subject={mine.id}").json["items"]
-    assert (entry["actor"], entry["action"]) == ("root", "spy.end")
+    assert (entry["actor_kind"], entry["actor"], entry["action"]) == ("token", "root", "spy.end")
+    tokens_only = client.get("/api/v1/audit?actor_kind=token").json["items"]
+    assert {one["actor_kind"] for one in tokens_only} == {"token"}
+    assert client.get("/api/v1/audit?actor_kind=rule").json["items"] == []
+    assert client.get("/api/v1/audit?actor_kind=robot").status_code == 422
 
 
 def test_the_last_admin_stays(client: ApiClient, catalogue: Catalogue) -> None:

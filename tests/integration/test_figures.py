@@ -28,8 +28,9 @@ SELECT 'main-' || n, 'main', 'ended', 'inbound', (2000 + n % 20)::text,
     timestamptz '2020-01-01' + n * interval '1 s', '[]' FROM generate_series(1, 30000) AS n;
 INSERT INTO decision (call_id, action, reason, moments, assurance)
 SELECT id, 'record', '', '[]', '{"expected_s": 9, "covered_s": 1, "cause": "has-gaps"}' FROM call;
-INSERT INTO audit (id, at, actor, action, subject, outcome, detail)
-SELECT gen_random_uuid(), started_at, 'root', 'recording.heard', id, 'done', '{}' FROM call;
+INSERT INTO audit (id, at, actor_kind, actor, action, subject, outcome, detail)
+SELECT gen_random_uuid(), started_at, 'token', 'root', 'recording.heard', id, 'done', '{}'
+    FROM call;
 INSERT INTO spy (id, call_id, pbx, mode, destination, state, supervisor, follow, may, started_at,
     cause)
 SELECT gen_random_uuid(), id, 'main', 'listen', 'browser', 'ended', 'root', 'call', '{}',
@@ -95,6 +96,7 @@ def many(catalogue: Catalogue) -> None:
         partial(calls.list_calls, states=["ended"], agents=["2999"]),
         partial(decisions.list_missing, agents=["2999"]),
         partial(audit.list_audit, actor="nobody"),
+        partial(audit.list_audit, actor_kind="link"),
         partial(audit.list_audit, action="token.create"),
         partial(audit.list_audit, outcome="refused"),
         partial(list_recordings, did="4711"),

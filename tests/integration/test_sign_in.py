@@ -405,7 +405,8 @@ def test_the_trail_on_a_page(browser: Client, person: Person, catalogue: Catalog
             detail={"a": 1},
         )
     sign_in(browser, person(role="compliance"))
-    first = browser.get(f"/audit?actor={actor}&outcome=done").text
+    first = browser.get(f"/audit?actor={actor}&actor_kind=link&outcome=done").text
+    assert '<span class="sub quiet">shared link</span>' in first
     assert (first.count("<tr>"), "subject-59" in first, "a: 1" in first) == (51, True, True)
     (more,) = re.findall(r'href="(/audit\?[^"]*cursor=[^"]*)"', first)
     more = more.replace("&amp;", "&")
@@ -413,7 +414,7 @@ def test_the_trail_on_a_page(browser: Client, person: Person, catalogue: Catalog
     rest = browser.get(more, headers={"HX-Request": "true", "HX-Target": "more"}).text
     assert (rest.count("<tr>"), "subject-0" in rest, "<html" in rest) == (10, True, False)
     assert "No entry matches" in browser.get(f"/audit?actor={actor}&outcome=refused").text
-    for wrong in ("outcome=maybe", "cursor=x", "nonsense=1"):
+    for wrong in ("outcome=maybe", "actor_kind=robot", "cursor=x", "nonsense=1"):
         assert "This search is not possible" in browser.get(f"/audit?{wrong}").text
 
 

@@ -51,6 +51,7 @@ def upgrade() -> None:
     op.alter_column("audit", "actor_kind", nullable=False)
     kinds = "actor_kind IN ('user', 'token', 'rule', 'dialplan', 'link', 'system')"
     op.create_check_constraint(op.f("audit_actor_kind_check"), "audit", kinds)
+    op.create_index(op.f("audit_actor_kind_id_idx"), "audit", ["actor_kind", "id"])
     for table in ("link", "webhook"):
         op.add_column(table, sa.Column("owner_id", sa.Uuid()))
         owner = OWNER_OF.format(name="created_by")
