@@ -19,6 +19,7 @@ from api.pages import campaigns as campaign_pages
 from api.pages import conferences as conference_pages
 from api.pages import rules as rule_pages
 from api.pages.page import choose_language, require_sign_in, show_problem
+from api.present_rights import PresentRights
 from api.problems import answer_problem, build_problem, register_problems
 from api.routes import (
     agents,
@@ -173,6 +174,7 @@ def build_app(
         StoreProbe(objects),
         metrics,
         Feed(catalogue),
+        PresentRights(catalogue),
         RuleBook(catalogue, settings.rules, settings.default_action),
         partial(Sender, allow_private_addresses=settings.allow_private_addresses),
         Provider(settings.oidc) if settings.oidc is not None else None,

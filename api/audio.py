@@ -1,7 +1,7 @@
 """Send the audio, the waveform and the manifest of a recording."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -71,8 +71,10 @@ def redirect_to_audio(audio: Audio, *, download: bool, by: Actor) -> Response:
     return redirected
 
 
-def stream_audio(audio: Audio, *, download: bool, by: Actor) -> Response:
-    """Send the requested bytes, and audit the hearing by this caller.
+def stream_audio(
+    audio: Audio, *, download: bool, by: Actor, is_permitted: Callable[[], bool]
+) -> Response:
+    """Send the requested bytes while they are permitted, and audit the hearing by this caller.
 
     Raises RangeNotSatisfiable, NoSuchObject, ObjectMismatch, and the errors of the store.
     """
@@ -92,7 +94,7 @@ def stream_audio(audio: Audio, *, download: bool, by: Actor) -> Response:
     first, last = (span.first, span.last) if span else (0, None)
     with (
         _noticing_loss(audio, audio.key),
-        stream_object(answered, audio.key, first=first, last=last) as found,
+        stream_object(answered, audio.key, is_permitted, first=first, last=last) as found,
     ):
         check_size(audio.key, found.size_bytes, audio.size_bytes)
     _note_heard(audio, span, by)

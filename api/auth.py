@@ -23,7 +23,7 @@ from api.services import services
 from recorder.errors import PbxUnavailable
 from storage.catalogue import audit
 from storage.catalogue.engine import Catalogue
-from storage.catalogue.rights import Rights, find_rights_of_secret
+from storage.catalogue.rights import Rights, find_rights, find_rights_of_secret
 from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.permissions import permissions_of
 from storage.records import Outcome, TokenRecord
@@ -54,16 +54,6 @@ def authenticate() -> None:
             refuse("requests of other sites")
     if is_basic() and is_foreign():
         refuse("requests of other sites")
-
-
-def principal_finder() -> Callable[[], Rights]:
-    """Return a function that loads this caller again, with its present rights.
-
-    Long-lived work calls it at any time after the request; it raises NotAuthenticated once the
-    token or the session has gone.
-    """
-    catalogue, secret = services().catalogue, read_secret()
-    return lambda: find_principal(catalogue, secret)
 
 
 def principal() -> Rights:
@@ -140,9 +130,33 @@ def auditing_refusals(
         raise
 
 
-def require_grant(wanted: TokenRecord) -> None:
-    """Refuse a new token or user with more rights, or more visible calls, than the caller."""
-    who = principal()
+@contextmanager
+def holding_rights(*permissions: str) -> Iterator[tuple[Connection, Rights]]:
+    """Begin a transaction in which nobody can take the caller's rights away; give both.
+
+    Whatever outlives the request is written in it. So a withdrawal at the same time either waits
+    for the row, which it then ends, or comes first: then this refuses the caller. The caller needs
+    the permission of the request, and these.
+
+    Example: `with holding_rights(RECORDINGS_HEAR) as (tx, rights): links.create_link(tx, …)`.
+    """
+    with services().catalogue.begin() as tx:
+        rights = find_rights(tx, principal().token.id, lock=True)
+        if rights is None:
+            raise NotAuthenticated("this token is unknown, or no longer valid")
+        missing = {*permissions, g.wanted} - rights.permissions
+        if not missing:
+            yield tx, rights
+    if missing:
+        refuse(min(missing))
+
+
+def require_grant(wanted: TokenRecord, *, who: Rights | None = None) -> None:
+    """Refuse a new token or user with more rights, or more visible calls, than the caller.
+
+    `who` are the rights of the caller as `holding_rights` gives them.
+    """
+    who = who or principal()
     beyond = permissions_of(wanted) - who.permissions
     if beyond:
         refuse(min(beyond))

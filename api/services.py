@@ -10,6 +10,7 @@ from api.feed import Feed
 from api.health import StoreProbe
 from api.metrics import Metrics
 from api.oidc import Provider
+from api.present_rights import PresentRights
 from api.settings import ApiSettings
 from recorder.conferences.conferences import Conferences
 from recorder.dialling.callbacks import Callbacks
@@ -43,6 +44,7 @@ class Services:
     store_probe: StoreProbe
     metrics: Metrics
     feed: Feed
+    rights: PresentRights
     book: RuleBook
     make_sender: Callable[[], Sender]
     provider: Provider | None

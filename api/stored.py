@@ -1,10 +1,11 @@
 """Send objects of the store to a client."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from flask import Response
 
+from api.present_rights import while_permitted
 from api.services import services
 from storage.objects.errors import ObjectMismatch
 from storage.objects.store import OpenObject
@@ -40,9 +41,16 @@ def check_size(key: str, present_bytes: int, size_bytes: int) -> None:
 
 @contextmanager
 def stream_object(
-    answered: Response, key: str, *, first: int = 0, last: int | None = None
+    answered: Response,
+    key: str,
+    is_permitted: Callable[[], bool],
+    *,
+    first: int = 0,
+    last: int | None = None,
 ) -> Iterator[OpenObject]:
     """Stream an object of the store as the body of a response; the block may still refuse it.
+
+    The connection closes before the end once `is_permitted`, which is asked every second, says no.
 
     The stream is opened before anything is sent, so the client still gets its errors. It is closed
     together with the response.
@@ -50,7 +58,7 @@ def stream_object(
     with ExitStack() as opening:
         found = opening.enter_context(services().objects.open(key, first=first, last=last))
         yield found
-        answered.response = found.chunks()
+        answered.response = while_permitted(found.chunks(), is_permitted)
         answered.call_on_close(opening.pop_all().close)
 
 

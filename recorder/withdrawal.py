@@ -9,7 +9,7 @@ Each use asks `find_rights` again as well, so nothing depends on this alone. Exa
 expires without any transaction, and the next check of its spy finds that it is gone.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -56,7 +56,7 @@ class Withdrawn:
     spy_ids: tuple[UUID, ...] = ()
 
 
-def withdraw(tx: Connection, *owner_ids: UUID, teams: Collection[str] = (), by: Actor) -> Withdrawn:
+def withdraw(tx: Connection, *owner_ids: UUID, teams: Iterable[str] = (), by: Actor) -> Withdrawn:
     """End all that the rights of these owners, as they are now, no longer cover.
 
     An owner is a person, a token or a session. With `teams` its members are owners too: name the
@@ -64,7 +64,7 @@ def withdraw(tx: Connection, *owner_ids: UUID, teams: Collection[str] = (), by: 
 
     Example: `users.delete_user(tx, ann.id)`, then `withdraw(tx, ann.id, by=principal().actor)`.
     """
-    owners = dict.fromkeys((*owner_ids, *list_members(tx, teams)))
+    owners = dict.fromkeys((*owner_ids, *list_members(tx, list(teams))))
     spy_ids = _end_spies(tx, tuple(owners), by)
     for owner_id in owners:
         rights = find_rights(tx, owner_id)
@@ -84,7 +84,8 @@ def _end_spies(tx: Connection, owner_ids: Collection[UUID], by: Actor) -> tuple[
     found = spies.list_live_spies_of(tx, owner_ids)
     for one in found:
         rights = find_rights(tx, one.owner_id)
-        agents = {one.agent, calls.get_call(tx, one.call_id).agent}
+        call = calls.find_call(tx, one.call_id)
+        agents = {one.agent, call.agent if call is not None else None}
         if not any(modes_on(rights, agent) for agent in agents):
             _end_spy(tx, one, by)
     return tuple(one.id for one in found)

@@ -11,7 +11,9 @@ from api.pages.page import Pages, show, show_notice
 from api.services import services
 from storage.actors import link_actor
 from storage.catalogue import audit, links, recordings
+from storage.catalogue.rights import Rights, find_rights
 from storage.errors import AudioNotStored, NoSuchLink
+from storage.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
 from storage.records import LinkRecord, RecordingRecord
 
 pages = Pages()
@@ -44,7 +46,19 @@ def show_shared(secret: str) -> Response:
 def hear_shared(secret: str) -> Response:
     """Send the audio, also in ranges."""
     link, record = _find_shared(secret)
-    return stream_audio(Audio.of(record), download=False, by=link_actor(link.id))
+    catalogue, present = services().catalogue, services().rights
+
+    def is_permitted() -> bool:
+        with catalogue.begin() as tx:
+            try:
+                links.get_link(tx, secret)
+            except NoSuchLink:
+                return False
+        return _may_share(present.find(link.owner_id) if link.owner_id else None, record)
+
+    return stream_audio(
+        Audio.of(record), download=False, by=link_actor(link.id), is_permitted=is_permitted
+    )
 
 
 @pages.get("/shared/<secret>/waveform", OPEN)
@@ -54,6 +68,19 @@ def draw_shared(secret: str) -> Response:
 
 
 def _find_shared(secret: str) -> tuple[LinkRecord, RecordingRecord]:
+    """Return the link and its recording, which its maker must still be permitted to share.
+
+    Raises NoSuchLink.
+    """
     with services().catalogue.begin() as tx:
         link = links.get_link(tx, secret)
-        return link, recordings.get_recording(tx, link.recording_id)
+        record = recordings.get_recording(tx, link.recording_id)
+        if not _may_share(find_rights(tx, link.owner_id), record):
+            raise NoSuchLink("the maker of this link has lost the right to share the recording")
+    return link, record
+
+
+def _may_share(rights: Rights | None, record: RecordingRecord) -> bool:
+    if rights is None or not rights.may(RECORDINGS_SHARE, RECORDINGS_HEAR):
+        return False
+    return rights.sees(record.agent)

@@ -1,13 +1,13 @@
 """Act on many recordings in the background: tags, holds, exports; and save searches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
 from flask import Response
 
-from api.auth import audit_done, authorise, get_if_visible, principal
+from api.auth import audit_done, authorise, get_if_visible, holding_rights, principal, refuse
 from api.fields.base import ListQuery, list_fields
 from api.fields.bulk import (
     Bulk,
@@ -53,7 +53,7 @@ def create_bulk(body: NewBulk) -> Response:
     for permission in BULK_ACTIONS[body.action]:
         authorise(permission)
     found = _find(body)
-    with services().catalogue.begin() as tx:
+    with holding_rights(*BULK_ACTIONS[body.action]) as (tx, _):
         made = bulks.create_bulk(
             tx,
             action=body.action,
@@ -101,15 +101,37 @@ def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
         found = bulks.get_bulk(tx, bulk_id, owner_id=principal().id)
         if found.object_key is None:
             raise NoSuchBulk("it has no file, or no longer")
-        audit_done(tx, "bulk.download", bulk_id)
+        has_hidden = bulks.has_hidden(tx, bulk_id, principal().agents)
+        if not has_hidden:
+            audit_done(tx, "bulk.download", bulk_id)
+    if has_hidden:
+        refuse("calls of other agents")
     name = f"recordings-{found.created_at:%Y%m%d-%H%M%S}.zip"
     if query.stream:
         answered = Response(content_type=ZIP)
         name_file(answered, name)
-        with stream_object(answered, found.object_key) as stored:
+        is_permitted = _download_check(bulk_id)
+        with stream_object(answered, found.object_key, is_permitted) as stored:
             answered.content_length = stored.size_bytes
         return answered
     return redirect_to_object(found.object_key, ZIP, name, size_bytes=found.size_bytes or 0)
+
+
+def _download_check(bulk_id: UUID) -> Callable[[], bool]:
+    """Return a function that says whether the caller may have the ZIP at any later time."""
+    owner_id, agents = principal().token.id, principal().agents
+    catalogue, present = services().catalogue, services().rights
+
+    def is_permitted() -> bool:
+        rights = present.find(owner_id)
+        if rights is None or not rights.may(RECORDINGS_EXPORT, RECORDINGS_HEAR):
+            return False
+        if rights.agents == agents:
+            return True
+        with catalogue.begin() as tx:
+            return not bulks.has_hidden(tx, bulk_id, rights.agents)
+
+    return is_permitted
 
 
 def _find(body: NewBulk) -> Sequence[UUID]:
@@ -144,7 +166,7 @@ def list_searches(query: ListQuery) -> Response:
 )
 def save_search(body: NewSearch) -> Response:
     """Save a search under a name; it replaces your search of the same name."""
-    with services().catalogue.begin() as tx:
+    with holding_rights() as (tx, _):
         made = searches.save_search(tx, owner_id=principal().id, name=body.name, query=body.query)
     return answer(search_fields(made), 201)
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 from flask import Response, request
 
-from api.auth import principal, principal_finder
-from api.errors import Busy, Forbidden, NotAuthenticated
+from api.auth import principal
+from api.errors import Busy, Forbidden
 from api.feed import Feed
 from api.operation import Operations, Reply
 from api.services import services
@@ -22,8 +22,10 @@ Visibility = Callable[[EventRecord], bool]
 
 operations = Operations("/api/v1", tag="events")
 
-# The caller's rights and team are loaded again at this interval: they may have changed.
+# A comment line is sent at this interval at least.
 HEARTBEAT_S = 15.0
+# The caller's rights and team may have changed: look at them again at this interval.
+RIGHTS_EVERY_S = 1.0
 RETRY_MS = 2000
 # Events that arrive sooner are sent together: wake-ups cost more than the events.
 AT_MOST_EVERY_S = 0.2
@@ -62,8 +64,8 @@ def follow_events() -> Response:
     the stream starts with the event `events.lost`: list everything again. Without the header the
     stream starts with the next event.
 
-    A comment line is sent at least every 15 s. Within that time the stream ends when the token is
-    revoked, the person signs out, or the right is withdrawn.
+    A comment line is sent at least every 15 s. The stream ends within 5 s when the token is
+    revoked, the session ends, or the right is withdrawn.
     """
     if request.method == "HEAD":
         return Response(mimetype=EVENT_STREAM)
@@ -83,11 +85,11 @@ def follow_events() -> Response:
             by=principal().name,
         )
     feed.enter()
-    find_principal = principal_finder()
+    owner_id, present = principal().token.id, services().rights
     listens_to = {str(spy.id): spy.call_id for spy in own.items}
     meets = {str(one.id) for one in meetings.items}
     stream = _stream(
-        feed, after, lambda: _visibility(find_principal(), listens_to, meets), lost=lost
+        feed, after, lambda: _visibility(present.find(owner_id), listens_to, meets), lost=lost
     )
     answered = Response(stream, mimetype=EVENT_STREAM, headers=HEADERS)
     answered.call_on_close(feed.leave)
@@ -100,30 +102,34 @@ def _stream(
     yield f"retry: {RETRY_MS}\nid: {after}\n\n"
     if lost:
         yield f"id: {after}\nevent: events.lost\ndata: {{}}\n\n"
-    due_at = time.monotonic()
+    look_at = time.monotonic()
+    beat_at = look_at + HEARTBEAT_S
     while not feed.is_closed:
         try:
-            if (now := time.monotonic()) >= due_at:
-                is_shown, due_at = visibility(), now + HEARTBEAT_S
-            found = feed.read_after(after, timeout_s=due_at - now)
-        except (CatalogueUnavailable, NotAuthenticated, Forbidden):
+            if (now := time.monotonic()) >= look_at:
+                is_shown, look_at = visibility(), now + RIGHTS_EVERY_S
+            found = feed.read_after(after, timeout_s=look_at - now)
+        except (CatalogueUnavailable, Forbidden):
             return
+        if not found and time.monotonic() < beat_at:
+            continue
         after = found[-1].event.id if found else after
         shown = "".join(one.text for one in found if is_shown(one.event))
         # Send the id of hidden events too, so that a reconnect does not read them again.
         yield shown or f": nothing\nid: {after}\n\n"
+        beat_at = time.monotonic() + HEARTBEAT_S
         time.sleep(AT_MOST_EVERY_S)
 
 
-def _visibility(who: Rights, listens_to: dict[str, str], meets: set[str]) -> Visibility:
+def _visibility(who: Rights | None, listens_to: dict[str, str], meets: set[str]) -> Visibility:
     """Return a test whether this caller may see an event; pass it every event in order.
 
     The test keeps two things up to date: `listens_to`, the call of each live spy of the caller, and
     `meets`, the conferences with an agent of the caller. Raises Forbidden if the caller may no
     longer follow events.
     """
-    if EVENTS_READ not in who.permissions:
-        raise Forbidden(f"{who.name} may no longer follow events")
+    if who is None or not who.may(EVENTS_READ):
+        raise Forbidden("the right to follow events was withdrawn")
 
     def sees_next(event: EventRecord) -> bool:
         kind, about = kind_of(event.type), event.data

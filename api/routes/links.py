@@ -6,14 +6,14 @@ from uuid import UUID
 from flask import Response
 
 from api.audio import Audio
-from api.auth import audit_done, authorise, principal
+from api.auth import audit_done, authorise, holding_rights, principal
 from api.fields.base import ListQuery, list_fields
 from api.fields.keeping import NewLink, SharedLink, SharedLinkList, link_fields
 from api.links import base_url
 from api.operation import Operations, Reply, answer, json
 from api.routes.recordings import get_visible
 from api.services import services
-from storage.catalogue import links
+from storage.catalogue import links, recordings
 from storage.errors import AudioNotStored, BadCursor, NoSuchLink, NoSuchRecording
 from storage.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
 
@@ -32,7 +32,8 @@ def create_link(recording_id: UUID, body: NewLink) -> Response:
     """Create a link that opens the recording without signing in, until it expires or is revoked."""
     authorise(RECORDINGS_HEAR)
     Audio.of(get_visible(recording_id))
-    with services().catalogue.begin() as tx:
+    with holding_rights(RECORDINGS_HEAR) as (tx, rights):
+        recordings.get_recording(tx, recording_id, agents=rights.agents)
         made, secret = links.create_link(
             tx,
             recording_id,

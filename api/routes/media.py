@@ -11,6 +11,7 @@ from api.errors import AudioNotStoredYet, RangeNotSatisfiable
 from api.fields.recordings import AudioQuery, Manifest, Waveform
 from api.operation import JSON, Operations, Reply, json
 from api.routes.recordings import get_visible
+from api.services import services
 from storage.errors import AudioNotStored, ManifestInvalid, NoSuchRecording
 from storage.objects.errors import NoSuchObject, ObjectMismatch, StoreRefused, StoreUnavailable
 from storage.permissions import RECORDINGS_HEAR, RECORDINGS_READ
@@ -54,9 +55,15 @@ STORE_ERRORS = (
 )
 def get_audio(recording_id: UUID, query: AudioQuery) -> Response:
     """Get the audio: a redirect to the object store, or with `stream` the bytes."""
-    audio, by = Audio.of(get_visible(recording_id)), principal().actor
+    record, by = get_visible(recording_id), principal().actor
+    audio, owner_id, present = Audio.of(record), principal().token.id, services().rights
+
+    def is_permitted() -> bool:
+        rights = present.find(owner_id)
+        return rights is not None and rights.may(RECORDINGS_HEAR) and rights.sees(record.agent)
+
     if query.stream:
-        return stream_audio(audio, download=query.download, by=by)
+        return stream_audio(audio, download=query.download, by=by, is_permitted=is_permitted)
     return redirect_to_audio(audio, download=query.download, by=by)
 
 

@@ -11,7 +11,7 @@ from flask import Response
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from api.auth import principal
+from api.auth import holding_rights, principal, refuse
 from api.errors import RequestInvalid
 from api.fields.base import ListQuery, list_fields
 from api.fields.rules import (
@@ -38,7 +38,7 @@ from api.services import services
 from api.turns import give_turn_back
 from recorder.errors import RuleInvalid
 from recorder.rules import compile_rule
-from recorder.rules.trial import Trial
+from recorder.rules.trial import Trial, may_try
 from storage.catalogue import rules, trials
 from storage.catalogue.cursor import decode_cursor, encode_cursor
 from storage.errors import BadCursor, NoSuchRule, NoSuchTrial, RuleChanged, RuleReadOnly
@@ -183,8 +183,12 @@ def try_draft_rules(body: RuleTest) -> Response:
     )
     trial = Trial(services().catalogue, record)
     if not _finishes_now(trial):
-        with services().catalogue.begin() as tx:
-            trials.create_trial(tx, record)
+        with holding_rights() as (tx, rights):
+            is_permitted = may_try(rights, record.agents)
+            if is_permitted:
+                trials.create_trial(tx, record)
+        if not is_permitted:
+            refuse("calls of other agents")
         location = f"{base_url()}/api/v1/rules/trials/{record.id}"
         return answer(trial_fields(record, ()), 202, Location=location)
     result = trial.result()
@@ -198,7 +202,7 @@ def try_draft_rules(body: RuleTest) -> Response:
         result=result,
         ended_at=datetime.now(UTC),
     )
-    with services().catalogue.begin() as tx:
+    with holding_rights() as (tx, _):
         trials.keep_trial(tx, finished, trial.changes)
     return answer(result_fields(result, trial.changes, record.id))
 
@@ -230,9 +234,7 @@ def list_rule_trial_changes(trial_id: UUID, query: ListQuery) -> Response:
 def _get_own_trial(tx: Connection, trial_id: UUID) -> TrialRecord:
     """Return a trial of the caller, who must still see each of its agents. Raises NoSuchTrial."""
     found = trials.get_trial(tx, trial_id)
-    agents = principal().agents
-    sees_all = agents is None or (found.agents is not None and {*found.agents} <= {*agents})
-    if found.owner_id != principal().id or not sees_all:
+    if found.owner_id != principal().id or not may_try(principal(), found.agents):
         raise NoSuchTrial(f"there is no trial {trial_id}")
     return found
 

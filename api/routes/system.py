@@ -4,7 +4,7 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import audit_done, principal, require_grant
+from api.auth import audit_done, holding_rights, principal, require_grant
 from api.fields.base import ListQuery, Nothing, list_fields
 from api.fields.system import (
     AuditList,
@@ -61,11 +61,14 @@ def create_token(body: NewToken) -> Response:
     if body.pbx is not None and body.pbx not in services().settings.pbxs:
         raise TokenInvalid(f"pbx: expected one of {', '.join(services().settings.pbxs)}")
     wanted = body.wanted()
-    require_grant(TokenRecord(UUID(int=0), **wanted))
-    with services().catalogue.begin() as tx:
+    with holding_rights() as (tx, rights):
+        require_grant(TokenRecord(UUID(int=0), **wanted), who=rights)
+        left = find_teams(tx, [wanted["name"]])
         made, secret = tokens.create_token(tx, **wanted)
         of_dialplan = {"pbx": made.pbx} if made.pbx is not None else {}
         audit_done(tx, "token.create", made.id, name=made.name, role=made.role, **of_dialplan)
+        withdrawn = withdraw(tx, teams=list_left(tx, left), by=principal().actor)
+    services().spies.take_down(withdrawn.spy_ids)
     return answer(token_fields(made, secret), 201)
 
 
@@ -107,9 +110,13 @@ def create_user(body: NewUser) -> Response:
     wanted = body.model_dump(exclude={"password"})
     require_grant(TokenRecord(UUID(int=0), **wanted))
     hashed = hash_password(body.password)
-    with services().catalogue.begin() as tx:
+    with holding_rights() as (tx, rights):
+        require_grant(TokenRecord(UUID(int=0), **wanted), who=rights)
+        left = find_teams(tx, [body.name])
         made = users.create_user(tx, **wanted, password_hash=hashed)
         audit_done(tx, "user.create", made.id, **wanted)
+        withdrawn = withdraw(tx, teams=list_left(tx, left), by=principal().actor)
+    services().spies.take_down(withdrawn.spy_ids)
     return answer(user_fields(made), 201)
 
 

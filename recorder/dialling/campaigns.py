@@ -175,6 +175,9 @@ class Campaigns:
             owner_id=owner_id,
         )
         with self._catalogue.begin() as tx:
+            rights = find_rights(tx, owner_id, lock=True)
+            if rights is None or not rights.sees_all(made.agents):
+                raise PhoneNotPermitted(f"{by.name} may not run campaigns with these phones")
             campaigns.create_campaign(tx, made, phones)
             _note(tx, by, "campaign.create", made.id, name=made.name, mode=made.mode)
         log.info("campaign.created", campaign=str(made.id), by=by.name)
@@ -234,6 +237,8 @@ class Campaigns:
                 raise CampaignNotReady("the list was not read completely: send it again")
             if before.state == "draft" and not campaigns.has_open_entries(tx, campaign_id):
                 raise CampaignNotReady("the campaign has no number to dial")
+            if not is_permitted(find_rights(tx, owner_id, lock=True), before):
+                raise PhoneNotPermitted(f"{by.name} may not run this campaign")
             started_at = before.started_at or datetime.now(UTC)
             return self._move(
                 tx, before, "running", by=by, started_at=started_at, owner_id=owner_id, cause=None

@@ -6,7 +6,20 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, cast, delete, func, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Text,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from uuid_utils.compat import uuid7
 
@@ -14,7 +27,7 @@ from storage import jobs
 from storage.catalogue.cursor import decode_cursor, slice_of
 from storage.errors import NoSuchBulk
 from storage.records import BulkAction, BulkRecord, Slice
-from storage.schema import bulk
+from storage.schema import bulk, recording
 
 UNFINISHED = ("waiting", "running")
 # A record holds the first 100 refusals; the database counts them all.
@@ -72,6 +85,21 @@ def get_bulk(tx: Connection, bulk_id: UUID, *, owner_id: UUID | None = None) -> 
 def get_recordings(tx: Connection, bulk_id: UUID) -> tuple[UUID, ...]:
     """Return the ids of the recordings of a bulk."""
     return tuple(tx.scalar(select(bulk.c.recordings).where(bulk.c.id == bulk_id)) or ())
+
+
+def has_hidden(tx: Connection, bulk_id: UUID, agents: Collection[str] | None) -> bool:
+    """Return whether a bulk is about a recording of others than these agents (None: all agents).
+
+    The recordings that it has refused do not count: a ZIP does not have them.
+    """
+    if agents is None:
+        return False
+    refused = func.jsonb_path_query_array(bulk.c.refused, text("'$[*].id'"))
+    among = select(func.unnest(bulk.c.recordings)).where(bulk.c.id == bulk_id)
+    is_refused = exists().where(bulk.c.id == bulk_id, refused.has_key(cast(recording.c.id, Text)))
+    others = or_(recording.c.agent.is_(None), recording.c.agent.not_in(agents))
+    query = select(exists().where(recording.c.id.in_(among), others, ~is_refused))
+    return bool(tx.scalar(query))
 
 
 def list_bulks(

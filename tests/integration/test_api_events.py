@@ -311,6 +311,7 @@ def test_a_malformed_event_id_is_an_error(client: ApiClient) -> None:
 def test_a_quiet_stream_sends_comments(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quiet stream sends comments, so that no proxy closes it."""
     monkeypatch.setattr(route, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(route, "RIGHTS_EVERY_S", 0.05)
     answered = client.get("/api/v1/events")
     stream = iter(answered.response)
     lines = [next(stream) for _ in range(3)]
@@ -324,6 +325,7 @@ def test_a_stream_ends_with_the_token(
 ) -> None:
     """A stream ends when its token is revoked."""
     monkeypatch.setattr(route, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(route, "RIGHTS_EVERY_S", 0.05)
     name = f"follower-{uuid4()}"
     answered = client.as_holder_of(make_token(name=name, role="supervisor")).get("/api/v1/events")
     stream = iter(answered.response)
@@ -331,7 +333,8 @@ def test_a_stream_ends_with_the_token(
     assert next(stream).startswith(b": ")
     (own,) = [one for one in client.get("/api/v1/tokens").json["items"] if one["name"] == name]
     assert client.delete(f"/api/v1/tokens/{own['id']}").status_code == 204
-    assert list(stream)[1:] == []
+    for _ in stream:
+        pass  # an open stream would never end here
     answered.close()
 
 

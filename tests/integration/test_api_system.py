@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from api_client import ApiClient, build_recording, build_spy
@@ -75,20 +75,22 @@ def test_a_user(client: ApiClient, catalogue: Catalogue) -> None:
 @pytest.mark.parametrize("how", ["revoke", "remove", "sign-out"])
 def test_spies_end_with_the_right(client: ApiClient, catalogue: Catalogue, how: str) -> None:
     """Spies end with their token, user or sessions, and the trail says by whom."""
-    name = f"ear-{uuid4()}"
+    body = {"name": f"ear-{uuid4()}", "role": "supervisor"}
+    is_token = how == "revoke"
+    kind, more = ("tokens", {}) if is_token else ("users", {"password": PASSWORD})
+    path = f"/api/v1/{kind}/{client.post(f'/api/v1/{kind}', json=body | more).json['id']}"
+    other_id = client.post("/api/v1/tokens", json=body | {"name": f"not-{uuid4()}"}).json["id"]
     with catalogue.begin() as tx:
-        mine, theirs = build_spy(supervisor=name), build_spy(supervisor=f"not-{name}")
+        owner_id = UUID(path.rpartition("/")[2])
+        if not is_token:
+            users.begin_session(tx, users.get_user(tx, owner_id))
+            session = "SELECT id FROM token WHERE user_id = :id"
+            owner_id = tx.scalars(text(session), {"id": owner_id}).one()
+        mine, theirs = build_spy(owner_id=owner_id), build_spy(owner_id=UUID(other_id))
         spies.create_spy(tx, mine)
         spies.create_spy(tx, theirs)
-    body = {"name": name, "role": "supervisor"}
-    if how == "revoke":
-        made = client.post("/api/v1/tokens", json=body)
-        assert client.delete(f"/api/v1/tokens/{made.json['id']}").status_code == 204
-    else:
-        made = client.post("/api/v1/users", json=body | {"password": PASSWORD})
-        path = f"/api/v1/users/{made.json['id']}"
-        ended = client.delete(path) if how == "remove" else client.post(f"{path}/sign-out")
-        assert ended.status_code == 204
+    ended = client.post(f"{path}/sign-out") if how == "sign-out" else client.delete(path)
+    assert ended.status_code == 204
     spy = client.get(f"/api/v1/spies/{mine.id}").json
     assert (spy["state"], spy["cause"]) == ("ended", "not-permitted")
     assert client.get(f"/api/v1/spies/{theirs.id}").json["state"] == "requested"
@@ -220,14 +222,16 @@ def make_things(client: ApiClient, catalogue: Catalogue) -> str:
     """Create three items of each list; return the id of the recording with the links."""
     recording = build_recording(state="stored", object_key="main/2026/11/23/a.opus")
     with catalogue.begin() as tx:
+        (root, *_) = [one for one in tokens.list_tokens(tx).items if one.name == "root"]
+        mine = {"by": root.name, "owner_id": root.id}
         recordings.create_recording(tx, recording)
         for name in ("c", "a", "b"):
             one = f"{name}-{uuid4()}"
             tokens.create_token(tx, name="the same", role="agent")
             users.create_user(tx, name=one, role="agent", team=None, password_hash="x")
-            webhooks.create_webhook(tx, url="https://example.com/hook", types=(), by="root")
-            searches.save_search(tx, owner="root", name=one, query={})
-            links.create_link(tx, recording.id, by="root", expires_in=timedelta(days=1))
+            webhooks.create_webhook(tx, url="https://example.com/hook", types=(), **mine)
+            searches.save_search(tx, owner_id=root.id, name=one, query={})
+            links.create_link(tx, recording.id, expires_in=timedelta(days=1), **mine)
     for _ in range(3):
         body = {"action": "tag", "ids": [str(recording.id)], "tags": ["x"]}
         assert client.post("/api/v1/bulk", json=body).status_code == 202

@@ -21,6 +21,7 @@ from recorder.errors import (
     NumberRefused,
     PbxUnavailable,
     PhoneBusy,
+    PhoneNotPermitted,
 )
 from storage.catalogue import calls, campaigns, dials, do_not_call, tokens
 from storage.catalogue.engine import Catalogue
@@ -458,11 +459,24 @@ def test_a_campaign_pauses_when_its_owner_is_gone(world: World) -> None:
 def test_a_campaign_pauses_when_an_agent_leaves_the_team_of_its_owner(world: World) -> None:
     """A supervisor dials with the agents of the team alone."""
     running = world.start(lines=1, agents=1)
-    owner_id = world.make_owner("supervisor", team="north")
+    owner_id = world.make_owner("admin")
     world.campaigns.pause(running.id, by=ANN)
     world.campaigns.start(running.id, by=ANN, owner_id=owner_id)
+    with world.catalogue.begin() as tx:
+        narrower = {"role": "supervisor", "team": "north"}
+        tx.execute(update(token).where(token.c.id == owner_id).values(narrower))
     world.step(running)
     assert world.get(running).cause == "not-permitted"
+
+
+def test_nobody_starts_a_campaign_with_agents_of_others(world: World) -> None:
+    """A supervisor of another team cannot resume a campaign, and it stays paused."""
+    running = world.start(lines=1, agents=1)
+    world.campaigns.pause(running.id, by=ANN)
+    owner_id = world.make_owner("supervisor", team="north")
+    with pytest.raises(PhoneNotPermitted):
+        world.campaigns.start(running.id, by=ANN, owner_id=owner_id)
+    assert world.get(running).state == "paused"
 
 
 # Start, pause, stop
