@@ -110,6 +110,7 @@ SETTINGS = {
     "backlog": BACKLOG,
     "logger_class": _Log,
     "control_socket_disable": True,
+    "umask": 0o077,  # gunicorn would replace ours by 0
     # `server.public_url` is the address for clients; no header of a request changes it.
     "forwarded_allow_ips": "",
     "secure_scheme_headers": {},

@@ -15,6 +15,7 @@ import typer
 
 from earwitness.config import Config, load_config
 from earwitness.logs import configure_logs
+from earwitness.private import keep_files_private
 from storage.errors import ConfigurationInvalid, EarwitnessError
 from storage.records import PersonRole, Role
 
@@ -233,6 +234,7 @@ def _run_role(name: str, invocation: Invocation) -> None:
 
 def main() -> None:
     """Run a command; print an error of ours as one line, without a traceback."""
+    keep_files_private()
     try:
         app()
     except ConfigurationInvalid as error:

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from earwitness.config import Config, Pbx
 from earwitness.embedded import embedded_database, embedded_objects
+from earwitness.private import find_open
 from earwitness.wiring import Wiring, oidc_settings
 from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized, Connected, EventStream
 from recorder.conferences.taking_in import TAKE
@@ -95,7 +96,7 @@ def examine(
     findings += examine_oidc(config)
     findings += _examine_store(config)
     findings += [examine_codec(format) for format in get_args(Format)]
-    return (*findings, _examine_disk(config.data.directory))
+    return (*findings, _examine_files(config.data.directory), _examine_disk(config.data.directory))
 
 
 # Asterisk
@@ -406,6 +407,17 @@ def examine_codec(format: Format) -> Finding:
         return f"encodes {rendition.content_type}"
 
     return _try(f"codec {format}", check)
+
+
+def _examine_files(directory: Path) -> Finding:
+    def check() -> str:
+        for path, mode in find_open(directory):
+            raise _Warning(
+                f"data.directory: other users may open {path} (mode {mode:o}): chmod go-rwx"
+            )
+        return f"no other user may open the files in {directory}"
+
+    return _try("files", check)
 
 
 def _examine_disk(directory: Path) -> Finding:

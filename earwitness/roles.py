@@ -13,6 +13,7 @@ import structlog
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from earwitness.config import Config
+from earwitness.private import close_files
 from earwitness.signals import until_signal, wait_for_signal
 from earwitness.wiring import Wiring, oidc_settings
 from storage.errors import CatalogueUnavailable
@@ -48,6 +49,7 @@ def work(config: Config) -> None:
         retrying(wiring.catalogue.migrate)
         retrying(lambda: tasks.drop_foreign_events(wiring.catalogue))
         wiring.spool.mkdir(parents=True, exist_ok=True)
+        close_files(config.data.directory)
         tasks.clear_spool(wiring.spool, datetime.now(UTC) - tasks.RESTS_KEPT_FOR)
         context = {
             "finisher": wiring.finisher,

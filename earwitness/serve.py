@@ -20,6 +20,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from earwitness.config import Config
 from earwitness.embedded import EmbeddedServer, objects_of, postgres_of
+from earwitness.private import close_files
 from earwitness.roles import ROLES
 from earwitness.signals import until_signal
 from earwitness.wiring import Wiring, check_rules
@@ -212,6 +213,7 @@ def _require_directory(directory: Path) -> None:
         probe = directory / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
+        close_files(directory)
     except OSError as error:
         raise ConfigurationInvalid(
             f"data.directory: cannot write to {directory}: {error.strerror}"

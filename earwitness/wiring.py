@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from earwitness import private
 from earwitness.config import Config
 from recorder.errors import RuleInvalid
 from storage.errors import ConfigurationInvalid
@@ -287,7 +288,7 @@ class Wiring:
     @property
     def spool(self) -> Path:
         """The directory of files that are being encoded."""
-        return self.config.data.directory / "spool"
+        return self.config.data.directory / private.SPOOL
 
 
 def oidc_settings(config: Config) -> "OidcSettings | None":

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from earwitness import private
 from earwitness.config import Config, Objects
 from earwitness.embedded.objects import EmbeddedObjects
 from earwitness.embedded.postgres import EmbeddedPostgres
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
 def postgres_of(config: Config) -> EmbeddedPostgres:
     """Return the embedded PostgreSQL of this configuration."""
-    return EmbeddedPostgres(config.data.directory / "postgresql")
+    return EmbeddedPostgres(config.data.directory / private.POSTGRESQL)
 
 
 def objects_of(config: Config) -> EmbeddedObjects:
     """Return the embedded object store of this configuration."""
-    return EmbeddedObjects(config.data.directory / "objects", config.objects.bucket)
+    return EmbeddedObjects(config.data.directory / private.OBJECTS, config.objects.bucket)
 
 
 def object_store_settings(objects: Objects) -> "ObjectStoreSettings":

@@ -252,5 +252,5 @@ def _admit_postgres_user(directory: Path, binaries: Path) -> None:
         mode = stat.S_IMODE(path.stat().st_mode)
         if not mode & stat.S_IXOTH:
             path.chmod(mode | stat.S_IXOTH)
-            if path != directory:
+            if path not in (directory, directory.parent):
                 log.warning("directory.opened", path=str(path), to=POSTGRES_USER)
