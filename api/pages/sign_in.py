@@ -1,6 +1,5 @@
 """Sign in by a password, and sign out."""
 
-from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -15,7 +14,7 @@ from api.pages.page import Pages, local_path, show
 from api.services import services
 from recorder.withdrawal import withdraw
 from storage.actors import SIGN_IN
-from storage.catalogue import audit, users
+from storage.catalogue import audit, refusals, users
 from storage.naming import LONGEST
 from storage.passwords import hash_password, is_outdated, is_password
 from storage.records import Actor, UserRecord
@@ -24,9 +23,6 @@ log = structlog.get_logger()
 pages = Pages()
 
 BEGIN = "session.begin"
-# Strangers cause these entries of the audit trail. In each quarter of an hour there is one for an
-# address, a reason and a user, and no more than this from the whole Internet.
-ONE_REFUSAL, REFUSALS = timedelta(minutes=15), 200
 
 # Behind a proxy everybody has the same address, unless `server.proxies` counts the proxy.
 FAILURES_PER_ADDRESS = "30 per minute"
@@ -158,18 +154,18 @@ def audit_refusal(
 
     The entry holds nothing that the stranger chose: what is typed as a name may be a password. It
     names the user whose name it was, if there is such a user. The log has each refusal, the trail
-    has equal ones once in a quarter of an hour.
+    has the first ones.
     """
     user = {"user": who.name} if who is not None else {}
     log.info("sign-in.refused", reason=reason, address=address(), **user)
-    audit.add_refusal_once(
+    refusals.add_refusal(
         tx,
         actor=SIGN_IN,
         action=BEGIN,
         subject=request.path,
+        address=address(),
+        about=f"{reason} {_name()} {detail.get('subject', '')}",
         detail={"address": address(), "reason": reason} | user | detail,
-        within=ONE_REFUSAL,
-        most=REFUSALS,
     )
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, false, func, insert, literal_column, select
+from sqlalchemy import Connection, insert, literal_column, select
 from uuid_utils.compat import uuid7
 
 from storage.catalogue.cursor import decode_cursor, slice_of
@@ -61,39 +61,6 @@ def add_audits(
     rows = [{**shared, "id": uuid7(), "at": now, "subject": one} for one in subjects]
     if rows:
         tx.execute(insert(audit), rows)
-
-
-def add_refusal_once(
-    tx: Connection,
-    *,
-    actor: Actor,
-    action: str,
-    subject: str,
-    detail: Mapping[str, Any],
-    within: timedelta,
-    most: int,
-) -> None:
-    """Add a refusal that a stranger can cause, so that nobody fills the trail.
-
-    Add nothing if the same entry was added `within` this time, or as many as `most` of this
-    action. The last of these says that further ones are missing.
-    """
-    since = datetime.now(UTC) - within
-    first_id = UUID(int=int(since.timestamp() * 1000) << 80)  # so that the index is enough
-    is_same = and_(audit.c.subject == subject, audit.c.detail == dict(detail))
-    known = select(func.count(), func.coalesce(func.bool_or(is_same), false())).where(
-        audit.c.actor_kind == actor.kind,
-        audit.c.actor == actor.name,
-        audit.c.action == action,
-        audit.c.id >= first_id,
-        _REFUSED,
-    )
-    added, has_same = tx.execute(known).one()
-    if has_same or added >= most:
-        return
-    if added == most - 1:
-        detail = {"reason": "too-many-refusals"}
-    add_audit(tx, actor=actor, action=action, subject=subject, outcome="refused", detail=detail)
 
 
 def note_heard(
