@@ -12,6 +12,7 @@ EarwitnessError
 │   └── NameTaken
 ├── ProviderUnavailable
 ├── Busy
+├── TooManyStreams
 ├── RequestInvalid
 ├── RangeNotSatisfiable
 └── AudioNotStored (storage.errors)
@@ -100,6 +101,12 @@ class Busy(EarwitnessError):
     """The service handles its maximum of requests or event streams at this moment."""
 
     error_id = "busy"
+
+
+class TooManyStreams(EarwitnessError):
+    """The owner has its maximum of event streams open in this process."""
+
+    error_id = "too-many-streams"
 
 
 class RequestInvalid(EarwitnessError):

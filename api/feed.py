@@ -4,10 +4,12 @@ import bisect
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
-from api.errors import Busy
+from api.errors import Busy, TooManyStreams
 from storage.catalogue import events
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.events import Notifications, parse_event_id
@@ -15,6 +17,8 @@ from storage.errors import CatalogueUnavailable
 from storage.records import EventRecord
 
 MOST_STREAMS = 200
+# A page has one stream, while its tab is seen. One owner must not take the streams of all others.
+MOST_OF_OWNER = 20
 KEPT = 5_000
 READ_AT_ONCE = 500
 # A notification announces most events at once; polling finds the rest.
@@ -54,7 +58,8 @@ class Feed:
     ) -> None:
         self._catalogue = catalogue
         self._most_streams, self._kept, self._read_at_once = most_streams, kept, read_at_once
-        self._streams = threading.BoundedSemaphore(most_streams)
+        self._streams: Counter[UUID] = Counter()  # by owner
+        self._counting = threading.Lock()
         self._starting = threading.Lock()
         self._started = False
         self._closed = threading.Event()
@@ -75,18 +80,30 @@ class Feed:
         with self._changed:
             self._changed.notify_all()
 
-    def enter(self) -> None:
-        """Count one more stream, and follow the catalogue. Raises Busy above the maximum."""
-        if not self._streams.acquire(blocking=False):
-            raise Busy(f"{self._most_streams} event streams are open in this process")
+    def enter(self, owner_id: UUID) -> None:
+        """Count one more stream of this owner, and follow the catalogue.
+
+        Raises TooManyStreams above the maximum of one owner, and Busy above that of all.
+        """
+        with self._counting:
+            if self._streams[owner_id] >= MOST_OF_OWNER:
+                raise TooManyStreams(
+                    f"you have {MOST_OF_OWNER} event streams open: close one of them first"
+                )
+            if self._streams.total() >= self._most_streams:
+                raise Busy(f"{self._most_streams} event streams are open in this process")
+            self._streams[owner_id] += 1
         with self._starting:
             if not self._started:
                 threading.Thread(target=self._follow, name="feed", daemon=True).start()
                 self._started = True
 
-    def leave(self) -> None:
-        """Count one stream less."""
-        self._streams.release()
+    def leave(self, owner_id: UUID) -> None:
+        """Count one stream of this owner less."""
+        with self._counting:
+            self._streams[owner_id] -= 1
+            if not self._streams[owner_id]:
+                del self._streams[owner_id]
 
     def read_after(self, event_id: str, *, timeout_s: float) -> Sequence[Written]:
         """Return some events after this one; wait until there is one, or the timeout ends.

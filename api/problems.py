@@ -33,6 +33,7 @@ from api.errors import (
     SignInCancelled,
     SignInUnproven,
     TooManyAttempts,
+    TooManyStreams,
     WrongPassword,
 )
 from recorder import errors as recorder_errors
@@ -112,6 +113,7 @@ STATUS: Mapping[type[EarwitnessError], int] = {
     errors.WebhookStopped: 409,
     store_errors.NoSuchObject: 410,
     RangeNotSatisfiable: 416,
+    TooManyStreams: 429,
     RequestInvalid: 422,
     recorder_errors.ListInvalid: 422,
     errors.TooMany: 422,
@@ -185,7 +187,7 @@ def build_problem(error: EarwitnessError) -> Problem:
         headers = [(CHALLENGE, f'{scheme} realm="earwitness"') for scheme in schemes]
     if isinstance(error, TooManyAttempts):
         headers = [("Retry-After", str(error.wait_s))]
-    if status == 503:
+    if status == 503 or isinstance(error, TooManyStreams):
         headers = [("Retry-After", str(RETRY_AFTER_S))]
     return Problem(
         error_id=error.error_id,

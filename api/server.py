@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from api.feed import MOST_STREAMS
 from api.metrics import MULTIPROCESS
 from api.services import EXTENSION
+from api.worker import Worker, WorkerBehindProxy
 from storage.errors import ConfigurationInvalid
 
 AppFactory = Callable[[], Flask]
@@ -26,15 +28,23 @@ GRACEFUL_TIMEOUT_S = 6  # the whole service has 10 s to end
 KEEP_ALIVE_S = 15
 THREADS = MOST_STREAMS + 32  # one for each stream, the rest for audio and other requests
 BACKLOG = 512
+MOST_CONNECTIONS = 4096  # of a worker; most of them wait, and hold no thread
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def serve(
-    app_factory: AppFactory, host: str, port: int, *, workers: int = 2, threads: int = THREADS
+    app_factory: AppFactory,
+    host: str,
+    port: int,
+    *,
+    proxies: int = 0,
+    workers: int = 2,
+    threads: int = THREADS,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end within 10 s.
 
-    A thread is created when it is first needed, so a high number of threads costs little.
+    A thread is created when it is first needed, so a high number of threads costs little. Without
+    proxies before us the connections of one address are bounded.
 
     Raises ConfigurationInvalid if the address cannot be used, and SystemExit at the end.
     """
@@ -42,6 +52,8 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="earwitness-metrics-") as directory:
         os.environ[MULTIPROCESS] = directory
         settings = {**SETTINGS, "workers": workers, "threads": threads}
+        settings["worker_class"] = WorkerBehindProxy if proxies else Worker
+        settings["worker_connections"] = _most_connections()
         # Where the package setproctitle is installed, gunicorn replaces our command line by this.
         settings["proc_name"] = " ".join(sys.argv)
         settings["bind"] = f"fd://{listener.detach()}"
@@ -69,13 +81,21 @@ def _run(server: "_Server") -> None:
 
 
 class _Log(Logger):  # type: ignore[misc]  # the library has no types
-    """The logger of gunicorn: warnings go to our log, and there is no line per request."""
+    """The logger of gunicorn: warnings go to our log, and there is no line per request.
+
+    A request that is not HTTP is no warning: strangers could fill the log.
+    """
 
     def setup(self, cfg: Any) -> None:
         self.error_log.handlers.clear()
         self.error_log.propagate = True
         self.error_log.setLevel(logging.WARNING)
         self.access_log.disabled = True
+
+    def warning(self, msg: str, *args: Any, **options: Any) -> None:
+        """Log a warning, unless it is about the request of a client."""
+        level = logging.DEBUG if msg.startswith("Invalid request") else logging.WARNING
+        self.error_log.log(level, msg, *args, **options)
 
 
 def _end_with_arbiter(arbiter: Any, worker: Any) -> None:
@@ -103,7 +123,6 @@ def _end_streams_with_worker(worker: Any) -> None:
 SETTINGS = {
     "post_fork": _end_with_arbiter,
     "post_worker_init": _end_streams_with_worker,
-    "worker_class": "gthread",
     "preload_app": False,  # processes must not share a connection pool
     "graceful_timeout": GRACEFUL_TIMEOUT_S,
     "keepalive": KEEP_ALIVE_S,
@@ -131,6 +150,12 @@ class _Server(BaseApplication):  # type: ignore[misc]  # the library has no type
     def load(self) -> Flask:
         """Build the application, in each worker, after the fork."""
         return self._app_factory()
+
+
+def _most_connections() -> int:
+    """Return how many connections a worker takes: the threads open files of their own."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(THREADS + 64, min(MOST_CONNECTIONS, allowed - 2 * THREADS))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -17,6 +17,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Event
@@ -25,9 +26,11 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from api.feed import MOST_OF_OWNER
+from api.worker import MOST_OF_ADDRESS
 from bench.list import build_ours, fill, serving
 from earwitness.embedded import EmbeddedPostgres
-from storage.catalogue import calls
+from storage.catalogue import calls, tokens
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord
 
@@ -59,8 +62,9 @@ def main() -> None:
         os.chmod(directory, 0o755)  # PostgreSQL's own account has to pass  # noqa: S103
         with EmbeddedPostgres(Path(directory) / "postgres") as postgres:
             url, token = fill(postgres.url, 0)
+            owners = make_owners(url, wanted.streams)
             with serving(build_ours, url) as port:
-                ok = measure(url, port, token, wanted)
+                ok = measure(url, port, token, owners, wanted)
     raise SystemExit(not ok)
 
 
@@ -73,12 +77,26 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(url: str, port: int, token: str, wanted: argparse.Namespace) -> bool:
+def make_owners(url: str, streams: int) -> list[str]:
+    """Return a token for each stream; a token has as many streams as an owner may have."""
+    catalogue = Catalogue(url)
+    with catalogue.begin() as tx:
+        made = [
+            tokens.create_token(tx, name=f"owner-{number}", role="admin")[1]
+            for number in range(-(-streams // MOST_OF_OWNER))
+        ]
+    catalogue.close()
+    return [made[number // MOST_OF_OWNER] for number in range(streams)]
+
+
+def measure(
+    url: str, port: int, token: str, owners: Sequence[str], wanted: argparse.Namespace
+) -> bool:
     """Measure and print; return whether the bars are met."""
     context = multiprocessing.get_context("spawn")
     signals = Signals(wanted.streams, context.Event(), context.Event())
     answers: multiprocessing.Queue[Heard] = context.Queue()
-    listener = context.Process(target=listen, args=(port, token, signals, answers))
+    listener = context.Process(target=listen, args=(port, owners, signals, answers))
     listener.start()
     if not signals.ready.wait(120):
         raise TimeoutError("not every stream opened")
@@ -149,20 +167,21 @@ def ask(port: int, token: str, stop: Event, took_s: list[float]) -> None:
 
 
 def listen(
-    port: int, token: str, signals: Signals, answers: "multiprocessing.Queue[Heard]"
+    port: int, owners: Sequence[str], signals: Signals, answers: "multiprocessing.Queue[Heard]"
 ) -> None:
     """Hold all streams open until the signal `stop`, then send the received events back.
 
     This runs in the listeners' process.
     """
-    answers.put(asyncio.run(_listen(port, token, signals)))
+    answers.put(asyncio.run(_listen(port, owners, signals)))
 
 
-async def _listen(port: int, token: str, signals: Signals) -> Heard:
+async def _listen(port: int, owners: Sequence[str], signals: Signals) -> Heard:
     heard = Heard(ids=[[] for _ in range(signals.streams)])
     reading, writers = [], []
-    for ids in heard.ids:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for number, (ids, token) in enumerate(zip(heard.ids, owners, strict=True)):
+        own = f"127.0.0.{2 + number // MOST_OF_ADDRESS}", 0
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=own)
         writer.write(
             f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}"
             "\r\n\r\n".encode()

@@ -23,6 +23,8 @@ from websockets.asyncio.client import connect
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from api.feed import MOST_OF_OWNER
+from api.worker import MOST_OF_ADDRESS
 from bench.rig.clocks import process_cpu_s
 from lab.root import ensure_root, root_directory
 from lab.waiting import until
@@ -173,8 +175,11 @@ def together(service: Service, world: World, pages_: int, streams: int) -> bool:
     """Run many pages and streams of events while calls come and go; return whether all arrived."""
     watched = watch(service, world)
     _, urls = ask_for_pages(watched, pages_)
-    token = service.run("token", "create", "--name", "bench", "--role", "admin").strip()
-    counts, events = asyncio.run(_together(watched, urls, token, streams))
+    tokens = [
+        service.run("token", "create", "--name", f"bench-{number}", "--role", "admin").strip()
+        for number in range(-(-streams // MOST_OF_OWNER))
+    ]
+    counts, events = asyncio.run(_together(watched, urls, tokens, streams))
     due = TOGETHER_S * FRAMES_A_SECOND
     fewest = min(counts)
     print(
@@ -185,12 +190,13 @@ def together(service: Service, world: World, pages_: int, streams: int) -> bool:
 
 
 async def _together(
-    watched: Watched, urls: list[str], token: str, streams: int
+    watched: Watched, urls: list[str], tokens: list[str], streams: int
 ) -> tuple[list[int], list[int]]:
     counts, events = [0] * len(urls), [0] * streams
     tasks = [asyncio.create_task(count(url, counts, n)) for n, url in enumerate(urls)]
     tasks += [
-        asyncio.create_task(_follow(watched.service.port, token, events, n)) for n in range(streams)
+        asyncio.create_task(_follow(watched.service.port, tokens[n // MOST_OF_OWNER], events, n))
+        for n in range(streams)
     ]
     await asyncio.sleep(2 * SETTLES_S)
     events_before = list(events)
@@ -213,7 +219,8 @@ def _call(watched: Watched) -> None:
 
 
 async def _follow(port: int, token: str, events: list[int], place: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    own = f"127.0.0.{2 + place // MOST_OF_ADDRESS}", 0
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=own)
     writer.write(
         f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}"
         "\r\n\r\n".encode()

@@ -107,7 +107,7 @@ def api(config: Config) -> None:
             )
 
         Wiring(config).load()
-        serve(build, config.server.host, config.server.port)
+        serve(build, config.server.host, config.server.port, proxies=config.server.proxies)
 
 
 def media(config: Config) -> None:

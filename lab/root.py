@@ -62,6 +62,7 @@ def ensure_all() -> None:
     ensure_program("chromium", "chromium")
     ensure_program("baresip", "baresip-core")
     ensure_program("sipp", "sip-tester")
+    ensure_program("nginx", "nginx-light")
 
 
 def _is_ready(directory: Path) -> bool:

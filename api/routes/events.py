@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from flask import Response, request
 
 from api.auth import principal
-from api.errors import Busy, Forbidden
+from api.errors import Busy, Forbidden, TooManyStreams
 from api.feed import Feed
 from api.operation import Operations, Reply
 from api.services import services
@@ -41,7 +42,7 @@ EVENT_STREAM = "text/event-stream"
     "/events",
     EVENTS_READ,
     {200: Reply("Events, until the client disconnects.", media_types=(EVENT_STREAM,))},
-    errors=(BadCursor, Busy),
+    errors=(BadCursor, Busy, TooManyStreams),
 )
 def follow_events() -> Response:
     """Follow events as they happen, as server-sent events.
@@ -84,7 +85,8 @@ def follow_events() -> Response:
             agents=principal().agents or (),
             by=principal().name,
         )
-    feed.enter()
+    caller_id = principal().id
+    feed.enter(caller_id)
     owner_id, present = principal().token.id, services().rights
     listens_to = {str(spy.id): spy.call_id for spy in own.items}
     meets = {str(one.id) for one in meetings.items}
@@ -92,7 +94,7 @@ def follow_events() -> Response:
         feed, after, lambda: _visibility(present.find(owner_id), listens_to, meets), lost=lost
     )
     answered = Response(stream, mimetype=EVENT_STREAM, headers=HEADERS)
-    answered.call_on_close(feed.leave)
+    answered.call_on_close(partial(feed.leave, caller_id))
     return answered
 
 

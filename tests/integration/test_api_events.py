@@ -20,7 +20,7 @@ from conftest import TokenMaker
 from served import Service, serving
 from uuid_utils.compat import uuid7
 
-from api.feed import MOST_STREAMS, Feed
+from api.feed import MOST_OF_OWNER, MOST_STREAMS, Feed
 from api.fields.calls import call_fields
 from api.routes import events as route
 from api.services import EXTENSION
@@ -343,10 +343,13 @@ def test_a_stream_ends_with_the_token(
 
 def test_streams_leave_room_for_requests(service: Service, make_token: TokenMaker) -> None:
     """While 100 streams are open, other requests are answered at once."""
-    token = make_token(name="root", role="admin")
-    headers = {"Authorization": f"Bearer {token}"}
+    tokens = [make_token(name="root", role="admin") for _ in range(100 // MOST_OF_OWNER)]
+    headers = {"Authorization": f"Bearer {tokens[0]}"}
     with ExitStack() as stack:
-        streams = [stack.enter_context(following(service, token)) for _ in range(100)]
+        streams = [
+            stack.enter_context(following(service, tokens[number % len(tokens)]))
+            for number in range(98)  # and one connection more, all of one address
+        ]
         began = time.monotonic()
         for _ in range(10):
             assert requests.get(f"{service.url}/api/v1/calls", headers=headers, timeout=5).ok
@@ -372,6 +375,21 @@ def test_too_many_streams_are_refused(
     fourth.close()
 
 
+def test_one_owner_has_few_streams(client: ApiClient, make_token: TokenMaker) -> None:
+    """One stream too many of an owner is 429 `too-many-streams`; others still open theirs."""
+    greedy = client.as_holder_of(make_token(name=f"greedy-{uuid4()}", role="admin"))
+    opened = [greedy.get("/api/v1/events") for _ in range(MOST_OF_OWNER)]
+    assert {one.status_code for one in opened} == {200}
+    refused, others = greedy.get("/api/v1/events"), client.get("/api/v1/events")
+    assert (refused.status_code, refused.get_json()["error_id"]) == (429, "too-many-streams")
+    assert others.status_code == 200
+    opened.pop().close()
+    again = greedy.get("/api/v1/events")
+    assert again.status_code == 200
+    for one in (*opened, others, again):
+        one.close()
+
+
 # The feed itself
 
 
@@ -379,9 +397,10 @@ def test_too_many_streams_are_refused(
 def small(catalogue: Catalogue) -> Iterator[Feed]:
     """Return a feed that keeps ten events and reads four at once."""
     feed = Feed(catalogue, kept=10, read_at_once=4)
-    feed.enter()
+    owner_id = uuid7()
+    feed.enter(owner_id)
     yield feed
-    feed.leave()
+    feed.leave(owner_id)
     feed.close()
 
 

@@ -47,7 +47,7 @@ HOMES = {
     "flask": ("api/",),
     "flask_babel": ("api/",),
     "flask_limiter": ("api/limits.py",),
-    "gunicorn": ("api/server.py",),
+    "gunicorn": ("api/server.py", "api/worker.py"),
     "joserfc": ("api/oidc.py",),
     "lameenc": ("recorder/audio/",),
     "limits": ("api/limits.py",),
