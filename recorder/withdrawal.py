@@ -37,7 +37,7 @@ from storage.catalogue import (
     webhooks,
 )
 from storage.catalogue.rights import Rights, find_rights, list_members
-from storage.permissions import BULK_ACTIONS, RECORDINGS_HEAR, RECORDINGS_READ, RECORDINGS_SHARE
+from storage.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
 from storage.records import Actor, SpyRecord
 
 log = structlog.get_logger()
@@ -111,7 +111,7 @@ def _revoke_links(tx: Connection, owner_id: UUID, rights: Rights | None, by: Act
 def _end_bulks(tx: Connection, owner_id: UUID, rights: Rights | None, by: Actor) -> None:
     """End the bulks whose action is not permitted; a running one refuses hidden recordings."""
     for one in bulks.list_unfinished_of(tx, owner_id):
-        if rights is None or not rights.may(RECORDINGS_READ, *BULK_ACTIONS[one.action]):
+        if not bulks.is_permitted(rights, one):
             ended = {
                 "state": "failed",
                 "reason": RightWithdrawn.error_id,

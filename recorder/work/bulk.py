@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,13 +21,13 @@ from zipfile import ZIP_STORED, ZipFile
 
 import structlog
 
-from recorder.errors import SpoolFull, UnderHold
+from recorder.errors import RightWithdrawn, SpoolFull, UnderHold
 from recorder.work import retry
 from recorder.work.keeping import Keeper
 from storage.actors import WORK
 from storage.catalogue import audit, bulks, recordings
 from storage.catalogue.engine import Catalogue
-from storage.catalogue.rights import find_actor
+from storage.catalogue.rights import Rights, find_actor, find_rights
 from storage.errors import NoSuchRecording
 from storage.objects.errors import NoSuchObject, StoreRefused
 from storage.objects.keys import build_export_key, parse_key
@@ -36,6 +37,7 @@ from storage.records import BulkRecord, RecordingRecord
 log = structlog.get_logger()
 
 PROGRESS_EVERY = 20
+RIGHTS_EVERY_S = 3.0
 # The whole ZIP lies on the spool before it is put; so much room must remain beside it.
 SPARE_BYTES = 256 * 1024 * 1024
 INDEX = (
@@ -66,10 +68,31 @@ class _Progress:
             self.write()
 
     def write(self) -> None:
-        """Write the count, and the new refusals."""
+        """Write the count, and the new refusals. Raises RightWithdrawn if the bulk was ended."""
         with self.catalogue.begin() as tx:
-            bulks.note_progress(tx, self.bulk_id, done=self.done, refused=self.refused)
+            if not bulks.note_progress(tx, self.bulk_id, done=self.done, refused=self.refused):
+                raise RightWithdrawn("the bulk was ended")
         self.refused = []
+
+
+@dataclass(slots=True)
+class _Owner:
+    """The rights of the owner of a bulk, read again every few seconds."""
+
+    catalogue: Catalogue
+    wanted: BulkRecord
+    read_at: float = 0.0
+    rights: Rights | None = None
+
+    def ask(self) -> Rights:
+        """Return the present rights. Raises RightWithdrawn without the right to the action."""
+        if self.rights is None or time.monotonic() - self.read_at >= RIGHTS_EVERY_S:
+            self.read_at = time.monotonic()
+            with self.catalogue.begin() as tx:
+                self.rights = find_rights(tx, self.wanted.owner_id)
+        if self.rights is None or not bulks.is_permitted(self.rights, self.wanted):
+            raise RightWithdrawn(f"{self.wanted.created_by} may not {self.wanted.action} any more")
+        return self.rights
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +113,17 @@ class Bulks:
             ids = bulks.get_recordings(tx, bulk_id)
         if wanted.state not in ("waiting", "running"):
             return
-        if wanted.action == "export":
-            self._export(wanted, ids)
-        else:
-            self._annotate(wanted, ids)
+        try:
+            if wanted.action == "export":
+                self._export(wanted, ids)
+            else:
+                self._annotate(wanted, ids)
+        except RightWithdrawn as error:
+            ended = {"state": "failed", "reason": error.error_id, "ended_at": datetime.now(UTC)}
+            with self.catalogue.begin() as tx:
+                bulks.change_unfinished(tx, bulk_id, **ended)
+            log.info("bulk.ended", bulk=str(bulk_id), cause=error.error_id)
+            return
         log.info("bulk.finished", bulk=str(bulk_id), action=wanted.action)
 
     def fail(self, bulk_id: UUID, reason: str) -> None:
@@ -115,10 +145,11 @@ class Bulks:
         """Tag or hold each recording."""
         with self.catalogue.begin() as tx:
             by = find_actor(tx, wanted.owner_id, otherwise=WORK)
-        keeper = Keeper(self.catalogue, by, None)
         given = wanted.arguments
+        owner = _Owner(self.catalogue, wanted)
         progress = _Progress(self.catalogue, wanted.id, wanted.done)
         for recording_id in ids[wanted.done :]:
+            keeper = Keeper(self.catalogue, by, owner.ask().agents)
             with progress.count(recording_id):
                 if wanted.action == "tag":
                     keeper.tag(recording_id, given["tags"], given["remove_tags"])
@@ -126,7 +157,7 @@ class Bulks:
                     keeper.hold(recording_id, given["reason"], replace_hold=False)
         progress.write()
         with self.catalogue.begin() as tx:
-            bulks.set_bulk(tx, wanted.id, state="done", ended_at=datetime.now(UTC))
+            bulks.change_unfinished(tx, wanted.id, state="done", ended_at=datetime.now(UTC))
 
     def _export(self, wanted: BulkRecord, ids: Sequence[UUID]) -> None:
         """Pack the recordings into one ZIP on the spool, put it, and audit every export."""
@@ -156,6 +187,7 @@ class Bulks:
             size_bytes = path.stat().st_size
         finally:
             path.unlink(missing_ok=True)
+        done = {"state": "done", "object_key": key, "size_bytes": size_bytes}
         with self.catalogue.begin() as tx:
             audit.add_audits(
                 tx,
@@ -164,14 +196,10 @@ class Bulks:
                 map(str, exported),
                 detail={"bulk": str(wanted.id)},
             )
-            bulks.set_bulk(
-                tx,
-                wanted.id,
-                state="done",
-                ended_at=datetime.now(UTC),
-                object_key=key,
-                size_bytes=size_bytes,
-            )
+            is_done = bulks.change_unfinished(tx, wanted.id, **done, ended_at=datetime.now(UTC))
+        if not is_done:  # the right was withdrawn while the ZIP was put
+            self.objects.delete(key)
+            raise RightWithdrawn("the bulk was ended")
 
     def _pack(
         self, wanted: BulkRecord, found: Mapping[UUID, RecordingRecord | None], path: Path
@@ -181,10 +209,13 @@ class Bulks:
         rows = csv.writer(index)
         rows.writerow(INDEX)
         exported: list[UUID] = []
+        owner = _Owner(self.catalogue, wanted)
         progress = _Progress(self.catalogue, wanted.id, 0)
         with ZipFile(path, "w", ZIP_STORED) as target:
             for recording_id, record in found.items():
                 with progress.count(recording_id):
+                    if not owner.ask().sees(record.agent if record is not None else None):
+                        raise NoSuchRecording(f"the recording {recording_id} is not visible")
                     if record is None or record.object_key is None:
                         raise NoSuchRecording(f"the recording {recording_id} has no audio")
                     key = parse_key(record.object_key)
@@ -197,6 +228,7 @@ class Bulks:
                         target.open(name, "w", force_zip64=True) as entry,
                     ):
                         for chunk in audio.chunks():
+                            owner.ask()
                             entry.write(chunk)
                     target.writestr(str(key.manifest).rpartition("/")[2], manifest)
                     rows.writerow([name, *_cells(record)])

@@ -6,11 +6,14 @@ from uuid import UUID
 
 import structlog
 
-from recorder.rules.trial import Trial
+from recorder.errors import RightWithdrawn
+from recorder.rules.trial import Trial, may_try
 from recorder.work import retry
 from storage.catalogue import trials
 from storage.catalogue.engine import Catalogue
+from storage.catalogue.rights import find_rights
 from storage.errors import CatalogueUnavailable, NoSuchTrial
+from storage.records import TrialRecord
 
 log = structlog.get_logger()
 
@@ -36,15 +39,15 @@ class Trials:
             with self.catalogue.begin() as tx:
                 wanted = trials.get_trial(tx, trial_id)
             trial = Trial(self.catalogue, wanted)
-            self._run(trial_id, trial)
+            self._run(wanted, trial)
         except NoSuchTrial:
             log.info("trial.replaced", trial=str(trial_id))
             return
         log.info("trial.finished", trial=str(trial_id), calls=trial.done)
 
-    def _run(self, trial_id: UUID, trial: Trial) -> None:
+    def _run(self, wanted: TrialRecord, trial: Trial) -> None:
         """Examine the calls, and save the progress every second. Raises NoSuchTrial."""
-        total = trial.count()
+        trial_id, total = wanted.id, trial.count()
         with self.catalogue.begin() as tx:
             trials.begin_trial(tx, trial_id, total)
         noted = 0
@@ -52,10 +55,10 @@ class Trials:
         for _ in trial.steps():
             now = time.monotonic()
             if now - noted_at >= self.note_every_s:
-                noted, noted_at = self._note(trial_id, trial, noted), now
+                noted, noted_at = self._note(wanted, trial, noted), now
             if now - begun > self.longest_s:
                 break
-        self._note(trial_id, trial, noted)
+        self._note(wanted, trial, noted)
         result = trial.result()
         with self.catalogue.begin() as tx:
             trials.end_trial(tx, trial_id, result)
@@ -66,11 +69,20 @@ class Trials:
             trials.end_trial(tx, trial_id, None, reason)
         log.error("trial.failed", trial=str(trial_id), reason=reason)
 
-    def _note(self, trial_id: UUID, trial: Trial, noted: int) -> int:
-        """Save the progress and the changes after the first `noted`; return how many there are."""
+    def _note(self, wanted: TrialRecord, trial: Trial, noted: int) -> int:
+        """Save the progress and the changes after the first `noted`; return how many there are.
+
+        Raises NoSuchTrial, also after ending the trial of an owner without the right to it.
+        """
         more = trial.changes[noted:]
         with self.catalogue.begin() as tx:
-            trials.note_progress(tx, trial_id, done=trial.done, place=noted, changes=more)
+            is_permitted = may_try(find_rights(tx, wanted.owner_id), wanted.agents)
+            if is_permitted:
+                trials.note_progress(tx, wanted.id, done=trial.done, place=noted, changes=more)
+            else:
+                trials.end_trial(tx, wanted.id, None, RightWithdrawn.error_id)
+        if not is_permitted:
+            raise NoSuchTrial(f"{wanted.created_by} may not try rules any more")
         return len(trial.changes)
 
 

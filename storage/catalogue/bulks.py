@@ -25,7 +25,9 @@ from uuid_utils.compat import uuid7
 
 from storage import jobs
 from storage.catalogue.cursor import decode_cursor, slice_of
+from storage.catalogue.rights import Rights
 from storage.errors import NoSuchBulk
+from storage.permissions import BULK_ACTIONS, RECORDINGS_READ
 from storage.records import BulkAction, BulkRecord, Slice
 from storage.schema import bulk, recording
 
@@ -140,12 +142,26 @@ def set_bulk(tx: Connection, bulk_id: UUID, **columns: Any) -> None:
     tx.execute(update(bulk).where(bulk.c.id == bulk_id).values(columns))
 
 
+def change_unfinished(tx: Connection, bulk_id: UUID, **columns: Any) -> bool:
+    """Change columns of a bulk that waits or runs; return False if it has ended."""
+    where = (bulk.c.id == bulk_id, bulk.c.state.in_(UNFINISHED))
+    return tx.execute(update(bulk).where(*where).values(columns)).rowcount == 1
+
+
 def note_progress(
     tx: Connection, bulk_id: UUID, *, done: int, refused: Collection[Mapping[str, str]]
-) -> None:
-    """Save how many recordings are done, and add those that were refused."""
+) -> bool:
+    """Save how many recordings are done, and add those that were refused.
+
+    Return False if the bulk has ended.
+    """
     more = bulk.c.refused.op("||")(cast(list(refused), JSONB))
-    set_bulk(tx, bulk_id, state="running", done=done, refused=more)
+    return change_unfinished(tx, bulk_id, state="running", done=done, refused=more)
+
+
+def is_permitted(rights: Rights | None, record: BulkRecord) -> bool:
+    """Whether the owner of these rights may do what the bulk does, on recordings that it sees."""
+    return rights is not None and rights.may(RECORDINGS_READ, *BULK_ACTIONS[record.action])
 
 
 def _record(row: RowMapping) -> BulkRecord:
