@@ -31,6 +31,8 @@ rules = typer.Typer(no_args_is_help=True, help="Rules that say which calls are r
 app.add_typer(rules, name="rules")
 users = typer.Typer(no_args_is_help=True, help="People who sign in on the web page.")
 app.add_typer(users, name="user")
+agents = typer.Typer(no_args_is_help=True, help="Agents of the PBX, and their teams.")
+app.add_typer(agents, name="agents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,26 @@ def token_create(  # noqa: PLR0917  # an option each
     )
 
 
+@tokens.command("list")
+def token_list(context: typer.Context) -> None:
+    """List the tokens: name, role, team and last use, never their secrets."""
+    from earwitness.tokens import describe_tokens
+
+    for line in describe_tokens(context.obj.config):
+        typer.echo(line)
+
+
+@tokens.command("revoke")
+def token_revoke(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="Whose; all of this name.")]
+) -> None:
+    """Revoke a token, and end its spies, links and the like."""
+    from earwitness.tokens import revoke
+
+    count = revoke(context.obj.config, name)
+    typer.echo(f"revoked {count} {'token' if count == 1 else 'tokens'}", err=True)
+
+
 @users.command("create")
 def user_create(
     context: typer.Context,
@@ -195,12 +217,60 @@ def user_password(
     set_password(context.obj.config, name, _ask_password())
 
 
+@users.command("edit")
+def user_edit(  # noqa: PLR0917  # an option each
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Whose.")],
+    new_name: Annotated[str | None, typer.Option("--name", help="The new name.")] = None,
+    role: Annotated[PersonRole | None, typer.Option(help="What the person may do.")] = None,
+    team: Annotated[str | None, typer.Option(help='The new team; "" for none.')] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help='A permission that the person lacks; may be repeated; "" for none.'),
+    ] = None,
+) -> None:
+    """Change the name, the role or the team of a user; what the user may not do any more ends."""
+    from earwitness.users import edit
+
+    changes = {"name": new_name, "role": role, "without": without}
+    given = {key: value for key, value in changes.items() if value is not None}
+    edit(context.obj.config, name, given | ({"team": team or None} if team is not None else {}))
+
+
 @users.command("list")
 def user_list(context: typer.Context) -> None:
     """List the users: name, role and team."""
     from earwitness.users import describe_users
 
     for line in describe_users(context.obj.config):
+        typer.echo(line)
+
+
+@agents.command("import")
+def agents_import(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="CSV: number, and perhaps name and team.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count and list; change nothing.")
+    ] = False,
+) -> None:
+    """Add and change the agents of a CSV; list the refused lines, which end with status 1."""
+    from earwitness.agents import import_file
+
+    summary, refused = import_file(context.obj.config, file, dry_run=dry_run)
+    for line in refused:
+        typer.echo(f"{file}: {line}", err=True)
+    typer.echo(summary)
+    if refused:
+        raise typer.Exit(1)
+
+
+@agents.command("list")
+def agents_list(context: typer.Context) -> None:
+    """List the agents: number, name, team, and who knows the team."""
+    from earwitness.agents import describe_agents
+
+    for line in describe_agents(context.obj.config):
         typer.echo(line)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -29,7 +30,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from storage.errors import ConfigurationInvalid
+from storage.errors import ConfigurationInvalid, NameInvalid
+from storage.naming import parse_name
 from storage.records import (
     Action,
     AfterTransfer,
@@ -324,6 +326,16 @@ class Dialling(Section):
         return self
 
 
+def _team_name(value: str) -> str:
+    try:
+        return parse_name(value) if value else ""
+    except NameInvalid as error:
+        raise ValueError(str(error)) from error
+
+
+TeamName = Annotated[str, AfterValidator(_team_name)]
+
+
 class Rule(RuleTerms):
     """A rule of the file; see docs/rules.md."""
 
@@ -333,6 +345,13 @@ class Rule(RuleTerms):
         if "priority" not in self.model_fields_set:
             fields["priority"] = 100 * number
         return RuleRecord(**fields, id=f"config-{number}", version=1, origin="config")
+
+
+class Agents(Section):
+    """The endpoints of some agents, and their team."""
+
+    endpoints: str = Field(min_length=1, max_length=100, pattern=r"^[^\s/]+(/[^\s/]+)?$")
+    team: TeamName = ""
 
 
 class Config(BaseSettings):
@@ -356,6 +375,7 @@ class Config(BaseSettings):
     recording: Recording = Recording()
     spies: Spies = Spies()
     dialling: Dialling = Dialling()
+    agents: tuple[Agents, ...] = ()
     rule: tuple[Rule, ...] = ()
 
     @property

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from earwitness.config import Config
 from earwitness.wiring import open_catalogue
-from storage.catalogue import tokens
+from recorder.withdrawal import withdraw
+from storage.actors import COMMAND_LINE
+from storage.catalogue import agents, audit, tokens
 from storage.errors import ConfigurationInvalid, NameInvalid, TokenInvalid
 from storage.permissions import PERMISSIONS
 from storage.records import Role
@@ -20,8 +22,8 @@ def create(
     without: Sequence[str],
 ) -> str:
     """Create a token. Raises ConfigurationInvalid for an unknown permission, or a taken name."""
-    _require_permissions("--scope", scopes)
-    _require_permissions("--without", without)
+    require_permissions("--scope", scopes)
+    require_permissions("--without", without)
     try:
         with open_catalogue(config) as tx:
             _, secret = tokens.create_token(
@@ -46,7 +48,49 @@ def create_for_dialplan(config: Config, pbx: str, name: str | None) -> str:
         raise ConfigurationInvalid(f"--name: {error}") from error
 
 
-def _require_permissions(option: str, given: Sequence[str]) -> None:
+def describe_tokens(config: Config) -> list[str]:
+    """Return a line for each token."""
+    with open_catalogue(config) as tx:
+        return [
+            "  ".join(
+                filter(
+                    None,
+                    (
+                        one.name,
+                        one.role,
+                        one.team,
+                        f"dialplan of {one.pbx}" if one.pbx else None,
+                        f"used {one.last_used_at:%Y-%m-%d %H:%M} UTC" if one.last_used_at else None,
+                    ),
+                )
+            )
+            for one in tokens.list_tokens(tx).items
+        ]
+
+
+def revoke(config: Config, name: str) -> int:
+    """Revoke all tokens of this name; return their number. Raises ConfigurationInvalid."""
+    with open_catalogue(config) as tx:
+        found = [one for one in tokens.list_tokens(tx).items if one.name == name]
+        if not found:
+            raise ConfigurationInvalid(f"there is no token {name!r}")
+        teams = agents.find_teams(tx, [name])
+        for one in found:
+            tokens.revoke_token(tx, one.id)
+            audit.add_audit(
+                tx,
+                actor=COMMAND_LINE,
+                action="token.revoke",
+                subject=str(one.id),
+                outcome="done",
+                detail={"name": name},
+            )
+        left = agents.list_left(tx, teams)
+        withdraw(tx, *(one.id for one in found), teams=left, by=COMMAND_LINE)
+    return len(found)
+
+
+def require_permissions(option: str, given: Sequence[str]) -> None:
     unknown = sorted(set(given) - set(PERMISSIONS))
     if unknown:
         raise ConfigurationInvalid(

@@ -228,8 +228,10 @@ class Wiring:
     @cached_property
     def watches(self) -> "tuple[Watch, ...]":
         """A watcher for each PBX."""
+        from recorder.watch.seen_agents import AgentPattern
         from recorder.watch.watch import Watch, WatchSettings
 
+        agents = tuple(AgentPattern(one.endpoints, one.team or None) for one in self.config.agents)
         wanted = self.config.recording
         keys: dict[str, KeyFunction] = {wanted.dtmf.toggle: "toggle", wanted.dtmf.pause: "pause"}
         return tuple(
@@ -250,6 +252,7 @@ class Wiring:
                     {pressed: wish for pressed, wish in keys.items() if pressed},
                     pbx.user_events_to,
                     user_events_to_ami=pbx.user_events_to_ami,
+                    agents=agents,
                 ),
             )
             for pbx in self.config.pbx

@@ -1,7 +1,6 @@
 """Agents: people with an endpoint of the PBX, and their teams."""
 
 from collections.abc import Mapping, Sequence
-from typing import get_args
 from uuid import UUID
 
 from flask import Response
@@ -22,17 +21,15 @@ from api.fields.base import list_fields
 from api.operation import Operations, Reply, answer, json
 from api.services import services
 from recorder.withdrawal import withdraw
-from storage.agent_list import MOST_BYTES, AgentLines, read_agents
+from storage.agent_list import MOST_BYTES, read_agents
 from storage.catalogue import agents
 from storage.errors import AgentInvalid, AgentListInvalid, BadCursor, NoSuchAgent
 from storage.permissions import CALLS_READ, SYSTEM_WRITE
-from storage.records import AgentOrigin, AgentRecord
+from storage.records import AgentRecord
 
 operations = Operations("/api/v1", tag="agents")
 
 MOST_REFUSED = 1000
-# The origins of agents who are on the list.
-LISTED = get_args(AgentOrigin)
 
 
 @operations.get("/agents", CALLS_READ, json(AgentList), query=AgentQuery, errors=(BadCursor,))
@@ -95,18 +92,18 @@ def import_agents(query: AgentImportQuery, csv: bytes) -> Response:
         teams = agents.find_teams(tx, known)
         for name, line in known.items():
             _require_own(name, line.get("team", teams.get(name)))
-        attempt = tx.begin_nested()
-        before, after = agents.import_agents(tx, found.agents)
-        counts = _count(before, found)
-        if query.dry_run:
-            attempt.rollback()
-            spy_ids: Sequence[UUID] = ()
-        else:
-            attempt.commit()
-            moved = {one: [_team(before[one]), _team(after[one])] for one in after}
-            moved = {one: pair for one, pair in moved.items() if pair[0] != pair[1]}
-            audit_done(tx, "agent.import", "agents", **counts, moved=moved)
-            spy_ids = _withdraw_left(tx, teams)
+        done = agents.import_agents(tx, found.agents, dry_run=query.dry_run)
+        counts = {
+            "added": done.added,
+            "changed": done.changed,
+            "unchanged": done.unchanged,
+            "refused_total": len(found.refused),
+        }
+        spy_ids: Sequence[UUID] = ()
+        if not query.dry_run:
+            audit_done(tx, "agent.import", "agents", **counts, moved=done.moved)
+            if done.left:
+                spy_ids = withdraw(tx, teams=done.left, by=principal().actor).spy_ids
     services().spies.take_down(spy_ids)
     refused = [{"line": place, "reason": reason} for place, reason in found.refused]
     return answer(
@@ -189,20 +186,6 @@ def _withdraw_left(tx: Connection, before: Mapping[str, str]) -> Sequence[UUID]:
     """End all of the teams that agents have left; `before` has the teams they were in."""
     left = agents.list_left(tx, before)
     return withdraw(tx, teams=left, by=principal().actor).spy_ids if left else ()
-
-
-def _count(before: Mapping[str, AgentRecord | None], found: AgentLines) -> dict[str, int]:
-    listed = [one for one in before.values() if one is not None and one.origin in LISTED]
-    return {
-        "added": len(before) - len(listed),
-        "changed": len(listed),
-        "unchanged": len(found.agents) - len(before),
-        "refused_total": len(found.refused),
-    }
-
-
-def _team(one: AgentRecord | None) -> str | None:
-    return one.team if one is not None else None
 
 
 def _facts(one: AgentRecord | None) -> dict[str, str | None]:

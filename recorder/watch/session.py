@@ -29,6 +29,7 @@ from recorder.watch.handlers import Handlers
 from recorder.watch.lanes import Coalescer, Interval, Lanes
 from recorder.watch.reconcile import find_linkedids, reconcile_calls, remove_orphans
 from recorder.watch.rooms import RoomWatch
+from recorder.watch.seen_agents import SeenAgents
 from storage import states
 from storage.catalogue import calls, pbxs, recordings, spies
 from storage.catalogue.engine import Catalogue, Lock
@@ -88,6 +89,7 @@ class Session:
         handlers: Handlers,
         checks: Checks,
         conferences: RoomWatch,
+        agents: SeenAgents,
     ) -> None:
         self._pbx = pbx
         self._ari = client
@@ -102,6 +104,7 @@ class Session:
         self._handlers = handlers
         self._checks = checks
         self._conferences = conferences
+        self._agents = agents
         self._saved: dict[str, CallRecord] = {}  # the live calls, as the catalogue has them
         self._changed: set[str] = set()  # the ids of calls to save
         self._connected = False
@@ -248,6 +251,7 @@ class Session:
         }
         with self._catalogue.begin() as tx:
             calls.save_calls(tx, changed, before=saved)
+            self._agents.observe(tx, changed)
             unwanted = self._dialled.save(tx, changed)
             live = recordings.list_recordings_of_calls(tx, parties, in_states=states.LIVE)
             for call_id in {recording.call_id for recording in live}:

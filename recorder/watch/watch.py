@@ -34,6 +34,7 @@ from recorder.watch.handlers import Handlers
 from recorder.watch.lanes import Lanes, build_recording_keys
 from recorder.watch.programs import ProgramDesk
 from recorder.watch.rooms import RoomWatch
+from recorder.watch.seen_agents import AgentPattern, SeenAgents, apply_patterns
 from recorder.watch.session import EVENTS, Session
 from recorder.watch.user_events import Outlet, sending_user_events
 from storage.catalogue.engine import Catalogue, Lock
@@ -48,7 +49,8 @@ RETRY_S = 1.0
 class WatchSettings:
     """The part of the configuration that a watcher needs.
 
-    `trunks` are patterns of the endpoints of customers; `keys` maps keys to their functions.
+    `trunks` are patterns of the endpoints of customers; `keys` maps keys to their functions;
+    `agents` are the patterns by which agents are added to the list.
     """
 
     trunks: tuple[str, ...]
@@ -56,6 +58,7 @@ class WatchSettings:
     keys: Mapping[str, KeyFunction] = field(default_factory=dict)
     user_events_to: tuple[str, ...] = ()
     user_events_to_ami: bool = False
+    agents: tuple[AgentPattern, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class Watch:
 
     def _follow(self, lock: Lock, stop: threading.Event) -> None:
         """Follow the PBX until `stop` is set or the lock is lost."""
+        with self.catalogue.begin() as tx:
+            apply_patterns(tx, self.settings.agents)
         lanes, sounds = Lanes(f"watch-{self.name}"), Sounds(self.client)
         desk = self._build_desk()
         try:
@@ -149,6 +154,7 @@ class Watch:
             ),
             capture=self.capture,
             spies=self.spies,
+            agents=SeenAgents(self.settings.agents),
             handlers=Handlers(
                 lanes=lanes,
                 key_of_recording=key_of_recording,

@@ -9,10 +9,10 @@ token, and has one team, which comes from the first of these that knows it:
 4. its line in the list that a pattern of the configuration added.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import Connection, case, delete, func, literal, null, select, union_all, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
@@ -21,9 +21,11 @@ from sqlalchemy.sql.selectable import Subquery
 from storage.catalogue.cursor import decode_cursor, one_more, slice_of
 from storage.catalogue.engine import take_turns
 from storage.errors import AgentInvalid, NoSuchAgent
-from storage.records import AgentRecord, Slice, shallow
+from storage.records import AgentOrigin, AgentRecord, Slice, shallow
 from storage.schema import agent, token, user
 
+# The origins of agents who are on the list.
+LISTED = get_args(AgentOrigin)
 _COLUMNS = [field.name for field in fields(AgentRecord)]
 
 
@@ -135,10 +137,28 @@ def drop_agent(tx: Connection, name: str) -> AgentRecord:
     return before
 
 
+@dataclass(frozen=True, slots=True)
+class AgentImport:
+    """The outcome of an import: numbers of agents, the moved ones, and the teams that they left.
+
+    `moved` has the team of each moved agent before and after the import.
+    """
+
+    added: int
+    changed: int
+    unchanged: int
+    moved: Mapping[str, tuple[str | None, str | None]]
+
+    @property
+    def left(self) -> frozenset[str]:
+        """The teams that agents have left."""
+        return frozenset(before for before, _after in self.moved.values() if before is not None)
+
+
 def import_agents(
-    tx: Connection, lines: Iterable[Mapping[str, str | None]]
-) -> tuple[Mapping[str, AgentRecord | None], Mapping[str, AgentRecord]]:
-    """Add and change the agents of a CSV; return each changed agent before and after.
+    tx: Connection, lines: Sequence[Mapping[str, str | None]], *, dry_run: bool = False
+) -> AgentImport:
+    """Add and change the agents of a CSV; with `dry_run` only compute the outcome.
 
     A line has `name`, and perhaps `display_name` and `team`. A field that it does not have stays as
     it is. Agents whom the CSV does not name stay too.
@@ -154,10 +174,18 @@ def import_agents(
         same = known is not None and all(row[key] == getattr(known, key) for key in line)
         if not same or known is None or known.origin not in {"csv", "api"}:
             rows.append(row | {"origin": "csv"})
-    _save(tx, rows)
     changed = [str(row["name"]) for row in rows]
-    after = {one.name: one for one in list_agents(tx, agents=changed).items}
-    return {name: before.get(name) for name in changed}, after
+    listed = [name for name in changed if name in before and before[name].origin in LISTED]
+    teams = {name: (before[name].team if name in before else None) for name in changed}
+    after = {str(row["name"]): row["team"] for row in rows}
+    if not dry_run:
+        _save(tx, rows)
+    return AgentImport(
+        added=len(changed) - len(listed),
+        changed=len(listed),
+        unchanged=len(wanted) - len(changed),
+        moved={one: (teams[one], after[one]) for one in changed if teams[one] != after[one]},
+    )
 
 
 def see_agents(tx: Connection, teams: Mapping[str, str | None]) -> dict[str, str | None]:

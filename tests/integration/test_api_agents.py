@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from api_client import ApiClient, build_call, build_spy, problem
 
+from recorder.watch.seen_agents import AgentPattern, apply_patterns
 from storage.catalogue import agents, calls, spies, tokens, users
 from storage.catalogue.engine import Catalogue
 
@@ -214,6 +215,19 @@ def test_an_agent_who_leaves_a_team(client: ApiClient, catalogue: Catalogue, how
         answered = client.patch(path, json={"team": "elsewhere"})
     assert answered.status_code in {200, 204}
     assert client.get(f"/api/v1/spies/{spy.id}").json["cause"] == "not-permitted"
+
+
+def test_other_patterns(catalogue: Catalogue) -> None:
+    """At its start the watcher gives agents of patterns the team of the present patterns."""
+    seen, listed = unique("2001"), unique("2002")
+    with catalogue.begin() as tx:
+        agents.see_agents(tx, {seen: "sales", listed: "sales"})
+        agents.change_agent(tx, listed, {"team": "leads"})
+        apply_patterns(tx, [AgentPattern("2001-*", "support"), AgentPattern("*", "others")])
+    assert (team_of(catalogue, seen), team_of(catalogue, listed)) == ("support", "leads")
+    with catalogue.begin() as tx:
+        apply_patterns(tx, [])
+    assert (team_of(catalogue, seen), team_of(catalogue, listed)) == (None, "leads")
 
 
 def test_a_pattern_adds_and_moves(catalogue: Catalogue) -> None:

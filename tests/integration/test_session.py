@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from recorder import ari, names
 from recorder.ari.errors import AriUnavailable
 from recorder.calls.model import CallModel
+from recorder.watch.seen_agents import AgentPattern, SeenAgents
 from recorder.watch.session import Session
 from storage.catalogue import calls, pbxs, recordings, segments
 from storage.catalogue.engine import Catalogue
@@ -147,6 +148,7 @@ class Scene:
             "conferences": NoConferences(),
         }
         self.session = Session(
+            agents=SeenAgents([AgentPattern("PJSIP/20*", "by pattern")]),
             pbx=self.name,
             catalogue=self.catalogue,
             model=CallModel(self.name, ()),
