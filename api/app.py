@@ -186,11 +186,15 @@ def build_app(
     app.after_request(show_problem)
     register_problems(app)
     _register_operations(app)
+    _limit_failures(app, catalogue)
+    return app
+
+
+def _limit_failures(app: Flask, catalogue: Catalogue) -> None:
     limits = Limits(app, catalogue, _answer_too_often)
     sign_in.limit(limits)
     single_sign_on.limit(limits)
     people.limit(limits)
-    return app
 
 
 def _answer_too_often(wait_s: int) -> Response:

@@ -62,7 +62,7 @@ class AgentImportQuery(Query):
     dry_run: bool = Field(False, description="only count and list, and change nothing")
 
 
-class AgentImport(Answer):
+class ImportedAgents(Answer):
     """The outcome of an import of agents."""
 
     added: int = Field(description="agents who were not on the list")

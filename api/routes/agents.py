@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 from api.auth import audit_done, auditing_refusals, principal, refuse
 from api.fields.agents import (
     Agent,
-    AgentImport,
     AgentImportQuery,
     AgentList,
     AgentQuery,
     ChangedAgent,
+    ImportedAgents,
     NewAgent,
     agent_fields,
 )
@@ -74,7 +74,7 @@ def create_agent(body: NewAgent) -> Response:
 @operations.post(
     "/agents/import",
     SYSTEM_WRITE,
-    json(AgentImport, "The numbers of agents that were added and changed; the refused lines."),
+    json(ImportedAgents, "The numbers of agents that were added and changed; the refused lines."),
     query=AgentImportQuery,
     csv_bytes=MOST_BYTES,
     errors=(AgentListInvalid,),

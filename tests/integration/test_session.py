@@ -16,6 +16,7 @@ from recorder.calls.model import CallModel
 from recorder.watch.seen_agents import AgentPattern, SeenAgents
 from recorder.watch.session import Session
 from storage.catalogue import calls, pbxs, recordings, segments
+from storage.catalogue.agents import find_teams
 from storage.catalogue.engine import Catalogue
 from storage.records import CallRecord, SegmentRecord
 from tests.channels import AT
@@ -309,3 +310,14 @@ def test_handlers_get_the_call_that_has_just_started(scene: Scene) -> None:
         ari.DtmfReceived(AT, "", channel("1"), "1", 100),
     )
     assert steps == ["decisions.evaluate", "decisions.apply_decisions", "handlers.on_key"]
+
+
+def test_agents_are_added_at_their_first_call(scene: Scene) -> None:
+    """An agent whose endpoint matches a pattern is on the list, with the pattern's team."""
+    number = f"20{uuid4().int}"
+    agent = replace(channel("1"), name=f"PJSIP/{number}-0000000a")
+    other = replace(channel("2"), name=f"SIP/{number}9-0000000a")
+    scene.process(ari.ChannelCreated(AT, "", agent), ari.ChannelCreated(AT, "", other))
+    with scene.catalogue.begin() as tx:
+        teams = find_teams(tx, [number, f"{number}9"])
+    assert teams == {number: "by pattern"}

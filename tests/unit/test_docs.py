@@ -78,9 +78,10 @@ def plain(field: Any) -> Any:
 
 
 def test_config_toml_lists_every_key_with_its_default() -> None:
-    """config.toml has every key, and no other, with its default; a rule is an example."""
+    """config.toml has every key, and no other, with its default; rules and agents are examples."""
     listed, wanted = listed_keys(), defaults(Config)
-    assert listed.pop("rule")[0].keys() == wanted.pop("rule")[0].keys()
+    for example in ("rule", "agents"):
+        assert listed.pop(example)[0].keys() == wanted.pop(example)[0].keys()
     assert listed == wanted
 
 
