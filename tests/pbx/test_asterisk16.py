@@ -13,6 +13,7 @@ from lab.world import Call, World
 from tests.pbx import outside
 from tests.pbx.conferring import assert_taken_in, conferring
 from tests.pbx.conversing import Scene
+from tests.pbx.curling import curl, curl_with_header
 from tests.pbx.talks import assert_hears, assert_whole, begin, numbers
 from tests.pbx.watching import Watched, parts_left, watch, write_tone
 from tests.service import Service
@@ -210,3 +211,17 @@ def test_a_call_is_taken_into_a_conference(service: Service, world: World) -> No
     """A live call goes on in a conference without a missing second, and a colleague joins."""
     with conferring(service) as rooms:
         assert_taken_in(Scene(service, world), rooms)
+
+
+def test_a_dialplan_asks_by_curl(service: Service, world: World) -> None:
+    """The token of a dialplan works as user, password or parameter of the URL, and in a header."""
+    token, room = service.dialplan_token(), {"name": "curled"}
+    assert curl(service, world, "conference", do="open", **room).startswith("error: not-auth")
+    opened = curl(service, world, "conference", login=f"{token}@", do="open", **room)
+    assert opened.startswith("ok: open ")
+    locked = curl_with_header(service, world, token, "conference", do="lock", **room)
+    assert locked == opened
+    login = f"pbx:{token}@"
+    assert curl(service, world, "conference", login=login, do="unlock", **room) == opened
+    ended = curl(service, world, "conference", token=token, do="end", **room)
+    assert ended == opened.replace("open", "ended")

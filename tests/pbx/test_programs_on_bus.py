@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
@@ -16,6 +15,7 @@ from lab.asterisk import PANEL
 from lab.waiting import until
 from lab.world import World
 from recorder.ari import Ari, ChannelUserevent, Connected, EventStream
+from tests.pbx.curling import curl, curl_with_header
 from tests.pbx.talks import numbers
 from tests.service import REPOSITORY, Service
 
@@ -249,32 +249,6 @@ def test_a_dialplan_holds_a_conference_by_curl(service: Service, world: World) -
     leg = world.far.await_leg("2002")
     assert ask("end") == opened.replace("open", "ended")
     leg.await_down()
-
-
-def curl(service: Service, world: World, what: str, *, login: str = "", **fields: str) -> str:
-    """Return the line that the PBX's own `CURL()` gets."""
-    output = world.pbx.cli(f"dialplan eval function CURL({_url(service, what, login, fields)})")
-    return next(line.partition(": ")[2] for line in output.splitlines() if "Result" in line).strip()
-
-
-def curl_with_header(service: Service, world: World, token: str, what: str, **fields: str) -> str:
-    """Return the line that a channel of the dialplan gets, which sends the token in a header."""
-    world.pbx.cli(f"dialplan set global CURL_TOKEN {token}")
-    world.pbx.cli(f"dialplan set global CURL_URL {_url(service, what, '', fields)}")
-    world.pbx.cli("channel originate Local/header@curl application Wait 1")
-
-    def find() -> str:
-        output = world.pbx.cli("dialplan eval function GLOBAL(CURL_SAID)")
-        said = next(line.partition(": ")[2] for line in output.splitlines() if "Result" in line)
-        assert said.startswith(("ok", "error")), output
-        return said.strip()
-
-    return until(find)
-
-
-def _url(service: Service, what: str, login: str, fields: Mapping[str, str]) -> str:
-    host = service.url.removeprefix("http://")
-    return f"http://{login}{host}/api/v1/dialplan/{what}?{urlencode(fields)}"
 
 
 @contextmanager
