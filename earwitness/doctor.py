@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 from uuid import uuid4
 
-from earwitness.config import Config, Pbx
+from earwitness import doctor_dialplan
+from earwitness.config import Config, Pbx, Server
 from earwitness.embedded import embedded_database, embedded_objects
 from earwitness.private import find_open
+from earwitness.roles import addresses_of
 from earwitness.wiring import Wiring, oidc_settings
 from recorder.ari import Ari, AriError, AriServerError, AriUnauthorized, Connected, EventStream
 from recorder.conferences.taking_in import TAKE
@@ -86,6 +88,8 @@ def examine(
     findings: list[Finding] = []
     for pbx in config.pbx:
         findings += (of_pbx := examine_pbx(wiring, pbx))
+        if pbx.dialplan_without_token:
+            findings.append(examine_dialplan(config.server, pbx))
         if media and all(finding.ok for finding in of_pbx):
             findings += examine_media(pbx)
         if pci and all(finding.ok for finding in of_pbx):
@@ -279,6 +283,31 @@ def _has_place(pbx: Pbx, place: str) -> bool:
             raise _Warning(f"cannot say whether the context exists: {error}") from error
         finally:
             client.hang_up(channel_id)
+
+
+def examine_dialplan(server: Server, pbx: Pbx) -> Finding:
+    """Check that nobody but the PBX can ask as its dialplan, which needs no token."""
+
+    def check() -> str:
+        addresses, remedy = addresses_of([pbx.url]), f"`token create --for-dialplan {pbx.name}`"
+        if not addresses:
+            raise _Warning(f"the host of {pbx.url} is unknown: its dialplan is refused")
+        if not doctor_dialplan.has_proxy(server):
+            return "needs no token, straight from the address of the PBX"
+        if server.public_url and doctor_dialplan.lets_through(server.public_url):
+            raise _Fault(
+                f"pbx.dialplan_without_token: {server.public_url} takes commands of anybody, as if"
+                f" from {pbx.name}: remove the key, and make a token by {remedy}"
+            )
+        if doctor_dialplan.is_on_this_machine(addresses):
+            raise _Warning(
+                "pbx.dialplan_without_token: a proxy on this machine has the address of the PBX."
+                f" Remove the key, and make a token by {remedy}; or let the proxy pass on"
+                " X-Forwarded-For"
+            )
+        return "needs no token, straight from the address of the PBX, never through the proxy"
+
+    return _try(f"pbx {pbx.name} dialplan", check)
 
 
 def _build_client(pbx: Pbx) -> Ari:
