@@ -90,6 +90,9 @@ def _welcome(config: Config, environment: Mapping[str, str]) -> None:
     url = config.server.public_url or f"http://{config.server.host}:{config.server.port}"
     name = f"demo-{secrets.token_hex(3)}"
     token = _command(environment, "token", "create", "--name", name, "--role", "admin")
+    pbx = json.loads(environment.get("EARWITNESS_PBX", "[]")) or [{"name": config.pbx[0].name}]
+    for_dialplan = ("--for-dialplan", pbx[0]["name"], "--name", f"dialplan {name}")
+    dialplan = _command(environment, "token", "create", *for_dialplan).stdout.strip()
     password = secrets.token_urlsafe(12)
     changed = _command(environment, "user", "password", "demo", stdin=password, check=False)
     if changed.returncode:
@@ -99,6 +102,7 @@ def _welcome(config: Config, environment: Mapping[str, str]) -> None:
 Earwitness runs at {url}
   sign in     demo, {password}
   token       {token.stdout.strip()}
+  dialplan    CURL({url.replace("://", f"://{dialplan}@")}/api/v1/dialplan/record?…)
   browse      {url}/api/docs      (any user name, the token as password)
   live calls  curl -H 'Authorization: Bearer TOKEN' {url}/api/v1/calls
   recordings  curl -H 'Authorization: Bearer TOKEN' {url}/api/v1/recordings
