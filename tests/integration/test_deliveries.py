@@ -724,6 +724,168 @@ def test_a_worker_ends_after_its_present_event(
     assert names_of(receiver.verified(made.secret)) == names
 
 
+# Rights
+
+
+MAKES = ("system.write", "events.read")
+READS = ("calls.read", "recordings.read")
+
+
+@dataclass(frozen=True)
+class Maker:
+    """A service whose token makes webhooks."""
+
+    name: str
+    client: ApiClient
+
+
+@pytest.fixture
+def make_maker(client: ApiClient, make_token: TokenMaker) -> Callable[..., Maker]:
+    """Return a function that makes a token with these scopes."""
+
+    def create(*scopes: str, team: str | None = None) -> Maker:
+        name = f"maker-{uuid4()}"
+        secret = make_token(name=name, role="service", scopes=scopes, team=team)
+        return Maker(name, client.as_holder_of(secret))
+
+    return create
+
+
+@pytest.mark.parametrize(
+    ("scopes", "types", "missing"),
+    [
+        ((*MAKES, "calls.read"), ["call.*", "recording.stored"], "recordings.read"),
+        (("system.write", "calls.read"), ["call.*"], "events.read"),
+        ((*MAKES, *READS), [], "calls.dial"),
+    ],
+)
+def test_a_webhook_sends_nothing_that_its_maker_may_not_see(
+    client: ApiClient,
+    make_maker: Callable[..., Maker],
+    scopes: tuple[str, ...],
+    types: list[str],
+    missing: str,
+) -> None:
+    """Its creation is refused by the name of the missing permission, and this is audited."""
+    maker = make_maker(*scopes)
+    refused = maker.client.post(
+        "/api/v1/webhooks", json={"url": "http://hook.invalid", "types": types}
+    )
+    assert (refused.status_code, refused.json["error_id"]) == (403, "forbidden")
+    assert missing in refused.json["detail"]
+    (row,) = client.get(f"/api/v1/audit?actor={maker.name}").json["items"]
+    assert (row["action"], row["outcome"]) == (missing, "refused")
+    assert maker.name not in client.get("/api/v1/webhooks?limit=200").text
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_webhook_of_a_team_gets_the_events_of_its_agents(
+    catalogue: Catalogue,
+    make: Make,
+    receiver: Receiver,
+    make_token: TokenMaker,
+    make_maker: Callable[..., Maker],
+) -> None:
+    """The events of other agents, and of calls without an agent, are not sent."""
+    team, mine, theirs = (f"{word}-{uuid4()}" for word in ("team", "mine", "theirs"))
+    make_token(name=mine, role="agent", team=team)
+    make_token(name=theirs, role="agent", team=f"not-{team}")
+    made = make(receiver, "call.*", by=make_maker(*MAKES, *READS, team=team).client)
+    for agent in (theirs, mine, None, mine):
+        with catalogue.begin() as tx:
+            events.add_event(tx, "call.up", {"id": str(agent)}, agent=agent)
+    until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    assert names_of(receiver.verified(made.secret)) == [mine, mine]
+    assert made.listed["stopped"] is None
+
+
+def change(catalogue: Catalogue, statement: str, **values: object) -> None:
+    """Change the rights of an owner, without a word to anybody."""
+    with catalogue.begin() as tx:
+        assert tx.execute(text(statement), values).rowcount == 1
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_right_that_is_lost_between_two_events(
+    catalogue: Catalogue, make: Make, receiver: Receiver, make_maker: Callable[..., Maker]
+) -> None:
+    """Within one turn each event asks for the rights as they are then."""
+    maker = make_maker(*MAKES, *READS)
+    narrower = "UPDATE token SET scopes = :scopes WHERE name = :name"
+
+    def answer(request: Request, n: int) -> Answer:
+        if n == 1:
+            change(catalogue, narrower, scopes=[*MAKES, "calls.read"], name=maker.name)
+        return 204, {}
+
+    receiver.answers = answer
+    made = make(receiver, "call.*", "recording.*", by=maker.client)
+    names = happen(catalogue, "recording.stored", "recording.failed", "call.up", "recording.stored")
+    until(lambda: made.is_up_to_date(catalogue), PATIENCE_S)
+    assert names_of(receiver.verified(made.secret)) == [names[0], names[2]]
+    assert made.listed["stopped"] is None
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        ("DELETE FROM token WHERE name = :name", "owner-gone"),
+        ("UPDATE token SET scopes = '{events.read,calls.read}' WHERE name = :name", "right-lost"),
+        ("UPDATE token SET without = '{events.read}' WHERE name = :name", "right-lost"),
+        ("UPDATE token SET expires_at = now() WHERE name = :name", "owner-gone"),
+    ],
+)
+@pytest.mark.usefixtures("worker")
+def test_a_webhook_stops_with_the_right_of_its_maker(
+    catalogue: Catalogue,
+    make: Make,
+    receiver: Receiver,
+    make_maker: Callable[..., Maker],
+    lost: tuple[str, str],
+) -> None:
+    """It stops for ever, the list says why, it is audited once, and a test sends nothing."""
+    (statement, cause), maker = lost, make_maker(*MAKES, *READS)
+    made = [make(receiver, "call.*", by=maker.client) for _ in range(2)]
+    happen(catalogue, "call.up")
+    until(lambda: len(receiver.requests) == 2, PATIENCE_S)
+    change(catalogue, statement, name=maker.name)
+    happen(catalogue, "call.ended", "call.ended")
+    until(lambda: {one.listed["stopped"] for one in made} == {cause}, PATIENCE_S)
+    for one in made:
+        tested = one.client.post(f"/api/v1/webhooks/{one.id}/test")
+        assert (tested.status_code, tested.json["error_id"]) == (409, "webhook-stopped")
+        trail = one.client.get(f"/api/v1/audit?subject={one.id}&action=webhook.stop").json["items"]
+        assert [(row["actor"], row["detail"]) for row in trail] == [("work", {"cause": cause})]
+    until(lambda: [one.list_jobs(catalogue) for one in made] == [[], []], PATIENCE_S)
+    assert len(receiver.requests) == 2
+
+
+def test_a_revocation_stops_webhooks_at_once(
+    client: ApiClient, make: Make, receiver: Receiver
+) -> None:
+    """No worker runs: the transaction of the revocation stops them, by the one who revoked."""
+    body = {"name": f"maker-{uuid4()}", "role": "service", "scopes": [*MAKES, *READS]}
+    token = client.post("/api/v1/tokens", json=body).json
+    made = make(receiver, "call.*", by=client.as_holder_of(token["token"]))
+    assert client.delete(f"/api/v1/tokens/{token['id']}").status_code == 204
+    assert made.listed["stopped"] == "owner-gone"
+    trail = client.get(f"/api/v1/audit?subject={made.id}&action=webhook.stop").json["items"]
+    assert [row["actor"] for row in trail] == ["root"]
+
+
+def test_a_test_finds_that_the_maker_is_gone(
+    catalogue: Catalogue, make: Make, receiver: Receiver, make_maker: Callable[..., Maker]
+) -> None:
+    """No worker runs, and no event happens: the test itself stops the webhook."""
+    maker = make_maker(*MAKES, *READS)
+    made = make(receiver, "call.*", by=maker.client)
+    change(catalogue, "DELETE FROM token WHERE name = :name", name=maker.name)
+    refused = made.client.post(f"/api/v1/webhooks/{made.id}/test")
+    assert refused.json["error_id"] == "webhook-stopped"
+    assert made.listed["stopped"] == "owner-gone"
+    assert receiver.requests == []
+
+
 # A worker that is killed
 
 
