@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from api_client import ApiClient, build_call, build_spy
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 from sign_in_trail import list_refusals
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Engine, event, func, select, text, update
 from werkzeug.test import Client, TestResponse
 
 from api.app import ApiSettings, build_app
@@ -241,6 +241,44 @@ def test_a_link_cannot_use_the_dialplan(
     answered = browser.get("/api/v1/dialplan/record?channel=PJSIP/2001-1&action=stop")
     assert answered.status_code == 403
     assert refusals(catalogue, name) == ["requests of a dialplan"]
+
+
+def test_a_refusal_takes_the_same_work(
+    browser: Client, catalogue: Catalogue, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unknown name, a wrong password and a user of a provider cost the same hash and queries.
+
+    Else the time of an answer would say which names exist.
+    """
+    provided = f"provided-{uuid4()}"
+    with catalogue.begin() as tx:
+        users.bring_user(
+            tx, issuer="https://login.example", subject="7", name=provided, role="agent", team=None
+        )
+    verify = PasswordHasher.verify
+    work: list[object] = []
+
+    def note_hash(hasher: PasswordHasher, kept: Any, password: Any) -> Any:
+        work.append((extract_parameters(kept), password))
+        return verify(hasher, kept, password)
+
+    def note_query(*given: Any) -> None:
+        work.append(given[2])
+
+    monkeypatch.setattr(PasswordHasher, "verify", note_hash)
+    event.listen(Engine, "before_cursor_execute", note_query)
+    try:
+        done, address = [], str(uuid4())
+        for name in ("nobody", person(), provided, "nobody else"):
+            work.clear()
+            answered = sign_in(browser, name, "a wrong password", address=address)
+            assert answered.status_code == 401
+            done.append([*work])
+    finally:
+        event.remove(Engine, "before_cursor_execute", note_query)
+    unknown = done[0]
+    assert len([one for one in unknown if isinstance(one, tuple)]) == 1
+    assert done == [unknown] * 4
 
 
 def test_a_form_of_another_site(browser: Client, catalogue: Catalogue, person: Person) -> None:
