@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 NODE := $(BIN)/node
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check format lock mutants bench pauses screenshots clean help
+.PHONY: run test check format lock audit sbom mutants bench pauses screenshots clean help
 
 run: $(INSTALLED)  ## run the whole product on this machine, with demo calls
 	@$(BIN)/python -m lab.run
@@ -38,6 +38,14 @@ lock: $(INSTALLED)  ## pin every dependency
 	    --extra embedded pyproject.toml -c requirements.txt -o requirements-embedded.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	    --extra embedded --group dev pyproject.toml -c requirements.txt -o requirements-dev.txt
+
+# Status 1: a weakness is known. Status 3: something could not be looked up. OSV names copies of the
+# OSV database, as ZIP files, for a machine whose index has no advisories.
+audit: $(INSTALLED)  ## look for known weaknesses of all dependencies
+	@$(BIN)/python -m tools.audit $(addprefix --osv ,$(OSV))
+
+sbom: $(INSTALLED)  ## write the list of all that the product is made of: .cache/sbom.cdx.json
+	@$(BIN)/python -m tools.sbom
 
 # MODULES names some modules instead of all.
 mutants: $(INSTALLED)  ## change the deciding modules; list the changes that no test notices
