@@ -43,6 +43,8 @@ SOCKET_BYTES = 16 * FRAME_BYTES
 # A page sends single frames and short texts; a longer message closes the connection (1009).
 LONGEST_MESSAGE = 16 * FRAME_BYTES
 SEEN_EVERY_S = 5.0
+# A page is closed within 5 s after the right of its supervisor is gone.
+RIGHTS_EVERY_S = 2.5
 LOOK_EVERY_S = 1.0
 EVENTS_AT_ONCE = 1000
 # How long a token is valid before a page has used it.
@@ -80,7 +82,7 @@ async def run(
     async with AsyncExitStack() as stack:
         notifications = stack.enter_context(Notifications(catalogue))
         await stack.enter_async_context(media.listen(host, port))
-        for work in (media.follow(notifications), media.touch_spies()):
+        for work in (media.follow(notifications), media.touch_spies(), media.check_rights()):
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
         log.info("media.started", host=host, port=port)
@@ -140,7 +142,9 @@ class MediaServer:
 
         def find_spy() -> SpyRecord | None:
             with self._catalogue.begin() as tx:
-                return rows.find_spy_by_token(tx, token) if token else None
+                found = rows.find_spy_by_token(tx, token) if token else None
+            is_lapsed = found is not None and self._spies.list_lapsed([found.id])
+            return None if is_lapsed else found
 
         try:
             spy = await asyncio.to_thread(find_spy)
@@ -242,6 +246,17 @@ class MediaServer:
             await asyncio.sleep(SEEN_EVERY_S)
             if self.pages:
                 await _log_failure(asyncio.to_thread(touch, tuple(self.pages)))
+
+    async def check_rights(self) -> None:
+        """Settle, every few seconds, the spies whose supervisors have lost the right to them."""
+        while True:
+            await asyncio.sleep(RIGHTS_EVERY_S)
+            if not self.pages:
+                continue
+            checking = asyncio.to_thread(self._spies.list_lapsed, tuple(self.pages))
+            for spy_id in await _log_failure(checking) or ():
+                if spy_id in self.pages:
+                    self.pages[spy_id].settle_again()
 
 
 def concerns(spy: SpyRecord, changed: Iterable[EventRecord]) -> bool:

@@ -213,6 +213,17 @@ class Spies:
             paused = {leg for one in pauses.list_open_pauses(tx, spy.pbx) for leg in one.legs}
             return spy, plan_spy(spy, call, others, paused if self._deaf_in_pauses else ())
 
+    def list_lapsed(self, spy_ids: Iterable[UUID]) -> frozenset[UUID]:
+        """Return those of these spies whose mode their owner may not use now.
+
+        The next `settle` ends them, or lets them only listen.
+        """
+        with self._catalogue.begin() as tx:
+            found = [spies.get_spy(tx, spy_id) for spy_id in spy_ids]
+            live = [one for one in found if one.state in states.SPY_LIVE]
+            lapsed = (one for one in live if one.mode not in self._modes_now(tx, one, one.call_id))
+            return frozenset(one.id for one in lapsed)
+
     def renew(self, spy_id: UUID) -> None:
         """Replace the listening snoop of the target, because the delay of a snoop only grows."""
         spy, plan = self.read(spy_id)

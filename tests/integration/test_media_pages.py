@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ from api_client import build_call, build_spy
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from recorder.media import server as media
 from recorder.media.server import MediaServer
 from storage.catalogue import calls, spies
 from storage.catalogue.engine import Catalogue
@@ -145,5 +147,32 @@ def test_the_end_of_a_spy_wakes_its_page(catalogue: Catalogue) -> None:
                 assert connection.close_code == 1000
             following.cancel()
             await asyncio.wait([following])
+
+    serve(catalogue, fake, use)
+
+
+def test_a_page_ends_with_the_right_of_its_supervisor(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The media server finds by itself that a right is gone: the page closes, and cannot return."""
+    monkeypatch.setattr(media, "RIGHTS_EVERY_S", 0.05)
+    token = str(uuid4())
+    spy = add_spy(catalogue, token, state="live")
+    fake = FakeSpies(spy)
+
+    async def use(address: str, server: MediaServer) -> None:
+        checking = asyncio.create_task(server.check_rights())
+        url = f"ws://{address}/spies/{spy.id}?token={token}"
+        async with connect(url, proxy=None) as connection:
+            assert (await read_state(connection))["state"] == "live"
+            fake.row = replace(spy, state="ended")  # as a settle leaves it
+            fake.lapsed = frozenset({spy.id})
+            async with asyncio.timeout(4):  # less than a page waits before it looks by itself
+                assert (await read_state(connection))["state"] == "ended"
+            await connection.wait_closed()
+            assert connection.close_code == 1000
+        assert await status_of(url) == 404
+        checking.cancel()
+        await asyncio.wait([checking])
 
     serve(catalogue, fake, use)

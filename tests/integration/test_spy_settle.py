@@ -502,5 +502,7 @@ def test_a_session_that_expires_ends_its_spies(world: World) -> None:
     with world.catalogue.begin() as tx:
         over = datetime.now(UTC) - timedelta(seconds=1)
         tx.execute(update(token).where(token.c.id == world.owner_id).values(expires_at=over))
+    assert world.spies.list_lapsed([spy.id]) == {spy.id}
     world.spies.check(world.name)
+    assert world.spies.list_lapsed([spy.id]) == frozenset()
     assert world.spies.read(spy.id)[0].cause == "not-permitted"

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -51,6 +51,7 @@ class FakeSpies:
         self.joining = threading.Event()
         self.joining.set()
         self.joins = 0
+        self.lapsed: frozenset[UUID] = frozenset()
         self.row_when_joined: SpyRecord | None = None
 
     def read(self, _: UUID) -> tuple[SpyRecord, SpyPlan]:
@@ -63,6 +64,9 @@ class FakeSpies:
         if joined is not None:
             self.joining.clear()
         return joined or self.row
+
+    def list_lapsed(self, spy_ids: Iterable[UUID]) -> frozenset[UUID]:
+        return self.lapsed.intersection(spy_ids)
 
     def page_left(self, _: UUID) -> None:
         pass
