@@ -17,6 +17,7 @@ from api.operation import find_operation
 from api.pages import audit, library, live, shared, sign_in, single_sign_on, system
 from api.pages import campaigns as campaign_pages
 from api.pages import conferences as conference_pages
+from api.pages import people as people_pages
 from api.pages import rules as rule_pages
 from api.pages.page import choose_language, require_sign_in, show_problem
 from api.present_rights import PresentRights
@@ -101,6 +102,7 @@ PAGES = (
     rule_pages,
     audit,
     system,
+    people_pages,
     sign_in,
     single_sign_on,
 )

@@ -63,6 +63,8 @@ def read_agents(body: bytes) -> AgentLines:
 
 def _check(column: str, value: str) -> str | None:
     """Return the value of a column, None if it is empty. Raises ValueError."""
+    if column == "number" and "/" in value:
+        raise ValueError("number: expected the endpoint without its technology: 2001")
     try:
         return parse_name(value) if value else None
     except NameInvalid as error:

@@ -1,6 +1,6 @@
 """The fields of agents."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -44,7 +44,9 @@ class AgentQuery(ListQuery):
 class NewAgent(Body):
     """A new agent of the list."""
 
-    number: Name = Field(description="the name of the endpoint", examples=["2001"])
+    number: Annotated[Name, Field(pattern="^[^/]*$")] = Field(
+        description="the name of the endpoint", examples=["2001"]
+    )
     name: Name | None = Field(None, description="the name of the person")
     team: Name | None = None
 

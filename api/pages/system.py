@@ -97,11 +97,11 @@ def _states() -> dict[str, tuple[str, str]]:
 
 
 def role_names() -> dict[str, str]:
-    """Return the words for the roles."""
+    """Return the words for the roles, the one with the least rights first."""
     return {
-        "admin": _("administrator"),
-        "compliance": _("compliance officer"),
-        "supervisor": _("supervisor"),
         "agent": _("agent"),
+        "supervisor": _("supervisor"),
+        "compliance": _("compliance officer"),
+        "admin": _("administrator"),
         "service": _("program"),
     }

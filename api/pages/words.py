@@ -141,6 +141,12 @@ def _problems() -> dict[str, str]:
         "recording-forbidden": _("A rule forbids recording this call."),
         "recording-forced": _("A rule requires recording this call to its end."),
         "recording-not-active": _("The recording is not in a state that allows this."),
+        "wrong-password": _("The present password is wrong."),
+        "too-many-attempts": _("Too many attempts. Wait some minutes, then try again."),
+        "user-of-provider": _("The identity provider of this person says this: change it there."),
+        "agent-invalid": _("This agent is on the list already."),
+        "agent-list-invalid": _("The first line of the file does not name a column number."),
+        "no-such-agent": _("There is no such agent."),
         "last-admin": _("This is the last administrator who can sign in."),
         "under-hold": _(
             "It is under a legal hold: you can add to it, but not change or delete anything."

@@ -3,7 +3,8 @@
  *
  * The answer counts the lines of the file. The sentence `data-said` appears, and in it `{name}` is a field
  * of the answer. The sentence `data-line` appears for each refused line, with its `{line}` and `{reason}`.
- * Then the parts of the page that the selector `data-shows` finds are read again.
+ * Then the parts of the page that the selector `data-shows` finds are read again. A button may have a path and
+ * a sentence of its own.
  */
 import { lock, refresh } from "./act.js";
 import { getElement } from "./dom.js";
@@ -18,7 +19,7 @@ export function mount(form) {
     event.preventDefault();
     showFault(form, "");
     showAnswer(form, "", []);
-    const done = lock(form, () => send(form, field));
+    const done = lock(form, () => send(form, field, event.submitter?.dataset));
     await done.catch((error) => showFault(form, error.message));
   });
 }
@@ -26,10 +27,11 @@ export function mount(form) {
 /**
  * @param {HTMLFormElement} form
  * @param {HTMLInputElement} field
+ * @param {DOMStringMap} [pressed] the attributes of the button, before those of the form
  */
-async function send(form, field) {
+async function send(form, field, pressed) {
   const [file] = field.files ?? [];
-  const { method = "POST", path = "", said = "", shows } = form.dataset;
+  const { method = "POST", path = "", said = "", shows } = { ...form.dataset, ...pressed };
   const text = new Blob([file], { type: "text/csv" });
   const answer = await callApi(method, path, text);
   showAnswer(form, fillIn(said, answer), answer.faults ?? answer.refused ?? []);

@@ -205,6 +205,14 @@ def end_sessions(tx: Connection, user_id: UUID, *, but: UUID | None = None) -> t
     return tuple(tx.scalars(ended.returning(token.c.id)))
 
 
+def list_sessions(tx: Connection, user_id: UUID) -> tuple[tuple[UUID, datetime, datetime], ...]:
+    """Return id, start and end of each session of the user that has not expired, newest first."""
+    columns = (token.c.id, token.c.created_at, token.c.expires_at)
+    lives = (token.c.user_id == user_id, token.c.expires_at > func.now())
+    rows = tx.execute(select(*columns).where(*lives).order_by(token.c.created_at.desc()))
+    return tuple((row.id, row.created_at, row.expires_at) for row in rows)
+
+
 def _manages(who: UserRecord) -> bool:
     """Whether this administrator can add and change users."""
     return who.role == "admin" and SYSTEM_WRITE not in who.without
