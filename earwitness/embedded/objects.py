@@ -316,7 +316,7 @@ def _find_weed() -> Path:
     except metadata.PackageNotFoundError as error:
         raise ConfigurationInvalid(
             "objects.kind: the embedded SeaweedFS is not installed:"
-            " pip install 'earwitness[embedded]', or set objects.kind"
+            " pip install -r requirements-embedded.txt, or set objects.kind"
         ) from error
     return next(Path(str(file.locate())).resolve() for file in files if file.name == "weed")
 

@@ -178,7 +178,7 @@ def _find_binaries() -> Path:
     if found is None or found.origin is None:
         raise ConfigurationInvalid(
             "database.url: the embedded PostgreSQL is not installed:"
-            " pip install 'earwitness[embedded]', or set database.url"
+            " pip install -r requirements-embedded.txt, or set database.url"
         )
     return Path(found.origin).parent / "pginstall18" / "bin"
 

@@ -1,6 +1,7 @@
 """Rules over HTTP: their versions, their errors, and drafts tried on past calls."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -239,6 +240,30 @@ def test_drafts_on_past_calls(client: ApiClient, past: Callable[..., dict[str, A
     changes = {one["call_id"]: (one["before"], one["after"]) for one in result["changes"]}
     assert changes["main-past-0"] == ("old", None)
     assert changes["main-past-9"] == (None, "new")
+
+
+def test_expensive_drafts_are_refused_at_once(
+    client: ApiClient, past: Callable[..., dict[str, Any]]
+) -> None:
+    """Eight drafts at once that would take minutes are refused before they are evaluated."""
+    loop = f"[{', '.join(['1'] * 100)}]"
+    pattern = "did.matches('(\\\\pL|\\\\pN){1000}')"
+    draft = {"name": "slow", "when": f"{loop}.all(a, {loop}.all(b, {pattern}))", "action": "record"}
+    body = past(rules=[draft])
+    with ThreadPoolExecutor(8) as pool:
+        sent = [pool.submit(client.post, "/api/v1/rules/test", json=body) for _ in range(8)]
+        answers = [problem(one.result(60)) for one in sent]
+    assert answers == [(422, "rule-invalid")] * 8
+
+
+def test_the_drafts_of_a_trial_are_short_together(
+    client: ApiClient, past: Callable[..., dict[str, Any]]
+) -> None:
+    """Many long drafts, which would be compiled for seconds, are refused by their length."""
+    draft = {"name": "long", "when": "||".join(['did=="1"'] * 400), "action": "record"}
+    answered = client.post("/api/v1/rules/test", json=past(rules=[draft] * 17))
+    assert problem(answered) == (422, "request-invalid")
+    assert "longer than 65536 characters" in answered.get_json()["errors"][0]["msg"]
 
 
 @pytest.fixture
