@@ -41,15 +41,20 @@ def show_agents() -> Response:
             found = agents.list_agents(tx, limit=SHOWN, cursor=cursor, team=team, agents=visible)
         except BadCursor:
             found = agents.list_agents(tx, limit=SHOWN, team=team, agents=visible)
-    origins = {
-        "csv": _("list, from a file"),
-        "api": _("list"),
-        "pattern": _("pattern of config.toml"),
-        "user": _("user of this name"),
-        "token": _("token of this name"),
-    }
     template = "_agents.html" if wants_next_part() else "agents.html"
-    return show(template, found=found, team=team or "", origins=origins)
+    return show(template, found=found, team=team or "", origins=_origins())
+
+
+@pages.get("/agents/<number>", SYSTEM_READ)
+def show_agent(number: str) -> Response:
+    """Show an agent, and the form that changes it."""
+    visible = principal().agents
+    with services().catalogue.begin() as tx:
+        found = agents.list_agents(tx, agents=[number]).items
+    if not found or (visible is not None and number not in visible):
+        way = ("/agents", _("Agents"))
+        return show_notice(_("There is no such agent."), _("It was removed."), 404, way=way)
+    return show("agent.html", agent=found[0], origins=_origins())
 
 
 @pages.get("/account", SIGNED_IN)
@@ -68,3 +73,14 @@ def show_account() -> Response:
         here=who.token.id,
         role_names=role_names(),
     )
+
+
+def _origins() -> dict[str, str]:
+    """Return the words for the sources of a team."""
+    return {
+        "csv": _("list, from a file"),
+        "api": _("list"),
+        "pattern": _("pattern of config.toml"),
+        "user": _("user of this name"),
+        "token": _("token of this name"),
+    }
