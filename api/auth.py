@@ -24,6 +24,7 @@ from recorder.errors import PbxUnavailable
 from storage.catalogue import audit
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.rights import Rights, find_rights, find_rights_of_secret
+from storage.catalogue.tokens import note_use
 from storage.errors import CatalogueUnavailable, EarwitnessError
 from storage.permissions import permissions_of
 from storage.records import Outcome, TokenRecord
@@ -243,6 +244,8 @@ def find_principal(catalogue: Catalogue, secret: str) -> Rights:
     """Return the rights of the token or session with this secret. Raises NotAuthenticated."""
     with catalogue.begin() as tx:
         found = find_rights_of_secret(tx, secret)
+        if found is not None:
+            note_use(tx, found.token)
     if found is None:
         raise NotAuthenticated("this token is unknown, or no longer valid")
     return found

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     text,
     tuple_,
     union,
+    update,
 )
 from uuid_utils.compat import uuid7
 
@@ -35,6 +36,8 @@ from storage.schema import token, user
 PREFIX = "ew_"
 # A token is locked for the length of a short transaction alone.
 LOCK_WITHIN = "5s"
+NOTED_EVERY = timedelta(minutes=1)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 # The permissions of a session are those of its user now, not those of its start.
 _OF_USER = {"name", "role", "team", "without"}
 _COLUMNS = [
@@ -137,6 +140,17 @@ def list_tokens(
         query = query.where(tuple_(token.c.name, token.c.id) > tuple_(*after))
     rows = tx.execute(query.order_by(token.c.name, token.c.id).limit(one_more(limit)))
     return slice_of([_record(row) for row in rows], limit, lambda one: (one.name, str(one.id)))
+
+
+def note_use(tx: Connection, used: TokenRecord) -> None:
+    """Save that a token is used now, at most once a minute; wait for nobody who holds its row."""
+    now = datetime.now(UTC)
+    if used.user_id is not None or now - (used.last_used_at or LONG_AGO) < NOTED_EVERY:
+        return
+    free = select(token.c.id).where(token.c.id == used.id)
+    free = free.with_for_update(skip_locked=True, key_share=True)
+    where = token.c.id == free.scalar_subquery()
+    tx.execute(update(token).where(where).values(last_used_at=now))
 
 
 def revoke_token(tx: Connection, token_id: UUID) -> str:

@@ -36,6 +36,33 @@ def test_a_token(client: ApiClient) -> None:
     assert made.json["token"] not in str(trail)
 
 
+def test_the_last_use_of_a_token(client: ApiClient, catalogue: Catalogue) -> None:
+    """A token shows its last request, saved once a minute, also while another holds its row."""
+    body = {"name": f"wallboard-{uuid4()}", "role": "service", "scopes": ["calls.read"]}
+    made = client.post("/api/v1/tokens", json=body).json
+    holder = client.as_holder_of(made["token"])
+
+    def used() -> Any:
+        with catalogue.begin() as tx:
+            query = text("SELECT last_used_at FROM token WHERE id = :id")
+            return tx.scalar(query, {"id": made["id"]})
+
+    with catalogue.begin() as tx:
+        tx.execute(text("SELECT 1 FROM token WHERE id = :id FOR UPDATE"), {"id": made["id"]})
+        assert holder.get("/api/v1/calls").status_code == 200
+    assert used() is None
+    assert holder.get("/api/v1/calls").status_code == 200
+    first = used()
+    assert first is not None
+    assert holder.get("/api/v1/calls").status_code == 200
+    assert used() == first
+    past = text("UPDATE token SET last_used_at = last_used_at - interval '1 hour' WHERE id = :id")
+    with catalogue.begin() as tx:
+        tx.execute(past, {"id": made["id"]})
+    assert holder.get("/api/v1/calls").status_code == 200
+    assert used() >= first
+
+
 def test_a_session_is_no_token(client: ApiClient, catalogue: Catalogue) -> None:
     """Sessions are neither listed nor revoked as tokens."""
     with catalogue.begin() as tx:
