@@ -7,6 +7,7 @@ from flask_babel import Babel
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
+from api.compression import compress_answers
 from api.errors import TooManyAttempts
 from api.feed import Feed
 from api.health import StoreProbe
@@ -153,6 +154,7 @@ def build_app(
     # Trust only X-Forwarded-For, and of it only the configured number of proxies.
     app.wsgi_app = ProxyFix(app.wsgi_app, settings.proxies, 0, 0, 0, 0)  # type: ignore[method-assign]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    compress_answers(app)
     Babel(app, locale_selector=choose_language)
     app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES
     app.url_map.converters["default"] = TextConverter

@@ -6,7 +6,6 @@ site makes the request. A request that changes something is therefore refused un
 ours. The same holds for a session's cookie; such a request must also carry the CSRF token.
 """
 
-import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -18,6 +17,7 @@ from flask import Response, g, request
 from sqlalchemy import Connection
 from werkzeug.datastructures import Authorization
 
+from api.csrf import is_csrf
 from api.errors import Forbidden, NotAuthenticated
 from api.services import services
 from recorder.errors import PbxUnavailable
@@ -50,8 +50,7 @@ def authenticate() -> None:
         return
     if g.principal.is_person:
         given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
-        csrf = g.principal.token.csrf or ""
-        if is_foreign() or not hmac.compare_digest(given.encode(), csrf.encode()):
+        if is_foreign() or not is_csrf(given, g.principal.token.csrf or ""):
             refuse("requests of other sites")
     if is_basic() and is_foreign():
         refuse("requests of other sites")

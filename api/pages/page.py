@@ -10,7 +10,7 @@ The permissions are those of the API.
 
 import secrets
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 from urllib.parse import quote
 
@@ -21,11 +21,13 @@ from markupsafe import Markup
 from werkzeug.exceptions import MethodNotAllowed
 
 from api.auth import authenticate, authorise, principal
+from api.csrf import mask_csrf
 from api.errors import Forbidden, NotAuthenticated
 from api.links import media_origin
 from api.operation import OPEN, SIGNED_IN, require_token
 from api.pages.words import in_words, shell_words
 from api.problems import MEDIA_TYPE as PROBLEM
+from api.routes.static import static_path
 from api.services import services
 from storage.permissions import (
     AUDIT_READ,
@@ -45,7 +47,7 @@ Handler = Callable[..., Any]
 LANGUAGES = ("en", "ar")
 # No page has a path that starts like these.
 NO_PAGES = ("/api/", "/static/", "/health/")
-ICON = Markup('<svg class="icon" aria-hidden="true"><use href="/static/icons.svg#{}"></use></svg>')
+ICON = Markup('<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>')
 
 
 class Pages:
@@ -188,12 +190,13 @@ def show(template: str, status: int = 200, **values: Any) -> Response:
         template,
         person=who.name if who is not None else None,
         own_phone=f"PJSIP/{who.name}" if who is not None and who.token.role == "agent" else "",
-        csrf=(who.token.csrf or "") if who is not None else "",
+        csrf=mask_csrf(who.token.csrf or "") if who is not None else "",
         permissions=permissions,
         dialling=services().dialler.list_pbxs() if may_dial else (),
         places=[(path, name) for path, name, needs in places if needs in permissions],
         modes=[(mode, name) for mode, name in modes if MODES[mode] in permissions],
-        icon=ICON.format,
+        icon=partial(ICON.format, static_path("icons.svg")),
+        static=static_path,
         length=_length,
         nonce=nonce,
         shell_words=shell_words(),

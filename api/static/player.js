@@ -4,7 +4,7 @@
  * The waveform is drawn from the service's measurement, and the audio comes in ranges as it plays, so a
  * long recording starts at once.
  */
-import WaveSurfer from "/static/vendor/wavesurfer.js";
+import WaveSurfer from "./vendor/wavesurfer.js";
 import { allElements, findElement, getElement, readJson, targetOf } from "./dom.js";
 import { send } from "./http.js";
 import { hasModifier, letterOf } from "./keys.js";

@@ -46,6 +46,7 @@ HOMES = {
     "cryptography": ("storage/manifest.py", "earwitness/embedded/"),
     "flask": ("api/",),
     "flask_babel": ("api/",),
+    "flask_compress": ("api/compression.py",),
     "flask_limiter": ("api/limits.py",),
     "gunicorn": ("api/server.py", "api/worker.py"),
     "joserfc": ("api/oidc.py",),

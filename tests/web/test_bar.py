@@ -208,7 +208,10 @@ def test_on_a_narrow_screen(admin: Person, service: Service, world: World) -> No
     page = admin.page
     page.set_viewport_size({"width": 360, "height": 740})
     listen(admin, watched)
-    page.evaluate("import('/static/page.js').then(({ toast }) => toast('told', { bad: true }))")
+    page.evaluate(
+        "import(document.querySelector('script[type=module]').src)"
+        ".then(({ toast }) => toast('told', { bad: true }))"
+    )
     expect(page.get_by_role("alert")).to_be_visible()
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     top = page.locator("#bar").evaluate("it => it.getBoundingClientRect().top")

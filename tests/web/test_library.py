@@ -217,8 +217,8 @@ def open_without(page: Page, module: str, url: str) -> list[Route]:
     def hold(route: Route) -> None:
         held.append(route)
 
-    page.route(f"**/static/{module}", hold)
-    with page.expect_request(f"**/static/{module}"):
+    page.route(f"**/static/*/{module}", hold)
+    with page.expect_request(f"**/static/*/{module}"):
         page.goto(url)
     return held
 
@@ -252,8 +252,8 @@ def test_early_controls_wait_for_their_module(
     hear.select_option(label="Customer")
     page.get_by_role("button", name="Play").click()
     officer.assert_sounds((C,), (A1,))
-    page.unroute("**/static/player.js")
-    page.route("**/static/player.js", _abort)
+    page.unroute("**/static/*/player.js")
+    page.route("**/static/*/player.js", _abort)
     page.reload()
     expect(page.get_by_text("The service did not answer")).to_be_visible()
     expect(hear).to_be_disabled()

@@ -316,7 +316,10 @@ def test_a_refresh_keeps_a_later_question(admin: Person, service: Service) -> No
     page.get_by_role("button", name=f"Remove {admin.name}").click()
     answer(page, "Cancel")
     page.get_by_role("button", name="Revoke asked").click()
-    refresh_part = "part => import('/static/act.js').then(({ refresh }) => refresh(part))"
+    refresh_part = (
+        "part => import(new URL('act.js', document.querySelector('script[type=module]').src))"
+        ".then(({ refresh }) => refresh(part))"
+    )
     page.evaluate(refresh_part, "#users")
     expect(page.get_by_role("alertdialog")).to_be_visible()
     page.evaluate(refresh_part, "#tokens")

@@ -45,7 +45,11 @@ def test_every_route_declares_its_permission(app: Flask) -> None:
 def test_only_health_and_modules_are_open(app: Flask) -> None:
     """Only /health/* and static files need no token."""
     open_rules = {each.rule for each in iter_operations(app) if each.needs == OPEN}
-    files = {"/static/<name>", "/static/vendor/<name>"}
+    files = {
+        f"/static/{version}{vendor}<name>"
+        for version in ("", "<wanted>/")
+        for vendor in ("", "vendor/")
+    }
     assert open_rules == {"/health/live", "/health/ready"} | files
 
 
