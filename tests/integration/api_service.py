@@ -1,7 +1,8 @@
 """Serve the API under gunicorn in a process of its own, for the tests of the server.
 
-Arguments: the port; as JSON the database's URL, the object store's settings, and the configuration
-of the identity provider, if there is one; a file to make at the end. Beside it each worker makes
+Arguments: the port; as JSON the database's URL, the object store's settings, the configuration of
+the identity provider, if there is one, and the addresses of dialplans without a token; a file to
+make at the end. Beside it each worker makes
 one, `built-` and its process id, once it can work.
 """
 
@@ -28,6 +29,9 @@ def main(port: str, arguments: str, ended: str) -> None:
     wanted = json.loads(arguments)
     provider = oidc_settings(Config.model_validate({"oidc": wanted.get("oidc", {})}))
 
+    known = wanted.get("dialplan_addresses", {})
+    dialplans = {pbx: frozenset(addresses) for pbx, addresses in known.items()}
+
     def build() -> Flask:
         catalogue = Catalogue(wanted["database_url"])
         objects = S3ObjectStore(ObjectStoreSettings(**wanted["objects"]))
@@ -36,7 +40,7 @@ def main(port: str, arguments: str, ended: str) -> None:
             objects,
             CatalogueCapture(catalogue),
             CatalogueSpies(catalogue),
-            ApiSettings(oidc=provider),
+            ApiSettings(oidc=provider, dialplan_addresses=dialplans),
         )
         Path(ended).with_name(f"built-{os.getpid()}").touch()
         return app

@@ -234,6 +234,28 @@ def test_a_new_token_stands_alone_on_standard_output(service: Service) -> None:
     assert refused.stderr.splitlines()[-1] == expected
 
 
+def test_a_token_for_a_dialplan(service: Service) -> None:
+    """`token create --for-dialplan` prints a token for the URLs of a PBX; no log has it."""
+    secret = service.run("token", "create", "--for-dialplan", "lab").strip()
+    host = service.url.removeprefix("http://")
+    asked = f"{host}/api/v1/dialplan/record?action=decide&channel=PJSIP/none-1"
+    answer = requests.get(f"http://{asked}", auth=(secret, ""), timeout=10)
+    assert (answer.status_code, answer.text.split(": ")[1]) == (404, "no-such-call")
+    assert requests.get(f"http://{asked}", timeout=10).status_code == 401
+    with socket.create_connection(("127.0.0.1", service.port), 10) as malformed:
+        malformed.sendall(f"GET /api/v1/dialplan/dial?token={secret}\r\n\r\n".encode())
+        assert malformed.recv(1000)
+    assert secret not in service.log.read_text()
+    for words, said in (
+        (["--for-dialplan", "none"], "--for-dialplan none: expected the name of a [[pbx]]: lab"),
+        (["--for-dialplan", "lab"], "there is a token or a user 'dialplan lab' already"),
+        (["--for-dialplan", "lab", "--role", "admin"], "--for-dialplan stands alone"),
+        (["--name", "alone"], "give --name and --role, or --for-dialplan"),
+    ):
+        refused = run("--config", str(service.config), "token", "create", *words)
+        assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
+
+
 def test_doctor_looks_at_a_service_that_runs(service: Service) -> None:
     """Every check passes beside the service, on its database and store.
 
