@@ -15,9 +15,7 @@ def test_each_page_has_another_form() -> None:
     assert not any(TOKEN in form or TOKEN.encode().hex() in form for form in forms)
 
 
-@pytest.mark.parametrize(
-    "given", ["", ".", "00.", "zz.zz", "00.0000", "plain", "é", mask_csrf("o")]
-)
+@pytest.mark.parametrize("given", ["", ".", "00.", "zz.zz", "00.0000", "plain", "é", "6f.00"])
 def test_anything_else_is_not_the_token(given: str) -> None:
     """Text of other forms, and forms of other tokens, are refused."""
     assert not is_csrf(given, TOKEN)
