@@ -430,7 +430,8 @@ class SpyRecord:
     `destination` is a phone (`PJSIP/9001`) or `browser`. With `follow: agent`, `call_id` changes
     from call to call; `agent` and `channel_id` stay. `may` are the modes that the supervisor may
     use, `seen_at` is the last time when the page was connected. `owner_id` is the token or session
-    whose rights the spy needs. `unheard` means that the supervisor talks and nobody can hear it.
+    whose rights the spy needs, `maker_id` the person or token. `unheard` means that the supervisor
+    talks and nobody can hear it.
     """
 
     id: UUID
@@ -451,6 +452,7 @@ class SpyRecord:
     heard: tuple[Heard, ...] = ()
     seen_at: datetime | None = None
     owner_id: UUID | None = None
+    maker_id: UUID | None = None
     unheard: bool = False
 
 
@@ -667,13 +669,17 @@ class MemberRecord:
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """An event, such as `call.up` or `recording.stored`; `agent` is the agent of its call."""
+    """An event, such as `call.up` or `recording.stored`; `agent` is the agent of its call.
+
+    `owner_id` is the person or token whose spy, conference or campaign it is about.
+    """
 
     id: str
     type: str
     at: datetime
     agent: str | None
     data: Mapping[str, Any]
+    owner_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,6 +298,7 @@ spy = Table(
     Column("seen_at", Instant),
     Column("audio_token_sha256", LargeBinary, unique=True),
     Column("owner_id", Uuid),
+    Column("maker_id", Uuid),
     Column("unheard", Boolean, nullable=False, server_default=text("false")),
     _one_of("mode", Mode),
     _one_of("state", SpyState),
@@ -320,6 +321,7 @@ event = Table(
     Column("at", Instant, nullable=False, server_default=text("clock_timestamp()"), index=True),
     Column("agent", Text),
     Column("data", JSONB, nullable=False),
+    Column("owner_id", Uuid),
 )
 
 # Every version of every rule; the highest version is in force.

@@ -6,9 +6,6 @@ from storage.catalogue.rights import Rights
 from storage.permissions import EVENTS, EVENTS_READ
 from storage.records import REMARKS, EventRecord
 
-# A supervisor owns a spy; the maker owns a conference or a campaign.
-_OWNERS = {"spy": "supervisor", "conference": "created_by", "campaign": "created_by"}
-
 
 def kind_of(event_type: str) -> str:
     """Return the kind of an event.
@@ -30,8 +27,7 @@ def permissions_for(types: Collection[str]) -> frozenset[str]:
 
 def is_own(rights: Rights, event: EventRecord) -> bool:
     """Return whether the event is about a spy, a conference or a campaign of this owner."""
-    field = _OWNERS.get(kind_of(event.type))
-    return field is not None and event.data.get(field) == rights.name
+    return event.owner_id is not None and event.owner_id == rights.id
 
 
 def sees(

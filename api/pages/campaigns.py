@@ -59,7 +59,7 @@ def show_campaigns() -> Response:
 def show_campaign(campaign_id: UUID) -> Response:
     """Show one campaign: its progress, results, agents and list."""
     try:
-        get = partial(campaigns.get_campaign, by=principal().name)
+        get = partial(campaigns.get_campaign, owner_id=principal().id)
         record = get_if_visible(get, campaign_id)
         with services().catalogue.begin() as tx:
             progress = campaigns.read_progress(tx, campaign_id)
@@ -137,7 +137,7 @@ def _weekdays_of(hours: Hours) -> str:
 
 
 def _seen() -> dict[str, Any]:
-    return {"agents": principal().agents, "by": principal().name}
+    return {"agents": principal().agents, "owner_id": principal().id}
 
 
 def _words() -> dict[str, Any]:

@@ -23,7 +23,7 @@ def show_conferences() -> Response:
     """Show the open conferences with their members; its module reads each again when it changes."""
     with services().catalogue.begin() as tx:
         found = conferences.list_conferences(
-            tx, states=["open"], limit=SHOWN, agents=principal().agents, by=principal().name
+            tx, states=["open"], limit=SHOWN, agents=principal().agents, owner_id=principal().id
         )
         members: dict[UUID, list[MemberRecord]] = {one.id: [] for one in found.items}
         for member in conferences.list_members(tx, list(members), live_only=True):

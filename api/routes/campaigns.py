@@ -94,7 +94,7 @@ PREVIEW = (*CONTROL, NoSuchCampaignAgent, LockTimeout)
 def list_campaigns(query: CampaignQuery) -> Response:
     """List campaigns, newest first: yours, and those whose agents you may all see."""
     who = principal()
-    return _list(query, state=query.state, agents=who.agents, by=who.name)
+    return _list(query, state=query.state, agents=who.agents, owner_id=who.id)
 
 
 @operations.get(
@@ -305,7 +305,7 @@ def get_campaign_results(campaign_id: UUID) -> Response:
         if rights is None or not rights.may(CAMPAIGNS_READ):
             return False
         with catalogue.begin() as tx:
-            campaigns.get_campaign(tx, campaign_id, agents=rights.agents, by=rights.name)
+            campaigns.get_campaign(tx, campaign_id, agents=rights.agents, owner_id=rights.id)
         return True
 
     with services().catalogue.begin() as tx:
@@ -404,7 +404,7 @@ def _list(query: ListQuery, **wanted: object) -> Response:
 
 def _get_visible(campaign_id: UUID) -> CampaignRecord:
     """Return a campaign that the caller may see. Raises NoSuchCampaign."""
-    get = partial(campaigns.get_campaign, by=principal().name)
+    get = partial(campaigns.get_campaign, owner_id=principal().id)
     return get_if_visible(get, campaign_id)
 
 

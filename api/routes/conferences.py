@@ -70,7 +70,7 @@ def list_conferences(query: ConferenceQuery) -> Response:
             limit=query.limit,
             cursor=query.cursor,
             agents=who.agents,
-            by=who.name,
+            owner_id=who.id,
         )
         items = _fields_of(tx, *page.items)
     return answer({"items": items, "next_cursor": page.next_cursor})
@@ -217,7 +217,9 @@ def remove_member(conference_id: UUID, member_id: UUID) -> Response:
 
 def _get_visible(conference_id: UUID) -> ConferenceRecord:
     """Return a conference that the caller opened, or one with an agent whom the caller may see."""
-    return get_if_visible(partial(conferences.get_conference, by=principal().name), conference_id)
+    return get_if_visible(
+        partial(conferences.get_conference, owner_id=principal().id), conference_id
+    )
 
 
 def _choose_pbx(name: str | None) -> str:

@@ -76,14 +76,14 @@ def follow_events() -> Response:
         lost = last is not None and not events.has_event(tx, last)
         after = last if last is not None and not lost else events.newest_event_id(tx)
         own = spies.list_spies(
-            tx, states=states.SPY_LIVE, limit=MOST_OWN_SPIES, agents=(), supervisor=principal().name
+            tx, states=states.SPY_LIVE, limit=MOST_OWN_SPIES, agents=(), maker_id=principal().id
         )
         meetings = conferences.list_conferences(
             tx,
             states=["open"],
             limit=MOST_CONFERENCES,
             agents=principal().agents or (),
-            by=principal().name,
+            owner_id=principal().id,
         )
     caller_id = principal().id
     feed.enter(caller_id)

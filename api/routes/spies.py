@@ -44,7 +44,7 @@ def list_spies(query: SpyQuery) -> Response:
             limit=query.limit,
             cursor=query.cursor,
             agents=principal().agents,
-            supervisor=principal().name,
+            maker_id=principal().id,
         )
     return answer(list_fields(page, spy_fields))
 
@@ -53,7 +53,7 @@ def list_spies(query: SpyQuery) -> Response:
 def get_spy(spy_id: UUID) -> Response:
     """Get one spy."""
     return answer(
-        spy_fields(get_if_visible(partial(spies.get_spy, supervisor=principal().name), spy_id))
+        spy_fields(get_if_visible(partial(spies.get_spy, maker_id=principal().id), spy_id))
     )
 
 
@@ -138,12 +138,12 @@ def end_spy(spy_id: UUID) -> Response:
 def _get_visible(spy_id: UUID) -> SpyRecord:
     """Return a spy of the caller, or one on a call that the caller may see."""
     with services().catalogue.begin() as tx:
-        return spies.get_spy(tx, spy_id, agents=principal().agents, supervisor=principal().name)
+        return spies.get_spy(tx, spy_id, agents=principal().agents, maker_id=principal().id)
 
 
 def _require_own(record: SpyRecord, *, admin_may: bool = True) -> None:
     is_admin = admin_may and principal().token.role == "admin"
-    if record.supervisor != principal().name and not is_admin:
+    if record.maker_id != principal().id and not is_admin:
         raise Forbidden("this spy belongs to another supervisor")
 
 

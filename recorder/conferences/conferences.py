@@ -8,7 +8,7 @@ processes are dead, and `check` finds every change afterwards.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -157,10 +157,10 @@ class Conferences:
             pin=pin,
             locked=locked,
             announce=announce,
-            owner_id=owner_id,
         )
         with self._catalogue.begin() as tx:
-            self._require(tx, owner_id, CONFERENCES_CONTROL, by=by)
+            maker = self._require(tx, owner_id, CONFERENCES_CONTROL, by=by)
+            conference = replace(conference, owner_id=maker.id if maker is not None else None)
             conferences.create_conference(tx, conference)
             _note(tx, by, "conference.open", conference)
         log.info("conference.opened", conference=str(id_), name=conference.name, by=by.name)
@@ -710,7 +710,11 @@ class Conferences:
         owner = self._require(tx, owner_id, CONFERENCES_CONTROL, by=by)
         visible = owner.agents if owner is not None else None
         conference = conferences.get_conference(
-            tx, conference_id, agents=visible, by=by.name, lock=lock
+            tx,
+            conference_id,
+            agents=visible,
+            owner_id=owner.id if owner is not None else None,
+            lock=lock,
         )
         if joins and conference.state == "ended":
             raise ConferenceEnded(f"conference {conference_id} has ended")

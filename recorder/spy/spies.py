@@ -123,11 +123,11 @@ class Spies:
         removed, so the removal finds this spy and ends it.
         """
         with self._catalogue.begin() as tx:
-            call, _ = self._admit(tx, call_id, owner_id, mode, by=by)
+            call, _, _ = self._admit(tx, call_id, owner_id, mode, by=by)
         wanted = parse_destination(destination)
         found = self._find_phone(call.pbx, *wanted) if wanted is not None else destination
         with self._catalogue.begin() as tx:
-            call, may = self._admit(tx, call_id, owner_id, mode, by=by, lock=True)
+            call, may, maker_id = self._admit(tx, call_id, owner_id, mode, by=by, lock=True)
             conversation = calls.list_joined(tx, call_id).values()
             if wanted is not None:
                 refuse_party(*wanted, conversation)
@@ -146,6 +146,7 @@ class Spies:
                 agent=call.agent,
                 channel_id=target.id if target is not None else None,
                 owner_id=owner_id,
+                maker_id=maker_id,
             )
             spies.create_spy(tx, spy, audio_token=audio_token)
             note(tx, by, "spy.start", spy)
@@ -458,10 +459,10 @@ class Spies:
         *,
         by: Actor,
         lock: bool = False,
-    ) -> tuple[CallRecord, tuple[Mode, ...]]:
-        """Return the call, and the modes that the owner may use on it; refuse any other mode.
+    ) -> tuple[CallRecord, tuple[Mode, ...], UUID]:
+        """Return the call, the modes that the owner may use on it, and the person's or token's id.
 
-        With `lock` the owner stays until the end of the transaction.
+        Refuse any other mode. With `lock` the owner stays until the end of the transaction.
         """
         rights = find_rights(tx, owner_id, lock=lock)
         if rights is None:
@@ -472,7 +473,7 @@ class Spies:
             raise ModeNotPermitted(f"{by.name} may not {mode}")
         if is_over(call):
             raise CallEnded(f"call {call_id} has ended")
-        return call, may
+        return call, may, rights.id
 
     def _modes_now(self, tx: Connection, spy: SpyRecord, call_id: str) -> tuple[Mode, ...]:
         """Return the modes that the owner of the spy may use on this call now."""

@@ -102,13 +102,13 @@ def get_campaign(
     campaign_id: UUID,
     *,
     agents: Collection[str] | None = None,
-    by: str | None = None,
+    owner_id: UUID | None = None,
 ) -> CampaignRecord:
     """Return the campaign of this id.
 
-    Raises NoSuchCampaign, also if it has agents beside `agents` and was not created by `by`.
+    Raises NoSuchCampaign, also if it has agents beside `agents` and does not belong to `owner_id`.
     """
-    query = select(campaign).where(campaign.c.id == campaign_id, *_seen_by(agents, by))
+    query = select(campaign).where(campaign.c.id == campaign_id, *_seen_by(agents, owner_id))
     row = tx.execute(query).mappings().one_or_none()
     if row is None:
         raise NoSuchCampaign(f"there is no campaign {campaign_id}")
@@ -133,13 +133,13 @@ def list_campaigns(
     state: CampaignState | None = None,
     agent: str | None = None,
     agents: Collection[str] | None = None,
-    by: str | None = None,
+    owner_id: UUID | None = None,
 ) -> Slice[CampaignRecord]:
     """Return a slice of the campaigns, newest first, restricted like `get_campaign`.
 
     With `agent`, return the campaigns of which this one is an agent.
     """
-    query = select(campaign).where(*_seen_by(agents, by))
+    query = select(campaign).where(*_seen_by(agents, owner_id))
     if state is not None:
         query = query.where(campaign.c.state == state)
     if agent is not None:
@@ -437,18 +437,21 @@ def _change(
     return changed
 
 
-def _seen_by(agents: Collection[str] | None, by: str | None) -> tuple[ColumnElement[bool], ...]:
-    """Return the condition for campaigns of these agents alone, and those that `by` created."""
+def _seen_by(
+    agents: Collection[str] | None, owner_id: UUID | None
+) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition for campaigns of these agents alone, and those of this owner."""
     if agents is None:
         return ()
     theirs = campaign.c.agents.contained_by(list(agents)) & (campaign.c.agents != [])
-    return (or_(theirs & campaign.c.queue.is_(None), campaign.c.created_by == by),)
+    own = [campaign.c.owner_id == owner_id] if owner_id is not None else []
+    return (or_(theirs & campaign.c.queue.is_(None), *own),)
 
 
 def _tell(tx: Connection, record: CampaignRecord) -> None:
     told = ("id", "name", "pbx", "mode", "state", "cause", "created_by")
     data = {name: getattr(record, name) for name in told}
-    events.add_event(tx, f"campaign.{record.state}", data)
+    events.add_event(tx, f"campaign.{record.state}", data, owner_id=record.owner_id)
 
 
 def _campaign(row: RowMapping) -> CampaignRecord:

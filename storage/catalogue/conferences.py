@@ -68,15 +68,15 @@ def get_conference(
     conference_id: UUID,
     *,
     agents: Collection[str] | None = None,
-    by: str | None = None,
+    owner_id: UUID | None = None,
     lock: bool = False,
 ) -> ConferenceRecord:
     """Return the conference of this id.
 
-    Raises NoSuchConference, also if `by` did not open it and no call of `agents` is in it; `agents`
-    None is all.
+    Raises NoSuchConference, also if `owner_id` did not open it and no call of `agents` is in it;
+    `agents` None is all.
     """
-    seen = _seen_by(agents, by)
+    seen = _seen_by(agents, owner_id)
     record = _find(tx, conference.c.id == conference_id, *seen, lock=lock)
     if record is None:
         raise NoSuchConference(f"there is no conference {conference_id}")
@@ -95,10 +95,10 @@ def list_conferences(
     limit: int,
     cursor: str | None = None,
     agents: Collection[str] | None = None,
-    by: str | None = None,
+    owner_id: UUID | None = None,
 ) -> Slice[ConferenceRecord]:
     """Return a slice of the conferences in these states, newest first, seen as `get_conference`."""
-    query = select(conference).where(conference.c.state.in_(states), *_seen_by(agents, by))
+    query = select(conference).where(conference.c.state.in_(states), *_seen_by(agents, owner_id))
     if cursor is not None:
         (before,) = decode_cursor(cursor, UUID)
         query = query.where(conference.c.id < before)
@@ -354,7 +354,9 @@ def _change_member(tx: Connection, member_id: UUID, **columns: Any) -> MemberRec
     return _member(returned.mappings().one())
 
 
-def _seen_by(agents: Collection[str] | None, by: str | None) -> tuple[ColumnElement[bool], ...]:
+def _seen_by(
+    agents: Collection[str] | None, owner_id: UUID | None
+) -> tuple[ColumnElement[bool], ...]:
     """Build the conditions for conferences that a person opened, or in which these agents are."""
     if agents is None:
         return ()
@@ -363,11 +365,12 @@ def _seen_by(agents: Collection[str] | None, by: str | None) -> tuple[ColumnElem
         call.c.id == conference_member.c.call_id,
         call.c.agent.in_(agents),
     )
-    return (or_(conference.c.created_by == by, exists().where(is_in)),)
+    own = [conference.c.owner_id == owner_id] if owner_id is not None else []
+    return (or_(*own, exists().where(is_in)),)
 
 
 def _tell(tx: Connection, type_: str, record: ConferenceRecord) -> None:
-    events.add_event(tx, type_, _facts(record))
+    events.add_event(tx, type_, _facts(record), owner_id=record.owner_id)
 
 
 def _tell_member(tx: Connection, type_: str, record: MemberRecord) -> None:
@@ -385,7 +388,12 @@ def _tell_members(tx: Connection, type_: str, members: Collection[MemberRecord])
     events.add_events(
         tx,
         [
-            NewEvent(type_, _member_facts(one, rooms[one.conference_id]), agent_of.get(one.call_id))
+            NewEvent(
+                type_,
+                _member_facts(one, rooms[one.conference_id]),
+                agent_of.get(one.call_id),
+                rooms[one.conference_id]["owner_id"],
+            )
             for one in members
         ],
     )

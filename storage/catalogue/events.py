@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from pydantic_core import to_json
@@ -54,23 +55,37 @@ _ID = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to write; `agent` is the agent of its call."""
+    """An event to write; `agent` is the agent of its call, `owner_id` whose thing it is about."""
 
     type: str
     data: Mapping[str, Any]
     agent: str | None = None
+    owner_id: UUID | None = None
 
 
 def add_event(
-    tx: Connection, type_: str, data: Mapping[str, Any], *, agent: str | None = None
+    tx: Connection,
+    type_: str,
+    data: Mapping[str, Any],
+    *,
+    agent: str | None = None,
+    owner_id: UUID | None = None,
 ) -> None:
     """Add an event in the transaction of its change; the commit wakes the readers."""
-    add_events(tx, [NewEvent(type_, data, agent)])
+    add_events(tx, [NewEvent(type_, data, agent, owner_id)])
 
 
 def add_events(tx: Connection, added: Iterable[NewEvent]) -> None:
     """Add several events, like `add_event`."""
-    rows = [{"type": one.type, "data": dict(one.data), "agent": one.agent} for one in added]
+    rows = [
+        {
+            "type": one.type,
+            "data": dict(one.data),
+            "agent": one.agent,
+            "owner_id": one.owner_id,
+        }
+        for one in added
+    ]
     if rows:
         tx.execute(insert_rows(event, rows))
         wake_readers(tx)
@@ -150,7 +165,8 @@ def parse_event_id(event_id: str) -> tuple[int, int]:
 
 
 def _record(row: Row[Any]) -> EventRecord:
-    return EventRecord(build_event_id(row.xid, row.n), row.type, row.at, row.agent, row.data)
+    id_ = build_event_id(row.xid, row.n)
+    return EventRecord(id_, row.type, row.at, row.agent, row.data, row.owner_id)
 
 
 class Notifications:

@@ -51,13 +51,13 @@ def get_spy(
     spy_id: UUID,
     *,
     agents: Collection[str] | None = None,
-    supervisor: str | None = None,
+    maker_id: UUID | None = None,
 ) -> SpyRecord:
     """Return the spy of this id.
 
-    Raises NoSuchSpy, also if its call has none of `agents` and it is not one of `supervisor`.
+    Raises NoSuchSpy, also if its call has none of `agents` and `maker_id` did not start it.
     """
-    record = _find(tx, spy.c.id == spy_id, *_seen_by(agents, supervisor))
+    record = _find(tx, spy.c.id == spy_id, *_seen_by(agents, maker_id))
     if record is None:
         raise NoSuchSpy(f"there is no spy {spy_id}")
     return record
@@ -80,10 +80,10 @@ def list_spies(
     limit: int,
     cursor: str | None = None,
     agents: Collection[str] | None = None,
-    supervisor: str | None = None,
+    maker_id: UUID | None = None,
 ) -> Slice[SpyRecord]:
     """Return a slice of the spies in these states, newest first, restricted like `get_spy`."""
-    query = select(*_COLUMNS).where(spy.c.state.in_(states), *_seen_by(agents, supervisor))
+    query = select(*_COLUMNS).where(spy.c.state.in_(states), *_seen_by(agents, maker_id))
     if "ended" not in states:
         query = query.where(_LIVES)
     if cursor is not None:
@@ -241,7 +241,7 @@ def _find(tx: Connection, *conditions: ColumnElement[bool], lock: bool = False) 
 
 
 def _seen_by(
-    agents: Collection[str] | None, supervisor: str | None
+    agents: Collection[str] | None, maker_id: UUID | None
 ) -> tuple[ColumnElement[bool], ...]:
     """Build the conditions for spies on calls of these agents, and for the own spies of the
     supervisor."""
@@ -249,12 +249,13 @@ def _seen_by(
         return ()
     # Looks up the call of each spy; IN (SELECT …) would read all calls of the agents.
     agent = select(call.c.agent).where(call.c.id == spy.c.call_id).scalar_subquery()
-    return (or_(agent.in_(agents), spy.c.supervisor == supervisor),)
+    own = [spy.c.maker_id == maker_id] if maker_id is not None else []
+    return (or_(agent.in_(agents), *own),)
 
 
 def _tell(tx: Connection, type_: str, record: SpyRecord) -> None:
     agent = select(call.c.agent).where(call.c.id == record.call_id)
-    events.add_event(tx, type_, _facts(record), agent=tx.scalar(agent))
+    events.add_event(tx, type_, _facts(record), agent=tx.scalar(agent), owner_id=record.maker_id)
 
 
 def _facts(record: SpyRecord) -> dict[str, Any]:

@@ -197,7 +197,7 @@ class CatalogueSpies(Spies):
 
 
 def build_spy(**fields: Any) -> SpyRecord:
-    """Build a requested spy with these fields."""
+    """Build a requested spy with these fields; its owner is a token that made it."""
     usual = SpyRecord(
         id=uuid7(),
         call_id="main-1795424777.0",
@@ -209,6 +209,7 @@ def build_spy(**fields: Any) -> SpyRecord:
         follow="call",
         started_at=NOW,
         may=("listen", "whisper", "barge"),
+        maker_id=fields.get("owner_id"),
     )
     return replace(usual, **fields)
 

@@ -184,6 +184,10 @@ class World:
             team = "east" if role == "supervisor" else None
             yield Caller(f"session of {role}", role, headers, team, owns=owner, is_session=True)
 
+    def owner_of(self, caller: str) -> UUID:
+        """Return the id of a caller with a token."""
+        return self._tokens[caller][0]
+
     def program_with(self, scopes: Collection[str]) -> Caller:
         """Return a program with exactly these permissions."""
         with self.catalogue.begin() as self._tx:

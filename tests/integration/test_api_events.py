@@ -150,11 +150,12 @@ def test_a_team_sees_the_conferences_with_its_agents(
     """A supervisor follows the conferences that he opened, and those that an agent of his joins."""
     make_token(name="2001", role="agent", team="one")
     make_token(name="2002", role="agent", team="two")
-    ann = make_token(name="ann", role="supervisor", team="one")
+    ann_id = uuid7()
+    ann = make_token(id=ann_id, name="ann", role="supervisor", team="one")
     before = hold_conference(catalogue, agent="2001")
     with following(service, ann) as hers:
         ours, theirs = (hold_conference(catalogue, agent=one) for one in ("2001", "2002"))
-        own = hold_conference(catalogue, agent="2002", by="ann")
+        own = hold_conference(catalogue, agent="2002", owner_id=ann_id)
         for conference_id in (before, theirs, ours, own):
             with catalogue.begin() as tx:
                 conferences.end_conference(tx, conference_id, at=NOW, cause="ended")
@@ -166,10 +167,12 @@ def test_a_team_sees_the_conferences_with_its_agents(
     assert types_of(hers, own) == ["conference.opened", joined, "conference.ended"]
 
 
-def hold_conference(catalogue: Catalogue, *, agent: str, by: str = "root") -> UUID:
+def hold_conference(catalogue: Catalogue, *, agent: str, owner_id: UUID | None = None) -> UUID:
     """Open a conference that an agent joins, and return its id."""
     call_id = ring(catalogue, agent=agent)
-    room = ConferenceRecord(uuid7(), "main", f"room-{uuid4().hex}", "open", by, NOW)
+    room = ConferenceRecord(
+        uuid7(), "main", f"room-{uuid4().hex}", "open", "ann", NOW, owner_id=owner_id
+    )
     member = MemberRecord(
         uuid7(), room.id, "requested", "member", NOW, channel_id=call_id, call_id=call_id
     )
@@ -191,12 +194,14 @@ def test_a_stream_shows_only_permitted_events(
     """A stream shows events by permission, by team, and of the caller's own spies."""
     make_token(name="2001", role="agent", team="one")
     make_token(name="2002", role="agent", team="two")
-    ann = make_token(name="ann", role="supervisor", team="one")
+    ann_id = uuid7()
+    ann = make_token(id=ann_id, name="ann", role="supervisor", team="one")
     scopes = ["events.read", "recordings.read"]
     crm = make_token(name="crm", role="service", scopes=scopes)
     with following(service, ann) as hers, following(service, crm) as its:
         ours, theirs = ring(catalogue, agent="2001"), ring(catalogue, agent="2002")
-        own, other = build_spy(call_id=theirs, supervisor="ann"), build_spy(call_id=theirs)
+        own = build_spy(call_id=theirs, supervisor="ann", owner_id=ann_id)
+        other = build_spy(call_id=theirs, supervisor="ann")
         recording = build_recording(state="requested", agent="2001")
         with catalogue.begin() as tx:
             spies.create_spy(tx, other)
@@ -217,9 +222,12 @@ def test_a_call_that_leaves_the_team(
     """A call that leaves the team sends `call.left` to it; its listener sees the rest."""
     for agent in ("2001", "2002"):
         make_token(name=agent, role="agent", team=f"team-of-{agent}")
-    tokens = [make_token(name=n, role="supervisor", team="team-of-2001") for n in ("ann", "bob")]
+    ids = {"ann": uuid7(), "bob": uuid7()}
+    tokens = [
+        make_token(id=ids[name], name=name, role="supervisor", team="team-of-2001") for name in ids
+    ]
     call = build_call(id=f"main-{uuid4()}", agent="2001")
-    spy = build_spy(call_id=call.id, supervisor="ann")
+    spy = build_spy(call_id=call.id, supervisor="ann", owner_id=ids["ann"])
     with catalogue.begin() as tx:
         calls.save_calls(tx, [call])
         spies.create_spy(tx, spy)

@@ -168,18 +168,20 @@ def test_a_token_opens_its_spy_until_the_end(catalogue: Catalogue) -> None:
 def test_spies_are_found_by_call_pbx_and_team(catalogue: Catalogue) -> None:
     """Lists can be limited to live spies, a PBX, calls, agents, or the supervisor's own."""
     mine, other = f"main-{uuid4()}", f"main-{uuid4()}"
-    pbx = uuid4().hex[:20]
+    pbx, ann = uuid4().hex[:20], uuid4()
     with catalogue.begin() as tx:
         calls.save_calls(
             tx, [build_call(id=mine, agent="team-a"), build_call(id=other, agent="team-b")]
         )
     first = keep(catalogue, call_id=mine, pbx=pbx)
-    second = keep(catalogue, call_id=other, pbx=pbx, supervisor="ann")
+    second = keep(catalogue, call_id=other, pbx=pbx, supervisor="ann", maker_id=ann)
     with catalogue.begin() as tx:
         assert spies.list_live_spies(tx, pbx) == (first, second)
         assert spies.list_spies_of_calls(tx, [mine]) == (first,)
         assert spies.get_spy(tx, first.id, agents={"team-a"}) == first
-        assert spies.get_spy(tx, second.id, agents={"team-a"}, supervisor="ann") == second
+        assert spies.get_spy(tx, second.id, agents={"team-a"}, maker_id=ann) == second
+        with pytest.raises(NoSuchSpy):  # of another ann
+            spies.get_spy(tx, second.id, agents={"team-a"}, maker_id=uuid4())
         for agents in (set[str](), {"team-b"}):
             with pytest.raises(NoSuchSpy):
                 spies.get_spy(tx, first.id, agents=agents)
@@ -193,13 +195,13 @@ def test_spies_are_found_by_call_pbx_and_team(catalogue: Catalogue) -> None:
 
 def test_a_list_of_spies_goes_on_where_it_stopped(catalogue: Catalogue) -> None:
     """Newest first, each once, over pages."""
-    supervisor = str(uuid4())
-    made = [keep(catalogue, supervisor=supervisor).id for _ in range(5)]
+    maker_id = uuid4()
+    made = [keep(catalogue, maker_id=maker_id).id for _ in range(5)]
     found, cursor = [], None
     with catalogue.begin() as tx:
         while True:
             page = spies.list_spies(
-                tx, states=["requested"], limit=2, cursor=cursor, agents=(), supervisor=supervisor
+                tx, states=["requested"], limit=2, cursor=cursor, agents=(), maker_id=maker_id
             )
             found += [record.id for record in page.items]
             cursor = page.next_cursor

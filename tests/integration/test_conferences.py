@@ -26,7 +26,7 @@ from recorder.errors import (
 from storage.catalogue import calls, conferences, events, quiet, terms, tokens
 from storage.catalogue.engine import Catalogue
 from storage.errors import ConferenceNameTaken, NoSuchConference, NoSuchMember
-from storage.records import CallRecord, ConferenceRecord, MemberRecord
+from storage.records import Actor, CallRecord, ConferenceRecord, MemberRecord
 from tests.actors import ANN
 from tests.fake_pbx import INSTANCE, FakePbx
 from tests.legs import leg
@@ -322,14 +322,14 @@ def test_the_right_is_asked_at_the_moment_of_writing(
     with catalogue.begin() as tx:
         owner = tokens.find_token(tx, secret)
     assert owner is not None
-    room = rooms.open(name, by=owner.name, owner_id=owner.id)
+    room = rooms.open(name, by=Actor("token", owner.name), owner_id=owner.id)
     join(rooms, pbx, room, "2001")
     with catalogue.begin() as tx:
         tokens.revoke_token(tx, owner.id)
     with pytest.raises(ControlNotPermitted):
-        rooms.end(room.id, by=owner.name, owner_id=owner.id)
+        rooms.end(room.id, by=Actor("token", owner.name), owner_id=owner.id)
     with pytest.raises(ControlNotPermitted):
-        rooms.invite(room.id, "PJSIP/2002", by=owner.name, owner_id=owner.id)
+        rooms.invite(room.id, "PJSIP/2002", by=Actor("token", owner.name), owner_id=owner.id)
     rooms.check(name)
     assert rooms.read(room.id)[0].state == "open"
     assert len(pbx.inside(room.id)[0]) == 1

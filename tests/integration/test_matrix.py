@@ -362,15 +362,16 @@ def tell_events(tx: Connection, world: World) -> list[Told]:
             (Told("call.up", mark, team), {"id": call_id}),
             (Told("recording.recording", mark, team), {}),
             (Told("spy.live", mark, team, maker), of_spy),
-            (Told("conference.opened", mark, team, maker), {"created_by": maker}),
+            (Told("conference.opened", mark, team, maker), {}),
             (Told("callback.waiting", mark, team), {}),
-            (Told("campaign.running", mark, None, maker), {"created_by": maker}),
+            (Told("campaign.running", mark, None, maker), {}),
             (Told("rule.changed", mark, None), {}),
         ]
         for one, data in facts:
             about = {"id": id_, "mark": mark, **data}
             agent = AGENTS[one.team]
-            events.add_event(tx, one.type, about, agent=agent)
+            owner_id = world.owner_of(one.maker) if one.maker else None
+            events.add_event(tx, one.type, about, agent=agent, owner_id=owner_id)
             told.append(one)
     return told
 

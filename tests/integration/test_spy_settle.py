@@ -352,8 +352,8 @@ def test_a_transferred_phone_ends_its_spy(world: World) -> None:
     assert world.spies.read(spy.id)[0].cause == "transferred"
     assert world.pbx.heard_by(spy.id) == set()
     assert world.audited(str(spy.id)) == [
-        ("root", "spy.transfer", "refused"),
-        ("root", "spy.end", "done"),
+        (world.name, "spy.transfer", "refused"),
+        (world.name, "spy.end", "done"),
     ]
 
 

@@ -60,6 +60,14 @@ def upgrade() -> None:
     op.add_column("webhook", sa.Column("stopped", sa.Text()))
     op.execute("UPDATE link SET revoked_at = coalesce(revoked_at, now()) WHERE owner_id IS NULL")
     op.drop_index(op.f("saved_search_owner_name_idx"), "saved_search")
+    op.add_column("event", sa.Column("owner_id", sa.Uuid()))
+    op.add_column("spy", sa.Column("maker_id", sa.Uuid()))
+    op.execute(f"UPDATE spy SET maker_id = {OWNER_OF.format(name='supervisor')}")  # noqa: S608
+    # It was the session of a person, and is the person.
+    op.execute(
+        "UPDATE conference SET owner_id = token.user_id FROM token"
+        " WHERE token.id = conference.owner_id AND token.user_id IS NOT NULL"
+    )
     op.add_column("saved_search", sa.Column("owner_id", sa.Uuid()))
     op.execute(f"UPDATE saved_search SET owner_id = {OWNER_OF.format(name='owner')}")  # noqa: S608
     op.execute("DELETE FROM saved_search WHERE owner_id IS NULL")

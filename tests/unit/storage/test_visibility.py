@@ -13,17 +13,22 @@ from storage.visibility import is_own, kind_of, sees
 AT = datetime(2026, 11, 30, tzinfo=UTC)
 
 
+BOSS, CHIEF = UUID(int=1), UUID(int=2)
+
+
 def rights(
     *, name: str = "boss", scopes: tuple[str, ...] = tuple(PERMISSIONS), agents: object = None
 ) -> Rights:
     """Return the rights of a token with these scopes, limited to these agents."""
-    token = TokenRecord(UUID(int=1), name, "service", None, scopes)
+    token = TokenRecord(BOSS, name, "service", None, scopes)
     return Rights(token, permissions_of(token), agents)  # type: ignore[arg-type]
 
 
-def event(type_: str, agent: str | None = None, **data: object) -> EventRecord:
-    """Return an event about the thing with the id `x`."""
-    return EventRecord("1-1", type_, AT, agent, {"id": "x", **data})
+def event(
+    type_: str, agent: str | None = None, *, owner: UUID | None = None, **data: object
+) -> EventRecord:
+    """Return an event about the thing with the id `x`, which this owner made."""
+    return EventRecord("1-1", type_, AT, agent, {"id": "x", **data}, owner)
 
 
 @pytest.mark.parametrize("kind", list(EVENTS))
@@ -47,11 +52,12 @@ def test_an_unknown_kind_is_hidden() -> None:
         (False, event("call.up", "2002")),
         (False, event("call.up")),
         (False, event("rule.changed")),
-        (True, event("spy.live", "2002", supervisor="boss", state="live")),
-        (False, event("spy.live", "2002", supervisor="chief", state="live")),
-        (True, event("conference.opened", created_by="boss")),
-        (False, event("conference.opened", created_by="chief")),
-        (True, event("campaign.running", created_by="boss")),
+        (True, event("spy.live", "2002", owner=BOSS, supervisor="boss", state="live")),
+        (False, event("spy.live", "2002", owner=CHIEF, supervisor="boss", state="live")),
+        (True, event("conference.opened", owner=BOSS)),
+        (False, event("conference.opened", owner=CHIEF, created_by="boss")),
+        (False, event("conference.opened", created_by="boss")),
+        (True, event("campaign.running", owner=BOSS)),
         (False, event("recording.stored", "2002", created_by="boss")),
     ],
 )
