@@ -5,13 +5,13 @@ from uuid import UUID
 from flask import Response, request
 from flask_babel import gettext as _
 
-from api.auth import principal
+from api.auth import get_if_visible, principal
 from api.operation import SIGNED_IN
 from api.pages.page import Pages, show, show_notice, wants_next_part
 from api.pages.system import role_names
 from api.services import services
 from storage.catalogue import agents, users
-from storage.errors import BadCursor, NoSuchUser
+from storage.errors import BadCursor, NoSuchAgent, NoSuchUser
 from storage.permissions import ROLES, SYSTEM_READ
 
 pages = Pages()
@@ -48,13 +48,12 @@ def show_agents() -> Response:
 @pages.get("/agents/<number>", SYSTEM_READ)
 def show_agent(number: str) -> Response:
     """Show an agent, and the form that changes it."""
-    visible = principal().agents
-    with services().catalogue.begin() as tx:
-        found = agents.list_agents(tx, agents=[number]).items
-    if not found or (visible is not None and number not in visible):
+    try:
+        found = get_if_visible(agents.get_agent, number)
+    except NoSuchAgent:
         way = ("/agents", _("Agents"))
         return show_notice(_("There is no such agent."), _("It was removed."), 404, way=way)
-    return show("agent.html", agent=found[0], origins=_origins())
+    return show("agent.html", agent=found, origins=_origins())
 
 
 @pages.get("/account", SIGNED_IN)

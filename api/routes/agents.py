@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Response
 from sqlalchemy import Connection
 
-from api.auth import audit_done, auditing_refusals, principal, refuse
+from api.auth import audit_done, auditing_refusals, get_if_visible, principal, refuse
 from api.fields.agents import (
     Agent,
     AgentImportQuery,
@@ -117,8 +117,7 @@ def import_agents(query: AgentImportQuery, csv: bytes) -> Response:
 @operations.get("/agents/<number>", CALLS_READ, json(Agent), errors=(NoSuchAgent,))
 def get_agent(number: str) -> Response:
     """Get an agent whom you may see."""
-    with services().catalogue.begin() as tx:
-        return answer(agent_fields(_get_visible(tx, number)))
+    return answer(agent_fields(get_if_visible(agents.get_agent, number)))
 
 
 @operations.patch(
@@ -135,8 +134,8 @@ def change_agent(number: str, body: ChangedAgent) -> Response:
     """
     given = body.model_dump(exclude_unset=True)
     changes = {("display_name" if key == "name" else key): value for key, value in given.items()}
+    before = get_if_visible(agents.get_agent, number)
     with services().catalogue.begin() as tx:
-        before = _get_visible(tx, number)
         _require_own(number, changes.get("team", before.team))
         teams = agents.find_teams(tx, [number])
         after = agents.change_agent(tx, number, changes) if changes else before
@@ -157,8 +156,8 @@ def drop_agent(number: str) -> Response:
 
     An agent who matches a pattern of the configuration comes back with the next call.
     """
+    before = get_if_visible(agents.get_agent, number)
     with services().catalogue.begin() as tx:
-        before = _get_visible(tx, number)
         _require_own(number, before.team)
         teams = agents.find_teams(tx, [number])
         agents.drop_agent(tx, number)
@@ -166,13 +165,6 @@ def drop_agent(number: str) -> Response:
         spy_ids = _withdraw_left(tx, teams)
     services().spies.take_down(spy_ids)
     return Response(status=204)
-
-
-def _get_visible(tx: Connection, number: str) -> AgentRecord:
-    visible = principal().agents
-    if visible is not None and number not in visible:
-        raise NoSuchAgent(f"there is no agent {number!r}")
-    return agents.get_agent(tx, number)
 
 
 def _require_own(number: str, team: str | None) -> None:

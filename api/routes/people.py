@@ -118,7 +118,7 @@ def limit(limits: Limits) -> None:
     """Limit the number of wrong old passwords."""
     limits.limit_failures(
         change_own_password.__name__,
-        lambda answered: answered.status_code == 403,
+        lambda answered: answered.status_code == 403 and principal().is_person,
         {WRONG_PASSWORDS: lambda: f"own password {principal().id}"},
     )
 

@@ -53,10 +53,10 @@ def list_agents(
     return slice_of([AgentRecord(**row) for row in rows], limit, lambda one: (one.name,))
 
 
-def get_agent(tx: Connection, name: str) -> AgentRecord:
-    """Return the agent of this name. Raises NoSuchAgent."""
+def get_agent(tx: Connection, name: str, *, agents: Collection[str] | None = None) -> AgentRecord:
+    """Return the agent of this name, if it is one of `agents`. Raises NoSuchAgent."""
     found = list_agents(tx, agents=[name]).items
-    if not found:
+    if not found or (agents is not None and name not in agents):
         raise NoSuchAgent(f"there is no agent {name!r}")
     return found[0]
 
