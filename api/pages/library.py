@@ -18,6 +18,7 @@ from api.pages.page import Pages, form_fields, show, show_notice, wants_next_par
 from api.routes.recordings import get_visible, narrow
 from api.services import services
 from storage.catalogue import audit, bulks, calls, decisions, links, recordings, searches
+from storage.catalogue.agents import find_display_names
 from storage.catalogue.recordings import RecordingFilter
 from storage.errors import BadCursor, NoSuchRecording
 from storage.permissions import AUDIT_READ, BULK_ACTIONS, RECORDINGS_READ, RECORDINGS_SHARE
@@ -100,6 +101,9 @@ def show_library() -> Response:
     except BadCursor:
         faults = [("", _("This list cannot be continued. Search again."))]
     values: dict[str, Any] = {"found": found, "form": form, "faults": faults, "states": _states()}
+    with services().catalogue.begin() as tx:
+        agents = {one.agent for one in found.items if one.agent is not None}
+        values["names"] = find_display_names(tx, agents)
     values["labels"] = _labels()
     # The action, its button, and the label of its field, if any.
     acts: list[tuple[BulkAction, str, str]] = [

@@ -10,7 +10,7 @@ from api.pages.page import Pages, show
 from api.pages.words import causes_of_attempts
 from api.services import services
 from storage.catalogue import callbacks, calls
-from storage.catalogue.agents import list_teams
+from storage.catalogue.agents import find_display_names, list_teams
 from storage.permissions import CALLS_DIAL, CALLS_READ
 
 pages = Pages()
@@ -27,6 +27,7 @@ def show_live() -> Response:
     with services().catalogue.begin() as tx:
         team = principal().token.team if agents is not None else None
         teams = list_teams(tx, team=team)
+        names = find_display_names(tx, agents)
         since = datetime.now(UTC) - MISSED_WITHIN
         promised = (
             callbacks.list_live_callbacks(tx, limit=CALLBACKS_SHOWN, agents=agents)
@@ -63,6 +64,7 @@ def show_live() -> Response:
     return show(
         "live.html",
         teams=teams,
+        names=names,
         words=words,
         sees_all=agents is None,
         missed=missed,

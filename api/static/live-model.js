@@ -53,14 +53,36 @@ export function ageOf({ started_at, answered_at, ended_at }, now) {
 }
 
 /**
+ * @typedef {object} Page
+ * @property {Record<string, string>} words
+ * @property {Record<string, string>} teams the team of each agent
+ * @property {Record<string, string>} names the name of each agent in the list of agents
+ * @property {boolean} seesAll
+ */
+
+/**
+ * Return the agent's number, with the name from the list of agents unless the PBX gives a name.
+ *
+ * @param {Pick<Api.Call, "caller" | "callee" | "agent">} call
+ * @param {Record<string, string>} names
+ */
+export function agentOf({ caller, callee, agent }, names) {
+  if (!agent) return "";
+  const own = [caller, callee].find(({ number }) => number === agent);
+  return own?.name || !names[agent] ? agent : `${agent} ${names[agent]}`;
+}
+
+/**
  * Say whether a call fits a search. Empty fields of the search fit every call.
  *
  * @param {Api.Call} call
  * @param {{ words: string, queue: string, team: string }} search `words` in lower case
  * @param {Record<string, string>} teams the team of each agent
+ * @param {Record<string, string>} names the name of each agent that the PBX may not know
  */
-export function matches(call, { words, queue, team }, teams) {
-  const texts = [call.caller.number, call.caller.name, call.callee.number, call.agent, call.queue];
+export function matches(call, { words, queue, team }, teams, names = {}) {
+  const { caller, callee, agent } = call;
+  const texts = [caller.number, caller.name, callee.number, agent, names[agent ?? ""], call.queue];
   return (
     (!queue || call.queue === queue) &&
     (!team || teams[call.agent ?? ""] === team) &&
@@ -280,11 +302,11 @@ function put(resources, data, runs) {
  *
  * @param {LiveModel} model
  * @param {Api.Call} call
- * @param {{ words: Record<string, string>, teams: Record<string, string>, seesAll: boolean }} page
+ * @param {Page} page
  * @param {string | null} heardCallId the call that the viewer hears now
  * @returns {Row}
  */
-export function describe(model, call, { words, teams, seesAll }, heardCallId) {
+export function describe(model, call, { words, teams, names, seesAll }, heardCallId) {
   const recording = model.recordingOf(call.id);
   const spies = model.spiesOf(call.id).map((spy) => `${spy.supervisor} (${words[spy.mode]})`);
   const { caller, callee } = call;
@@ -292,7 +314,7 @@ export function describe(model, call, { words, teams, seesAll }, heardCallId) {
     caller: callerOf(call, words),
     "caller-number": (caller.name && caller.number) || "",
     callee: callee.name || callee.number || call.did || "",
-    agent: call.agent ?? "",
+    agent: agentOf(call, names),
     team: teams[call.agent ?? ""] ?? "",
     queue: call.queue ?? "",
     direction: directionOf(call, words),

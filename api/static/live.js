@@ -26,6 +26,7 @@ class LivePage {
     const page = {
       words: readJson(root, "[data-words]"),
       teams: readJson(root, "[data-teams]"),
+      names: readJson(root, "[data-names]"),
       seesAll: "all" in root.dataset,
     };
     const callOf = (/** @type {string} */ id) => this.#model.calls.get(id);
@@ -37,7 +38,7 @@ class LivePage {
       },
       isFound: (id) => {
         const call = callOf(id);
-        return call !== undefined && matches(call, this.#search, page.teams);
+        return call !== undefined && matches(call, this.#search, page.teams, page.names);
       },
       written: () => this.#summarise(),
     });

@@ -92,13 +92,11 @@ def list_left(tx: Connection, before: Mapping[str, str]) -> frozenset[str]:
     return frozenset(team for name, team in before.items() if now.get(name) != team)
 
 
-def find_display_names(tx: Connection, agents: Collection[str]) -> dict[str, str]:
-    """Return the person's name of each of these agents whose name the list knows."""
-    if not agents:
-        return {}
-    query = select(agent.c.name, agent.c.display_name).where(
-        agent.c.name.in_(agents), agent.c.display_name.is_not(None)
-    )
+def find_display_names(tx: Connection, agents: Collection[str] | None) -> dict[str, str]:
+    """Return the person's name of each of these agents whose name the list knows; None is all."""
+    query = select(agent.c.name, agent.c.display_name).where(agent.c.display_name.is_not(None))
+    if agents is not None:
+        query = query.where(agent.c.name.in_(agents))
     return {row.name: row.display_name for row in tx.execute(query)}
 
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import {
-  EVENT_TYPES, LiveModel, ageOf, describe as describeCall, matches, parties,
+  EVENT_TYPES, LiveModel, ageOf, agentOf, describe as describeCall, matches, parties,
 } from "../../api/static/live-model.js";
 
 const WORDS = {
@@ -12,7 +12,7 @@ const WORDS = {
   on_hold: "on hold", conference: "conference of {people}", place: "place {place}",
   joined: "with {parties}", others: "others",
 };
-const PAGE = { words: WORDS, teams: { 2001: "support" }, seesAll: true };
+const PAGE = { words: WORDS, teams: { 2001: "support" }, names: {}, seesAll: true };
 
 /** @param {Partial<Api.Call>} [fields] @returns {Api.Call} */
 function call(fields) {
@@ -340,6 +340,18 @@ test("a search fits by words, queue and team together", () => {
     assert.equal(found(search), false, JSON.stringify(search));
   }
   assert.equal(matches(call({ agent: null }), { words: "", queue: "", team: "support" }, teams), false);
+});
+
+test("an agent has the name of the list where the PBX gives none", () => {
+  const [caller, names] = [{ number: "0123", name: "Alice" }, { 2001: "Ann" }];
+  const callee = { number: "2001", name: null };
+  assert.equal(agentOf({ caller, callee, agent: "2001" }, names), "2001 Ann");
+  assert.equal(agentOf({ caller, callee: { ...callee, name: "Desk" }, agent: "2001" }, names), "2001");
+  assert.equal(agentOf({ caller, callee, agent: "2002" }, names), "2002");
+  assert.equal(agentOf({ caller, callee, agent: null }, names), "");
+  const found = call({ agent: "2001", caller, callee });
+  assert.equal(matches(found, { words: "ann", queue: "", team: "" }, {}, names), true);
+  assert.equal(matches(found, { words: "ann", queue: "", team: "" }, {}), false);
 });
 
 test("each queue with a call is offered once", () => {
