@@ -107,6 +107,7 @@ onHtmx("load", ({ elt }) => start(elt));
 
 /** Mark the present page in the menu, and move the focus to it: for a screen reader it is new. */
 function arrive() {
+  document.querySelector(".top .menu[open]")?.removeAttribute("open");
   for (const link of document.querySelectorAll(".top nav a")) {
     link.removeAttribute("aria-current");
     if (link.getAttribute("href") === location.pathname) link.setAttribute("aria-current", "page");
