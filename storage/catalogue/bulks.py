@@ -96,7 +96,7 @@ def has_hidden(tx: Connection, bulk_id: UUID, agents: Collection[str] | None) ->
     """
     if agents is None:
         return False
-    refused = func.jsonb_path_query_array(bulk.c.refused, text("'$[*].id'"))
+    refused = func.jsonb_path_query_array(bulk.c.refused, text("'$[*].id'"), type_=JSONB)
     among = select(func.unnest(bulk.c.recordings)).where(bulk.c.id == bulk_id)
     is_refused = exists().where(bulk.c.id == bulk_id, refused.has_key(cast(recording.c.id, Text)))
     others = or_(recording.c.agent.is_(None), recording.c.agent.not_in(agents))
