@@ -159,9 +159,13 @@ def _describe(operation: Operation) -> dict[str, Any]:
     if operation.is_for_dialplans:
         described["security"] = [{"dialplan": []}, {"bearer": []}, {"basic": []}]
     if operation.body is not None:
-        described["requestBody"] = {"content": {JSON: {"schema": _ref(operation.body)}}}
+        # No body counts as `{}`.
+        is_required = any(field.is_required() for field in operation.body.model_fields.values())
+        content = {JSON: {"schema": _ref(operation.body)}}
+        described["requestBody"] = {"required": is_required, "content": content}
     if operation.csv_bytes:
-        described["requestBody"] = {"content": {CSV: {"schema": {"type": "string"}}}}
+        content = {CSV: {"schema": {"type": "string"}}}
+        described["requestBody"] = {"required": True, "content": content}
     elif operation.query is not None and operation.method == "POST":
         schema = operation.query.model_json_schema(by_alias=True)
         described["requestBody"] = {"content": {FORM: {"schema": schema}}}

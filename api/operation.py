@@ -236,7 +236,7 @@ def parse_body(model: type[Model]) -> Model:
     if sent and not request.is_json:
         raise UnsupportedMediaType("send the body as application/json")
     try:
-        return model.model_validate_json(sent or b"{}")
+        return model.model_validate_json(sent or b"{}", strict=True)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise BadRequest("the body is not JSON") from None

@@ -17,6 +17,8 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
+    ValidationError,
 )
 
 from storage.errors import NameInvalid
@@ -36,7 +38,7 @@ class Exact(BaseModel):
 
 Instant = Annotated[AwareDatetime, Field(description="RFC 3339, in UTC")]
 Seconds = Annotated[float, Field(ge=0, description="seconds")]
-Span = Annotated[tuple[Seconds, Seconds], Field(description="from, to")]
+Span = Annotated[list[Seconds], Field(min_length=2, max_length=2, description="from, to")]
 
 
 class Answer(Exact):
@@ -116,6 +118,9 @@ def _by(parse: Callable[[str], str]) -> Callable[[str], str]:
     return validate
 
 
+_INSTANT = TypeAdapter(AwareDatetime)
+
+
 def _read_instant(text: object) -> object:
     """Accept RFC 3339 alone; pydantic would also take a number of seconds.
 
@@ -123,7 +128,10 @@ def _read_instant(text: object) -> object:
     """
     if not isinstance(text, str) or "T" not in text.upper():
         raise ValueError("expected RFC 3339 with an offset, such as 2026-11-23T18:00:00Z")
-    return text.replace(" ", "+")
+    try:
+        return _INSTANT.validate_python(text.replace(" ", "+"))
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"]) from None
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(without_nul)]

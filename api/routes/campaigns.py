@@ -154,7 +154,7 @@ def get_campaign(campaign_id: UUID) -> Response:
 )
 def change_campaign(campaign_id: UUID, body: ChangedCampaign) -> Response:
     """Change a campaign that has not ended; its next calls follow the change."""
-    _get_visible(campaign_id)
+    record = _get_visible(campaign_id)
     changes = {
         "name": body.name,
         "phones": body.agents,
@@ -164,6 +164,8 @@ def change_campaign(campaign_id: UUID, body: ChangedCampaign) -> Response:
     }
     _require_phones(body.agents or ())
     given = {name: value for name, value in changes.items() if value is not None}
+    if not given:
+        return _answer(record)
     with auditing_refusals("campaign.change", campaign_id):
         return _answer(services().campaigns.change(campaign_id, given, by=principal().actor))
 
