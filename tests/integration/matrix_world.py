@@ -44,6 +44,7 @@ from storage.catalogue import (
     conferences,
     do_not_call,
     links,
+    pbxs,
     recordings,
     rules,
     searches,
@@ -67,6 +68,7 @@ from storage.records import (
     Hold,
     Hours,
     MemberRecord,
+    PbxRecord,
     RuleRecord,
     TrialRecord,
 )
@@ -159,6 +161,7 @@ class World:
             self._tokens = {name: self._keep_token(**how) for name, how in _TOKENS.items()}
             self._sessions = {role: self._sign_in(role) for role in ("admin", "supervisor")}
             self._things()
+        self.nothing = self.program_with(())
         self._fresh = [copy.deepcopy(vars(one)) for one in self._pbxs]
 
     @contextmanager
@@ -193,7 +196,7 @@ class World:
         """Return a program with exactly these permissions."""
         with self.catalogue.begin() as self._tx:
             _, secret = self._keep_token(role="service", scopes=sorted(scopes))
-        missing = sorted(PERMISSIONS.keys() - scopes)
+        missing = sorted(PERMISSIONS.keys() - {*scopes})
         name = f"program without {missing}" if len(missing) == 1 else f"program with {scopes}"
         return Caller(name, "service", bearer(secret), None, frozenset(scopes))
 
@@ -404,6 +407,8 @@ class World:
         self.owned[owner] = owned
 
     def _common(self) -> None:
+        soon = datetime.now(UTC) + timedelta(hours=1)  # watched for as long as the tests take
+        pbxs.save_pbx(self._tx, PbxRecord("main", "connected", "", "22.1", soon))
         rule = RuleRecord(
             id="", version=1, name="all", when="", action="record", priority=1, origin="api"
         )
@@ -444,10 +449,10 @@ class World:
 
     def _build_app(self) -> Flask:
         fake: Any = self.pbx
-        pbxs, how = Pbxs({"main": fake}), DialSettings("outbound", trunks=("PJSIP/trunk*",))
-        dialler = Dialler(self.catalogue, pbxs, {"main": how}, DialPolicy())
+        known, how = Pbxs({"main": fake}), DialSettings("outbound", trunks=("PJSIP/trunk*",))
+        dialler = Dialler(self.catalogue, known, {"main": how}, DialPolicy())
         promised = CallbackSettings(ALWAYS, (60,), {"main": "US"})
-        held = Conferences(self.catalogue, pbxs, {"main": ConferenceSettings(how)})
+        held = Conferences(self.catalogue, known, {"main": ConferenceSettings(how)})
         back = Callbacks(self.catalogue, dialler, promised)
         supervising = CatalogueSpies(self.catalogue)
         self._pbxs = (self.pbx, supervising.pbx)
@@ -459,7 +464,7 @@ class World:
             ApiSettings(pbxs=("main",), allow_private_addresses=True),
             dialler=dialler,
             callbacks=back,
-            campaigns=Campaigns(self.catalogue, pbxs, dialler, {"main": "US"}, hours=ALWAYS),
+            campaigns=Campaigns(self.catalogue, known, dialler, {"main": "US"}, hours=ALWAYS),
             conferences=held,
             programs=Programs(self.catalogue, dialler, back, held, ("main",)),
         )
