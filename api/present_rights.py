@@ -61,9 +61,7 @@ class PresentRights:
                         del self._known[one], self._reading[one]
 
 
-def while_permitted(
-    chunks: Iterator[bytes], is_permitted: Callable[[], bool], *, look_every_s: float = LOOK_EVERY_S
-) -> Iterator[bytes]:
+def while_permitted(chunks: Iterator[bytes], is_permitted: Callable[[], bool]) -> Iterator[bytes]:
     """Yield the chunks while the right lasts.
 
     Raises ConnectionResetError once it is gone, or the catalogue is away: the server then closes
@@ -73,7 +71,7 @@ def while_permitted(
     """
     looked_at = time.monotonic()
     for chunk in chunks:
-        if (now := time.monotonic()) - looked_at >= look_every_s:
+        if (now := time.monotonic()) - looked_at >= LOOK_EVERY_S:
             looked_at = now
             if not _is_certain(is_permitted):
                 log.info("stream.ended", cause="not-permitted")

@@ -9,8 +9,10 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from racing import waits_for_a_lock
 from sqlalchemy import delete, select, text, update
 
+from lab.waiting import until
 from recorder.ari import Endpoint
 from recorder.ari.pbxs import Pbxs
 from recorder.dialling.callbacks import CallbackRequest, Callbacks, CallbackSettings
@@ -395,6 +397,19 @@ def _lose_right(tx: Any, owner_id: UUID) -> None:
 
 def _change_team(tx: Any, owner_id: UUID) -> None:
     tx.execute(update(token).where(token.c.id == owner_id).values(team="elsewhere"))
+
+
+def test_a_call_back_waits_for_the_withdrawal(world: World) -> None:
+    """A call-back that is made while its token is being revoked is refused."""
+    with world.catalogue.begin() as tx:
+        owner_id = tokens.create_token(tx, name=uuid4().hex, role="admin")[0].id
+    with ThreadPoolExecutor(1) as pool:
+        with world.catalogue.begin() as tx:
+            tokens.revoke_token(tx, owner_id)
+            made = pool.submit(world.make, owner_id=owner_id)
+            until(lambda: waits_for_a_lock(tx))
+        with pytest.raises(PhoneNotPermitted):
+            made.result(30)
 
 
 @pytest.mark.parametrize("change", [_lose_token, _lose_right, _change_team])

@@ -7,8 +7,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from racing import waits_for_a_lock
 from sqlalchemy import delete, select, text, update
 
+from lab.waiting import until
 from recorder.ari.pbxs import Pbxs
 from recorder.dialling.campaigns import Campaigns, CampaignTerms
 from recorder.dialling.dialler import Dialler, DialRequest, DialSettings
@@ -467,6 +469,29 @@ def test_a_campaign_pauses_when_an_agent_leaves_the_team_of_its_owner(world: Wor
         tx.execute(update(token).where(token.c.id == owner_id).values(narrower))
     world.step(running)
     assert world.get(running).cause == "not-permitted"
+
+
+@pytest.mark.parametrize("step", ["create", "start"])
+def test_a_campaign_waits_for_the_withdrawal(world: World, step: str) -> None:
+    """A campaign that is made or started while its token is being revoked is refused."""
+    paused = world.start(lines=1, agents=1)
+    world.campaigns.pause(paused.id, by=ANN)
+    owner_id = world.make_owner("admin")
+    terms = CampaignTerms(name="late", pbx="main", mode="preview")
+
+    def act() -> CampaignRecord:
+        if step == "create":
+            return world.campaigns.create(terms, by=ANN, owner_id=owner_id)
+        return world.campaigns.start(paused.id, by=ANN, owner_id=owner_id)
+
+    with ThreadPoolExecutor(1) as pool:
+        with world.catalogue.begin() as tx:
+            tokens.revoke_token(tx, owner_id)
+            acted = pool.submit(act)
+            until(lambda: waits_for_a_lock(tx))
+        with pytest.raises(PhoneNotPermitted):
+            acted.result(30)
+    assert world.get(paused).state == "paused"
 
 
 def test_nobody_starts_a_campaign_with_agents_of_others(world: World) -> None:

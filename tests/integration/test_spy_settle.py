@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 from api_client import build_call, build_spy
-from sqlalchemy import Connection, delete, text, update
+from racing import waits_for_a_lock
+from sqlalchemy import delete, text, update
 from uuid_utils.compat import uuid7
 
 from lab.waiting import until
@@ -463,7 +464,7 @@ def test_a_row_waits_for_the_revocation(world: World) -> None:
         with world.catalogue.begin() as tx:
             tokens.revoke_token(tx, world.owner_id)
             started = pool.submit(start)
-            until(lambda: _waits_for_a_lock(tx))
+            until(lambda: waits_for_a_lock(tx))
         with pytest.raises(ModeNotPermitted):
             started.result(10)
     assert world.pbx.dialled == []
@@ -486,13 +487,6 @@ def test_a_revocation_after_the_row_ends_the_spy(world: World) -> None:
         withdrawn = withdraw(tx, world.owner_id, by=ADMIN)
     assert withdrawn.spy_ids == (spy.id,)
     assert world.spies.read(spy.id)[0].cause == "not-permitted"
-
-
-def _waits_for_a_lock(tx: Connection) -> bool:
-    """Whether another transaction waits for this one."""
-    waiting = "SELECT count(*) FROM pg_stat_activity"
-    waiting += " WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    return bool(tx.scalar(text(waiting)))
 
 
 def test_a_session_that_expires_ends_its_spies(world: World) -> None:

@@ -61,23 +61,25 @@ def test_owners_are_forgotten(readings: Readings, monkeypatch: pytest.MonkeyPatc
     assert rights.find(OWNER) == f"{OWNER} 6"
 
 
-def test_bytes_stop_with_the_right() -> None:
+def test_bytes_stop_with_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream of bytes breaks off at the first chunk after the right is gone."""
+    monkeypatch.setattr(present_rights, "LOOK_EVERY_S", 0)
     answers = iter([True, True, False])
-    stream = while_permitted(iter([b"1", b"2", b"3", b"4"]), lambda: next(answers), look_every_s=0)
+    stream = while_permitted(iter([b"1", b"2", b"3", b"4"]), lambda: next(answers))
     assert [next(stream), next(stream)] == [b"1", b"2"]
     with pytest.raises(ConnectionResetError):
         next(stream)
 
 
-def test_bytes_stop_without_the_catalogue() -> None:
+def test_bytes_stop_without_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream of bytes breaks off when nobody can say whether the right lasts."""
+    monkeypatch.setattr(present_rights, "LOOK_EVERY_S", 0)
 
     def ask() -> bool:
         raise CatalogueUnavailable("away")
 
     with pytest.raises(ConnectionResetError):
-        list(while_permitted(iter([b"1"]), ask, look_every_s=0))
+        list(while_permitted(iter([b"1"]), ask))
 
 
 def test_a_short_stream_asks_nothing() -> None:
