@@ -158,7 +158,7 @@ def test_nobody_gives_more_than_he_has(
 def test_nobody_changes_somebody_with_more_rights(
     client: ApiClient, catalogue: Catalogue, person: Person, make_token: TokenMaker
 ) -> None:
-    """Whoever has fewer rights, or another team, changes neither name, role nor password."""
+    """A caller with fewer rights, or of another team, changes neither name, role nor password."""
     who, boss = person("supervisor", "a"), person("admin")
     token = make_token(name=f"few-{uuid4()}", role="service", scopes=["system.write"])
     few = client.as_holder_of(token)

@@ -59,6 +59,8 @@ def _take(service: Service, world: World, directory: Path) -> None:
         _photograph_conference(service, person, world, directory)
         campaign = _start_campaign(service)
         rule = service.get("/rules")["items"][-1]["id"]
+        service.post("/agents", {"number": "2002", "name": "Diego Fernández", "team": "support"})
+        user = service.get("/users")["items"][0]["id"]
         shared = service.post(f"/recordings/{recorded}/links").json()["url"]
         for name, address in (
             ("library", f"{service.url}/library?tag=support"),
@@ -71,6 +73,9 @@ def _take(service: Service, world: World, directory: Path) -> None:
             ("do-not-call", f"{service.url}/do-not-call"),
             ("audit", f"{service.url}/audit"),
             ("system", f"{service.url}/system"),
+            ("user", f"{service.url}/users/{user}"),
+            ("agents", f"{service.url}/agents"),
+            ("account", f"{service.url}/account"),
             ("nothing", f"{service.url}/nothing"),
         ):
             page.goto(address)

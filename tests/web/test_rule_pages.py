@@ -188,7 +188,7 @@ def test_the_trail(service: Service, page: Page) -> None:
     officer = Person(service, page, "compliance")
     officer.sign_in("/audit")
     expect(officer.row("session.begin").first).to_contain_text(officer.name)
-    page.get_by_label("Actor").fill(officer.name)
+    page.get_by_label("Actor", exact=True).fill(officer.name)
     page.get_by_label("Outcome").select_option("refused")
     page.get_by_role("button", name="Find").click()
     expect(page.get_by_text("No entry matches")).to_be_visible()

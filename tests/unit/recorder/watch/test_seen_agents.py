@@ -25,7 +25,7 @@ def test_a_pattern(endpoints: str, endpoint: str, matches: bool) -> None:
 
 
 def test_the_first_pattern_counts() -> None:
-    """Of several patterns that match, the first one counts."""
+    """The first of several patterns that match counts."""
     patterns = [AgentPattern("200*", "leads"), AgentPattern("20*", "sales")]
     assert find_pattern(patterns, "PJSIP/2001") == patterns[0]
     assert find_pattern(patterns, "PJSIP/2011") == patterns[1]
