@@ -70,6 +70,8 @@ async def send_huge_headers(target: Target, streams: Streams) -> None:
     _, writer = streams
     writer.write(b"GET / HTTP/1.1\r\n")
     for number in itertools.count():
+        if writer.transport.is_closing():
+            return
         writer.write(b"A-%d: %s\r\n" % (number, b"a" * 4000))
         await writer.drain()
 
@@ -112,7 +114,7 @@ HABITS: Mapping[str, Habit] = {
 async def _drip(streams: Streams, start: bytes, more: bytes) -> None:
     reader, writer = streams
     writer.write(start)
-    while not reader.at_eof():
+    while not (reader.at_eof() or writer.transport.is_closing()):
         await writer.drain()
         with suppress(TimeoutError):
             await asyncio.wait_for(reader.read(SMALL_BUFFER), DRIP_S)

@@ -1,9 +1,9 @@
 """Serve the API under gunicorn in a process of its own, for the tests of the server.
 
 Arguments: the port; as JSON the database's URL, the object store's settings, the configuration of
-the identity provider, if there is one, and the addresses of dialplans without a token; a file to
-make at the end. Beside it each worker makes
-one, `built-` and its process id, once it can work.
+the identity provider, if there is one, the addresses of dialplans without a token, and the number
+of proxies; a file to make at the end. Beside it each worker makes one, `built-` and its process id,
+once it can work.
 """
 
 import json
@@ -29,6 +29,7 @@ def main(port: str, arguments: str, ended: str) -> None:
     wanted = json.loads(arguments)
     provider = oidc_settings(Config.model_validate({"oidc": wanted.get("oidc", {})}))
 
+    proxies = wanted.get("proxies", 0)
     known = wanted.get("dialplan_addresses", {})
     dialplans = {pbx: frozenset(addresses) for pbx, addresses in known.items()}
 
@@ -40,13 +41,13 @@ def main(port: str, arguments: str, ended: str) -> None:
             objects,
             CatalogueCapture(catalogue),
             CatalogueSpies(catalogue),
-            ApiSettings(oidc=provider, dialplan_addresses=dialplans),
+            ApiSettings(oidc=provider, dialplan_addresses=dialplans, proxies=proxies),
         )
         Path(ended).with_name(f"built-{os.getpid()}").touch()
         return app
 
     try:
-        serve(build, "127.0.0.1", int(port))
+        serve(build, "127.0.0.1", int(port), proxies=proxies)
     except ConfigurationInvalid as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
