@@ -28,6 +28,7 @@ from api.turns import give_turn_back
 from recorder.withdrawal import Withdrawn, withdraw
 from storage.actors import SIGN_IN
 from storage.catalogue import sign_ins, users
+from storage.catalogue.agents import find_teams, list_left
 from storage.errors import EarwitnessError, NameInvalid, UserInvalid
 from storage.records import Actor, SignInRecord
 
@@ -132,12 +133,16 @@ def _begin_session(person: Identity) -> str:
     try:
         with services().catalogue.begin() as tx:
             before = users.find_subject(tx, issuer, subject)
+            teams = find_teams(tx, {name, before.name if before is not None else name})
             known = users.bring_user(
                 tx, issuer=issuer, subject=subject, name=name, role=role, team=team
             )
             audit_sign_in(tx, known, issuer=issuer, subject=subject, role=role, team=team)
+            left = list_left(tx, teams)
             is_other = before is not None and before != known
-            withdrawn = withdraw(tx, known.id, by=Actor("user", name)) if is_other else Withdrawn()
+            withdrawn = Withdrawn()
+            if is_other or left:
+                withdrawn = withdraw(tx, known.id, teams=left, by=Actor("user", name))
             secret = users.begin_session(tx, known)
     except (NameInvalid, UserInvalid) as error:
         raise NameTaken(str(error), subject=subject) from error
