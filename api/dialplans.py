@@ -137,7 +137,7 @@ def _refuse_unknown(reason: str) -> NoReturn:
 
 
 def _refuse_pages(*, has_url_token: bool) -> None:
-    """Refuse what the page of another site can make a browser send, and ordinary tokens in URLs.
+    """Refuse a request of the page of another site, and an ordinary token in a URL.
 
     A browser sends Basic by itself. Over plain HTTP its GET may name no site at all.
     """

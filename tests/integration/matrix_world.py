@@ -192,10 +192,10 @@ class World:
         """Return the id of a caller with a token."""
         return self._tokens[caller][0]
 
-    def program_with(self, scopes: Collection[str]) -> Caller:
-        """Return a program with exactly these permissions."""
+    def program_with(self, scopes: Collection[str], *, pbx: str | None = None) -> Caller:
+        """Return a program with exactly these permissions, or the dialplan of a PBX."""
         with self.catalogue.begin() as self._tx:
-            _, secret = self._keep_token(role="service", scopes=sorted(scopes))
+            _, secret = self._keep_token(role="service", scopes=sorted(scopes), pbx=pbx)
         missing = sorted(PERMISSIONS.keys() - {*scopes})
         name = f"program without {missing}" if len(missing) == 1 else f"program with {scopes}"
         return Caller(name, "service", bearer(secret), None, frozenset(scopes))

@@ -1,4 +1,4 @@
-"""Who may send the requests of a dialplan: by a token of its own, or straight from a PBX."""
+"""The senders of a dialplan's requests: a token of its own, or the PBX itself."""
 
 import base64
 from collections.abc import Callable
@@ -235,7 +235,7 @@ def test_a_team_controls_its_own_calls_alone(
 def test_a_token_is_made_for_a_pbx(
     nobody: ApiClient, client: ApiClient, make_token: TokenMaker, call: CallRecord
 ) -> None:
-    """The API makes one for a configured PBX, with fixed rights, for a caller who has them all."""
+    """The API makes one for a configured PBX, with fixed rights, for a caller with all of them."""
     admin = nobody.as_holder_of(client.token)
     name = f"curl-{uuid4().hex[:8]}"
     made = admin.post("/api/v1/tokens", json={"pbx": "main", "name": name})

@@ -445,6 +445,18 @@ def test_which_permissions_a_program_needs(world: World, browser: Client, line: 
     assert not faults
 
 
+def test_a_dialplans_token_opens_nothing_else(world: World, browser: Client) -> None:
+    """The token of a dialplan opens `/dialplan/*` alone, even with every permission."""
+    caller, faults = world.program_with(PERMISSIONS.keys(), pbx="main"), []
+    for line in LINES:
+        _, known = list(things_of(world, line, caller))[-1]
+        outcome = attempt(world, browser, line.operation, known, caller.headers)
+        is_refused = outcome.status == 403 and "audit" in outcome.changed <= OF_REFUSALS
+        if "/dialplan/" not in line.rule and not is_refused:
+            faults.append(f"{line.operation}: {outcome.status}, changed {sorted(outcome.changed)}")
+    assert not faults
+
+
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.operation)
 def test_nobody_may_without_a_valid_token(world: World, browser: Client, line: Line) -> None:
     """Without a token, with an unknown one, or with a link's secret, nothing is done or written."""
