@@ -10,28 +10,33 @@ from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Connection
 
+from storage.catalogue.agents import list_agents_of_team
 from storage.catalogue.engine import Catalogue
 from storage.catalogue.rights import Rights, find_rights
 from storage.errors import CatalogueUnavailable
 
 log = structlog.get_logger()
 
-# Whatever runs ends within 5 s after its right is gone: a reading is 3 s old at most, and each
-# stream looks at it once a second.
-READ_EVERY_S = 3.0
+# Whatever runs ends within 5 s after its right is gone: a reading is 2.5 s old at most, the agents
+# of a team in it another second, and each stream looks at it once a second.
+READ_EVERY_S = 2.5
+AGENTS_EVERY_S = 1.0
 LOOK_EVERY_S = 1.0
 # Forget the owners whose streams are over.
 MOST_KNOWN = 1000
 
 
 class PresentRights:
-    """The rights of the owners of streams, each at most three seconds old."""
+    """The rights of the owners of streams, each a few seconds old."""
 
     def __init__(self, catalogue: Catalogue, *, read_every_s: float = READ_EVERY_S) -> None:
         self._catalogue = catalogue
         self._read_every_s = read_every_s
+        self._agents_every_s = min(read_every_s, AGENTS_EVERY_S)
         self._known: dict[UUID, tuple[float, Rights | None]] = {}
+        self._teams: dict[str, tuple[float, frozenset[str]]] = {}
         self._reading: dict[UUID, threading.Lock] = {}
         self._changing = threading.Lock()
 
@@ -48,9 +53,18 @@ class PresentRights:
             if read_at and now - read_at < self._read_every_s:
                 return found
             with self._catalogue.begin() as tx:
-                found = find_rights(tx, owner_id)
+                found = find_rights(tx, owner_id, list_agents=self._list_agents)
             self._keep(owner_id, now, found)
             return found
+
+    def _list_agents(self, tx: Connection, team: str) -> frozenset[str]:
+        """Return the agents of a team; the streams of its members share a reading."""
+        read_at, found = self._teams.get(team, (0.0, frozenset()))
+        now = time.monotonic()
+        if not read_at or now - read_at >= self._agents_every_s:
+            found = list_agents_of_team(tx, team)
+            self._teams[team] = (now, found)
+        return found
 
     def _keep(self, owner_id: UUID, now: float, found: Rights | None) -> None:
         with self._changing:

@@ -160,7 +160,7 @@ def note_progress(
 
 
 def is_permitted(rights: Rights | None, record: BulkRecord) -> bool:
-    """Whether the owner of these rights may do the action of the bulk, on recordings that it sees."""
+    """Whether the owner of these rights may do the action of the bulk, on visible recordings."""
     return rights is not None and rights.may(RECORDINGS_READ, *BULK_ACTIONS[record.action])
 
 

@@ -4,7 +4,7 @@ Whatever outlives its request keeps the id of its owner: a spy, a link, a webhoo
 owner is a person, a session or a token. Each use asks here again, in the transaction that acts.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from sqlalchemy import Connection
 from storage.catalogue import agents, tokens
 from storage.permissions import permissions_of
 from storage.records import Actor, TokenRecord
+
+ListAgents = Callable[[Connection, str], frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +69,24 @@ class Rights:
         return self.agents is None or self.agents.issuperset(agents)
 
 
-def find_rights(tx: Connection, owner_id: UUID | None, *, lock: bool = False) -> Rights | None:
+def find_rights(
+    tx: Connection,
+    owner_id: UUID | None,
+    *,
+    lock: bool = False,
+    list_agents: ListAgents = agents.list_agents_of_team,
+) -> Rights | None:
     """Return the rights of an owner now: of a person, a session or a token. None if it is gone.
 
     With `lock` its role, its team and the owner itself stay until the end of this transaction.
+    `list_agents` returns the agents of a team; many readings may share its answer.
 
     Example: `find_rights(tx, link.owner_id)` is None once the maker of the link was removed.
     """
     if owner_id is None:
         return None
     owner = tokens.find_owner(tx, owner_id, lock=lock)
-    return _rights_of(tx, owner) if owner is not None else None
+    return _rights_of(tx, owner, list_agents) if owner is not None else None
 
 
 def find_actor(tx: Connection, owner_id: UUID | None, *, otherwise: Actor) -> Actor:
@@ -100,11 +109,15 @@ def list_members(tx: Connection, teams: Collection[str]) -> tuple[UUID, ...]:
     return tokens.list_members(tx, teams)
 
 
-def _rights_of(tx: Connection, owner: TokenRecord) -> Rights:
-    return Rights(owner, permissions_of(owner), _list_visible_agents(tx, owner))
+def _rights_of(
+    tx: Connection, owner: TokenRecord, list_agents: ListAgents = agents.list_agents_of_team
+) -> Rights:
+    return Rights(owner, permissions_of(owner), _list_visible_agents(tx, owner, list_agents))
 
 
-def _list_visible_agents(tx: Connection, owner: TokenRecord) -> frozenset[str] | None:
+def _list_visible_agents(
+    tx: Connection, owner: TokenRecord, list_agents: ListAgents
+) -> frozenset[str] | None:
     """Return the agents whose calls the owner may see; None, as for an admin, is all of them.
 
     An agent sees itself; any other member of a team sees the agents of the team.
@@ -113,4 +126,4 @@ def _list_visible_agents(tx: Connection, owner: TokenRecord) -> frozenset[str] |
         return frozenset({owner.name})
     if owner.team is None or owner.role == "admin":
         return None
-    return agents.list_agents_of_team(tx, owner.team)
+    return list_agents(tx, owner.team)

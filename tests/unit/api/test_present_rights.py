@@ -31,7 +31,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> Readings:
     """Return a catalogue in which each owner has the number of the reading as its rights."""
     made = Readings()
 
-    def find(tx: Readings, owner_id: UUID) -> str | None:
+    def find(tx: Readings, owner_id: UUID, **_: object) -> str | None:
         return f"{owner_id} {tx.count}"
 
     monkeypatch.setattr(present_rights, "find_rights", find)
