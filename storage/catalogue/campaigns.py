@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from storage import jobs, states
 from storage.catalogue import dials, events
-from storage.catalogue.cursor import decode_cursor, one_more, slice_of
+from storage.catalogue.cursor import decode_cursor, one_more, parse_int4, slice_of
 from storage.catalogue.hours import gather_hours, spread_hours
 from storage.catalogue.rows import insert_rows
 from storage.errors import NoSuchCampaign, NoSuchCampaignAgent
@@ -310,7 +310,7 @@ def list_entries(
     if state is not None:
         query = query.where(campaign_entry.c.state == state)
     if cursor is not None:
-        (after,) = decode_cursor(cursor, int)
+        (after,) = decode_cursor(cursor, parse_int4)
         query = query.where(campaign_entry.c.place > after)
     query = query.order_by(campaign_entry.c.place).limit(one_more(limit))
     found = [_entry(row) for row in tx.execute(query).mappings()]

@@ -31,6 +31,14 @@ def decode_cursor(cursor: str, *parsers: Callable[[str], Any]) -> tuple[Any, ...
         raise BadCursor("the cursor is not one that this list gave out") from error
 
 
+def parse_int4(text: str) -> int:
+    """Parse a number that fits into a column of the type `integer`. Raises ValueError."""
+    number = int(text)
+    if not -(2**31) <= number < 2**31:
+        raise ValueError("too large for an integer of PostgreSQL")
+    return number
+
+
 def slice_of(
     found: Sequence[T], limit: int | None, position: Callable[[T], tuple[str, ...]]
 ) -> Slice[T]:

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
 from storage.catalogue import audit, events
-from storage.catalogue.cursor import decode_cursor, one_more, slice_of
+from storage.catalogue.cursor import decode_cursor, one_more, parse_int4, slice_of
 from storage.errors import NoSuchRule, RuleChanged
 from storage.records import Actor, RuleRecord, Slice
 from storage.schema import rule
@@ -48,7 +48,7 @@ def list_versions(
     """Return a slice of the versions of a rule, newest first; empty if there was no such rule."""
     query = select(rule).where(rule.c.id == rule_id)
     if cursor is not None:
-        (before,) = decode_cursor(cursor, int)
+        (before,) = decode_cursor(cursor, parse_int4)
         query = query.where(rule.c.version < before)
     rows = tx.execute(query.order_by(rule.c.version.desc()).limit(one_more(limit))).mappings()
     return slice_of([_record(row) for row in rows], limit, lambda one: (str(one.version),))

@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from storage import jobs
-from storage.catalogue.cursor import decode_cursor, one_more, slice_of
+from storage.catalogue.cursor import decode_cursor, one_more, parse_int4, slice_of
 from storage.catalogue.rows import insert_rows
 from storage.errors import NoSuchTrial
 from storage.records import (
@@ -95,7 +95,7 @@ def list_changes(
     """Return a slice of the calls that change, those of the newest calls first."""
     query = select(trial_change.c.place, *_CHANGE).where(trial_change.c.trial_id == trial_id)
     if cursor is not None:
-        (after,) = decode_cursor(cursor, int)
+        (after,) = decode_cursor(cursor, parse_int4)
         query = query.where(trial_change.c.place > after)
     rows = tx.execute(query.order_by(trial_change.c.place).limit(one_more(limit))).all()
     page = slice_of(rows, limit, lambda row: (str(row.place),))

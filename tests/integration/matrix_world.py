@@ -7,6 +7,7 @@ carry a mark, such as `of-east`, so an answer that shows it can be recognised.
 
 import copy
 import hashlib
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -97,30 +98,34 @@ class _Undone(Exception):
 class UndoneCatalogue(Catalogue):
     """A catalogue in which the deeds of a `trying` block are undone at its end.
 
-    Within the block all threads share one transaction, so each trial starts from the same rows.
+    Within the block its thread has one transaction, so each trial starts from the same rows. Other
+    threads, such as that of the events, do not see them.
     """
 
-    _shared: Connection | None = None
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._of_thread = threading.local()
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Open a transaction, or a part of the shared one."""
-        if self._shared is None:
+        shared: Connection | None = getattr(self._of_thread, "shared", None)
+        if shared is None:
             with super().begin() as tx:
                 yield tx
             return
-        with self._shared.begin_nested():
-            yield self._shared
+        with shared.begin_nested():
+            yield shared
 
     @contextmanager
     def trying(self) -> Iterator[Connection]:
         """Undo at the end of the block everything that happened in it."""
         with suppress(_Undone), super().begin() as tx:
-            self._shared = tx
+            self._of_thread.shared = tx
             try:
                 yield tx
             finally:
-                self._shared = None
+                self._of_thread.shared = None
             raise _Undone
 
 
