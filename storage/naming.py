@@ -35,7 +35,7 @@ _INVISIBLE = frozenset(
 
 
 def parse_name(text: str) -> str:
-    """Return the name in Unicode's form NFC. Raises NameInvalid, which says what is wrong.
+    """Return the name in Unicode's form NFC. Raises NameInvalid, which names the fault.
 
     Example: `parse_name("Jose\\u0301")` is `José`, in four characters.
     """

@@ -439,7 +439,7 @@ def _note(
     """Write into the audit trail who did this to the call-back, or was refused."""
     detail = {"from": record.phone, "to": record.number, "at": record.at.isoformat()}
     if outcome == "refused":
-        detail["error_id"] = record.cause or ""
+        detail |= {"error_id": record.cause or "", "created_by": record.created_by}
     audit.add_audit(
         tx, actor=by, action=action, subject=str(record.id), outcome=outcome, detail=detail
     )
