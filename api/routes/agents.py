@@ -6,7 +6,14 @@ from uuid import UUID
 from flask import Response
 from sqlalchemy import Connection
 
-from api.auth import audit_done, auditing_refusals, get_if_visible, principal, refuse
+from api.auth import (
+    audit_done,
+    auditing_refusals,
+    get_if_visible,
+    holding_rights,
+    principal,
+    refuse,
+)
 from api.fields.agents import (
     Agent,
     AgentImportQuery,
@@ -23,6 +30,7 @@ from api.services import services
 from recorder.withdrawal import withdraw
 from storage.agent_list import MOST_BYTES, read_agents
 from storage.catalogue import agents
+from storage.catalogue.rights import Rights
 from storage.errors import AgentInvalid, AgentListInvalid, BadCursor, NoSuchAgent
 from storage.permissions import CALLS_READ, SYSTEM_WRITE
 from storage.records import AgentRecord
@@ -60,9 +68,9 @@ def create_agent(body: NewAgent) -> Response:
     """
     with (
         auditing_refusals("agent.create", body.number, of=(AgentInvalid,)),
-        services().catalogue.begin() as tx,
+        holding_rights() as (tx, rights),
     ):
-        _require_own(body.number, body.team)
+        _require_own(rights, body.number, body.team)
         teams = agents.find_teams(tx, [body.number])
         made = agents.add_agent(tx, body.number, display_name=body.name, team=body.team)
         audit_done(tx, "agent.create", made.name, **_facts(made))
@@ -87,11 +95,11 @@ def import_agents(query: AgentImportQuery, csv: bytes) -> Response:
     `refused`, and all others are kept. Agents whom the file does not name stay.
     """
     found = read_agents(csv)
-    with services().catalogue.begin() as tx:
+    with holding_rights() as (tx, rights):
         known = {str(one["name"]): one for one in found.agents}
         teams = agents.find_teams(tx, known)
         for name, line in known.items():
-            _require_own(name, line.get("team", teams.get(name)))
+            _require_own(rights, name, line.get("team", teams.get(name)))
         done = agents.import_agents(tx, found.agents, dry_run=query.dry_run)
         counts = {
             "added": done.added,
@@ -135,8 +143,8 @@ def change_agent(number: str, body: ChangedAgent) -> Response:
     given = body.model_dump(exclude_unset=True)
     changes = {("display_name" if key == "name" else key): value for key, value in given.items()}
     before = get_if_visible(agents.get_agent, number)
-    with services().catalogue.begin() as tx:
-        _require_own(number, changes.get("team", before.team))
+    with holding_rights() as (tx, rights):
+        _require_own(rights, number, changes.get("team", before.team))
         teams = agents.find_teams(tx, [number])
         after = agents.change_agent(tx, number, changes) if changes else before
         audit_done(tx, "agent.change", number, **_facts(after), before=_facts(before))
@@ -157,8 +165,8 @@ def drop_agent(number: str) -> Response:
     An agent who matches a pattern of the configuration comes back with the next call.
     """
     before = get_if_visible(agents.get_agent, number)
-    with services().catalogue.begin() as tx:
-        _require_own(number, before.team)
+    with holding_rights() as (tx, rights):
+        _require_own(rights, number, before.team)
         teams = agents.find_teams(tx, [number])
         agents.drop_agent(tx, number)
         audit_done(tx, "agent.delete", number, **_facts(before))
@@ -167,9 +175,8 @@ def drop_agent(number: str) -> Response:
     return Response(status=204)
 
 
-def _require_own(number: str, team: str | None) -> None:
+def _require_own(who: Rights, number: str, team: str | None) -> None:
     """Let the member of a team change its own agents, and nobody's team."""
-    who = principal()
     if who.agents is not None and (number not in who.agents or team != who.token.team):
         refuse("calls of other agents")
 

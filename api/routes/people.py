@@ -13,6 +13,7 @@ from api.operation import SIGNED_IN, Operations, Reply, answer, json
 from api.services import services
 from recorder.withdrawal import withdraw
 from storage.catalogue import agents, users
+from storage.catalogue.rights import find_rights
 from storage.errors import LastAdmin, NoSuchUser, UserInvalid, UserOfProvider
 from storage.passwords import hash_password, is_password
 from storage.permissions import SYSTEM_WRITE
@@ -44,8 +45,12 @@ def change_user(user_id: UUID, body: ChangedUser) -> Response:
         services().catalogue.begin() as tx,
     ):
         before = users.lock_user(tx, user_id)
-        require_grant(_as_token(before))
-        require_grant(_as_token(replace(before, **changes)))
+        # After the user, in this order: two people who change each other take turns.
+        rights = find_rights(tx, principal().token.id, lock=True)
+        if rights is None or not rights.may(SYSTEM_WRITE):
+            refuse(SYSTEM_WRITE)
+        require_grant(_as_token(before), who=rights)
+        require_grant(_as_token(replace(before, **changes)), who=rights)
         teams = agents.find_teams(tx, {before.name, changes.get("name", before.name)})
         after = users.change_user(
             tx, user_id, changes | ({"password_hash": hashed} if hashed is not None else {})
