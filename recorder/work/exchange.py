@@ -215,17 +215,25 @@ class _Connection(HTTPConnection):
     def _connect_to_any(self) -> socket.socket:
         failure = OSError("there is no address")
         for tried, address in enumerate(self._addresses):
-            is_6 = isinstance(address, IPv6Address)
-            one = socket.socket(socket.AF_INET6 if is_6 else socket.AF_INET)
+            within_s = self.deadline.left_s() / (len(self._addresses) - tried)
             try:
-                one.settimeout(self.deadline.left_s() / (len(self._addresses) - tried))
-                one.connect((str(address), self.port))
+                return _connect_to(address, self.port, within_s)
             except OSError as error:
-                one.close()
                 failure = error
-            else:
-                return one
         raise failure
+
+
+def _connect_to(address: Address, port: int, within_s: float) -> socket.socket:
+    """Connect to an address; `socket.create_connection` would ask the resolver again."""
+    is_6 = isinstance(address, IPv6Address)
+    made = socket.socket(socket.AF_INET6 if is_6 else socket.AF_INET)
+    try:
+        made.settimeout(within_s)
+        made.connect((str(address), port))
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 class _BoundedSocket:

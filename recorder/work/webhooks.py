@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException, RemoteDisconnected
+from http.client import HTTPException
 from socket import gaierror
 from ssl import SSLCertVerificationError, SSLContext, SSLError
 from typing import Any, Literal, Self
@@ -37,6 +37,7 @@ MOST_REJECTIONS = 5
 RETRYABLE = frozenset({408, 425, 429})
 LONGEST_RETRY_AFTER_S = 3600.0
 
+HUNG_UP = "it closed the connection without an answer"
 # From the special error to the general one.
 SUMMARIES: Mapping[type[Exception], str] = {
     AddressRefused: "its address is private: see webhooks.allow_private_addresses",
@@ -45,7 +46,8 @@ SUMMARIES: Mapping[type[Exception], str] = {
     TimeoutError: "no answer within {within_s:g} s",
     SSLCertVerificationError: "its certificate does not hold",
     SSLError: "it does not speak TLS",
-    RemoteDisconnected: "it closed the connection without an answer",
+    ConnectionResetError: HUNG_UP,
+    BrokenPipeError: HUNG_UP,
     OSError: "it cannot be reached",
     HTTPException: "its answer is not HTTP",
     ValueError: "its address cannot be used",
@@ -88,7 +90,7 @@ class Sender:
         resolve: Resolve | None = None,
         tls: SSLContext | None = None,
     ) -> None:
-        self._within_s = within_s
+        self._within_s, self._allows_private = within_s, allow_private_addresses
         self._exchanges = Exchanges(
             allow_private_addresses=allow_private_addresses, resolve=resolve, tls=tls
         )
@@ -104,6 +106,8 @@ class Sender:
 
         A name that cannot be resolved now is no reason: each delivery looks it up again.
         """
+        if self._allows_private:
+            return None
         try:
             self._exchanges.find_addresses(parse_target(url), Deadline(LOOKED_UP_WITHIN_S))
         except (AddressRefused, ValueError) as error:

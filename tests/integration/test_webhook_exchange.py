@@ -192,6 +192,15 @@ def test_a_connection_that_nobody_accepts_holds_nobody() -> None:
 BOTH = ["127.0.0.2", "127.0.0.1"]
 
 
+def test_the_next_address_is_tried() -> None:
+    """A receiver is reached although its first addresses refuse, or have no route."""
+    addresses = ["::1", "fe80::1", "127.0.0.3", "127.0.0.1"]
+    with receiving(answering(EMPTY)) as receiver:
+        url = f"http://many.example:{receiver.port}/"
+        answer = send(url, within_s=BOUND_S, resolve=lambda host, port: addresses)
+    assert answer.status == 204
+
+
 @pytest.mark.parametrize(
     ("answer", "summary"),
     [
