@@ -18,6 +18,8 @@ _Value = TypeVar("_Value")
 
 # The function with a channel's linkedid: to read, or among the `channelvars` of ari.conf.
 LINKEDID = "CHANNEL(linkedid)"
+# Asterisk's numbers have 64 bits at most.
+LARGEST = 2**63
 
 # ------------------------------------------------------------------------------------- values
 
@@ -417,6 +419,11 @@ class OtherEvent(Event):
 # ------------------------------------------------------------------------------------ reading
 
 
+def _clean(text: str) -> str:
+    """Replace the characters that no database and no encoding takes: NUL, half a surrogate pair."""
+    return text.encode(errors="replace").decode().replace("\0", "?")
+
+
 class _Fields:
     """A JSON object; each method returns a field, or raises AriProtocolError with its name."""
 
@@ -435,7 +442,7 @@ class _Fields:
     def text(self, name: str) -> str:
         value = self._body.get(name)
         if isinstance(value, str):
-            return value
+            return value if value.isprintable() else _clean(value)
         raise self.error(name, "text")
 
     def text_or_empty(self, name: str) -> str:
@@ -443,7 +450,7 @@ class _Fields:
 
     def integer(self, name: str) -> int:
         value = self._body.get(name)
-        if isinstance(value, int):
+        if isinstance(value, int) and abs(value) <= LARGEST:
             return value
         raise self.error(name, "a whole number")
 
@@ -453,7 +460,7 @@ class _Fields:
     def texts(self, name: str) -> tuple[str, ...]:
         value = self._body.get(name)
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
-            return tuple(value)
+            return tuple(map(_clean, value))
         raise self.error(name, "a list of texts")
 
     def moment(self, name: str) -> datetime:
@@ -472,7 +479,9 @@ class _Fields:
             return {}
         # Every channel of every event has it, so check the usual dict fast.
         if isinstance(value, dict) and {*map(type, value.values())} <= {str}:
-            return value
+            if all(map(str.isprintable, value.values())):
+                return value
+            return {one: _clean(text) for one, text in value.items()}
         raise self.error(name, "an object of texts")
 
     def anything_by_name(self, name: str) -> Mapping[str, object]:

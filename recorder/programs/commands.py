@@ -185,6 +185,15 @@ def _parse_conference(given: "_Fields") -> Command:
     return ConferenceCommand(name, cast("ConferenceDeed", do), record)
 
 
+def _is_utf8(text: str) -> bool:
+    """Whether UTF-8 has these characters: JSON can also hold half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class _Fields:
     """The fields of a command; each is taken once."""
 
@@ -192,7 +201,7 @@ class _Fields:
         texts = {name: str(value).strip() for name, value in fields.items() if value is not None}
         self._texts = {name: text for name, text in texts.items() if text}
         for name, text in self._texts.items():
-            if len(text) > LONGEST or "\0" in text:
+            if len(text) > LONGEST or "\0" in text or not _is_utf8(text):
                 raise BadCommand(f"{name}: expected at most {LONGEST} characters, without NUL")
 
     def find(self, name: str) -> str | None:

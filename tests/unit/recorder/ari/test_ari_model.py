@@ -3,6 +3,7 @@
 import copy
 import json
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from recorder.ari.model import (
     Channel,
     ChannelDestroyed,
     ChannelEnteredBridge,
+    ChannelUserevent,
     ChannelVarset,
     Dial,
     Dialplan,
@@ -204,11 +206,26 @@ def test_a_field_of_another_type_is_named(field: str, value: object) -> None:
     assert field in str(caught.value)
 
 
+# Numbers and texts that JSON can hold, and neither PostgreSQL nor UTF-8.
+ODD = (10**400, -(2**70), "\0", "a\ud800", "\udfff\0", "x" * 10_000)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(ODD),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
+
+
+def texts_in(value: object) -> str:
+    """Return all texts of an event and of its values, one after another."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "".join(texts_in(one) for pair in value.items() for one in pair)
+    if isinstance(value, tuple):
+        return "".join(map(texts_in, value))
+    if is_dataclass(value):
+        return "".join(texts_in(getattr(value, one.name)) for one in fields(value))
+    return ""
 
 
 @given(body=st.sampled_from(CAPTURED), data=st.data())
@@ -225,7 +242,10 @@ def test_a_spoilt_message_gives_an_event_or_a_named_error(
         holder = holder[key]
     holder[key] = data.draw(JSON)
     with suppress(AriProtocolError):
-        assert parse_event(spoilt).at.tzinfo is UTC
+        event = parse_event(spoilt)
+        assert event.at.tzinfo is UTC
+        if not isinstance(event, OtherEvent | ChannelUserevent):
+            assert "\0" not in texts_in(event).encode().decode()
 
 
 @given(body=st.dictionaries(st.text(), JSON))

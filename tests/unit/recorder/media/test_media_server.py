@@ -106,6 +106,59 @@ def test_no_message_breaks_the_server(messages: list[str | bytes]) -> None:
     assert closed == 1007
 
 
+HANDSHAKE = (
+    f"GET /media/v1/spies/{SPY.id}?token=good HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n"
+    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+).encode()
+# The first two bytes of frames: fragments, pings, closes, reserved bits and kinds, lengths.
+FRAMES = st.binary(max_size=8).map(lambda rest: bytes([0x80 | len(rest) % 16, 0x80]) + rest)
+
+
+def send_bytes(sent: bytes) -> tuple[bytes, list[str]]:
+    """Send bytes to a media server; return its bytes until it closes, and its unhandled errors."""
+    unhandled: list[str] = []
+
+    async def talk() -> bytes:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, about: unhandled.append(str(about)))
+        catalogue = SimpleNamespace(begin=contextlib.nullcontext)
+        server = MediaServer(FakeSpies(), catalogue, {"main": PBX})  # type: ignore[arg-type]
+        server.open_session = partial(_open_session, server)  # type: ignore[method-assign]
+        async with server.listen("127.0.0.1", 0) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            writer.write_eof()
+            async with asyncio.timeout(20):
+                answered = await reader.read()
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            return answered
+
+    return asyncio.run(talk()), unhandled
+
+
+@pytest.mark.usefixtures("known")
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.binary(max_size=SMALL)
+    | st.lists(FRAMES | st.binary(max_size=20), max_size=4).map(
+        lambda some: HANDSHAKE + b"".join(some)
+    )
+    | st.integers(0, len(HANDSHAKE)).map(lambda end: HANDSHAKE[:end])
+)
+def test_no_bytes_break_the_server(sent: bytes) -> None:
+    """Whatever is sent in place of a handshake or of frames, the server answers or closes."""
+    answered, unhandled = send_bytes(sent)
+    assert unhandled == []
+    assert not answered or answered.startswith(b"HTTP/1.1 ")
+    assert b"\x03\xf3" not in answered[-120:]  # 1011: an error of ours
+
+
 @pytest.mark.usefixtures("known")
 @pytest.mark.parametrize(
     "path",

@@ -99,6 +99,7 @@ def test_fields_become_a_command(fields: dict[str, str], command: Command) -> No
         ({"action": "callback", **PHONES, "at": "2026-11-30 09:00"}, "at: expected RFC 3339"),
         ({"action": "callback", **PHONES, "at": "noon"}, "at: expected RFC 3339"),
         ({"action": "callback", "do": "cancel", "callback": "7"}, "callback: expected an id"),
+        ({"action": "callback", **PHONES, "name": "a\ud800"}, "name: expected at most"),
         ({**ROOM, "do": "dance"}, "do: expected one of open, end"),
         ({"action": "conference", "do": "open"}, "name: is missing"),
         ({**ROOM, "do": "open", "name": "a b"}, "name: expected letters"),
