@@ -21,7 +21,7 @@ def find_images(text: str) -> list[str]:
 
 
 def pin(text: str, digests: dict[str, str]) -> str:
-    """Return the file with these digests behind the tags, in place of older ones."""
+    """Return the file with these digests behind the tags, and no older ones."""
     return IMAGE.sub(lambda found: f"{found[1]}{found[2]}@{digests[found[2]]}", text)
 
 

@@ -27,14 +27,14 @@ def pip_audit(**more: Any) -> str:
 
 
 def test_a_package_that_was_not_looked_up_is_no_success() -> None:
-    """pip-audit ends with 0 where its index knows no package; this is told and fails."""
+    """pip-audit ends with 0 where its index knows no package; this is reported and fails."""
     report = read_pip_audit(pip_audit(skip_reason="not found"))
     assert (report.unknown, report.status()) == (["flask: not found"], 3)
     assert read_pip_audit(pip_audit(vulns=[])).status() == 0
 
 
 def test_an_npm_audit_without_a_report_is_no_success() -> None:
-    """An index without advisories is told and fails; an empty report passes."""
+    """An index without advisories is reported and fails; an empty report passes."""
     assert read_npm_audit('{"message": "405 Method Not Allowed"}') == Report(
         unknown=["all of package-lock.json: 405 Method Not Allowed"]
     )
@@ -69,13 +69,13 @@ def test_versions_in_ranges(version: str, affected: bool) -> None:
 
 
 def test_a_version_that_cannot_be_compared_counts_as_affected() -> None:
-    """An odd version is told rather than passed over."""
+    """An odd version is reported rather than passed over."""
     ranges = [{"type": "SEMVER", "events": [{"introduced": "0"}, {"fixed": "odd"}]}]
     assert is_affected("1.0", {"ranges": ranges})
 
 
 def test_copies_of_the_database_are_searched(tmp_path: Path) -> None:
-    """Our pins are compared with the advisories of a copy; an ecosystem without any is told."""
+    """Our pins are compared with the advisories of a copy; an ecosystem without any is reported."""
     packages = [*list_python(PINS.read_text()), *list_npm(LOCK.read_text())]
     names = {(ecosystem, name) for ecosystem, name, _ in packages}
     assert {("PyPI", "flask"), ("npm", "wavesurfer.js")} <= names

@@ -43,7 +43,7 @@ def test_every_image_gets_its_digest(tmp_path: Path) -> None:
 
 
 def test_a_failed_look_up_changes_nothing(tmp_path: Path) -> None:
-    """One tag that cannot be looked up leaves all files as they are, and the reason is told."""
+    """One tag that cannot be looked up leaves all files as they are, and the reason is printed."""
     done = run(
         tmp_path, f'case "$*" in *postgres*) echo no route >&2; exit 1;; esac; echo {DIGEST}'
     )
