@@ -34,10 +34,10 @@ Serve = Callable[[socket.socket], None]
 class RawReceiver:
     """A TCP server that gives each connection to `serve`, and remembers how often it was asked."""
 
-    def __init__(self, serve: Serve, port: int = 0) -> None:
+    def __init__(self, serve: Serve) -> None:
         self.connections = 0
         self._serve = serve
-        self._listening = socket.create_server(("127.0.0.1", port))
+        self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -65,9 +65,9 @@ class RawReceiver:
 
 
 @contextmanager
-def receiving(serve: Serve, port: int = 0) -> Iterator[RawReceiver]:
+def receiving(serve: Serve) -> Iterator[RawReceiver]:
     """Run a receiver for the length of the block."""
-    receiver = RawReceiver(serve, port)
+    receiver = RawReceiver(serve)
     try:
         yield receiver
     finally:
@@ -174,8 +174,8 @@ def test_a_name_whose_lookup_hangs_holds_nobody() -> None:
 def test_a_connection_that_nobody_accepts_holds_nobody() -> None:
     """The deadline holds for the connection too, and the next address gets its part of it."""
     with ExitStack() as stack:
-        full = stack.enter_context(socket.create_server(("127.0.0.2", 0), backlog=0))
-        port = full.getsockname()[1]
+        port = stack.enter_context(receiving(answering(EMPTY))).port
+        stack.enter_context(socket.create_server(("127.0.0.2", port), backlog=0))
         for _ in range(4):  # fill its queue, so that the kernel drops the next connection
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
@@ -184,7 +184,6 @@ def test_a_connection_that_nobody_accepts_holds_nobody() -> None:
         response = send(f"http://127.0.0.2:{port}/")
         assert time.monotonic() - began_at < BOUND_S
         assert response.summary.startswith("no connection within")
-        stack.enter_context(receiving(answering(EMPTY), port))
         found = send(f"http://two.example:{port}/", within_s=20.0, resolve=lambda host, port: BOTH)
         assert found.status == 204
 
