@@ -68,7 +68,7 @@ def create_webhook(body: NewWebhook) -> Response:
             audit_refused(tx, "webhook.create", request.path, host=host, reason=refusal)
         raise RequestInvalid.at("body", "url", refusal)
     with services().catalogue.begin() as tx:
-        # Of the session, not of the person: a person who has signed out makes nothing any more.
+        # The session too must still exist: after a sign-out it makes no webhook.
         owner = find_rights(tx, principal().token.id, lock=True)
         if owner is None:
             raise NotAuthenticated("this token is unknown, or no longer valid")

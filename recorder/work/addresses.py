@@ -88,7 +88,7 @@ def parse_address(host: str) -> Address | None:
 
 
 def is_public(address: Address) -> bool:
-    """Return whether a webhook may go to this address although private ones are not allowed.
+    """Return whether a webhook may go to this address where private addresses are not allowed.
 
     Example: `is_public(ip_address("64:ff9b::7f00:1"))` is False, because it means 127.0.0.1.
     """

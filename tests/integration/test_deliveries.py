@@ -373,7 +373,7 @@ def test_a_webhook_to_a_private_address_is_not_created(client: ApiClient, host: 
 def test_all_addresses_of_a_name_are_checked(
     client: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One private address among public ones is enough to refuse; a name without any is tried."""
+    """Refuse a name with one private address; accept a name that has no address yet."""
     answers = {"mixed.example": ["1.1.1.1", "10.0.0.1"], "public.example": ["1.1.1.1"]}
 
     def resolve(host: str, port: int) -> list[str]:

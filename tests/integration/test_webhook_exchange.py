@@ -217,7 +217,7 @@ def test_a_huge_or_strange_answer_is_no_answer(answer: bytes, summary: str) -> N
 
 
 def test_a_flood_is_cut_off() -> None:
-    """Of an endless body only a little is read."""
+    """Only the first part of an endless body is read."""
     sent = 0
 
     def flood(connected: socket.socket) -> None:
@@ -241,7 +241,7 @@ def test_a_compressed_bomb_stays_compressed() -> None:
 
 
 def test_a_receiver_that_hangs_up_is_named() -> None:
-    """The summary tells a closed connection from a silent receiver and from one that is away."""
+    """The summary differs for a closed connection, a silent receiver and a missing receiver."""
     with receiving(lambda connected: connected.shutdown(socket.SHUT_RDWR)) as receiver:
         assert send(receiver.url).summary == "it closed the connection without an answer"
     assert send(receiver.url).summary == "it cannot be reached"
@@ -286,7 +286,7 @@ def test_a_name_that_changes_its_address_is_checked_again() -> None:
 
 
 def test_a_system_resolver_that_rebinds_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing below us asks the system for the address of a name a second time."""
+    """The system is asked once for the address of a name."""
     asked = []
 
     def getaddrinfo(host: str, *_: object, **__: object) -> list[object]:
