@@ -173,12 +173,23 @@ def get_if_visible(get: Callable[..., Seen], id_: Any) -> Seen:
     For the caller a record of other agents does not exist: `get` raises its error, such as
     NoSuchCall. The attempt is written to the audit trail.
     """
-    agents = principal().agents
+    return _get_within(get, id_, agents=principal().agents)
+
+
+def get_if_own(get: Callable[..., Seen], id_: Any) -> Seen:
+    """Return the record that `get` finds under this id, if it belongs to the caller.
+
+    For everybody else it does not exist, as in `get_if_visible`.
+    """
+    return _get_within(get, id_, owner_id=principal().id)
+
+
+def _get_within(get: Callable[..., Seen], id_: Any, **bounds: Any) -> Seen:
     try:
         with services().catalogue.begin() as tx:
-            return get(tx, id_, agents=agents)
+            return get(tx, id_, **bounds)
     except EarwitnessError as error:
-        if agents is not None:
+        if None not in bounds.values():
             with services().catalogue.begin() as tx, suppress(type(error)):
                 get(tx, id_)  # raises, unless the record exists
                 audit_refused(tx, g.wanted, id_, method=request.method, error_id=error.error_id)

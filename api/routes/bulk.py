@@ -7,7 +7,15 @@ from uuid import UUID
 
 from flask import Response
 
-from api.auth import audit_done, authorise, get_if_visible, holding_rights, principal, refuse
+from api.auth import (
+    audit_done,
+    authorise,
+    get_if_own,
+    get_if_visible,
+    holding_rights,
+    principal,
+    refuse,
+)
 from api.fields.base import ListQuery, list_fields
 from api.fields.bulk import (
     Bulk,
@@ -77,8 +85,7 @@ def list_bulks(query: ListQuery) -> Response:
 @operations.get("/bulk/<uuid:bulk_id>", RECORDINGS_READ, json(Bulk), errors=(NoSuchBulk,))
 def get_bulk(bulk_id: UUID) -> Response:
     """Get one piece of work on many recordings, with its progress."""
-    with services().catalogue.begin() as tx:
-        found = bulks.get_bulk(tx, bulk_id, owner_id=principal().id)
+    found = get_if_own(bulks.get_bulk, bulk_id)
     return answer(bulk_fields(found, base_url()))
 
 
@@ -97,10 +104,10 @@ def get_bulk(bulk_id: UUID) -> Response:
 def get_bulk_file(bulk_id: UUID, query: FileQuery) -> Response:
     """Get the ZIP of an export: the audio, the manifests, and an index."""
     authorise(RECORDINGS_HEAR)
+    found = get_if_own(bulks.get_bulk, bulk_id)
+    if found.object_key is None:
+        raise NoSuchBulk("it has no file, or no longer")
     with services().catalogue.begin() as tx:
-        found = bulks.get_bulk(tx, bulk_id, owner_id=principal().id)
-        if found.object_key is None:
-            raise NoSuchBulk("it has no file, or no longer")
         has_hidden = bulks.has_hidden(tx, bulk_id, principal().agents)
         if not has_hidden:
             audit_done(tx, "bulk.download", bulk_id)
@@ -179,6 +186,7 @@ def save_search(body: NewSearch) -> Response:
 )
 def delete_search(search_id: UUID) -> Response:
     """Delete one of your saved searches."""
+    get_if_own(searches.get_search, search_id)
     with services().catalogue.begin() as tx:
         searches.delete_search(tx, search_id, owner_id=principal().id)
     return Response(status=204)

@@ -11,7 +11,7 @@ from flask import Response
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from api.auth import holding_rights, principal, refuse
+from api.auth import get_if_own, holding_rights, principal, refuse
 from api.errors import RequestInvalid
 from api.fields.base import ListQuery, list_fields
 from api.fields.rules import (
@@ -210,8 +210,8 @@ def try_draft_rules(body: RuleTest) -> Response:
 @operations.get("/rules/trials/<uuid:trial_id>", RULES_READ, json(RuleTrial), errors=(NoSuchTrial,))
 def get_rule_trial(trial_id: UUID) -> Response:
     """Get a trial of yours: its progress, and its result once it is done; it is kept for a week."""
+    found = get_if_own(_get_trial, trial_id)
     with services().catalogue.begin() as tx:
-        found = _get_own_trial(tx, trial_id)
         changes = trials.list_changes(tx, trial_id, limit=MOST_CHANGES).items
     return answer(trial_fields(found, changes))
 
@@ -225,16 +225,20 @@ def get_rule_trial(trial_id: UUID) -> Response:
 )
 def list_rule_trial_changes(trial_id: UUID, query: ListQuery) -> Response:
     """List the calls that a trial of yours changes, newest first, also while it runs."""
+    get_if_own(_get_trial, trial_id)
     with services().catalogue.begin() as tx:
-        _get_own_trial(tx, trial_id)
         page = trials.list_changes(tx, trial_id, **query.model_dump())
     return answer(list_fields(page, change_fields))
 
 
-def _get_own_trial(tx: Connection, trial_id: UUID) -> TrialRecord:
-    """Return a trial of the caller, who must still see each of its agents. Raises NoSuchTrial."""
+def _get_trial(tx: Connection, trial_id: UUID, *, owner_id: UUID | None = None) -> TrialRecord:
+    """Return a trial of this owner, the caller, who must still see each of its agents.
+
+    Raises NoSuchTrial. Without an owner, return any trial.
+    """
     found = trials.get_trial(tx, trial_id)
-    if found.owner_id != principal().id or not may_try(principal(), found.agents):
+    is_own = found.owner_id == owner_id and may_try(principal(), found.agents)
+    if owner_id is not None and not is_own:
         raise NoSuchTrial(f"there is no trial {trial_id}")
     return found
 

@@ -42,6 +42,20 @@ def list_searches(
     return slice_of([SearchRecord(**row) for row in rows], limit, lambda one: (one.name,))
 
 
+def get_search(tx: Connection, search_id: UUID, *, owner_id: UUID | None = None) -> SearchRecord:
+    """Return the search of this id if it belongs to this owner (None: to anybody).
+
+    Raises NoSuchSearch.
+    """
+    query = select(*_COLUMNS).where(saved_search.c.id == search_id)
+    if owner_id is not None:
+        query = query.where(saved_search.c.owner_id == owner_id)
+    row = tx.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NoSuchSearch(f"you have no search {search_id}")
+    return SearchRecord(**row)
+
+
 def delete_search(tx: Connection, search_id: UUID, *, owner_id: UUID) -> None:
     """Delete a search. Raises NoSuchSearch, also for another owner's."""
     mine = (saved_search.c.id == search_id, saved_search.c.owner_id == owner_id)

@@ -337,7 +337,7 @@ def judge(line: Line, outcome: Outcome, expected: int) -> str:
         return f"{outcome.status}, not {expected}"
     if not outcome.changed <= OF_REFUSALS:
         return f"{expected}, but it changed {sorted(outcome.changed)}"
-    if line.thing != "own" and "audit" not in outcome.changed:
+    if "audit" not in outcome.changed:
         return f"{expected}, but it is not in the audit trail"
     return ""
 
