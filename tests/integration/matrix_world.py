@@ -140,6 +140,7 @@ class Caller:
     scopes: frozenset[str] = frozenset()
     owns: str = ""  # its own things are those of this owner
     is_session: bool = False
+    is_dialplan: bool = False
 
     @property
     def view(self) -> str:
@@ -187,7 +188,15 @@ class World:
             scopes = frozenset(how.get("scopes", ()))
             owner, secret = self._tokens[name]
             role, team = how["role"], how.get("team")
-            yield Caller(name, role, bearer(secret), team, scopes, str(owner))
+            yield Caller(
+                name,
+                role,
+                bearer(secret),
+                team,
+                scopes,
+                str(owner),
+                is_dialplan="pbx" in how,
+            )
         for role, (owner, secret, csrf) in self._sessions.items():
             headers = {"Cookie": f"earwitness_session={secret}", "X-CSRF-Token": csrf}
             team = "east" if role == "supervisor" else None
@@ -484,6 +493,12 @@ _TOKENS: Mapping[str, Mapping[str, Any]] = {
     "cid": {"role": "supervisor", "name": "cid"},
     "agent 2001": {"role": "agent", "name": "2001", "team": "east"},
     "agent 2002": {"role": "agent", "name": "2002", "team": "west"},
+    "dialplan of main": {
+        "role": "service",
+        "name": "dialplan main",
+        "pbx": "main",
+        "scopes": ["calls.read", "calls.dial", "recordings.control", "conferences.control"],
+    },
     "program of all": {"role": "service", "name": "all", "scopes": sorted(PERMISSIONS)},
     "program of east": {
         "role": "service",

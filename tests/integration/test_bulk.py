@@ -263,9 +263,12 @@ def test_only_its_maker_gets_an_export(
     assert (other.get(path).status_code, other.get(f"{path}/file").status_code) == (404, 404)
     assert other.get("/api/v1/bulk").json["items"] == []
     assert maker.request("HEAD", f"{path}/file").status_code == 302
-    trail = client.get(f"/api/v1/audit?subject={ended['id']}").json["items"]
+    about = f"/api/v1/audit?subject={ended['id']}&outcome"
+    trail = client.get(f"{about}=done").json["items"]
     assert [one["action"] for one in trail] == ["bulk.download", "bulk.create"]
     assert trail[1]["detail"] == {"what": "export", "recordings": 1}
+    refused = client.get(f"{about}=refused").json["items"]
+    assert [one["detail"]["error_id"] for one in refused] == ["no-such-bulk"] * 2
 
 
 def test_an_ended_bulk_is_deleted_after_a_month(

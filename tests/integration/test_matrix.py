@@ -292,6 +292,8 @@ def permits(line: Line, caller: Caller) -> bool:
     """Whether the line permits the operation to this kind of caller."""
     if "/dialplan/" in line.rule and caller.is_session:
         return False
+    if caller.is_dialplan and "/dialplan/" not in line.rule:
+        return False
     if line.rule == "/api/v1/me/password" and not caller.is_session:
         return False
     if caller.role == "service":
