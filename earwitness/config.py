@@ -100,6 +100,11 @@ class Server(Section):
 
     _url = field_validator("public_url")(_http_url)
 
+    @property
+    def lacks_front(self) -> bool:
+        """Whether other machines reach the API, and no proxy is named."""
+        return not _is_loopback(self.host) and self.proxies == 0
+
 
 class Media(Section):
     """The address of the media server, through which browsers hear calls."""

@@ -100,6 +100,7 @@ def examine(
     findings += examine_oidc(config)
     findings += _examine_store(config)
     findings += [examine_codec(format) for format in get_args(Format)]
+    findings.append(_examine_front(config.server))
     return (*findings, _examine_files(config.data.directory), _examine_disk(config.data.directory))
 
 
@@ -447,6 +448,18 @@ def _examine_files(directory: Path) -> Finding:
         return f"no other user may open the files in {directory}"
 
     return _try("files", check)
+
+
+def _examine_front(server: Server) -> Finding:
+    def check() -> str:
+        if server.lacks_front:
+            raise _Warning(
+                f"server.host {server.host} is open to other machines, without a front: put one"
+                " before it and set server.proxies (docs/operate.md)"
+            )
+        return f"{server.proxies} proxies before {server.host}"
+
+    return _try("front", check)
 
 
 def _examine_disk(directory: Path) -> Finding:

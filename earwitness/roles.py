@@ -107,6 +107,8 @@ def api(config: Config) -> None:
             )
 
         Wiring(config).load()
+        if config.server.lacks_front:
+            log.warning("server.without-front", host=config.server.host)
         serve(build, config.server.host, config.server.port, proxies=config.server.proxies)
 
 

@@ -214,3 +214,15 @@ def test_an_invalid_condition_stops_the_start(path: Path, more: str, said: str) 
     with pytest.raises(ConfigurationInvalid) as caught:
         check_rules(load_config(path).rules)
     assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("host", "proxies", "lacks"),
+    [("127.0.0.1", 0, False), ("::1", 0, False), ("0.0.0.0", 0, True), ("0.0.0.0", 1, False)],  # noqa: S104
+)
+def test_an_open_address_needs_a_front(host: str, proxies: int, lacks: bool) -> None:
+    """A server that other machines reach without a named proxy lacks its front."""
+    assert (
+        Config.model_validate({"server": {"host": host, "proxies": proxies}}).server.lacks_front
+        is lacks
+    )
