@@ -1,4 +1,4 @@
-"""Compress answers that are text, for clients that accept it.
+"""Compress text answers for clients that accept a coding.
 
 Event streams, audio and parts of files go out as they are. Pages hold a secret, the CSRF token, in
 another form each time (`api/csrf.py`), so that their length tells nothing about it.

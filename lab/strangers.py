@@ -54,7 +54,7 @@ async def drip_headers(target: Target, streams: Streams) -> None:
 
 
 async def drip_body(target: Target, streams: Streams) -> None:
-    """Send a body of a length that is told, a byte each second."""
+    """Send a long body, a byte each second."""
     head = target.request("POST", "/sign-in", "Content-Length: 100000")
     await _drip(streams, head, b"a")
 
