@@ -253,7 +253,10 @@ def _one_of_each(names: Collection[str] | None = None) -> Subquery:
     ranked = select(*(columns[name].label(name) for name in _COLUMNS)).ext(
         distinct_on(known.c.name)
     )
-    return ranked.order_by(known.c.name, known.c.rank, known.c.created_at.desc()).subquery()
+    # Of several tokens of one agent, those with a team come first, then the newest.
+    has_none = known.c.team.is_(None)
+    order = (known.c.name, known.c.rank, has_none, known.c.created_at.desc())
+    return ranked.order_by(*order).subquery()
 
 
 def _agents_among(table: Any, origin: str, rank: int) -> Any:
