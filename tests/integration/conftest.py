@@ -1,14 +1,14 @@
 """Real servers for integration tests, PostgreSQL and SeaweedFS, started once for all."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, CatalogueCapture, CatalogueSpies
+from api_client import ApiClient, CatalogueCapture, CatalogueSpies, TokenMaker
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
@@ -18,8 +18,6 @@ from earwitness.embedded import EmbeddedObjects, EmbeddedPostgres
 from storage.catalogue import tokens
 from storage.catalogue.engine import Catalogue
 from storage.objects.s3 import S3ObjectStore
-
-TokenMaker = Callable[..., str]
 
 
 @pytest.fixture(scope="session")

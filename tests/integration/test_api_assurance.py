@@ -4,8 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from api_client import NOW, ApiClient, build_call
-from conftest import TokenMaker
+from api_client import NOW, ApiClient, TokenMaker, build_call
 
 from storage.catalogue import calls, decisions, events
 from storage.catalogue.engine import Catalogue

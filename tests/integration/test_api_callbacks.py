@@ -6,8 +6,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from api_client import ApiClient, build_call, build_recording, problem, rebuild_app
-from conftest import TokenMaker
+from api_client import ApiClient, TokenMaker, build_call, build_recording, problem, rebuild_app
 from sqlalchemy import select
 
 from recorder.ari.pbxs import Pbxs

@@ -7,8 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, problem, rebuild_app
-from conftest import TokenMaker
+from api_client import ApiClient, TokenMaker, problem, rebuild_app
 from sqlalchemy import select
 
 from recorder.ari.pbxs import Pbxs

@@ -4,8 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, build_call, problem, rebuild_app
-from conftest import TokenMaker
+from api_client import ApiClient, TokenMaker, build_call, problem, rebuild_app
 from sqlalchemy import select
 
 from recorder.ari.pbxs import Pbxs

@@ -5,8 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from api_client import ApiClient, build_call, rebuild_app
-from conftest import TokenMaker
+from api_client import ApiClient, TokenMaker, build_call, rebuild_app
 from sqlalchemy import select, update
 
 from recorder.ari import AriUnavailable

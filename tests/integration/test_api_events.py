@@ -15,8 +15,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import requests
-from api_client import NOW, ApiClient, build_call, build_recording, build_spy
-from conftest import TokenMaker
+from api_client import NOW, ApiClient, TokenMaker, build_call, build_recording, build_spy
 from served import Service, serving
 from uuid_utils.compat import uuid7
 

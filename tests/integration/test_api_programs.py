@@ -5,8 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, rebuild_app
-from conftest import TokenMaker
+from api_client import ApiClient, TokenMaker, rebuild_app
 from sqlalchemy import select
 
 from api.app import ApiSettings

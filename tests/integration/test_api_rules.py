@@ -9,8 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from api_client import ApiClient, build_call, build_recording, problem, rebuild_app
-from conftest import TokenMaker
+from api_client import ApiClient, TokenMaker, build_call, build_recording, problem, rebuild_app
 from sqlalchemy import select, text, update
 
 import api.routes.rules

@@ -6,8 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from api_client import ApiClient, CatalogueSpies, build_call, problem
-from conftest import TokenMaker
+from api_client import ApiClient, CatalogueSpies, TokenMaker, build_call, problem
 from sqlalchemy import delete, select
 
 from api.services import EXTENSION

@@ -8,7 +8,7 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
-from conftest import TokenMaker
+from api_client import TokenMaker
 
 from recorder import names
 from recorder.ari import AriUnavailable, Bridge, Channel

@@ -19,8 +19,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from api_client import ApiClient
-from conftest import TokenMaker
+from api_client import ApiClient, TokenMaker
 from sqlalchemy import text
 from standardwebhooks import Webhook
 

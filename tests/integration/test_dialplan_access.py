@@ -7,8 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, CatalogueCapture, build_call, rebuild_app
-from conftest import TokenMaker
+from api_client import ApiClient, CatalogueCapture, TokenMaker, build_call, rebuild_app
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 

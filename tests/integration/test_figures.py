@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from api_client import build_recording
@@ -116,9 +117,10 @@ def test_an_empty_search_is_fast(
 
 def test_spies_are_found_by_their_own_calls(catalogue: Catalogue, many: None) -> None:
     """Neither a spy nor a list of spies reads all calls of a team."""
-    team = {"agents": [str(2000 + n) for n in range(10)], "supervisor": "boss"}
+    agents, boss = [str(2000 + n) for n in range(10)], UUID(int=1)
     with catalogue.begin() as tx:
         before = tx.scalar(text(READ))
-        page = spies.list_spies(tx, states=["ended"], limit=50, **team)
-        assert spies.get_spy(tx, page.items[0].id, **team) == page.items[0]
+        page = spies.list_spies(tx, states=["ended"], limit=50, agents=agents, maker_id=boss)
+        first = page.items[0]
+        assert spies.get_spy(tx, first.id, agents=agents, maker_id=boss) == first
         assert tx.scalar(text(READ)) - before < 1000

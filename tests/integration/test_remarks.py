@@ -5,8 +5,7 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
-from api_client import NOW, ApiClient, build_call, build_recording, problem
-from conftest import TokenMaker
+from api_client import NOW, ApiClient, TokenMaker, build_call, build_recording, problem
 from sqlalchemy import text
 
 from recorder.audio.waveform import Waveform

@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from api_client import ApiClient, CatalogueCapture, CatalogueSpies, build_call
-from conftest import TokenMaker
+from api_client import ApiClient, CatalogueCapture, CatalogueSpies, TokenMaker, build_call
 from flask import Flask
 
 from api.app import ApiSettings, build_app

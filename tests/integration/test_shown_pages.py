@@ -6,8 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from api_client import NOW, ApiClient, build_call, build_recording
-from conftest import TokenMaker
+from api_client import NOW, ApiClient, TokenMaker, build_call, build_recording
 
 from storage.catalogue import calls, decisions, recordings
 from storage.catalogue.engine import Catalogue
