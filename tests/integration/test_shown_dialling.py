@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from api_client import ApiClient, CatalogueCapture, CatalogueSpies, TokenMaker, build_call
@@ -52,8 +52,10 @@ def app(
 def show(app: Flask, make_token: TokenMaker) -> Show:
     """Return a function that opens a page as somebody with a role."""
 
-    def opened(path: str, *, role: str = "admin", name: str = "ann", language: str = "en") -> str:
-        token = make_token(name=name, role=role, team="one" if role != "admin" else None)
+    def opened(
+        path: str, *, role: str = "admin", name: str = "ann", language: str = "en", **more: UUID
+    ) -> str:
+        token = make_token(name=name, role=role, team="one" if role != "admin" else None, **more)
         headers = {"Authorization": f"Bearer {token}", "Accept-Language": language}
         return app.test_client().get(path, headers=headers).text
 
@@ -147,7 +149,10 @@ def test_the_phone_and_the_pbx(show: Show) -> None:
 def test_a_conference(show: Show, catalogue: Catalogue) -> None:
     """Members are shown with their states; who may not control sees neither PIN nor buttons."""
     assert "No conference is open" in show("/conferences")
-    made = ConferenceRecord(uuid4(), "main", "monday", "open", "ann", NOW, pin="4711", locked=True)
+    owner = uuid4()
+    made = ConferenceRecord(
+        uuid4(), "main", "monday", "open", "ann", NOW, pin="4711", locked=True, owner_id=owner
+    )
     someone = MemberRecord(
         uuid4(), made.id, "requested", "guest", NOW, "ch", "main-1", number="12025550123"
     )
@@ -155,7 +160,7 @@ def test_a_conference(show: Show, catalogue: Catalogue) -> None:
         conferences.create_conference(tx, made)
         conferences.create_member(tx, someone)
         conferences.move_member(tx, someone.id, to="waiting", at=NOW)
-    page, other = show("/conferences"), show("/conferences", role="compliance", name="ann")
+    page, other = show("/conferences"), show("/conferences", role="compliance", id=owner)
     for words in ("monday", "12025550123", "waits for the owner", "locked", "4711", "Unlock"):
         assert words in page
     assert "monday" in other
