@@ -15,6 +15,7 @@ import typer
 
 from earwitness.config import Config, load_config
 from earwitness.logs import configure_logs
+from earwitness.open_files import allow_open_files
 from earwitness.private import keep_files_private
 from storage.errors import ConfigurationInvalid, EarwitnessError
 from storage.records import PersonRole, Role
@@ -229,7 +230,7 @@ def user_edit(  # noqa: PLR0917  # an option each
         typer.Option(help='A permission that the person lacks; may be repeated; "" for none.'),
     ] = None,
 ) -> None:
-    """Change the name, the role or the team of a user; what the user may not do any more ends."""
+    """Change the name, the role or the team of a user, and end all that the new rights do not cover."""
     from earwitness.users import edit
 
     changes = {"name": new_name, "role": role, "without": without}
@@ -305,6 +306,7 @@ def _run_role(name: str, invocation: Invocation) -> None:
 def main() -> None:
     """Run a command; print an error of ours as one line, without a traceback."""
     keep_files_private()
+    allow_open_files()
     try:
         app()
     except ConfigurationInvalid as error:

@@ -74,7 +74,7 @@ def change_user(user_id: UUID, body: ChangedUser) -> Response:
 
 @operations.get("/me", SIGNED_IN, json(Me))
 def get_me() -> Response:
-    """Get yourself: the person who has signed in, or the token, and its rights now."""
+    """Get the caller, a signed-in person or a token, and its present rights."""
     who = principal()
     found = _find_self()
     return answer(

@@ -1,4 +1,4 @@
-"""The one place that knows who may still do what: the rights of an owner, read anew.
+"""Read the rights of an owner as they are now: no other module decides about them.
 
 Whatever outlives its request keeps the id of its owner: a spy, a link, a webhook, an export. The
 owner is a person, a session or a token. Each use asks here again, in the transaction that acts.

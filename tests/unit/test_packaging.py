@@ -166,8 +166,9 @@ def test_the_roles_are_services() -> None:
 
 
 def test_only_ports_for_browsers_are_published() -> None:
-    """Only API and media server have a port on the host, and no service joins its network."""
-    assert [name for name, service in services().items() if "ports" in service] == ["api", "media"]
+    """Only the front has a port, on this machine alone, and no service joins the host's network."""
+    published = {name: one["ports"] for name, one in services().items() if "ports" in one}
+    assert published == {"front": ["127.0.0.1:8443:443"]}
     modes = {service.get("network_mode", "") for service in services().values()}
     assert modes == {"", "service:seaweedfs"}
 
@@ -179,7 +180,8 @@ def test_services_wait_for_health() -> None:
         for service in services().values()
         for target, wait in service.get("depends_on", {}).items()
     }
-    assert {target for target, _ in waits} == {"asterisk", "bucket", "postgres", "seaweedfs"}
+    targets = {target for target, _ in waits}
+    assert targets == {"api", "asterisk", "bucket", "media", "postgres", "seaweedfs"}
     for target, condition in waits:
         if condition == "service_healthy":
             assert "healthcheck" in services()[target] or has_healthcheck(services()[target]), (
