@@ -230,7 +230,7 @@ def user_edit(  # noqa: PLR0917  # an option each
         typer.Option(help='A permission that the person lacks; may be repeated; "" for none.'),
     ] = None,
 ) -> None:
-    """Change the name, the role or the team of a user, and end all that the new rights do not cover."""
+    """Change the name, role or team of a user, and end all that the new rights do not cover."""
     from earwitness.users import edit
 
     changes = {"name": new_name, "role": role, "without": without}
