@@ -7,6 +7,7 @@ after it was closed. Strangers come from one address, or from a few.
 import asyncio
 import http.client
 import itertools
+import logging
 import socket
 import ssl
 import threading
@@ -18,6 +19,9 @@ from typing import Any, TypeAlias
 from recorder.background import running_in_background
 
 Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+# The library warns at each write to a socket that the server has closed.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 DRIP_S = 1.0
 AGAIN_AFTER_S = 1.0

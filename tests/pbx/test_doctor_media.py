@@ -44,6 +44,8 @@ def test_all_is_well_while_the_service_does_not_run(asterisk: Asterisk, tmp_path
         "database",
         *(f"objects {check}" for check in ("bucket", "write", "read", "delete")),
         *(f"codec {format}" for format in ("opus", "mp3", "flac", "wav")),
+        "front",
+        "files",
         "disk",
     ]
 
