@@ -359,7 +359,7 @@ def test_bookmark_and_share(
     other.reload()
     expect(other.get_by_text("is no longer valid")).to_be_visible()
     page.reload()
-    expect(page.locator("main")).to_contain_text("link 0")
+    expect(page.locator("main")).to_contain_text("shared link 0")
     assert officer.faults == []
 
 
