@@ -41,9 +41,7 @@ PROXY_PREFIXES = (
     *("x-proxy", "x-amzn", "x-azure", "cf-", "fastly-", "proxy-"),
 )
 PROXY_HEADERS = frozenset(
-    {
-        *("forwarded", "via", "client-ip", "true-client-ip", "cdn-loop", "max-forwards"),
-    }
+    {"forwarded", "via", "client-ip", "true-client-ip", "cdn-loop", "max-forwards"}
 )
 # Only browsers send these. Over plain HTTP a picture on a foreign page shows nothing but the last.
 BROWSER_HEADERS = frozenset({"origin", "referer", "cookie", "dnt", "accept-language"})

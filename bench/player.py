@@ -27,7 +27,7 @@ from bench.rig.sound import speak
 from bench.rig.works import REPOSITORY, Works
 from lab.ports import free_port
 from lab.root import ensure_program
-from lab.waiting import until
+from lab.waiting import answers, until
 from storage.catalogue import recordings, tokens, users
 from storage.catalogue.recordings import RecordingFilter
 from storage.passwords import hash_password
@@ -189,18 +189,11 @@ def serving(works: Works) -> Iterator[str]:
         )
     base = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: _is_there(base), 30)
+        until(lambda: answers(f"{base}/health/live"), 30)
         yield base
     finally:
         process.terminate()
         process.wait(20)
-
-
-def _is_there(base: str) -> bool:
-    try:
-        return requests.get(f"{base}/health/live", timeout=5).ok
-    except requests.RequestException:
-        return False
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ def import_file(config: Config, file: Path, *, dry_run: bool) -> tuple[str, list
     except AgentListInvalid as error:
         raise ConfigurationInvalid(f"{file}: {error}") from error
     with open_catalogue(config) as tx:
+        teams = agents.find_teams(tx, [str(one["name"]) for one in found.agents])
         done = agents.import_agents(tx, found.agents, dry_run=dry_run)
         if not dry_run:
             audit.add_audit(
@@ -41,8 +42,7 @@ def import_file(config: Config, file: Path, *, dry_run: bool) -> tuple[str, list
                     "moved": done.moved,
                 },
             )
-            if done.left:
-                withdraw(tx, teams=done.left, by=COMMAND_LINE)
+            withdraw(tx, teams_before=teams, by=COMMAND_LINE)
     summary = f"{done.added} added, {done.changed} changed, {done.unchanged} unchanged"
     summary += f", {len(found.refused)} refused"
     if dry_run:

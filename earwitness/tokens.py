@@ -85,8 +85,7 @@ def revoke(config: Config, name: str) -> int:
                 outcome="done",
                 detail={"name": name},
             )
-        left = agents.list_left(tx, teams)
-        withdraw(tx, *(one.id for one in found), teams=left, by=COMMAND_LINE)
+        withdraw(tx, *(one.id for one in found), teams_before=teams, by=COMMAND_LINE)
     return len(found)
 
 

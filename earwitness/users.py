@@ -61,7 +61,7 @@ def edit(config: Config, name: str, changes: Mapping[str, Any]) -> None:
                 "after": {one: getattr(after, one) for one in wanted},
             },
         )
-        withdraw(tx, found.id, teams=agents.list_left(tx, teams), by=COMMAND_LINE)
+        withdraw(tx, found.id, teams_before=teams, by=COMMAND_LINE)
 
 
 def describe_users(config: Config) -> list[str]:

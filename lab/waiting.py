@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import requests
+
 T = TypeVar("T")
 
 POLL_S = 0.02
@@ -29,3 +31,14 @@ def until(assertion: Callable[[], T | None], timeout_s: float = 10.0) -> T:
         if time.monotonic() >= deadline:
             raise problem or TimeoutError(f"not within {timeout_s:g} s: {assertion!r}")
         time.sleep(POLL_S)
+
+
+def answers(url: str) -> bool:
+    """Return whether a server answers this URL with success.
+
+    Example: `until(lambda: answers(f"{url}/health/ready"), 30)`
+    """
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.RequestException:
+        return False

@@ -9,7 +9,7 @@ Each use asks `find_rights` again as well, so nothing depends on this alone. Exa
 expires without any transaction, and the next check of its spy finds that it is gone.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -36,6 +36,7 @@ from storage.catalogue import (
     trials,
     webhooks,
 )
+from storage.catalogue.agents import list_left
 from storage.catalogue.rights import Rights, find_rights, list_members
 from storage.permissions import RECORDINGS_HEAR, RECORDINGS_SHARE
 from storage.records import Actor, SpyRecord
@@ -56,15 +57,21 @@ class Withdrawn:
     spy_ids: tuple[UUID, ...] = ()
 
 
-def withdraw(tx: Connection, *owner_ids: UUID, teams: Iterable[str] = (), by: Actor) -> Withdrawn:
+def withdraw(
+    tx: Connection, *owner_ids: UUID, teams_before: Mapping[str, str] | None = None, by: Actor
+) -> Withdrawn:
     """End all that the rights of these owners, as they are now, no longer cover.
 
-    An owner is a person, a token or a session. With `teams` its members are owners too: name the
-    teams that an agent has left. `by` has withdrawn the right, and stands in the audit trail.
+    An owner is a person, a token or a session. `teams_before` has the teams of agents before the
+    change, as `find_teams` returns them: the members of each team that one has left are owners too.
+    `by` has withdrawn the right, and stands in the audit trail.
 
     Example: `users.delete_user(tx, ann.id)`, then `withdraw(tx, ann.id, by=principal().actor)`.
     """
-    owners = dict.fromkeys((*owner_ids, *list_members(tx, list(teams))))
+    left = list_left(tx, teams_before) if teams_before else ()
+    owners = dict.fromkeys((*owner_ids, *list_members(tx, left)))
+    if not owners:
+        return Withdrawn()
     spy_ids = _end_spies(tx, tuple(owners), by)
     for owner_id in owners:
         rights = find_rights(tx, owner_id)

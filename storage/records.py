@@ -389,7 +389,7 @@ class RecordingRecord:
         return self.trigger in {"rule", "dialled"} or self.rule is not None
 
     def without_remarks(self) -> "RecordingRecord":
-        """Return the recording for somebody who may not read the remarks on it."""
+        """Return the recording without its remarks: its note, bookmarks and hold."""
         return replace(self, note=None, bookmarks=(), hold=None)
 
 

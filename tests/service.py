@@ -17,7 +17,7 @@ import requests
 from lab.asterisk import Asterisk
 from lab.pbx import CONFERENCES, OUTBOUND
 from lab.ports import free_port
-from lab.waiting import until
+from lab.waiting import answers, until
 
 REPOSITORY = Path(__file__).parent.parent
 STARTS_WITHIN_S = 90.0
@@ -102,10 +102,7 @@ class Service:
         """Return whether the service follows calls."""
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()[-3000:]
-        try:
-            return requests.get(f"{self.url}/health/ready", timeout=5).status_code == 200
-        except requests.RequestException:
-            return False
+        return answers(f"{self.url}/health/ready")
 
     def stop(self) -> int:
         """Send SIGTERM; return the exit status."""

@@ -150,7 +150,7 @@ def audit_sign_in(tx: Connection, who: UserRecord, **detail: Any) -> None:
 def audit_refusal(
     tx: Connection, reason: str, who: UserRecord | None = None, **detail: Any
 ) -> None:
-    """Write to the log, and to the audit trail, that a stranger was refused a session.
+    """Write the refusal of a sign-in to the log, and to the audit trail.
 
     The entry holds nothing that the stranger chose: what is typed as a name may be a password. It
     names the user whose name it was, if there is such a user. The log has each refusal, the trail

@@ -28,7 +28,7 @@ from api.turns import give_turn_back
 from recorder.withdrawal import Withdrawn, withdraw
 from storage.actors import SIGN_IN
 from storage.catalogue import sign_ins, users
-from storage.catalogue.agents import find_teams, list_left
+from storage.catalogue.agents import find_teams
 from storage.errors import EarwitnessError, NameInvalid, UserInvalid
 from storage.records import Actor, SignInRecord
 
@@ -138,11 +138,8 @@ def _begin_session(person: Identity) -> str:
                 tx, issuer=issuer, subject=subject, name=name, role=role, team=team
             )
             audit_sign_in(tx, known, issuer=issuer, subject=subject, role=role, team=team)
-            left = list_left(tx, teams)
-            is_other = before is not None and before != known
-            withdrawn = Withdrawn()
-            if is_other or left:
-                withdrawn = withdraw(tx, known.id, teams=left, by=Actor("user", name))
+            changed = (known.id,) if before is not None and before != known else ()
+            withdrawn = withdraw(tx, *changed, teams_before=teams, by=Actor("user", name))
             secret = users.begin_session(tx, known)
     except (NameInvalid, UserInvalid) as error:
         raise NameTaken(str(error), subject=subject) from error

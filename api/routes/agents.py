@@ -1,10 +1,6 @@
 """Agents: people with an endpoint of the PBX, and their teams."""
 
-from collections.abc import Mapping, Sequence
-from uuid import UUID
-
 from flask import Response
-from sqlalchemy import Connection
 
 from api.auth import (
     audit_done,
@@ -27,7 +23,7 @@ from api.fields.agents import (
 from api.fields.base import list_fields
 from api.operation import Operations, Reply, answer, json
 from api.services import services
-from recorder.withdrawal import withdraw
+from recorder.withdrawal import Withdrawn, withdraw
 from storage.agent_list import MOST_BYTES, read_agents
 from storage.catalogue import agents
 from storage.catalogue.rights import Rights
@@ -74,8 +70,8 @@ def create_agent(body: NewAgent) -> Response:
         teams = agents.find_teams(tx, [body.number])
         made = agents.add_agent(tx, body.number, display_name=body.name, team=body.team)
         audit_done(tx, "agent.create", made.name, **_facts(made))
-        spy_ids = _withdraw_left(tx, teams)
-    services().spies.take_down(spy_ids)
+        withdrawn = withdraw(tx, teams_before=teams, by=principal().actor)
+    services().spies.take_down(withdrawn.spy_ids)
     return answer(agent_fields(made), 201)
 
 
@@ -107,19 +103,13 @@ def import_agents(query: AgentImportQuery, csv: bytes) -> Response:
             "unchanged": done.unchanged,
             "refused_total": len(found.refused),
         }
-        spy_ids: Sequence[UUID] = ()
+        withdrawn = Withdrawn()
         if not query.dry_run:
             audit_done(tx, "agent.import", "agents", **counts, moved=done.moved)
-            if done.left:
-                spy_ids = withdraw(tx, teams=done.left, by=principal().actor).spy_ids
-    services().spies.take_down(spy_ids)
+            withdrawn = withdraw(tx, teams_before=teams, by=principal().actor)
+    services().spies.take_down(withdrawn.spy_ids)
     refused = [{"line": place, "reason": reason} for place, reason in found.refused]
-    return answer(
-        {
-            **counts,
-            "refused": refused[:MOST_REFUSED],
-        }
-    )
+    return answer({**counts, "refused": refused[:MOST_REFUSED]})
 
 
 @operations.get("/agents/<number>", CALLS_READ, json(Agent), errors=(NoSuchAgent,))
@@ -148,8 +138,8 @@ def change_agent(number: str, body: ChangedAgent) -> Response:
         teams = agents.find_teams(tx, [number])
         after = agents.change_agent(tx, number, changes) if changes else before
         audit_done(tx, "agent.change", number, **_facts(after), before=_facts(before))
-        spy_ids = _withdraw_left(tx, teams)
-    services().spies.take_down(spy_ids)
+        withdrawn = withdraw(tx, teams_before=teams, by=principal().actor)
+    services().spies.take_down(withdrawn.spy_ids)
     return answer(agent_fields(after))
 
 
@@ -170,8 +160,8 @@ def drop_agent(number: str) -> Response:
         teams = agents.find_teams(tx, [number])
         agents.drop_agent(tx, number)
         audit_done(tx, "agent.delete", number, **_facts(before))
-        spy_ids = _withdraw_left(tx, teams)
-    services().spies.take_down(spy_ids)
+        withdrawn = withdraw(tx, teams_before=teams, by=principal().actor)
+    services().spies.take_down(withdrawn.spy_ids)
     return Response(status=204)
 
 
@@ -181,11 +171,5 @@ def _require_own(who: Rights, number: str, team: str | None) -> None:
         refuse("calls of other agents")
 
 
-def _withdraw_left(tx: Connection, before: Mapping[str, str]) -> Sequence[UUID]:
-    """End all of the teams that agents have left; `before` has the teams they were in."""
-    left = agents.list_left(tx, before)
-    return withdraw(tx, teams=left, by=principal().actor).spy_ids if left else ()
-
-
-def _facts(one: AgentRecord | None) -> dict[str, str | None]:
-    return {"name": one.display_name, "team": one.team} if one is not None else {}
+def _facts(one: AgentRecord) -> dict[str, str | None]:
+    return {"name": one.display_name, "team": one.team}

@@ -66,8 +66,7 @@ def change_user(user_id: UUID, body: ChangedUser) -> Response:
             after={one: getattr(after, one) for one in told},
             password=hashed is not None,
         )
-        left = agents.list_left(tx, teams)
-        withdrawn = withdraw(tx, user_id, *ended, teams=left, by=principal().actor)
+        withdrawn = withdraw(tx, user_id, *ended, teams_before=teams, by=principal().actor)
     services().spies.take_down(withdrawn.spy_ids)
     return answer(user_fields(after))
 

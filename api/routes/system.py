@@ -23,7 +23,7 @@ from api.operation import Operations, Reply, answer, json
 from api.services import services
 from recorder.withdrawal import withdraw
 from storage.catalogue import audit, tokens, users
-from storage.catalogue.agents import find_teams, list_left, list_teams
+from storage.catalogue.agents import find_teams
 from storage.errors import (
     BadCursor,
     LastAdmin,
@@ -63,11 +63,11 @@ def create_token(body: NewToken) -> Response:
     wanted = body.wanted()
     with holding_rights() as (tx, rights):
         require_grant(TokenRecord(UUID(int=0), **wanted), who=rights)
-        left = find_teams(tx, [wanted["name"]])
+        teams = find_teams(tx, [wanted["name"]])
         made, secret = tokens.create_token(tx, **wanted)
         of_dialplan = {"pbx": made.pbx} if made.pbx is not None else {}
         audit_done(tx, "token.create", made.id, name=made.name, role=made.role, **of_dialplan)
-        withdrawn = withdraw(tx, teams=list_left(tx, left), by=principal().actor)
+        withdrawn = withdraw(tx, teams_before=teams, by=principal().actor)
     services().spies.take_down(withdrawn.spy_ids)
     return answer(token_fields(made, secret), 201)
 
@@ -81,11 +81,11 @@ def create_token(body: NewToken) -> Response:
 def revoke_token(token_id: UUID) -> Response:
     """Revoke a bearer token."""
     with services().catalogue.begin() as tx:
-        before = list_teams(tx)
+        before = tokens.find_owner(tx, token_id)
+        teams = find_teams(tx, [before.name] if before is not None else [])
         name = tokens.revoke_token(tx, token_id)
         audit_done(tx, "token.revoke", token_id, name=name)
-        left = list_left(tx, {name: before[name]} if name in before else {})
-        withdrawn = withdraw(tx, token_id, teams=left, by=principal().actor)
+        withdrawn = withdraw(tx, token_id, teams_before=teams, by=principal().actor)
     services().spies.take_down(withdrawn.spy_ids)
     return Response(status=204)
 
@@ -112,10 +112,10 @@ def create_user(body: NewUser) -> Response:
     hashed = hash_password(body.password)
     with holding_rights() as (tx, rights):
         require_grant(TokenRecord(UUID(int=0), **wanted), who=rights)
-        left = find_teams(tx, [body.name])
+        teams = find_teams(tx, [body.name])
         made = users.create_user(tx, **wanted, password_hash=hashed)
         audit_done(tx, "user.create", made.id, **wanted)
-        withdrawn = withdraw(tx, teams=list_left(tx, left), by=principal().actor)
+        withdrawn = withdraw(tx, teams_before=teams, by=principal().actor)
     services().spies.take_down(withdrawn.spy_ids)
     return answer(user_fields(made), 201)
 
@@ -133,8 +133,7 @@ def delete_user(user_id: UUID) -> Response:
         teams = find_teams(tx, [name])
         users.delete_user(tx, user_id)
         audit_done(tx, "user.delete", user_id, name=name)
-        left = list_left(tx, teams)
-        withdrawn = withdraw(tx, user_id, teams=left, by=principal().actor)
+        withdrawn = withdraw(tx, user_id, teams_before=teams, by=principal().actor)
     services().spies.take_down(withdrawn.spy_ids)
     return Response(status=204)
 

@@ -79,8 +79,7 @@ def apply_patterns(tx: Connection, patterns: Sequence[AgentPattern]) -> None:
         if wanted != team:
             agents.move_seen(tx, name, wanted)
             _note(tx, name, wanted)
-    if left := agents.list_left(tx, before):
-        withdraw(tx, teams=left, by=WATCH)
+    withdraw(tx, teams_before=before, by=WATCH)
 
 
 def find_pattern(patterns: Iterable[AgentPattern], endpoint: str) -> AgentPattern | None:

@@ -137,7 +137,7 @@ def drop_agent(tx: Connection, name: str) -> AgentRecord:
 
 @dataclass(frozen=True, slots=True)
 class AgentImport:
-    """The outcome of an import: numbers of agents, the moved ones, and the teams that they left.
+    """The outcome of an import: how many agents were added and changed, and the moved ones.
 
     `moved` has the team of each moved agent before and after the import.
     """
@@ -146,11 +146,6 @@ class AgentImport:
     changed: int
     unchanged: int
     moved: Mapping[str, tuple[str | None, str | None]]
-
-    @property
-    def left(self) -> frozenset[str]:
-        """The teams that agents have left."""
-        return frozenset(before for before, _after in self.moved.values() if before is not None)
 
 
 def import_agents(

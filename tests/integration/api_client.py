@@ -22,6 +22,7 @@ from recorder.recording.capture import Capture
 from recorder.spy.spies import Spies
 from storage.catalogue import calls, recordings
 from storage.catalogue.engine import Catalogue
+from storage.objects.store import ObjectStore
 from storage.records import Actor, CallRecord, Format, Layout, RecordingRecord, SpyRecord
 from tests.fake_pbx import FakePbx
 
@@ -214,6 +215,30 @@ def build_spy(**fields: Any) -> SpyRecord:
         maker_id=fields.get("owner_id"),
     )
     return replace(usual, **fields)
+
+
+def store_audio(
+    catalogue: Catalogue,
+    objects: ObjectStore,
+    key: str,
+    audio: bytes,
+    *,
+    content_type: str = "audio/wav",
+    **fields: Any,
+) -> RecordingRecord:
+    """Put the audio of a recording into the store, and its row into the catalogue."""
+    objects.put_bytes(key, audio, content_type=content_type, metadata={})
+    made = build_recording(
+        state="stored",
+        object_key=key,
+        content_type=content_type,
+        size_bytes=len(audio),
+        sha256="0" * 64,
+        **fields,
+    )
+    with catalogue.begin() as tx:
+        recordings.create_recording(tx, made)
+    return made
 
 
 def build_recording(**fields: Any) -> RecordingRecord:

@@ -9,7 +9,7 @@ import copy
 import hashlib
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -512,3 +512,11 @@ _TOKENS: Mapping[str, Mapping[str, Any]] = {
 def bearer(secret: str) -> dict[str, str]:
     """Return the header with a token."""
     return {"Authorization": f"Bearer {secret}"}
+
+
+@contextmanager
+def open_world(database_url: str) -> Iterator[World]:
+    """Build a world on this database."""
+    with closing(UndoneCatalogue(database_url)) as catalogue:
+        catalogue.migrate()
+        yield World(catalogue)

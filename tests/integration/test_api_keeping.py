@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from api_client import NOW, ApiClient, build_recording, problem
+from racing import waits_for_a_lock
 from sqlalchemy import text
 from werkzeug.test import Client
 
@@ -221,7 +222,7 @@ def test_under_a_hold_nothing_is_taken_away(
     keep: Keep,
     change: tuple[str, str, dict[str, Any] | None, str],
 ) -> None:
-    """Under a hold nobody changes or removes what was written; the refusal says what to do."""
+    """Under a hold nobody changes or removes remarks and tags; the refusal says how to add."""
     record = keep(**HELD)
     method, more, body, said = change
     for asker in (supervisor, officer):
@@ -295,7 +296,7 @@ def test_a_hold_and_a_change_take_turns(
             else:
                 other = beside.submit(keeper.hold, record.id, "case")
                 recordings.annotate(tx, record, replace(record, note=None))
-            until(lambda: waits_for_a_lock(catalogue), 60)
+            until(lambda: waits_for_a_lock(tx), 60)
         result: Any = other.result(60)
     with catalogue.begin() as tx:
         kept = recordings.get_recording(tx, record.id)
@@ -305,16 +306,6 @@ def test_a_hold_and_a_change_take_turns(
         assert kept.note == "he swore"
     else:
         assert kept.note is None
-
-
-def waits_for_a_lock(catalogue: Catalogue) -> bool:
-    """Whether a statement on recordings waits for a row."""
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        " AND datname = current_database() AND query LIKE '%recording%'"
-    )
-    with catalogue.begin() as tx:
-        return bool(tx.scalar(text(query)))
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from api_client import build_recording
+from api_client import store_audio
 from served import HERE, Service, serving
 
 from api.turns import AT_ONCE
-from storage.catalogue import recordings
 from storage.catalogue.engine import Catalogue
 from storage.objects.s3 import S3ObjectStore
 
@@ -50,16 +49,7 @@ def admin(make_token: Callable[..., str]) -> requests.Session:
 def path(catalogue: Catalogue, objects: S3ObjectStore) -> str:
     """Return the stream of a recording of 24 MiB."""
     key = "main/2026/11/23/01a209c6-75ff-71d9-992e-ee478d697433.wav"
-    objects.put_bytes(key, AUDIO, content_type="audio/wav", metadata={})
-    recording = build_recording(
-        state="stored",
-        object_key=key,
-        content_type="audio/wav",
-        size_bytes=len(AUDIO),
-        sha256="0" * 64,
-    )
-    with catalogue.begin() as tx:
-        recordings.create_recording(tx, recording)
+    recording = store_audio(catalogue, objects, key, AUDIO)
     return f"/api/v1/recordings/{recording.id}/audio?stream=1"
 
 

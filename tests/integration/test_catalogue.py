@@ -385,7 +385,7 @@ def test_every_filter_is_tested() -> None:
 def test_words_are_those_of_names_without_remarks(
     catalogue: Catalogue, library: list[RecordingRecord], words: str
 ) -> None:
-    """Who may not read remarks finds the words of names alone, and gets no remark."""
+    """Without the right to remarks, a search finds only words of names, and returns no remark."""
     bare = [one.without_remarks() for one in library]
     found = listed(catalogue, RecordingFilter(words=words, remarks=False))
     assert found == [one for one in bare if passes(one, "words", words)]

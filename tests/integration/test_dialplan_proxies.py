@@ -13,7 +13,7 @@ from served import Service, serving
 from lab.front import Front, front
 from lab.ports import free_port
 from lab.root import ensure_program
-from lab.waiting import until
+from lab.waiting import answers, until
 from storage.catalogue import tokens
 from storage.catalogue.engine import Catalogue
 
@@ -66,19 +66,11 @@ def silent_proxy(directory: Path, service: Service) -> Iterator[str]:
     process = subprocess.Popen(command)
     try:
         url = f"http://127.0.0.1:{port}"
-        until(lambda: answers(url))
+        until(lambda: answers(f"{url}/health/live"))
         yield url
     finally:
         process.terminate()
         process.wait(15)
-
-
-def answers(url: str) -> bool:
-    """Whether the service answers at this URL."""
-    try:
-        return requests.get(f"{url}/health/live", timeout=5).ok
-    except requests.ConnectionError:
-        return False
 
 
 def assert_one_line(answer: requests.Response, status: int) -> None:

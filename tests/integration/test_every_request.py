@@ -7,14 +7,13 @@ type, the headers and the schema; no error of ours; and a refusal without a toke
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
 import schemathesis
 from flask import Flask
 from hypothesis import HealthCheck, settings
-from matrix_world import Caller, UndoneCatalogue, World
+from matrix_world import Caller, World, open_world
 from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import allow_header_conformance, unsupported_method
@@ -68,11 +67,9 @@ FEW = build_schema(boundaries=False)
 @pytest.fixture(scope="module")
 def world(database_url: str) -> Iterator[World]:
     """Build an application with things of every kind, and serve the schema from it."""
-    with closing(UndoneCatalogue(database_url)) as catalogue:
-        catalogue.migrate()
-        world = World(catalogue)
-        SERVED.app = world.app
-        yield world
+    with open_world(database_url) as opened:
+        SERVED.app = opened.app
+        yield opened
 
 
 @ALL.parametrize()

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 import requests
-from api_client import build_call, build_recording, build_spy
+from api_client import build_call, build_spy, store_audio
 from requests.adapters import HTTPAdapter
 from served import serving
 from websockets.asyncio.client import connect
@@ -25,7 +25,7 @@ from lab.ports import free_port
 from lab.strangers import HABITS, Strangers, Target, ask, attacking
 from lab.waiting import until
 from recorder.media.server import MediaServer
-from storage.catalogue import calls, recordings, spies
+from storage.catalogue import calls, spies
 from storage.catalogue.engine import Catalogue
 from storage.objects.s3 import S3ObjectStore
 from tests.fake_pbx import FakePbx
@@ -163,16 +163,7 @@ def test_ranges_of_audio_pass(
 ) -> None:
     """A part of the audio, and all of it, arrive byte for byte."""
     key = "main/2026/11/23/01a209c6-75ff-71d9-992e-ee478d697434.wav"
-    objects.put_bytes(key, AUDIO, content_type="audio/wav", metadata={})
-    recording = build_recording(
-        state="stored",
-        object_key=key,
-        content_type="audio/wav",
-        size_bytes=len(AUDIO),
-        sha256="0" * 64,
-    )
-    with catalogue.begin() as tx:
-        recordings.create_recording(tx, recording)
+    recording = store_audio(catalogue, objects, key, AUDIO)
     path = url(shown, f"/api/v1/recordings/{recording.id}/audio?stream=1")
     ours = client(shown, token)
     part = ours.get(path, headers={"Range": "bytes=1000-1999"}, timeout=PATIENCE_S)

@@ -15,16 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from matrix_world import (
-    AGENTS,
-    PASSWORD,
-    SUPERVISORS,
-    TEAMS,
-    Caller,
-    UndoneCatalogue,
-    World,
-    bearer,
-)
+from matrix_world import AGENTS, PASSWORD, SUPERVISORS, TEAMS, Caller, World, bearer, open_world
 from sqlalchemy import Connection, text
 from werkzeug.test import Client, TestResponse
 
@@ -196,9 +187,8 @@ SEES = {view: cells for view, *cells in TABLES["Who sees which things"][1]}
 @pytest.fixture(scope="module")
 def world(database_url: str) -> Iterator[World]:
     """Build an application, its callers and its things."""
-    with closing(UndoneCatalogue(database_url)) as catalogue:
-        catalogue.migrate()
-        yield World(catalogue)
+    with open_world(database_url) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from matrix_world import Caller, UndoneCatalogue, World
+from matrix_world import Caller, World, open_world
 from test_matrix import LINES, Line, fill
 from werkzeug.test import Client
 
@@ -48,9 +48,8 @@ def build_cursors() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def world(database_url: str) -> Iterator[World]:
     """Build an application with things of every kind."""
-    with closing(UndoneCatalogue(database_url)) as catalogue:
-        catalogue.migrate()
-        yield World(catalogue)
+    with open_world(database_url) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +105,7 @@ def fill_in(rule: str) -> str:
     ["", "1", "1-1", "-1--1", f"{HUGE}-1", f"1-{HUGE}", f"{2**63}-{2**63}", "x-y", "é-1", "1-1-1"],
 )
 def test_a_stream_from_nowhere(browser: Client, admin: Caller, last: str) -> None:
-    """An id of an event that is gone leads to `events.lost`; what is no id is refused."""
+    """The id of a dropped event leads to `events.lost`; any other text is refused."""
     headers = {**admin.headers, "Last-Event-ID": last}
     response = browser.get("/api/v1/events", headers=headers, buffered=False)
     with closing(response):

@@ -19,7 +19,7 @@ from api_client import NOW, build_recording
 
 from earwitness.embedded import EmbeddedObjects, EmbeddedPostgres
 from lab.ports import free_port
-from lab.waiting import until
+from lab.waiting import answers, until
 from storage.catalogue import recordings
 from storage.catalogue.engine import Catalogue
 from storage.objects.keys import ObjectKey
@@ -99,19 +99,11 @@ def served() -> Iterator[Served]:
         with service.log.open("wb") as log:
             process = service.run("serve", stderr=log)
         try:
-            until(lambda: is_ready(service), PATIENCE_S)
+            until(lambda: answers(f"{service.url}/health/ready"), PATIENCE_S)
             yield service
         finally:
             process.terminate()
             process.wait(30)
-
-
-def is_ready(service: Served) -> bool:
-    """Whether the service answers, with its database and store."""
-    try:
-        return requests.get(f"{service.url}/health/ready", timeout=5).ok
-    except requests.RequestException:
-        return False
 
 
 def store_recording(served: Served) -> UUID:

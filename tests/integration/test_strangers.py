@@ -1,4 +1,4 @@
-"""Sockets of strangers that waste the server's threads: others are answered all the same."""
+"""Hostile sockets waste the server's threads, and other clients still get their answers."""
 
 import socket
 import time

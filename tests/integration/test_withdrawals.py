@@ -14,8 +14,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from api_client import NOW, ApiClient, build_call, build_recording, build_spy
-from racing import waits_for_a_lock
+from api_client import NOW, ApiClient, build_call, build_spy, store_audio
+from racing import ask_during, waits_for_a_lock
 from sqlalchemy import Connection, delete, select, update
 from uuid_utils.compat import uuid7
 
@@ -90,20 +90,8 @@ def recording(catalogue: Catalogue, objects: S3ObjectStore) -> RecordingRecord:
     """Store a recording of agent 2001 with its audio."""
     id_ = uuid7()
     key = str(ObjectKey.of("main", NOW, id_, "opus"))
-    objects.put_bytes(key, AUDIO, content_type="audio/ogg", metadata={})
-    made = build_recording(
-        id=id_,
-        state="stored",
-        agent="2001",
-        duration_s=60.0,
-        object_key=key,
-        content_type="audio/ogg",
-        size_bytes=len(AUDIO),
-        sha256="0" * 64,
-    )
-    with catalogue.begin() as tx:
-        recordings.create_recording(tx, made)
-    return made
+    more = {"content_type": "audio/ogg", "agent": "2001", "duration_s": 60.0}
+    return store_audio(catalogue, objects, key, AUDIO, id=id_, **more)
 
 
 @pytest.fixture
@@ -179,13 +167,11 @@ def test_a_row_waits_for_the_withdrawal(
     def ask() -> int:
         return holder.post(filled(wanted, **names), json=filled(body, **names)).status_code
 
-    with ThreadPoolExecutor(1) as pool:
-        with catalogue.begin() as tx:
-            tokens.revoke_token(tx, owner.id)
-            withdraw(tx, owner.id, by=ADMIN)
-            asked = pool.submit(ask)
-            until(lambda: asked.done() or waits_for_a_lock(tx), PATIENCE_S)
-        assert asked.result(30) == 401
+    def revoke(tx: Connection) -> None:
+        tokens.revoke_token(tx, owner.id)
+        withdraw(tx, owner.id, by=ADMIN)
+
+    assert ask_during(catalogue, revoke, ask) == 401
     assert count(catalogue, table, owner.id, names["name"]) == 0
 
 
@@ -205,13 +191,11 @@ def test_a_person_who_signs_out_makes_nothing_more(
         headers = {"X-CSRF-Token": csrf}
         return holder.post(path, json={"expires_in_s": 600}, headers=headers).status_code
 
-    with ThreadPoolExecutor(1) as pool:
-        with catalogue.begin() as tx:
-            users.end_sessions(tx, ann.id)
-            withdraw(tx, ann.id, by=ADMIN)
-            asked = pool.submit(ask)
-            until(lambda: asked.done() or waits_for_a_lock(tx), PATIENCE_S)
-        assert asked.result(30) == 401
+    def sign_out(tx: Connection) -> None:
+        users.end_sessions(tx, ann.id)
+        withdraw(tx, ann.id, by=ADMIN)
+
+    assert ask_during(catalogue, sign_out, ask) == 401
     assert count(catalogue, link, ann.id, "") == 0
 
 
@@ -224,13 +208,11 @@ def test_a_narrower_grant_is_asked_again(
     def ask() -> int:
         return holder.post("/api/v1/tokens", json={"name": name, "role": "admin"}).status_code
 
-    with ThreadPoolExecutor(1) as pool:
-        with catalogue.begin() as tx:
-            fewer = {"role": "service", "scopes": ["system.write", "calls.read"]}
-            tx.execute(update(token).where(token.c.id == owner.id).values(fewer))
-            asked = pool.submit(ask)
-            until(lambda: asked.done() or waits_for_a_lock(tx), PATIENCE_S)
-        assert asked.result(30) == 403
+    def shrink(tx: Connection) -> None:
+        fewer = {"role": "service", "scopes": ["system.write", "calls.read"]}
+        tx.execute(update(token).where(token.c.id == owner.id).values(fewer))
+
+    assert ask_during(catalogue, shrink, ask) == 403
     assert count(catalogue, token, owner.id, name) == 0
 
 
